@@ -1,0 +1,58 @@
+"""Supervised classification: what the scaling study minimised.
+
+Knows a backbone only as something that turns images into vectors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from scaling.config import Config
+
+if TYPE_CHECKING:
+    from flax import nnx
+    from jax import Array
+    from jaxtyping import Float, Int
+
+    from models.zoo import ViTShape
+
+
+class Classify(Config):
+    """Cross-entropy against one label an image, on a linear head that starts at zero."""
+
+    kind: Literal["classify"] = "classify"
+    loss: Literal["sigmoid", "softmax"] = "sigmoid"
+    """`sigmoid`: one independent logistic loss a class, summed over classes (Zhai et al. 2022,
+    section 3.3); `softmax`: one multinomial loss an image."""
+    head_bias: float = 0.0
+    """Initial bias of every class; the paper's 30k-class sigmoid head starts at -10."""
+
+    couples_examples: ClassVar[bool] = False
+    """Each image's loss depends on that image alone."""
+
+    def init(self, shape: ViTShape, classes: int, *, rngs: nnx.Rngs) -> nnx.Module:
+        """Backbone of `shape` under a zero-initialised linear head for `classes` classes."""
+        from models.build import build
+        from models.heads import LinearHead
+        from scaling.objectives.wrappers import Classifier
+
+        backbone = build(shape, rngs=rngs)
+        head = LinearHead(shape.width, classes, bias=self.head_bias, rngs=rngs)
+        return Classifier(backbone, head)
+
+    def losses(
+        self, module: nnx.Module, images: Float[Array, "batch h w 3"], labels: Int[Array, " batch"]
+    ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """Loss in nats and top-1 error (0 or 1) of each image."""
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        logits = module(images)
+        if self.loss == "softmax":
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        else:
+            targets = jax.nn.one_hot(labels, logits.shape[-1])
+            loss = optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
+        wrong = (jnp.argmax(logits, -1) != labels).astype(jnp.float32)
+        return loss, wrong

@@ -1,0 +1,89 @@
+"""A question and the runs that answer it.
+
+`Run` is one training, fully decided; `Study` is a named set of runs. Reading a study file, with
+every mistake named at once, is `scaling.parse`'s work.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from models.cost import parameters, train_flops
+from models.zoo import ViTShape
+from scaling.config import Config, contents, digest
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.objectives import Objective
+from scaling.recipe import Recipe
+
+
+class Run(Config):
+    """One training, fully decided: everything that its numbers depend on, and nothing else."""
+
+    model: ViTShape
+    """The network's shape, spelled out; its resolution is the data's."""
+    objective: Objective = Objective()
+    """What is minimised."""
+    data: Source
+    """Where images come from."""
+    data_size: int | None = Field(None, gt=0)
+    """Number of different training images; None: every image the source has (endless, if it is)."""
+    recipe: Recipe = Recipe()
+    """Optimizer and schedule."""
+    images_seen: int = Field(gt=0)
+    """Training images shown in all, repeats counted."""
+    batch: int = Field(gt=0)
+    """Images a step."""
+    seed: int = Field(0, ge=0)
+    """Decides the initial parameters and the order of the images."""
+
+    @property
+    def id(self) -> str:
+        """Names the run's contents; fields at their default leave it unchanged."""
+        return digest(self)
+
+    @property
+    def trunk(self) -> str:
+        """Names what the run shares with those that differ only in `images_seen`."""
+        return digest({k: v for k, v in contents(self).items() if k != "images_seen"})
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps from the first image to the last."""
+        return self.images_seen // self.batch
+
+    @property
+    def branch_step(self) -> int:
+        """The step at which the cooldown begins and the run leaves its trunk."""
+        return self.steps - self.recipe.cooldown(self.steps)
+
+    @property
+    def params(self) -> int:
+        """Parameters of the backbone, MAP head included, classifier left out."""
+        return parameters(self.model)
+
+    @property
+    def flops(self) -> int:
+        """Training FLOPs as if trained alone: 2 a multiply-add, backward twice the forward."""
+        return train_flops(self.model, self.images_seen, self.data.classes)
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Run:
+        if self.images_seen % self.batch:
+            below = self.images_seen - self.images_seen % self.batch
+            near = f"{below:_} or {below + self.batch:_}" if below else f"{self.batch:_}"
+            raise ValueError(
+                f"images_seen={self.images_seen:_} is not a whole number of batches of "
+                f"{self.batch}; use {near}."
+            )
+        self.recipe.check(self.steps)
+        return self
+
+
+class Study(Config):
+    """A question, and the runs whose results answer it."""
+
+    name: str
+    question: str
+    runs: tuple[Run, ...]
+    evaluate: tuple[Evaluation, ...]
