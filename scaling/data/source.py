@@ -1,0 +1,87 @@
+"""What a source of images promises: a frozen config that opens into `Images`.
+
+A source is two labelled sets, one to train on and one held out. This file knows neither files nor
+pixels, and no order: which image comes at which step is `order.py`'s business.
+"""
+
+import difflib
+import hashlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+Batch: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
+"""Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
+
+
+class Images(Protocol):
+    """Labelled square colour images that can be asked for by number, in any order."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of every image, pixels."""
+
+    @property
+    def classes(self) -> int:
+        """Labels are 0 .. classes - 1."""
+
+    @property
+    def size(self) -> int | None:
+        """Number of images; None when there is no end to them."""
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
+
+
+class SourceConfig(BaseModel, ABC):
+    """Base of all sources. A subclass adds `kind: Literal["its-name"]` and what it needs.
+
+    Every source also has `classes` and `resolution`, as fields or as properties, and knows them
+    without decoding an image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def train(self) -> Images:
+        """The images to learn from."""
+
+    @abstractmethod
+    def heldout(self) -> Images:
+        """The images to measure on: finite, and none of them among `train()`."""
+
+    def problem(self) -> str | None:
+        """Why this source cannot be opened here, in words; None when it can. Decodes nothing."""
+        return None
+
+    def irreducible_error(self) -> float | None:
+        """Error of the best possible classifier on held-out images, where theory gives it."""
+        return None
+
+    @abstractmethod
+    def provenance(self) -> dict[str, Any]:
+        """What decided the pixels, for a run's manifest: counts, decoder, versions, hashes."""
+
+
+def fingerprint(images: Images, first: int = 256) -> str:
+    """A short hash of the first images and labels as decoded: other pixels, another hash."""
+    count = first if images.size is None else min(first, images.size)
+    pixels, labels = images.batch(np.arange(count))
+    whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
+    whole.update(labels.astype("<i4").tobytes())
+    return whole.hexdigest()[:16]
+
+
+def missing(path: Path) -> str | None:
+    """Says that `path` is not there, and the nearest name that is; None when it exists."""
+    if path.exists():
+        return None
+    there = path.parent
+    if not there.is_dir():
+        return f"there is no {path}: the folder {there} does not exist."
+    near = difflib.get_close_matches(path.name, [entry.name for entry in there.iterdir()], n=3)
+    return f"there is no {path}." + (f" Did you mean {' or '.join(near)}?" if near else "")
