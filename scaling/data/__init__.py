@@ -1,0 +1,3 @@
+from scaling.data.procedural import Procedural
+
+Source = Procedural

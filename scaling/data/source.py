@@ -62,9 +62,14 @@ class SourceConfig(BaseModel, ABC):
         """Error of the best possible classifier on held-out images, where theory gives it."""
         return None
 
-    @abstractmethod
     def provenance(self) -> dict[str, Any]:
-        """What decided the pixels, for a run's manifest: counts, decoder, versions, hashes."""
+        """What decided the pixels, for a run's manifest. A source with a decoder adds it here."""
+        sets = {"train": self.train(), "heldout": self.heldout()}
+        return {
+            "numpy": np.__version__,
+            **{f"{name}_size": images.size for name, images in sets.items()},
+            **{f"{name}_fingerprint": fingerprint(images) for name, images in sets.items()},
+        }
 
 
 def fingerprint(images: Images, first: int = 256) -> str:

@@ -1,0 +1,220 @@
+"""Images made from arithmetic: endless, long-tailed, mislabelled at a known rate.
+
+Each class is a glyph, a mirrored pattern of square cells. An image shows the glyph of its class in
+a random colour on a random background, at a random place, under noise too weak to hide a cell: the
+class can be read off the pixels without error. The label then lies at a rate we choose, so the
+error of the best possible classifier is that rate, exactly (`Procedural.irreducible_error`).
+
+Image i is a pure function of (config, i), in integers alone, so it has the same bits everywhere.
+"""
+
+import functools
+import itertools
+from decimal import Decimal, localcontext
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from scaling.data.hashing import hash64, key
+from scaling.data.order import permute
+from scaling.data.source import Batch, SourceConfig
+
+BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
+CANDIDATES = 1 << 14  # random patterns among which the glyphs are looked for
+GLYPHS, TRAIN, HELDOUT = 11, 12, 13  # a key each
+CLASS, PLACE, COLOUR, NOISE, LIARS, LIE = range(6)  # a stream each of such a key
+
+
+class Procedural(SourceConfig):
+    """Glyphs with a Zipf tail: class k has probability proportional to (k + 1)^-tail.
+
+    A wrong label is any of the others, equally likely. Whatever the class prior, the posterior
+    given the image is then 1 - label_noise on the glyph's own class, and the Bayes error is
+    label_noise.
+
+    Knobs that make it harder, each on its own: more classes, more cells, glyphs that differ in
+    fewer cells, more jitter, less contrast, more noise. A tail of frequencies spreads the classes
+    over the course of training: the rare are learnt last, and the error falls as a power.
+    """
+
+    kind: Literal["procedural"] = "procedural"
+    classes: int = Field(64, ge=2)
+    resolution: int = Field(16, ge=1, description="side of an image, pixels")
+    tail: float = Field(1.0, ge=0, le=4, description="exponent of the class frequencies")
+    label_noise: float = Field(0.1, ge=0, lt=1, description="share of wrong labels, in thousandths")
+    cells: int = Field(5, ge=3, le=9, description="side of a glyph, cells")
+    cell: int = Field(2, ge=1, description="side of a cell, pixels")
+    differ: int = Field(4, ge=1, description="cells in which any two glyphs differ, at least")
+    jitter: int = Field(3, ge=0, description="largest shift from the centre each way, pixels")
+    contrast: int = Field(96, ge=1, description="step between the two colours, levels, at least")
+    noise: int = Field(16, ge=0, description="largest change of a channel of a pixel, levels")
+    inverted: bool = Field(True, description="half of the images show dark on light")
+    heldout_size: int = Field(10_000, ge=1, description="number of held-out images")
+    seed: int = Field(0, ge=0, description="of the glyphs and of all images")
+
+    @model_validator(mode="after")
+    def _can_be_drawn_and_read(self) -> "Procedural":
+        need = self.cells * self.cell + 2 * self.jitter
+        if need > self.resolution:
+            raise ValueError(
+                f"{self.cells} cells of {self.cell} pixels that move by {self.jitter} each way "
+                f"need {need} pixels, and resolution={self.resolution}."
+            )
+        if 4 * self.noise >= self.contrast or self.contrast + 2 * self.noise > 254:
+            raise ValueError(
+                f"contrast={self.contrast} and noise={self.noise}: the glyph can be read off the "
+                f"pixels only if 4 * noise < contrast and contrast + 2 * noise <= 254."
+            )
+        if abs(self.label_noise * BLOCK - self._liars) > 1e-6:
+            raise ValueError(
+                f"label_noise={self.label_noise} is not a whole number of thousandths; "
+                f"use {self._liars / BLOCK}."
+            )
+        if self.label_noise >= 1 - 1 / self.classes:
+            raise ValueError(
+                f"label_noise={self.label_noise} makes a wrong label as likely as the right one; "
+                f"with {self.classes} classes stay below {1 - 1 / self.classes:.3g}."
+            )
+        find_glyphs(self.classes, self.cells, self.differ, self.seed)
+        return self
+
+    @property
+    def _liars(self) -> int:
+        return round(self.label_noise * BLOCK)
+
+    def train(self) -> "ProceduralImages":
+        return ProceduralImages(self, key(self.seed, TRAIN), size=None)
+
+    def heldout(self) -> "ProceduralImages":
+        return ProceduralImages(self, key(self.seed, HELDOUT), size=self.heldout_size)
+
+    def irreducible_error(self) -> float:
+        return self.label_noise
+
+
+class ProceduralImages:
+    """One stream of such images. Streams of different keys share the glyphs and no image."""
+
+    def __init__(self, source: Procedural, stream: np.uint64, size: int | None):
+        self.source, self.stream, self.size = source, stream, size
+        self.resolution, self.classes = source.resolution, source.classes
+        self.limits = class_limits(source.classes, source.tail)
+        glyphs = find_glyphs(source.classes, source.cells, source.differ, source.seed)
+        self.framed = np.pad(glyphs, ((0, 0), (0, 1), (0, 1)))  # cell [-1] is outside the glyph
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        clean = self.clean_labels(indices)
+        return self._images(indices, clean), self._labels(indices, clean)
+
+    def clean_labels(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The class whose glyph each image shows, [n]: the answers of the best classifier."""
+        chance = self._words(CLASS, indices) >> np.uint64(32)
+        return np.searchsorted(self.limits, chance, side="right").astype(np.int32)
+
+    def _words(self, purpose: int, counter: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return hash64(hash64(self.stream, purpose), counter)
+
+    def _labels(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> NDArray[np.int32]:
+        """`clean`, but wrong for exactly label_noise * BLOCK images of each block of BLOCK.
+
+        Which of them is random, so every image has the same chance; that the count is not spares
+        the error of a good classifier its binomial scatter.
+        """
+        block, within = np.divmod(indices, BLOCK)
+        wrong = permute(within, BLOCK, self._words(LIARS, block)) < self.source._liars
+        others = np.uint64(self.classes - 1)
+        other = clean + 1 + (self._words(LIE, indices) % others).astype(np.int32)
+        return np.where(wrong, other % np.int32(self.classes), clean)
+
+    def _images(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Place, two colours, noise: uint8 [n, resolution, resolution, 3]."""
+        covered = self._covered(self._words(PLACE, indices), clean)[..., None]
+        ink, paper = self._colours(self._words(COLOUR, indices))
+        images = np.where(covered, ink[:, None, None], paper[:, None, None])
+        if self.source.noise:
+            images += self._noise(self._words(NOISE, indices))
+        return images
+
+    def _covered(self, words: NDArray[np.uint64], clean: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """The pixels under the glyph, [n, resolution, resolution], wherever it has moved."""
+        s = self.source
+        corner = (s.resolution - s.cells * s.cell) // 2 - s.jitter
+        shifts = np.uint64(2 * s.jitter + 1)
+        top = corner + (words % shifts).astype(np.int64)
+        left = corner + ((words >> np.uint64(32)) % shifts).astype(np.int64)
+        pixel = np.arange(s.resolution)
+        row, column = ((pixel - start[:, None]) // s.cell for start in (top, left))
+        row, column = (np.where(at < 0, s.cells, np.minimum(at, s.cells)) for at in (row, column))
+        return self.framed[clean[:, None, None], row[:, :, None], column[:, None, :]]
+
+    def _colours(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Colours of the glyph and of the background, uint8 [n, 3] each.
+
+        One is the lighter in all channels by more than `contrast`; no noise takes either past 0
+        or 255.
+        """
+        s = self.source
+        levels = np.uint16((256 - s.contrast) // 2 - s.noise)  # from which a channel is drawn
+        draw = as_bytes(words[:, None]).astype(np.uint16)
+        dark = (s.noise + (draw[:, 0:3] * levels >> 8)).astype(np.uint8)
+        light = (255 - s.noise - (draw[:, 3:6] * levels >> 8)).astype(np.uint8)
+        swap = s.inverted & (draw[:, 6:7] % 2 == 1)
+        return np.where(swap, dark, light), np.where(swap, light, dark)
+
+    def _noise(self, words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """-noise .. noise for every channel of every pixel, modulo 256 as uint8 sums are."""
+        s = self.source
+        channels = s.resolution * s.resolution * 3
+        draw = as_bytes(hash64(words[:, None], np.arange(-(-channels // 8))))[:, :channels]
+        steps = draw.astype(np.uint16) * np.uint16(2 * s.noise + 1) >> np.uint16(8)
+        noise = steps.astype(np.uint8) - np.uint8(s.noise)
+        return noise.reshape(-1, s.resolution, s.resolution, 3)
+
+
+def class_limits(classes: int, tail: float) -> NDArray[np.uint64]:
+    """Where one class ends and the next begins on 0 .. 2**32, [classes - 1], rising.
+
+    The cumulative Zipf distribution in decimal arithmetic, whose powers, unlike those of libm,
+    do not depend on the machine.
+    """
+    with localcontext(prec=28):
+        weights = [Decimal(k + 1) ** -Decimal(tail) for k in range(classes)]
+        *below, whole = itertools.accumulate(weights)
+        return np.array([int(part / whole * (1 << 32)) for part in below], np.uint64)
+
+
+@functools.cache
+def find_glyphs(classes: int, cells: int, differ: int, seed: int) -> NDArray[np.bool_]:
+    """Mirrored patterns [classes, cells, cells]; True is ink. More classes only add to the list.
+
+    All reach the four edges of their square, so that where ink begins tells where the glyph is;
+    all leave more than half of it blank, so that the commoner colour is the background; any two
+    differ in `differ` cells or more.
+    """
+    words = hash64(key(seed, GLYPHS), np.arange(CANDIDATES))
+    half = -(-cells // 2)
+    bits = words[:, None] >> np.arange(cells * half, dtype=np.uint64) & np.uint64(1)
+    left = bits.astype(bool).reshape(-1, cells, half)
+    drawn = np.concatenate([left, left[:, :, : cells // 2][:, :, ::-1]], axis=2)
+    reaches = drawn[:, 0].any(1) & drawn[:, -1].any(1) & drawn[:, :, 0].any(1)
+    light = 2 * drawn.sum((1, 2)) < cells * cells
+    drawn = drawn[reaches & light]
+    glyphs: list[NDArray[np.bool_]] = []
+    while len(glyphs) < classes and len(drawn):
+        glyphs.append(drawn[0])
+        drawn = drawn[(drawn != drawn[0]).sum((1, 2)) >= differ]
+    if len(glyphs) < classes:
+        raise ValueError(
+            f"found {len(glyphs)} glyphs of {cells} x {cells} cells that differ in {differ} cells, "
+            f"and classes={classes}; lower `classes` or `differ`, or raise `cells`."
+        )
+    found = np.stack(glyphs)
+    found.flags.writeable = False  # shared by every caller
+    return found
+
+
+def as_bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The bytes of words [n, w], lowest first whatever the machine's own order: [n, 8 w]."""
+    return np.ascontiguousarray(words).astype("<u8", copy=False).view(np.uint8)
