@@ -1,0 +1,183 @@
+"""Images that fit in memory: a NumPy archive of one's own, and scikit-learn's digits."""
+
+import hashlib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from scaling.data.hashing import key
+from scaling.data.order import permute
+from scaling.data.source import Batch, SourceConfig, missing
+
+SETS = ("train", "heldout")
+TRAIN_EACH = 100  # training images of each digit
+SPLIT = 21
+
+
+class InMemory:
+    """Labelled images [n, resolution, resolution, 3] that lie in memory."""
+
+    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int32], classes: int):
+        self.images, self.labels, self.classes = images, labels, classes
+        self.size, self.resolution = images.shape[:2]
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        return self.images[indices], self.labels[indices]
+
+
+class Arrays(SourceConfig):
+    """An .npz with `train_images`, `train_labels`, `heldout_images`, `heldout_labels`.
+
+    Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0.
+    Images of another size are resized, bilinearly and antialiased, when the source is opened.
+    """
+
+    kind: Literal["arrays"] = "arrays"
+    path: Path
+    resolution: int = Field(ge=1, description="side of an image, pixels")
+
+    @property
+    def classes(self) -> int:
+        """One more than the largest label of either set."""
+        with np.load(self.path, allow_pickle=False) as archive:
+            return 1 + max(int(archive[f"{name}_labels"].max()) for name in SETS)
+
+    def train(self) -> InMemory:
+        return self._open("train")
+
+    def heldout(self) -> InMemory:
+        return self._open("heldout")
+
+    def _open(self, name: str) -> InMemory:
+        if problem := self.problem():
+            raise ValueError(problem)
+        with np.load(self.path, allow_pickle=False) as archive:
+            images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
+        return InMemory(resized(images, self.resolution), labels.astype(np.int32), self.classes)
+
+    def problem(self) -> str | None:
+        if problem := missing(self.path):
+            return problem
+        try:
+            headers = _headers(self.path)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return f"{self.path} is not a NumPy archive of plain arrays (.npz): {error}"
+        absent = [
+            k for name in SETS for k in (f"{name}_images", f"{name}_labels") if k not in headers
+        ]
+        if absent:
+            held = ", ".join(headers) or "nothing"
+            return f"{self.path} has no {', '.join(absent)}; it holds {held}."
+        for name in SETS:
+            if problem := self._problem_of(name, headers):
+                return f"{self.path}: {problem}"
+        return None
+
+    def _problem_of(
+        self, name: str, headers: dict[str, tuple[tuple[int, ...], np.dtype]]
+    ) -> str | None:
+        shape, dtype = headers[f"{name}_images"]
+        if dtype != np.uint8:
+            return f"{name}_images are {dtype}; give uint8, 0 .. 255."
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3) or 0 in shape:
+            return (
+                f"{name}_images have shape {list(shape)}; "
+                "give [n, height, width] or [n, height, width, 3], n > 0."
+            )
+        shape_of_labels, dtype = headers[f"{name}_labels"]
+        if not np.issubdtype(dtype, np.integer):
+            return f"{name}_labels are {dtype}; give whole numbers 0, 1, 2 .."
+        if shape_of_labels != shape[:1]:
+            return (
+                f"{name}_labels have shape {list(shape_of_labels)} for {shape[0]} images; "
+                f"give [{shape[0]}]."
+            )
+        with np.load(self.path, allow_pickle=False) as archive:
+            labels = archive[f"{name}_labels"]
+        if labels.min() < 0:
+            at = int(labels.argmin())
+            return f"{name}_labels[{at}] is {labels[at]}; labels start at 0."
+        return None
+
+    def provenance(self) -> dict[str, Any]:
+        return super().provenance() | {
+            **_decoder(),
+            "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
+        }
+
+
+class Digits(SourceConfig):
+    """The 1,797 handwritten digits that come with scikit-learn: 8 x 8 grey levels, resized.
+
+    The split is fixed: 100 images of each digit to train on, the other 797 held out.
+    """
+
+    kind: Literal["digits"] = "digits"
+    resolution: int = Field(16, ge=1, description="side of an image, pixels")
+
+    @property
+    def classes(self) -> int:
+        return 10
+
+    def train(self) -> InMemory:
+        images, labels, chosen = _digits()
+        return InMemory(resized(images[chosen], self.resolution), labels[chosen], self.classes)
+
+    def heldout(self) -> InMemory:
+        images, labels, chosen = _digits()
+        return InMemory(resized(images[~chosen], self.resolution), labels[~chosen], self.classes)
+
+    def provenance(self) -> dict[str, Any]:
+        return super().provenance() | {"scikit-learn": version("scikit-learn"), **_decoder()}
+
+
+def resized(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    """Grey or colour images [n, h, w] or [n, h, w, 3] as [n, resolution, resolution, 3]."""
+    if images.shape[1:3] != (resolution, resolution):
+        size = (resolution, resolution)
+        images = np.stack(
+            [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
+        )
+    return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
+
+
+def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
+    """All images [n, 8, 8], their labels [n], and which of them are for training [n]."""
+    from sklearn.datasets import load_digits  # half a second, spared to those without digits
+
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)  # grey levels 0 .. 16 become 0 .. 240
+    labels = digits.target.astype(np.int32)
+    shuffled = permute(np.arange(len(labels)), len(labels), key(SPLIT))
+    chosen = np.zeros(len(labels), bool)
+    for digit in range(10):
+        chosen[shuffled[labels[shuffled] == digit][:TRAIN_EACH]] = True
+    return images, labels, chosen
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of every array in an archive, without reading the arrays."""
+    headers = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.namelist():
+            with archive.open(entry) as stream:
+                major, _ = np.lib.format.read_magic(stream)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if major == 1
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(stream)
+            headers[entry.removesuffix(".npy")] = (shape, dtype)
+    return headers
+
+
+def _decoder() -> dict[str, str]:
+    return {"resized_by": f"pillow {PIL.__version__}"}
