@@ -18,24 +18,26 @@ class PatchEmbedding(nnx.Module):
     """Cuts the image into squares and maps each to a token, row by row.
 
     Equal to a VALID convolution with kernel = stride = patch: a margin narrower than a patch is
-    not seen. kernel [patch, patch, 3, width] LeCun-normal, bias [width] zero.
+    not seen. kernel [patch * patch * 3, width] LeCun-normal, bias [width] zero. The kernel is kept
+    as the matrix it is: a convolution's [patch, patch, 3, width] has one dimension of 32 or more,
+    so Adafactor would not factor it, and it alone would take half of the optimizer's overhead.
     """
 
     def __init__(self, patch: int, width: int, *, rngs: nnx.Rngs):
-        lecun_normal = jax.nn.initializers.lecun_normal(in_axis=(0, 1, 2))
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (patch, patch, 3, width)))
+        lecun_normal = jax.nn.initializers.lecun_normal()
+        self.patch = patch
+        self.kernel = nnx.Param(lecun_normal(rngs.params(), (patch * patch * 3, width)))
         self.bias = nnx.Param(jax.numpy.zeros(width))
 
     def __call__(
         self, images: Float[Array, "batch side side 3"]
     ) -> Float[Array, "batch tokens width"]:
-        patch, _, _, width = self.kernel.shape
         batch, side, _, channels = images.shape
-        grid = side // patch
+        patch, grid = self.patch, side // self.patch
         seen = images[:, : grid * patch, : grid * patch]
         squares = seen.reshape(batch, grid, patch, grid, patch, channels).swapaxes(2, 3)
-        flat = squares.reshape(batch * grid**2, -1) @ self.kernel[...].reshape(-1, width)
-        return (flat + self.bias[...]).reshape(batch, grid**2, width)
+        flat = squares.reshape(batch * grid**2, -1) @ self.kernel[...] + self.bias[...]
+        return flat.reshape(batch, grid**2, -1)
 
 
 class Block(nnx.Module):
