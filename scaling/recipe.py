@@ -81,19 +81,12 @@ class Recipe(Config):
     def check(self, total_steps: int) -> None:
         """Raise ValueError when warm-up and cooldown do not both fit into `total_steps`."""
         cooldown = self.cooldown(total_steps)
-        if cooldown > total_steps:
-            raise ValueError(
-                f"a cooldown of {cooldown:_} steps is longer than the whole run of "
-                f"{total_steps:_}; use cooldown_steps <= {total_steps - self.warmup_steps:_}."
-                if total_steps > self.warmup_steps
-                else f"neither warmup_steps={self.warmup_steps:_} nor a cooldown of {cooldown:_} "
-                f"steps fits into a run of {total_steps:_}; train longer, or shorten both."
-            )
-        if self.warmup_steps > total_steps - cooldown:
+        room = total_steps - cooldown
+        if room < self.warmup_steps:
+            remedy = f"warmup_steps <= {room:_}" if room >= 0 else "a shorter cooldown"
             raise ValueError(
                 f"warmup_steps={self.warmup_steps:_} and a cooldown of {cooldown:_} steps do not "
-                f"fit into a run of {total_steps:_}; "
-                f"use warmup_steps <= {total_steps - cooldown:_}, or train longer."
+                f"fit into a run of {total_steps:_}; use {remedy}, or train longer."
             )
 
 
