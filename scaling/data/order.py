@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.data.hashing import hash64, key
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
-EPOCH, SUBSET = 1, 2  # purposes, so that no two permutations share a key
+EPOCH, FLIP, SUBSET = 1, 2, 3  # a key each
 
 
 def step_indices(
@@ -32,14 +32,26 @@ def step_indices(
       data_size: number of members, >= 1; None for an endless source, whose member p is seen at
         place p, once.
     """
-    if batch % hosts:
-        raise ValueError(f"A batch of {batch} cannot be shared equally by {hosts} hosts.")
-    share = batch // hosts
-    place = step * batch + host * share + np.arange(share, dtype=np.int64)
+    place = places(step, batch, host, hosts)
     if data_size is None:
         return place
     epoch, within = np.divmod(place, data_size)
     return permute(within, data_size, hash64(key(seed, EPOCH), epoch))
+
+
+def step_flips(
+    seed: int, step: int, batch: int, host: int = 0, hosts: int = 1
+) -> NDArray[np.bool_]:
+    """Which rows of `step_indices` are shown mirrored, half of them on average."""
+    return hash64(key(seed, FLIP), places(step, batch, host, hosts)) % np.uint64(2) == 1
+
+
+def places(step: int, batch: int, host: int, hosts: int) -> NDArray[np.int64]:
+    """Where this host's rows of this step stand in the run's endless sequence of images."""
+    if batch % hosts:
+        raise ValueError(f"a batch of {batch} cannot be shared equally by {hosts} hosts.")
+    share = batch // hosts
+    return step * batch + host * share + np.arange(share, dtype=np.int64)
 
 
 def subset(members: NDArray[np.int64], total: int) -> NDArray[np.int64]:
