@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Puts `text` at `path`: a reader, or a restart after a kill, finds the old or the new text.
 
     Args:

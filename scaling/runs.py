@@ -21,14 +21,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from scaling.config import Config, digest
 from scaling.evaluate import Evaluation
-from scaling.files import is_locked, locked, locked_if_free, set_aside, write_whole
+from scaling.files import is_locked, locked, locked_if_free, set_aside, write_text
 from scaling.study import Run
+
+if TYPE_CHECKING:
+    from scaling.evaluate.measured import Measured
 
 State: TypeAlias = Literal["done", "running", "failed", "waiting"]
 Say: TypeAlias = Callable[[str], None]
@@ -104,7 +107,7 @@ class RunFolder:
         else:
             if all(evaluation in there.evaluate for evaluation in order.evaluate):
                 return
-        write_whole(self.path / "run.json", order.model_dump_json(indent=2) + "\n")
+        write_text(self.path / "run.json", order.model_dump_json(indent=2) + "\n")
 
     def read(self) -> tuple[Run, tuple[Evaluation, ...]]:
         """The run and what to measure on it; `Damaged` when run.json is not what its name says."""
@@ -130,17 +133,26 @@ class RunFolder:
 
     # What was measured
 
-    def finish(self, rows: Iterable[Row], manifest: Mapping[str, Any]) -> None:
+    def finish(
+        self,
+        measured: Iterable[tuple[Evaluation, Sequence[Measured]]],
+        manifest: Mapping[str, Any],
+    ) -> None:
         """Appends what was measured, then confirms it: from here on the run is done.
 
         Rows confirmed earlier (by a study that measures something else) stay. A process killed in
         here leaves rows that nothing confirms; the next one replaces them.
 
         Args:
-          rows: at most one an evaluation and metric, none of them confirmed already.
+          measured: what each evaluation found; none of it confirmed already.
           manifest: what decided the numbers (versions, device, seconds, FLOPs, ...), plain JSON.
         """
         path = self.path / "results.jsonl"
+        rows = [
+            Row(evaluation=digest(evaluation), metric=found.metric, value=found.value, n=found.n)
+            for evaluation, several in measured
+            for found in several
+        ]
         text = "".join(row.model_dump_json() + "\n" for row in rows)
         record = json.dumps(dict(manifest), allow_nan=False)  # fails before anything is written
         confirmed = 0
@@ -159,7 +171,7 @@ class RunFolder:
             "results_sha256": hashlib.sha256(whole).hexdigest(),
         }
         record = json.dumps(json.loads(record) | confirmation, indent=2)
-        write_whole(self.path / "manifest.json", record + "\n")
+        write_text(self.path / "manifest.json", record + "\n")
         (self.path / "failed.txt").unlink(missing_ok=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
@@ -202,15 +214,19 @@ class RunFolder:
 
     # How it stands
 
-    def status(self, evaluate: Sequence[Evaluation]) -> State:
-        """Done when every metric of `evaluate` is confirmed; damaged files count for nothing."""
+    def is_done(self, evaluate: Sequence[Evaluation]) -> bool:
+        """Whether every metric of `evaluate` is confirmed; damaged files count for nothing."""
+        if not (self.path / "manifest.json").exists():
+            return False
         try:
-            there = {(row.evaluation, row.metric) for row in self.results(evaluate)}
-            done = bool(there) or (not evaluate and (self.path / "manifest.json").exists())
+            confirmed = {(row.evaluation, row.metric) for row in self.results(evaluate)}
         except Damaged:
-            there, done = set(), False
-        wanted = {(digest(each), metric) for each in evaluate for metric in each.metrics}
-        if done and wanted <= there:
+            return False
+        return confirmed >= {(digest(each), name) for each in evaluate for name in each.metrics}
+
+    def status(self, evaluate: Sequence[Evaluation]) -> State:
+        """Done, or else at work, or else failed, or else waiting for its turn."""
+        if self.is_done(evaluate):
             return "done"
         if is_locked(self.path / "lock"):
             return "running"
@@ -220,7 +236,7 @@ class RunFolder:
         """Writes why the run failed; numbers that nothing confirms are dropped."""
         if not (self.path / "manifest.json").exists():
             (self.path / "results.jsonl").unlink(missing_ok=True)
-        write_whole(self.path / "failed.txt", reason.rstrip() + "\n")
+        write_text(self.path / "failed.txt", reason.rstrip() + "\n")
 
     def failure(self) -> str | None:
         """Why the run failed, in words; None when it did not."""
@@ -260,7 +276,7 @@ class RunFolder:
             phase=phase,
             pid=os.getpid(),
         )
-        write_whole(self.path / "progress.json", progress.model_dump_json(), durable=False)
+        write_text(self.path / "progress.json", progress.model_dump_json(), durable=False)
 
     def progress(self) -> Progress | None:
         """The last report; None when there is none that can be read."""
@@ -299,6 +315,39 @@ class RunFolder:
         progress = self.path / "progress.json"
         if progress.exists() and self.progress() is None:
             say(f"{progress} is not a report. Kept aside as {self.quarantine('progress.json')}.")
+
+
+class TrunkFolder:
+    """What runs that differ only in `images_seen` share: checkpoints, and one lock for them all."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, folder: RunFolder, run: Run) -> TrunkFolder:
+        """The trunk of `run`, beside the folders of its runs."""
+        return cls(folder.path.parent / "trunks" / run.trunk)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Waits until no other process trains the trunk, then keeps others waiting."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return locked(self.path / "lock")
+
+    def diverge(self, step: int, reason: str) -> None:
+        """Remembers that the loss stopped being finite by `step`, so that none tries it again."""
+        write_text(self.path / "diverged.json", json.dumps({"step": step, "reason": reason}) + "\n")
+
+    def divergence(self, until: int) -> str | None:
+        """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
+        try:
+            diverged = json.loads(_text(self.path / "diverged.json"))
+            return diverged["reason"] if diverged["step"] <= until else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # unreadable: the training itself will tell
+
+    def forgive(self) -> None:
+        """Forgets the divergence, so that the trunk is tried again."""
+        (self.path / "diverged.json").unlink(missing_ok=True)
 
 
 def _text(path: Path) -> str:
