@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from scaling.config import Config
 
 Batch: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
 """Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
@@ -37,14 +38,12 @@ class Images(Protocol):
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
 
 
-class SourceConfig(BaseModel, ABC):
+class SourceConfig(Config, ABC):
     """Base of all sources. A subclass adds `kind: Literal["its-name"]` and what it needs.
 
     Every source also has `classes` and `resolution`, as fields or as properties, and knows them
     without decoding an image.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def train(self) -> Images:
