@@ -1,0 +1,65 @@
+"""A contact sheet: what a source's images look like, a row a class, for a person to look at."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from scaling.data.source import Images
+
+PAPER, INK = (255, 255, 255), (70, 70, 70)
+MARGIN = 110  # pixels left of the images, for the label and its share
+AT_ONCE = 1000  # images in memory, beside the examples
+
+
+def contact_sheet(
+    images: Images,
+    path: Path | None = None,
+    *,
+    rows: int = 16,
+    columns: int = 16,
+    scale: int = 3,
+    looked_at: int = 10_000,
+) -> NDArray[np.uint8]:
+    """Draws a row for each class, the most frequent first, and writes it as PNG if told where.
+
+    A row shows images with its label, right or wrong: one that does not belong is label noise.
+    Beside it stand the label and its share of the images looked at.
+
+    Args:
+      rows: classes shown, at most.
+      columns: examples of a class, at most.
+      scale: pixels of the sheet for a pixel of an image.
+      looked_at: examples are found among so many first images.
+
+    Returns:
+      The sheet, uint8 [height, width, 3].
+    """
+    count = looked_at if images.size is None else min(looked_at, images.size)
+    examples: dict[int, list[NDArray[np.uint8]]] = {}
+    frequency = np.zeros(images.classes, int)
+    for first in range(0, count, AT_ONCE):
+        pixels, labels = images.batch(np.arange(first, min(first + AT_ONCE, count)))
+        frequency += np.bincount(labels, minlength=images.classes)
+        for image, label in zip(pixels, labels, strict=True):
+            if len(row := examples.setdefault(int(label), [])) < columns:
+                row.append(image)
+    shown = sorted(examples, key=lambda label: (-frequency[label], label))[:rows]
+
+    tile = images.resolution * scale
+    gap = max(2, tile // 12)
+    size = (MARGIN + columns * (tile + gap), gap + len(shown) * (tile + gap))
+    sheet = Image.new("RGB", size, PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for row, label in enumerate(shown):
+        top = gap + row * (tile + gap)
+        share = f"{frequency[label] / count:.1%}"
+        draw.text((MARGIN - 70, top + tile // 2), str(label), INK, font, anchor="rm")
+        draw.text((MARGIN - 12, top + tile // 2), share, INK, font, anchor="rm")
+        for column, image in enumerate(examples[label]):
+            picture = Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)
+            sheet.paste(picture, (MARGIN + column * (tile + gap), top))
+    if path is not None:
+        sheet.save(path)
+    return np.asarray(sheet)
