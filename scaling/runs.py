@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -38,6 +39,13 @@ Say: TypeAlias = Callable[[str], None]
 """Takes one line for a person."""
 
 SECONDS_BETWEEN_REPORTS = 1.0
+NOTE = "note: "
+"""Begins a line of a worker's log that its launcher passes on to the person."""
+
+
+def note(line: str) -> None:
+    """A worker's word to the person who launched it: a line of standard error, marked `NOTE`."""
+    print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
 
 class Damaged(ValueError):  # noqa: N818
