@@ -1,6 +1,7 @@
 """The base of everything a study file can say: frozen, keyword-only, checked where it is born.
 
-Also `contents`, what an id is the hash of. Knows nothing of what the configurations mean.
+Also `NoneAs`, how a file says None, and `contents`, what an id is the hash of. Knows nothing of
+what the configurations mean.
 """
 
 from __future__ import annotations
@@ -8,15 +9,41 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 
 class Config(BaseModel):
     """A frozen, checked configuration; unknown keys are errors, defaults live here only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class NoneAs:
+    """Marks a field that may be None with the word a study file writes for it: TOML has no null.
+
+    As in `clip_norm: Annotated[float | None, NoneAs("none")]`.
+    """
+
+    word: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._read, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "none_as": self.word}
+
+    def _read(self, value: Any) -> Any:
+        return None if value == self.word else value
 
 
 def contents(value: Any) -> Any:
@@ -39,6 +66,8 @@ def contents(value: Any) -> Any:
         return {key: contents(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [contents(item) for item in value]
+    if isinstance(value, PurePath):
+        return value.as_posix()
     return value
 
 

@@ -10,11 +10,11 @@ schedule need no JAX; only `optimizer` imports it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from scaling.config import Config
+from scaling.config import Config, NoneAs
 
 if TYPE_CHECKING:
     from jax import Array
@@ -24,6 +24,8 @@ DECAY_EXPONENT = 0.8  # Shazeer & Stern 2018, section 7.2
 FACTOR_FROM = 32  # big_vision's; optax's own default, 128, would not factor heads of 64 channels
 ADAFACTOR_EPSILON = 1e-30  # added to squared gradients, so that 0 / sqrt(0) is 0
 ADAM_EPSILON = 1e-8  # added to the root of the second moment
+
+Norm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Recipe(Config):
@@ -42,8 +44,8 @@ class Recipe(Config):
     """Decay a step of the first moment."""
     beta2: float = Field(default=0.999, gt=0, lt=1)
     """Decay a step of the second moment; Adafactor grows towards it as 1 - t^-0.8."""
-    clip_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Largest global norm of the gradient; null for no clipping."""
+    clip_norm: Annotated[Norm | None, NoneAs("none")] = 1.0
+    """Largest global norm of the gradient; none: no clipping."""
     warmup_steps: int = Field(default=10_000, ge=0)
     """Steps over which the learning rate grows linearly from 0."""
     timescale_steps: int = Field(default=10_000, gt=0)

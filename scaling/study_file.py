@@ -1,0 +1,78 @@
+"""What a study file may say, table by table; `docs/study-file.md` is generated from this.
+
+Only the shape of the file, one key at a time. What keys mean to each other, and the runs that come
+of them, is `scaling.parse`'s work.
+"""
+
+from typing import Annotated, TypeAlias, TypeVar
+
+from pydantic import Field
+
+from scaling.config import Config, NoneAs
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.objectives import Objective
+from scaling.recipe import Recipe
+
+T = TypeVar("T")
+Positive: TypeAlias = Annotated[int, Field(gt=0)]
+Axis: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1, json_schema_extra={"axis": True})]
+"""Values that a grid crosses with those of its other axes; one alone needs no brackets."""
+
+
+class Sizes(Config):
+    """A network of one's own, smaller than the zoo's or of another shape."""
+
+    patch: Positive
+    """Side of a patch, pixels."""
+    width: Positive
+    """Features of a token; a multiple of `heads`."""
+    depth: Positive
+    """Number of blocks."""
+    mlp: Positive
+    """Features inside each block's MLP; 4 times the width, usually."""
+    heads: Positive
+    """Attention heads."""
+
+
+class Grid(Config):
+    """Runs: every combination of the axes' values. A run that several grids name is trained once.
+
+    A single value may stand without brackets.
+    """
+
+    model: Axis[str]
+    """Names of the zoo, such as "Ti/16" (`scaling models` lists them), or of `[models.NAME]`."""
+    images_seen: Axis[Positive]
+    """Training images shown in all, repeats counted; a multiple of `batch`."""
+    batch: Axis[Positive]
+    """Images a step."""
+    data_size: Axis[Annotated[Positive | None, NoneAs("all")]] = (None,)
+    """Number of different training images, the smaller sets inside the larger."""
+    seed: Axis[Annotated[int, Field(ge=0)]] = (0,)
+    """Decides the initial parameters and the order of the images."""
+    flip: bool = False
+    """Whether every image is mirrored, left to right, half of the times it is shown."""
+    recipe: Recipe = Recipe()
+    """Keys of `[recipe]` that are different in this grid."""
+
+
+class StudyFile(Config):
+    """A question, and the grid of runs that answers it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """Names the study's results: letters, digits, `-` and `_`."""
+    question: str = Field(min_length=1)
+    """What the study is to find out, in a sentence."""
+    data: Source
+    """Where images come from."""
+    models: dict[str, Sizes] = {}
+    """Networks spelled out, `[models.NAME]` each; the name must not contain a `/`."""
+    objective: Objective = Objective()
+    """What is minimised."""
+    recipe: Recipe = Recipe()
+    """Optimizer and schedule of every run."""
+    evaluate: tuple[Evaluation, ...] = Field(min_length=1)
+    """What is measured on every trained network."""
+    grid: tuple[Grid, ...] = Field(min_length=1)
+    """Which runs to train."""
