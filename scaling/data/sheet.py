@@ -43,8 +43,8 @@ def contact_sheet(
         pixels, labels = images.batch(np.arange(first, min(first + AT_ONCE, count)))
         frequency += np.bincount(labels, minlength=images.classes)
         for image, label in zip(pixels, labels, strict=True):
-            if len(row := examples.setdefault(int(label), [])) < columns:
-                row.append(image)
+            if len(found := examples.setdefault(int(label), [])) < columns:
+                found.append(image)
     shown = sorted(examples, key=lambda label: (-frequency[label], label))[:rows]
 
     tile = images.resolution * scale

@@ -1,0 +1,118 @@
+"""Batches made ahead: the same ones, whoever makes them and wherever they begin."""
+
+import sys
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from scaling.data.arrays import Digits
+from scaling.data.loader import AHEAD, batches, one_thread_ahead
+from scaling.data.order import step_flips, step_indices, subset
+from scaling.data.procedural import Procedural
+
+
+@pytest.fixture(params=["grain", "no grain"], autouse=True)
+def whoever(request, monkeypatch):
+    """Every test here holds with grain and without."""
+    if request.param == "no grain":
+        monkeypatch.setitem(sys.modules, "grain", None)
+    else:
+        pytest.importorskip("grain")
+
+
+def collect(images, **changes):
+    wanted = {"seed": 1, "batch": 12, "data_size": 31, "first_step": 0, "last_step": 9}
+    stream = list(batches(images, **(wanted | {"flip": True} | changes)))
+    return [np.concatenate([batch[part] for batch in stream]) for part in (0, 1)]
+
+
+def assert_same(some, others):
+    for a, b in zip(some, others, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_batches_are_the_images_that_the_order_names():
+    images = Digits().train()
+    stream = batches(images, seed=4, batch=8, data_size=50, first_step=0, last_step=20)
+    for step, (pixels, labels) in enumerate(stream):
+        numbers = subset(step_indices(4, step, 8, 50), 1000)
+        assert_same((pixels, labels), images.batch(numbers))
+    assert step == 19
+
+
+def test_an_endless_source_of_limited_size_repeats_its_first_images():
+    images = Procedural().train()
+    pixels, labels = collect(images, data_size=6, batch=6, last_step=3, flip=False)
+    first, first_labels = images.batch(np.arange(6))
+    for epoch in range(3):
+        shown = {x.tobytes() for x in pixels[6 * epoch : 6 * epoch + 6]}
+        assert shown == {x.tobytes() for x in first}
+    assert sorted(labels) == sorted(np.tile(first_labels, 3))
+
+
+def test_without_a_data_size_a_finite_source_is_shown_whole():
+    pixels, _ = collect(Digits().train(), data_size=None, batch=100, last_step=10, flip=False)
+    assert len({x.tobytes() for x in pixels}) == 1000
+
+
+@pytest.mark.parametrize("images", [Procedural().train(), Digits().train()])
+def test_a_resumed_run_sees_what_it_would_have_seen(images):
+    halves = [collect(images, last_step=4), collect(images, first_step=4)]
+    assert_same([np.concatenate(parts) for parts in zip(*halves, strict=True)], collect(images))
+
+
+def test_two_hosts_together_see_what_one_sees():
+    images = Digits().train()
+    hosts = [collect(images, host=host, hosts=2) for host in range(2)]
+    for one, *two in zip(collect(images), *hosts, strict=True):
+        rows = [half.reshape(9, 6, *half.shape[1:]) for half in two]
+        np.testing.assert_array_equal(np.concatenate(rows, 1).reshape(one.shape), one)
+
+
+def test_a_mirrored_image_is_mirrored_left_to_right_and_keeps_its_label():
+    images = Procedural().train()
+    plain, labels = collect(images, flip=False)
+    shown, same_labels = collect(images)
+    flips = np.concatenate([step_flips(1, step, 12) for step in range(9)])
+    assert 0 < flips.sum() < len(flips)
+    np.testing.assert_array_equal(shown[flips], plain[flips][:, :, ::-1])
+    np.testing.assert_array_equal(shown[~flips], plain[~flips])
+    np.testing.assert_array_equal(labels, same_labels)
+
+
+@pytest.mark.parametrize("last_step", [3, 2])
+def test_a_run_that_is_done_has_no_batches(last_step):
+    stream = batches(
+        Digits().train(), seed=0, batch=4, data_size=9, first_step=3, last_step=last_step
+    )
+    assert list(stream) == []
+
+
+def test_more_images_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="data_size=1_001, and the source has 1_000 images"):
+        collect(Digits().train(), data_size=1001)
+
+
+def test_what_goes_wrong_in_the_background_is_raised_where_batches_are_asked_for():
+    class Broken:
+        resolution, classes, size = 8, 2, None
+
+        def batch(self, indices):
+            if indices[0] >= 20:
+                raise OSError("image 20 cannot be decoded")
+            return np.zeros((len(indices), 8, 8, 3), np.uint8), np.zeros(len(indices), np.int32)
+
+    stream = batches(Broken(), seed=0, batch=4, data_size=None, first_step=0, last_step=99)
+    assert len(list(islice(stream, 5))) == 5
+    with pytest.raises(OSError, match="image 20 cannot be decoded"):
+        next(stream)
+
+
+def test_our_own_thread_works_a_few_batches_ahead_and_ends_with_its_reader():
+    made = []
+    stream = one_thread_ahead(lambda step: made.append(step) or step, 0, 1000)
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
+    stream.close()
+    assert made == list(range(len(made)))
+    assert len(made) <= 3 + AHEAD

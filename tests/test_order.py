@@ -1,0 +1,100 @@
+"""The order of a run's images: seed and step decide it, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling.data.hashing import hash64, key
+from scaling.data.order import permute, step_flips, step_indices, subset
+
+examples = settings(max_examples=50, deadline=None, derandomize=True)
+seeds = st.integers(0, 2**64)
+
+
+@examples
+@given(seeds, st.integers(1, 300), st.integers(1, 50), st.integers(1, 4))
+def test_each_epoch_shows_every_member_once(seed, data_size, batch, epochs):
+    steps = -(-epochs * data_size // batch)
+    seen = np.concatenate([step_indices(seed, step, batch, data_size) for step in range(steps)])
+    for epoch in range(epochs):
+        shown = seen[epoch * data_size : (epoch + 1) * data_size]
+        assert sorted(shown) == list(range(data_size))
+
+
+def test_no_two_epochs_and_no_two_seeds_share_an_order():
+    orders = [step_indices(seed, step, 50, 50) for seed in range(4) for step in range(4)]
+    assert len({tuple(order) for order in orders}) == 16
+
+
+@examples
+@given(seeds, st.integers(0, 10**6), st.none() | st.integers(1, 10**7), st.integers(1, 9))
+def test_the_slices_of_all_hosts_make_the_batch(seed, step, data_size, hosts):
+    batch = 5 * hosts
+    slices = [step_indices(seed, step, batch, data_size, host, hosts) for host in range(hosts)]
+    whole = step_indices(seed, step, batch, data_size)
+    assert np.concatenate(slices).tolist() == whole.tolist()
+    flips = [step_flips(seed, step, batch, host, hosts) for host in range(hosts)]
+    assert np.concatenate(flips).tolist() == step_flips(seed, step, batch).tolist()
+
+
+def test_an_endless_source_is_read_from_its_start_and_once():
+    seen = np.concatenate([step_indices(7, step, 6, None) for step in range(5)])
+    assert seen.tolist() == list(range(30))
+
+
+def test_the_order_does_not_depend_on_the_batch():
+    small = [step_indices(3, step, 4, 23) for step in range(15)]
+    large = [step_indices(3, step, 12, 23) for step in range(5)]
+    assert np.concatenate(small).tolist() == np.concatenate(large).tolist()
+
+
+@examples
+@given(st.integers(1, 2000), st.data())
+def test_the_smaller_data_set_lies_inside_the_larger(total, data):
+    small, large = sorted(data.draw(st.tuples(*[st.integers(1, total)] * 2)))
+    inner, outer = (set(subset(np.arange(n), total).tolist()) for n in (small, large))
+    assert len(inner) == small
+    assert len(outer) == large
+    assert inner <= outer <= set(range(total))
+
+
+def test_a_subset_is_drawn_from_the_whole_of_the_source():
+    chosen = subset(np.arange(2000), 1_000_000)
+    tenths = np.bincount(chosen // 100_000, minlength=10)
+    assert tenths.min() > 200 - 5 * 14  # five standard deviations
+    assert tenths.max() < 200 + 5 * 14
+
+
+@pytest.mark.parametrize("size", [2, 5, 10, 30])
+def test_a_permutation_sends_a_place_anywhere_with_equal_chance(size):
+    keys = hash64(key(1), np.arange(20_000))
+    for place in (0, size - 1):
+        count = np.bincount(permute(np.full(keys.shape, place), size, keys), minlength=size)
+        expected = len(keys) / size
+        chi_square = ((count - expected) ** 2 / expected).sum()
+        assert chi_square < (size - 1) + 5 * np.sqrt(2 * (size - 1))
+
+
+def test_a_permutation_of_a_trillion_needs_no_table():
+    size = 10**12 + 39
+    sent = permute(np.arange(5000), size, key(2))
+    assert len(set(sent.tolist())) == 5000
+    assert sent.min() >= 0
+    assert 0.99 * size < sent.max() < size
+
+
+def test_half_of_the_images_are_mirrored_anew_in_every_step():
+    flips = np.concatenate([step_flips(1, step, 100) for step in range(100)])
+    assert abs(flips.mean() - 0.5) < 0.025  # five standard deviations
+    assert not np.array_equal(flips[:100], flips[100:200])
+
+
+def test_a_batch_that_hosts_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="batch of 10 cannot be shared equally by 4 hosts"):
+        step_indices(0, 0, 10, None, 0, 4)
+
+
+def test_the_order_stays_what_it_was_in_earlier_versions():
+    assert step_indices(0, 0, 8, 1000).tolist() == [413, 568, 428, 44, 411, 295, 919, 157]
+    assert subset(np.arange(8), 1000).tolist() == [640, 895, 911, 695, 594, 656, 381, 659]
