@@ -32,6 +32,8 @@ class Run(Config):
     """Optimizer and schedule."""
     images_seen: int = Field(gt=0)
     """Training images shown in all, repeats counted."""
+    flip: bool = False
+    """Whether every image is mirrored, left to right, half of the times it is shown."""
     batch: int = Field(gt=0)
     """Images a step."""
     seed: int = Field(0, ge=0)

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from scaling.config import Config
+from scaling.evaluate.measured import Measured
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from scaling.data.source import SourceConfig
 
 
 class Upstream(Config):
-    """Mean loss (nats) and top-1 error on the first held-out images of the training source."""
+    """Mean loss (nats) and top-1 error on held-out images of the training source."""
 
     kind: Literal["upstream"] = "upstream"
     images: int | None = Field(None, gt=0)
-    """How many held-out images; None: all of them (an endless source needs a number)."""
+    """How many held-out images, the first ones; left out: all of them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers measured."""
         return ("upstream_loss", "upstream_error")
+
+    def measure(
+        self, module: nnx.Module, *, objective: Any, source: SourceConfig
+    ) -> list[Measured]:
+        """Both numbers, n = images behind each."""
+        from scaling.evaluate.forward import losses
+
+        heldout = source.heldout()
+        count = self.images or heldout.size
+        assert count is not None  # a source's held-out images come to an end
+        loss, wrong = losses(module, objective, heldout, np.arange(count))
+        return [
+            Measured("upstream_loss", float(loss.mean(dtype=np.float64)), count),
+            Measured("upstream_error", float(wrong.mean(dtype=np.float64)), count),
+        ]

@@ -1,0 +1,221 @@
+"""Image files laid out as for `tfds.ImageFolder`: path/split/class/image.{jpg,jpeg,png}.
+
+Small images are decoded once, by whichever process comes first, into a memory-mapped file under
+the user's cache folder; data sets beyond `CACHE_LIMIT` are decoded as they are asked for.
+"""
+
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from scaling.data.decode import decode_all, decoder
+from scaling.data.source import Batch, SourceConfig, missing
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
+CHUNK = 1024  # images decoded between two writes to a cache
+
+
+class Folder(SourceConfig):
+    """Folders of images, one a class, under one folder a split.
+
+    Classes are the folder names of the training split in alphabetical order, images come in
+    alphabetical order within them. Other files, and names that begin with a dot, are ignored.
+    """
+
+    kind: Literal["folder"] = "folder"
+    path: Path
+    """The folder that holds a folder a split; `~` is one's home."""
+    train_split: str = "train"
+    """Folder of the images to learn from."""
+    heldout_split: str = "test"
+    """Folder of the images to measure on."""
+    resolution: int = Field(ge=1)
+    """Side of an image, pixels; images of another size are resized."""
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> "Folder":
+        if self.train_split == self.heldout_split:
+            raise ValueError(f"train_split and heldout_split are both {self.train_split!r}.")
+        return self
+
+    @property
+    def root(self) -> Path:
+        return self.path.expanduser().absolute()
+
+    @property
+    def classes(self) -> int:
+        return len(_folders(self.root / self.train_split))
+
+    def train(self) -> "FolderImages":
+        return self._open(self.train_split)
+
+    def heldout(self) -> "FolderImages":
+        return self._open(self.heldout_split)
+
+    def _open(self, split: str) -> "FolderImages":
+        if problem := self.problem():
+            raise ValueError(problem)
+        classes = _folders(self.root / self.train_split)
+        return FolderImages(self.root / split, classes, self.resolution)
+
+    def problem(self) -> str | None:
+        if problem := missing(self.root):
+            return problem
+        splits = _folders(self.root) if self.root.is_dir() else []
+        for field, split in (
+            ("train_split", self.train_split),
+            ("heldout_split", self.heldout_split),
+        ):
+            if split not in splits:
+                there = ", ".join(splits) or "none"
+                return f"{self.root} has no folder {split!r} ({field}); its folders: {there}." + (
+                    _did_you_mean(split, splits)
+                )
+        classes = _folders(self.root / self.train_split)
+        if not classes:
+            return f"{self.root / self.train_split} has no folders; each class needs one."
+        for name in _folders(self.root / self.heldout_split):
+            if name not in classes:
+                return (
+                    f"class {name!r} of {self.root / self.heldout_split} is not among the "
+                    f"{len(classes)} of {self.train_split!r}."
+                ) + _did_you_mean(name, classes)
+        for split in (self.train_split, self.heldout_split):
+            for name in _folders(self.root / split):
+                if next(_images(self.root / split / name), None) is None:
+                    return (
+                        f"{self.root / split / name} holds no image ({', '.join(SUFFIXES)}); "
+                        "fill it, or remove the folder."
+                    )
+        return None
+
+    def provenance(self) -> dict[str, Any]:
+        return super().provenance() | {"decoder": decoder()}
+
+
+class Member(NamedTuple):
+    """One image file of a split, and what tells whether it has changed since."""
+
+    label: int
+    name: str
+    """Relative to the split's folder: class/file."""
+    bytes: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+
+class FolderImages:
+    """One split of a folder. Knows all its file names; holds no pixels of its own."""
+
+    def __init__(self, folder: Path, classes: list[str], resolution: int):
+        self.folder, self.classes, self.resolution = folder, len(classes), resolution
+        members = list(_members(folder, classes))
+        self.names = [member.name for member in members]
+        self.labels = np.array([member.label for member in members], np.int32)
+        self.size = len(members)
+        self.cache = None
+        if self.size * resolution**2 * 3 <= CACHE_LIMIT:
+            self.cache = self._decoded_once(_cache_file(folder, members, resolution))
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        if self.cache is None:
+            images = self._decoded([self.names[i] for i in indices])
+        else:
+            images = np.array(self.cache[indices])  # out of the map, into memory
+        return images, self.labels[indices]
+
+    def _decoded(self, names: list[str]) -> NDArray[np.uint8]:
+        files = [self.folder / name for name in names]
+        return decode_all(files, [str(file) for file in files], self.resolution)
+
+    def _decoded_once(self, file: Path) -> NDArray[np.uint8]:
+        """All images as a read-only map of `file`, which is made first where it is not there.
+
+        Processes that start together wait for the one that makes it. It is written aside and
+        renamed, so whoever is killed leaves nothing that looks whole.
+        """
+        shape = (self.size, self.resolution, self.resolution, 3)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                found = _mapped(file, shape)
+                if found is None:
+                    aside = file.with_suffix(".part")
+                    self._write(aside, shape)
+                    os.replace(aside, file)
+                    found = _mapped(file, shape)
+        except OSError as error:
+            raise ValueError(
+                f"{self.folder}: its decoded images ({np.prod(shape) / 2**30:.2g} GiB) cannot be "
+                f"kept in {file.parent}: {error}. Point XDG_CACHE_HOME to a folder with room."
+            ) from error
+        assert found is not None
+        return found
+
+    def _write(self, file: Path, shape: tuple[int, ...]) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        with file.open("wb") as stream:  # not a map: a full disk kills whoever writes to one
+            np.lib.format.write_array_header_1_0(stream, header)
+            for start in range(0, self.size, CHUNK):
+                stream.write(self._decoded(self.names[start : start + CHUNK]).data)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
+    """All images of a split, class by class, each in alphabetical order."""
+    for label, name in enumerate(classes):
+        if (folder / name).is_dir():
+            for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
+                stat = entry.stat()
+                yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
+
+
+def _images(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Image files of one folder, in the order in which the disk has them."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            visible = not entry.name.startswith(".")
+            if visible and entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                yield entry
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, sorted; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+
+def _cache_file(folder: Path, members: list[Member], resolution: int) -> Path:
+    """Where the decoded images belong: a name that changes with anything that changes them."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    decides = [str(folder), resolution, decoder(), *members]
+    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+    return cache / "vit-scaling-laws" / f"{folder.parent.name}-{folder.name}-{digest}.npy"
+
+
+def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """`file` as a read-only map; None when it is not there, or not whole."""
+    try:
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return found if found.shape == shape and found.dtype == np.uint8 else None
+
+
+def _did_you_mean(name: str, there: list[str]) -> str:
+    near = difflib.get_close_matches(name, there, n=3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,56 @@
+"""Forward passes over many images: fixed batches, the last one padded, one compilation a shape."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from numpy.typing import NDArray
+
+from scaling.data.pixels import to_floats
+from scaling.data.source import Images
+
+BATCH = 512
+
+
+def features(module: nnx.Module, images: Images, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What the backbone makes of the images of these numbers, [n, width]."""
+    parts = []
+    for chosen in _chunks(indices):
+        pixels, _ = images.batch(_padded(chosen))
+        parts.append(np.asarray(_features(module, pixels))[: len(chosen)])
+    return np.concatenate(parts)
+
+
+def losses(
+    module: nnx.Module, objective: Any, images: Images, indices: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Loss in nats and top-1 error (0 or 1) of each of these images, [n] both."""
+    loss, wrong = [], []
+    for chosen in _chunks(indices):
+        pixels, labels = images.batch(_padded(chosen))
+        some_loss, some_wrong = _losses(objective, module, pixels, labels)
+        loss.append(np.asarray(some_loss)[: len(chosen)])
+        wrong.append(np.asarray(some_wrong)[: len(chosen)])
+    return np.concatenate(loss), np.concatenate(wrong)
+
+
+@nnx.jit
+def _features(module: Any, pixels: Any) -> Any:
+    return module.backbone(to_floats(pixels))
+
+
+@partial(nnx.jit, static_argnums=0)
+def _losses(objective: Any, module: Any, pixels: Any, labels: Any) -> Any:
+    return objective.losses(module, to_floats(pixels), labels)
+
+
+def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [indices[first : first + BATCH] for first in range(0, len(indices), BATCH)]
+
+
+def _padded(chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`chosen`, its last number repeated up to a whole batch."""
+    return np.pad(chosen, (0, BATCH - len(chosen)), mode="edge")

@@ -1,0 +1,155 @@
+"""What a person sees while runs are trained: a live table, or plain lines without a terminal.
+
+Knows how things stand, not how they came about.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaling.runs import Progress
+from scaling.study import Run
+
+SECONDS_BETWEEN_LINES = 30.0
+BAR = 30  # characters
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a launch stands at one moment."""
+
+    runs: int
+    done: int
+    failed: int
+    flops: float
+    """Of all that this launch set out to do."""
+    flops_done: float
+    seconds_left: float | None
+    busy: tuple[tuple[Run, Progress | None], ...]
+    """One entry a worker: its run, and how far that is."""
+
+
+class Display(Protocol):
+    """Where a launch shows itself."""
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+
+    def update(self, standing: Standing) -> None:
+        """How things stand now; may be shown or not."""
+
+
+@contextmanager
+def display() -> Iterator[Display]:
+    """A live table when standard output is a terminal, plain lines otherwise."""
+    if not in_terminal():
+        yield Plain()
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(), auto_refresh=False, transient=True) as live:
+        yield Table(live)
+
+
+def in_terminal() -> bool:
+    """Whether standard output is a screen on which lines can be drawn over."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class Plain:
+    """Lines for a log: what happened, and twice a minute how things stand."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def update(self, standing: Standing) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self.say(in_words(standing))
+
+
+class Table:
+    """One line a worker and one for the whole, drawn over in place."""
+
+    def __init__(self, live) -> None:  # type: ignore[no-untyped-def]  # rich loads only when used
+        self._live = live
+
+    def say(self, line: str) -> None:
+        self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, standing: Standing) -> None:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("model", "images seen", "step", "images/s", "loss", ""):
+            table.add_column(heading, justify="left" if heading in ("model", "") else "right")
+        for run, progress in standing.busy:
+            table.add_row(*cells(run, progress))
+        done = standing.flops_done / standing.flops if standing.flops else 1.0
+        bar = ("█" * round(BAR * done)).ljust(BAR, "░")
+        total = Text(f"{bar} {100 * done:.0f} %  {_counts(standing)}{_left(standing)}")
+        self._live.update(Group(table, total), refresh=True)
+
+
+def cells(run: Run, progress: Progress | None) -> tuple[str, ...]:
+    """A worker's line: model, images seen in all, step, images/s, loss, phase."""
+    name, images = run.model.name, f"{run.images_seen:_}"
+    if progress is None:
+        return name, images, "", "", "", "starting"
+    rate = "" if progress.images_per_second is None else f"{progress.images_per_second:_.0f}"
+    loss = "" if progress.loss is None else f"{progress.loss:.4g}"
+    return name, images, f"{progress.step:_}/{progress.steps:_}", rate, loss, progress.phase
+
+
+def in_words(standing: Standing) -> str:
+    """One line: how many runs are done, what is at work, how long it may take."""
+    line = _counts(standing)
+    for run, progress in standing.busy:
+        line += f"; {run.model.name}, {run.images_seen:_} images"
+        if progress is not None:
+            line += f", step {progress.step:_} of {progress.steps:_}"
+            if progress.images_per_second is not None:
+                line += f", {progress.images_per_second:_.0f} images/s"
+            if progress.loss is not None:
+                line += f", loss {progress.loss:.4g}"
+    return line + _left(standing)
+
+
+def describe(run: Run) -> str:
+    """Names a run for a person: its id, and what most often tells it from its neighbours."""
+    size = "" if run.data_size is None else f" of {run.data_size:_}"
+    return f"{run.id} ({run.model.name}, {run.images_seen:_} images{size}, seed {run.seed})"
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: 42 s, 12 min, 3.5 h, 4.2 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _counts(standing: Standing) -> str:
+    failed = f", {standing.failed} failed" if standing.failed else ""
+    return f"{standing.done} of {standing.runs} runs done{failed}"
+
+
+def _left(standing: Standing) -> str:
+    if standing.seconds_left is None:
+        return ""
+    return f"; about {duration(standing.seconds_left)} left"
