@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field
 
+from scaling.data.decode import decoder
 from scaling.data.hashing import key
 from scaling.data.order import permute
 from scaling.data.source import Batch, SourceConfig, missing
@@ -108,7 +107,7 @@ class Arrays(SourceConfig):
 
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {
-            **_decoder(),
+            "decoder": decoder(),
             "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
         }
 
@@ -135,12 +134,17 @@ class Digits(SourceConfig):
         return InMemory(resized(images[~chosen], self.resolution), labels[~chosen], self.classes)
 
     def provenance(self) -> dict[str, Any]:
-        return super().provenance() | {"scikit-learn": version("scikit-learn"), **_decoder()}
+        return super().provenance() | {
+            "scikit-learn": version("scikit-learn"),
+            "decoder": decoder(),
+        }
 
 
 def resized(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
     """Grey or colour images [n, h, w] or [n, h, w, 3] as [n, resolution, resolution, 3]."""
     if images.shape[1:3] != (resolution, resolution):
+        from PIL import Image
+
         size = (resolution, resolution)
         images = np.stack(
             [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
@@ -177,7 +181,3 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
                 shape, _, dtype = read(stream)
             headers[entry.removesuffix(".npy")] = (shape, dtype)
     return headers
-
-
-def _decoder() -> dict[str, str]:
-    return {"resized_by": f"pillow {PIL.__version__}"}

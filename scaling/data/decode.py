@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_THREADS = 8  # each caller has its own, and a loader is several callers
+
 
 def decode(file: Path | bytes, resolution: int) -> NDArray[np.uint8]:
     """One image file (a path, or its contents) as uint8 [resolution, resolution, 3], RGB.
@@ -25,10 +27,10 @@ def decode(file: Path | bytes, resolution: int) -> NDArray[np.uint8]:
 
     size = (resolution, resolution)
     try:
-        with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError("more than 8 bits a channel")
-            image = image.convert("RGB")
+        with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise ValueError("it has more than 8 bits a channel")
+            image = opened.convert("RGB")
     except (OSError, SyntaxError) as error:  # Pillow's word for a broken PNG is SyntaxError
         raise ValueError(f"not a readable image: {error}") from error
     if image.size != size:
@@ -39,7 +41,7 @@ def decode(file: Path | bytes, resolution: int) -> NDArray[np.uint8]:
 def decode_all(
     files: Sequence[Path | bytes], names: Sequence[str], resolution: int
 ) -> NDArray[np.uint8]:
-    """Files to uint8 [n, resolution, resolution, 3], on all cores that this process may use.
+    """Files to uint8 [n, resolution, resolution, 3], several at once.
 
     `names` is what an error calls each file.
     """
@@ -51,7 +53,7 @@ def decode_all(
         except ValueError as error:
             raise ValueError(f"{names[i]}: {error}; mend or remove it.") from error
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         list(pool.map(into, range(len(files))))
     return images
 
@@ -59,9 +61,3 @@ def decode_all(
 def decoder() -> str:
     """What turns files into pixels, with its version: another one may give other pixels."""
     return f"pillow {version('pillow')}"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,8 +9,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +59,11 @@ class Tfds(SourceConfig):
     def classes(self) -> int:
         return int(self._features()[self.label_key]["classLabel"]["numClasses"])
 
+    @property
+    def folder(self) -> Path:
+        """Where the data set's very version lies, root/name[/config]/version."""
+        return _prepared(self.root)[self.name]
+
     def train(self) -> "TfdsImages":
         return self._open(self.train_split)
 
@@ -77,27 +81,30 @@ class Tfds(SourceConfig):
                 return f"reading TFDS data sets needs the package {package}: pip install {package}."
         if problem := missing(self.root):
             return problem
-        if self.name not in (there := _prepared(self.root)):
+        there = _prepared(self.root)
+        if self.name not in there:
             names = ", ".join(name for name in there if ":" in name) or "none"
             near = difflib.get_close_matches(self.name, there, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             return f"{self.root} holds no data set {self.name!r}; prepared there: {names}.{hint}"
-        return self._problem_of_format() or self._problem_of_splits() or self._problem_of_features()
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the data set's very version."""
-        return _prepared(self.root)[self.name]
+        try:
+            return (
+                self._problem_of_format()
+                or self._problem_of_splits()
+                or self._problem_of_features()
+            )
+        except (OSError, ValueError, KeyError) as error:
+            return f"{self.folder} is not described as TFDS >= 4 does, prepare it again: {error!r}."
 
     def _problem_of_format(self) -> str | None:
-        info = self._info()
+        folder, info = self.folder, self._info()
         formats = [info.get("fileFormat"), *info.get("alternativeFileFormats", [])]
         if FORMAT in formats:
             return None
         return (
-            f"{self.folder} is prepared as {formats[0]}, which cannot be read in any order. Add "
+            f"{folder} is prepared as {formats[0]}, which cannot be read in any order. Add "
             f"ArrayRecord files to it with (TensorFlow is needed for this once): tfds "
-            f"convert_format --dataset_version_dir={self.folder} --out_file_format={FORMAT}"
+            f"convert_format --dataset_version_dir={folder} --out_file_format={FORMAT}"
         )
 
     def _problem_of_splits(self) -> str | None:
@@ -112,3 +119,87 @@ class Tfds(SourceConfig):
             if found["name"] not in there:
                 return f"{self.name} has no split {found['name']!r} ({field}); it has {there}."
         return None
+
+    def _problem_of_features(self) -> str | None:
+        features = self._features()
+        for field, key, kind in (
+            ("image_key", self.image_key, "Image"),
+            ("label_key", self.label_key, "ClassLabel"),
+        ):
+            if key not in features:
+                return f"{self.name} has no feature {key!r} ({field}); it has {list(features)}."
+            kinds = {k: f["pythonClassName"].rpartition(".")[2] for k, f in features.items()}
+            if kinds[key] != kind:
+                fitting = ", ".join(k for k in kinds if kinds[k] == kind) or "none"
+                return (
+                    f"{field}={key!r} of {self.name} is a {kinds[key]}; "
+                    f"a feature of kind {kind} is needed: {fitting}."
+                )
+        return None
+
+    def _info(self) -> dict[str, Any]:
+        """TFDS's description of the data set: name, version, formats, splits."""
+        return json.loads((self.folder / "dataset_info.json").read_text())
+
+    def _features(self) -> dict[str, Any]:
+        """Of each feature, by name, the description that TFDS keeps."""
+        described = json.loads((self.folder / "features.json").read_text())
+        return described["featuresDict"]["features"]
+
+    def provenance(self) -> dict[str, Any]:
+        return super().provenance() | {
+            "tfds": f"{self._info()['name']}:{self._info()['version']}",
+            "tensorflow-datasets": version("tensorflow-datasets"),
+            "decoder": decoder(),
+        }
+
+
+class TfdsImages:
+    """One split, or slice of one. Only the image and its label are read of each example."""
+
+    def __init__(self, source: Tfds, split: str):
+        import tensorflow_datasets as tfds
+
+        self.name = f"{source.name} {split}"
+        self.resolution, self.classes = source.resolution, source.classes
+        self.image_key, self.label_key = source.image_key, source.label_key
+        builder = tfds.builder_from_directory(source.folder)
+        wanted = tfds.decode.PartialDecoding({self.image_key: True, self.label_key: True})
+        self.features = wanted.extract_features(builder.info.features)
+        self.decoders = {self.image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
+        self.size = builder.info.splits[split].num_examples
+        if not self.size:
+            raise ValueError(f"{source.name}: {split} holds no images.")
+        self.records = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES, file_format=FORMAT
+        )
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        wanted = [int(i) for i in indices]
+        examples = [
+            self.features.deserialize_example_np(record, decoders=self.decoders)
+            for record in self.records.__getitems__(wanted)
+        ]
+        names = [f"{self.name}, image {i}" for i in wanted]
+        labels = np.array([example[self.label_key] for example in examples], np.int32)
+        if labels.min() < 0:  # how TFDS marks the withheld labels of a competition
+            raise ValueError(f"{names[int(labels.argmin())]} has no label; use another split.")
+        files = [example[self.image_key] for example in examples]
+        return decode_all(files, names, self.resolution), labels
+
+
+def _prepared(root: Path) -> dict[str, Path]:
+    """Data sets under `root` by every name that means them: with their version, and without.
+
+    The bare name means the newest version. A config, where there is one, is never left out.
+    """
+    found = {}
+    for info in [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]:
+        folder = info.parent
+        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
+            name = folder.parent.relative_to(root).as_posix()
+            found[(name, tuple(int(part) for part in folder.name.split(".")))] = folder
+    newest_last = sorted(found.items())
+    return {name: folder for (name, _), folder in newest_last} | {
+        f"{name}:{folder.name}": folder for (name, _), folder in newest_last
+    }

@@ -1,0 +1,318 @@
+"""Folders of image files: what is read, what is kept, and what is said of a bad one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scaling.data import folder as folder_module
+from scaling.data.folder import Folder
+
+CLASSES = ["bee", "ant", "cat"]  # written in this order, read in the alphabet's
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vit-scaling-laws"
+
+
+def pixels(seed, size=(8, 8)):
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+
+
+def save(array, file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(file)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three classes of four PNGs to train on, two to measure on, each of its own pixels."""
+    root = tmp_path / "photographs"
+    for split, count in (("train", 4), ("test", 2)):
+        for label, name in enumerate(CLASSES):
+            for i in reversed(range(count)):
+                seed = 100 * (split == "test") + 10 * label + i
+                save(pixels(seed), root / split / name / f"{i}.png")
+    return root
+
+
+def opened(root, **fields):
+    return Folder(path=root, **{"resolution": 8, **fields})
+
+
+@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+def test_images_come_class_by_class_in_alphabetical_order(root, monkeypatch, limit):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    source = opened(root)
+    train = source.train()
+    assert (train.size, train.resolution, train.classes, source.classes) == (12, 8, 3, 3)
+    images, labels = train.batch(np.arange(12))
+    np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], 4))
+    expected = [pixels(10 * CLASSES.index(name) + i) for name in sorted(CLASSES) for i in range(4)]
+    np.testing.assert_array_equal(images, expected)
+    assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
+
+
+@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+def test_any_images_may_be_asked_for_in_any_order(root, monkeypatch, limit):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    heldout = opened(root).heldout()
+    everything, all_labels = heldout.batch(np.arange(6))
+    images, labels = heldout.batch(np.array([5, 0, 5]))
+    np.testing.assert_array_equal(images, everything[[5, 0, 5]])
+    np.testing.assert_array_equal(labels, all_labels[[5, 0, 5]])
+
+
+def test_a_class_keeps_its_number_when_the_heldout_split_lacks_another(root):
+    for file in (root / "test" / "ant").iterdir():
+        file.unlink()
+    (root / "test" / "ant").rmdir()
+    _, labels = opened(root).heldout().batch(np.arange(4))
+    np.testing.assert_array_equal(labels, [1, 1, 2, 2])
+
+
+def test_other_sizes_are_resized_whatever_their_aspect(root):
+    wide = np.zeros((16, 32, 3), np.uint8)
+    wide[:, 16:] = 200
+    save(wide, root / "train" / "ant" / "0.png")
+    images, _ = opened(root).train().batch(np.array([0]))
+    assert images.shape == (1, 8, 8, 3)
+    np.testing.assert_array_equal(images[0, :, :3], 0)
+    np.testing.assert_array_equal(images[0, :, 5:], 200)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("L", [90, 90, 90]), ("RGBA", [10, 20, 30]), ("P", [10, 20, 30])]
+)
+def test_grey_transparent_and_palette_images_become_rgb(root, mode, expected):
+    image = Image.new(mode, (8, 8), 90 if mode == "L" else (10, 20, 30))
+    image.save(root / "train" / "ant" / "0.png")
+    images, _ = opened(root).train().batch(np.array([0]))
+    np.testing.assert_array_equal(images[0, 3, 3], expected)
+
+
+def test_jpegs_are_read_and_other_files_ignored(root):
+    save(np.full((8, 8, 3), 77, np.uint8), root / "train" / "ant" / "9.JPEG")
+    (root / "train" / "ant" / "notes.txt").write_text("not an image")
+    (root / "train" / "ant" / ".hidden.png").write_text("not an image")
+    (root / "train" / ".trash").mkdir()
+    train = opened(root).train()
+    assert train.size == 13
+    images, _ = train.batch(np.array([4]))
+    assert np.abs(images[0].astype(int) - 77).max() <= 1
+
+
+# The cache
+
+
+def count_decodings(monkeypatch):
+    """A list that grows by the number of files decoded at each call."""
+    calls: list[int] = []
+    honest = folder_module.decode_all
+    monkeypatch.setattr(
+        folder_module,
+        "decode_all",
+        lambda files, names, resolution: (
+            calls.append(len(files)) or honest(files, names, resolution)
+        ),
+    )
+    return calls
+
+
+def test_images_are_decoded_once_and_then_read_from_the_cache(root, monkeypatch, cache):
+    calls = count_decodings(monkeypatch)
+    first = opened(root).train().batch(np.arange(12))
+    again = opened(root).train().batch(np.arange(12))
+    assert calls == [12]
+    np.testing.assert_array_equal(first[0], again[0])
+    assert len(list(cache.glob("photographs-train-*.npy"))) == 1
+    assert not list(cache.glob("*.part"))
+
+
+def test_a_cache_is_written_in_chunks_that_leave_no_seam(root, monkeypatch):
+    whole = opened(root).train().batch(np.arange(12))[0]
+    monkeypatch.setattr(folder_module, "CHUNK", 5)
+    calls = count_decodings(monkeypatch)
+    os.utime(root / "train" / "ant" / "0.png", ns=(0, 0))
+    np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], whole)
+    assert calls == [5, 5, 2]
+
+
+def test_what_is_handed_out_is_no_window_into_the_cache(root):
+    train = opened(root).train()
+    images, _ = train.batch(np.arange(2))
+    images[:] = 0
+    assert train.batch(np.arange(2))[0].any()
+
+
+@pytest.mark.parametrize("change", ["pixels", "time", "name", "resolution"])
+def test_whatever_changes_the_images_renews_the_cache(root, monkeypatch, change):
+    opened(root).train()
+    calls = count_decodings(monkeypatch)
+    file = root / "train" / "bee" / "2.png"
+    resolution = 8
+    match change:
+        case "pixels":
+            save(np.zeros((8, 8, 3), np.uint8), file)
+        case "time":
+            os.utime(file, ns=(1, 1))
+        case "name":
+            file.rename(file.with_name("5.png"))
+        case "resolution":
+            resolution = 4
+    opened(root, resolution=resolution).train()
+    assert calls == [12]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not a cache at all"])
+def test_a_damaged_cache_is_made_again(root, cache, damage):
+    before = opened(root).train().batch(np.arange(12))[0]
+    (file,) = cache.glob("*.npy")
+    file.write_bytes(damage)
+    np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], before)
+
+
+def test_a_truncated_cache_is_made_again(root, cache):
+    before = opened(root).train().batch(np.arange(12))[0]
+    (file,) = cache.glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-1])
+    np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], before)
+
+
+def test_an_interrupted_decoding_leaves_nothing_that_looks_whole(root, cache, monkeypatch):
+    def interrupted(files, names, resolution):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(folder_module, "decode_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened(root).train()
+    assert list(cache.glob("*.part"))
+    assert not list(cache.glob("*.npy"))
+    assert opened(root).train().batch(np.arange(12))[0].any()
+
+
+def test_processes_that_start_together_decode_once(root, cache):
+    program = (
+        "import sys; from pathlib import Path; import scaling.data.folder as f\n"
+        "honest = f.decode_all\n"
+        "def told(*args): print('decoded'); return honest(*args)\n"
+        "f.decode_all = told\n"
+        "images = f.Folder(path=Path(sys.argv[1]), resolution=8).train()\n"
+        "print(images.batch(f.np.arange(12))[0].sum())"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=60)[0].split() for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert sum(words.count("decoded") for words in said) == 1
+    assert len({words[-1] for words in said}) == 1
+
+
+def test_a_cache_that_cannot_be_written_says_where_and_what_to_do(root, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "train" / "ant" / "0.png"))
+    with pytest.raises(ValueError, match=r"0\.png.*Point XDG_CACHE_HOME to a folder with room"):
+        opened(root).train()
+
+
+# Bad input
+
+
+def test_a_good_folder_has_no_problem(root):
+    assert opened(root).problem() is None
+
+
+def test_a_missing_folder_is_named_with_the_nearest_there_is(root):
+    problem = opened(root.with_name("photograph")).problem()
+    assert "there is no" in problem
+    assert "Did you mean photographs?" in problem
+
+
+def test_a_missing_split_is_named_with_the_splits_there_are(root):
+    problem = opened(root, heldout_split="tests").problem()
+    assert "no folder 'tests' (heldout_split); its folders: test, train." in problem
+    assert "Did you mean test?" in problem
+
+
+def test_a_file_in_place_of_the_folder_is_said(root):
+    assert "has no folder 'train'" in opened(root / "train" / "ant" / "0.png").problem()
+
+
+def test_a_split_without_classes_is_said(tmp_path):
+    save(pixels(0), tmp_path / "train" / "0.png")
+    save(pixels(0), tmp_path / "test" / "0.png")
+    assert "has no folders; each class needs one" in opened(tmp_path).problem()
+
+
+def test_a_heldout_class_that_was_never_trained_on_is_named(root):
+    save(pixels(0), root / "test" / "caat" / "0.png")
+    problem = opened(root).problem()
+    assert "class 'caat'" in problem
+    assert "Did you mean cat?" in problem
+
+
+def test_an_empty_class_is_named(root):
+    (root / "train" / "dog").mkdir()
+    (root / "train" / "dog" / "readme.txt").write_text("soon")
+    assert f"{root / 'train' / 'dog'} holds no image" in opened(root).problem()
+
+
+def test_a_problem_stops_the_opening(root):
+    with pytest.raises(ValueError, match="no folder 'tests'"):
+        opened(root, heldout_split="tests").train()
+
+
+def test_training_and_heldout_split_must_differ(root):
+    with pytest.raises(ValueError, match="both 'train'"):
+        opened(root, heldout_split="train")
+
+
+@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("content", ["text", "truncated"])
+def test_a_file_that_is_no_image_is_named_by_its_path(root, monkeypatch, limit, content):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    file = root / "train" / "bee" / "1.png"
+    file.write_bytes(file.read_bytes()[:60] if content == "truncated" else b"hello")
+    with pytest.raises(ValueError, match=r"train/bee/1\.png: not a readable image"):
+        opened(root).train().batch(np.arange(12))
+
+
+def test_sixteen_bits_a_channel_are_refused_rather_than_clipped(root):
+    deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
+    deep.save(root / "train" / "bee" / "1.png")
+    with pytest.raises(ValueError, match=r"bee/1\.png: it has more than 8 bits a channel"):
+        opened(root).train()
+
+
+# What a run remembers of it
+
+
+def test_provenance_names_the_decoder_and_sees_changed_pixels(root):
+    before = opened(root).provenance()
+    assert before["decoder"].startswith("pillow ")
+    assert (before["train_size"], before["heldout_size"]) == (12, 6)
+    save(np.zeros((8, 8, 3), np.uint8), root / "train" / "bee" / "1.png")
+    after = opened(root).provenance()
+    assert after["train_fingerprint"] != before["train_fingerprint"]
+    assert after["heldout_fingerprint"] == before["heldout_fingerprint"]
+
+
+def test_a_folder_under_ones_home_may_be_written_with_a_tilde(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert opened(Path("~/photographs")).train().size == 12
+
+
+def test_loading_the_module_leaves_pillow_alone():
+    program = "import sys, scaling.data.folder; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
