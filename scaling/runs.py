@@ -161,25 +161,26 @@ class RunFolder:
             for evaluation, several in measured
             for found in several
         ]
-        text = "".join(row.model_dump_json() + "\n" for row in rows)
-        record = json.dumps(dict(manifest), allow_nan=False)  # fails before anything is written
-        confirmed = 0
+        text = "".join(row.model_dump_json() + "\n" for row in rows).encode()
+        json.dumps(dict(manifest), allow_nan=False)  # fails before anything is written
+        confirmed = b""
         if (self.path / "manifest.json").exists():
             self.results()  # raises when what would be appended to is damaged
-            confirmed = self.manifest()["results_bytes"]
+            confirmed = path.read_bytes()[: self.manifest()["results_bytes"]]
+        whole = confirmed + text
+        _rows(path, whole)  # raises when something is measured twice
         with path.open("ab") as file:
-            file.truncate(confirmed)
-            file.write(text.encode())
+            file.truncate(len(confirmed))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        whole = path.read_bytes()
-        _rows(path, whole)  # raises on duplicates
         confirmation = {
             "results_bytes": len(whole),
             "results_sha256": hashlib.sha256(whole).hexdigest(),
         }
-        record = json.dumps(json.loads(record) | confirmation, indent=2)
-        write_text(self.path / "manifest.json", record + "\n")
+        record = {**manifest, **confirmation}
+        record["sha256"] = _sha256(record)
+        write_text(self.path / "manifest.json", json.dumps(record, indent=2) + "\n")
         (self.path / "failed.txt").unlink(missing_ok=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
@@ -189,9 +190,10 @@ class RunFolder:
         Raises `Damaged` when results.jsonl is not what the manifest confirmed.
         """
         path = self.path / "results.jsonl"
-        if not (self.path / "manifest.json").exists():
+        try:
+            manifest = self.manifest()
+        except FileNotFoundError:
             return ()
-        manifest = self.manifest()
         try:
             whole = path.read_bytes()
         except OSError as error:
@@ -208,16 +210,18 @@ class RunFolder:
         return tuple(row for row in rows if wanted is None or row.evaluation in wanted)
 
     def manifest(self) -> dict[str, Any]:
-        """What decided the numbers; `Damaged` when the file is not what `finish` wrote."""
+        """What decided the numbers; FileNotFoundError while there is none.
+
+        Raises `Damaged` when the file is not what `finish` wrote.
+        """
         path = self.path / "manifest.json"
         both = path, self.path / "results.jsonl"  # nothing confirms the one without the other
         try:
             manifest = json.loads(_text(path))
-            keys = {"results_bytes": int, "results_sha256": str}
-            if any(type(manifest[key]) is not kind for key, kind in keys.items()):
+            if manifest["sha256"] != _sha256({k: v for k, v in manifest.items() if k != "sha256"}):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise Damaged(f"{path} is not a manifest.", *both) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise Damaged(f"{path} is not what was written there.", *both) from None
         return manifest
 
     # How it stands
@@ -384,3 +388,8 @@ def _rows(path: Path, whole: bytes) -> tuple[Row, ...]:
         if rows.setdefault((row.evaluation, row.metric), row) is not row:
             raise Damaged(f"{place} measures {row.metric} a second time.", path)
     return tuple(rows.values())
+
+
+def _sha256(contents: Mapping[str, Any]) -> str:
+    """Names plain JSON, whatever its layout."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()

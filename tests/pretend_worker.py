@@ -1,0 +1,57 @@
+"""A worker that sleeps where a real one trains, and treats the run folders as a real one does.
+
+    python pretend_worker.py AUDIT SECONDS_A_STEP FOLDER ...
+
+Appends what it does to the file AUDIT. Runs with seed 13 fail.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from scaling.evaluate.measured import Measured
+from scaling.runs import RunFolder, TrunkFolder, note
+
+UNLUCKY = 13
+
+
+def main() -> None:
+    audit, pause, folders = Path(sys.argv[1]), float(sys.argv[2]), map(Path, sys.argv[3:])
+
+    def enter(event: str, run: str) -> None:
+        line = {
+            "event": event,
+            "run": run,
+            "pid": os.getpid(),
+            "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1,
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "xla": os.environ.get("XLA_FLAGS"),
+        }
+        with audit.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    for folder in map(RunFolder, folders):
+        run, evaluate = folder.read()
+        with TrunkFolder.of(folder, run).lock(), folder.lock():
+            folder.repair(note)
+            if folder.is_done(evaluate):
+                continue
+            enter("begin", run.id)
+            for step in range(run.steps):
+                folder.report(step=step, steps=run.steps, phase="train", images_per_second=64.0)
+                time.sleep(pause)
+            if run.seed == UNLUCKY:
+                folder.fail("the loss is nan at step 3: training diverged.")
+                continue
+            value = int(run.id, 16) / 16**12  # as good as measured: decided by the run alone
+            found = [
+                (each, [Measured(name, value, 100) for name in each.metrics]) for each in evaluate
+            ]
+            folder.finish(found, {"seconds": 1.5})
+            enter("end", run.id)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""Run folders: what is asked, what is measured, and what happens to files that are damaged."""
+
+import json
+import math
+import os
+
+import pytest
+
+from models.zoo import ViTShape
+from scaling.config import digest
+from scaling.data import Procedural
+from scaling.evaluate import FewShot, Upstream
+from scaling.evaluate.measured import Measured
+from scaling.files import is_locked, locked, locked_if_free, set_aside, write_text
+from scaling.recipe import Recipe
+from scaling.runs import Damaged, Row, RunFolder, TrunkFolder
+from scaling.study import Run
+
+RUN = Run(
+    model=ViTShape(name="tiny", patch=4, resolution=16, width=32, depth=1, mlp=64, heads=2),
+    data=Procedural(),
+    recipe=Recipe(warmup_steps=1),
+    images_seen=640,
+    batch=64,
+)
+UPSTREAM = Upstream(images=100)
+TRANSFER = FewShot(name="shapes", data=Procedural(seed=1), shots=(1,))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / RUN.id)
+    folder.write(RUN, [UPSTREAM], pytest.fail)
+    return folder
+
+
+def found(evaluation, value=0.25):
+    return evaluation, [Measured(name, value, 100) for name in evaluation.metrics]
+
+
+def finished(folder):
+    folder.finish([found(UPSTREAM)], {"seconds": 2.5})
+    return folder
+
+
+# What was asked
+
+
+def test_a_run_read_back_from_its_folder_is_the_same_run(folder):
+    assert folder.read() == (RUN, (UPSTREAM,))
+
+
+def test_run_json_spells_out_defaults(folder):
+    assert json.loads((folder.path / "run.json").read_text())["run"]["recipe"]["beta1"] == 0.9
+
+
+def test_asking_again_for_no_more_leaves_run_json_alone(folder):
+    folder.write(RUN, [UPSTREAM, TRANSFER], pytest.fail)
+    before = (folder.path / "run.json").stat().st_ino
+    folder.write(RUN, [UPSTREAM], pytest.fail)
+    assert (folder.path / "run.json").stat().st_ino == before
+    assert folder.read()[1] == (UPSTREAM, TRANSFER)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:100]), id="torn"),
+        pytest.param(lambda path: path.write_bytes(b"\xff\x00\xfe"), id="not-text"),
+        pytest.param(lambda path: path.write_text("[" * 100_000), id="nested-without-end"),
+        pytest.param(lambda path: path.write_text("{}"), id="another-json"),
+        pytest.param(
+            lambda path: path.write_text(path.read_text().replace('"batch": 64', '"batch": 32')),
+            id="edited",
+        ),
+        pytest.param(lambda path: (path.unlink(), path.mkdir()), id="a-folder"),
+    ],
+)
+def test_a_damaged_run_json_is_said_kept_aside_and_written_anew(folder, damage):
+    damage(folder.path / "run.json")
+    with pytest.raises(Damaged, match=r"run\.json"):
+        folder.read()
+    said = []
+    folder.write(RUN, [UPSTREAM], said.append)
+    assert folder.read() == (RUN, (UPSTREAM,))
+    assert (folder.path / "run.json.damaged-1").exists()
+    assert len(said) == 1
+    assert "run.json.damaged-1" in said[0]
+
+
+def test_a_file_in_place_of_the_folder_is_kept_aside(tmp_path):
+    folder = RunFolder(tmp_path / RUN.id)
+    folder.path.write_text("not a folder")
+    said = []
+    folder.write(RUN, [UPSTREAM], said.append)
+    assert folder.read()[0] == RUN
+    assert said == [f"{folder.path} is not a folder; kept aside as {RUN.id}.damaged-1."]
+
+
+# What was measured
+
+
+def test_what_was_measured_is_read_back_once_it_is_confirmed(folder):
+    finished(folder)
+    assert folder.is_done([UPSTREAM])
+    assert [(row.metric, row.value, row.n) for row in folder.results()] == [
+        ("upstream_loss", 0.25, 100),
+        ("upstream_error", 0.25, 100),
+    ]
+    assert folder.manifest()["seconds"] == 2.5
+
+
+def test_values_come_back_with_every_bit(folder):
+    folder.finish([found(UPSTREAM, math.pi / 10)], {})
+    assert folder.results()[0].value == math.pi / 10
+
+
+def test_rows_without_a_manifest_are_no_results_and_the_next_finish_replaces_them(folder):
+    finished(folder)
+    (folder.path / "manifest.json").unlink()
+    assert folder.results() == ()
+    assert not folder.is_done([UPSTREAM])
+    folder.finish([found(UPSTREAM, 0.5)], {})
+    assert [row.value for row in folder.results()] == [0.5, 0.5]
+
+
+def test_a_second_study_adds_its_evaluation_and_the_first_keeps_its_rows(folder):
+    finished(folder)
+    assert folder.status([UPSTREAM, TRANSFER]) == "waiting"
+    folder.finish([found(TRANSFER, 0.75)], {"seconds": 3.0})
+    assert folder.is_done([UPSTREAM, TRANSFER])
+    assert {row.evaluation for row in folder.results([UPSTREAM])} == {digest(UPSTREAM)}
+    assert len(folder.results()) == 3
+
+
+def test_the_same_metric_measured_otherwise_is_another_result(folder):
+    finished(folder)
+    assert not folder.is_done([Upstream(images=200)])
+    assert folder.results([Upstream(images=200)]) == ()
+
+
+def test_a_kill_between_row_and_manifest_leaves_what_was_confirmed_before(folder):
+    finished(folder)
+    manifest = (folder.path / "manifest.json").read_bytes()
+    folder.finish([found(TRANSFER)], {})
+    (folder.path / "manifest.json").write_bytes(manifest)  # as if killed before the rename
+    folder.repair(pytest.fail)
+    assert folder.is_done([UPSTREAM])
+    assert not folder.is_done([UPSTREAM, TRANSFER])
+    folder.finish([found(TRANSFER)], {})
+    assert folder.is_done([UPSTREAM, TRANSFER])
+    assert len((folder.path / "results.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_is_no_result(folder, value):
+    with pytest.raises(ValueError, match="finite"):
+        folder.finish([found(UPSTREAM, value)], {})
+    assert not (folder.path / "results.jsonl").exists()
+    assert not (folder.path / "manifest.json").exists()
+
+
+def test_measuring_the_same_thing_twice_is_refused_and_nothing_is_written(folder):
+    before = (finished(folder).path / "results.jsonl").read_bytes()
+    with pytest.raises(Damaged, match="a second time"):
+        folder.finish([found(UPSTREAM)], {})
+    assert (folder.path / "results.jsonl").read_bytes() == before
+    assert folder.is_done([UPSTREAM])
+
+
+def _change_a_digit(path):
+    path.write_text(path.read_text().replace("0.25", "0.24", 1))
+
+
+DAMAGES = {
+    "results-torn": ("results.jsonl", lambda path: path.write_bytes(path.read_bytes()[:-5])),
+    "results-cut-after-a-line": (
+        "results.jsonl",
+        lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0]),
+    ),
+    "results-changed": ("results.jsonl", _change_a_digit),
+    "results-with-garbage": (
+        "results.jsonl",
+        lambda path: path.write_bytes(path.read_bytes() + b"\x00\xff\n"),
+    ),
+    "results-with-a-line-twice": (
+        "results.jsonl",
+        lambda path: path.write_text(path.read_text() + path.read_text()),
+    ),
+    "results-empty": ("results.jsonl", lambda path: path.write_text("")),
+    "results-gone": ("results.jsonl", lambda path: path.unlink()),
+    "manifest-torn": ("manifest.json", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+    "manifest-empty": ("manifest.json", lambda path: path.write_text("")),
+    "manifest-garbage": ("manifest.json", lambda path: path.write_bytes(os.urandom(64))),
+    "manifest-no-object": ("manifest.json", lambda path: path.write_text("[1]")),
+    "manifest-changed": (
+        "manifest.json",
+        lambda path: path.write_text(path.read_text().replace('"seconds": 2.5', '"seconds": 1.5')),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
+def test_damaged_results_are_said_kept_aside_and_count_for_nothing(folder, name, damage):
+    damage(finished(folder).path / name)
+    with pytest.raises(Damaged, match=str(folder.path)):
+        folder.results()
+    assert folder.status([UPSTREAM]) == "waiting"
+    said = []
+    folder.repair(said.append)
+    assert len(said) == 1
+    assert str(folder.path) in said[0]
+    assert "manifest.json.damaged-1" in said[0]
+    assert (folder.path / "manifest.json.damaged-1").exists()
+    assert folder.results() == ()
+    assert finished(folder).is_done([UPSTREAM])
+
+
+def test_torn_results_of_an_unfinished_run_are_said_and_kept_aside(folder):
+    (folder.path / "results.jsonl").write_text('{"evaluation": "0')
+    said = []
+    folder.repair(said.append)
+    assert "line 1 is torn" in said[0]
+    assert (folder.path / "results.jsonl.damaged-1").exists()
+
+
+def test_a_whole_folder_needs_no_repair(folder):
+    folder.report(step=1, steps=10, phase="train")
+    folder.repair(pytest.fail)
+    finished(folder).repair(pytest.fail)
+
+
+def test_repeated_damage_is_numbered(folder):
+    for n in (1, 2):
+        (folder.path / "results.jsonl").write_text("?")
+        folder.repair(lambda line: None)
+        assert (folder.path / f"results.jsonl.damaged-{n}").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"evaluation": "0", "metric": "m", "value": NaN, "n": 1}',
+        '{"evaluation": "0", "metric": "m", "value": "0.5", "n": 1}',
+        '{"evaluation": "0", "metric": "m", "value": 0.5, "n": 0}',
+        '{"evaluation": "0", "metric": "m", "value": 0.5}',
+        '{"evaluation": "0", "metric": "m", "value": 0.5, "n": 1, "more": 1}',
+    ],
+)
+def test_a_line_that_is_no_result_is_damage(folder, line):
+    (folder.path / "results.jsonl").write_text(line + "\n")
+    said = []
+    folder.repair(said.append)
+    assert "line 1 is not a result" in said[0]
+
+
+# How it stands
+
+
+def test_a_failed_run_has_a_reason_and_no_row(folder):
+    (folder.path / "results.jsonl").write_text(
+        Row(evaluation="0", metric="m", value=0.5, n=1).model_dump_json() + "\n"
+    )
+    folder.fail("the loss is nan at step 7.")
+    assert folder.status([UPSTREAM]) == "failed"
+    assert folder.failure() == "the loss is nan at step 7."
+    assert not (folder.path / "results.jsonl").exists()
+
+
+def test_failing_at_a_second_study_takes_nothing_from_the_first(folder):
+    finished(folder).fail("the transfer data is gone.")
+    assert folder.is_done([UPSTREAM])
+    assert folder.status([UPSTREAM, TRANSFER]) == "failed"
+
+
+def test_a_failure_that_is_forgiven_waits_again(folder):
+    folder.fail("no memory.")
+    folder.forgive()
+    assert folder.status([UPSTREAM]) == "waiting"
+    assert folder.failure() is None
+
+
+def test_finishing_forgets_an_earlier_failure(folder):
+    folder.fail("no memory.")
+    assert finished(folder).failure() is None
+
+
+def test_a_run_is_running_as_long_as_its_lock_is_held(folder):
+    with folder.lock():
+        assert folder.status([UPSTREAM]) == "running"
+        with folder.lock_if_free() as mine:
+            assert not mine
+    assert folder.status([UPSTREAM]) == "waiting"
+    with folder.lock_if_free() as mine:
+        assert mine
+        assert folder.status([UPSTREAM]) == "running"
+
+
+def test_the_last_report_is_read_back(folder):
+    folder.report(step=3, steps=10, phase="train", images_per_second=12.5, loss=0.5)
+    progress = folder.progress()
+    assert (progress.step, progress.steps, progress.loss) == (3, 10, 0.5)
+    assert progress.pid == os.getpid()
+
+
+def test_reports_are_written_once_a_second_and_at_every_new_phase(folder, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("scaling.runs.time.monotonic", lambda: clock[0])
+    seen = []
+    for step, (now, phase) in enumerate(
+        [(0.0, "train"), (0.5, "train"), (0.9, "train"), (1.0, "train"), (1.1, "evaluate")]
+    ):
+        clock[0] = now
+        folder.report(step=step, steps=10, phase=phase)
+        seen.append(folder.progress().step)
+    assert seen == [0, 0, 0, 3, 4]
+
+
+def test_a_loss_that_is_not_finite_is_reported_as_none(folder):
+    folder.report(step=1, steps=10, phase="train", loss=math.nan)
+    assert folder.progress().loss is None
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"step": "two"}', "[]"])
+def test_a_report_that_cannot_be_read_is_said_and_kept_aside(folder, text):
+    (folder.path / "progress.json").write_text(text)
+    assert folder.progress() is None
+    said = []
+    folder.repair(said.append)
+    assert "progress.json.damaged-1" in said[0]
+
+
+def test_a_trunk_lies_beside_its_runs_and_longer_runs_share_it(folder):
+    longer = RUN.model_copy(update={"images_seen": 1280})
+    trunk = TrunkFolder.of(folder, RUN)
+    assert trunk.path == folder.path.parent / "trunks" / RUN.trunk
+    assert TrunkFolder.of(folder, longer).path == trunk.path
+
+
+def test_a_divergence_stands_in_the_way_of_later_steps_alone_until_forgiven(folder):
+    trunk = TrunkFolder.of(folder, RUN)
+    with trunk.lock():
+        trunk.diverge(100, "the loss is nan.")
+    assert trunk.divergence(99) is None
+    assert trunk.divergence(100) == "the loss is nan."
+    trunk.forgive()
+    assert trunk.divergence(100) is None
+
+
+# Files
+
+
+def test_a_write_that_is_interrupted_leaves_the_old_text(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_text(path, "old")
+
+    def interrupted(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr("scaling.files.os.replace", interrupted)
+    with pytest.raises(InterruptedError):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_setting_aside_works_for_folders_too(tmp_path):
+    (tmp_path / "7").mkdir()
+    assert set_aside(tmp_path / "7").name == "7.damaged-1"
+
+
+def test_looking_at_a_lock_that_never_was_makes_no_file(tmp_path):
+    assert not is_locked(tmp_path / "lock")
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_is_free_again_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError), locked(tmp_path / "lock"):
+        raise RuntimeError
+    with locked_if_free(tmp_path / "lock") as mine:
+        assert mine
