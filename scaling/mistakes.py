@@ -18,7 +18,7 @@ from scaling.lines import Place
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
-class Mistakes(ValueError):
+class Mistakes(ValueError):  # noqa: N818
     """What a user has to put right before anything is done: all of it at once, one a line."""
 
     def __init__(self, mistakes: Iterable[str]):
@@ -65,7 +65,9 @@ class Schema:
         return f"{words}, or {show(schema['none_as'])}" if "none_as" in schema else words
 
     def _wanted(self, node: dict[str, Any]) -> str:
-        bounds = " and ".join(f"{sign} {node[key]:_}" for key, sign in BOUNDS.items() if key in node)
+        bounds = " and ".join(
+            f"{sign} {node[key]:_}" for key, sign in BOUNDS.items() if key in node
+        )
         match node:
             case {"const": only}:
                 return show(only)
@@ -79,10 +81,12 @@ class Schema:
                 return "true or false"
             case {"type": "string", "format": "path"}:
                 return "the path of a file or folder, in quotes"
+            case {"type": "string", "in_words": words}:
+                return str(words)
             case {"type": "string", "pattern": pattern}:
                 return f"text that matches {pattern}"
             case {"type": "string"}:
-                return "text that is not empty" if node.get("minLength") else "text"
+                return "text"
             case {"type": "array", "axis": True, "items": items}:
                 return f"{self.wanted(items)}, or a list of several"
             case {"type": "array", "items": items}:
@@ -100,22 +104,24 @@ def explain(error: ErrorDetails, schema: Schema) -> tuple[Place, str]:
             return place, f"is missing; give {schema.wanted(there)}."
         case "extra_forbidden":
             around = schema.node(schema.follow(error["loc"][:-1])[1])
-            return place, f"unknown key; {nearest(str(place[-1]), around['properties'])}."
+            return place, f"unknown key; {nearest(str(place[-1]), around['properties'])}"
         case "union_tag_not_found":
             kinds = node["discriminator"]["mapping"]
             return (*place, "kind"), f"is missing; give one of {listed(kinds)}."
         case "union_tag_invalid":
             kinds = node["discriminator"]["mapping"]
             return (*place, "kind"), f"there is no {show(found['kind'])}; " + (
-                f"{nearest(str(found['kind']), kinds)}."
+                f"{nearest(str(found['kind']), kinds)}"
             )
         case "value_error":
             return place, str(error["ctx"]["error"])
         case "literal_error" if isinstance(found, str):
             allowed = node["enum"] if "enum" in node else [node["const"]]
-            return place, f"there is no {show(found)}; {nearest(found, allowed)}."
+            return place, f"there is no {show(found)}; {nearest(found, allowed)}"
         case "too_short":
             return place, "is an empty list; put at least one value into it."
+        case "string_too_short":
+            return place, "is empty; write something."
     return place, f"{show(found)} is not {schema.wanted(there)}.{_remedy(found, node, place)}"
 
 
@@ -130,8 +136,9 @@ def _remedy(found: Any, node: dict[str, Any], place: Place) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """The words "did you mean ...?", or all that is allowed where nothing is near."""
-    near = near_names(name, allowed)
-    return f"did you mean {' or '.join(map(show, near))}" if near else f"allowed: {listed(allowed)}"
+    if near := near_names(name, allowed):
+        return f"did you mean {' or '.join(map(show, near))}?"
+    return f"allowed: {listed(allowed)}."
 
 
 def near_names(name: str, allowed: Iterable[str]) -> list[str]:

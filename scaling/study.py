@@ -71,15 +71,20 @@ class Run(Config):
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Run:
-        if self.images_seen % self.batch:
-            below = self.images_seen - self.images_seen % self.batch
-            near = f"{below:_} or {below + self.batch:_}" if below else f"{self.batch:_}"
-            raise ValueError(
-                f"images_seen={self.images_seen:_} is not a whole number of batches of "
-                f"{self.batch}; use {near}."
-            )
+        check_whole_batches(self.images_seen, self.batch)
         self.recipe.check(self.steps)
         return self
+
+
+def check_whole_batches(images_seen: int, batch: int) -> None:
+    """Raise ValueError when the last batch would be a part of one."""
+    if images_seen % batch:
+        below = images_seen - images_seen % batch
+        near = f"{below:_} or {below + batch:_}" if below else f"{batch:_}"
+        raise ValueError(
+            f"images_seen={images_seen:_} is not a whole number of batches of {batch:_}; "
+            f"use {near}."
+        )
 
 
 class Study(Config):

@@ -60,13 +60,16 @@ class Grid(Config):
 class StudyFile(Config):
     """A question, and the grid of runs that answers it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """Names the study's results: letters, digits, `-` and `_`."""
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        json_schema_extra={"in_words": "a name of letters, digits, - and _"},
+    )
+    """Names the files that the study's results end up in."""
     question: str = Field(min_length=1)
     """What the study is to find out, in a sentence."""
     data: Source
     """Where images come from."""
-    models: dict[str, Sizes] = {}
+    models: dict[str, Sizes] = Field(default_factory=dict)
     """Networks spelled out, `[models.NAME]` each; the name must not contain a `/`."""
     objective: Objective = Objective()
     """What is minimised."""

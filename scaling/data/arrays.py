@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from scaling.data.order import permute
 from scaling.data.source import Batch, SourceConfig, missing
 
 SETS = ("train", "heldout")
+TOTAL = 1797
 TRAIN_EACH = 100  # training images of each digit
 SPLIT = 21
 
@@ -54,6 +56,11 @@ class Arrays(SourceConfig):
     def heldout(self) -> InMemory:
         return self._open("heldout")
 
+    def sizes(self) -> tuple[int, int]:
+        headers = _headers(self.path)
+        train, heldout = (headers[f"{name}_labels"][0][0] for name in SETS)
+        return train, heldout
+
     def _open(self, name: str) -> InMemory:
         if problem := self.problem():
             raise ValueError(problem)
@@ -62,22 +69,19 @@ class Arrays(SourceConfig):
         return InMemory(resized(images, self.resolution), labels.astype(np.int32), self.classes)
 
     def problem(self) -> str | None:
-        if problem := missing(self.path):
-            return problem
         try:
-            headers = _headers(self.path)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            return missing(self.path) or self._problem_inside()
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             return f"{self.path} is not a NumPy archive of plain arrays (.npz): {error}"
-        absent = [
-            k for name in SETS for k in (f"{name}_images", f"{name}_labels") if k not in headers
-        ]
-        if absent:
+
+    def _problem_inside(self) -> str | None:
+        headers = _headers(self.path)
+        wanted = [f"{name}_{part}" for name in SETS for part in ("images", "labels")]
+        if absent := [array for array in wanted if array not in headers]:
             held = ", ".join(headers) or "nothing"
             return f"{self.path} has no {', '.join(absent)}; it holds {held}."
-        for name in SETS:
-            if problem := self._problem_of(name, headers):
-                return f"{self.path}: {problem}"
-        return None
+        problems = (self._problem_of(name, headers) for name in SETS)
+        return next((f"{self.path}: {problem}" for problem in problems if problem), None)
 
     def _problem_of(
         self, name: str, headers: dict[str, tuple[tuple[int, ...], np.dtype]]
@@ -132,6 +136,10 @@ class Digits(SourceConfig):
     def heldout(self) -> InMemory:
         images, labels, chosen = _digits()
         return InMemory(resized(images[~chosen], self.resolution), labels[~chosen], self.classes)
+
+    def sizes(self) -> tuple[int, int]:
+        train = TRAIN_EACH * self.classes
+        return train, TOTAL - train
 
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {

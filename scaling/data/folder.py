@@ -62,6 +62,14 @@ class Folder(SourceConfig):
     def heldout(self) -> "FolderImages":
         return self._open(self.heldout_split)
 
+    def sizes(self) -> tuple[int, int]:
+        classes = _folders(self.root / self.train_split)
+        train, heldout = (
+            sum(1 for _ in _members(self.root / split, classes))
+            for split in (self.train_split, self.heldout_split)
+        )
+        return train, heldout
+
     def _open(self, split: str) -> "FolderImages":
         if problem := self.problem():
             raise ValueError(problem)

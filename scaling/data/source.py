@@ -53,6 +53,13 @@ class SourceConfig(Config, ABC):
     def heldout(self) -> Images:
         """The images to measure on: finite, and none of them among `train()`."""
 
+    def sizes(self) -> tuple[int | None, int | None]:
+        """Numbers of images, to train on and held out; None: no end. Decodes nothing.
+
+        A source that decodes when it is opened counts in another way.
+        """
+        return self.train().size, self.heldout().size
+
     def problem(self) -> str | None:
         """Why this source cannot be opened here, in words; None when it can. Decodes nothing."""
         return None

@@ -1,0 +1,151 @@
+"""A study file while it is being read: its values, their places, and the mistakes found so far.
+
+Knows how to go on after a mistake: which parts of the file can still be relied on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scaling.config import Config
+from scaling.lines import Place, lines
+from scaling.mistakes import Mistakes, Schema, explain, near_names
+from scaling.study_file import Grid, StudyFile
+
+AXES = tuple(
+    name for name, field in Grid.model_json_schema()["properties"].items() if "axis" in field
+)
+LARGEST_EXACT = 2**53  # whole numbers beyond may differ from the float that was written
+
+
+class Reading:
+    """The text of a study file, and what is wrong with it."""
+
+    def __init__(self, label: str, text: str):
+        try:
+            self.raw = _tidy(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise Mistakes([_syntax(label, str(error))]) from None
+        self.label = label
+        self.lines = lines(text)
+        self.mistakes: set[tuple[int, str]] = set()  # line and message
+        self.wrong: set[Place] = set()
+
+    def check_keys(self) -> None:
+        """Hold every key, on its own, against the schema."""
+        try:
+            self.parse()
+        except ValidationError as error:
+            schema = Schema(StudyFile)
+            for each in error.errors():
+                if each["type"] != "too_short" or not each["input"]:  # counts right elements only
+                    self.mistake(*explain(each, schema))
+
+    def parse(self) -> StudyFile:
+        return StudyFile.model_validate_json(_json(self.raw), strict=True)
+
+    def mistake(self, place: Place, message: str) -> None:
+        """Note a mistake; what stands there and below is not looked at again."""
+        self.wrong.add(place)
+        if place not in self.lines and isinstance(place[-1], int):
+            place = place[:-1]  # a value that stands alone for a list of one
+        known = (place[:n] for n in range(len(place), 0, -1) if place[:n] in self.lines)
+        line = self.lines.get(next(known, ()), 0)
+        where = f"{self.label}, line {line}" if line else self.label
+        self.mistakes.add((line, f"{where}: {_shown(place)}: {message}"))
+
+    def raise_mistakes(self) -> None:
+        if self.mistakes:
+            raise Mistakes(message for _, message in sorted(self.mistakes))
+
+    def spoilt(self, place: Place) -> bool:
+        """Whether there is a mistake at `place`, below it or above it."""
+        return any(w == place[: len(w)] or place == w[: len(place)] for w in self.wrong)
+
+    def tables(self, key: str) -> Iterator[Place]:
+        """Places of the tables in a list of tables."""
+        given = self.raw.get(key)
+        for i, table in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(table, dict):
+                yield (key, i)
+
+    def names(self, key: str) -> list[str]:
+        """Keys of a table of tables."""
+        given = self.raw.get(key)
+        return list(given) if isinstance(given, dict) else []
+
+    def values(self, grid: Place, axis: str) -> Iterator[tuple[Place, Any]]:
+        """Those values of an axis that are right on their own, and their places."""
+        given = self.at(grid).get(axis)
+        for i, value in enumerate(given if isinstance(given, list) else ()):
+            if not self.spoilt((*grid, axis, i)):
+                yield (*grid, axis, i), value
+
+    def part(self, config: Any, place: Place) -> Any:
+        """The table at `place` as a `config`, wrong keys left out; None if it cannot be one."""
+        table = self.at(place)
+        if not isinstance(table, dict) or any(w == place[: len(w)] for w in self.wrong):
+            return None
+        right = {key: table[key] for key in table if not self.spoilt((*place, key))}
+        try:
+            return TypeAdapter(config).validate_json(_json(right), strict=True)
+        except ValidationError:
+            return None
+
+    def doubtful(self, place: Place, config: Config) -> set[str]:
+        """Fields of `config` that the table at `place` may have meant to set, and did not."""
+        keys = {str(w[len(place)]) for w in self.wrong if w[: len(place)] == place != w}
+        return {near for key in keys for near in near_names(key, type(config).model_fields)}
+
+    def at(self, place: Place) -> Any:
+        """The value at `place`; an absent table is an empty one."""
+        value: Any = self.raw
+        for step in place:
+            value = value[step] if isinstance(step, int) else value.get(step, {})
+        return value
+
+
+def _tidy(raw: dict[str, Any]) -> dict[str, Any]:
+    """1e6 as the whole number it is, and an axis of one value as a list of one."""
+    tidy = _whole(raw)
+    grids = tidy.get("grid")
+    for grid in grids if isinstance(grids, list) else ():
+        for axis in AXES:
+            if isinstance(grid, dict) and axis in grid and not isinstance(grid[axis], list):
+                grid[axis] = [grid[axis]]
+    return tidy
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value
+
+
+def _json(value: Any) -> str:
+    """As JSON: what pydantic reads strictly (a text is never a number) and still takes lists."""
+    return json.dumps(value, default=str)  # a date is text
+
+
+def _shown(place: Place) -> str:
+    """("grid", 0, "model", 2) as grid[0].model[2]."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+    return "".join(steps).removeprefix(".")
+
+
+def _syntax(label: str, error: str) -> str:
+    found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", error)
+    if found is None:
+        return f"{label}: this is not TOML: {error}."
+    what, line, column = found.groups()
+    return f"{label}, line {line}, column {column}: this is not TOML: {what}."
