@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from scaling.data import Source
 from scaling.data.arrays import Arrays, Digits
+from scaling.data.procedural import Procedural
 
 
 @pytest.fixture
@@ -96,6 +97,15 @@ def test_a_file_that_is_no_archive_is_a_problem_and_no_traceback(tmp_path, conte
     assert "is not a NumPy archive" in Arrays(path=path, resolution=6).problem()
 
 
+def test_labels_that_were_damaged_on_disk_are_a_problem_and_no_traceback(arrays, saved):
+    arrays["train_labels"] = np.arange(7) + 0x5A5A5A00
+    source = saved(arrays)
+    content = source.path.read_bytes()
+    assert content.count(b"\x03ZZZ") == 1
+    source.path.write_bytes(content.replace(b"\x03ZZZ", b"\x04ZZZ"))
+    assert "Bad CRC-32" in source.problem()
+
+
 def test_provenance_changes_with_the_pixels(arrays, saved):
     before = saved(arrays).provenance()
     arrays["train_images"][0, 0, 0, 0] ^= 1
@@ -111,6 +121,11 @@ def test_digits_split_into_a_hundred_of_each_and_the_rest():
     assert train.images.shape[1:] == heldout.images.shape[1:] == (16, 16, 3)
     shown = {image.tobytes() for image in train.images}
     assert not shown & {image.tobytes() for image in heldout.images}
+
+
+def test_sizes_are_known_without_opening_the_images(arrays, saved):
+    for source in (saved(arrays), Digits(), Procedural()):
+        assert source.sizes() == (source.train().size, source.heldout().size)
 
 
 def test_digits_are_bright_on_black_in_three_equal_channels():

@@ -17,8 +17,8 @@ from scaling.data.order import permute
 from scaling.data.source import Batch, SourceConfig, missing
 
 SETS = ("train", "heldout")
-TOTAL = 1797
-TRAIN_EACH = 100  # training images of each digit
+TOTAL = 1797  # handwritten digits
+TRAIN_EACH = 100  # of each digit, to train on
 SPLIT = 21
 
 
