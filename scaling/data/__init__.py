@@ -5,6 +5,10 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from scaling.data.arrays import Arrays, Digits
+from scaling.data.folder import Folder
 from scaling.data.procedural import Procedural
+from scaling.data.tfds import Tfds
 
-Source: TypeAlias = Annotated[Procedural | Arrays | Digits, Field(discriminator="kind")]
+Source: TypeAlias = Annotated[
+    Procedural | Arrays | Digits | Folder | Tfds, Field(discriminator="kind")
+]

@@ -98,13 +98,14 @@ class Tfds(SourceConfig):
 
     def _problem_of_format(self) -> str | None:
         folder, info = self.folder, self._info()
-        formats = [info.get("fileFormat"), *info.get("alternativeFileFormats", [])]
+        formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
         if FORMAT in formats:
             return None
         return (
             f"{folder} is prepared as {formats[0]}, which cannot be read in any order. Add "
-            f"ArrayRecord files to it with (TensorFlow is needed for this once): tfds "
-            f"convert_format --dataset_version_dir={folder} --out_file_format={FORMAT}"
+            f"ArrayRecord files to it, for which TensorFlow is needed this once: "
+            f"pip install 'vit-scaling-laws[tensorflow]', then tfds convert_format "
+            f"--dataset_version_dir={folder} --out_file_format={FORMAT}"
         )
 
     def _problem_of_splits(self) -> str | None:
@@ -117,7 +118,8 @@ class Tfds(SourceConfig):
             if found is None:
                 return f"{field}={split!r} is neither a split nor a slice like train[:90%]."
             if found["name"] not in there:
-                return f"{self.name} has no split {found['name']!r} ({field}); it has {there}."
+                names = ", ".join(there)
+                return f"{self.name} has no split {found['name']!r} ({field}); it has {names}."
         return None
 
     def _problem_of_features(self) -> str | None:
@@ -127,7 +129,8 @@ class Tfds(SourceConfig):
             ("label_key", self.label_key, "ClassLabel"),
         ):
             if key not in features:
-                return f"{self.name} has no feature {key!r} ({field}); it has {list(features)}."
+                names = ", ".join(features)
+                return f"{self.name} has no feature {key!r} ({field}); it has {names}."
             kinds = {k: f["pythonClassName"].rpartition(".")[2] for k, f in features.items()}
             if kinds[key] != kind:
                 fitting = ", ".join(k for k in kinds if kinds[k] == kind) or "none"
@@ -164,8 +167,8 @@ class TfdsImages:
         self.resolution, self.classes = source.resolution, source.classes
         self.image_key, self.label_key = source.image_key, source.label_key
         builder = tfds.builder_from_directory(source.folder)
-        wanted = tfds.decode.PartialDecoding({self.image_key: True, self.label_key: True})
-        self.features = wanted.extract_features(builder.info.features)
+        wanted = {key: builder.info.features[key] for key in (self.image_key, self.label_key)}
+        self.features = tfds.features.FeaturesDict(wanted)
         self.decoders = {self.image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
         self.size = builder.info.splits[split].num_examples
         if not self.size:
@@ -173,6 +176,9 @@ class TfdsImages:
         self.records = builder.as_data_source(
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES, file_format=FORMAT
         )
+        for part in builder.info.splits[split].file_instructions:
+            if not Path(part.filename).exists():
+                raise ValueError(f"{source.name}: {part.filename} is gone; prepare the set again.")
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         wanted = [int(i) for i in indices]

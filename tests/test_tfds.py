@@ -1,0 +1,273 @@
+"""TFDS data sets on ArrayRecord, written and read back without TensorFlow."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scaling.data.tfds import Tfds
+
+tfds = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
+pytest.importorskip("array_record", reason="array-record is not installed")
+
+SIZES = {"train": 30, "test": 6}
+
+
+def pixels(i):
+    """Image i: 8 x 8 noise of its own."""
+    return np.random.default_rng(i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+
+
+def png(array):
+    """An encoded image: TFDS needs TensorFlow to encode one itself, not to store one."""
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "png")
+    return stream.getvalue()
+
+
+class Specks(tfds.core.GeneratorBasedBuilder):
+    """Noise with the label i % 3, a rotated copy to trip over, and a caption."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "mask": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=["ant", "bee", "cat"]),
+            "caption": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        return {split: self._generate_examples(split) for split in SIZES}
+
+    def _generate_examples(self, split):
+        for n in range(SIZES[split]):
+            i = n + 1000 * (split == "test")
+            yield n, {"image": png(pixels(i)), "mask": b"broken", "label": i % 3, "caption": str(i)}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A data_dir that holds specks:1.0.0."""
+    root = tmp_path_factory.mktemp("tensorflow_datasets")
+    Specks(data_dir=root, file_format="array_record").download_and_prepare()
+    return root
+
+
+@pytest.fixture
+def own(prepared, tmp_path):
+    """A copy of it to damage."""
+    return shutil.copytree(prepared, tmp_path / "own")
+
+
+def specks(data_dir, **fields):
+    return Tfds(**{"name": "specks", "data_dir": data_dir, "resolution": 8, **fields})
+
+
+def describe(data_dir, file, change):
+    """Change one of the JSON files that describe the data set."""
+    path = data_dir / "specks" / "1.0.0" / file
+    described = json.loads(path.read_text())
+    change(described)
+    path.write_text(json.dumps(described))
+
+
+def test_every_image_comes_back_with_its_own_label(prepared):
+    source = specks(prepared)
+    assert source.problem() is None
+    train = source.train()
+    assert (train.size, train.resolution, train.classes, source.classes) == (30, 8, 3, 3)
+    images, labels = train.batch(np.arange(30))
+    assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
+    written = {pixels(i).tobytes(): i for i in range(30)}
+    found = [written[image.tobytes()] for image in images]  # TFDS shuffles as it writes
+    assert sorted(found) == list(range(30))
+    np.testing.assert_array_equal(labels, np.array(found) % 3)
+
+
+def test_heldout_images_are_those_of_the_other_split(prepared):
+    images, _ = specks(prepared).heldout().batch(np.arange(6))
+    assert {image.tobytes() for image in images} == {pixels(1000 + i).tobytes() for i in range(6)}
+
+
+def test_any_images_may_be_asked_for_in_any_order(prepared):
+    train = specks(prepared).train()
+    everything, all_labels = train.batch(np.arange(30))
+    images, labels = train.batch(np.array([17, 3, 17]))
+    np.testing.assert_array_equal(images, everything[[17, 3, 17]])
+    np.testing.assert_array_equal(labels, all_labels[[17, 3, 17]])
+
+
+def test_slices_of_one_split_are_disjoint(prepared):
+    source = specks(prepared, train_split="train[:80%]", heldout_split="train[80%:]")
+    first, rest = source.train(), source.heldout()
+    assert (first.size, rest.size) == (24, 6)
+    seen = {
+        image.tobytes() for part in (first, rest) for image in part.batch(np.arange(part.size))[0]
+    }
+    assert len(seen) == 30
+
+
+def test_images_are_resized_to_the_resolution(prepared):
+    assert specks(prepared, resolution=5).train().batch(np.arange(2))[0].shape == (2, 5, 5, 3)
+
+
+def test_the_newest_version_answers_to_the_bare_name(own):
+    for newer in ("1.2.0", "1.10.0"):
+        shutil.copytree(own / "specks" / "1.0.0", own / "specks" / newer)
+    assert specks(own).folder.name == "1.10.0"
+    assert specks(own, name="specks:1.2.0").folder.name == "1.2.0"
+
+
+def test_a_config_is_part_of_the_name(own):
+    shutil.copytree(own / "specks" / "1.0.0", own / "specks" / "large" / "2.0.0")
+    assert specks(own, name="specks/large").folder.parent.name == "large"
+    assert specks(own, name="specks").folder.name == "1.0.0"
+
+
+def test_the_data_folder_is_the_environments_unless_told(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    assert specks(None).train().size == 30
+
+
+def test_provenance_names_version_and_decoder(prepared):
+    known = specks(prepared).provenance()
+    assert known["tfds"] == "specks:1.0.0"
+    assert known["decoder"].startswith("pillow ")
+    assert known["train_size"] == 30
+
+
+def test_tensorflow_is_never_imported(prepared):
+    program = (
+        "import sys; from pathlib import Path; from scaling.data.tfds import Tfds\n"
+        "assert not {'tensorflow_datasets', 'PIL', 'array_record'} & set(sys.modules)\n"
+        "source = Tfds(name='specks', data_dir=Path(sys.argv[1]), resolution=8)\n"
+        "assert source.problem() is None and source.classes == 3\n"
+        "assert 'tensorflow_datasets' not in sys.modules\n"
+        "source.train().batch([0, 1])\n"
+        "assert 'tensorflow_datasets' in sys.modules and 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(prepared)], check=True)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("module", ["tensorflow_datasets", "array_record"])
+def test_a_missing_package_is_named(prepared, monkeypatch, module):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else 1)
+    package = module.replace("_", "-")
+    assert f"needs the package {package}: pip install {package}" in specks(prepared).problem()
+
+
+def test_a_missing_data_folder_is_said(prepared):
+    assert "there is no" in specks(prepared / "nowhere").problem()
+
+
+def test_an_unknown_data_set_is_answered_with_those_that_are_prepared(prepared):
+    problem = specks(prepared, name="speks").problem()
+    assert "holds no data set 'speks'; prepared there: specks:1.0.0." in problem
+    assert "Did you mean specks" in problem
+
+
+def test_an_empty_data_folder_says_so(tmp_path):
+    assert "prepared there: none." in specks(tmp_path).problem()
+
+
+def test_a_data_set_prepared_as_tfrecord_says_how_to_convert_it(own):
+    describe(own, "dataset_info.json", lambda info: info.update(fileFormat="tfrecord"))
+    problem = specks(own).problem()
+    assert "is prepared as tfrecord" in problem
+    assert f"--dataset_version_dir={own / 'specks' / '1.0.0'}" in problem
+    assert "--out_file_format=array_record" in problem
+
+
+def test_array_records_beside_tfrecords_are_found(own):
+    formats = {"fileFormat": "tfrecord", "alternativeFileFormats": ["array_record"]}
+    describe(own, "dataset_info.json", lambda info: info.update(formats))
+    assert specks(own).problem() is None
+    assert specks(own).train().batch(np.arange(3))[0].any()
+
+
+def test_an_unknown_split_is_answered_with_the_splits_there_are(prepared):
+    problem = specks(prepared, heldout_split="validation[:10%]").problem()
+    assert problem == "specks has no split 'validation' (heldout_split); it has train, test."
+
+
+@pytest.mark.parametrize("split", ["train[:x]", "train[10%]", "train+test", ""])
+def test_what_is_no_split_is_refused(prepared, split):
+    problem = specks(prepared, train_split=split).problem()
+    assert f"train_split={split!r} is neither a split nor a slice" in problem
+
+
+def test_an_empty_slice_is_refused(prepared):
+    with pytest.raises(ValueError, match=r"specks: train\[:0%\] holds no images"):
+        specks(prepared, train_split="train[:0%]").train()
+
+
+def test_training_and_heldout_split_must_differ(prepared):
+    with pytest.raises(ValueError, match="both 'train'"):
+        specks(prepared, heldout_split="train")
+
+
+def test_unknown_features_are_answered_with_those_there_are(prepared):
+    problem = specks(prepared, image_key="picture").problem()
+    assert "no feature 'picture' (image_key)" in problem
+    assert "caption, image, label, mask" in problem
+
+
+def test_a_feature_of_the_wrong_kind_is_answered_with_those_that_fit(prepared):
+    problem = specks(prepared, label_key="caption").problem()
+    assert "label_key='caption' of specks is a Text; a feature of kind ClassLabel" in problem
+    assert problem.endswith(": label.")
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", ["", "{}", None])
+def test_a_damaged_description_is_said(own, file, content):
+    path = own / "specks" / "1.0.0" / file
+    if content is None and file == "features.json":
+        path.unlink()
+    else:
+        path.write_text(content or "[")
+    assert "1.0.0 is not described as TFDS" in specks(own).problem()
+
+
+def test_a_missing_file_of_records_is_named(own):
+    (own / "specks" / "1.0.0" / "specks-test.array_record-00000-of-00001").unlink()
+    assert specks(own).train().size == 30
+    with pytest.raises(ValueError, match=r"specks-test\.array_record-00000-of-00001 is gone"):
+        specks(own).heldout()
+
+
+def test_a_problem_stops_the_opening(prepared):
+    with pytest.raises(ValueError, match="holds no data set 'speks'"):
+        specks(prepared, name="speks").train()
+
+
+def test_withheld_labels_are_refused(own, monkeypatch):
+    heldout = specks(own).heldout()
+    monkeypatch.setattr(heldout, "features", WithheldLabels())
+    with pytest.raises(ValueError, match="specks test, image 4 has no label; use another split"):
+        heldout.batch(np.array([4]))
+
+
+class WithheldLabels:
+    """What TFDS reads of a competition's test split."""
+
+    def deserialize_example_np(self, record, decoders):
+        del record, decoders
+        return {"image": png(pixels(0)), "label": -1}
+
+
+def test_an_image_that_cannot_be_decoded_is_named_by_its_number(prepared):
+    with pytest.raises(ValueError, match="specks train, image 2: not a readable image"):
+        specks(prepared, image_key="mask").train().batch(np.array([2]))
