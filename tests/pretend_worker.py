@@ -38,6 +38,7 @@ def main() -> None:
             folder.repair(note)
             if folder.is_done(evaluate):
                 continue
+            folder.report(step=0, steps=run.steps, phase="compile")
             enter("begin", run.id)
             for step in range(run.steps):
                 folder.report(step=step, steps=run.steps, phase="train", images_per_second=64.0)

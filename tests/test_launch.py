@@ -1,0 +1,464 @@
+"""Launching on this machine: kills, failures and damage, with a worker that only pretends."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from models.zoo import ViTShape
+from scaling.config import digest
+from scaling.data import Procedural
+from scaling.evaluate import Upstream
+from scaling.evaluate.measured import Measured
+from scaling.launch import display
+from scaling.launch.lanes import Stretch, lanes, seconds_left
+from scaling.launch.local import Local, worker_command
+from scaling.launch.status import look, show
+from scaling.recipe import Recipe
+from scaling.runs import Progress, RunFolder
+from scaling.study import Run, Study
+
+PRETEND = Path(__file__).with_name("pretend_worker.py")
+UNLUCKY = 13
+UPSTREAM = Upstream(images=100)
+
+
+def a_run(images_seen=640, seed=0):
+    return Run(
+        model=ViTShape(name="tiny", patch=4, resolution=16, width=32, depth=1, mlp=64, heads=2),
+        data=Procedural(),
+        recipe=Recipe(warmup_steps=1),
+        images_seen=images_seen,
+        batch=64,
+        seed=seed,
+    )
+
+
+def a_study(*seeds, durations=(640,)):
+    runs = tuple(a_run(images, seed) for seed in seeds for images in durations)
+    return Study(name="small", question="Does it end?", runs=runs, evaluate=(UPSTREAM,))
+
+
+class Place:
+    """A runs folder, a pretended worker, and the audit of what it did there."""
+
+    def __init__(self, tmp_path):
+        self.runs = tmp_path / "runs"
+        self.audit = tmp_path / "audit.jsonl"
+        self.script = tmp_path / "launch.py"
+
+    def command(self, pause=0.005):
+        return lambda folders: [
+            *(sys.executable, str(PRETEND), str(self.audit), str(pause)),
+            *map(str, folders),
+        ]
+
+    def launch(self, study, *, workers=2, pause=0.005, retry=False):
+        command = self.command(pause)
+        return Local(workers=workers).launch(study, self.runs, retry=retry, command=command)
+
+    def launcher(self, study, *, pause, **popen):
+        """A launcher in a process of its own."""
+        self.script.write_text(
+            "import sys\n"
+            "from pathlib import Path\n"
+            "from scaling.launch.local import Local\n"
+            "from scaling.study import Study\n"
+            f"study = Study.model_validate_json({study.model_dump_json()!r})\n"
+            f"start = [sys.executable, {str(PRETEND)!r}, {str(self.audit)!r}, {str(pause)!r}]\n"
+            f"done = Local(workers=2).launch(study, Path({str(self.runs)!r}),\n"
+            "    command=lambda folders: start + [str(folder) for folder in folders])\n"
+            "sys.exit(not done)\n"
+        )
+        path = {"PYTHONPATH": str(PRETEND.parents[1])}
+        return subprocess.Popen(
+            [sys.executable, self.script], env={**os.environ, **path}, **{"text": True, **popen}
+        )
+
+    def events(self, kind):
+        lines = self.audit.read_text().splitlines() if self.audit.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    def wait_for(self, kind, count=1):
+        deadline = time.monotonic() + 60
+        while len(self.events(kind)) < count:
+            assert time.monotonic() < deadline, f"waited a minute for {count} times {kind}"
+            time.sleep(0.02)
+        return self.events(kind)
+
+    def ended_once(self, study):
+        counts = Counter(event["run"] for event in self.events("end"))
+        return counts == Counter({run.id: 1 for run in study.runs})
+
+    def results(self, study):
+        return {run.id: RunFolder(self.runs / run.id).results() for run in study.runs}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PRETEND.parents[1]))
+    return Place(tmp_path)
+
+
+def is_alive(pid):
+    """Whether a process is there and not only waits to be buried by a lazy first process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+# Ends well
+
+
+def test_a_study_is_done_once_and_launching_again_trains_nothing(place, capfd, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_the_user=1")
+    study = a_study(0, 1, durations=(640, 1280))
+    assert place.launch(study)
+    assert place.ended_once(study)
+    said = capfd.readouterr().out
+    assert "small: 4 of 4 runs done" in said
+    assert said.count("upstream_error 0.") == 4
+    assert "\x1b" not in said
+
+    begun = place.events("begin")
+    assert all(event["cores"] == 1 and event["threads"] == "1" for event in begun)
+    flags = "--xla_of_the_user=1 --xla_cpu_multi_thread_eigen=false"
+    assert {event["xla"] for event in begun} == {flags}
+    assert len({event["pid"] for event in begun}) == 2  # one worker a trunk
+    longest = [
+        event["run"] for event in begun if event["run"] in (study.runs[0].id, study.runs[1].id)
+    ]
+    assert longest == [study.runs[0].id, study.runs[1].id]  # in ascending duration
+
+    before = place.results(study)
+    assert place.launch(study)
+    assert place.events("begin") == begun
+    assert place.results(study) == before
+    assert "4 of 4 runs done" in capfd.readouterr().out
+
+
+def test_a_longer_study_trains_only_what_it_adds(place):
+    place.launch(a_study(0))
+    wider = a_study(0, 1)
+    assert place.launch(wider)
+    assert place.ended_once(wider)
+
+
+def test_an_evaluation_that_is_added_is_measured_and_the_old_one_kept(place):
+    study = a_study(0)
+    place.launch(study)
+    more = study.model_copy(update={"evaluate": (Upstream(images=200),)})
+    assert place.launch(more)
+    rows = RunFolder(place.runs / study.runs[0].id).results()
+    assert {row.evaluation for row in rows} == {digest(UPSTREAM), digest(Upstream(images=200))}
+
+
+def test_the_worker_is_this_program_itself():
+    command = worker_command([Path("runs/a"), Path("runs/b")])
+    assert command == [sys.executable, "-m", "scaling", "run", "runs/a", "runs/b"]
+
+
+# Ends badly
+
+
+def test_a_failed_run_is_named_with_its_reason_and_harms_no_other(place, capfd):
+    study = a_study(0, UNLUCKY)
+    assert not place.launch(study)
+    end = capfd.readouterr().out.partition("small: ")[2]
+    lucky, unlucky = study.runs
+    assert "1 of 2 runs done, 1 failed" in end
+    assert f"failed: {display.describe(unlucky)}: the loss is nan at step 3" in end
+    assert "--retry" in end
+    assert place.results(study)[lucky.id]
+    assert not (place.runs / unlucky.id / "results.jsonl").exists()
+
+    assert not place.launch(study)  # named again, but not tried
+    assert len(place.events("begin")) == 2
+    assert "the loss is nan at step 3" in capfd.readouterr().out
+
+    assert not place.launch(study, retry=True)
+    assert [event["run"] for event in place.events("begin")[2:]] == [unlucky.id]
+
+
+def test_a_killed_worker_is_named_the_others_go_on_and_launching_again_resumes(place, capfd):
+    study = a_study(0, 1, durations=(640, 1280))
+    launcher = place.launcher(study, pause=0.1, stdout=subprocess.PIPE)
+    victim = place.wait_for("begin")[0]
+    os.kill(victim["pid"], signal.SIGKILL)
+    said, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert "small: 2 of 4 runs done, 2 unfinished" in said
+    killed = next(run for run in study.runs if run.id == victim["run"])
+    end = said.partition("small: ")[2]
+    assert f"unfinished: {display.describe(killed)}: its worker was killed by signal 9" in end
+    assert "while at step" in end
+    assert "before its turn came" in end
+
+    assert place.launch(study)
+    assert place.ended_once(study)
+
+
+def test_killing_the_launcher_ends_its_workers_and_launching_again_does_the_rest(place):
+    study = a_study(0, 1, durations=(640, 1280))
+    launcher = place.launcher(study, pause=0.1, stdout=subprocess.DEVNULL)
+    workers = {event["pid"] for event in place.wait_for("end")}
+    workers |= {event["pid"] for event in place.events("begin")}
+    launcher.kill()
+    launcher.wait()
+    assert place.launch(study)  # at once
+    assert place.ended_once(study)
+    assert not any(is_alive(pid) for pid in workers)
+
+
+def test_an_interrupt_ends_all_says_so_and_exits_with_130(place):
+    study = a_study(0, 1)
+    launcher = place.launcher(study, pause=1.0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    workers = {event["pid"] for event in place.wait_for("begin", 2)}
+    launcher.send_signal(signal.SIGINT)
+    said, complaints = launcher.communicate(timeout=60)
+    assert launcher.returncode == 130
+    assert "0 of 2 runs are done" in said
+    assert "resumes the rest" in said
+    assert complaints == ""
+    assert not any(is_alive(pid) for pid in workers)
+
+
+def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
+    study = a_study(0)
+    broken = [sys.executable, "-c", "raise SystemExit('no such accelerator')"]
+    assert not Local(workers=1).launch(study, place.runs, command=lambda folders: broken)
+    end = capfd.readouterr().out.partition("small: ")[2]
+    assert "exit status 1 (no such accelerator), before its first step" in end
+
+
+def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, capfd):
+    study = a_study(0)
+    place.runs.mkdir()
+    folder = RunFolder(place.runs / study.runs[0].id)
+    folder.write(study.runs[0], study.evaluate, pytest.fail)
+    with subprocess.Popen(place.command(pause=0.2)([folder.path])):
+        place.wait_for("begin")
+        assert place.launch(study)
+    assert "is being trained by another process" in capfd.readouterr().out
+    assert place.ended_once(study)
+
+
+# Damage
+
+
+def test_damaged_files_are_said_kept_aside_and_their_runs_done_again(place, capfd):
+    study = a_study(0, durations=(640, 1280, 1920, 2560))
+    assert place.launch(study)
+    before = place.results(study)
+    torn, garbage, order, _ = (place.runs / run.id for run in study.runs)
+    (torn / "results.jsonl").write_bytes((torn / "results.jsonl").read_bytes()[:-7])
+    (garbage / "manifest.json").write_bytes(b"\x00\x01garbage")
+    (order / "run.json").write_text("{")
+    capfd.readouterr()
+    assert place.launch(study)
+    said = capfd.readouterr().out
+    assert f"{torn / 'results.jsonl'}, line 2 is torn" in said
+    assert f"{garbage / 'manifest.json'} is not" in said
+    assert f"{order / 'run.json'} does not describe a run" in said
+    for path in (torn / "results.jsonl", garbage / "manifest.json", order / "run.json"):
+        assert path.with_name(path.name + ".damaged-1").exists()
+    again = Counter(event["run"] for event in place.events("end"))
+    assert [again[run.id] for run in study.runs] == [2, 2, 1, 1]
+    assert place.results(study) == before
+
+
+def test_what_a_worker_notes_reaches_the_person(place, capfd):
+    study = a_study(0)
+    speak = "import sys; print('noise'); print('note: a checkpoint was set aside')"
+    talkative = [sys.executable, "-c", speak]
+    Local(workers=1).launch(study, place.runs, command=lambda folders: talkative)
+    said = capfd.readouterr().out
+    assert "a checkpoint was set aside\n" in said
+    assert "noise" not in said
+
+
+# Lanes
+
+
+def test_runs_that_share_a_trunk_make_a_lane_in_ascending_duration():
+    runs = [a_run(images, seed) for images in (1280, 640) for seed in (0, 1)]
+    found = lanes(runs, {run.id for run in runs})
+    assert [[s.run.images_seen for s in lane.stretches] for lane in found] == [[640, 1280]] * 2
+    assert {lane.trunk for lane in found} == {run.trunk for run in runs}
+
+
+def test_a_lane_costs_its_trunk_once_and_every_cooldown():
+    short, long = a_run(640), a_run(1280)  # 10 and 20 steps, cooldowns of 2 and 4
+    (lane,) = lanes([short, long], {short.id, long.id})
+    assert [s.start for s in lane.stretches] == [0, 8]
+    assert lane.flops == pytest.approx(short.flops * (10 + 20 - 8) / 10)
+
+
+def test_a_run_that_is_done_leaves_its_trunk_to_the_longer_ones():
+    short, long = a_run(640), a_run(1280)
+    (lane,) = lanes([short, long], {long.id})
+    assert [(s.run, s.start) for s in lane.stretches] == [(long, 8)]
+
+
+def test_the_longest_lane_comes_first_and_finished_ones_not_at_all():
+    runs = [a_run(640, 0), a_run(1280, 1), a_run(1920, 2)]
+    found = lanes(runs, {runs[0].id, runs[1].id})
+    assert [lane.stretches[0].run.seed for lane in found] == [1, 0]
+
+
+def test_a_stretch_is_done_in_proportion_to_its_own_steps():
+    stretch = Stretch(a_run(1280), start=8)
+    assert [stretch.flops_done(step) / stretch.flops for step in (0, 8, 14, 20)] == [0, 0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("busy", "queued", "workers", "expected"),
+    [
+        ([10.0], [], 1, 5.0),
+        ([10.0, 4.0], [], 2, 5.0),
+        ([10.0, 4.0], [8.0], 2, 6.0),  # the freed worker takes the third lane
+        ([], [6.0, 4.0, 2.0], 2, 3.0),
+        ([1.0], [6.0], 4, 3.0),
+    ],
+)
+def test_the_time_left_is_that_of_the_last_worker_to_rest(busy, queued, workers, expected):
+    assert seconds_left(busy, queued, workers, 2.0) == expected
+
+
+# What is shown
+
+
+def test_status_tells_every_state_without_escape_codes(place, capfd):
+    study = a_study(0, 1, 2, 3)
+    done, failed, running, waiting = (RunFolder(place.runs / run.id) for run in study.runs)
+    for run in study.runs:
+        RunFolder(place.runs / run.id).write(run, study.evaluate, pytest.fail)
+    values = zip(UPSTREAM.metrics, (2.0, 0.125), strict=True)
+    done.finish(
+        [(UPSTREAM, [Measured(name, value, 100) for name, value in values])], {"seconds": 7}
+    )
+    failed.fail("the loss is nan at step 3.")
+    with running.lock():
+        running.report(step=5, steps=10, phase="train", images_per_second=64.0)
+        assert [line.state for line in look(study, place.runs)] == [
+            *("done", "failed", "running", "waiting")
+        ]
+        show(study, place.runs)
+    said = capfd.readouterr().out
+    assert "\x1b" not in said
+    rows = {line.split()[0]: line.split() for line in said.splitlines()}
+    assert rows[done.id][1:] == ["tiny", "all", "640", "0", "done", "0.1250", "7.0"]
+    assert rows[running.id][-3:] == ["running", "50", "%"]
+    assert rows[waiting.id][-1] == "waiting"
+    assert "1 of 4 runs done, 1 running, 1 failed, 1 waiting, 7 s of training" in said
+    assert "about 15 s left" in said  # 5 and 10 steps of 64 images at 64 images a second
+    assert f"failed: {display.describe(study.runs[1])}: the loss is nan at step 3." in said
+
+
+def test_status_says_damage_and_changes_nothing(place, capfd):
+    study = a_study(0)
+    assert place.launch(study)
+    (place.runs / study.runs[0].id / "manifest.json").write_text("?")
+    before = sorted(place.runs.rglob("*"))
+    capfd.readouterr()
+    show(study, place.runs)
+    assert "manifest.json is not what was written there" in capfd.readouterr().out
+    assert sorted(place.runs.rglob("*")) == before
+
+
+def test_status_of_a_study_never_launched_makes_no_folder(place, capfd):
+    show(a_study(0), place.runs)
+    assert "0 of 1 runs done, 1 waiting" in capfd.readouterr().out
+    assert not place.runs.exists()
+
+
+def test_a_terminal_gets_a_live_table_and_keeps_the_lines(place, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    study = a_study(0)
+    ours, theirs = pty.openpty()
+    launcher = place.launcher(study, pause=0.1, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 4096):
+            shown += block
+    except OSError:  # how Linux says that the last writer has gone
+        pass
+    os.close(ours)
+    assert launcher.wait() == 0
+    assert b"\x1b[" in shown
+    assert "░".encode() in shown
+    assert f"done: {display.describe(study.runs[0])}".encode() in shown
+    assert "small: 1 of 1 runs done" in shown.decode().rstrip().splitlines()[-1]
+
+
+def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
+    from rich.console import Console
+    from rich.live import Live
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    progress = Progress(
+        step=5, steps=10, images_per_second=1234.0, loss=0.51234, phase="train", pid=1
+    )
+    standing = display.Standing(
+        runs=4,
+        done=1,
+        failed=0,
+        flops=8.0,
+        flops_done=2.0,
+        seconds_left=90.0,
+        busy=((a_run(), progress), (a_run(seed=1), None)),
+    )
+    with Live(console=console, auto_refresh=False) as live:
+        display.Table(live).update(standing)
+    shown = screen.getvalue()
+    assert "5/10" in shown
+    assert "1_234" in shown
+    assert "0.5123" in shown
+    assert "starting" in shown
+    assert "25 %  1 of 4 runs done; about 90 s left" in shown
+
+
+def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
+    plain = display.Plain()
+    progress = Progress(step=5, steps=10, images_per_second=64.0, loss=0.5, phase="train", pid=1)
+    standing = display.Standing(
+        runs=4,
+        done=1,
+        failed=1,
+        flops=8.0,
+        flops_done=2.0,
+        seconds_left=240.0,
+        busy=((a_run(), progress),),
+    )
+    for clock[0] in (1.0, 29.0, 30.0, 31.0, 60.0):
+        plain.update(standing)
+    line = "1 of 4 runs done, 1 failed; tiny, 640 images, step 5 of 10, 64 images/s, loss 0.5"
+    assert capfd.readouterr().out == f"{line}; about 4 min left\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (59, "59 s"), (300, "5 min"), (9000, "2.5 h"), (4e5, "4.6 days")],
+)
+def test_durations_are_told_in_words(seconds, words):
+    assert display.duration(seconds) == words
+
+
+def test_launching_and_status_need_no_jax():
+    code = "import sys, scaling.launch.local, scaling.launch.status; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PRETEND.parents[1]).returncode == 0
