@@ -78,6 +78,12 @@ def test_a_class_keeps_its_number_when_the_heldout_split_lacks_another(root):
     np.testing.assert_array_equal(labels, [1, 1, 2, 2])
 
 
+def test_sizes_are_known_without_decoding(root, cache):
+    (root / "test" / "bee" / "0.png").unlink()
+    assert opened(root).sizes() == (12, 5)
+    assert not cache.exists()
+
+
 def test_other_sizes_are_resized_whatever_their_aspect(root):
     wide = np.zeros((16, 32, 3), np.uint8)
     wide[:, 16:] = 200

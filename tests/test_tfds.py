@@ -116,6 +116,11 @@ def test_slices_of_one_split_are_disjoint(prepared):
     assert len(seen) == 30
 
 
+def test_sizes_are_known_and_agree_with_what_is_opened(prepared):
+    source = specks(prepared, train_split="train[5:]", heldout_split="test[:50%]")
+    assert source.sizes() == (source.train().size, source.heldout().size) == (25, 3)
+
+
 def test_images_are_resized_to_the_resolution(prepared):
     assert specks(prepared, resolution=5).train().batch(np.arange(2))[0].shape == (2, 5, 5, 3)
 
@@ -151,7 +156,6 @@ def test_tensorflow_is_never_imported(prepared):
         "assert not {'tensorflow_datasets', 'PIL', 'array_record'} & set(sys.modules)\n"
         "source = Tfds(name='specks', data_dir=Path(sys.argv[1]), resolution=8)\n"
         "assert source.problem() is None and source.classes == 3\n"
-        "assert 'tensorflow_datasets' not in sys.modules\n"
         "source.train().batch([0, 1])\n"
         "assert 'tensorflow_datasets' in sys.modules and 'tensorflow' not in sys.modules\n"
     )
@@ -209,8 +213,8 @@ def test_what_is_no_split_is_refused(prepared, split):
 
 
 def test_an_empty_slice_is_refused(prepared):
-    with pytest.raises(ValueError, match=r"specks: train\[:0%\] holds no images"):
-        specks(prepared, train_split="train[:0%]").train()
+    problem = specks(prepared, train_split="train[:0%]").problem()
+    assert problem == "specks: train[:0%] holds no images."
 
 
 def test_training_and_heldout_split_must_differ(prepared):
@@ -243,9 +247,7 @@ def test_a_damaged_description_is_said(own, file, content):
 
 def test_a_missing_file_of_records_is_named(own):
     (own / "specks" / "1.0.0" / "specks-test.array_record-00000-of-00001").unlink()
-    assert specks(own).train().size == 30
-    with pytest.raises(ValueError, match=r"specks-test\.array_record-00000-of-00001 is gone"):
-        specks(own).heldout()
+    assert "specks-test.array_record-00000-of-00001 is gone" in specks(own).problem()
 
 
 def test_a_problem_stops_the_opening(prepared):

@@ -65,7 +65,7 @@ class Folder(SourceConfig):
     def sizes(self) -> tuple[int, int]:
         classes = _folders(self.root / self.train_split)
         train, heldout = (
-            sum(1 for _ in _members(self.root / split, classes))
+            sum(1 for name in classes for _ in _images(self.root / split / name))
             for split in (self.train_split, self.heldout_split)
         )
         return train, heldout
@@ -184,14 +184,15 @@ class FolderImages:
 def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
     """All images of a split, class by class, each in alphabetical order."""
     for label, name in enumerate(classes):
-        if (folder / name).is_dir():
-            for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
-                stat = entry.stat()
-                yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
+        for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
+            stat = entry.stat()
+            yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
 
 
 def _images(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Image files of one folder, in the order in which the disk has them."""
+    """Image files of one folder, in the order in which the disk has them; none without it."""
+    if not folder.is_dir():
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             visible = not entry.name.startswith(".")

@@ -1,7 +1,7 @@
 """Data sets that TensorFlow Datasets has prepared as ArrayRecord files, read without TensorFlow.
 
 What is there, and whether it fits, is read from the small JSON files that TFDS leaves beside the
-data; `tensorflow_datasets` itself, two seconds to import, is loaded to open the data alone.
+data. `tensorflow_datasets` itself takes two seconds to import: that waits until all else is right.
 """
 
 import difflib
@@ -70,6 +70,19 @@ class Tfds(SourceConfig):
     def heldout(self) -> "TfdsImages":
         return self._open(self.heldout_split)
 
+    def sizes(self) -> tuple[int, int]:
+        splits = self.builder().info.splits
+        return splits[self.train_split].num_examples, splits[self.heldout_split].num_examples
+
+    def builder(self) -> Any:
+        """TFDS's own handle on the prepared files, whatever code once prepared them."""
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self.folder)
+        if builder.info.file_format.value != FORMAT:  # there beside the format prepared first
+            builder.info.set_file_format(FORMAT, override=True, override_if_initialized=True)
+        return builder
+
     def _open(self, split: str) -> "TfdsImages":
         if problem := self.problem():
             raise ValueError(problem)
@@ -88,13 +101,14 @@ class Tfds(SourceConfig):
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             return f"{self.root} holds no data set {self.name!r}; prepared there: {names}.{hint}"
         try:
-            return (
+            described = (
                 self._problem_of_format()
                 or self._problem_of_splits()
                 or self._problem_of_features()
             )
         except (OSError, ValueError, KeyError) as error:
             return f"{self.folder} is not described as TFDS >= 4 does, prepare it again: {error!r}."
+        return described or self._problem_of_records()
 
     def _problem_of_format(self) -> str | None:
         folder, info = self.folder, self._info()
@@ -140,6 +154,16 @@ class Tfds(SourceConfig):
                 )
         return None
 
+    def _problem_of_records(self) -> str | None:
+        splits = self.builder().info.splits
+        for split in (self.train_split, self.heldout_split):
+            if not splits[split].num_examples:
+                return f"{self.name}: {split} holds no images."
+            for part in splits[split].file_instructions:
+                if not Path(part.filename).exists():
+                    return f"{self.name}: {part.filename} is gone; prepare the data set again."
+        return None
+
     def _info(self) -> dict[str, Any]:
         """TFDS's description of the data set: name, version, formats, splits."""
         return json.loads((self.folder / "dataset_info.json").read_text())
@@ -166,19 +190,15 @@ class TfdsImages:
         self.name = f"{source.name} {split}"
         self.resolution, self.classes = source.resolution, source.classes
         self.image_key, self.label_key = source.image_key, source.label_key
-        builder = tfds.builder_from_directory(source.folder)
-        wanted = {key: builder.info.features[key] for key in (self.image_key, self.label_key)}
+        builder = source.builder()
+        info = builder.info
+        wanted = {key: info.features[key] for key in (self.image_key, self.label_key)}
         self.features = tfds.features.FeaturesDict(wanted)
         self.decoders = {self.image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
-        self.size = builder.info.splits[split].num_examples
-        if not self.size:
-            raise ValueError(f"{source.name}: {split} holds no images.")
+        self.size = info.splits[split].num_examples
         self.records = builder.as_data_source(
-            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES, file_format=FORMAT
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
-        for part in builder.info.splits[split].file_instructions:
-            if not Path(part.filename).exists():
-                raise ValueError(f"{source.name}: {part.filename} is gone; prepare the set again.")
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         wanted = [int(i) for i in indices]
