@@ -75,21 +75,24 @@ class CatalogueRow(TypedDict):
     forward_gmacs: float
 
 
-def catalogue() -> list[CatalogueRow]:
+def catalogue(classes: int | None = None) -> list[CatalogueRow]:
     """Every variant with patches 16 and 14, and the paper's own with 28 and 32, at two resolutions.
 
     The larger resolution is the paper's 384 px, save for patch 14, where 378 = 27 x 14 leaves no
-    margin unseen. `params` has the MAP head and no classifier; `params_trunk` has neither.
+    margin unseen.
     """
     resolutions = {16: (224, 384), 14: (224, 378), 28: (224, 384), 32: (224, 384)}
     names = [f"{variant}/{patch}" for variant in VARIANTS for patch in (16, 14)]
     names += ["s/28", "S/32", "B/28", "B/32"]
     return [
-        _row(vit(name, resolution)) for name in names for resolution in resolutions[vit(name).patch]
+        row(vit(name, resolution), classes)
+        for name in names
+        for resolution in resolutions[vit(name).patch]
     ]
 
 
-def _row(shape: ViTShape) -> CatalogueRow:
+def row(shape: ViTShape, classes: int | None = None) -> CatalogueRow:
+    """`params` has the MAP head, and the classifier if there is one; `params_trunk` has neither."""
     return CatalogueRow(
         name=shape.name,
         patch=shape.patch,
@@ -98,9 +101,9 @@ def _row(shape: ViTShape) -> CatalogueRow:
         depth=shape.depth,
         mlp=shape.mlp,
         heads=shape.heads,
-        params=parameters(shape),
+        params=parameters(shape, classes),
         params_trunk=trunk_parameters(shape),
-        forward_gmacs=forward_macs(shape) / 1e9,
+        forward_gmacs=forward_macs(shape, classes) / 1e9,
     )
 
 

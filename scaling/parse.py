@@ -17,7 +17,7 @@ from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
 from scaling.lines import Place
-from scaling.mistakes import Mistakes, listed, near_names, nearest, show
+from scaling.mistakes import Mistakes, listed, near_names, show
 from scaling.reading import AXES, Reading
 from scaling.recipe import Recipe
 from scaling.study import Run, Study, check_whole_batches
@@ -246,11 +246,11 @@ def _find(name: str) -> tuple[str, str]:
     try:
         return name, path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        beside = [str(other) for other in path.parent.glob("*.toml")]
+        near = near_names(name, [*built_in, *map(str, path.parent.glob("*.toml"))])
         raise Mistakes(
             [
                 f"{name} is neither a study that comes with the project ({listed(built_in)}) "
-                f"nor a file; {nearest(name, [*built_in, *beside])}"
+                f"nor a file." + (f" Did you mean {listed(near)}?" if near else "")
             ]
         ) from None
     except UnicodeDecodeError as error:

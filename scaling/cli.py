@@ -1,0 +1,224 @@
+"""Scaling studies of Vision Transformers: from a study file to a fitted law.
+
+\b
+    scaling plan    demo     what it will cost: runs, parameters, FLOPs
+    scaling launch  demo     train what is not trained yet; again, after any kill
+    scaling status  demo     how far it is
+    scaling collect demo     one table of all results
+    scaling report  demo     the fitted law and its figure
+    scaling models           the zoo: parameters and multiply-adds
+
+A study is the name of one that comes with the project (demo, cifar10) or the path of a file of
+your own; docs/study-file.md says what such a file may hold.
+
+\b
+Written:      runs/       one folder a run, by launch and run
+              results/    <study>.parquet, .csv and figures, by collect and report
+Not written:  anything else; plan, status and models write nothing, and a study file with
+              mistakes stops every command before it writes.
+
+\b
+Exit status:  0    done
+              1    some runs failed; each is named with its reason, the others are done
+              2    a mistake in the study file or on the command line, all of them named
+              130  stopped by Ctrl-C; launch again to go on
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scaling.mistakes import Mistakes
+
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")
+]
+Runs = Annotated[Path, typer.Option(help="Folder of run folders; studies may share it.")]
+Out = Annotated[Path, typer.Option(help="Folder that tables and figures are written to.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="As JSON; - is standard output.")
+]
+
+
+@app.command("plan")
+def plan_command(study: StudyName, json_file: Json = None) -> None:
+    """What STUDY will cost, in closed form: nothing is trained, and nothing written.
+
+    FLOPs are those of training (2 a multiply-add, a backward pass twice the forward), once as it
+    will be done, with trunks shared by runs that differ only in images_seen, and once as if each
+    run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
+    included; params are those of the backbone, MAP head included, classifier left out.
+    """
+    from scaling.parse import read_study
+    from scaling.plan import as_json, plan, show
+
+    found = plan(read_study(study))
+    if json_file is None:
+        show(found)
+    else:
+        _write_json(as_json(found), json_file)
+
+
+@app.command()
+def launch(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; by default one a core.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again the runs that failed.")] = False,
+) -> None:
+    """Train and measure every run of STUDY that is not finished, one process a core.
+
+    Kill it at any moment, with Ctrl-C or worse; launched again it goes on from where it was and
+    ends with the same numbers, bit for bit. Writes RUNS/<run>/ and RUNS/trunks/. Exit status 1
+    when a run failed: its reason is printed and in RUNS/<run>/failed.txt, the others are done.
+    """
+    from scaling.launch.local import Local
+    from scaling.parse import read_study
+
+    done = Local(workers=workers).launch(read_study(study), runs, retry=retry)
+    raise typer.Exit(0 if done else 1)
+
+
+@app.command()
+def run(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUNS/ID...", help="Folders that launch has written.")
+    ],
+) -> None:
+    """Train and measure single runs, one after another, in this process.
+
+    Launchers call this; a path is all that they hand over. Writes into the given folders, and
+    into trunks/ beside them. Exit status 1 when a run failed.
+    """
+    absent = [folder for folder in folders if not (folder / "run.json").exists()]
+    if absent:
+        raise Mistakes(
+            f"{folder} has no run.json; `scaling launch` writes it." for folder in absent
+        )
+    from scaling.work import work
+
+    raise typer.Exit(0 if work(folders) else 1)
+
+
+@app.command()
+def status(study: StudyName, runs: Runs = Path("runs")) -> None:
+    """How far STUDY is: runs done, at work, waiting, failed. Writes nothing."""
+    from scaling.launch.status import show
+    from scaling.parse import read_study
+
+    show(read_study(study), runs)
+
+
+@app.command()
+def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
+    """Gather the finished runs' numbers into OUT/<study>.parquet and OUT/<study>.csv."""
+    from scaling.parse import read_study
+    from scaling.report import collect as gather
+
+    gather(read_study(study), runs, out)
+
+
+@app.command()
+def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
+    """Collect, fit the laws, print them and draw them into OUT/."""
+    from scaling.parse import read_study
+    from scaling.report import report as tell
+
+    tell(read_study(study), runs, out)
+
+
+@app.command()
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Such as Ti/16; by default the whole zoo."),
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images, pixels.", show_default="224")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Count a linear classifier for so many classes.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """The zoo, with parameters and multiply-adds in closed form. Writes nothing.
+
+    `params` has the MAP head, and the classifier if --classes is given; `params_trunk` has
+    neither. `forward_gmacs` is for one image, in 1e9 multiply-adds (half as many as FLOPs), MAP
+    head and any classifier included.
+    """
+    rows = _rows(names or [], resolution, classes)
+    if json_file is None:
+        _print_rows(rows)
+    else:
+        _write_json(rows, json_file)
+
+
+def _rows(names: list[str], resolution: int | None, classes: int | None) -> list[Any]:
+    from models.cost import catalogue, row
+    from models.zoo import vit
+
+    if not names and resolution is None:
+        return list(catalogue(classes))
+    wrong, rows = [], []
+    fitting = dict.fromkeys(r["name"] for r in catalogue() if r["patch"] <= (resolution or 224))
+    for name in names or fitting:
+        try:
+            rows.append(row(vit(name, resolution or 224), classes))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise Mistakes(wrong)
+    return rows
+
+
+def _print_rows(rows: list[Any]) -> None:
+    from scaling.tables import print_table
+
+    cells = (
+        [*(f"{value:_}" for value in list(row.values())[1:-1]), f"{row['forward_gmacs']:.4g}"]
+        for row in rows
+    )
+    lines = [(row["name"], *rest) for row, rest in zip(rows, cells, strict=True)]
+    print_table(list(rows[0]), lines, left=("name",))
+
+
+def _write_json(value: Any, file: str) -> None:
+    text = json.dumps(value, indent=2) + "\n"
+    if file == "-":
+        print(text, end="")
+    else:
+        Path(file).write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """The command `scaling`. A user's mistake is said on standard error, without a traceback."""
+    try:
+        app(prog_name="scaling")
+    except Mistakes as mistakes:
+        print(mistakes, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}." if error.filename else error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
