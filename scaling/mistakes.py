@@ -90,7 +90,8 @@ class Schema:
             case {"type": "array", "axis": True, "items": items}:
                 return f"{self.wanted(items)}, or a list of several"
             case {"type": "array", "items": items}:
-                return f"a list, each of it {self.wanted(items)}"
+                each = self.wanted(items)
+                return "a list of tables" if each == "a table" else f"a list, each of it {each}"
         return "a table"
 
 

@@ -36,9 +36,9 @@ class Sizes(Config):
 
 
 class Grid(Config):
-    """Runs: every combination of the axes' values. A run that several grids name is trained once.
+    """Every combination of the values of `model`, `images_seen`, `batch`, `data_size` and `seed`.
 
-    A single value may stand without brackets.
+    A single value may stand without brackets. A run that several grids name is trained once.
     """
 
     model: Axis[str]
@@ -70,11 +70,11 @@ class StudyFile(Config):
     data: Source
     """Where images come from."""
     models: dict[str, Sizes] = Field(default_factory=dict)
-    """Networks spelled out, `[models.NAME]` each; the name must not contain a `/`."""
+    """Networks spelled out, one a table; NAME must not contain a `/`."""
     objective: Objective = Objective()
     """What is minimised."""
     recipe: Recipe = Recipe()
-    """Optimizer and schedule of every run."""
+    """How every run is trained."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured on every trained network."""
     grid: tuple[Grid, ...] = Field(min_length=1)

@@ -41,7 +41,7 @@ class Arrays(SourceConfig):
     """
 
     kind: Literal["arrays"] = "arrays"
-    path: Path
+    path: Path = Field(description="the .npz file")
     resolution: int = Field(ge=1, description="side of an image, pixels")
 
     @property

@@ -40,10 +40,12 @@ class Procedural(SourceConfig):
     """
 
     kind: Literal["procedural"] = "procedural"
-    classes: int = Field(64, ge=2)
+    classes: int = Field(64, ge=2, description="number of classes")
     resolution: int = Field(16, ge=1, description="side of an image, pixels")
     tail: float = Field(1.0, ge=0, le=4, description="exponent of the class frequencies")
-    label_noise: float = Field(0.1, ge=0, lt=1, description="share of wrong labels, in thousandths")
+    label_noise: float = Field(
+        0.1, ge=0, lt=1, description="share of wrong labels, a multiple of 0.001"
+    )
     cells: int = Field(5, ge=3, le=9, description="side of a glyph, cells")
     cell: int = Field(2, ge=1, description="side of a cell, pixels")
     differ: int = Field(4, ge=1, description="cells in which any two glyphs differ, at least")

@@ -5,7 +5,7 @@ Frozen features, a handful of labelled images a class, ridge regression in close
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,15 @@ class FewShot(Config):
     """
 
     kind: Literal["fewshot"] = "fewshot"
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$",
+        json_schema_extra={"in_words": "a name of small letters, digits and _"},
+    )
     """Names the metrics: `<name>_<shots>shot_error`, the mean over subsets, and
     `<name>_<shots>shot_error_subset<i>`."""
     data: Source
     """The transfer task; shots are drawn from its training images."""
-    shots: tuple[int, ...] = (1, 5, 10)
+    shots: tuple[Annotated[int, Field(gt=0)], ...] = Field((1, 5, 10), min_length=1)
     """Labelled images a class; smaller sets lie inside larger ones."""
     subsets: int = Field(3, gt=0)
     """How many times the shots are drawn."""
@@ -76,9 +79,7 @@ class FewShot(Config):
         return found
 
 
-def draw(
-    labels: NDArray[np.int32], shots: int, classes: int, subset: int
-) -> NDArray[np.int64]:
+def draw(labels: NDArray[np.int32], shots: int, classes: int, subset: int) -> NDArray[np.int64]:
     """Numbers of the first `shots` images of each class, in the order that `subset` decides.
 
     One generator permutes the classes one after another, so that fewer shots are the beginning of
