@@ -23,9 +23,7 @@ class MAPHead(nnx.Module):
         self.mlp = MLP(width, hidden, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
-        batch, _, width = tokens.shape
-        probe = jnp.broadcast_to(self.probe[...], (batch, 1, width))
-        x = self.attention(probe, tokens)[:, 0]
+        x = self.attention(self.probe[...], tokens)[:, 0]
         return x + self.mlp(self.norm(x))
 
 

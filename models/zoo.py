@@ -115,7 +115,7 @@ def vit(name: str, resolution: int = 224) -> ViTShape:
 
 def _nearest(variant: str, suffix: str) -> str:
     """Words that name the near variants, or all of them where none is near."""
-    by_lower = {}
+    by_lower: dict[str, list[str]] = {}
     for known in VARIANTS:
         by_lower.setdefault(known.lower(), []).append(known)
     near = difflib.get_close_matches(variant.lower(), by_lower, n=3, cutoff=0.5)
