@@ -181,8 +181,9 @@ def _check_models(file: Reading, data: _Data) -> None:
                 file.mistake(place, f"there is no {show(name)}; did you mean {show(near[0])}?")
             else:
                 _try_shape(file, place, name, None, resolution)
+    axes = [("grid",), *((*grid, "model") for grid in file.tables("grid"))]
     for name in unused:
-        if not near_names(name, unknown):
+        if not near_names(name, unknown) and not any(map(file.lost, axes)):
             file.mistake(("models", name), "no grid trains it; name it there, or remove it here.")
 
 

@@ -64,9 +64,13 @@ class Reading:
         if self.mistakes:
             raise Mistakes(message for _, message in sorted(self.mistakes))
 
+    def lost(self, place: Place) -> bool:
+        """Whether there is a mistake at `place` or above it, so that nothing is known of it."""
+        return any(w == place[: len(w)] for w in self.wrong)
+
     def spoilt(self, place: Place) -> bool:
-        """Whether there is a mistake at `place`, below it or above it."""
-        return any(w == place[: len(w)] or place == w[: len(place)] for w in self.wrong)
+        """Whether there is a mistake at `place`, above it or below it."""
+        return self.lost(place) or any(place == w[: len(place)] for w in self.wrong)
 
     def tables(self, key: str) -> Iterator[Place]:
         """Places of the tables in a list of tables."""
@@ -90,7 +94,7 @@ class Reading:
     def part(self, config: Any, place: Place) -> Any:
         """The table at `place` as a `config`, wrong keys left out; None if it cannot be one."""
         table = self.at(place)
-        if not isinstance(table, dict) or any(w == place[: len(w)] for w in self.wrong):
+        if not isinstance(table, dict) or self.lost(place):
             return None
         right = {key: table[key] for key in table if not self.spoilt((*place, key))}
         try:

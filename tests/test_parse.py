@@ -1,0 +1,354 @@
+"""Study files: what right ones become, and what is said of wrong ones."""
+
+import copy
+import tomllib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from toml_text import toml
+
+from models.zoo import vit
+from scaling.mistakes import Mistakes
+from scaling.parse import read_study
+from scaling.schema import EXAMPLE
+
+GOOD = """\
+name = "small"
+question = "Does it read?"
+
+[data]
+kind = "procedural"
+resolution = 16
+
+[models.nano]
+patch = 4
+width = 32
+depth = 2
+mlp = 128
+heads = 2
+
+[recipe]
+warmup_steps = 10
+cooldown_steps = 5
+
+[[evaluate]]
+kind = "upstream"
+images = 1000
+
+[[evaluate]]
+kind = "fewshot"
+name = "digits"
+data = { kind = "digits", resolution = 16 }
+
+[[grid]]
+model = ["nano", "mu/4"]
+images_seen = [2_560, 5_120]
+batch = 128
+"""
+
+
+def read(tmp_path, text):
+    (tmp_path / "small.toml").write_text(text, encoding="utf-8")
+    return read_study(tmp_path / "small.toml")
+
+
+@pytest.fixture
+def mistakes(tmp_path, monkeypatch):
+    """Changes `old` into `new` in a good file (or takes a whole text), and returns what is said."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(*changes, text=GOOD):
+        for old, new in changes:
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (tmp_path / "small.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(Mistakes) as caught:
+            read_study("small.toml")
+        assert all(each.startswith("small.toml") for each in caught.value.mistakes)
+        return [each.removeprefix("small.toml, line ") for each in caught.value.mistakes]
+
+    return said
+
+
+# What right files become
+
+
+def test_a_grid_crosses_its_axes(tmp_path):
+    study = read(tmp_path, GOOD.replace("batch = 128", "batch = [64, 128]\nseed = [0, 1, 2]"))
+    assert (study.name, study.question) == ("small", "Does it read?")
+    assert len(study.runs) == 2 * 2 * 2 * 3
+    assert {(r.model.name, r.images_seen, r.batch, r.seed) for r in study.runs} == {
+        (m, n, b, s)
+        for m in ("nano", "mu/4")
+        for n in (2560, 5120)
+        for b in (64, 128)
+        for s in range(3)
+    }
+
+
+def test_a_network_sees_images_of_the_resolution_of_the_data(tmp_path):
+    text = GOOD.replace("resolution = 16", "resolution = 24").replace("mu/4", "Ti/8")
+    shapes = {run.model.name: run.model for run in read(tmp_path, text).runs}
+    assert shapes["Ti/8"] == vit("Ti/8", resolution=24)
+    nano = shapes["nano"]
+    assert (nano.patch, nano.resolution, nano.width, nano.depth) == (4, 24, 32, 2)
+    assert (nano.mlp, nano.heads) == (128, 2)
+
+
+def test_a_whole_number_may_be_written_as_a_float(tmp_path):
+    text = GOOD.replace("[2_560, 5_120]", "[2.56e3, 5.12e3]")
+    assert read(tmp_path, text).runs == read(tmp_path, GOOD).runs
+
+
+def test_a_run_that_two_grids_name_is_kept_once(tmp_path):
+    again = '[[grid]]\nmodel = "nano"\nimages_seen = [5_120, 10_240]\nbatch = 128\n'
+    study = read(tmp_path, GOOD + again)
+    assert len(study.runs) == 4 + 1
+    assert len({run.id for run in study.runs}) == 5
+
+
+def test_all_the_images_can_be_one_of_several_data_sizes(tmp_path):
+    study = read(tmp_path, GOOD + 'data_size = [1_000, "all"]\n')
+    assert {run.data_size for run in study.runs} == {1000, None}
+    assert len(study.runs) == 8
+
+
+def test_a_grid_changes_single_keys_of_the_recipe(tmp_path):
+    text = GOOD + 'recipe = { learning_rate = 2e-3, clip_norm = "none" }\n'
+    recipe = read(tmp_path, text).runs[0].recipe
+    assert (recipe.learning_rate, recipe.clip_norm) == (2e-3, None)
+    assert (recipe.warmup_steps, recipe.cooldown_steps) == (10, 5)
+
+
+def test_either_way_to_give_the_cooldown_replaces_the_other(tmp_path):
+    fraction = read(tmp_path, GOOD + "recipe = { cooldown_fraction = 0.5 }\n").runs[0].recipe
+    assert (fraction.cooldown_steps, fraction.cooldown_fraction) == (None, 0.5)
+    text = GOOD.replace("cooldown_steps = 5", "cooldown_fraction = 0.5")
+    steps = read(tmp_path, text + "recipe = { cooldown_steps = 7 }\n").runs[0].recipe
+    assert (steps.cooldown_steps, steps.cooldown_fraction) == (7, None)
+
+
+def test_a_grid_may_mirror_its_images(tmp_path):
+    assert [run.flip for run in read(tmp_path, GOOD + "flip = true\n").runs] == [True] * 4
+
+
+def test_a_study_of_the_project_is_read_by_its_name_from_anywhere(tmp_path, monkeypatch):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / "small.toml").write_text(GOOD)
+    monkeypatch.setattr("scaling.parse.files", lambda package: tmp_path)
+    assert len(read_study("small").runs) == 4
+    with pytest.raises(Mistakes, match=r'project \("small"\).*Did you mean "small"\?'):
+        read_study("smal")
+
+
+def test_the_example_of_the_docs_is_a_study_of_as_many_runs_as_they_say(tmp_path):
+    assert len(read(tmp_path, EXAMPLE).runs) == 13
+
+
+# What is said of wrong ones
+
+
+def test_every_mistake_is_named_at_once_with_its_line(mistakes):
+    assert mistakes(
+        ('name = "small"', 'name = "small"\nnaem = 3'),
+        ("resolution = 16\n", "resolution = 16\nlable_noise = 0.1\n"),
+        ("warmup_steps = 10", "warmup_steps = -10"),
+        ('["nano", "mu/4"]', '["nano",\n"mi/4"]'),
+        ("[2_560, 5_120]", "[2_560, 5_000, -128]"),
+        ('data = { kind = "digits"', 'data = { kind = "digit"'),
+    ) == [
+        '2: naem: unknown key; did you mean "name"?',
+        '8: data.lable_noise: unknown key; did you mean "label_noise" or "noise"?',
+        "18: recipe.warmup_steps: -10 is not a whole number >= 0.",
+        '28: evaluate[1].data.kind: there is no "digit"; did you mean "digits"?',
+        "32: grid[0].model[1]: 'mi/4': there is no ViT variant 'mi'; "
+        "did you mean 'M/4' or 'Ti/4' or 'mu/4'?",
+        "33: grid[0].images_seen[1]: images_seen=5_000 is not a whole number of batches of 128; "
+        "use 4_992 or 5_120.",
+        "33: grid[0].images_seen[2]: -128 is not a whole number > 0.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("name = ", "nam = ", ["1: nam: unknown key", "name: is missing; give a name of letters"]),
+        ('"small"', '"two words"', ['name: "two words" is not a name of letters']),
+        ('"Does it read?"', '""', ["question: is empty"]),
+        ('"procedural"', '"proceduraal"', ['data.kind: there is no "proceduraal"; did you mean']),
+        ('kind = "procedural"\n', "", ['data.kind: is missing; give one of "arrays", "digits"']),
+        ("[data]\n", "[data]\nname = 2020-01-01\n", ["data.name: unknown key; allowed: "]),
+        ("resolution = 16\n", 'resolution = "16"\n', ['"16" is not a whole number >= 1. Leave']),
+        ("resolution = 16\n", "resolution = true\n", ["resolution: true is not a whole number"]),
+        ("resolution = 16\n", "resolution = [16]\n", ["resolution: a list is not a whole number"]),
+        ("[data]\n", "[data]\nlabel_noise = 2\n", ["2 is not a number >= 0 and < 1"]),
+        ("resolution = 16\n", "resolution = 15\n", ["data: 5 cells of 2 pixels that move by 3"]),
+        ("width = 32\n", "", ["models.nano.width: is missing; give a whole number > 0."]),
+        ("heads = 2", "heads = 3", ["models.nano: heads=3 does not divide width=32; use 2 or 4"]),
+        ("patch = 4", "patch = 17", ["models.nano: patch=17 px is larger than the image"]),
+        ("[models.nano]", '[models."na/no"]', ["a name with a / is the zoo's", 'mean "na/no"?']),
+        ("[recipe]", '[objective]\nloss="sofmax"\n[recipe]', ['"sofmax"; did you mean "softmax"']),
+        ("[recipe]", '[recipe]\noptimizer = "sgd"', ['"sgd"; allowed: "adafactor", "adam", ']),
+        ("[recipe]", "[recipe]\nlearning_rate = nan", ["nan is not a number > 0"]),
+        ("[recipe]", "[recipe]\ncooldown_fraction = 0.1", ["recipe: cooldown_steps=5 and"]),
+        ("images = 1000", "images = 0", ["evaluate[0].images: 0 is not a whole number > 0."]),
+        ("images = 1000", "images = 10_001", ["10_001 is more than the 10_000 held-out images"]),
+        ('name = "digits"', 'name = "Digits"', ['"Digits" is not a name of small letters, digits']),
+        ('name = "digits"', 'name = "a"\nshots = [5, 0]', ["shots[1]: 0 is not a whole number"]),
+        ('name = "digits"', 'name = "a"\nshots = [5, 5]', ["a_5shot_error is measured twice"]),
+        ("resolution = 16 }", "resolution = 8 }", ["resolution: is 8 px where [data] has 16 px"]),
+        ('kind = "digits"', 'kind = "procedural"', ["evaluate[1].data: there is no end to these"]),
+        ("[[grid]]", "[grid]", ["grid: a table is not a list of tables. Write [[grid]] above it"]),
+        ('["nano", "mu/4"]', "[]", ["grid[0].model: is an empty list"]),
+        ('["nano", "mu/4"]', '["nano", 4]', ["grid[0].model[1]: 4 is not text."]),
+        ('"mu/4"]', '"nanno"]', ['grid[0].model[1]: there is no "nanno"; did you mean "nano"?']),
+        ('"mu/4"]', '"Ti/4x"]', ["'Ti/4x' does not say its patch side in pixels"]),
+        ('"mu/4"]', '"mu/32"]', ["patch=32 px is larger than the image of resolution=16 px"]),
+        ('"mu/4"]', '"nano"]', ['grid[0].model[1]: "nano" is there twice']),
+        ('["nano", "mu/4"]', '"mu/4"', ["models.nano: no grid trains it"]),
+        ("batch = 128", "batch = 128\nseed = [0, 0.0]", ["grid[0].seed[1]: 0 is there twice"]),
+        ("batch = 128", "batch = 128\nseed = -1", ["grid[0].seed: -1 is not a whole number >= 0."]),
+        ("batch = 128", "", ["grid[0].batch: is missing; give a whole number > 0, or a list"]),
+        ("batch = 128", 'batch = 128\ndata_size = "al"', ['not a whole number > 0, or "all"']),
+        ("[2_560, 5_120]", "0.5", ["grid[0].images_seen: 0.5 is not a whole number > 0"]),
+        ("[2_560, 5_120]", "[2_560, 64]", ["is not a whole number of batches of 128; use 128."]),
+        ("[2_560, 5_120]", "[1_280, 2_560]", ["warmup_steps=10 and a cooldown of 5 steps do not"]),
+        ("batch = 128", "batch = 128\nrecipe = { learning_rat = 1 }", ["did you mean"]),
+        ("batch = 128", "batch = 128\nrecipe = { warmup_steps = 16 }", ["warmup_steps=16 and"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_what_is_right(mistakes, old, new, said):
+    start = GOOD.index(old)  # the first of several
+    found = mistakes(text=GOOD[:start] + new + GOOD[start + len(old) :])
+    assert len(found) == len(said)
+    for each in said:
+        assert any(each in line for line in found), found
+
+
+def test_a_mistake_elsewhere_hides_no_other(mistakes):
+    """A recipe with a wrong learning rate still says that its warm-up is too long, and so on."""
+    found = mistakes(
+        ("warmup_steps = 10", 'warmup_steps = 10_000\nlearning_rate = "fast"'),
+        ("heads = 2\n", "heads = 2\ncolour = 1\n"),
+        ("resolution = 16\n", "resolution = 16\nlabel_nois = 0\n"),
+        ("resolution = 16 }", "resolution = 8, colour = 2 }"),
+        ("[2_560, 5_120]", '[2_560, "x"]'),
+        ('"mu/4"]', '"mu/32"]'),
+    )
+    assert [line.partition(": ")[2].partition(": ")[0] for line in found] == [
+        "data.label_nois",
+        "models.nano.colour",
+        "recipe.learning_rate",
+        "evaluate[1].data.colour",
+        "evaluate[1].data.resolution",
+        "grid[0].model[1]",
+        "grid[0].images_seen[0]",
+        "grid[0].images_seen[1]",
+    ]
+
+
+def test_what_a_misspelt_key_may_have_meant_is_not_held_against_the_rest(mistakes):
+    assert len(mistakes(("warmup_steps = 10", "warmup_step = 10"))) == 1
+    assert len(mistakes(("resolution = 16\n", "resolutoin = 24\n"), ("= 16 }", "= 24 }"))) == 1
+
+
+def test_the_same_evaluation_twice_is_a_mistake(mistakes):
+    found = mistakes(("[[grid]]", '[[evaluate]]\nkind = "upstream"\n\n[[grid]]'))
+    assert found == ["28: evaluate[2]: upstream_loss is measured twice; keep one, or rename one."]
+
+
+def test_a_folder_of_images_that_is_not_there_is_a_mistake_with_the_nearest_name(
+    mistakes, tmp_path
+):
+    (tmp_path / "flowers").mkdir()
+    found = mistakes(('kind = "procedural"', 'kind = "folder"\npath = "flower"'))
+    assert found == [f"4: data: there is no {tmp_path}/flower. Did you mean flowers?"]
+
+
+def test_a_data_size_beyond_the_data_set_is_a_mistake(mistakes, tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("cat", "dog"):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+                picture.save(tmp_path / "pets" / split / name / f"{i}.png")
+    found = mistakes(
+        ('kind = "procedural"', 'kind = "folder"\npath = "pets"'),
+        ("batch = 128", "batch = 128\ndata_size = [6, 7]"),
+    )
+    assert found == [
+        "22: evaluate[0].images: 1_000 is more than the 4 held-out images of [data]; "
+        "leave the key out for all of them.",
+        "33: grid[0].data_size[1]: 7 is more than the 6 training images of [data]; "
+        'use "all", or less.',
+    ]
+
+
+def test_text_that_is_not_toml_is_said_to_be_so_with_line_and_column(mistakes):
+    found = mistakes(text='name = "small"\nquestion = what?\n')
+    assert found == ["2, column 12: this is not TOML: Invalid value."]
+    assert mistakes(text="name = 1\nname = 2\n") == [
+        "2, column 9: this is not TOML: Cannot overwrite a value."
+    ]
+
+
+@pytest.mark.parametrize("name", ["smal.toml", "small.tml"])
+def test_a_study_that_is_not_there_brings_the_nearest_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.toml").write_text(GOOD)
+    with pytest.raises(Mistakes, match=r'nor a file\. Did you mean "small.toml"\?'):
+        read_study(name)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "small.toml").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(Mistakes, match=r"small.toml: byte 0 is not UTF-8"):
+        read_study(tmp_path / "small.toml")
+    with pytest.raises(Mistakes, match=r"cannot be read: Is a directory"):
+        read_study(tmp_path)
+
+
+# Whatever is written in a file
+
+
+JUNK = st.sampled_from(
+    [None, -1, 0, 3, 1e6, 0.5, float("nan"), True, "", "x", "all", [], [0], [[]], {}, {"kind": 1}]
+)
+
+
+def _places(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        yield (*path, key)
+        if isinstance(item, dict | list):
+            yield from _places(item, (*path, key))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):
+    raw = copy.deepcopy(tomllib.loads(EXAMPLE))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.sampled_from(list(_places(raw))))
+        around = raw
+        for step in place[:-1]:
+            around = around[step]
+        junk = data.draw(JUNK)
+        if junk is None:
+            del around[place[-1]]
+        else:
+            around[place[-1]] = copy.deepcopy(junk)
+    file = tmp_path_factory.mktemp("junk") / "study.toml"
+    file.write_text(toml(raw)[0], encoding="utf-8")
+    said, runs = (), ()
+    try:
+        runs = read_study(file).runs
+    except Mistakes as mistakes:
+        said = mistakes.mistakes
+    assert bool(said) != bool(runs)
+    assert all(each.startswith(str(file)) and each.endswith((".", "?")) for each in said)
+    assert not any("Input should" in each for each in said)
