@@ -1,0 +1,63 @@
+# make demo    train the demo study, print its law and where its figure is
+# make test    everything that CI checks of the code, but for the README and the notebooks
+# make lint    formatting, linting, types and import contracts alone
+# make lock    pin the newest versions that pyproject.toml allows (needs uv)
+#
+# Needs python3 (3.11, 3.12 or 3.13), make and git. PYTHON=python3.13 chooses another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test lint check docs lock clean
+
+demo: $(VENV)/installed
+	$(BIN)/scaling launch demo
+	$(BIN)/scaling report demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m scaling.schema > docs/study-file.md
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+ifdef UV
+	uv venv --quiet --python $(PYTHON) $(VENV)
+else
+	$(PYTHON) -m venv $(VENV)
+endif
+
+$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps -e .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+endif
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python -r requirements-dev.lock
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+endif
+	touch $@
