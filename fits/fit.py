@@ -1,13 +1,20 @@
-"""A law with numbers: values, intervals, and in words what is wrong with them."""
+"""A law with numbers: values, intervals, and in words what is wrong with them.
+
+`fit` is the only thing here that looks at data. It knows any Law and no file, table or figure.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fits.laws import Array, Law
+
+Mask = NDArray[np.bool_]
+CELLS = 200_000  # replicates x points worked on at once, to bound memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +30,7 @@ class Fit:
       n: points fitted.
       span: smallest and largest x of these points.
       warnings: what a reader should know before trusting the numbers; empty is good.
-      replicates: [replicates, parameters], the bootstrap's values; bands come from them.
+      replicates: values refitted to resampled points, [replicates, parameters].
     """
 
     law: Law
@@ -41,9 +48,270 @@ class Fit:
         return self.law.predict(x, *self.values)
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
-        """Low and high end of the curve at `x`, each of the shape of `x`; level None: the fit's own."""
-        tail = (1 - (self.level if level is None else level)) / 2
+        """Low and high end of the curve at `x`, each of the shape of `x`; level None: the fit's.
+
+        As the intervals: as far as the resampled curves lie from the fitted one, on either side.
+        """
         x = np.asarray(x, float)
-        values = self.replicates.T.reshape(len(self.values), -1, *[1] * x.ndim)
-        low, high = np.quantile(self.law.predict(x, *values), [tail, 1 - tail], axis=0)
-        return low, high
+        centre = np.log(self.predict(x))
+        curves = np.log(self.law.predict(x[..., None], *self.replicates.T))
+        reach = _reach(curves - centre[..., None], self.level if level is None else level)
+        return np.exp(centre - reach), np.exp(centre + reach)
+
+    def beyond(self, x: float) -> str | None:
+        """In words how far `x` lies outside the points fitted; None where it lies among them."""
+        first, last = self.span
+        if first <= x <= last:
+            return None
+        side, factor = ("above", x / last) if x > last else ("below", first / x)
+        edge = "largest" if x > last else "smallest"
+        return f"x = {x:g} is {factor:.3g} times {side} the {edge} x fitted"
+
+
+def every_point(x: Array, y: Array, present: Mask) -> Mask:
+    """Fit all the points there are."""
+    return present
+
+
+def fit(
+    law: Law,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    choose: Callable[[Array, Array, Mask], Mask] = every_point,
+    replicates: int = 1000,
+    level: float = 0.9,
+    seed: int = 0,
+) -> Fit:
+    """Least squares on log error, with intervals from a bootstrap over runs.
+
+    Each replicate draws as many runs as there are, with replacement, chooses anew among those
+    drawn (say their frontier) and refits. A drawn frontier misses a third of the best runs and so
+    lies above the true one, which would push the percentiles of the replicates to one side.
+    Intervals are therefore symmetric: the fitted value plus and minus the distance from it that
+    `level` of the replicates keep (Hall 1988), cut at the parameter's bounds.
+    `benchmarks/interval_coverage.py` measures how often they hold the truth.
+
+    Args:
+      law: the curve.
+      x: resource spent by each run, > 0, any unit, [runs].
+      y: its error, > 0, [runs].
+      choose: (x, y, present [replicates, runs]) -> which of the runs present are to be fitted,
+        of the same shape; `frontier.on_frontier` or all of them.
+      replicates: number of refits; more make the intervals' own digits steadier.
+      level: of the intervals.
+      seed: of the draws; the same seed gives the same digits.
+
+    Raises:
+      ValueError: fewer different x to fit than the law has parameters, or numbers that have no
+        logarithm.
+    """
+    x, y = _checked(x, y)
+    every = np.ones((1, len(x)), bool)
+    chosen = choose(x, y, every)
+    n = int(chosen.sum())
+    _refuse_too_few(law, x, n, chosen[0])
+    unit = float(np.exp(np.log(x).mean()))  # dimensionless from here on: results know no unit
+    weights = _draws(law, x, y, choose, replicates, np.random.default_rng(seed))
+    values = _refit(law, x / unit, y, chosen.astype(float))[0]
+    drawn = _refit(law, x / unit, y, weights)
+
+    points = x[chosen[0]] / unit
+    residuals = np.log(y[chosen[0]] / law.predict(points, *values))
+    on_bounds = _on_bounds(law, points, values)
+    values, drawn = law.rescale(values, unit), law.rescale(drawn, unit)
+    intervals = _intervals(law, values, drawn, level)
+    return Fit(
+        law=law,
+        values=tuple(values.tolist()),
+        intervals=intervals,
+        level=level,
+        rms=float(np.sqrt(np.mean(residuals**2))),
+        n=n,
+        span=(float(x[chosen[0]].min()), float(x[chosen[0]].max())),
+        warnings=(
+            *_few_points(law, n),
+            *on_bounds,
+            *_floor_unknown(law, intervals, level, float(y[chosen[0]].min())),
+        ),
+        replicates=drawn,
+    )
+
+
+def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(
+            f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every run."
+        )
+    for name, numbers in (("x", x), ("y", y)):
+        wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
+        if len(wrong):
+            raise ValueError(
+                f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; the fit is on log axes, so every "
+                f"{name} must be above 0 and finite ({len(wrong)} are not). Leave those runs out."
+            )
+    return x, y
+
+
+def _refuse_too_few(law: Law, x: Array, n: int, chosen: Mask) -> None:
+    different = len(np.unique(x[chosen]))
+    if different < len(law.parameters):
+        raise ValueError(
+            f"{n} of {len(x)} points are to be fitted, with {different} different x; law "
+            f"{law.name} has {len(law.parameters)} parameters ({', '.join(law.parameters)}) and "
+            "needs at least as many."
+        )
+
+
+def _draws(
+    law: Law,
+    x: Array,
+    y: Array,
+    choose: Callable[[Array, Array, Mask], Mask],
+    replicates: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Weight of each run in each replicate: how often it was drawn, 0 unless chosen.
+
+    Draws with fewer different x than the law has parameters determine no curve: drawn again.
+    """
+    _, group = np.unique(x, return_inverse=True)
+    found: list[Array] = []
+    while sum(map(len, found)) < replicates:
+        times = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), size=replicates)
+        weights = times * choose(x, y, times > 0)
+        different = np.zeros((replicates, group.max() + 1), bool)
+        rows, columns = np.nonzero(weights)
+        different[rows, group[columns]] = True
+        found.append(weights[different.sum(axis=1) >= len(law.parameters)].astype(float))
+    return np.concatenate(found)[:replicates]
+
+
+def _refit(law: Law, x: Array, y: Array, weights: Array) -> Array:
+    """Values of weighted least squares on log error, one fit a row of weights."""
+    used = (weights > 0).any(axis=0)
+    x, y, weights = x[used], y[used], weights[:, used]
+    chunks = np.array_split(weights, -(-weights.size // CELLS))
+    return np.concatenate([descend(law, x, y, rows, law.guess(x, y, rows)) for rows in chunks])
+
+
+def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array:
+    """Levenberg-Marquardt on weighted squares of log error, all replicates side by side.
+
+    Steps are cut at the law's bounds; a parameter on its bound stays there while the squares
+    would fall only beyond it. A replicate leaves once four steps in a row gain nothing.
+
+    Args:
+      x, y: [points].
+      weights: [replicates, points].
+      start: within the bounds, [replicates, parameters].
+
+    Returns:
+      Values at the minimum, [replicates, parameters].
+    """
+    low, high = np.array(law.bounds).T
+    found = np.clip(start, low, high)
+    going = np.arange(len(found))
+    values, squares = found.copy(), np.full(len(found), np.inf)
+    damping, idle = np.full(len(found), 1e-2), np.zeros(len(found), int)
+    each = np.arange(len(low))
+
+    def compare(values: Array, weights: Array) -> tuple[Array, Array, Array]:
+        curve = law.predict(x, *values.T[..., None])
+        residuals = np.log(curve / y)
+        return curve, residuals, (weights * residuals**2).sum(axis=1)
+
+    curve, residuals, squares = compare(values, weights)
+    for _ in range(200):
+        slopes = law.slopes(x, *values.T[..., None]) / curve
+        weighted = slopes * weights
+        gradient = np.einsum("prn,rn->rp", weighted, residuals)
+        free = ~((values <= low) & (gradient > 0) | (values >= high) & (gradient < 0))
+        hessian = np.einsum("prn,qrn->rpq", weighted, slopes, optimize=True)
+        hessian *= free[:, :, None] & free[:, None, :]
+        diagonal = hessian[:, each, each]
+        scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5  # Marquardt's: knows no units
+        hessian *= scale[:, :, None] * scale[:, None, :]
+        hessian[:, each, each] = 1 + damping[:, None]
+        step = np.linalg.solve(hessian, (gradient * free * scale)[..., None])[..., 0] * scale
+        trial = np.clip(values - step, low, high)
+        trial_curve, trial_residuals, trial_squares = compare(trial, weights)
+
+        better = trial_squares < squares
+        idle = np.where(squares - trial_squares > 1e-13 * squares + 1e-30, 0, idle + 1)
+        damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-12, 1e12)
+        values = np.where(better[:, None], trial, values)
+        curve = np.where(better[:, None], trial_curve, curve)
+        residuals = np.where(better[:, None], trial_residuals, residuals)
+        squares = np.where(better, trial_squares, squares)
+        found[going] = values
+
+        rest = idle < 4
+        if not rest.any():
+            break
+        if not rest.all():
+            going, values, squares, damping, idle = (
+                kept[rest] for kept in (going, values, squares, damping, idle)
+            )
+            curve, residuals, weights = curve[rest], residuals[rest], weights[rest]
+    return found
+
+
+def _reach(distances: Array, level: float) -> Array:
+    """How far from 0 `level` of the distances go, along the last axis."""
+    return np.quantile(np.abs(distances), level, axis=-1)
+
+
+def _intervals(
+    law: Law, values: Array, drawn: Array, level: float
+) -> tuple[tuple[float, float], ...]:
+    """Fitted value plus and minus, or for what cannot be 0 times and divided by, the reach."""
+    intervals = []
+    for value, draws, (low, _) in zip(values, drawn.T, law.bounds, strict=True):
+        if low > 0:
+            factor = np.exp(_reach(np.log(draws / value), level))
+            intervals.append((float(value / factor), float(value * factor)))
+        else:
+            reach = _reach(draws - value, level)
+            intervals.append((max(float(value - reach), low), float(value + reach)))
+    return tuple(intervals)
+
+
+def _few_points(law: Law, n: int) -> list[str]:
+    needs = len(law.parameters)
+    if n == needs:
+        return [
+            f"{n} points for {needs} parameters: the curve goes through every point and the "
+            "intervals mean nothing"
+        ]
+    if n < 2 * needs:
+        return [f"{n} points for {needs} parameters: too few to trust the intervals"]
+    return []
+
+
+def _on_bounds(law: Law, x: Array, values: Array) -> list[str]:
+    """Parameters that could as well be their bound: no prediction would move by 1e-6."""
+    curve = np.log(law.predict(x, *values))
+    warnings = []
+    for k, (name, bounds) in enumerate(zip(law.parameters, law.bounds, strict=True)):
+        for bound in filter(np.isfinite, bounds):
+            moved = values.copy()
+            moved[k] = bound
+            if np.abs(np.log(law.predict(x, *moved)) - curve).max() < 1e-6:
+                warnings.append(f"{name} rests on its bound {bound:g}")
+    return warnings
+
+
+def _floor_unknown(
+    law: Law, intervals: tuple[tuple[float, float], ...], level: float, lowest: float
+) -> list[str]:
+    if "c" not in law.parameters:
+        return []
+    low, high = intervals[law.parameters.index("c")]
+    if high - low <= lowest / 2:
+        return []
+    return [
+        f"the floor is not identified: the {100 * level:g} % interval of c is [{low:.2g}, "
+        f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
+    ]

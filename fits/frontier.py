@@ -1,4 +1,8 @@
-"""Which runs were worth their compute: those that no cheaper run equals."""
+"""Frontier: which runs were worth their compute, those that no cheaper run equals.
+
+How error falls along it is the business of `fit.py`: `fit(law, compute, error,
+choose=on_frontier)` fits the frontier and draws its intervals from all the runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fits.laws import Array
 
@@ -16,8 +20,8 @@ class Frontier:
     """The best achievable: runs that set a new minimum error as compute grows.
 
     Fields:
-      compute: increasing, [points].
-      error: decreasing, [points].
+      compute: strictly increasing, [points].
+      error: strictly decreasing, [points].
       runs: which runs these are: names where given, else positions in the arrays handed in.
     """
 
@@ -29,11 +33,34 @@ class Frontier:
 def frontier(
     compute: ArrayLike, error: ArrayLike, runs: Sequence[Hashable] | None = None
 ) -> Frontier:
-    """The runs that set a new minimum error as compute grows; of equals the first counts."""
+    """The runs that set a new minimum error as compute grows.
+
+    Args:
+      compute: resource spent by each run, > 0, [runs].
+      error: its error, [runs].
+      runs: its name; None: its position.
+    """
     compute, error = np.asarray(compute, float), np.asarray(error, float)
-    order = np.lexsort((error, compute))
-    best = np.minimum.accumulate(error[order])
-    new = np.r_[True, best[1:] < best[:-1]]
-    kept = order[new]
+    chosen = np.flatnonzero(on_frontier(compute, error, np.ones((1, len(compute)), bool))[0])
+    chosen = chosen[np.argsort(compute[chosen])]
     names = range(len(compute)) if runs is None else runs
-    return Frontier(compute=compute[kept], error=error[kept], runs=tuple(names[i] for i in kept))
+    return Frontier(
+        compute=compute[chosen],
+        error=error[chosen],
+        runs=tuple(names[run] for run in chosen),
+    )
+
+
+def on_frontier(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which runs are on the frontier of those present, [replicates, runs] like `present`.
+
+    Of runs of equal compute only the best can be; of equal errors the cheapest; of twins the
+    first handed in.
+    """
+    order = np.lexsort((error, compute))  # by compute, then by error
+    heights = np.where(present[:, order], error[order], np.inf)
+    before = np.minimum.accumulate(heights, axis=1)[:, :-1]
+    record = heights < np.pad(before, ((0, 0), (1, 0)), constant_values=np.inf)
+    chosen = np.empty_like(present)
+    chosen[:, order] = record
+    return chosen

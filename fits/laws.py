@@ -1,7 +1,8 @@
 """The curves: error as a function of the resource spent.
 
-A law is a formula with named parameters. This file knows no data: how well a law describes
-measured points, and how sure its parameters are, is the business of `fit.py`.
+A law is a formula with named parameters; a parameter called c is the floor of its law. This file
+knows no data: how well a law describes measured points, and how sure its parameters are, is the
+business of `fit.py`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-Array = np.ndarray
+Array = NDArray[np.float64]
+
+INFINITE = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Law:
-    """A curve: formula, parameters in order, and what a fit needs to know about it."""
+    """A curve, and what a fit must know about it.
+
+    Fields:
+      name: what a user types.
+      formula: what a reader reads.
+      parameters: their names, in the order in which every function here takes them.
+      predict: (x, *parameters) -> error; arguments broadcast.
+      slopes: (x, *parameters) -> derivative of the error by each parameter, [parameters, ...].
+      guess: (x [points], y [..., points], weights [replicates, points]) -> parameters to start
+        from, [replicates, parameters]; weight 0 hides a point.
+      rescale: (parameters [..., parameters], unit) -> those of the same curve, once x that was
+        counted in multiples of `unit` is counted in ones.
+      bounds: smallest and largest value of each parameter, for x counted in units of its
+        geometric mean.
+      source: where the law comes from.
+    """
 
     name: str
     formula: str
@@ -31,5 +49,145 @@ class Law:
 
 
 def saturating(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Array:
-    """Error that leaves a plateau, falls as a power of `x`, and settles on a floor."""
-    return a * (np.asarray(x, float) + d) ** -b + c
+    """Error that leaves a plateau, falls as a power of `x`, and settles on a floor.
+
+        E(x) = a * (x + d) ** -b + c
+
+    On a log-log plot: flat near a * d ** -b + c while x << d, then falling, then flat at c.
+
+    Args:
+      x: resource spent, >= 0 (> 0 where d is 0), any shape, same unit as d (say EFLOP).
+      a: error above the floor where x + d == 1, >= 0.
+      b: exponent, dimensionless, > 0.
+      c: irreducible error, in [0, 1) for an error rate.
+      d: head start, >= 0; 0 gives the plain power law with a floor.
+
+    Returns:
+      Error, same shape as x.
+
+    Source: Zhai et al. 2022, "Scaling Vision Transformers", section 2.2.
+    """
+    x, a, b, c, d = (np.asarray(each, float) for each in (x, a, b, c, d))
+    return a * (x + d) ** -b + c
+
+
+def power(x: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
+    """Error that falls as a power of `x` for ever: `saturating` without floor or head start.
+
+        E(x) = a * x ** -b
+
+    On a log-log plot: a straight line of slope -b through a at x == 1. Arguments as in
+    `saturating`.
+
+    Source: Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically".
+    """
+    return saturating(x, a, b, 0.0, 0.0)
+
+
+def power_floor(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array:
+    """Error that falls as a power of `x` and settles on a floor: `saturating` with no plateau.
+
+        E(x) = a * x ** -b + c
+
+    On a log-log plot: a straight line of slope -b that bends to flat at c. Arguments as in
+    `saturating`.
+
+    Source: Hestness et al. 2017; M2 of Alabdulmohsin et al. 2022, "Revisiting Neural Scaling
+    Laws in Language and Vision".
+    """
+    return saturating(x, a, b, c, 0.0)
+
+
+def power_shift(x: ArrayLike, a: ArrayLike, b: ArrayLike, d: ArrayLike) -> Array:
+    """Error that leaves a plateau and falls as a power of `x`: `saturating` without a floor.
+
+        E(x) = a * (x + d) ** -b
+
+    On a log-log plot: flat near a * d ** -b while x << d, then a straight line of slope -b.
+    Arguments as in `saturating`.
+
+    Source: Zhai et al. 2022, section 2.2, with c = 0.
+    """
+    return saturating(x, a, b, 0.0, d)
+
+
+def _saturating_slopes(x: ArrayLike, a: Array, b: Array, c: Array, d: Array) -> Array:
+    reach = np.asarray(x, float) + d
+    fall = reach**-b
+    by_a, by_b, by_c, by_d = fall, -a * fall * np.log(reach), fall**0, -a * b * fall / reach
+    return np.stack([by_a, by_b, by_c, by_d])
+
+
+def _saturating_guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
+    """The best of a grid of (b, d), with (a, c) solved for; [replicates, 4].
+
+    Once b and d are given the law is linear in a and c, and the sum of squared relative errors
+    is a form of five weighted sums over the points; one matrix product gives each of these for
+    all replicates and all of the grid.
+    """
+    exponents = np.geomspace(0.03, 8, 24)
+    shifts = np.r_[0, np.geomspace(x.min() / 30, 3 * x.max(), 16)] if shift else np.zeros(1)
+    b, d = (axis.ravel() for axis in np.meshgrid(exponents, shifts))
+    fall = (x[:, None] + d) ** -b
+    size = fall.max(axis=0)  # so that steep powers neither overflow nor vanish
+    fall /= size
+
+    by_y, by_y2 = weights / y, weights / y**2
+    aa, ac, cc = by_y2 @ fall**2, by_y2 @ fall, by_y2.sum(axis=1)[:, None]
+    ay, cy = by_y @ fall, by_y.sum(axis=1)[:, None]
+    lone = ay / aa  # the best a where c is 0
+    determinant = aa * cc - ac**2
+    solvable = determinant > 1e-12 * aa * cc
+    determinant = np.where(solvable, determinant, 1.0)
+    a, c = (ay * cc - cy * ac) / determinant, (cy * aa - ay * ac) / determinant
+    inside = solvable & (a > 0) & (c > 0) & floor
+    a, c = np.where(inside, a, lone), np.where(inside, c, 0.0)
+    excess = a**2 * aa + 2 * a * c * ac + c**2 * cc - 2 * (a * ay + c * cy)  # up to a constant
+    best = excess.argmin(axis=1)
+    rows = np.arange(len(best))
+    return np.stack([(a / size)[rows, best], b[best], c[rows, best], d[best]], axis=1)
+
+
+def _of_saturating(name: str, formula: str, predict: Callable[..., Array], source: str) -> Law:
+    """The law whose parameters are those that its formula names; the others are 0."""
+    order = "abcd"
+    parameters = tuple(letter for letter in order if letter in formula)
+    keep = [order.index(letter) for letter in parameters]
+    bounds = ((1e-9, INFINITE), (1e-3, 10.0), (0.0, INFINITE), (0.0, INFINITE))
+
+    def whole(values: tuple[Array, ...]) -> list[Array]:
+        given = dict(zip(parameters, values, strict=True))
+        return [given.get(letter, np.zeros(())) for letter in order]
+
+    def slopes(x: ArrayLike, *values: Array) -> Array:
+        return _saturating_slopes(x, *whole(values))[keep]
+
+    def guess(x: Array, y: Array, weights: Array) -> Array:
+        return _saturating_guess(x, y, weights, "c" in parameters, "d" in parameters)[:, keep]
+
+    def rescale(values: Array, unit: float) -> Array:
+        factors = [unit ** values[..., 1], 1.0, 1.0, unit]
+        return np.stack([values[..., k] * factors[keep[k]] for k in range(len(keep))], axis=-1)
+
+    return Law(
+        name=name,
+        formula=formula,
+        parameters=parameters,
+        predict=predict,
+        slopes=slopes,
+        guess=guess,
+        rescale=rescale,
+        bounds=tuple(bounds[k] for k in keep),
+        source=source,
+    )
+
+
+_ZHAI = "Zhai et al. 2022, Scaling Vision Transformers, section 2.2"
+_HESTNESS = "Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically"
+
+SATURATING = _of_saturating("saturating", "a (x + d)^-b + c", saturating, _ZHAI)
+POWER = _of_saturating("power", "a x^-b", power, _HESTNESS)
+POWER_FLOOR = _of_saturating("power-floor", "a x^-b + c", power_floor, _HESTNESS)
+POWER_SHIFT = _of_saturating("power-shift", "a (x + d)^-b", power_shift, _ZHAI + ", with c = 0")
+
+LAWS = {law.name: law for law in (SATURATING, POWER, POWER_FLOOR, POWER_SHIFT)}

@@ -1,0 +1,254 @@
+"""Tables of text and the mistakes in them; of any origin, CSV or Parquet.
+
+A table is kept as the text of its cells, so that a mistake is shown as it was written, together
+with the line it stands on. Every check gathers all it finds before it complains.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+SHOWN = 10  # mistakes spelled out before the rest is only counted
+
+
+class TableError(ValueError):
+    """What is wrong with a table, one mistake a line, in words its author can act on."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        more = len(mistakes) - SHOWN
+        tail = [f"... and {more} more of this kind."] if more > 0 else []
+        super().__init__("\n".join([*mistakes[:SHOWN], *tail]))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of text, with the place of every row.
+
+    Fields:
+      path: the file it came from.
+      columns: name -> one cell a row, surrounding blanks removed; an empty cell is "".
+      numbers: where each row stands in the file, counted as `counted_in`.
+      counted_in: "line" of a text file or "row" of a Parquet file.
+    """
+
+    path: Path
+    columns: dict[str, list[str]]
+    numbers: list[int]
+    counted_in: str = "line"
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def place(self, row: int) -> str:
+        return f"{self.path}, {self.counted_in} {self.numbers[row]}"
+
+    def column(self, name: str) -> list[str]:
+        if name not in self.columns:
+            raise TableError(
+                [
+                    f"{self.path}: no column '{name}'. {near(name, list(self.columns))}"
+                    f"Columns: {', '.join(self.columns)}."
+                ]
+            )
+        return self.columns[name]
+
+    def keep(self, rows: Sequence[int]) -> Table:
+        """The same table with these rows only."""
+        columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
+        return Table(self.path, columns, [self.numbers[row] for row in rows], self.counted_in)
+
+    def where(self, name: str, value: str) -> Table:
+        """The rows whose cell in column `name` is `value`, as text or as a number."""
+        cells = self.column(name)
+        rows = [row for row, cell in enumerate(cells) if _same(cell, value)]
+        if not rows:
+            raise TableError([f"{self.path}: no row has {name}={value}. {_values(name, cells)}"])
+        return self.keep(rows)
+
+    def refuse_twins(self) -> None:
+        """Complain of rows that equal an earlier row in every column."""
+        first: dict[tuple[str, ...], int] = {}
+        twins = []
+        for row, cells in enumerate(zip(*self.columns.values(), strict=True)):
+            if first.setdefault(cells, row) != row:
+                twins.append(
+                    f"{self.place(row)}: the same as {self.counted_in} "
+                    f"{self.numbers[first[cells]]} in every column. Remove one of them, or add "
+                    "a column that tells them apart (a seed, a run)."
+                )
+        if twins:
+            raise TableError(twins)
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """'Did you mean ...? ' for a name that is not known, or nothing where none is near."""
+    lower = {each.lower(): each for each in known}
+    found = [f"'{lower[each]}'" for each in get_close_matches(name.lower(), lower)]
+    return f"Did you mean {' or '.join(found)}? " if found else ""
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a table; the suffix .parquet says Parquet, all else is CSV in UTF-8 with a header.
+
+    Raises:
+      TableError: every mistake of the table's form, with its line.
+      OSError: the file cannot be read.
+    """
+    path = Path(path)
+    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+
+
+def _read_csv(path: Path) -> Table:
+    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise TableError([f"{path}, line {reader.line_num}: not a CSV file ({error})."]) from None
+    rows = [(line, row) for line, row in rows if any(row)]  # blank lines are no rows
+    if not rows:
+        raise TableError([f"{path} is empty. A table starts with a line of column names."])
+    (line, header), *body = rows
+    _check_header(f"{path}, line {line}", header)
+    if not body:
+        raise TableError([f"{path} has column names and no rows."])
+    ragged = [
+        f"{path}, line {line}: {len(row)} cells, but the header names {len(header)} columns. "
+        "Write every row with as many commas as the header has."
+        for line, row in body
+        if len(row) != len(header)
+    ]
+    if ragged:
+        raise TableError(ragged)
+    columns = {name: [row[k] for _, row in body] for k, name in enumerate(header)}
+    return Table(path, columns, [line for line, _ in body])
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TableError(
+            [
+                f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8 text. Save the "
+                "table as CSV in UTF-8, or name a Parquet file .parquet."
+            ]
+        ) from None
+
+
+def _check_header(place: str, header: list[str]) -> None:
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        raise TableError(
+            [f"{place}: one column named {header[0]!r}. Separate columns with commas."]
+        )
+    if all(_is_number(cell) for cell in header):
+        raise TableError(
+            [
+                f"{place}: {', '.join(header)} are numbers, not column names. Put a line of "
+                "column names on top."
+            ]
+        )
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    if repeated:
+        raise TableError(
+            [f"{place}: column '{name}' is named twice. Rename one." for name in repeated]
+        )
+
+
+def _read_parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with path.open("rb") as file:
+            table = pyarrow.parquet.read_table(file)
+    except pyarrow.ArrowException as error:
+        said = str(error).splitlines()[0]
+        raise TableError([f"{path}: not a readable Parquet file ({said})"]) from None
+    if not table.num_rows:
+        raise TableError([f"{path} has no rows."])
+    columns = {
+        name: ["" if cell is None else str(cell).strip() for cell in table[name].to_pylist()]
+        for name in table.column_names
+    }
+    return Table(path, columns, list(range(1, table.num_rows + 1)), "row")
+
+
+def number(cell: str) -> float:
+    """The number a cell holds; unlike float(), 1_000 is text. Raises ValueError."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _same(cell: str, value: str) -> bool:
+    return cell == value or (
+        _is_number(cell) and _is_number(value) and number(cell) == number(value)
+    )
+
+
+def _values(name: str, cells: Sequence[str]) -> str:
+    known = list(dict.fromkeys(cells))
+    shown = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+    return f"Values of {name}: {shown}."
+
+
+def read_numbers(
+    table: Table, name: str, judge: Callable[[float], str | None]
+) -> tuple[list[float], list[str]]:
+    """The numbers of a column, and every mistake found in it.
+
+    Args:
+      judge: says in words what is wrong with a finite number, or None where all is well.
+
+    Returns:
+      One number a row, NaN where the cell is mistaken; the mistakes, each with its place.
+    """
+    values, mistakes = [], []
+    for row, cell in enumerate(table.column(name)):
+        try:
+            value = number(cell)
+        except ValueError:
+            value, wrong = (
+                math.nan,
+                f"{cell!r}, not a number. Write it in digits, say 1200 or 1.2e3.",
+            )
+        else:
+            wrong = None
+            if not math.isfinite(value):
+                wrong = f"{cell}. A failed run is a missing row: take it out."
+            elif said := judge(value):
+                wrong = f"{cell}, {said}"
+        if wrong:
+            mistakes.append(f"{table.place(row)}: {name} is {wrong}")
+        values.append(value if not wrong else math.nan)
+    return values, mistakes
+
+
+@contextmanager
+def written_aside(path: str | Path) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` once all is written, or not at all."""
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
