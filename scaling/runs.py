@@ -249,6 +249,7 @@ class RunFolder:
         if not (self.path / "manifest.json").exists():
             (self.path / "results.jsonl").unlink(missing_ok=True)
         write_text(self.path / "failed.txt", reason.rstrip() + "\n")
+        (self.path / "progress.json").unlink(missing_ok=True)
 
     def failure(self) -> str | None:
         """Why the run failed, in words; None when it did not."""

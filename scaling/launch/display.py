@@ -119,7 +119,7 @@ def in_words(standing: Standing) -> str:
     for run, progress in standing.busy:
         line += f"; {run.model.name}, {run.images_seen:_} images"
         if progress is not None:
-            line += f", step {progress.step:_} of {progress.steps:_}"
+            line += f", {progress.phase}, step {progress.step:_} of {progress.steps:_}"
             if progress.images_per_second is not None:
                 line += f", {progress.images_per_second:_.0f} images/s"
             if progress.loss is not None:

@@ -5,15 +5,15 @@ Changes nothing, so it can be called at any time, by anybody.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.launch.display import describe, duration, in_terminal
+from scaling.launch.display import describe, duration
 from scaling.launch.lanes import Stretch, lanes
 from scaling.runs import Damaged, RunFolder, State
 from scaling.study import Run, Study
+from scaling.tables import print_table
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def look(study: Study, runs: Path) -> list[Line]:
 def show(study: Study, runs: Path) -> None:
     """Prints a study's runs, their sum, and how long the rest may take."""
     lines = look(study, runs)
-    _print_table(lines, _first_error(study))
+    error = _first_error(study) or "error"
+    headings = ("run", "model", "data size", "images seen", "seed", "state", error, "seconds")
+    print_table(headings, [_cells(line) for line in lines], left=("run", "model", "state"))
     print(summary(lines))
     for line in lines:
         if line.trouble is not None:
@@ -103,26 +105,6 @@ def _flops_done(stretch: Stretch, line: Line) -> float:
     if line.percent is None:
         return 0.0
     return stretch.flops_done(round(line.percent / 100 * line.run.steps))
-
-
-def _print_table(lines: list[Line], error: str | None) -> None:
-    """Lines that fit the screen in a terminal; whole and without escape codes in a pipe."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    screen = in_terminal()
-    table = Table(box=box.SIMPLE if screen else None, pad_edge=False)
-    left, right = ("run", "model", "state"), (error or "error", "seconds")
-    for heading in (*left[:2], "data size", "images seen", "seed", left[2], *right):
-        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*_cells(line))
-    console = Console() if screen else Console(width=1000, color_system=None)
-    with console.capture() as captured:
-        console.print(table, highlight=False)
-    for text in captured.get().splitlines():
-        sys.stdout.write(text.rstrip() + "\n")
 
 
 def _cells(line: Line) -> list[str]:
