@@ -39,11 +39,12 @@ class ViTShape:
                 f"resolution={self.resolution} px; use a patch of at most {self.resolution}."
             )
         if self.width % self.heads:
-            below = next(h for h in range(self.heads, 0, -1) if self.width % h == 0)
-            above = next(h for h in range(self.heads, self.width + 1) if self.width % h == 0)
+            divisors = [h for h in range(1, self.width + 1) if self.width % h == 0]
+            near = [h for h in divisors if h < self.heads][-1:]
+            near += [h for h in divisors if h > self.heads][:1]
             raise ValueError(
                 f"{self.name}: heads={self.heads} does not divide width={self.width}; "
-                f"use {below} or {above} heads."
+                f"use {' or '.join(map(str, near))} heads."
             )
 
     @property

@@ -1,0 +1,386 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from beartype import beartype
+from flax import nnx
+from jaxtyping import TypeCheckError, jaxtyped
+
+from models.build import build
+from models.cost import parameters
+from models.heads import LinearHead, MAPHead
+from models.layers import MLP, Attention, IntoHeads, LayerNorm, Linear, OutOfHeads
+from models.vit import Block, PatchEmbedding, ViT, layers_to_unroll
+from models.zoo import ViTShape, vit
+
+# A grid of 3 x 3 patches and a margin of two pixels that is not seen.
+SMALL = ViTShape(name="small", patch=4, resolution=14, width=16, depth=2, mlp=24, heads=2)
+LAYERS = (LayerNorm, Linear, IntoHeads, OutOfHeads, Attention, MLP)
+MODULES = (*LAYERS, PatchEmbedding, Block, MAPHead, LinearHead, ViT)
+
+
+@pytest.fixture(autouse=True)
+def checked_shapes(monkeypatch):
+    """Every call of every module has its annotated shapes and float types checked."""
+    for module in MODULES:
+        checked = jaxtyped(typechecker=beartype)(module.__call__)
+        monkeypatch.setattr(module, "__call__", checked)
+
+
+# These tests compile much and compute little.
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def initial(shape, seed):
+    """A new network, its initialisation traced and compiled anew."""
+    graph, _ = nnx.split(abstract(shape))
+
+    @quick_jit
+    def parameters(key):
+        return nnx.state(build(shape, rngs=nnx.Rngs(key)))
+
+    return nnx.merge(graph, parameters(jax.random.key(seed)))
+
+
+@partial(quick_jit, static_argnums=0)
+def apply(graph, state, x):
+    return nnx.merge(graph, state)(x)
+
+
+def call(module, x):
+    """module(x), compiled."""
+    return apply(*nnx.split(module), x)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small ViT with noise added to every parameter, so that no bias hides at zero."""
+    graph, state = nnx.split(initial(SMALL, seed=0))
+    leaves, tree = jax.tree.flatten(state)
+    generator = np.random.default_rng(0)
+    noisy = [x + 0.2 * generator.standard_normal(x.shape).astype(np.float32) for x in leaves]
+    return nnx.merge(graph, jax.tree.unflatten(tree, noisy))
+
+
+@pytest.fixture(scope="module")
+def block(model):
+    """The last block of the model, on its own."""
+    graph, _ = nnx.split(nnx.eval_shape(lambda: Block(SMALL, rngs=nnx.Rngs(0))))
+    return nnx.merge(graph, jax.tree.map(lambda x: x[-1], nnx.state(model.blocks)))
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    normal = np.random.default_rng(2).standard_normal((2, SMALL.tokens, SMALL.width))
+    return jnp.asarray(normal, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def images():
+    side = SMALL.resolution
+    uniform = np.random.default_rng(1).uniform(-1, 1, (5, side, side, 3))
+    return jnp.asarray(uniform, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def gradients(model, images):
+    """Of the mean squared output: with the depth loop as a loop, and written out."""
+
+    def gradient(unroll):
+        graph, params = nnx.split(model)
+
+        def loss(params):
+            module = nnx.merge(graph, params)
+            module.unroll = unroll
+            return jnp.square(module(images)).mean()
+
+        return quick_jit(jax.grad(loss))(nnx.to_pure_dict(params))
+
+    return gradient(1), gradient(SMALL.depth)
+
+
+def numbers(module):
+    """The module's parameters as nested dictionaries of float64 arrays."""
+    return jax.tree.map(lambda x: np.asarray(x, float), nnx.to_pure_dict(nnx.state(module)))
+
+
+# The same network once more, in plain NumPy, one image and one head at a time.
+
+
+def norm(x, p):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p[
+        "scale"
+    ] + p["bias"]
+
+
+def attend(queries, tokens, p):
+    out = np.tile(p["out"]["bias"], (len(queries), 1))
+    for head in range(SMALL.heads):
+        q, k, v = (
+            x @ p[role]["kernel"][:, head] + p[role]["bias"][head]
+            for role, x in (("query", queries), ("key", tokens), ("value", tokens))
+        )
+        for i in range(len(queries)):
+            scores = k @ q[i] / np.sqrt(SMALL.width / SMALL.heads)
+            weights = np.exp(scores - scores.max())
+            out[i] += (weights / weights.sum()) @ v @ p["out"]["kernel"][head]
+    return out
+
+
+def think(x, p):
+    h = x @ p["into"]["kernel"] + p["into"]["bias"]
+    gelu = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+    return gelu @ p["out"]["kernel"] + p["out"]["bias"]
+
+
+def encode(x, p):
+    y = norm(x, p["norm1"])
+    x = x + attend(y, y, p["attention"])
+    return x + think(norm(x, p["norm2"]), p["mlp"])
+
+
+def pool(tokens, p):
+    x = attend(p["probe"][0], tokens, p["attention"])
+    return (x + think(norm(x, p["norm"]), p["mlp"]))[0]
+
+
+def whole(image, p):
+    grid, patch = SMALL.grid, SMALL.patch
+    x = np.zeros((SMALL.tokens, SMALL.width))
+    for row in range(grid):
+        for column in range(grid):
+            square = image[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
+            x[row * grid + column] = square.reshape(-1) @ p["embedding"]["kernel"]
+    x = x + p["embedding"]["bias"] + p["position"][0]
+    for layer in range(SMALL.depth):
+        x = encode(x, jax.tree.map(lambda stacked, at=layer: stacked[at], p["blocks"]))
+    return pool(norm(x, p["norm"]), p["pool"])
+
+
+def test_the_network_is_the_one_written_down_in_numpy(model, images):
+    p = numbers(model)
+    want = [whole(np.asarray(image, float), p) for image in images]
+    np.testing.assert_allclose(call(model, images), want, atol=1e-5)
+
+
+def test_a_block_is_the_one_written_down_in_numpy(block, tokens):
+    want = [encode(np.asarray(x, float), numbers(block)) for x in tokens]
+    np.testing.assert_allclose(call(block, tokens), want, atol=1e-5)
+
+
+def test_the_pool_is_the_one_written_down_in_numpy(model, tokens):
+    want = [pool(np.asarray(x, float), numbers(model.pool)) for x in tokens]
+    np.testing.assert_allclose(call(model.pool, tokens), want, atol=1e-5)
+
+
+def test_the_patch_embedding_is_a_valid_convolution(model, images):
+    kernel = model.embedding.kernel[...].reshape(SMALL.patch, SMALL.patch, 3, SMALL.width)
+    convolved = jax.lax.conv_general_dilated(
+        images,
+        kernel,
+        window_strides=(SMALL.patch, SMALL.patch),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    want = convolved.reshape(5, SMALL.tokens, SMALL.width) + model.embedding.bias[...]
+    np.testing.assert_allclose(call(model.embedding, images), want, atol=1e-5)
+
+
+def test_scores_beyond_the_range_of_exp_do_not_overflow(model, tokens):
+    found = np.asarray(call(model.pool, 1e4 * tokens))
+    want = [pool(np.asarray(x, float), numbers(model.pool)) for x in 1e4 * tokens]
+    np.testing.assert_allclose(found, want, rtol=1e-4)
+
+
+def test_the_order_of_tokens_does_not_matter_to_a_block_and_the_pool(model, block, tokens):
+    order = np.random.default_rng(5).permutation(SMALL.tokens)
+    shuffled = tokens[:, order]
+    np.testing.assert_allclose(call(block, shuffled), call(block, tokens)[:, order], atol=1e-5)
+    np.testing.assert_allclose(call(model.pool, shuffled), call(model.pool, tokens), atol=1e-5)
+
+
+def test_squares_moved_together_with_their_positions_give_the_same_output(model, images):
+    patch, grid = SMALL.patch, SMALL.grid
+    order = np.random.default_rng(6).permutation(SMALL.tokens)
+    moved = np.array(images)
+    for to, source in enumerate(order):
+        (i, j), (k, m) = divmod(to, grid), divmod(int(source), grid)
+        moved[:, i * patch : (i + 1) * patch, j * patch : (j + 1) * patch] = images[
+            :, k * patch : (k + 1) * patch, m * patch : (m + 1) * patch
+        ]
+    moved = jnp.asarray(moved)
+    graph, state = nnx.split(model)
+    state["position"] = jax.tree.map(lambda position: position[:, order], state["position"])
+    want = call(model, images)
+    np.testing.assert_allclose(apply(graph, state, moved), want, atol=1e-5)
+    assert float(jnp.abs(call(model, moved) - want).max()) > 1e-2  # positions do matter
+
+
+def test_an_image_is_answered_the_same_in_any_company(model, images):
+    order = np.random.default_rng(7).permutation(len(images))
+    want = call(model, images)
+    np.testing.assert_allclose(call(model, images[order]), want[order], atol=1e-5)
+    alone = jnp.zeros_like(images).at[3].set(images[3])
+    np.testing.assert_allclose(call(model, alone)[3], want[3], atol=1e-5)
+
+
+def test_pixels_beyond_the_last_whole_patch_are_not_seen(model, images):
+    seen = SMALL.grid * SMALL.patch
+    other = images.at[:, seen:].set(0.0).at[:, :, seen:].set(0.0)
+    assert not np.array_equal(other, images)
+    assert np.array_equal(call(model, other), call(model, images))
+
+
+def test_a_loop_written_out_has_the_gradient_of_the_loop(gradients):
+    looped, unrolled = gradients
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), looped, unrolled)
+
+
+def test_every_parameter_learns_save_the_bias_of_the_keys(gradients):
+    for path, g in jax.tree.leaves_with_path(gradients[0]):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        largest = np.abs(g).reshape(len(g) if name.startswith("blocks") else 1, -1).max(1)
+        if name.endswith("key/bias"):  # adds the same to every score of a query: softmax is blind
+            assert (largest < 1e-6).all(), name
+        else:
+            assert (largest > 1e-4).all(), name
+
+
+def test_all_parameters_are_float32_and_no_randomness_stays_inside(model):
+    graph, params = nnx.split(model, nnx.Param)  # raises if anything else were left
+    assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert set(nnx.to_pure_dict(params)) == {"embedding", "position", "blocks", "norm", "pool"}
+    rebuilt = nnx.merge(graph, nnx.to_pure_dict(params))
+    assert isinstance(rebuilt, ViT)
+
+
+def test_the_head_starts_at_its_bias_whatever_it_sees():
+    head = LinearHead(SMALL.width, 7, bias=-10.0, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (3, SMALL.width))
+    assert np.array_equal(head(x), np.full((3, 7), -10.0, np.float32))
+    gradient = nnx.grad(lambda head: jnp.square(head(x)).mean())(head)
+    assert (np.abs(gradient["kernel"][...]) > 0).all()
+
+
+def test_a_call_with_another_shape_than_its_signature_says_is_caught(block, images, tokens):
+    with pytest.raises(TypeCheckError):
+        block(images)
+    with pytest.raises(TypeCheckError):
+        block(tokens.astype(jnp.int32))
+
+
+# Initialisation. Uniform on [-a, a] has standard deviation a / sqrt(3).
+
+
+FRESH = ViTShape(name="fresh", patch=4, resolution=32, width=64, depth=4, mlp=256, heads=4)
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return numbers(initial(FRESH, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [
+        *((f"blocks/attention/{x}", np.sqrt(3 / 64)) for x in ("query", "key", "value", "out")),
+        ("blocks/mlp/into", np.sqrt(6 / (64 + 256))),
+        ("blocks/mlp/out", np.sqrt(6 / (64 + 256))),
+        ("pool/attention/query", np.sqrt(3 / 64)),
+        ("pool/mlp/out", np.sqrt(6 / (64 + 256))),
+    ],
+)
+def test_kernels_of_attention_and_mlp_start_xavier_uniform(fresh, path, bound):
+    kernel = at(fresh, path)["kernel"]
+    layers = kernel if path.startswith("blocks") else kernel[None]
+    for layer in layers:
+        assert 0.99 * bound < np.abs(layer).max() <= bound
+        assert layer.std() == pytest.approx(bound / np.sqrt(3), rel=0.03)
+        assert abs(layer.mean()) < 0.05 * bound
+
+
+def test_probe_position_and_embedding_start_as_the_paper_has_them(fresh):
+    assert np.abs(fresh["pool"]["probe"]).max() <= np.sqrt(6 / (1 + 64))
+    assert fresh["pool"]["probe"].std() == pytest.approx(np.sqrt(2 / 65), rel=0.2)  # 64 numbers
+    assert fresh["position"].std() == pytest.approx(64**-0.5, rel=0.05)
+    kernel = fresh["embedding"]["kernel"]
+    assert kernel.std() == pytest.approx((4 * 4 * 3) ** -0.5, rel=0.05)
+    assert np.abs(kernel).max() < 2.3 * kernel.std()  # LeCun-normal is cut at two sigma
+
+
+def test_biases_start_at_zero_save_the_mlps_and_scales_at_one(fresh):
+    for path, x in jax.tree.leaves_with_path(fresh):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if "mlp" in name and name.endswith("bias"):
+            assert x.std() == pytest.approx(1e-6, rel=0.3), name
+        elif name.endswith("bias"):
+            assert (x == 0).all(), name
+        elif name.endswith("scale"):
+            assert (x == 1).all(), name
+
+
+def test_no_two_layers_start_alike(fresh):
+    kernels = [
+        *fresh["blocks"]["attention"]["query"]["kernel"],
+        *fresh["blocks"]["attention"]["key"]["kernel"],
+        fresh["pool"]["attention"]["query"]["kernel"],
+    ]
+    flat = np.stack([np.ravel(kernel) for kernel in kernels])
+    correlation = np.corrcoef(flat) - np.eye(len(flat))
+    assert np.abs(correlation).max() < 0.1
+
+
+def test_one_seed_is_one_network_and_another_seed_another():
+    one, again, other = (numbers(initial(SMALL, seed)) for seed in (0, 0, 1))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, again))
+    for path in ("embedding", "pool/attention/out", "blocks/mlp/into"):
+        assert not np.array_equal(at(one, path)["kernel"], at(other, path)["kernel"])
+
+
+# The whole zoo, without a byte of it in memory.
+
+
+def abstract(shape):
+    return nnx.eval_shape(lambda: build(shape, rngs=nnx.Rngs(0)))
+
+
+@pytest.mark.parametrize("name", ["mu/16", "Ti/16", "s/28", "S/32", "So400m/14", "G/14", "e/14"])
+def test_a_model_has_the_parameters_that_the_formula_counts(name):
+    shape = vit(name)
+    model = abstract(shape)
+    assert sum(x.size for x in jax.tree.leaves(nnx.state(model))) == parameters(shape)
+    images = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
+    out = nnx.eval_shape(lambda model, images: model(images), model, images)
+    assert out.shape == (2, shape.width)
+    assert out.dtype == jnp.float32
+
+
+def test_the_program_of_a_deep_model_is_no_longer_than_that_of_one_half_as_deep():
+    def lines(depth):
+        shape = ViTShape(**{**vars(SMALL), "depth": depth})
+        graph, params = nnx.split(abstract(shape))
+        images = jax.ShapeDtypeStruct((2, 14, 14, 3), jnp.float32)
+        step = jax.jit(jax.grad(lambda p, x: nnx.merge(graph, p)(x).sum()))
+        return step.lower(params, images).as_text().count("\n")
+
+    assert lines(24) == lines(48)
+
+
+def test_only_shallow_models_on_a_cpu_have_their_loop_written_out(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert [layers_to_unroll(depth) for depth in (1, 8, 9, 48)] == [1, 8, 1, 1]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert layers_to_unroll(8) == 1
+
+
+def test_a_shape_of_no_known_family_is_not_built():
+    with pytest.raises(ValueError, match="No model family is built from a str"):
+        build("B/16", rngs=nnx.Rngs(0))
+
+
+def at(tree, path):
+    for key in path.split("/"):
+        tree = tree[key]
+    return tree
