@@ -128,18 +128,22 @@ def status(study: StudyName, runs: Runs = Path("runs")) -> None:
 def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
     """Gather the finished runs' numbers into OUT/<study>.parquet and OUT/<study>.csv."""
     from scaling.parse import read_study
-    from scaling.report import collect as gather
 
-    gather(read_study(study), runs, out)
+    found = read_study(study)
+    from scaling.report import collect as gather  # mistakes are said before seconds of imports
+
+    gather(found, runs, out)
 
 
 @app.command()
 def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
     """Collect, fit the laws, print them and draw them into OUT/."""
     from scaling.parse import read_study
+
+    found = read_study(study)
     from scaling.report import report as tell
 
-    tell(read_study(study), runs, out)
+    tell(found, runs, out)
 
 
 @app.command()

@@ -329,7 +329,7 @@ def _places(value, path=()):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):
     raw = copy.deepcopy(tomllib.loads(EXAMPLE))
     for _ in range(data.draw(st.integers(1, 3))):

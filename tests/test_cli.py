@@ -1,0 +1,213 @@
+"""The command line: what is printed where, with which exit status, and what is loaded for it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import cost
+from models.zoo import vit
+from scaling import cli
+from scaling.launch.local import Local
+from scaling.schema import EXAMPLE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def scaling(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder that holds study.toml; returns status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text(EXAMPLE)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["scaling", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+def spoil():
+    text = EXAMPLE.replace("batch = 128", "batch = 120", 1).replace("depth", "dept")
+    Path("study.toml").write_text(text.replace('"Ti/8"', '"Tj/8"'))
+
+
+# What is said and what is left behind
+
+
+@pytest.mark.parametrize("command", ["plan", "launch", "status", "collect", "report"])
+def test_mistakes_go_to_standard_error_and_nothing_is_written(scaling, command, tmp_path):
+    spoil()
+    status, out, errors = scaling(command, "study.toml")
+    assert (status, out) == (2, "")
+    said = errors.splitlines()
+    assert len(said) == 6
+    assert 'study.toml, line 11: models.nano.dept: unknown key; did you mean "depth"?' in said
+    assert any("models.nano.depth: is missing" in line for line in said)
+    assert sum("is not a whole number of batches of 120" in line for line in said) == 3
+    assert any("did you mean 'Ti/8'" in line for line in said)
+    assert "Traceback" not in errors
+    assert os.listdir(tmp_path) == ["study.toml"]
+
+
+def test_a_plan_is_printed_and_leaves_nothing_behind(scaling, tmp_path):
+    status, out, errors = scaling("plan", "study.toml")
+    assert (status, errors) == (0, "")
+    assert "13 runs on 5 trunks" in out
+    assert os.listdir(tmp_path) == ["study.toml"]
+
+
+def test_a_plan_as_json_goes_to_a_file_or_to_standard_output(scaling):
+    assert scaling("plan", "study.toml", "--json", "plan.json") == (0, "", "")
+    _, out, _ = scaling("plan", "study.toml", "--json", "-")
+    assert json.loads(out) == json.loads(Path("plan.json").read_text())
+    assert json.loads(out)["runs"] == 13
+
+
+def test_a_file_that_cannot_be_written_is_named_without_a_traceback(scaling):
+    status, _, errors = scaling("plan", "study.toml", "--json", "nowhere/plan.json")
+    assert (status, errors) == (2, "nowhere/plan.json: No such file or directory.\n")
+
+
+def test_a_study_that_is_not_there_is_a_user_s_mistake(scaling):
+    status, out, errors = scaling("plan", "studi.toml")
+    assert (status, out) == (2, "")
+    assert 'Did you mean "study.toml"?' in errors
+
+
+@pytest.mark.parametrize("words", ["plan", "plam study.toml", "launch x --workers 0"])
+def test_a_mistake_on_the_command_line_has_status_2(scaling, words):
+    status, out, errors = scaling(*words.split())
+    assert (status, out) == (2, "")
+    assert "Error: " in errors
+
+
+# What a launch and a worker answer
+
+
+@pytest.mark.parametrize(("done", "expected"), [(True, 0), (False, 1)])
+def test_a_launch_says_by_its_status_whether_all_is_done(scaling, monkeypatch, done, expected):
+    calls = []
+
+    def launch(self, study, runs, *, retry):
+        calls.append((self.workers, study.name, runs, retry))
+        return done
+
+    monkeypatch.setattr(Local, "launch", launch)
+    assert scaling("launch", "study.toml")[0] == expected
+    words = ("--workers", "3", "--retry", "--runs", "elsewhere")
+    assert scaling("launch", "study.toml", *words)[0] == expected
+    assert calls == [
+        (None, "example", Path("runs"), False),
+        (3, "example", Path("elsewhere"), True),
+    ]
+
+
+def test_status_of_a_study_never_launched_writes_nothing(scaling, tmp_path):
+    status, out, _ = scaling("status", "study.toml")
+    assert status == 0
+    assert "0 of 13 runs done" in out
+    assert os.listdir(tmp_path) == ["study.toml"]
+
+
+def test_a_run_folder_that_was_never_launched_is_refused(scaling):
+    status, _, errors = scaling("run", "runs/a", "runs/b")
+    assert status == 2
+    assert errors.splitlines() == [
+        "runs/a has no run.json; `scaling launch` writes it.",
+        "runs/b has no run.json; `scaling launch` writes it.",
+    ]
+
+
+def test_ctrl_c_ends_with_130(scaling, monkeypatch):
+    def interrupted(self, study, runs, *, retry):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Local, "launch", interrupted)
+    status, _, errors = scaling("launch", "study.toml")
+    assert status == 130
+    assert "Traceback" not in errors
+
+
+# The zoo
+
+
+def test_the_zoo_as_json_has_a_row_a_model_and_resolution(scaling):
+    rows = json.loads(scaling("models", "--json", "-")[1])
+    assert rows == cost.catalogue()
+    assert list(rows[0]) == [
+        *("name", "patch", "resolution", "width", "depth", "mlp", "heads"),
+        *("params", "params_trunk", "forward_gmacs"),
+    ]
+
+
+def test_named_models_are_counted_at_any_patch_and_resolution_with_any_classifier(scaling):
+    words = ("models", "Ti/8", "mu/4", "--resolution", "32", "--classes", "10", "--json", "-")
+    rows = json.loads(scaling(*words)[1])
+    assert rows == [cost.row(vit(name, 32), classes=10) for name in ("Ti/8", "mu/4")]
+
+
+def test_the_zoo_at_another_resolution_leaves_out_patches_that_are_too_large(scaling):
+    rows = json.loads(scaling("models", "--resolution", "28", "--json", "-")[1])
+    assert {row["resolution"] for row in rows} == {28}
+    assert {row["patch"] for row in rows} == {14, 16, 28}
+
+
+def test_the_zoo_is_a_plain_table_in_a_pipe(scaling):
+    head, row = scaling("models", "B/16")[1].splitlines()
+    assert head.split()[-3:] == ["params", "params_trunk", "forward_gmacs"]
+    assert row.split() == [
+        *("B/16", "16", "224", "768", "12", "3_072", "12"),
+        *("92_884_224", "85_797_120", "17.71"),
+    ]
+
+
+def test_all_misspelt_models_are_named(scaling):
+    status, out, errors = scaling("models", "Tii/16", "B/16", "Gg/14")
+    assert (status, out) == (2, "")
+    assert len(errors.splitlines()) == 2
+
+
+# Processes
+
+
+def python(*words, cwd=ROOT):
+    command = [sys.executable, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_help_opens_with_what_to_type_and_lists_the_exit_statuses():
+    help_text = python("-m", "scaling", "--help").stdout
+    assert "scaling launch  demo" in help_text
+    assert "Exit status:  0    done" in help_text
+    assert "130  stopped by Ctrl-C" in help_text
+
+
+@pytest.mark.parametrize("words", [["--help"], ["plan", "study.toml"], ["status", "study.toml"]])
+def test_help_plan_and_status_load_no_jax(tmp_path, words):
+    (tmp_path / "study.toml").write_text(EXAMPLE)
+    script = (
+        "import sys\n"
+        f"sys.argv = {['scaling', *words]}\n"
+        "from scaling.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code, ended.code\n"
+        "heavy = {'jax', 'flax', 'optax', 'sklearn', 'scipy', 'pandas', 'tensorflow_datasets'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+    )
+    done = python("-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_stops_early_causes_no_traceback():
+    pipe = f"{sys.executable} -m scaling models --json - | head -c 10"
+    done = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr

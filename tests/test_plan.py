@@ -1,0 +1,101 @@
+"""What a study will cost, against costs counted by hand."""
+
+import json
+
+import pytest
+
+from models.cost import forward_macs, parameters
+from models.zoo import vit
+from scaling.data import Digits
+from scaling.evaluate import Upstream
+from scaling.launch.lanes import lanes
+from scaling.plan import as_json, plan, show
+from scaling.recipe import Recipe
+from scaling.study import Run, Study
+
+
+def a_study(models, steps, recipe, seeds=(0,), batch=64):
+    runs = tuple(
+        Run(
+            model=vit(model, 16),
+            data=Digits(),
+            recipe=recipe,
+            images_seen=batch * n,
+            batch=batch,
+            seed=seed,
+        )
+        for model in models
+        for n in steps
+        for seed in seeds
+    )
+    return Study(name="small", question="How much?", runs=runs, evaluate=(Upstream(),))
+
+
+TWO = Recipe(warmup_steps=4, cooldown_steps=2)
+
+
+def test_a_trunk_costs_its_longest_run_and_the_others_their_cooldowns():
+    found = plan(a_study(["mu/4"], [10, 20, 40], TWO)).cost
+    assert (found.runs, found.trunks) == (3, 1)
+    assert (found.steps, found.steps_alone) == (38 + 3 * 2, 10 + 20 + 40)
+    assert (found.images, found.images_alone) == (64 * 44, 64 * 70)
+    an_image = 6 * forward_macs(vit("mu/4", 16), classes=10)
+    assert (found.flops, found.flops_alone) == (an_image * 64 * 44, an_image * 64 * 70)
+    assert found.saving_percent == pytest.approx(100 * (1 - 44 / 70))
+
+
+def test_a_cooldown_that_grows_with_the_run_is_paid_for_by_each():
+    recipe = Recipe(warmup_steps=4, cooldown_fraction=0.5)
+    assert plan(a_study(["mu/4"], [10, 20, 40], recipe)).cost.steps == 20 + 5 + 10 + 20
+
+
+def test_runs_with_other_seeds_share_nothing():
+    found = plan(a_study(["mu/4"], [10], TWO, seeds=(0, 1, 2))).cost
+    assert (found.trunks, found.steps, found.saving_percent) == (3, 30, 0)
+
+
+def test_the_sum_is_over_models_and_each_model_knows_its_size():
+    found = plan(a_study(["mu/4", "Ti/8"], [10, 20], TWO))
+    assert [model.name for model in found.models] == ["mu/4", "Ti/8"]
+    assert [model.params for model in found.models] == [
+        parameters(vit(name, 16)) for name in ("mu/4", "Ti/8")
+    ]
+    assert found.cost.flops == sum(model.cost.flops for model in found.models)
+    assert found.cost.runs == 4
+
+
+def test_the_plan_agrees_with_what_a_launcher_will_do():
+    study = a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO, seeds=(0, 1))
+    to_do = lanes(study.runs, {run.id for run in study.runs})
+    found = plan(study).cost
+    assert found.trunks == len(to_do)
+    assert found.flops == pytest.approx(sum(lane.flops for lane in to_do), rel=1e-12)
+
+
+def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
+    show(plan(a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO)))
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    title, _, head, mu, ti, _, total, alone = text.splitlines()
+    assert title == "small: How much?"
+    headings = "model params GMACs runs trunks images FLOPs if alone saved"
+    assert " ".join(head.split()) == headings
+    assert len(mu) == len(ti) == len(head)
+    assert mu.split()[:2] == ["mu/4", f"{parameters(vit('mu/4', 16)):_}"]
+    assert total.startswith("6 runs on 2 trunks: 88 steps, 5_632 images, ")
+    assert alone.endswith("saves 37 %.")
+
+
+def test_the_plan_as_json_is_complete_and_flat():
+    found = json.loads(json.dumps(as_json(plan(a_study(["mu/4"], [10, 20], TWO)))))
+    model = found.pop("models")[0]
+    assert found.pop("study") == "small"
+    assert found.pop("question") == "How much?"
+    assert model.pop("name") == "mu/4"
+    assert model.pop("params") == parameters(vit("mu/4", 16))
+    assert model.pop("forward_gmacs") == forward_macs(vit("mu/4", 16), 10) / 1e9
+    assert model == found
+    assert found.keys() == {
+        *("runs", "trunks", "steps", "steps_alone", "images", "images_alone"),
+        *("flops", "flops_alone", "saving_percent"),
+    }

@@ -1,0 +1,36 @@
+"""The docs of the study file and the schema that checks it."""
+
+from pathlib import Path
+
+import pytest
+
+from scaling.schema import page
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "study-file.md"
+
+
+def test_the_docs_are_those_of_today_s_schema():
+    assert DOCS.read_text(encoding="utf-8") == page(), (
+        "The schema has changed: python -m scaling.schema > docs/study-file.md"
+    )
+
+
+def test_every_key_has_a_meaning():
+    rows = [line.split(" | ") for line in page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 50
+    for key, *_, meaning in rows:
+        assert meaning.strip(" |"), f"{key} has no docstring"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| `batch` | a whole number > 0, or a list of several | **needed** | Images a step. |",
+        '| `clip_norm` | a number > 0, or "none" | `1.0` |',
+        '| `loss` | one of "sigmoid", "softmax" | `"sigmoid"` |',
+        "| `shots` | a list, each of it a whole number > 0 | `[1, 5, 10]` |",
+        '| `data_size` | a whole number > 0, or "all", or a list of several | `"all"` |',
+    ],
+)
+def test_a_row_says_what_is_allowed_and_what_is_assumed(row):
+    assert row in page()

@@ -1,0 +1,103 @@
+"""Runs: their names, their lengths, what they share, and what is refused."""
+
+import pytest
+from pydantic import ValidationError
+
+from models.zoo import ViTShape, vit
+from scaling.data import Digits, Procedural
+from scaling.objectives import Objective
+from scaling.recipe import Recipe
+from scaling.study import Run
+
+NANO = ViTShape(name="nano", patch=4, resolution=16, width=32, depth=2, mlp=128, heads=2)
+SHORT = Recipe(warmup_steps=10, cooldown_steps=5)
+
+
+def run(**changes):
+    fields = {"model": NANO, "data": Digits(), "recipe": SHORT, "images_seen": 6400, "batch": 64}
+    return Run(**fields | changes)
+
+
+def test_an_id_published_once_never_changes():
+    assert run().id == "c53ce476d074"
+    assert run().trunk == "1b0ac16beb24"
+
+
+def test_defaults_that_ids_leave_out_never_change():
+    """Changing one of these silently gives new runs the ids, and so the results, of old ones."""
+    assert Recipe().model_dump() == {
+        "optimizer": "adafactor",
+        "learning_rate": 8e-4,
+        "weight_decay_head": 3.0,
+        "weight_decay_body": 0.03,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "clip_norm": 1.0,
+        "warmup_steps": 10_000,
+        "timescale_steps": 10_000,
+        "cooldown_steps": None,
+        "cooldown_fraction": 0.2,
+    }
+    assert Objective().model_dump() == {"kind": "classify", "loss": "sigmoid", "head_bias": 0.0}
+    default = run()
+    assert (default.data_size, default.seed, default.flip) == (None, 0, False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": vit("mu/4", 16)},
+        {"objective": Objective(loss="softmax")},
+        {"data": Procedural()},
+        {"data_size": 100},
+        {"recipe": Recipe(warmup_steps=11, cooldown_steps=5)},
+        {"batch": 32},
+        {"seed": 1},
+        {"flip": True},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_decides_a_run_gives_it_another_id_and_another_trunk(changes):
+    assert run(**changes).id != run().id
+    assert run(**changes).trunk != run().trunk
+
+
+def test_runs_that_differ_only_in_duration_share_a_trunk():
+    assert run(images_seen=12_800).id != run().id
+    assert run(images_seen=12_800).trunk == run().trunk
+
+
+def test_a_default_spelled_out_is_the_same_run():
+    assert run(seed=0, data_size=None, objective=Objective()).id == run().id
+
+
+def test_a_run_leaves_its_trunk_where_its_cooldown_begins():
+    assert (run().steps, run().branch_step) == (100, 95)
+    assert run(recipe=Recipe(warmup_steps=0, cooldown_fraction=0.3)).branch_step == 70
+
+
+def test_flops_are_six_a_multiply_add_and_an_image():
+    """A linear model in the images seen; the classifier's 10 x 32 products are counted."""
+    tokens, d, m = 16, 32, 128
+    trunk = tokens * 48 * d + 2 * (4 * tokens * d**2 + 2 * tokens**2 * d + 2 * tokens * d * m)
+    pool = 2 * tokens * d**2 + 2 * d**2 + 2 * tokens * d + 2 * d * m
+    assert run().flops == 6 * 6400 * (trunk + pool + 10 * d)
+    assert run(images_seen=12_800).flops == 2 * run().flops
+
+
+def test_parameters_are_those_of_the_backbone_whatever_the_classes():
+    assert run(data=Procedural(classes=2)).params == run().params
+
+
+@pytest.mark.parametrize(
+    ("images_seen", "near"), [(6401, "6_400 or 6_464"), (6399, "6_336 or 6_400"), (63, "use 64")]
+)
+def test_images_seen_are_whole_batches(images_seen, near):
+    with pytest.raises(ValidationError, match=f"not a whole number of batches of 64; .*{near}"):
+        run(images_seen=images_seen)
+
+
+def test_warm_up_and_cooldown_fit_into_the_run():
+    with pytest.raises(ValidationError, match="do not fit into a run of 14"):
+        run(images_seen=14 * 64)
+    assert run(images_seen=15 * 64).steps == 15
