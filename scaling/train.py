@@ -174,9 +174,7 @@ class Trainer:
 
     def _update(self, params: Any, state: Any, images: Any, labels: Any, rate: Any) -> Any:
         def mean_loss(params: Any) -> Any:
-            losses, _ = self._run.objective.losses(
-                self.module(params), to_floats(images), labels
-            )
+            losses, _ = self._run.objective.losses(self.module(params), to_floats(images), labels)
             return losses.mean()
 
         loss, grads = jax.value_and_grad(mean_loss)(params)

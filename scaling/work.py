@@ -21,7 +21,7 @@ import jax
 from scaling.config import digest
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.runs import Damaged, RunFolder, TrunkFolder
+from scaling.runs import Damaged, RunFolder, TrunkFolder, note
 from scaling.study import Run
 from scaling.train import Diverged, Places, Progress, Trainer, train
 
@@ -41,7 +41,7 @@ def work(paths: Sequence[Path]) -> bool:
             run, evaluations = folder.read()
             trunk = TrunkFolder.of(folder, run)
             with trunk.lock(), folder.lock():  # whoever was here before may have done the work
-                folder.repair(_say)
+                folder.repair(note)
                 if not folder.is_done(evaluations):
                     _carry_out(folder, trunk, run, evaluations, trainers)
         except Exception as error:
@@ -79,7 +79,7 @@ def _carry_out(
             loss=progress.loss,
         )
 
-    places = Places(trunk=trunk.path, own=folder.path / "checkpoints", say=_say)
+    places = Places(trunk=trunk.path, own=folder.path / "checkpoints", say=note)
     try:
         end = train(trainer, run, places, tell)
     except Diverged as error:
@@ -113,10 +113,17 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "flops": run.flops,
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources],
-        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+        },
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "matmul_precision": str(jax.config.jax_default_matmul_precision),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
+        },
     }
 
 
