@@ -240,7 +240,7 @@ def _known_schedule(file: Reading, grid: Place) -> Recipe | None:
 def _find(name: str) -> tuple[str, str]:
     """Label and text of the built-in study of this name, or else of the file of this path."""
     folder = files("scaling").joinpath("studies")
-    built_in = [f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")]
+    built_in = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml"))
     if name in built_in:
         return f"{name}.toml", folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
     path = Path(name)

@@ -104,8 +104,10 @@ class Reading:
 
     def doubtful(self, place: Place, config: Config) -> set[str]:
         """Fields of `config` that the table at `place` may have meant to set, and did not."""
+        fields = type(config).model_fields
         keys = {str(w[len(place)]) for w in self.wrong if w[: len(place)] == place != w}
-        return {near for key in keys for near in near_names(key, type(config).model_fields)}
+        meant = ([key] if key in fields else near_names(key, fields) for key in keys)
+        return set().union(*meant)
 
     def at(self, place: Place) -> Any:
         """The value at `place`; an absent table is an empty one."""

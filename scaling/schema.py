@@ -155,7 +155,7 @@ def _rows(schema: Schema, keys: dict[str, Any], required: set[str]) -> Iterator[
 
 def _default(schema: Schema, there: dict[str, Any]) -> str:
     """What a key is when it is left out, as the file would write it."""
-    default = there.get("default")
+    default: Any = there.get("default")
     if "$ref" in there:
         return ""  # a table within a table: its own keys have their defaults
     node = schema.node(there)
