@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fits.descent import descend
 from fits.laws import Array, Law
 
 Mask = NDArray[np.bool_]
@@ -133,6 +134,7 @@ def fit(
             *_few_points(law, n),
             *on_bounds,
             *_floor_unknown(law, intervals, level, float(y[chosen[0]].min())),
+            *_bends_otherwise(residuals[np.argsort(points)]),
         ),
         replicates=drawn,
     )
@@ -196,68 +198,6 @@ def _refit(law: Law, x: Array, y: Array, weights: Array) -> Array:
     return np.concatenate([descend(law, x, y, rows, law.guess(x, y, rows)) for rows in chunks])
 
 
-def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array:
-    """Levenberg-Marquardt on weighted squares of log error, all replicates side by side.
-
-    Steps are cut at the law's bounds; a parameter on its bound stays there while the squares
-    would fall only beyond it. A replicate leaves once four steps in a row gain nothing.
-
-    Args:
-      x, y: [points].
-      weights: [replicates, points].
-      start: within the bounds, [replicates, parameters].
-
-    Returns:
-      Values at the minimum, [replicates, parameters].
-    """
-    low, high = np.array(law.bounds).T
-    found = np.clip(start, low, high)
-    going = np.arange(len(found))
-    values, squares = found.copy(), np.full(len(found), np.inf)
-    damping, idle = np.full(len(found), 1e-2), np.zeros(len(found), int)
-    each = np.arange(len(low))
-
-    def compare(values: Array, weights: Array) -> tuple[Array, Array, Array]:
-        curve = law.predict(x, *values.T[..., None])
-        residuals = np.log(curve / y)
-        return curve, residuals, (weights * residuals**2).sum(axis=1)
-
-    curve, residuals, squares = compare(values, weights)
-    for _ in range(200):
-        slopes = law.slopes(x, *values.T[..., None]) / curve
-        weighted = slopes * weights
-        gradient = np.einsum("prn,rn->rp", weighted, residuals)
-        free = ~((values <= low) & (gradient > 0) | (values >= high) & (gradient < 0))
-        hessian = np.einsum("prn,qrn->rpq", weighted, slopes, optimize=True)
-        hessian *= free[:, :, None] & free[:, None, :]
-        diagonal = hessian[:, each, each]
-        scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5  # Marquardt's: knows no units
-        hessian *= scale[:, :, None] * scale[:, None, :]
-        hessian[:, each, each] = 1 + damping[:, None]
-        step = np.linalg.solve(hessian, (gradient * free * scale)[..., None])[..., 0] * scale
-        trial = np.clip(values - step, low, high)
-        trial_curve, trial_residuals, trial_squares = compare(trial, weights)
-
-        better = trial_squares < squares
-        idle = np.where(squares - trial_squares > 1e-13 * squares + 1e-30, 0, idle + 1)
-        damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-12, 1e12)
-        values = np.where(better[:, None], trial, values)
-        curve = np.where(better[:, None], trial_curve, curve)
-        residuals = np.where(better[:, None], trial_residuals, residuals)
-        squares = np.where(better, trial_squares, squares)
-        found[going] = values
-
-        rest = idle < 4
-        if not rest.any():
-            break
-        if not rest.all():
-            going, values, squares, damping, idle = (
-                kept[rest] for kept in (going, values, squares, damping, idle)
-            )
-            curve, residuals, weights = curve[rest], residuals[rest], weights[rest]
-    return found
-
-
 def _reach(distances: Array, level: float) -> Array:
     """How far from 0 `level` of the distances go, along the last axis."""
     return np.quantile(np.abs(distances), level, axis=-1)
@@ -314,4 +254,17 @@ def _floor_unknown(
     return [
         f"the floor is not identified: the {100 * level:g} % interval of c is [{low:.2g}, "
         f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
+    ]
+
+
+def _bends_otherwise(residuals: Array) -> list[str]:
+    """A law that has the data's shape leaves residuals that know nothing of their neighbours."""
+    power = (residuals**2).sum()
+    correlation = (residuals[1:] * residuals[:-1]).sum() / max(power, 1e-300)
+    if correlation < 0.5 or power < 1e-12 * len(residuals):
+        return []
+    return [
+        f"neighbouring points lie on the same side of the curve (correlation {correlation:.2f}): "
+        "the law bends otherwise than the data, or the points are not independent; the intervals "
+        "are too narrow"
     ]

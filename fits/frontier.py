@@ -47,7 +47,7 @@ def frontier(
     return Frontier(
         compute=compute[chosen],
         error=error[chosen],
-        runs=tuple(names[run] for run in chosen),
+        runs=tuple(names[run] for run in chosen.tolist()),
     )
 
 

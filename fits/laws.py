@@ -166,7 +166,7 @@ def _of_saturating(name: str, formula: str, predict: Callable[..., Array], sourc
         return _saturating_guess(x, y, weights, "c" in parameters, "d" in parameters)[:, keep]
 
     def rescale(values: Array, unit: float) -> Array:
-        factors = [unit ** values[..., 1], 1.0, 1.0, unit]
+        factors = [unit ** values[..., 1], np.ones(()), np.ones(()), np.asarray(unit)]
         return np.stack([values[..., k] * factors[keep[k]] for k in range(len(keep))], axis=-1)
 
     return Law(

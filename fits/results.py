@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from fits.tables import Table, TableError, read_table, written_aside
+from fits.tables import InputError, Table, number, read_table, written_aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +95,13 @@ def read_results(path: str | Path) -> list[Result]:
     """Read a results table, CSV or Parquet, written by this project.
 
     Raises:
-      TableError: every missing column, or every row that is no Result, with its line.
+      InputError: every missing column, or every row that is no Result, with its line.
       OSError: the file cannot be read.
     """
     table = read_table(path)
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
-        raise TableError(
+        raise InputError(
             [
                 f"{table.path}: no column {', '.join(missing)}; a results table has the columns "
                 f"{', '.join(COLUMNS)}."
@@ -114,44 +114,36 @@ def read_results(path: str | Path) -> list[Result]:
         except ValueError as error:
             mistakes.append(f"{table.place(row)}: {error}")
     if mistakes:
-        raise TableError(mistakes)
+        raise InputError(mistakes)
     return results
 
 
 def _result(table: Table, row: int) -> Result:
-    cells = {name: table.columns[name][row] for name in COLUMNS}
-    wrong = []
-
-    def integer(name: str) -> int:
-        try:
-            return int(cells[name])
-        except ValueError:
-            wrong.append(f"{name} is {cells[name]!r}, not a whole number")
-            return 0
-
-    def real(name: str) -> float:
-        try:
-            return float(cells[name])
-        except ValueError:
-            wrong.append(f"{name} is {cells[name]!r}, not a number")
-            return 1.0
-
-    found = dict(
-        study=cells["study"],
-        run=cells["run"],
-        model=cells["model"],
-        metric=cells["metric"],
+    cell = {name: table.columns[name][row] for name in COLUMNS}
+    return Result(
+        study=cell["study"],
+        run=cell["run"],
+        model=cell["model"],
+        params=_whole(cell, "params"),
+        flops=_real(cell, "flops"),
+        images_seen=_whole(cell, "images_seen"),
+        data_size=_whole(cell, "data_size") if cell["data_size"] else None,
+        seed=_whole(cell, "seed"),
+        metric=cell["metric"],
+        value=_real(cell, "value"),
+        n=_whole(cell, "n"),
     )
-    raw = Result(
-        **found,
-        params=integer("params"),
-        flops=real("flops"),
-        images_seen=integer("images_seen"),
-        data_size=integer("data_size") if cells["data_size"] else None,
-        seed=integer("seed"),
-        value=real("value"),
-        n=integer("n"),
-    )
-    if wrong:
-        raise ValueError("; ".join(wrong) + ".")
-    return raw
+
+
+def _whole(cell: dict[str, str], name: str) -> int:
+    try:
+        return int(cell[name])
+    except ValueError:
+        raise ValueError(f"{name} is {cell[name]!r}, not a whole number.") from None
+
+
+def _real(cell: dict[str, str], name: str) -> float:
+    try:
+        return number(cell[name])
+    except ValueError:
+        raise ValueError(f"{name} is {cell[name]!r}, not a number.") from None

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,8 +19,8 @@ from pathlib import Path
 SHOWN = 10  # mistakes spelled out before the rest is only counted
 
 
-class TableError(ValueError):
-    """What is wrong with a table, one mistake a line, in words its author can act on."""
+class InputError(ValueError):
+    """What is wrong with what a user handed in, one mistake a line, in words to act on."""
 
     def __init__(self, mistakes: Sequence[str]):
         more = len(mistakes) - SHOWN
@@ -51,26 +51,34 @@ class Table:
         return f"{self.path}, {self.counted_in} {self.numbers[row]}"
 
     def column(self, name: str) -> list[str]:
-        if name not in self.columns:
-            raise TableError(
-                [
-                    f"{self.path}: no column '{name}'. {near(name, list(self.columns))}"
-                    f"Columns: {', '.join(self.columns)}."
-                ]
-            )
+        self.require([name])
         return self.columns[name]
+
+    def require(self, names: Iterable[str]) -> None:
+        """Complain of every name that is no column."""
+        known = list(self.columns)
+        mistakes = [
+            f"{self.path}: no column '{name}'. {near(name, known)}Columns: {', '.join(known)}."
+            for name in dict.fromkeys(names)
+            if name not in self.columns
+        ]
+        if mistakes:
+            raise InputError(mistakes)
 
     def keep(self, rows: Sequence[int]) -> Table:
         """The same table with these rows only."""
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Table(self.path, columns, [self.numbers[row] for row in rows], self.counted_in)
 
-    def where(self, name: str, value: str) -> Table:
-        """The rows whose cell in column `name` is `value`, as text or as a number."""
+    def where(self, name: str, value: str, *, equal: bool = True) -> Table:
+        """The rows whose cell in column `name` is `value` (or is not), as text or as a number."""
         cells = self.column(name)
-        rows = [row for row, cell in enumerate(cells) if _same(cell, value)]
+        rows = [row for row, cell in enumerate(cells) if _same(cell, value) == equal]
         if not rows:
-            raise TableError([f"{self.path}: no row has {name}={value}. {_values(name, cells)}"])
+            sign = "=" if equal else "!="
+            raise InputError(
+                [f"{self.path}: no row has {name}{sign}{value}. {_values(name, cells)}"]
+            )
         return self.keep(rows)
 
     def refuse_twins(self) -> None:
@@ -85,7 +93,7 @@ class Table:
                     "a column that tells them apart (a seed, a run)."
                 )
         if twins:
-            raise TableError(twins)
+            raise InputError(twins)
 
 
 def near(name: str, known: Sequence[str]) -> str:
@@ -99,7 +107,7 @@ def read_table(path: str | Path) -> Table:
     """Read a table; the suffix .parquet says Parquet, all else is CSV in UTF-8 with a header.
 
     Raises:
-      TableError: every mistake of the table's form, with its line.
+      InputError: every mistake of the table's form, with its line.
       OSError: the file cannot be read.
     """
     path = Path(path)
@@ -111,14 +119,14 @@ def _read_csv(path: Path) -> Table:
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
-        raise TableError([f"{path}, line {reader.line_num}: not a CSV file ({error})."]) from None
+        raise InputError([f"{path}, line {reader.line_num}: not a CSV file ({error})."]) from None
     rows = [(line, row) for line, row in rows if any(row)]  # blank lines are no rows
     if not rows:
-        raise TableError([f"{path} is empty. A table starts with a line of column names."])
+        raise InputError([f"{path} is empty. A table starts with a line of column names."])
     (line, header), *body = rows
     _check_header(f"{path}, line {line}", header)
     if not body:
-        raise TableError([f"{path} has column names and no rows."])
+        raise InputError([f"{path} has column names and no rows."])
     ragged = [
         f"{path}, line {line}: {len(row)} cells, but the header names {len(header)} columns. "
         "Write every row with as many commas as the header has."
@@ -126,7 +134,7 @@ def _read_csv(path: Path) -> Table:
         if len(row) != len(header)
     ]
     if ragged:
-        raise TableError(ragged)
+        raise InputError(ragged)
     columns = {name: [row[k] for _, row in body] for k, name in enumerate(header)}
     return Table(path, columns, [line for line, _ in body])
 
@@ -137,7 +145,7 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise TableError(
+        raise InputError(
             [
                 f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8 text. Save the "
                 "table as CSV in UTF-8, or name a Parquet file .parquet."
@@ -147,11 +155,11 @@ def _text(path: Path) -> str:
 
 def _check_header(place: str, header: list[str]) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise TableError(
+        raise InputError(
             [f"{place}: one column named {header[0]!r}. Separate columns with commas."]
         )
-    if all(_is_number(cell) for cell in header):
-        raise TableError(
+    if all(is_number(cell) for cell in header):
+        raise InputError(
             [
                 f"{place}: {', '.join(header)} are numbers, not column names. Put a line of "
                 "column names on top."
@@ -159,7 +167,7 @@ def _check_header(place: str, header: list[str]) -> None:
         )
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
-        raise TableError(
+        raise InputError(
             [f"{place}: column '{name}' is named twice. Rename one." for name in repeated]
         )
 
@@ -173,9 +181,9 @@ def _read_parquet(path: Path) -> Table:
             table = pyarrow.parquet.read_table(file)
     except pyarrow.ArrowException as error:
         said = str(error).splitlines()[0]
-        raise TableError([f"{path}: not a readable Parquet file ({said})"]) from None
+        raise InputError([f"{path}: not a readable Parquet file ({said})"]) from None
     if not table.num_rows:
-        raise TableError([f"{path} has no rows."])
+        raise InputError([f"{path} has no rows."])
     columns = {
         name: ["" if cell is None else str(cell).strip() for cell in table[name].to_pylist()]
         for name in table.column_names
@@ -190,7 +198,7 @@ def number(cell: str) -> float:
     return float(cell)
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     try:
         number(cell)
     except ValueError:
@@ -199,9 +207,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _same(cell: str, value: str) -> bool:
-    return cell == value or (
-        _is_number(cell) and _is_number(value) and number(cell) == number(value)
-    )
+    return cell == value or (is_number(cell) and is_number(value) and number(cell) == number(value))
 
 
 def _values(name: str, cells: Sequence[str]) -> str:
@@ -221,25 +227,22 @@ def read_numbers(
     Returns:
       One number a row, NaN where the cell is mistaken; the mistakes, each with its place.
     """
-    values, mistakes = [], []
+    values: list[float] = []
+    mistakes: list[str] = []
     for row, cell in enumerate(table.column(name)):
-        try:
-            value = number(cell)
-        except ValueError:
-            value, wrong = (
-                math.nan,
-                f"{cell!r}, not a number. Write it in digits, say 1200 or 1.2e3.",
-            )
-        else:
-            wrong = None
-            if not math.isfinite(value):
-                wrong = f"{cell}. A failed run is a missing row: take it out."
-            elif said := judge(value):
-                wrong = f"{cell}, {said}"
+        wrong = _no_number(cell) or judge(number(cell))
         if wrong:
-            mistakes.append(f"{table.place(row)}: {name} is {wrong}")
-        values.append(value if not wrong else math.nan)
+            mistakes.append(f"{table.place(row)}: {name} is {cell}, {wrong}")
+        values.append(math.nan if wrong else number(cell))
     return values, mistakes
+
+
+def _no_number(cell: str) -> str | None:
+    if not is_number(cell):
+        return "not a number. Write it in digits, say 1200 or 1.2e3."
+    if not math.isfinite(number(cell)):
+        return "not finite. A failed run is a missing row: take it out."
+    return None
 
 
 @contextmanager
