@@ -119,7 +119,6 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             "count": jax.device_count(),
         },
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "matmul_precision": str(jax.config.jax_default_matmul_precision),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in PACKAGES},

@@ -138,7 +138,7 @@ def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_words(tmp_path):
     hot = run(10, recipe=RECIPE.model_copy(update={"learning_rate": 1e30}))
-    with pytest.raises(Diverged, match="diverged. Try a learning_rate below 1e\\+30"):
+    with pytest.raises(Diverged, match=r"diverged\. Try a learning_rate below 1e\+30"):
         finish(Trainer(hot), hot, tmp_path)
 
 

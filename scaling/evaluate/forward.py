@@ -31,9 +31,9 @@ def losses(
     loss, wrong = [], []
     for chosen in _chunks(indices):
         pixels, labels = images.batch(_padded(chosen))
-        some_loss, some_wrong = _losses(objective, module, pixels, labels)
-        loss.append(np.asarray(some_loss)[: len(chosen)])
-        wrong.append(np.asarray(some_wrong)[: len(chosen)])
+        both: Any = _losses(objective, module, pixels, labels)
+        loss.append(np.asarray(both[0])[: len(chosen)])
+        wrong.append(np.asarray(both[1])[: len(chosen)])
     return np.concatenate(loss), np.concatenate(wrong)
 
 
