@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from fits.frontier import Frontier
 from fits.laws import Array
 from fits.published import Published
 from fits.room import Room, along, beside, distance
+from fits.tables import written_aside
 from fits.ticks import numeral, small_ticks, ticks
 
 if TYPE_CHECKING:
@@ -158,13 +158,8 @@ def save(figure: Figure, path: Path) -> Path:
             f"by the suffix of its name; {f'{kind} is none of them' if kind else 'it has none'}."
         )
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": None}[kind]
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with _style():
-            figure.savefig(aside, format=kind[1:], metadata=undated)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with _style(), written_aside(path) as aside:
+        figure.savefig(aside, format=kind[1:], metadata=undated)
     return path
 
 
@@ -286,7 +281,8 @@ def _room(ax: Axes) -> Room:
         pixels = line.get_transform().transform(np.asarray(line.get_xydata()))
         ink.append(along(pixels, 3 * point) if drawn else pixels)
         weights.append(np.full(len(ink[-1]), 0.5 if drawn else 2.0))
-    frame = np.array(ax.bbox.extents) + [0, 0, RIGHT * ax.figure.dpi, 0]  # may enter that margin
+    frame = np.array(ax.bbox.extents)
+    frame[2] += RIGHT * ax.figure.dpi  # a name may reach into that margin
     return Room(frame, np.concatenate(ink), np.concatenate(weights), margin=point)
 
 

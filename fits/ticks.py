@@ -45,7 +45,8 @@ def numeral(value: float, low: float, high: float) -> str:
 
 
 def _powers(low: float, high: float) -> Array:
-    return np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """Powers of ten in and around low .. high."""
+    return np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1.0)
 
 
 def _is_plain(low: float, high: float) -> bool:

@@ -1,0 +1,278 @@
+"""From run folders to one table, and from the table to laws and their picture.
+
+Measures nothing and knows no training; of fitting and drawing it knows only whom to ask.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fits.fit import Fit, fit
+from fits.frontier import frontier, on_frontier
+from fits.laws import SATURATING
+from fits.plots import canvas, draw_frontier, save
+from fits.results import Result, write_csv, write_parquet
+from fits.tables import written_aside
+from scaling.mistakes import Mistakes
+from scaling.runs import RunFolder
+from scaling.study import Study
+
+UPSTREAM = "upstream_error"
+PANELS = 4  # as many as can be read side by side
+UNITS = "", "k", "M", "G", "T", "P", "E", "Z", "Y"  # of FLOP, each a thousand of the one before
+
+
+def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
+    """Writes the results of every finished run as OUT/<study>.parquet and .csv, and says so.
+
+    A run that is not finished is absent from both; how many are, and why, is said in a line.
+
+    Raises:
+      Mistakes: no run is finished; nothing is written then.
+    """
+    return _write_tables(study, _results(study, runs), out)
+
+
+def report(study: Study, runs: Path, out: Path) -> None:
+    """Collects, fits the saturating law to the frontier of each error, prints and draws them.
+
+    Writes OUT/<study>.png, .pdf and .laws.json as well. Where the study's data know the error of
+    the best possible classifier, it stands beside the fitted floor.
+
+    Raises:
+      Mistakes: no run is finished; nothing is written then.
+    """
+    results = _results(study, runs)
+    _, table = _write_tables(study, results, out)
+    truth = study.runs[0].data.irreducible_error()
+    curves = [
+        _fitted(metric, results, truth if metric == UPSTREAM else None)
+        for each in study.evaluate
+        for metric in each.metrics
+        if metric.endswith("_error")
+    ]
+    for curve in curves:
+        print()
+        for line in _in_words(curve):
+            print(line)
+    laws = _write_laws(study, curves, table, out)
+    figure = _draw(study, curves, out)
+    print(f"\nfigure: {figure} (and .pdf)\nlaws:   {laws}")
+
+
+# The table
+
+
+def _results(study: Study, runs: Path) -> list[Result]:
+    """What the finished runs measured; says how many runs are not finished."""
+    folders = {run.id: RunFolder(runs / run.id) for run in study.runs}
+    states = {name: folder.status(study.evaluate) for name, folder in folders.items()}
+    absent = Counter(state for state in states.values() if state != "done")
+    why = ", ".join(f"{count} {state}" for state, count in sorted(absent.items()))
+    if absent.total() == len(study.runs):
+        raise Mistakes(
+            [
+                f"none of the {len(study.runs)} runs of {study.name} is finished in {runs} "
+                f"({why}); `scaling launch` trains them."
+            ]
+        )
+    if absent:
+        print(
+            f"{absent.total()} of {len(study.runs)} runs are absent from the table: {why}; "
+            f"`scaling status` names them."
+        )
+    all_images, _ = study.runs[0].data.sizes()
+    return [
+        Result(
+            study=study.name,
+            run=run.id,
+            model=run.model.name,
+            params=run.params,
+            flops=float(run.flops),
+            images_seen=run.images_seen,
+            data_size=run.data_size or all_images,
+            seed=run.seed,
+            metric=row.metric,
+            value=row.value,
+            n=row.n,
+        )
+        for run in study.runs
+        if states[run.id] == "done"
+        for row in folders[run.id].results(study.evaluate)
+    ]
+
+
+def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[Path, Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    parquet, csv = out / f"{study.name}.parquet", out / f"{study.name}.csv"
+    write_parquet(parquet, results)
+    write_csv(csv, results)
+    count = len({result.run for result in results})
+    print(f"table:  {csv} (and .parquet): {len(results)} numbers, {count} runs")
+    return parquet, csv
+
+
+# The laws
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Curve:
+    """One error rate over all runs, and its law."""
+
+    metric: str
+    results: tuple[Result, ...]
+    """Those above 0: an error of 0 has no logarithm."""
+    perfect: int
+    """How many runs were left out for an error of 0."""
+    truth: float | None
+    """Error of the best possible classifier, where it is known."""
+    fit: Fit | None
+    refusal: str
+    """Why there is no fit."""
+
+    @property
+    def flops(self) -> list[float]:
+        return [result.flops for result in self.results]
+
+    @property
+    def error(self) -> list[float]:
+        return [result.value for result in self.results]
+
+
+def _fitted(metric: str, results: Sequence[Result], truth: float | None) -> _Curve:
+    its = [result for result in results if result.metric == metric]
+    above = tuple(sorted((result for result in its if result.value > 0), key=_small_first))
+    found, refusal = None, ""
+    try:
+        flops, error = [result.flops for result in above], [result.value for result in above]
+        found = fit(SATURATING, flops, error, choose=on_frontier)
+    except ValueError as refused:
+        refusal = str(refused)
+    return _Curve(
+        metric=metric,
+        results=above,
+        perfect=len(its) - len(above),
+        truth=truth,
+        fit=found,
+        refusal=refusal,
+    )
+
+
+def _small_first(result: Result) -> tuple[float, int, int]:
+    return result.data_size or math.inf, result.params, result.seed
+
+
+def _in_words(curve: _Curve) -> Iterator[str]:
+    """The law for a person, with all that speaks against it."""
+    count = len(curve.results)
+    if curve.fit is None:
+        yield f"{curve.metric}: no law through {count} runs. {curve.refusal}"
+        return
+    found, law = curve.fit, curve.fit.law
+    values = dict(zip(law.parameters, found.values, strict=True))
+    intervals = dict(zip(law.parameters, found.intervals, strict=True))
+    prefix, unit = _unit(max(curve.flops))
+    a, b, c, d = law.rescale(np.array(found.values), 1 / unit)
+    yield f"{curve.metric}: saturating law through the frontier, {found.n} of {count} runs"
+    yield f"  E(C) = {a:.3g} (C + {d:.3g})^-{b:.3g} + {c:.3g}, C in {prefix}FLOP of training"
+    yield f"  with {100 * found.level:g} % intervals"
+    for name, meaning, scale in (
+        ("b", "exponent", 1),
+        ("c", "floor", 1),
+        ("d", "head start", unit),
+    ):
+        low, high = (end / scale for end in intervals[name])
+        yield f"    {meaning:10} {name} = {values[name] / scale:<8.3g} {low:.3g} to {high:.3g}"
+    if curve.truth is not None:
+        low, high = intervals["c"]
+        where = "inside" if low <= curve.truth <= high else "outside"
+        yield f"    true floor {curve.truth:>12.3g} {where} the interval of the fitted one"
+    yield f"  root mean square of log error {found.rms:.3g}"
+    for warning in found.warnings:
+        yield f"  warning: {warning}"
+    if curve.perfect:
+        yield f"  warning: {curve.perfect} runs without any error are left out of the fit"
+
+
+def _unit(flops: float) -> tuple[str, float]:
+    """Prefix and size of the unit in which `flops` is a number from 1 to 1000."""
+    step = min(int(math.log10(flops) // 3), len(UNITS) - 1)
+    return UNITS[step], 1000.0**step
+
+
+def _write_laws(study: Study, curves: Sequence[_Curve], table: Path, out: Path) -> Path:
+    """The laws as `fit-laws --json` writes them, C in FLOP; without those that cannot be fitted."""
+    fits = [(curve, curve.fit) for curve in curves if curve.fit is not None]
+    answer = {
+        "table": str(table),
+        "x": "flops",
+        "y": "value",
+        "y_is": "error",
+        "level": fits[0][1].level if fits else None,
+        "groups": [_plain(curve, found) for curve, found in fits],
+    }
+    path = out / f"{study.name}.laws.json"
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(answer, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _plain(curve: _Curve, found: Fit) -> dict[str, Any]:
+    """A law as plain JSON; an interval without end has null there."""
+    names = found.law.parameters
+    ends = [[end if math.isfinite(end) else None for end in pair] for pair in found.intervals]
+    return {
+        "group": {"metric": curve.metric},
+        "law": found.law.name,
+        "formula": found.law.formula,
+        "values": dict(zip(names, found.values, strict=True)),
+        "intervals": dict(zip(names, ends, strict=True)),
+        "points": found.n,
+        "runs": len(curve.results),
+        "rms_log_error": found.rms,
+        "warnings": list(found.warnings),
+        "predictions": [],
+    }
+
+
+# The picture
+
+
+def _panels(study: Study, curves: Sequence[_Curve]) -> list[_Curve]:
+    """The errors worth a panel: upstream first, then each transfer task with its most shots."""
+    by_name = {curve.metric: curve for curve in curves if curve.results}
+    upstream_first = sorted(study.evaluate, key=lambda each: each.kind != "upstream")
+    errors = [[name for name in each.metrics if name in by_name] for each in upstream_first]
+    return [by_name[names[-1]] for names in errors if names][:PANELS]
+
+
+def _draw(study: Study, curves: Sequence[_Curve], out: Path) -> Path:
+    """One panel an error, one curve a model and data size, written as .pdf and .png."""
+    shown = _panels(study, curves)
+    figure, panels = canvas(len(shown))
+    for curve, panel in zip(shown, panels, strict=True):
+        series = [(result.data_size, result.seed) for result in curve.results]
+        draw_frontier(
+            curve.fit,
+            curve.flops,
+            curve.error,
+            frontier=frontier(curve.flops, curve.error),
+            labels=[result.model for result in curve.results],
+            series=series if len(set(series)) > 1 else None,
+            xlabel="training compute, FLOP",
+            ylabel=re.sub(r"_(\d+)shot", r" \1-shot", curve.metric).replace("_", " "),
+            title=study.name,
+            ax=panel,
+            reference=curve.truth,
+        )
+    save(figure, out / f"{study.name}.pdf")
+    return save(figure, out / f"{study.name}.png")
