@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fits.fit import Fit, fit
 from fits.frontier import frontier, on_frontier
 from fits.laws import SATURATING
@@ -177,30 +175,27 @@ def _in_words(curve: _Curve) -> Iterator[str]:
     if curve.fit is None:
         yield f"{curve.metric}: no law through {count} runs. {curve.refusal}"
         return
-    found, law = curve.fit, curve.fit.law
-    values = dict(zip(law.parameters, found.values, strict=True))
-    intervals = dict(zip(law.parameters, found.intervals, strict=True))
+    found = curve.fit
+    intervals = dict(zip(found.law.parameters, found.intervals, strict=True))
     prefix, unit = _unit(max(curve.flops))
-    a, b, c, d = law.rescale(np.array(found.values), 1 / unit)
+    a, b, c, d = found.values
+    a, d = a * unit**-b, d / unit
     yield f"{curve.metric}: saturating law through the frontier, {found.n} of {count} runs"
     yield f"  E(C) = {a:.3g} (C + {d:.3g})^-{b:.3g} + {c:.3g}, C in {prefix}FLOP of training"
     yield f"  with {100 * found.level:g} % intervals"
-    for name, meaning, scale in (
-        ("b", "exponent", 1),
-        ("c", "floor", 1),
-        ("d", "head start", unit),
-    ):
-        low, high = (end / scale for end in intervals[name])
-        yield f"    {meaning:10} {name} = {values[name] / scale:<8.3g} {low:.3g} to {high:.3g}"
+    for name, value, meaning in (("b", b, "exponent"), ("c", c, "floor"), ("d", d, "head start")):
+        low, high = (end / (unit if name == "d" else 1) for end in intervals[name])
+        yield f"    {meaning:10} {name} = {value:<8.3g} {low:.3g} to {high:.3g}"
     if curve.truth is not None:
         low, high = intervals["c"]
         where = "inside" if low <= curve.truth <= high else "outside"
-        yield f"    true floor {curve.truth:>12.3g} {where} the interval of the fitted one"
+        yield f"    true floor     {curve.truth:<8.3g} {where} the interval of c"
     yield f"  root mean square of log error {found.rms:.3g}"
     for warning in found.warnings:
         yield f"  warning: {warning}"
     if curve.perfect:
-        yield f"  warning: {curve.perfect} runs without any error are left out of the fit"
+        runs = "1 run" if curve.perfect == 1 else f"{curve.perfect} runs"
+        yield f"  warning: {runs} without any error left out: 0 has no logarithm"
 
 
 def _unit(flops: float) -> tuple[str, float]:

@@ -1,0 +1,219 @@
+"""From finished run folders to a table, laws in words, and a figure."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fits.fit_laws import main as fit_laws
+from fits.laws import saturating
+from fits.results import COLUMNS, read_results
+from models.zoo import ViTShape
+from scaling.data.arrays import Arrays, Digits
+from scaling.data.procedural import Procedural
+from scaling.evaluate.fewshot import FewShot
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.upstream import Upstream
+from scaling.mistakes import Mistakes
+from scaling.recipe import Recipe
+from scaling.report import collect, report
+from scaling.runs import RunFolder
+from scaling.study import Run, Study
+
+FLOOR = 0.1
+
+
+def a_run(width=16, images_seen=640, data_size=None, seed=0):
+    shape = ViTShape(
+        name=f"w{width}", patch=4, resolution=16, width=width, depth=1, mlp=4 * width, heads=1
+    )
+    return Run(
+        model=shape,
+        data=Procedural(label_noise=FLOOR, heldout_size=1000),
+        data_size=data_size,
+        recipe=Recipe(warmup_steps=2),
+        images_seen=images_seen,
+        batch=64,
+        seed=seed,
+    )
+
+
+def a_study(runs, name="small"):
+    transfer = FewShot(name="digits", data=Digits(resolution=16), shots=(1, 5))
+    return Study(name=name, question="?", runs=runs, evaluate=(Upstream(images=1000), transfer))
+
+
+def grid():
+    return a_study([a_run(16 * 2**m, 640 * 2**t) for m in range(4) for t in range(5)])
+
+
+def error(run):
+    """Exactly on a law: a tenth of a GFLOP of head start, then down to the floor."""
+    return float(saturating(run.flops / 1e9, 0.2, 0.5, FLOOR, 0.1))
+
+
+def finish(runs, study, run, errors=None):
+    """What a worker leaves behind: numbers measured and confirmed."""
+    folder = RunFolder(runs / run.id)
+    folder.write(run, study.evaluate, print)
+    upstream, transfer = study.evaluate
+    found = {"upstream_loss": 2 * error(run), "upstream_error": error(run)}
+    found |= {name: min(1.3 * error(run), 1.0) for name in transfer.metrics} | (errors or {})
+    measured = [Measured(name, value, 1000) for name, value in found.items()]
+    folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], {})
+
+
+@pytest.fixture
+def finished(tmp_path):
+    study = grid()
+    for run in study.runs:
+        finish(tmp_path / "runs", study, run)
+    return study
+
+
+def test_the_table_holds_every_number_of_every_finished_run(finished, tmp_path):
+    parquet, table = collect(finished, tmp_path / "runs", tmp_path / "out")
+    assert (parquet.name, table.name) == ("small.parquet", "small.csv")
+    results = read_results(table)
+    assert results == read_results(parquet)
+    assert len(results) == 20 * 4
+    run = finished.runs[-1]
+    (row,) = [each for each in results if each.run == run.id and each.metric == "upstream_error"]
+    assert (row.study, row.model, row.params) == ("small", "w128", run.params)
+    assert (row.flops, row.images_seen, row.data_size) == (run.flops, run.images_seen, None)
+    assert (row.seed, row.value, row.n) == (0, error(run), 1000)
+    with table.open(newline="") as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+
+
+def test_where_images_come_to_an_end_all_of_them_is_a_number(tmp_path):
+    images, labels = np.zeros((7, 16, 16), np.uint8), np.zeros(7, int)
+    arrays = {
+        f"{name}_{part}": what
+        for name in ("train", "heldout")
+        for part, what in (("images", images), ("labels", labels))
+    }
+    np.savez(tmp_path / "seven.npz", **arrays)
+    seven = Arrays(path=tmp_path / "seven.npz", resolution=16)
+    every, some = (a_run(data_size=n).model_copy(update={"data": seven}) for n in (None, 5))
+    study = a_study([every, some])
+    for run in study.runs:
+        finish(tmp_path / "runs", study, run)
+    table = collect(study, tmp_path / "runs", tmp_path)[1]
+    assert {row.data_size for row in read_results(table)} == {5, 7}
+
+
+def test_a_failed_run_is_an_absent_row_and_said_in_one_line(tmp_path, capsys):
+    study = grid()
+    lost, _, *rest = study.runs
+    RunFolder(tmp_path / lost.id).write(lost, study.evaluate, print)
+    RunFolder(tmp_path / lost.id).fail("the loss is nan")
+    for run in rest:
+        finish(tmp_path, study, run)
+    table = collect(study, tmp_path, tmp_path / "out")[1]
+    assert {row.run for row in read_results(table)} == {run.id for run in rest}
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 of 20 runs are absent from the table: 1 failed, 1 waiting;")
+
+
+def test_a_run_that_another_study_measured_otherwise_is_not_finished(tmp_path):
+    study = grid()
+    for run in study.runs[:2]:
+        finish(tmp_path, study, run)
+    other = study.model_copy(update={"evaluate": (Upstream(images=500),)})
+    with pytest.raises(Mistakes, match="20 waiting"):
+        collect(other, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ask", [collect, report])
+def test_without_a_finished_run_nothing_is_written(tmp_path, ask):
+    with pytest.raises(Mistakes, match=r"none of the 20 runs of small .*\(20 waiting\).*launch"):
+        ask(grid(), tmp_path / "runs", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
+    finished, tmp_path, capsys
+):
+    report(finished, tmp_path / "runs", tmp_path / "out")
+    said = capsys.readouterr().out
+    upstream, few, *_ = said.split("\n\n")[1:]
+    assert upstream.startswith("upstream_error: saturating law through the frontier, 20 of 20 runs")
+    assert "E(C) = 0.2 (C + 0.1)^-0.5 + 0.1, C in GFLOP of training" in upstream
+    assert "90 % intervals" in upstream
+    assert re.search(r"true floor +0\.1 +inside the interval of c", upstream)
+    assert few.startswith("digits_1shot_error")
+    assert "true floor" not in few
+    assert f"figure: {tmp_path / 'out' / 'small.png'}" in said
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "small.csv",
+        "small.laws.json",
+        "small.parquet",
+        "small.pdf",
+        "small.png",
+    ]
+
+
+def test_a_true_floor_outside_the_interval_is_said_to_be_outside(tmp_path, capsys):
+    study = grid()
+    for run in study.runs:
+        finish(tmp_path, study, run, {"upstream_error": error(run) + 0.05})
+    report(study, tmp_path, tmp_path / "out")
+    assert re.search(r"true floor +0\.1 +outside the interval", capsys.readouterr().out)
+
+
+def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path, capsys):
+    report(finished, tmp_path / "runs", tmp_path / "out")
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())
+    table = str(tmp_path / "out" / "small.csv")
+    metric = laws["groups"][0]["group"]["metric"]
+    capsys.readouterr()
+    where = ["--where", f"metric={metric}"]
+    assert fit_laws([table, "--x", "flops", "--y", "value", *where, "--json", "-"]) == 0
+    theirs = json.loads(capsys.readouterr().out)
+    (group,) = theirs.pop("groups")
+    assert {**laws, "groups": None} == {**theirs, "groups": None}
+    assert laws["groups"][0] == {**group, "group": {"metric": metric}}
+    metrics = [each["group"]["metric"] for each in laws["groups"]]
+    assert metrics == ["upstream_error", "digits_1shot_error", "digits_5shot_error"]
+
+
+def test_the_same_results_make_the_same_files(finished, tmp_path):
+    for out in "ab":
+        report(finished, tmp_path / "runs", tmp_path / out)
+    for path in (tmp_path / "a").iterdir():
+        same = path.read_bytes().replace(b"/a/", b"/b/")
+        assert same == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
+    study = grid()
+    for run in study.runs[:3]:
+        finish(tmp_path, study, run)
+    report(study, tmp_path, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "upstream_error: no law through 3 runs." in said
+    assert "4 parameters" in said
+    assert json.loads((tmp_path / "out" / "small.laws.json").read_text())["groups"] == []
+    assert (tmp_path / "out" / "small.png").stat().st_size > 1000
+
+
+def test_a_run_without_any_error_is_left_out_of_the_fit_and_said(tmp_path, capsys):
+    study = grid()
+    for run in study.runs[:-1]:
+        finish(tmp_path, study, run)
+    finish(tmp_path, study, study.runs[-1], {"digits_5shot_error": 0.0})
+    report(study, tmp_path, tmp_path / "out")
+    *_, five, _ = capsys.readouterr().out.split("\n\n")
+    assert five.startswith("digits_5shot_error: saturating law through the frontier, 19 of 19")
+    assert "warning: 1 run without any error left out" in five
+
+
+def test_warnings_of_the_fit_are_printed(tmp_path, capsys):
+    study = grid()
+    for run in study.runs[:5]:
+        finish(tmp_path, study, run)
+    report(study, tmp_path, tmp_path / "out")
+    assert "warning: 5 points for 4 parameters" in capsys.readouterr().out.split("\n\n")[1]
