@@ -1,0 +1,38 @@
+"""python notebooks/execute.py [--write]
+
+Runs every notebook of this folder from top to bottom in a fresh kernel; a cell that fails ends it
+with that cell's traceback and exit status 1. With --write the outputs are kept in the notebook,
+without anything that another run or another machine would change; without, nothing is written.
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    for path in sorted(HERE.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook,
+            timeout=300,  # seconds a cell
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": str(HERE)}},
+        )
+        client.execute()
+        if "--write" in sys.argv[1:]:
+            notebook.metadata = {  # the kernel would add the version of Python
+                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                "language_info": {"name": "python"},
+            }
+            nbformat.write(notebook, path)
+        print(f"{path.name}: {len(notebook.cells)} cells, no error")
+
+
+if __name__ == "__main__":
+    main()
