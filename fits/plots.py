@@ -104,8 +104,8 @@ def draw_frontier(
       frontier: the runs to mark.
       labels: the model of each run, [runs]; a colour and a marker each, ordered by the model's
         cheapest run, which in a grid is by size.
-      series: what else tells a model's runs apart (say the data size), [runs]; a line joins runs
-        where both agree, the paler the earlier the series comes first.
+      series: what else tells a model's runs apart (say the data size), [runs]; a line joins those
+        where both agree, paler for series that come earlier, unless two of them share an x.
       xlabel: the resource and its unit.
       ylabel: which error.
       title: above the panel.
@@ -218,7 +218,8 @@ def _draw_runs(
             its = np.flatnonzero((names == model) & (others == other))
             its = its[np.argsort(x[its], kind="stable")]
             alpha = 0.6 if series is None else depth[other]
-            ax.plot(x[its], y[its], color=colour, lw=0.8, alpha=alpha, zorder=1.5)
+            if (np.diff(x[its]) > 0).all():  # else something else tells them apart: no curve
+                ax.plot(x[its], y[its], color=colour, lw=0.8, alpha=alpha, zorder=1.5)
             ax.plot(x[its], y[its], marker, color=colour, ms=3.2, mew=0, zorder=2)
         curves.append(_Curve(model, colour, x[names == model], y[names == model]))
     return curves

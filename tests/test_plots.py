@@ -143,6 +143,11 @@ def test_runs_of_two_series_are_not_joined():
     assert all((np.diff(line.get_xdata()) > 0).all() for line in joined)
 
 
+def test_runs_of_one_model_at_the_same_compute_are_no_curve():
+    ax = plots.draw_frontier(None, [1, 2, 2], [0.5, 0.4, 0.3], labels=["S"] * 3, **WORDS)
+    assert not [line for line in ax.lines if line.get_linestyle() == "-"]
+
+
 def test_all_runs_and_levels_lie_within_tight_limits():
     x, y, _, _ = grid()
     ax = plots.draw_frontier(fitted(), x, y, reference=0.07, **WORDS)
