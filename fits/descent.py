@@ -6,7 +6,10 @@ cost about as much as ten one after another.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fits.laws import Array, Law
 
@@ -14,72 +17,87 @@ STEPS = 200
 IDLE = 4  # steps without gain after which a replicate is at its minimum
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where replicates stand.
+
+    Fields:
+      at: coordinates, [replicates, parameters].
+      slopes: of log error by the coordinates, [parameters, replicates, points].
+      residuals: log(law / y), [replicates, points].
+      squares: weighted sum of their squares, [replicates].
+    """
+
+    at: Array
+    slopes: Array
+    residuals: Array
+    squares: Array
+
+    def pick(self, better: NDArray[np.bool_], other: Place) -> Place:
+        """`other` where it is better, else this."""
+        return Place(
+            np.where(better[:, None], other.at, self.at),
+            np.where(better[:, None], other.slopes, self.slopes),
+            np.where(better[:, None], other.residuals, self.residuals),
+            np.where(better, other.squares, self.squares),
+        )
+
+    def keep(self, rows: NDArray[np.bool_]) -> Place:
+        return Place(self.at[rows], self.slopes[:, rows], self.residuals[rows], self.squares[rows])
+
+
 def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array:
     """Minimise the weighted sum of squared log(law / y) within the law's bounds.
 
     Args:
-      x, y: > 0, [points].
+      x: in units of its geometric mean, [points].
+      y: > 0, [points].
       weights: >= 0, [replicates, points].
-      start: values to start from, [replicates, parameters].
+      start: parameters to start from, [parameters, replicates].
 
     Returns:
-      Values at the minimum, [replicates, parameters].
+      Parameters at the minimum, [parameters, replicates].
 
-    Source: Marquardt 1963; bounds by cutting the step and holding a parameter on its bound while
-    the squares would fall only beyond it.
+    Source: Marquardt 1963; bounds by cutting the step, and by holding a coordinate on its bound
+    while the squares would fall only beyond it.
     """
-    low, high = np.array(law.bounds).T
-    values = np.clip(start, low, high)
-    found = values.copy()
-    going = np.arange(len(values))  # which replicates the rows below belong to
-    curve, residuals, squares = _compare(law, x, y, weights, values)
-    damping, idle = np.full(len(values), 1e-2), np.zeros(len(values), np.int64)
+    low, high = law.fold(*np.array(law.bounds)).T
+    place = _look(law, x, y, weights, np.clip(law.fold(*start).T, low, high))
+    found = place.at.copy()
+    going = np.arange(len(found))  # the replicates still on their way
+    damping, idle = np.full(len(found), 1e-2), np.zeros(len(found), np.int64)
     for _ in range(STEPS):
-        slopes = law.slopes(x, *values.T[..., None]) / curve  # of log law
-        trial = _step(slopes, residuals, weights, values, damping, low, high)
-        trial_curve, trial_residuals, trial_squares = _compare(law, x, y, weights, trial)
-
-        better = trial_squares < squares
-        idle = np.where(squares - trial_squares > 1e-13 * squares + 1e-30, 0, idle + 1)
+        trial = _look(law, x, y, weights, _step(place, weights, damping, low, high))
+        better = trial.squares < place.squares
+        gain = place.squares - trial.squares
+        idle = np.where(gain > 1e-13 * place.squares + 1e-30, 0, idle + 1)
         damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-12, 1e12)
-        values = np.where(better[:, None], trial, values)
-        curve = np.where(better[:, None], trial_curve, curve)
-        residuals = np.where(better[:, None], trial_residuals, residuals)
-        squares = np.where(better, trial_squares, squares)
-        found[going] = values
+        place = place.pick(better, trial)
+        found[going] = place.at
 
         on = idle < IDLE
         if not on.any():
             break
         if not on.all():
-            going, idle, damping, squares = going[on], idle[on], damping[on], squares[on]
-            values, curve, residuals, weights = values[on], curve[on], residuals[on], weights[on]
-    return found
+            going, idle, damping, weights = going[on], idle[on], damping[on], weights[on]
+            place = place.keep(on)
+    return law.unfold(*found.T)
 
 
-def _compare(
-    law: Law, x: Array, y: Array, weights: Array, values: Array
-) -> tuple[Array, Array, Array]:
-    """Curve and residuals, [replicates, points]; weighted sum of squares, [replicates]."""
-    curve = law.predict(x, *values.T[..., None])
+def _look(law: Law, x: Array, y: Array, weights: Array, at: Array) -> Place:
+    values = law.unfold(*at.T[..., None])
+    curve = law.predict(x, *values)
     residuals = np.log(curve / y)
-    return curve, residuals, (weights * residuals**2).sum(axis=1)
+    slopes = law.slopes(x, *values) / curve
+    return Place(at, slopes, residuals, (weights * residuals**2).sum(axis=1))
 
 
-def _step(
-    slopes: Array,
-    residuals: Array,
-    weights: Array,
-    values: Array,
-    damping: Array,
-    low: Array,
-    high: Array,
-) -> Array:
-    """The next values to try, from slopes of log law, [parameters, replicates, points]."""
-    weighted = slopes * weights
-    gradient = np.einsum("prn,rn->rp", weighted, residuals)
-    hessian = np.einsum("prn,qrn->rpq", weighted, slopes, optimize=True)
-    held = (values <= low) & (gradient > 0) | (values >= high) & (gradient < 0)
+def _step(place: Place, weights: Array, damping: Array, low: Array, high: Array) -> Array:
+    """The coordinates to try next, [replicates, parameters]."""
+    weighted = place.slopes * weights
+    gradient = np.einsum("prn,rn->rp", weighted, place.residuals)
+    hessian = np.einsum("prn,qrn->rpq", weighted, place.slopes, optimize=True)
+    held = (place.at <= low) & (gradient > 0) | (place.at >= high) & (gradient < 0)
     gradient = np.where(held, 0, gradient)
     hessian = np.where(held[:, :, None] | held[:, None, :], 0, hessian)
     each = np.arange(len(low))
@@ -88,4 +106,4 @@ def _step(
     hessian = hessian * scale[:, :, None] * scale[:, None, :]
     hessian[:, each, each] = 1 + damping[:, None]
     step = np.linalg.solve(hessian, (gradient * scale)[..., None])[..., 0] * scale
-    return np.clip(values - step, low, high)
+    return np.clip(place.at - step, low, high)

@@ -15,37 +15,43 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-INFINITE = float("inf")
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Law:
     """A curve, and what a fit must know about it.
 
+    Everything from `fold` on is for x counted in units of its geometric mean, so that no result
+    depends on the unit of x. Functions of parameters take them one by one, broadcast them, and
+    return them stacked, [parameters, ...].
+
     Fields:
       name: what a user types.
       formula: what a reader reads.
       parameters: their names, in the order in which every function here takes them.
-      predict: (x, *parameters) -> error; arguments broadcast.
-      slopes: (x, *parameters) -> derivative of the error by each parameter, [parameters, ...].
-      guess: (x [points], y [..., points], weights [replicates, points]) -> parameters to start
-        from, [replicates, parameters]; weight 0 hides a point.
-      rescale: (parameters [..., parameters], unit) -> those of the same curve, once x that was
-        counted in multiples of `unit` is counted in ones.
-      bounds: smallest and largest value of each parameter, for x counted in units of its
-        geometric mean.
+      predict: (x, *parameters) -> error.
       source: where the law comes from.
+      rescale: (unit, *parameters) -> parameters of the same curve for x in ones, where these are
+        for x in multiples of `unit`.
+      fold: (*parameters) -> coordinates in which squared errors have a valley without sharp bends,
+        for a descent to follow; each grows with its own parameter.
+      unfold: (*coordinates) -> parameters.
+      slopes: (x, *parameters) -> derivatives of the error by the coordinates.
+      guess: (x [points], y [points], weights [replicates, points]) -> parameters to start from,
+        [parameters, replicates]; weight 0 hides a point.
+      bounds: smallest and largest value of each parameter.
     """
 
     name: str
     formula: str
     parameters: tuple[str, ...]
     predict: Callable[..., Array]
+    source: str
+    rescale: Callable[..., Array]
+    fold: Callable[..., Array]
+    unfold: Callable[..., Array]
     slopes: Callable[..., Array]
     guess: Callable[[Array, Array, Array], Array]
-    rescale: Callable[[Array, float], Array]
     bounds: tuple[tuple[float, float], ...]
-    source: str
 
 
 def saturating(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Array:
@@ -111,15 +117,35 @@ def power_shift(x: ArrayLike, a: ArrayLike, b: ArrayLike, d: ArrayLike) -> Array
     return saturating(x, a, b, 0.0, d)
 
 
-def _saturating_slopes(x: ArrayLike, a: Array, b: Array, c: Array, d: Array) -> Array:
-    reach = np.asarray(x, float) + d
-    fall = reach**-b
-    by_a, by_b, by_c, by_d = fall, -a * fall * np.log(reach), fall**0, -a * b * fall / reach
-    return np.stack([by_a, by_b, by_c, by_d])
+def _fold(a: Array, b: Array, c: Array, d: Array) -> Array:
+    """log of the excess a (1 + d)^-b at x = 1, log b, c, log(1 + d).
+
+    Where the data hardly bend, b and d grow together by orders of magnitude (towards an
+    exponential) and a by many more, along a curved valley; in these coordinates it is straight.
+    """
+    return np.stack(np.broadcast_arrays(np.log(a) - b * np.log1p(d), np.log(b), c, np.log1p(d)))
 
 
-def _saturating_guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
-    """The best of a grid of (b, d), with (a, c) solved for; [replicates, 4].
+def _unfold(excess: Array, exponent: Array, floor: Array, shift: Array) -> Array:
+    b = np.exp(exponent)
+    return np.stack(
+        np.broadcast_arrays(np.exp(excess + b * shift), b, floor, np.expm1(shift)),
+    )
+
+
+def _slopes(x: ArrayLike, a: Array, b: Array, c: Array, d: Array) -> Array:
+    reach = (np.asarray(x, float) + d) / (1 + d)
+    excess = a * (1 + d) ** -b * reach**-b
+    by_exponent, by_shift = -b * np.log(reach) * excess, b * (1 - 1 / reach) * excess
+    return np.stack(np.broadcast_arrays(excess, by_exponent, 1.0, by_shift))
+
+
+def _rescale(unit: float, a: Array, b: Array, c: Array, d: Array) -> Array:
+    return np.stack(np.broadcast_arrays(a * unit**b, b, c, d * unit))
+
+
+def _guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
+    """The best of a grid of (b, d), with (a, c) solved for; [4, replicates].
 
     Once b and d are given the law is linear in a and c, and the sum of squared relative errors
     is a form of five weighted sums over the points; one matrix product gives each of these for
@@ -145,40 +171,33 @@ def _saturating_guess(x: Array, y: Array, weights: Array, floor: bool, shift: bo
     excess = a**2 * aa + 2 * a * c * ac + c**2 * cc - 2 * (a * ay + c * cy)  # up to a constant
     best = excess.argmin(axis=1)
     rows = np.arange(len(best))
-    return np.stack([(a / size)[rows, best], b[best], c[rows, best], d[best]], axis=1)
+    return np.stack([(a / size)[rows, best], b[best], c[rows, best], d[best]])
 
 
 def _of_saturating(name: str, formula: str, predict: Callable[..., Array], source: str) -> Law:
-    """The law whose parameters are those that its formula names; the others are 0."""
-    order = "abcd"
-    parameters = tuple(letter for letter in order if letter in formula)
-    keep = [order.index(letter) for letter in parameters]
-    bounds = ((1e-9, INFINITE), (1e-3, 10.0), (0.0, INFINITE), (0.0, INFINITE))
+    """The law of those letters of a, b, c, d that its formula names; the others are 0."""
+    letters = "abcd"
+    keep = [k for k, letter in enumerate(letters) if letter in formula]
+    bounds = ((1e-9, np.inf), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
 
     def whole(values: tuple[Array, ...]) -> list[Array]:
-        given = dict(zip(parameters, values, strict=True))
-        return [given.get(letter, np.zeros(())) for letter in order]
-
-    def slopes(x: ArrayLike, *values: Array) -> Array:
-        return _saturating_slopes(x, *whole(values))[keep]
-
-    def guess(x: Array, y: Array, weights: Array) -> Array:
-        return _saturating_guess(x, y, weights, "c" in parameters, "d" in parameters)[:, keep]
-
-    def rescale(values: Array, unit: float) -> Array:
-        factors = [unit ** values[..., 1], np.ones(()), np.ones(()), np.asarray(unit)]
-        return np.stack([values[..., k] * factors[keep[k]] for k in range(len(keep))], axis=-1)
+        four = [np.zeros(())] * len(letters)
+        for k, value in zip(keep, values, strict=True):
+            four[k] = value
+        return four
 
     return Law(
         name=name,
         formula=formula,
-        parameters=parameters,
+        parameters=tuple(letters[k] for k in keep),
         predict=predict,
-        slopes=slopes,
-        guess=guess,
-        rescale=rescale,
-        bounds=tuple(bounds[k] for k in keep),
         source=source,
+        rescale=lambda unit, *values: _rescale(unit, *whole(values))[keep],
+        fold=lambda *values: _fold(*whole(values))[keep],
+        unfold=lambda *coordinates: _unfold(*whole(coordinates))[keep],
+        slopes=lambda x, *values: _slopes(x, *whole(values))[keep],
+        guess=lambda x, y, weights: _guess(x, y, weights, "c" in formula, "d" in formula)[keep],
+        bounds=tuple(bounds[k] for k in keep),
     )
 
 
