@@ -24,9 +24,7 @@ from scaling.study import Study
 def with_seed(study: Study, seed: int) -> Study:
     """The demo in another world: data and training both drawn from `seed`."""
     runs = tuple(
-        run.model_copy(
-            update={"data": run.data.model_copy(update={"seed": seed}), "seed": seed}
-        )
+        run.model_copy(update={"data": run.data.model_copy(update={"seed": seed}), "seed": seed})
         for run in study.runs
     )
     return study.model_copy(update={"runs": runs})

@@ -6,6 +6,7 @@
     scaling status  demo     how far it is
     scaling collect demo     one table of all results
     scaling report  demo     the fitted law and its figure
+    scaling sheet   demo     a contact sheet of its training images
     scaling models           the zoo: parameters and multiply-adds
 
 A study is the name of one that comes with the project (demo, cifar10) or the path of a file of
@@ -13,7 +14,7 @@ your own; docs/study-file.md says what such a file may hold.
 
 \b
 Written:      runs/       one folder a run, by launch and run
-              results/    <study>.parquet, .csv and figures, by collect and report
+              results/    <study>.parquet, .csv and figures, by collect, report and sheet
 Not written:  anything else; plan, status and models write nothing, and a study file with
               mistakes stops every command before it writes.
 
@@ -144,6 +145,19 @@ def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results
     from scaling.report import report as tell
 
     tell(found, runs, out)
+
+
+@app.command()
+def sheet(study: StudyName, out: Out = Path("results")) -> None:
+    """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png."""
+    from scaling.data.sheet import contact_sheet
+    from scaling.parse import read_study
+
+    found = read_study(study)
+    path = out / f"{found.name}.sheet.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(found.runs[0].data.train(), path)
+    print(path)
 
 
 @app.command()

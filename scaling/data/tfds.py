@@ -93,13 +93,19 @@ class Tfds(SourceConfig):
             if importlib.util.find_spec(module) is None:
                 return f"reading TFDS data sets needs the package {package}: pip install {package}."
         if problem := missing(self.root):
-            return problem
+            return (
+                f"{problem} TFDS keeps prepared data sets there, and {self.name!r} is to be found "
+                f"below it: prepare it as ArrayRecord, or say data_dir."
+            )
         there = _prepared(self.root)
         if self.name not in there:
             names = ", ".join(name for name in there if ":" in name) or "none"
             near = difflib.get_close_matches(self.name, there, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            return f"{self.root} holds no data set {self.name!r}; prepared there: {names}.{hint}"
+            return (
+                f"{self.root} holds no data set {self.name!r}; prepared there: {names}.{hint} "
+                f"To prepare it: tfds build {self.name} --file_format=array_record."
+            )
         try:
             described = (
                 self._problem_of_format()

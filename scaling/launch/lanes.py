@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from scaling.study import Run
 
+STEP_FLOPS = 1e8  # what a core could compute in the fixed cost of a step; tiny models feel it
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -42,9 +44,15 @@ class Lane:
     def flops(self) -> float:
         return sum(stretch.flops for stretch in self.stretches)
 
+    @property
+    def length(self) -> float:
+        """What decides which lane takes longer: FLOPs, and the fixed cost of each step in FLOPs."""
+        steps = sum(stretch.run.steps - stretch.start for stretch in self.stretches)
+        return self.flops + STEP_FLOPS * steps
+
 
 def lanes(runs: Iterable[Run], todo: Collection[str]) -> list[Lane]:
-    """The lanes still to do, the longest (in FLOPs) first, so that the last to end is a short one.
+    """The lanes still to do, the longest first, so that the last to end is a short one.
 
     Args:
       runs: all runs of a study; those done already have left their trunk behind.
@@ -62,7 +70,7 @@ def lanes(runs: Iterable[Run], todo: Collection[str]) -> list[Lane]:
             reached = max(reached, run.branch_step)
         if stretches:
             found.append(Lane(trunk, tuple(stretches)))
-    return sorted(found, key=lambda lane: -lane.flops)
+    return sorted(found, key=lambda lane: -lane.length)
 
 
 def seconds_left(
