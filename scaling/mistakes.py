@@ -18,7 +18,7 @@ from scaling.lines import Place
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
-class Mistakes(ValueError):  # noqa: N818
+class Mistakes(ValueError):
     """What a user has to put right before anything is done: all of it at once, one a line."""
 
     def __init__(self, mistakes: Iterable[str]):

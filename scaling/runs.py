@@ -48,7 +48,7 @@ def note(line: str) -> None:
     print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
 
-class Damaged(ValueError):  # noqa: N818
+class Damaged(ValueError):
     """Files of a run folder that cannot be believed, and why."""
 
     def __init__(self, reason: str, *paths: Path):

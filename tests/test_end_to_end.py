@@ -91,7 +91,19 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
     with open(place / "results" / "tiny.csv") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == (
-        "study run model params flops images_seen data_size seed metric value n".split()
+        [
+            "study",
+            "run",
+            "model",
+            "params",
+            "flops",
+            "images_seen",
+            "data_size",
+            "seed",
+            "metric",
+            "value",
+            "n",
+        ]
     )
     assert {row["metric"] for row in rows} >= {"upstream_error", "digits_10shot_error"}
     assert len({row["run"] for row in rows}) == 12

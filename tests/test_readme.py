@@ -26,7 +26,7 @@ def test_the_study_of_ones_own_lacks_nothing_but_the_data_set(tmp_path):
     assert len(str(problem.value).splitlines()) == 1
     assert "oxford_flowers102" in str(problem.value)
     head, rest = block.split("[data]")
-    data, tail = rest.split("[recipe]")
+    _, tail = rest.split("[recipe]")
     path.write_text(f'{head}[data]\nkind = "procedural"\nresolution = 64\n\n[recipe]{tail}')
     text = path.read_text().replace('kind = "upstream"', 'kind = "upstream"\nimages = 1000')
     path.write_text(text)

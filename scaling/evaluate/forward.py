@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,20 +31,10 @@ def losses(
     loss, wrong = [], []
     for chosen in _chunks(indices):
         pixels, labels = images.batch(_padded(chosen))
-        both: Any = _losses(objective, module, pixels, labels)
+        both = _losses(objective, module, pixels, labels)
         loss.append(np.asarray(both[0])[: len(chosen)])
         wrong.append(np.asarray(both[1])[: len(chosen)])
     return np.concatenate(loss), np.concatenate(wrong)
-
-
-@nnx.jit
-def _features(module: Any, pixels: Any) -> Any:
-    return module.backbone(to_floats(pixels))
-
-
-@partial(nnx.jit, static_argnums=0)
-def _losses(objective: Any, module: Any, pixels: Any, labels: Any) -> Any:
-    return objective.losses(module, to_floats(pixels), labels)
 
 
 def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -54,3 +44,15 @@ def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def _padded(chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """`chosen`, its last number repeated up to a whole batch."""
     return np.pad(chosen, (0, BATCH - len(chosen)), mode="edge")
+
+
+def _features_of(module: Any, pixels: Any) -> Any:
+    return module.backbone(to_floats(pixels))
+
+
+def _losses_of(objective: Any, module: Any, pixels: Any, labels: Any) -> Any:
+    return objective.losses(module, to_floats(pixels), labels)
+
+
+_features: Callable[..., Any] = nnx.jit(_features_of)
+_losses: Callable[..., Any] = nnx.jit(_losses_of, static_argnums=0)
