@@ -79,6 +79,8 @@ SIMULATIONS = {
         size_step=2.3,
         duration_step=1.5,
     ),
+    "slow, 4 % noise": Simulation(floor=0.1, excess=law(0.5, 0.2, 0.3), noise=0.04),
+    "slow, 4 x 4": Simulation(floor=0.05, excess=law(0.5, 0.2, 0.3), sizes=4, durations=4),
     "4 % noise": Simulation(floor=0.15, excess=law(0.35, 0.5, 0.3), noise=0.04),
     "1000 images": Simulation(floor=0.15, excess=law(0.35, 0.5, 0.3), images=1000),
     "not a power law: steepens": Simulation(
@@ -101,8 +103,7 @@ def coverage(simulation: Simulation, studies: int, seed: int = 0) -> dict[str, f
     for _ in range(studies):
         compute, error = simulation.run(rng)
         fitted = fit(SATURATING, compute, error, choose=on_frontier, replicates=300)
-        low, high = fitted.intervals[2]
-        found.append((fitted.values[2], low, high))
+        found.append((fitted.values[2], *fitted.intervals[2]))
     estimate, low, high = np.array(found).T
     below, above = simulation.floor < low, simulation.floor > high
     return {

@@ -46,7 +46,9 @@ class Place:
         return Place(self.at[rows], self.slopes[:, rows], self.residuals[rows], self.squares[rows])
 
 
-def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array:
+def descend(
+    law: Law, x: Array, y: Array, weights: Array, start: Array, hold: int | None = None
+) -> Array:
     """Minimise the weighted sum of squared log(law / y) within the law's bounds.
 
     Args:
@@ -54,6 +56,7 @@ def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array
       y: > 0, [points].
       weights: >= 0, [replicates, points].
       start: parameters to start from, [parameters, replicates].
+      hold: a parameter that stays where it starts, by its place among the law's.
 
     Returns:
       Parameters at the minimum, [parameters, replicates].
@@ -67,7 +70,7 @@ def descend(law: Law, x: Array, y: Array, weights: Array, start: Array) -> Array
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-2), np.zeros(len(found), np.int64)
     for _ in range(STEPS):
-        trial = _look(law, x, y, weights, _step(place, weights, damping, low, high))
+        trial = _look(law, x, y, weights, _step(place, weights, damping, low, high, hold))
         better = trial.squares < place.squares
         gain = place.squares - trial.squares
         idle = np.where(gain > 1e-13 * place.squares + 1e-30, 0, idle + 1)
@@ -92,12 +95,16 @@ def _look(law: Law, x: Array, y: Array, weights: Array, at: Array) -> Place:
     return Place(at, slopes, residuals, (weights * residuals**2).sum(axis=1))
 
 
-def _step(place: Place, weights: Array, damping: Array, low: Array, high: Array) -> Array:
+def _step(
+    place: Place, weights: Array, damping: Array, low: Array, high: Array, hold: int | None
+) -> Array:
     """The coordinates to try next, [replicates, parameters]."""
     weighted = place.slopes * weights
     gradient = np.einsum("prn,rn->rp", weighted, place.residuals)
     hessian = np.einsum("prn,qrn->rpq", weighted, place.slopes, optimize=True)
     held = (place.at <= low) & (gradient > 0) | (place.at >= high) & (gradient < 0)
+    if hold is not None:
+        held[:, hold] = True
     gradient = np.where(held, 0, gradient)
     hessian = np.where(held[:, :, None] | held[:, None, :], 0, hessian)
     each = np.arange(len(low))

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.descent import descend
+from fits.doubts import bends_otherwise, few_points, floor_unknown, on_bounds
 from fits.laws import Array, Law
 
 Mask = NDArray[np.bool_]
@@ -121,9 +123,10 @@ def fit(
     values = _refit(law, compute / unit, error, chosen.astype(float))[:, 0]
     drawn = _refit(law, compute / unit, error, weights)
     residuals = np.log(points_y / law.predict(points_x / unit, *values))
-    on_bounds = _on_bounds(law, points_x / unit, values)
+    resting = on_bounds(law, points_x / unit, values)
+    highest = _highest_floor(law, points_x / unit, points_y, values, level)
     values, drawn = law.rescale(unit, *values), law.rescale(unit, *drawn)
-    intervals = _intervals(law, values, drawn, level)
+    intervals = _intervals(law, values, drawn, level, highest)
     return Fit(
         law=law,
         values=tuple(values.tolist()),
@@ -133,10 +136,10 @@ def fit(
         n=len(points_x),
         span=(float(points_x.min()), float(points_x.max())),
         warnings=(
-            *_few_points(law, len(points_x)),
-            *on_bounds,
-            *_floor_unknown(law, intervals, level, float(points_y.min())),
-            *_bends_otherwise(residuals[np.argsort(points_x)]),
+            *few_points(law, len(points_x)),
+            *resting,
+            *floor_unknown(law, intervals, level, float(points_y.min())),
+            *bends_otherwise(residuals[np.argsort(points_x)]),
         ),
         replicates=drawn.T,
     )
@@ -208,69 +211,45 @@ def _reach(distances: Array, level: float) -> Array:
 
 
 def _intervals(
-    law: Law, values: Array, drawn: Array, level: float
+    law: Law, values: Array, drawn: Array, level: float, highest_floor: float
 ) -> tuple[tuple[float, float], ...]:
     """Fitted value plus and minus, or for what cannot be 0 times and divided by, the reach."""
     intervals = []
-    for value, draws, (low, _) in zip(values, drawn, law.bounds, strict=True):
+    for name, value, draws, (low, _) in zip(law.parameters, values, drawn, law.bounds, strict=True):
         if low > 0:
             factor = np.exp(_reach(np.log(draws / value), level))
             intervals.append((float(value / factor), float(value * factor)))
-        else:
-            reach = _reach(draws - value, level)
-            intervals.append((max(float(value - reach), low), float(value + reach)))
+            continue
+        reach = float(_reach(draws - value, level))
+        high = float(value) + reach
+        if name == "c" and value - reach <= low:
+            high = max(high, highest_floor)
+        intervals.append((max(float(value) - reach, low), high))
     return tuple(intervals)
 
 
-def _few_points(law: Law, n: int) -> list[str]:
-    needs = len(law.parameters)
-    if n == needs:
-        return [
-            f"{n} points for {needs} parameters: the curve goes through every point and the "
-            "intervals mean nothing"
-        ]
-    if n < 2 * needs:
-        return [f"{n} points for {needs} parameters: too few to trust the intervals"]
-    return []
+def _highest_floor(law: Law, x: Array, y: Array, values: Array, level: float) -> float:
+    """The largest c whose best curve is no worse than noise allows; 0 for a law without c.
 
-
-def _on_bounds(law: Law, x: Array, values: Array) -> list[str]:
-    """Parameters that could as well be their bound: no prediction would move by 1e-6."""
-    curve = np.log(law.predict(x, *values))
-    if np.ptp(curve) < 1e-3:
-        return ["the error does not fall with x, so the exponent means nothing"]
-    warnings = []
-    for k, (name, bounds) in enumerate(zip(law.parameters, law.bounds, strict=True)):
-        for bound in filter(np.isfinite, bounds):
-            moved = values.copy()
-            moved[k] = bound
-            if np.abs(np.log(law.predict(x, *moved)) - curve).max() < 1e-6:
-                warnings.append(f"{name} rests on its bound {bound:g}")
-    return warnings
-
-
-def _floor_unknown(
-    law: Law, intervals: tuple[tuple[float, float], ...], level: float, lowest: float
-) -> list[str]:
+    Where the floor rests on its bound 0, so do most replicates, and the bootstrap sees too little
+    (Andrews 2000). This asks the squares themselves: with c held, the others free, by how much do
+    they grow? Noise allows Student's t squared (Fisher's expansion) times the residual variance.
+    """
     if "c" not in law.parameters:
-        return []
-    low, high = intervals[law.parameters.index("c")]
-    if high - low <= lowest / 2:
-        return []
-    return [
-        f"the floor is not identified: the {100 * level:g} % interval of c is [{low:.2g}, "
-        f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
-    ]
-
-
-def _bends_otherwise(residuals: Array) -> list[str]:
-    """A law that has the data's shape leaves residuals that know nothing of their neighbours."""
-    power = (residuals**2).sum()
-    correlation = (residuals[1:] * residuals[:-1]).sum() / max(power, 1e-300)
-    if correlation < 0.5 or power < 1e-12 * len(residuals):
-        return []
-    return [
-        f"neighbouring points lie on the same side of the curve (correlation {correlation:.2f}): "
-        "the law bends otherwise than the data, or the points are not independent; the intervals "
-        "are too narrow"
-    ]
+        return 0.0
+    k = law.parameters.index("c")
+    floors = np.linspace(0, 1.2 * y.min(), 61)
+    start = np.tile(values[:, None], len(floors))
+    start[k] = floors
+    held = descend(law, x, y, np.ones((len(floors), len(x))), start, hold=k)
+    squares = (np.log(law.predict(x, *held[..., None]) / y) ** 2).sum(axis=1)
+    least = (np.log(law.predict(x, *values) / y) ** 2).sum()
+    freedom = max(len(x) - len(values), 1)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    allowed = least * (1 + (z + (z**3 + z) / (4 * freedom)) ** 2 / freedom)
+    beyond = np.flatnonzero((squares > allowed) & (floors > values[k]))
+    if not len(beyond):
+        return float(floors[-1])
+    after = beyond[0]
+    ends = [max(floors[after - 1], values[k]), floors[after]]
+    return float(np.interp(allowed, [min(squares[after - 1], allowed), squares[after]], ends))

@@ -178,7 +178,7 @@ def _of_saturating(name: str, formula: str, predict: Callable[..., Array], sourc
     """The law of those letters of a, b, c, d that its formula names; the others are 0."""
     letters = "abcd"
     keep = [k for k, letter in enumerate(letters) if letter in formula]
-    bounds = ((1e-9, np.inf), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
+    bounds = ((1e-9, 1e100), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
 
     def whole(values: tuple[Array, ...]) -> list[Array]:
         four = [np.zeros(())] * len(letters)

@@ -1,0 +1,249 @@
+"""Fit: known truth in, known truth out; intervals that hold it; in words what is wrong."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from fits.descent import descend
+from fits.fit import fit
+from fits.laws import LAWS, POWER, POWER_FLOOR, SATURATING, saturating
+
+COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
+TRUTH = 0.6, 0.35, 0.10, 0.5
+ZHAI = [
+    (0.63, 0.32, 0.12, 0.52),
+    (0.68, 0.32, 0.14, 0.67),
+    (0.26, 0.35, 0.09, 0.01),
+    (0.60, 0.77, 0.03, 0.75),
+    (0.96, 0.61, 0.24, 1.57),
+]
+
+
+def noisy(truth=TRUTH, noise=0.02, x=COMPUTE, seed=0):
+    rng = np.random.default_rng(seed)
+    return saturating(x, *truth) * np.exp(noise * rng.normal(size=len(x)))
+
+
+@pytest.mark.parametrize("truth", [TRUTH, (0.3, 0.50, 0.02, 0.05), *ZHAI])
+def test_a_fit_returns_the_curve_that_made_the_points(truth):
+    found = fit(SATURATING, COMPUTE, saturating(COMPUTE, *truth))
+    assert not found.warnings
+    np.testing.assert_allclose(found.values, truth, rtol=1e-8)
+    assert found.rms < 1e-10
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_every_law_is_found_again_from_its_own_points(law):
+    truth = [dict(zip("abcd", TRUTH, strict=True))[name] for name in law.parameters]
+    found = fit(law, COMPUTE, law.predict(COMPUTE, *truth))
+    assert not found.warnings
+    np.testing.assert_allclose(found.values, truth, rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 24 * 3600, 1e18])
+def test_no_result_depends_on_the_unit_of_x(unit):
+    error = noisy()
+    ones, others = fit(SATURATING, COMPUTE, error), fit(SATURATING, COMPUTE * unit, error)
+    x = np.geomspace(1e-3, 1e5, 30)
+    np.testing.assert_allclose(others.predict(x * unit), ones.predict(x), rtol=1e-8)
+    np.testing.assert_allclose(others.band(x * unit), ones.band(x), rtol=1e-6)
+    np.testing.assert_allclose(others.intervals[1:3], ones.intervals[1:3], rtol=1e-6)
+    assert others.warnings == ones.warnings
+
+
+def test_the_order_of_the_runs_does_not_move_the_law():
+    order = np.random.default_rng(1).permutation(len(COMPUTE))
+    error = noisy()
+    np.testing.assert_allclose(
+        fit(SATURATING, COMPUTE[order], error[order]).values,
+        fit(SATURATING, COMPUTE, error).values,
+        rtol=1e-7,
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        noisy(noise=0.05, seed=3),
+        noisy((0.5, 0.2, 0.0, 0.0), noise=0.03, seed=4),
+        0.15 + 0.75 / (1 + (COMPUTE / 3) ** 1.5),
+        0.1 + 0.8 * np.exp(-COMPUTE / 30),  # a valley in which b, d and a grow together
+    ],
+    ids=["noisy", "floorless", "logistic", "exponential"],
+)
+def test_no_start_of_another_optimizer_finds_smaller_squares(error):
+    def residuals(q):
+        b, d = np.exp(q[1]), np.exp(q[3])
+        return np.log((np.exp(q[0]) * ((COMPUTE + d) / (1 + d)) ** -b + q[2]) / error)
+
+    bounds = [-20, np.log(1e-3), 0, -20], [20, np.log(10), 1, 10]
+    starts = [[-1, b, 0.05, d] for b in (-1.5, 0, 1.5) for d in (-4, 0, 3)]
+    best = min(least_squares(residuals, start, bounds=bounds).cost for start in starts)
+    assert fit(SATURATING, COMPUTE, error).rms <= np.sqrt(2 * best / len(error)) * (1 + 1e-6)
+
+
+def test_replicates_side_by_side_end_where_each_would_end_alone():
+    weights = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), size=40).astype(float)
+    x, error = COMPUTE / np.exp(np.log(COMPUTE).mean()), noisy()
+    together = descend(SATURATING, x, error, weights, SATURATING.guess(x, error, weights))
+    for k in range(0, 40, 8):
+        row = weights[k : k + 1]
+        alone = descend(SATURATING, x, error, row, SATURATING.guess(x, error, row))
+        np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-6, atol=1e-9)
+
+
+def test_work_cut_into_pieces_gives_the_same_digits(monkeypatch):
+    whole = fit(SATURATING, COMPUTE, noisy())
+    monkeypatch.setattr("fits.fit.CELLS", 24 * 70)
+    np.testing.assert_allclose(fit(SATURATING, COMPUTE, noisy()).intervals, whole.intervals)
+
+
+def test_the_same_seed_gives_the_same_digits_and_another_seed_nearly_so():
+    first, again, other = (fit(SATURATING, COMPUTE, noisy(), seed=s) for s in (0, 0, 1))
+    assert first.intervals == again.intervals
+    assert other.intervals != first.intervals
+    np.testing.assert_allclose(other.intervals[2], first.intervals[2], atol=0.01)
+
+
+def test_intervals_shrink_with_the_noise():
+    truth = 0.5, 0.2, 0, 0
+    fits = [fit(POWER, COMPUTE, noisy(truth, noise)) for noise in (0.1, 0.01)]
+    wide, narrow = (np.ptp(found.intervals[1]) for found in fits)
+    assert wide == pytest.approx(10 * narrow, rel=0.05)
+
+
+def test_an_interval_of_a_power_law_is_as_wide_as_regression_says():
+    x = np.geomspace(1, 1e4, 60)
+    error = 0.5 * x**-0.2 * np.exp(0.05 * np.random.default_rng(0).normal(size=60))
+    line = np.polyfit(np.log(x), np.log(error), 1, cov=True)
+    found = fit(POWER, x, error)
+    assert found.values[1] == pytest.approx(-line[0][0], rel=1e-6)
+    width = np.ptp(found.intervals[1])
+    assert width == pytest.approx(2 * 1.645 * np.sqrt(line[1][0, 0]), rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "interval_coverage.py"
+    spec = importlib.util.spec_from_file_location("interval_coverage", path)
+    module = sys.modules["interval_coverage"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("kind", "widest"),
+    [("steep", 0.04), ("4 % noise", 0.1), ("dense grid, 8 x 12", 0.04), ("slow, 4 % noise", 0.3)],
+)
+def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
+    benchmark, kind, widest
+):
+    found = benchmark.coverage(benchmark.SIMULATIONS[kind], 40)
+    assert found["held"] >= 0.85
+    assert found["width"] < widest
+
+
+def test_a_band_holds_its_curve_and_widens_with_its_level_and_beyond_the_data():
+    found = fit(SATURATING, COMPUTE, noisy())
+    x = np.array([[1.0, 1e3], [1e4, 1e6]])
+    low, high = found.band(x)
+    assert low.shape == high.shape == x.shape
+    np.testing.assert_allclose(np.sqrt(low * high), found.predict(x))
+    lower, higher = found.band(x, level=0.99)
+    assert (lower < low).all()
+    assert (higher > high).all()
+    width = np.log(high / low)
+    assert width[1, 1] > width[1, 0] > width[0, 0]
+    assert np.shape(found.band(10.0)) == (2,)
+
+
+def test_a_fit_says_how_far_a_prediction_lies_beyond_its_points():
+    found = fit(SATURATING, COMPUTE, noisy())
+    assert found.span == pytest.approx((1e-2, 1e3))
+    assert found.beyond(1e-2) is None
+    assert found.beyond(10) is None
+    assert found.beyond(5e4) == "x = 50000 is 50 times above the largest x fitted"
+    assert found.beyond(1e-3) == "x = 0.001 is 10 times below the smallest x fitted"
+
+
+def test_a_parameter_on_its_bound_is_named():
+    found = fit(SATURATING, COMPUTE, saturating(COMPUTE, 0.5, 0.2, 0, 0))
+    assert found.warnings == ("c rests on its bound 0", "d rests on its bound 0")
+
+
+def test_a_floor_far_below_the_data_is_not_identified():
+    x = np.geomspace(1, 30, 12)
+    found = fit(SATURATING, x, noisy((0.5, 0.2, 0.05, 0), x=x))
+    assert found.intervals[2][0] == 0
+    (said,) = (warning for warning in found.warnings if "floor" in warning)
+    assert said.startswith("the floor is not identified: the 90 % interval of c is [0, ")
+
+
+def test_a_floor_on_its_bound_may_be_as_high_as_the_squares_allow():
+    x = np.geomspace(1, 30, 12)
+    error = noisy((0.5, 0.2, 0.05, 0), x=x, seed=5)
+    found = fit(POWER_FLOOR, x, error)
+    assert found.warnings == ("c rests on its bound 0",)
+    assert np.quantile(found.replicates[:, 2], 0.8) < 0.02  # the bootstrap saw next to nothing
+    highest = found.intervals[2][1]
+    shape = np.geomspace(0.01, 3, 2000)[:, None]  # every exponent, with its best a
+    rest = np.log(x**-shape)
+    least = found.rms**2 * 12
+
+    def squares(c):
+        scale = np.linspace(-0.2, 0.2, 401)[:, None, None] + np.log(0.5 - c)
+        return ((np.log(np.exp(scale + rest) + c) - np.log(error)) ** 2).sum(-1).min()
+
+    t = 1.833  # Student's, 9 degrees of freedom, 95 %
+    assert squares(highest) == pytest.approx(least * (1 + t**2 / 9), rel=0.03)
+
+
+def test_few_points_are_said():
+    x = COMPUTE[::3]
+    assert not fit(SATURATING, x, saturating(x, *TRUTH)).warnings
+    x = COMPUTE[::4]
+    assert fit(SATURATING, x, saturating(x, *TRUTH)).warnings == (
+        "6 points for 4 parameters: too few to trust the intervals",
+    )
+    x = COMPUTE[::7]
+    assert fit(SATURATING, x, saturating(x, *TRUTH)).warnings == (
+        "4 points for 4 parameters: the curve goes through every point and the intervals mean "
+        "nothing",
+    )
+
+
+def test_a_law_that_bends_otherwise_than_the_data_says_so():
+    error = noisy()
+    assert any("bends otherwise" in warning for warning in fit(POWER, COMPUTE, error).warnings)
+    assert not fit(SATURATING, COMPUTE, error).warnings
+
+
+def test_an_error_that_does_not_fall_is_said():
+    found = fit(SATURATING, COMPUTE, np.full(24, 0.3))
+    assert found.warnings == ("the error does not fall with x, so the exponent means nothing",)
+    np.testing.assert_allclose(found.predict(COMPUTE), 0.3, rtol=1e-6)
+
+
+def test_fewer_points_than_parameters_are_refused():
+    with pytest.raises(ValueError, match=r"3 of 3 points .* 4 parameters \(a, b, c, d\)"):
+        fit(SATURATING, [1, 2, 3], [0.5, 0.4, 0.3])
+    with pytest.raises(ValueError, match="6 of 6 points are to be fitted, with 3 different x"):
+        fit(SATURATING, [1, 2, 3] * 2, [0.5, 0.4, 0.3, 0.51, 0.41, 0.31])
+
+
+@pytest.mark.parametrize("bad", [0, -0.1, np.nan, np.inf])
+def test_numbers_without_a_logarithm_are_refused(bad):
+    error = [0.5, 0.4, bad, 0.3, 0.2]
+    with pytest.raises(ValueError, match=r"y\[2\] is .* above 0 and finite \(1 are not\)"):
+        fit(POWER, [1, 2, 3, 4, 5], error)
+    with pytest.raises(ValueError, match=r"x\[2\] is"):
+        fit(POWER, error, [1, 2, 3, 4, 5])
+
+
+def test_an_x_without_a_y_is_refused():
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
+        fit(POWER, [1, 2], [0.5, 0.4, 0.3])

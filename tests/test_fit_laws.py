@@ -1,0 +1,341 @@
+"""The command fit-laws: what it prints, what it writes, and what it says of mistakes."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.fit_laws import main
+from fits.laws import LAWS, saturating
+from fits.points import KINDS
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+TRUTH = 0.6, 0.35, 0.1, 0.5
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Runs of two models on the same law, a little noisy, and a copy far above the frontier."""
+    rng = np.random.default_rng(0)
+    compute = np.geomspace(1e-2, 1e3, 24)
+    error = saturating(compute, *TRUTH) * np.exp(0.005 * rng.normal(size=24))
+    runs = list(zip(compute, error, strict=True))
+    lines = ["model,eflop,error"]
+    for model, factor in (("S", 1.0), ("B", 1.2)):
+        lines += [f"{model},{c:.6g},{min(e * factor, 1):.6f}" for c, e in runs]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command; returns its exit status, what it printed, and what it complained of."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def answer(command):
+    """Runs the command for JSON and returns it with the complaints."""
+
+    def run(*arguments):
+        status, printed, complaints = command(*arguments, "--json", "-")
+        assert status == 0, complaints
+        return json.loads(printed), complaints
+
+    return run
+
+
+def test_help_opens_with_what_to_type_and_tells_all(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("fit-laws TABLE --x COL --y COL")
+    options = "--x --y --y-is --where --by --all-points --law --predict --json --plot --help"
+    for word in (*options.split(), *LAWS, *KINDS, *(law.formula for law in LAWS.values())):
+        assert word in said
+    assert "exit status: 0 done, 2 a mistake" in said
+    assert "nothing is written unless" in said
+
+
+def test_help_needs_nothing_but_the_standard_library():
+    look = (
+        "import sys, fits.fit_laws as f\n"
+        "try: f.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'scipy', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_importing_the_fits_loads_neither_jax_nor_pandas_nor_scipy_nor_matplotlib():
+    names = [f"fits.{path.stem}" for path in (ROOT / "fits").glob("*.py")]
+    heavy = {"jax", "flax", "pandas", "scipy", "matplotlib", "pyarrow", "models", "scaling"}
+    look = f"import sys, {', '.join(names)}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_file_runs_as_a_script_from_any_folder(table, tmp_path):
+    script = ROOT / "fits" / "fit_laws.py"
+    arguments = [table.name, "--x", "eflop", "--y", "error", "--law", "power", "--json", "-"]
+    done = subprocess.run(
+        [sys.executable, "-S", str(script), *arguments],  # -S: as if fits were not installed
+        env={"PYTHONPATH": sysconfig.get_path("purelib")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["groups"][0]["law"] == "power"
+
+
+def test_the_law_is_printed_with_intervals_and_all_that_speaks_against_it(table, command):
+    status, said, complaints = command(
+        table, "--x", "eflop", "--y", "error", "--predict", "1", "1e5"
+    )
+    assert status == 0
+    assert not complaints
+    assert "runs.csv: error against eflop" in said
+    assert "law saturating: E(x) = a (x + d)^-b + c" in said
+    assert "through 24 of 48 runs, the frontier; 90% intervals" in said
+    assert "E(100000) = " in said
+    assert "warning: x = 100000 is 100 times above the largest x fitted" in said
+    (floor,) = (line for line in said.splitlines() if line.endswith("the floor"))
+    name, _, value, low, high, *_ = floor.replace("[", "").replace("]", "").replace(",", "").split()
+    assert name == "c"
+    assert float(low) < 0.1 < float(high)
+    assert float(low) < float(value) < float(high)
+
+
+def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
+    found, complaints = answer(
+        table, "--x", "eflop", "--y", "error", "--predict", "1", "--predict", "10", "1e5"
+    )
+    (group,) = found.pop("groups")
+    assert found == {
+        "table": str(table),
+        "x": "eflop",
+        "y": "error",
+        "y_is": "error",
+        "level": 0.9,
+    }
+    assert list(group) == [
+        "group",
+        "law",
+        "formula",
+        "values",
+        "intervals",
+        "points",
+        "runs",
+        "rms_log_error",
+        "warnings",
+        "predictions",
+    ]
+    assert group["group"] is None
+    assert (group["law"], group["formula"]) == ("saturating", "a (x + d)^-b + c")
+    assert (group["points"], group["runs"]) == (24, 48)
+    assert 0.003 < group["rms_log_error"] < 0.008
+    for name, truth in zip("abcd", TRUTH, strict=True):
+        low, high = group["intervals"][name]
+        assert low < truth < high
+        assert low < group["values"][name] < high
+    assert [prediction["x"] for prediction in group["predictions"]] == [1, 10, 1e5]
+    for prediction in group["predictions"]:
+        assert prediction["low"] < prediction["median"] < prediction["high"]
+        assert prediction["low"] < saturating(prediction["x"], *TRUTH) < prediction["high"]
+    assert group["warnings"] == ["x = 100000 is 100 times above the largest x fitted"]
+    assert complaints == f"warning: {group['warnings'][0]}\n"
+
+
+def test_each_group_gets_its_own_fit(table, answer):
+    found, _ = answer(table, "--x", "eflop", "--y", "error", "--by", "model", "--all-points")
+    assert [group["group"] for group in found["groups"]] == [{"model": "S"}, {"model": "B"}]
+    small, big = (group["values"]["c"] for group in found["groups"])
+    assert big == pytest.approx(1.2 * small, rel=0.05)
+
+
+def test_all_points_are_fitted_when_asked_for(table, answer):
+    found, _ = answer(table, "--x", "eflop", "--y", "error", "--all-points", "--law", "power")
+    assert found["groups"][0]["points"] == 48
+    assert found["groups"][0]["values"].keys() == {"a", "b"}
+
+
+def test_the_same_table_gives_the_same_digits(table, command):
+    arguments = table, "--x", "eflop", "--y", "error", "--json", "-"
+    assert command(*arguments) == command(*arguments)
+
+
+def test_files_are_written_where_asked_for_and_nowhere_else(table, tmp_path, command):
+    before = table.read_bytes()
+    out, figure = tmp_path / "fit.json", tmp_path / "fit.svg"
+    arguments = table, "--x", "eflop", "--y", "error", "--by", "model"
+    assert command(*arguments)[0] == 0
+    assert list(tmp_path.iterdir()) == [table]
+    status, said, _ = command(*arguments, "--json", out, "--plot", figure)
+    assert status == 0
+    assert f"written: {out}" in said
+    assert f"written: {figure}" in said
+    assert len(json.loads(out.read_text())["groups"]) == 2
+    assert "model=B" in figure.read_text()
+    assert sorted(tmp_path.iterdir()) == sorted([table, out, figure])
+    assert table.read_bytes() == before
+
+
+MISTAKES = {
+    "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
+    "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
+    "prediction at 0": (["--predict", "0", "1", "x"], ["--predict: 0 ", "--predict: x "]),
+    "condition": (["--where", "model"], ["--where: 'model' has no '='"]),
+    "no such value": (["--where", "model=L"], ["no row has model=L. Values of model: S, B."]),
+    "no such column": (["--by", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
+    "figure": (["--plot", "fit.gif"], ["--plot: fit.gif ends in none of .pdf, .png, .svg"]),
+    "no folder": (["--json", "nowhere/a.json"], ["--json: there is no folder nowhere"]),
+    "folder": (["--json", "."], ["--json: . is a folder"]),
+    "several": (
+        ["--law", "x", "--predict", "-1", "--plot", "a"],
+        ["--law: no 'x'", "--predict: -1", "--plot: a ends"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("extra", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_all_named_and_nothing_is_written(
+    table, tmp_path, command, monkeypatch, extra, words
+):
+    monkeypatch.chdir(tmp_path)
+    written = ["--json", "out.json"] if "--json" not in extra else []
+    status, said, complaints = command(table, "--x", "eflop", "--y", "error", *written, *extra)
+    assert (status, said) == (2, "")
+    assert complaints.startswith("fit-laws:")
+    for word in words:
+        assert word in complaints
+    assert list(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize("missing", ["nix.csv", "nix.parquet"])
+def test_a_table_that_is_not_there_is_said(tmp_path, command, missing):
+    status, _, complaints = command(tmp_path / missing, "--x", "a", "--y", "b")
+    assert status == 2
+    assert complaints == f"fit-laws: {tmp_path / missing}: No such file or directory.\n"
+
+
+def test_a_folder_is_no_table(tmp_path, command):
+    status, _, complaints = command(tmp_path, "--x", "a", "--y", "b")
+    assert (status, complaints) == (2, f"fit-laws: {tmp_path}: Is a directory.\n")
+
+
+def test_options_left_out_are_said(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["runs.csv", "--x", "a"])
+    assert end.value.code == 2
+    assert "the following arguments are required: --y. See fit-laws --help" in (
+        capsys.readouterr().err
+    )
+
+
+def test_fewer_points_than_parameters_are_said_with_a_way_out(tmp_path, command):
+    path = tmp_path / "runs.csv"
+    path.write_text("x,y,m\n1,0.5,a\n2,0.4,a\n3,0.3,a\n4,0.2,b\n")
+    status, _, complaints = command(path, "--x", "x", "--y", "y", "--by", "m")
+    assert status == 2
+    first, second = complaints.splitlines()[1:]
+    assert f"{path}, m=a: 3 of 3 points are to be fitted" in first
+    assert f"{path}, m=b: 1 of 1 points" in second
+    assert "--law power" in first
+
+
+def test_an_accuracy_taken_for_an_error_is_suspected(tmp_path, command):
+    path = tmp_path / "runs.csv"
+    rows = [f"{x},{1 - 0.5 * x**-0.3:.3f}" for x in range(1, 9)]
+    path.write_text("\n".join(["x,y", *rows]))
+    status, _, complaints = command(path, "--x", "x", "--y", "y")
+    assert status == 2
+    assert "1 of 8 points are to be fitted" in complaints
+    assert "--y-is accuracy if y grows as runs get better" in complaints
+
+
+# Published tables
+
+
+def published(name):
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"{path.name} of ../shared is absent")
+    return path
+
+
+def curve(group, x):
+    return saturating(x, *(group["values"][name] for name in "abcd"))
+
+
+CORE_DAYS = np.geomspace(0.3, 3e4, 200)
+
+
+@pytest.mark.parametrize(
+    ("shots", "law"), [("inet10", (0.63, 0.32, 0.12, 0.52)), ("inet5", (0.68, 0.32, 0.14, 0.67))]
+)
+def test_the_published_few_shot_laws_come_back(answer, shots, law):
+    path = published("zhai2022/fewshot.csv")
+    found, complaints = answer(
+        path, "--x", "core_days_fig2", "--y", shots, "--y-is", "accuracy-percent"
+    )
+    (group,) = found["groups"]
+    assert np.abs(curve(group, CORE_DAYS) - saturating(CORE_DAYS, *law)).max() <= 0.008
+    low, high = group["intervals"]["c"]
+    assert low < law[2] < high
+    assert not complaints
+
+
+def test_the_published_fine_tuning_law_comes_back(tmp_path, answer):
+    lines = published("zhai2022/finetune.csv").read_text().splitlines()
+    for row in published("zhai2022/finetune_g14.csv").read_text().splitlines()[1:]:
+        model, images, core_days, error = row.split(",")
+        lines.append(f",{model},{images},,,,{100 - float(error):.2f},{core_days}")
+    path = tmp_path / "finetune.csv"
+    path.write_text("\n".join(lines))
+    arguments = "--x", "core_days_fig2", "--y", "imagenet", "--y-is", "accuracy-percent"
+    found, complaints = answer(path, *arguments)
+    (group,) = found["groups"]
+    paper = saturating(CORE_DAYS, 0.26, 0.35, 0.09, 0.01)
+    assert np.abs(curve(group, CORE_DAYS) - paper).max() <= 0.01
+    assert "3 of 263 rows have no core_days_fig2 and are left out" in complaints
+
+
+def test_fine_tuning_without_the_largest_models_sees_a_higher_floor(answer):
+    path = published("zhai2022/finetune.csv")
+    arguments = "--x", "core_days_fig2", "--y", "imagenet", "--y-is", "accuracy-percent"
+    found, _ = answer(path, *arguments)
+    (group,) = found["groups"]
+    within = np.geomspace(0.3, 2500, 100)  # core-days that the table reaches
+    paper = saturating(within, 0.26, 0.35, 0.09, 0.01)
+    assert np.abs(curve(group, within) - paper).max() <= 0.01
+    assert group["values"]["c"] > 0.1
+
+
+def test_the_floor_of_openclip_is_not_identified(answer):
+    path = published("openclip/zeroshot_imagenet_retrieval.csv")
+    found, complaints = answer(
+        path,
+        *("--x", "gmacs_total", "--y", "acc1", "--y-is", "accuracy"),
+        *("--where", "downstream_dataset=imagenet1k", "--where", "upstream_dataset!=CLIP-WIT"),
+    )
+    (group,) = found["groups"]
+    assert group["runs"] == 29
+    low, high = group["intervals"]["c"]
+    assert low == 0
+    assert high == pytest.approx(0.2, abs=0.02)
+    assert "the floor is not identified: the 90 % interval of c is [0, 0.2]" in complaints
+    assert group["values"]["b"] == pytest.approx(0.111, abs=0.002)

@@ -1,0 +1,127 @@
+"""Points: what a column of errors or accuracies means, and what cannot be fitted."""
+
+import numpy as np
+import pytest
+
+from fits.points import read_points
+from fits.tables import InputError
+
+
+@pytest.fixture
+def csv(tmp_path):
+    def write(*lines):
+        path = tmp_path / "runs.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells"),
+    [
+        ("error", ["0.25", "1"]),
+        ("error-percent", ["25", "100"]),
+        ("accuracy", ["0.75", "0"]),
+        ("accuracy-percent", ["75", "0"]),
+    ],
+)
+def test_all_kinds_of_y_become_errors_as_fractions(csv, kind, cells):
+    points = read_points(csv("x,y", f"1,{cells[0]}", f"2,{cells[1]}"), "x", "y", kind)
+    np.testing.assert_allclose(points.error, [0.25, 1])
+    np.testing.assert_array_equal(points.x, [1, 2])
+    assert not points.notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "words"),
+    [
+        ("error", "23.6", "above 1. Rates are fractions; for percentages say --y-is error-percent"),
+        ("accuracy", "76.4", "for percentages say --y-is accuracy-percent"),
+        ("error-percent", "101", "above 100 %"),
+        ("accuracy-percent", "101", "above 100 %"),
+        ("error", "-0.1", "below 0, which no error is"),
+        ("accuracy-percent", "-3", "below 0, which no accuracy is"),
+        ("error", "0", "an error of 0, which has no logarithm"),
+        ("accuracy-percent", "100", "an error of 0, which has no logarithm"),
+        ("error", "nan", "not finite"),
+        ("error", "half", "not a number"),
+    ],
+)
+def test_a_y_that_is_no_rate_is_named_with_its_line(csv, kind, cell, words):
+    with pytest.raises(InputError) as error:
+        read_points(csv("x,y", "1,0.5", f"2,{cell}"), "x", "y", kind)
+    assert f"runs.csv, line 3: y is {cell}, " in str(error.value)
+    assert words in str(error.value)
+
+
+def test_mistakes_in_x_and_y_are_named_together(csv):
+    with pytest.raises(InputError) as error:
+        read_points(csv("x,y", "0,0.5", "-2,1.5", "3,0.2"), "x", "y")
+    lines = str(error.value).splitlines()
+    assert [line.partition("line ")[2].split(",")[0] for line in lines] == [
+        "2: x is 0",
+        "3: x is -2",
+        "3: y is 1.5",
+    ]
+
+
+def test_rows_without_x_or_y_are_left_out_and_said(csv):
+    points = read_points(csv("x,y,z", "1,0.5,a", ",0.4,b", "3,,c", "4,0.2,"), "x", "y")
+    np.testing.assert_array_equal(points.x, [1, 4])
+    assert points.notes == (
+        "1 of 4 rows have no x and are left out",
+        "1 of 3 rows have no y and are left out",
+    )
+    with pytest.raises(InputError, match="column y is empty in every row"):
+        read_points(csv("x,y", "1,", "2,"), "x", "y")
+
+
+def test_percentages_that_look_like_fractions_are_doubted(csv):
+    points = read_points(csv("x,y", "1,0.5", "2,0.7"), "x", "y", "accuracy-percent")
+    assert points.notes == ("no y is above 1 %; if these are fractions, say accuracy",)
+
+
+def test_mistakes_outside_the_rows_asked_for_do_not_matter(csv):
+    path = csv("x,y,set", "1,0.5,a", "2,nan,b", "2,nan,b", "3,0.4,a")
+    assert len(read_points(path, "x", "y", where=["set=a"]).x) == 2
+    assert len(read_points(path, "x", "y", where=["set!=b"]).x) == 2
+
+
+def test_twins_among_the_rows_asked_for_are_refused(csv):
+    with pytest.raises(InputError, match="line 4: the same as line 2"):
+        read_points(csv("x,y", "1,0.5", "2,0.4", "1,0.5"), "x", "y")
+
+
+def test_all_columns_that_are_missing_are_named_at_once(csv):
+    with pytest.raises(InputError) as error:
+        read_points(csv("x,y", "1,0.5"), "X", "why", where=["set=a"], by=["seed"])
+    assert [line.split("'")[1] for line in str(error.value).splitlines()] == [
+        "X",
+        "why",
+        "seed",
+        "set",
+    ]
+
+
+def test_metrics_in_one_column_are_not_mixed(csv):
+    lines = ["flops,metric,value", "1,digits_5shot_error,0.5", "1,upstream_loss,0.7"]
+    with pytest.raises(
+        InputError, match=r"2 metrics .* --where metric=digits_5shot_error, or --by"
+    ):
+        read_points(csv(*lines), "flops", "value")
+    assert len(read_points(csv(*lines), "flops", "value", by=["metric"]).x) == 2
+    assert len(read_points(csv(*lines), "flops", "value", where=["metric=upstream_loss"]).x) == 1
+
+
+def test_points_split_by_every_combination_of_values(csv):
+    path = csv("x,y,m,s", "1,0.5,B,0", "2,0.4,S,0", "3,0.3,B,0", "4,0.2,B,1")
+    split = list(read_points(path, "x", "y", by=["m", "s"]).split(["m", "s"]))
+    assert [names for names, _ in split] == [
+        {"m": "B", "s": "0"},
+        {"m": "S", "s": "0"},
+        {"m": "B", "s": "1"},
+    ]
+    np.testing.assert_array_equal(split[0][1].x, [1, 3])
+    np.testing.assert_array_equal(split[0][1].error, [0.5, 0.3])
+    assert split[2][1].table.numbers == [5]
