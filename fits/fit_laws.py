@@ -160,13 +160,15 @@ def _check(options: argparse.Namespace) -> tuple[Law, list[float]]:
         mistakes.append(f"--plot: {options.plot} ends in none of {', '.join(FORMATS)}.")
     for option, path in (("--json", options.json), ("--plot", options.plot)):
         if path and path != "-":
-            mistakes += _unwritable(option, Path(path))
+            mistakes += _unwritable(option, Path(path), options.table)
     if mistakes:
         raise InputError(mistakes)
     return LAWS[options.law], wanted
 
 
-def _unwritable(option: str, path: Path) -> list[str]:
+def _unwritable(option: str, path: Path, table: Path) -> list[str]:
+    if path.exists() and table.exists() and path.samefile(table):
+        return [f"{option}: {path} is the table itself. Name another file."]
     if path.is_dir():
         return [f"{option}: {path} is a folder. Name a file in it."]
     if not path.parent.is_dir():
@@ -187,7 +189,7 @@ def _fit_groups(options: argparse.Namespace, law: Law, points: Points) -> list[G
         try:
             found = fit(law, its.x, its.error, choose=choose)
         except ValueError as wrong:
-            mistakes.append(f"{options.table}{_of(names)}: {wrong} {_advice(options)}")
+            mistakes.append(f"{options.table}{_of(names)}: {wrong} {_advice(options, names)}")
         else:
             groups.append(Group(names=names, points=its, fit=found))
     if mistakes:
@@ -195,12 +197,13 @@ def _fit_groups(options: argparse.Namespace, law: Law, points: Points) -> list[G
     return groups
 
 
-def _advice(options: argparse.Namespace) -> str:
-    advice = ["Add runs", "try --law power, which has 2"]
+def _advice(options: argparse.Namespace, names: dict[str, str]) -> str:
+    advice = ["Add runs"]
+    if options.law != "power":
+        advice.append("try --law power, which has 2")
     if not options.all_points:
         advice.append("say --all-points to fit more than the frontier")
-    if options.by:
-        advice.append("leave the group out with --where COL!=VALUE")
+    advice += [f"leave the group out with --where '{name}!={names[name]}'" for name in names]
     if options.y_is.startswith("error"):
         advice.append(f"say --y-is accuracy if {options.y} grows as runs get better")
     return "; or ".join(advice) + "."

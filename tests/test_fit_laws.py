@@ -204,6 +204,7 @@ MISTAKES = {
     "figure": (["--plot", "fit.gif"], ["--plot: fit.gif ends in none of .pdf, .png, .svg"]),
     "no folder": (["--json", "nowhere/a.json"], ["--json: there is no folder nowhere"]),
     "folder": (["--json", "."], ["--json: . is a folder"]),
+    "itself": (["--json", "runs.csv"], ["--json: runs.csv is the table itself"]),
     "several": (
         ["--law", "x", "--predict", "-1", "--plot", "a"],
         ["--law: no 'x'", "--predict: -1", "--plot: a ends"],
@@ -254,7 +255,8 @@ def test_fewer_points_than_parameters_are_said_with_a_way_out(tmp_path, command)
     first, second = complaints.splitlines()[1:]
     assert f"{path}, m=a: 3 of 3 points are to be fitted" in first
     assert f"{path}, m=b: 1 of 1 points" in second
-    assert "--law power" in first
+    assert "try --law power, which has 2; or" in first
+    assert "leave the group out with --where 'm!=b'" in second
 
 
 def test_an_accuracy_taken_for_an_error_is_suspected(tmp_path, command):
