@@ -124,15 +124,17 @@ def fit(
     drawn = _refit(law, compute / unit, error, weights)
     residuals = np.log(points_y / law.predict(points_x / unit, *values))
     resting = on_bounds(law, points_x / unit, values)
+    rms = float(np.sqrt(np.mean(residuals**2)))
     highest = _highest_floor(law, points_x / unit, points_y, values, level)
+    lowest = float(points_y.min() * np.exp(2 * rms))  # the best run may have been lucky
     values, drawn = law.rescale(unit, *values), law.rescale(unit, *drawn)
-    intervals = _intervals(law, values, drawn, level, highest)
+    intervals = _intervals(law, values, drawn, level, highest, lowest)
     return Fit(
         law=law,
         values=tuple(values.tolist()),
         intervals=intervals,
         level=level,
-        rms=float(np.sqrt(np.mean(residuals**2))),
+        rms=rms,
         n=len(points_x),
         span=(float(points_x.min()), float(points_x.max())),
         warnings=(
@@ -211,19 +213,28 @@ def _reach(distances: Array, level: float) -> Array:
 
 
 def _intervals(
-    law: Law, values: Array, drawn: Array, level: float, highest_floor: float
+    law: Law, values: Array, drawn: Array, level: float, highest_floor: float, lowest_error: float
 ) -> tuple[tuple[float, float], ...]:
-    """Fitted value plus and minus, or for what cannot be 0 times and divided by, the reach."""
+    """Fitted value plus and minus, or for what cannot be 0 times and divided by, the reach.
+
+    Cut where a parameter cannot be: outside its bounds, or a floor above the lowest error there is.
+    """
     intervals = []
-    for name, value, draws, (low, _) in zip(law.parameters, values, drawn, law.bounds, strict=True):
+    bounds = zip(law.parameters, values, drawn, law.bounds, strict=True)
+    for name, value, draws, (low, top) in bounds:
         if low > 0:
             factor = np.exp(_reach(np.log(draws / value), level))
-            intervals.append((float(value / factor), float(value * factor)))
+            ends = float(value / factor), float(value * factor)
+            if name == "b":  # the bounds of a and d are in another unit
+                ends = max(ends[0], low), min(ends[1], top)
+            intervals.append(ends)
             continue
         reach = float(_reach(draws - value, level))
         high = float(value) + reach
         if name == "c" and value - reach <= low:
             high = max(high, highest_floor)
+        if name == "c":
+            high = min(high, lowest_error)
         intervals.append((max(float(value) - reach, low), high))
     return tuple(intervals)
 
