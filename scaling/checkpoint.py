@@ -7,6 +7,7 @@ Knows nothing of models or runs; a state is any pytree of arrays.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "checkpoint.json"
+NOT_THE_FILES_FAULT = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Damaged(Exception):
@@ -81,9 +83,12 @@ def restore(folder: Path, like: Any) -> Moment:
             raise Damaged(f"{folder}: {', '.join(changed[:3])} changed after it was written.")
         with ocp.StandardCheckpointer() as checkpointer:
             state = checkpointer.restore(folder.absolute(), like)
-    except Damaged:
+    except (Damaged, MemoryError):
         raise
-    except Exception as error:  # whatever a broken folder makes Orbax say
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
+            raise
+        # whatever a broken folder makes Orbax say
         raise Damaged(f"{folder} cannot be read back: {str(error).splitlines()[0]}") from error
     return Moment(step=step, seconds=seconds, state=state)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,16 @@ from scaling.runs import Damaged, RunFolder, TrunkFolder, note
 from scaling.study import Run
 from scaling.train import Diverged, Places, Progress, Trainer, train
 
-PACKAGES = ("vit-scaling-laws", "jax", "jaxlib", "flax", "optax", "numpy")
+PACKAGES = (
+    "vit-scaling-laws",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+)
 
 
 def work(paths: Sequence[Path]) -> bool:
@@ -46,12 +56,23 @@ def work(paths: Sequence[Path]) -> bool:
                     _carry_out(folder, trunk, run, evaluations, trainers)
         except Exception as error:
             finished = False
-            _say(f"{path.name} failed: {_reason(error)}")
             if not isinstance(error, Diverged | Damaged):
-                traceback.print_exc()  # into the worker's log; its folder gets the reason alone
-            if path.is_dir():
-                folder.fail(_reason(error))
+                traceback.print_exc()  # into the worker's log; the folder gets the reason alone
+            _write_down(folder, error)
     return finished
+
+
+def _write_down(folder: RunFolder, error: Exception) -> None:
+    """Why a run ended early: as a failure, unless the machine is at fault and not the run."""
+    reason = _reason(error)
+    if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+        note(f"{folder.id} stopped: {reason} Mend that and launch again; it goes on from there.")
+        return
+    _say(f"{folder.id} failed: {reason}")
+    try:
+        folder.fail(reason)
+    except OSError as trouble:
+        note(f"{folder.id} failed: {reason} (which could not be written down: {trouble})")
 
 
 def _carry_out(
@@ -118,12 +139,42 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             "kind": device.device_kind,
             "count": jax.device_count(),
         },
+        "machine": {"platform": platform.platform(), "cpu": _cpu()},
+        "revision": _revision(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
+            **{name: _version(name) for name in PACKAGES},
         },
     }
+
+
+def _cpu() -> str:
+    """The processor's model, whose instructions decide the last digits on a CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
+
+
+def _revision() -> str | None:
+    """The commit of this code, marked if it was changed since; None outside a git checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    """The installed version; None where the package is not there, as grain need not be."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _reason(error: Exception) -> str:

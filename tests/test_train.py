@@ -1,6 +1,7 @@
 """Training: shared trunks, interruptions and divergence change no digit."""
 
 import json
+import os
 
 import jax
 import numpy as np
@@ -105,6 +106,41 @@ def test_a_training_killed_anywhere_ends_with_the_same_bits(
     with pytest.raises(Killed):
         finish(trainer, run(20), tmp_path, every_seconds=0.0)
     assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
+    trainer, alone, tmp_path, monkeypatch, saves
+):
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    replace, left = os.replace, [saves]
+
+    def die_instead(source, target):
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", die_instead)
+        with pytest.raises(Killed):
+            finish(trainer, run(20), tmp_path, every_seconds=0.0)
+    assert any(tmp_path.rglob("*.partial"))
+    assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+
+
+def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
+    path = written(tmp_path, run(10))
+
+    def full(folder, moment):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        assert not work([path])
+    assert "No space left on device" in capsys.readouterr().err
+    assert RunFolder(path).failure() is None
+    assert work([path])
 
 
 def test_a_damaged_checkpoint_is_said_set_aside_and_trained_again(trainer, alone, tmp_path):

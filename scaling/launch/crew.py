@@ -170,7 +170,7 @@ class Crew:
             if folder.is_done(self._evaluate):
                 self.done += 1
                 self._now[run.id] = self._asked[run.id]
-                self._screen.say(f"done: {describe(run)}{self._errors(folder)}")
+                self._screen.say(f"done: {describe(run)}{self._error(folder)}")
             elif (reason := folder.failure()) is not None:
                 self.failed += 1
                 for account in (self._asked, self._found, self._now):  # no longer to be done
@@ -202,9 +202,13 @@ class Crew:
         progress = RunFolder(self._runs / stretch.run.id).progress()
         return stretch.flops_done(progress.step) if progress else 0.0
 
-    def _errors(self, folder: RunFolder) -> str:
+    def _error(self, folder: RunFolder) -> str:
+        """The first error measured; a line has no room for all, and the table has them."""
         rows = folder.results(self._evaluate)
-        return "".join(f", {r.metric} {r.value:.4g}" for r in rows if r.metric.endswith("_error"))
+        errors = (
+            f", {row.metric} {row.value:.4g}" for row in rows if row.metric.endswith("_error")
+        )
+        return next(errors, "")
 
     def _standing(self) -> Standing:
         """How things stand, with the time left if every worker keeps the pace so far."""

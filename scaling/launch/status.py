@@ -28,7 +28,7 @@ class Line:
     error: float | None
     """The first error rate that the study measures, once done."""
     seconds: float | None
-    """Time that the training took, once done."""
+    """Time that the run took here, beyond the trunk it found, once done."""
     trouble: str | None
     """What is wrong with the folder or the run, in words."""
 
@@ -75,7 +75,7 @@ def _line(run: Run, study: Study, folder: RunFolder) -> Line:
         found = {row.metric: row.value for row in folder.results(study.evaluate)}
         if state == "done":
             error = found.get(_first_error(study) or "")
-            seconds = folder.manifest().get("seconds")
+            seconds = folder.manifest().get("seconds_here")
     except Damaged as damage:
         if state == "waiting":  # else somebody is at work in there
             trouble = f"{damage} Launching sets it aside and does the run again."
