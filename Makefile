@@ -1,6 +1,7 @@
 # make demo    train the demo study, print its law and where its figure is
-# make test    everything that CI checks of the code, but for the README and the notebooks
-# make lint    formatting, linting, types and import contracts alone
+# make test    all tests
+# make lint    formatting, linting, types and import contracts
+# make check   lint and test; CI does that, types the README's commands and runs the notebooks
 # make lock    pin the newest versions that pyproject.toml allows (needs uv)
 #
 # Needs python3 (3.11, 3.12 or 3.13), make and git. PYTHON=python3.13 chooses another Python.
