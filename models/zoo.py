@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+HEADS_TRIED = 10_000  # each way, before 1 and the width itself are proposed
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViTShape:
@@ -39,12 +41,10 @@ class ViTShape:
                 f"resolution={self.resolution} px; use a patch of at most {self.resolution}."
             )
         if self.width % self.heads:
-            divisors = [h for h in range(1, self.width + 1) if self.width % h == 0]
-            near = [h for h in divisors if h < self.heads][-1:]
-            near += [h for h in divisors if h > self.heads][:1]
+            near = " or ".join(map(str, _near_divisors(self.width, self.heads)))
             raise ValueError(
                 f"{self.name}: heads={self.heads} does not divide width={self.width}; "
-                f"use {' or '.join(map(str, near))} heads."
+                f"use {near} heads."
             )
 
     @property
@@ -56,6 +56,21 @@ class ViTShape:
     def tokens(self) -> int:
         """Patches in the image, which is the length of the sequence: there is no class token."""
         return self.grid**2
+
+
+def _near_divisors(width: int, heads: int) -> list[int]:
+    """The divisors of `width` next to `heads`, which is none: below it, and above it if less.
+
+    Looked for outward from `heads`, and not for ever: 1 and the width always divide.
+    """
+    if heads > width:
+        return [width]
+    below = range(heads - 1, max(0, heads - 1 - HEADS_TRIED), -1)
+    above = range(heads + 1, min(width, heads + 1 + HEADS_TRIED))
+    return [
+        next((h for h in below if width % h == 0), 1),
+        next((h for h in above if width % h == 0), width),
+    ]
 
 
 class Variant(NamedTuple):
@@ -105,7 +120,9 @@ def vit(name: str, resolution: int = 224) -> ViTShape:
             f"{name!r}: there is no ViT variant {variant!r}; "
             f"{_nearest(variant, slash + patch if slash else '/16')}"
         )
-    if not re.fullmatch(r"[1-9]\d*", patch):
+    if re.fullmatch(r"0+", patch):
+        raise ValueError(f"{name!r}: a patch must be > 0 pixels; write for example '{variant}/16'.")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", patch):
         raise ValueError(
             f"{name!r} does not say its patch side in pixels; write for example '{variant}/16'."
         )

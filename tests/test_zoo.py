@@ -56,10 +56,15 @@ def test_a_variant_like_no_other_is_answered_with_the_whole_zoo():
         vit("ResNet/16")
 
 
-@pytest.mark.parametrize("name", ["B", "B/", "B/0", "B/-16", "B/1.5", "B/16/2", "B/x"])
+@pytest.mark.parametrize("name", ["B", "B/", "B/-16", "B/1.5", "B/16/2", "B/x"])
 def test_a_name_without_a_patch_says_how_to_write_one(name):
     with pytest.raises(ValueError, match=r"patch side in pixels; write for example 'B/16'"):
         vit(name)
+
+
+def test_a_patch_of_no_pixels_is_refused():
+    with pytest.raises(ValueError, match=r"'Ti/0': a patch must be > 0 pixels; .* 'Ti/16'"):
+        vit("Ti/0")
 
 
 @pytest.mark.parametrize("field", list(MICRO))
@@ -74,6 +79,15 @@ def test_heads_that_do_not_divide_the_width_are_answered_with_two_that_do():
         ViTShape(name="nano", **MICRO | {"heads": 6})
     with pytest.raises(ValueError, match=r"heads=65 does not divide width=64; use 64 heads"):
         ViTShape(name="nano", **MICRO | {"heads": 65})
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "near"),
+    [(10**12, 7, "5 or 8"), (10**12 + 39, 10**6, "1 or 1000000000039"), (2, 10**12, "2")],
+)
+def test_divisors_of_a_width_of_any_size_are_proposed_at_once(width, heads, near):
+    with pytest.raises(ValueError, match=f"use {near} heads"):
+        ViTShape(name="wide", **MICRO | {"width": width, "heads": heads})
 
 
 def test_a_patch_larger_than_the_image_is_refused():
