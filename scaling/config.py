@@ -9,18 +9,50 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
+
+
+class Clash(NamedTuple):
+    """Keys that are right one by one and wrong together, and why, in a sentence."""
+
+    keys: tuple[str, ...]
+    words: str
+
+
+class Clashes(ValueError):
+    """All that the keys of one configuration say against each other."""
+
+    def __init__(self, config: type[Config], found: Sequence[Clash]):
+        self.config, self.found = config, tuple(found)
+        super().__init__(" ".join(clash.words for clash in found))
 
 
 class Config(BaseModel):
     """A frozen, checked configuration; unknown keys are errors, defaults live here only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def clashes(self) -> Iterator[Clash]:
+        """What does not fit together, of keys that are right one by one."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _without_clashes(self) -> Self:
+        if found := tuple(self.clashes()):
+            raise Clashes(type(self), found)
+        return self
 
 
 @dataclass(frozen=True)

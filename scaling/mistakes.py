@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from scaling.lines import Place
 
+LARGEST_EXACT = 2**53  # whole numbers beyond may differ from the float that was written
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
@@ -123,6 +124,8 @@ def explain(error: ErrorDetails, schema: Schema) -> tuple[Place, str]:
             return place, "is an empty list; put at least one value into it."
         case "string_too_short":
             return place, "is empty; write something."
+    if node.get("type") == "integer" and isinstance(found, float) and found > LARGEST_EXACT:
+        return place, f"{show(found)} is too large; give {schema.wanted(there)}."
     return place, f"{show(found)} is not {schema.wanted(there)}.{_remedy(found, node, place)}"
 
 
@@ -146,6 +149,12 @@ def near_names(name: str, allowed: Iterable[str]) -> list[str]:
     """Up to two of `allowed` that `name` may be a slip for, the nearest first, case aside."""
     folded = {other.lower(): other for other in allowed}
     return [folded[near] for near in difflib.get_close_matches(name.lower(), folded, n=2)]
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """The question " Did you mean ...?", to be put behind a sentence; nothing if none is near."""
+    near = near_names(name, allowed)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def listed(values: Iterable[Any]) -> str:

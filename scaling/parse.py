@@ -27,16 +27,20 @@ COOLDOWN = {"cooldown_steps", "cooldown_fraction"}  # either replaces the other
 UNKNOWN_RESOLUTION = 1 << 20  # large enough that no patch is refused for it
 
 
-def read_study(name_or_path: str | Path) -> Study:
+def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
     """The study that comes with the project under this name, or that of a file.
+
+    Args:
+      name_or_path: what a person types.
+      data_needed: whether to look at the data. Who only looks at results need not have it.
 
     Raises:
       Mistakes: there is no such study, or all that is wrong with it.
     """
     file = Reading(*_find(str(name_or_path)))
     file.check_keys()
-    data = _check_source(file, ("data",))
-    _check_evaluations(file, data)
+    data = _check_source(file, ("data",), data_needed)
+    _check_evaluations(file, data, data_needed)
     _check_models(file, data)
     for grid in file.tables("grid"):
         _check_axes(file, grid, data)
@@ -101,16 +105,18 @@ class _Data:
     heldout_size: float | None = None
 
 
-def _check_source(file: Reading, place: Place) -> _Data:
+def _check_source(file: Reading, place: Place, data_needed: bool) -> _Data:
     data = _Data()
     source = file.part(Source, place)
     if source is None:
         return data
-    doubtful = file.doubtful(place, source)
+    doubtful = file.doubtful(place, type(source))
     if "resolution" not in doubtful:
         data.resolution = source.resolution
-    if problem := source.problem():
-        file.mistake(place, problem)
+    if not data_needed:
+        return data
+    if fault := source.fault():
+        file.mistake((*place, fault.key), fault.words)
     elif not doubtful:
         train, heldout = source.sizes()
         data.train_size = math.inf if train is None else train
@@ -118,13 +124,13 @@ def _check_source(file: Reading, place: Place) -> _Data:
     return data
 
 
-def _check_evaluations(file: Reading, data: _Data) -> None:
+def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
     measured: dict[str, Place] = {}
     for place in file.tables("evaluate"):
         evaluation = file.part(Evaluation, place)
         if "data" in file.at(place):
-            _check_transfer(file, (*place, "data"), data)
-        if evaluation is None or file.doubtful(place, evaluation):
+            _check_transfer(file, (*place, "data"), data, data_needed)
+        if evaluation is None or file.doubtful(place, type(evaluation)):
             continue
         if isinstance(evaluation, Upstream):
             _check_heldout(file, place, evaluation.images, data.heldout_size)
@@ -146,9 +152,9 @@ def _check_heldout(file: Reading, place: Place, images: int | None, size: float 
         )
 
 
-def _check_transfer(file: Reading, place: Place, data: _Data) -> None:
+def _check_transfer(file: Reading, place: Place, data: _Data, data_needed: bool) -> None:
     """The images of a transfer task have the size that the networks have learnt to see."""
-    task = _check_source(file, place)
+    task = _check_source(file, place, data_needed)
     if task.train_size == math.inf:
         file.mistake(
             place,
@@ -221,7 +227,10 @@ def _check_durations(file: Reading, grid: Place) -> None:
     ):
         try:
             check_whole_batches(images_seen, batch)
-            if recipe is not None:
+        except ValueError as error:
+            file.mistake(place, str(error))
+        try:
+            if recipe is not None and images_seen >= batch:
                 recipe.check(images_seen // batch)
         except ValueError as error:
             file.mistake(place, str(error))
@@ -233,7 +242,7 @@ def _known_schedule(file: Reading, grid: Place) -> Recipe | None:
     recipe, changes = (file.part(Recipe, place) for place in places)
     if recipe is None or changes is None:
         return None
-    doubtful = set().union(*(file.doubtful(place, recipe) for place in places))
+    doubtful = set().union(*(file.doubtful(place, Recipe) for place in places))
     return None if doubtful & {"warmup_steps", *COOLDOWN} else _changed(recipe, changes)
 
 
@@ -245,7 +254,7 @@ def _find(name: str) -> tuple[str, str]:
         return f"{name}.toml", folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
     path = Path(name)
     try:
-        return name, path.read_text(encoding="utf-8")
+        return name, path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
     except FileNotFoundError:
         near = near_names(name, [*built_in, *map(str, path.parent.glob("*.toml"))])
         raise Mistakes(

@@ -5,23 +5,28 @@ Knows how to go on after a mistake: which parts of the file can still be relied 
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from scaling.config import Config
+from scaling.config import Clashes, Config
 from scaling.lines import Place, lines
-from scaling.mistakes import Mistakes, Schema, explain, near_names
+from scaling.mistakes import LARGEST_EXACT, Mistakes, Schema, explain, near_names
 from scaling.study_file import Grid, StudyFile
 
 AXES = tuple(
     name for name, field in Grid.model_json_schema()["properties"].items() if "axis" in field
 )
-LARGEST_EXACT = 2**53  # whole numbers beyond may differ from the float that was written
+LARGEST_TOML = 2**63  # whole numbers beyond, either way, are none in TOML
+LARGEST_FLOAT = int(sys.float_info.max)
+DEEPEST = 50  # tables and lists in each other; a study has six
 
 
 class Reading:
@@ -31,7 +36,20 @@ class Reading:
         try:
             self.raw = _tidy(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise Mistakes([_syntax(label, str(error))]) from None
+            raise Mistakes([_syntax(label, text, str(error))]) from None
+        except RecursionError:
+            raise Mistakes([f"{label}: tables or lists lie more than {DEEPEST} deep."]) from None
+        except ValueError:  # of Python's own int()
+            raise Mistakes(
+                [f"{label}: a number has thousands of digits; write it shorter."]
+            ) from None
+        if not self.raw:
+            raise Mistakes(
+                [
+                    f"{label} is empty: a study needs name, question, [data], [[evaluate]] and "
+                    f"[[grid]]; docs/study-file.md shows one."
+                ]
+            )
         self.label = label
         self.lines = lines(text)
         self.mistakes: set[tuple[int, str]] = set()  # line and message
@@ -44,7 +62,10 @@ class Reading:
         except ValidationError as error:
             schema = Schema(StudyFile)
             for each in error.errors():
-                if each["type"] != "too_short" or not each["input"]:  # counts right elements only
+                if clashes := _clashes(each):
+                    place, _ = schema.follow(each["loc"])
+                    self._note(place, clashes)
+                elif each["type"] != "too_short" or not each["input"]:  # counts right elements only
                     self.mistake(*explain(each, schema))
 
     def parse(self) -> StudyFile:
@@ -99,12 +120,23 @@ class Reading:
         right = {key: table[key] for key in table if not self.spoilt((*place, key))}
         try:
             return TypeAdapter(config).validate_json(_json(right), strict=True)
-        except ValidationError:
+        except ValidationError as error:
+            for each in error.errors():
+                clashes = _clashes(each)
+                if clashes and not any(step in right for step in each["loc"]):  # not further down
+                    self._note(place, clashes)
             return None
 
-    def doubtful(self, place: Place, config: Config) -> set[str]:
+    def _note(self, place: Place, clashes: Clashes) -> None:
+        """Note what the keys of the table at `place` say against each other, if beyond doubt."""
+        doubtful = self.doubtful(place, clashes.config)
+        for clash in clashes.found:
+            if doubtful.isdisjoint(clash.keys):
+                self.mistake(place, clash.words)
+
+    def doubtful(self, place: Place, config: type[Config]) -> set[str]:
         """Fields of `config` that the table at `place` may have meant to set, and did not."""
-        fields = type(config).model_fields
+        fields = config.model_fields
         keys = {str(w[len(place)]) for w in self.wrong if w[: len(place)] == place != w}
         meant = ([key] if key in fields else near_names(key, fields) for key in keys)
         return set().union(*meant)
@@ -118,8 +150,8 @@ class Reading:
 
 
 def _tidy(raw: dict[str, Any]) -> dict[str, Any]:
-    """1e6 as the whole number it is, and an axis of one value as a list of one."""
-    tidy = _whole(raw)
+    """Numbers, dates and axes of one value as a study takes them."""
+    tidy = _plain(raw)
     grids = tidy.get("grid")
     for grid in grids if isinstance(grids, list) else ():
         for axis in AXES:
@@ -128,19 +160,27 @@ def _tidy(raw: dict[str, Any]) -> dict[str, Any]:
     return tidy
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT:
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
+def _plain(value: Any, depth: int = 0) -> Any:
+    """1e6 as the whole number it is, whole numbers too large for TOML as floats, dates as text."""
+    if depth > DEEPEST:
+        raise RecursionError
+    match value:
+        case float() if value.is_integer() and abs(value) <= LARGEST_EXACT:
+            return int(value)
+        case int() if not -LARGEST_TOML <= value < LARGEST_TOML:
+            return float(min(max(value, -LARGEST_FLOAT), LARGEST_FLOAT))
+        case datetime.date() | datetime.time():
+            return str(value)
+        case dict():
+            return {key: _plain(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [_plain(item, depth + 1) for item in value]
     return value
 
 
 def _json(value: Any) -> str:
     """As JSON: what pydantic reads strictly (a text is never a number) and still takes lists."""
-    return json.dumps(value, default=str)  # a date is text
+    return json.dumps(value)
 
 
 def _shown(place: Place) -> str:
@@ -149,9 +189,26 @@ def _shown(place: Place) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def _syntax(label: str, error: str) -> str:
+def _clashes(error: ErrorDetails) -> Clashes | None:
+    """What pydantic's error holds of ours, if it is one of keys that do not fit together."""
+    cause = error.get("ctx", {}).get("error")
+    return cause if isinstance(cause, Clashes) else None
+
+
+def _syntax(label: str, text: str, error: str) -> str:
     found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", error)
     if found is None:
         return f"{label}: this is not TOML: {error}."
     what, line, column = found.groups()
+    if what == "Cannot overwrite a value" and (key := _key(text.splitlines()[int(line) - 1])):
+        return f"{label}, line {line}: {key} has a value already; write it once."
     return f"{label}, line {line}, column {column}: this is not TOML: {what}."
+
+
+def _key(line: str) -> str | None:
+    """The key of a line that is a whole `key = value`."""
+    try:
+        (pair,) = tomllib.loads(line)
+    except ValueError:
+        return None
+    return str(pair)

@@ -10,11 +10,12 @@ schedule need no JAX; only `optimizer` imports it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from scaling.config import Config, NoneAs
+from scaling.config import Clash, Config, NoneAs
 
 if TYPE_CHECKING:
     from jax import Array
@@ -64,20 +65,19 @@ class Recipe(Config):
             return {"cooldown_fraction": None, **given}
         return given
 
-    @model_validator(mode="after")
-    def _one_cooldown(self) -> Recipe:
+    def clashes(self) -> Iterator[Clash]:
         if (self.cooldown_steps is None) == (self.cooldown_fraction is None):
-            raise ValueError(
+            yield Clash(
+                ("cooldown_steps", "cooldown_fraction"),
                 f"cooldown_steps={self.cooldown_steps} and "
-                f"cooldown_fraction={self.cooldown_fraction}: give exactly one of the two."
+                f"cooldown_fraction={self.cooldown_fraction}: give exactly one of the two.",
             )
-        return self
 
     def cooldown(self, total_steps: int) -> int:
         """Length of the cooldown that ends a run of `total_steps`, in steps, >= 1."""
         if self.cooldown_steps is not None:
             return self.cooldown_steps
-        assert self.cooldown_fraction is not None  # _one_cooldown
+        assert self.cooldown_fraction is not None  # clashes
         return max(1, round(self.cooldown_fraction * total_steps))
 
     def check(self, total_steps: int) -> None:

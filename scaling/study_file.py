@@ -15,7 +15,8 @@ from scaling.objectives import Objective
 from scaling.recipe import Recipe
 
 T = TypeVar("T")
-Positive: TypeAlias = Annotated[int, Field(gt=0)]
+Size: TypeAlias = Annotated[int, Field(gt=0, le=10**6)]
+Images: TypeAlias = Annotated[int, Field(gt=0, le=10**15)]
 Axis: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1, json_schema_extra={"axis": True})]
 """Values that a grid crosses with those of its other axes; one alone needs no brackets."""
 
@@ -23,15 +24,15 @@ Axis: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1, json_schema_extra
 class Sizes(Config):
     """A network of one's own, smaller than the zoo's or of another shape."""
 
-    patch: Positive
+    patch: Size
     """Side of a patch, pixels."""
-    width: Positive
+    width: Size
     """Features of a token; a multiple of `heads`."""
-    depth: Positive
+    depth: Size
     """Number of blocks."""
-    mlp: Positive
+    mlp: Size
     """Features inside each block's MLP; 4 times the width, usually."""
-    heads: Positive
+    heads: Size
     """Attention heads."""
 
 
@@ -43,13 +44,13 @@ class Grid(Config):
 
     model: Axis[str]
     """Names of the zoo, such as "Ti/16" (`scaling models` lists them), or of `[models.NAME]`."""
-    images_seen: Axis[Positive]
+    images_seen: Axis[Images]
     """Training images shown in all, repeats counted; a multiple of `batch`."""
-    batch: Axis[Positive]
+    batch: Axis[Annotated[int, Field(gt=0, le=10**9)]]
     """Images a step."""
-    data_size: Axis[Annotated[Positive | None, NoneAs("all")]] = (None,)
+    data_size: Axis[Annotated[Images | None, NoneAs("all")]] = (None,)
     """Number of different training images, the smaller sets inside the larger."""
-    seed: Axis[Annotated[int, Field(ge=0)]] = (0,)
+    seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""
     flip: bool = False
     """Whether every image is mirrored, left to right, half of the times it is shown."""

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from scaling.data import Source
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.procedural import Procedural
+from scaling.data.source import fingerprint
 
 
 @pytest.fixture
@@ -112,6 +113,15 @@ def test_provenance_changes_with_the_pixels(arrays, saved):
     after = saved(arrays).provenance()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"sha256", "train_fingerprint"}
+
+
+def test_a_fingerprint_sees_images_of_every_class(arrays, saved):
+    """Sources come class by class, and a change in the last class is a change."""
+    arrays["train_labels"] = np.repeat(np.arange(10), 200)
+    arrays["train_images"] = np.zeros((2000, 2, 2, 3), np.uint8)
+    before = fingerprint(saved(arrays, resolution=2).train())
+    arrays["train_images"][-200:] = 1
+    assert fingerprint(saved(arrays, resolution=2).train()) != before
 
 
 def test_digits_split_into_a_hundred_of_each_and_the_rest():

@@ -1,9 +1,12 @@
 """The few-shot protocol, step by step, against a second writing of it."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from scaling.data import Digits
+from scaling.data.arrays import InMemory
 from scaling.evaluate.fewshot import FewShot, draw, predict
 
 CLASSES = 5
@@ -76,6 +79,31 @@ def test_the_scale_and_origin_of_a_feature_do_not_matter(labels):
     plain = predict(known, labels, unseen, CLASSES, 1024.0)
     moved = predict(known * scale + shift, labels, unseen * scale + shift, CLASSES, 1024.0)
     assert np.mean(plain == moved) > 0.98  # whitening adds 1e-5 to each deviation
+
+
+def test_every_image_is_read_once(monkeypatch):
+    """The labels come with the pixels: a large task is not decoded a second time."""
+    read = []
+    honest = InMemory.batch
+
+    def batch(self, indices):
+        read.extend((self.size, int(i)) for i in dict.fromkeys(indices.tolist()))
+        return honest(self, indices)
+
+    monkeypatch.setattr(InMemory, "batch", batch)
+    task = FewShot(name="digits", data=Digits(resolution=8), shots=(5,), subsets=1)
+    (mean, only) = task.measure(Means(), objective=None, source=None)
+    assert sorted(read) == sorted([(1000, i) for i in range(1000)] + [(797, i) for i in range(797)])
+    assert mean.n == 797
+    assert mean.value == only.value < 0.8  # chance is 0.9: labels belong to their images
+
+
+class Means(nnx.Module):
+    """Features: the mean brightness of each row and each column."""
+
+    def backbone(self, images):
+        grey = images[..., 0]
+        return jnp.concatenate([grey.mean(1), grey.mean(2)], axis=1)
 
 
 def test_metrics_are_named_after_task_and_shots():

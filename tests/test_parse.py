@@ -169,7 +169,7 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         "did you mean 'M/4' or 'Ti/4' or 'mu/4'?",
         "33: grid[0].images_seen[1]: images_seen=5_000 is not a whole number of batches of 128; "
         "use 4_992 or 5_120.",
-        "33: grid[0].images_seen[2]: -128 is not a whole number > 0.",
+        "33: grid[0].images_seen[2]: -128 is not a whole number > 0 and <= 1_000_000_000_000_000.",
     ]
 
 
@@ -182,12 +182,12 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         ('"procedural"', '"proceduraal"', ['data.kind: there is no "proceduraal"; did you mean']),
         ('kind = "procedural"\n', "", ['data.kind: is missing; give one of "arrays", "digits"']),
         ("[data]\n", "[data]\nname = 2020-01-01\n", ["data.name: unknown key; allowed: "]),
-        ("resolution = 16\n", 'resolution = "16"\n', ['"16" is not a whole number >= 1. Leave']),
+        ("resolution = 16\n", 'resolution = "16"\n', ['"16" is not a whole number >= 1 and']),
         ("resolution = 16\n", "resolution = true\n", ["resolution: true is not a whole number"]),
         ("resolution = 16\n", "resolution = [16]\n", ["resolution: a list is not a whole number"]),
         ("[data]\n", "[data]\nlabel_noise = 2\n", ["2 is not a number >= 0 and < 1"]),
         ("resolution = 16\n", "resolution = 15\n", ["data: 5 cells of 2 pixels that move by 3"]),
-        ("width = 32\n", "", ["models.nano.width: is missing; give a whole number > 0."]),
+        ("width = 32\n", "", ["nano.width: is missing; give a whole number > 0 and <="]),
         ("heads = 2", "heads = 3", ["models.nano: heads=3 does not divide width=32; use 2 or 4"]),
         ("patch = 4", "patch = 17", ["models.nano: patch=17 px is larger than the image"]),
         ("[models.nano]", '[models."na/no"]', ["a name with a / is the zoo's", 'mean "na/no"?']),
@@ -211,9 +211,9 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         ('"mu/4"]', '"nano"]', ['grid[0].model[1]: "nano" is there twice']),
         ('["nano", "mu/4"]', '"mu/4"', ["models.nano: no grid trains it"]),
         ("batch = 128", "batch = 128\nseed = [0, 0.0]", ["grid[0].seed[1]: 0 is there twice"]),
-        ("batch = 128", "batch = 128\nseed = -1", ["grid[0].seed: -1 is not a whole number >= 0."]),
-        ("batch = 128", "", ["grid[0].batch: is missing; give a whole number > 0, or a list"]),
-        ("batch = 128", 'batch = 128\ndata_size = "al"', ['not a whole number > 0, or "all"']),
+        ("batch = 128", "batch = 128\nseed = -1", ["grid[0].seed: -1 is not a whole number >= 0"]),
+        ("batch = 128", "", ["grid[0].batch: is missing; give a whole number > 0 and"]),
+        ("batch = 128", 'batch = 128\ndata_size = "al"', ['_000, or "all".']),
         ("[2_560, 5_120]", "0.5", ["grid[0].images_seen: 0.5 is not a whole number > 0"]),
         ("[2_560, 5_120]", "[2_560, 64]", ["is not a whole number of batches of 128; use 128."]),
         ("[2_560, 5_120]", "[1_280, 2_560]", ["warmup_steps=10 and a cooldown of 5 steps do not"]),
@@ -266,7 +266,30 @@ def test_a_folder_of_images_that_is_not_there_is_a_mistake_with_the_nearest_name
 ):
     (tmp_path / "flowers").mkdir()
     found = mistakes(('kind = "procedural"', 'kind = "folder"\npath = "flower"'))
-    assert found == [f"4: data: there is no {tmp_path}/flower. Did you mean flowers?"]
+    assert found == [
+        f"6: data.path: there is no {tmp_path}/flower. Did you mean flowers? Unpack the images "
+        f"there as train/<class>/ and test/<class>/, or say another path."
+    ]
+
+
+def test_a_missing_data_set_is_placed_at_the_key_that_names_it(mistakes, tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
+    pytest.importorskip("array_record", reason="array-record is not installed")
+    keys = 'kind = "tfds"\nname = "flowers"\ndata_dir = "."'
+    (found,) = mistakes(('kind = "procedural"', keys))
+    assert found.startswith("6: data.name: . holds no data set")
+    (found,) = mistakes(('kind = "procedural"', keys.replace('"."', '"nowhere"')))
+    assert found.startswith("7: data.data_dir: there is no nowhere.")
+    (found,) = mistakes(('kind = "procedural"', 'kind = "arrays"\npath = "own.npz"'))
+    assert found.startswith("6: data.path: there is no own.npz.")
+
+
+def test_results_can_be_asked_for_after_the_data_are_gone(tmp_path, mistakes):
+    change = ('kind = "procedural"', 'kind = "folder"\npath = "gone"')
+    assert len(mistakes(change)) == 1
+    text = GOOD.replace(*change).replace("images = 1000", "")
+    (tmp_path / "small.toml").write_text(text)
+    assert len(read_study(tmp_path / "small.toml", data_needed=False).runs) == 4
 
 
 def test_a_data_size_beyond_the_data_set_is_a_mistake(mistakes, tmp_path):
@@ -291,9 +314,81 @@ def test_a_data_size_beyond_the_data_set_is_a_mistake(mistakes, tmp_path):
 def test_text_that_is_not_toml_is_said_to_be_so_with_line_and_column(mistakes):
     found = mistakes(text='name = "small"\nquestion = what?\n')
     assert found == ["2, column 12: this is not TOML: Invalid value."]
-    assert mistakes(text="name = 1\nname = 2\n") == [
-        "2, column 9: this is not TOML: Cannot overwrite a value."
+    assert mistakes(text="name = 1\nname = 2\n") == ["2: name has a value already; write it once."]
+    assert mistakes(text="name = 1\nname = [\n2]\n") == [
+        "3, column 3: this is not TOML: Cannot overwrite a value."
     ]
+
+
+def test_all_that_the_keys_of_a_table_say_against_each_other_is_said_at_once(mistakes):
+    """Also beside a key that is wrong on its own, and nothing of what that key may have meant."""
+    data = "resolution = 16\n"
+    two = mistakes((data, "resolution = 15\nnoise = 40\n"))
+    assert sorted(line.split()[2] for line in two) == ["5", "contrast=96"]
+    three = mistakes((data, "resolution = 15\nnoise = 40\ntail = -1\n"))
+    assert set(two) < set(three)
+    assert any("data.tail: -1 is not" in line for line in three)
+    (alone,) = mistakes((data, "resolution = 16\nnoise = -1\ncontrast = 20\n"))
+    assert "data.noise" in alone
+    recipe = mistakes(("warmup_steps = 10", "warmup_steps = -1\ncooldown_fraction = 0.1"))
+    assert any("recipe: cooldown_steps=5 and cooldown_fraction=0.1" in line for line in recipe)
+    assert len(recipe) == 2
+
+
+def test_a_run_of_parts_of_batches_that_is_too_short_is_told_both(mistakes):
+    found = mistakes(("[2_560, 5_120]", "[2_560, 1_300]"))
+    assert ["whole number of batches" in line for line in found] == [True, False]
+    assert "do not fit into a run of 10" in found[1]
+
+
+def test_an_empty_file_is_told_what_a_study_needs(mistakes):
+    (found,) = mistakes(text="# nothing yet\n")
+    assert "a study needs name, question, [data], [[evaluate]] and [[grid]]" in found
+    assert "docs/study-file.md" in found
+
+
+def test_a_mark_that_an_editor_puts_in_front_is_passed_over(tmp_path):
+    assert read(tmp_path, "\ufeff" + GOOD).runs == read(tmp_path, GOOD).runs
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2024-01-01", "grid[0].model: '2024-01-01': there is no ViT variant"),
+        ("07:32:00", "grid[0].model: '07:32:00': there is no ViT variant"),
+        ("1" * 5000, "a number has thousands of digits"),
+        ("0x" + "f" * 5000, "grid[0].model: 1.797"),
+        ("[" * 5000 + "]" * 5000, "lie more than 50 deep"),
+        ("[" * 300 + "]" * 300, "lie more than 50 deep"),
+        ("[" * 20 + "]" * 20, "grid[0].model[0]: a list is not text"),
+    ],
+)
+def test_what_no_person_would_write_is_answered_in_words(mistakes, value, said):
+    found = mistakes(('["nano", "mu/4"]', value))
+    assert any(said in line for line in found)
+    assert max(map(len, found)) < 300
+
+
+def test_keys_five_thousand_deep_are_answered_in_words(mistakes):
+    assert "more than 50 deep" in mistakes(text=GOOD + ".".join("a" * 5000) + " = 1\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("batch = 128", "batch = 1e300", "1e+300 is too large; give a whole number > 0 and <= 1"),
+        ("batch = 128", "batch = 1_000_000_001", "batch: 1_000_000_001 is not a whole number > 0"),
+        ("batch = 128", "batch = 128\nseed = 4_294_967_296", "and < 4_294_967_296"),
+        ("[2_560, 5_120]", "1e16", "1e+16 is too large"),
+        ("width = 32", "width = 1_000_000_000_000", "> 0 and <= 1_000_000."),
+        ("[data]\n", "[data]\nheldout_size = 10_000_000_000\n", "<= 1_000_000_000."),
+        ("[data]\n", "[data]\nseed = 9_223_372_036_854_775_808\n", "too large; give a whole"),
+        ("resolution = 16\n", "resolution = 8193\n", "8_193 is not a whole number >= 1 and <= 8"),
+    ],
+)  # fmt: skip
+def test_absurd_numbers_are_refused_with_the_range_allowed(mistakes, old, new, said):
+    (found,) = mistakes((old, new))
+    assert said in found
 
 
 @pytest.mark.parametrize("name", ["smal.toml", "small.tml"])

@@ -25,12 +25,16 @@ def test_every_key_has_a_meaning():
 @pytest.mark.parametrize(
     "row",
     [
-        "| `batch` | a whole number > 0, or a list of several | **needed** | Images a step. |",
+        "| `batch` | a whole number > 0 and <= 1_000_000_000, or a list of several | **needed** |",
         '| `clip_norm` | a number > 0, or "none" | `1.0` |',
         '| `loss` | one of "sigmoid", "softmax" | `"sigmoid"` |',
-        "| `shots` | a list, each of it a whole number > 0 | `[1, 5, 10]` |",
-        '| `data_size` | a whole number > 0, or "all", or a list of several | `"all"` |',
+        "| `shots` | a list, each of it a whole number > 0 and <= 1_000_000 | `[1, 5, 10]` |",
+        '<= 1_000_000_000_000_000, or "all", or a list of several | `"all"` | Number of different',
     ],
 )
 def test_a_row_says_what_is_allowed_and_what_is_assumed(row):
     assert row in page()
+
+
+def test_what_is_kept_of_a_folder_of_images_is_said():
+    assert "Decoded images are kept in `~/.cache/vit-scaling-laws`" in page()

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from scaling.data.arrays import InMemory
 from scaling.data.procedural import Procedural
 from scaling.data.sheet import MARGIN, contact_sheet
 
@@ -22,3 +23,13 @@ def test_a_row_shows_enlarged_examples_of_its_class_the_most_frequent_first(tmp_
             shown = sheet[top : top + tile, left : left + tile]
             np.testing.assert_array_equal(shown, image.repeat(2, 0).repeat(2, 1))
         assert (sheet[top : top + tile, :MARGIN] < 255).any()  # the label and its share
+
+
+def test_classes_that_come_one_after_another_are_all_shown():
+    """Of 10 classes in order, the first 500 of 5000 images would show one."""
+    labels = np.repeat(np.arange(10, dtype=np.int32), 500)
+    images = InMemory(np.zeros((5000, 4, 4, 3), np.uint8), labels, 10)
+    sheet = contact_sheet(images, rows=10, columns=2, scale=2, looked_at=500)
+    assert sheet.shape[0] == 2 + 10 * (4 * 2 + 2)
+    whole = contact_sheet(images, rows=10, columns=2, scale=2)
+    assert whole.shape == sheet.shape

@@ -217,6 +217,32 @@ def test_an_empty_slice_is_refused(prepared):
     assert problem == "specks: train[:0%] holds no images."
 
 
+@pytest.mark.parametrize("split", ["train[:1000]", "train[:200%]", "train[-31:]"])
+def test_a_slice_beyond_its_split_is_refused(prepared, split):
+    problem = specks(prepared, train_split=split).problem()
+    assert problem == f"specks: {split} goes beyond the 30 images there are."
+
+
+@pytest.mark.parametrize("split", ["train[40%:20%]", "train[30:]", "train[:-30]", "train[5:5]"])
+def test_a_slice_that_ends_before_it_begins_is_refused(prepared, split):
+    problem = specks(prepared, train_split=split).problem()
+    assert problem == f"specks: {split} holds no images."
+
+
+@pytest.mark.parametrize(
+    ("train", "heldout", "common"),
+    [
+        ("train[:80%]", "train[70%:]", "3 images in common (train[21:24])"),
+        ("train", "train[-5:]", "5 images in common (train[25:30])"),
+        ("train[10:20]", "train[:11]", "1 images in common (train[10:11])"),
+    ],
+)
+def test_what_is_measured_on_is_not_learnt_from(prepared, train, heldout, common):
+    source = specks(prepared, train_split=train, heldout_split=heldout)
+    assert common in source.problem()
+    assert source.fault().key == "heldout_split"
+
+
 def test_training_and_heldout_split_must_differ(prepared):
     with pytest.raises(ValueError, match="both 'train'"):
         specks(prepared, heldout_split="train")

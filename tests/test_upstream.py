@@ -6,6 +6,8 @@ import pytest
 from flax import nnx
 
 from scaling.data import Procedural
+from scaling.data.arrays import InMemory
+from scaling.data.source import sample
 from scaling.evaluate import Upstream, forward
 from scaling.objectives.classify import Classify
 
@@ -47,11 +49,40 @@ def test_all_held_out_images_count_when_no_number_is_given():
     assert {each.n for each in found} == {1000}
 
 
+class Sorted(Procedural):
+    """The same images, class by class, as a folder has them."""
+
+    def heldout(self):
+        pixels, labels = super().heldout().batch(np.arange(self.heldout_size))
+        order = np.argsort(labels, kind="stable")
+        return InMemory(pixels[order], labels[order], self.classes)
+
+
+def test_some_images_of_a_source_in_class_order_are_of_all_its_classes():
+    source = Sorted(classes=4, heldout_size=1000, tail=0, label_noise=0)
+    asked = []
+    heldout = source.heldout()
+    honest, heldout.batch = heldout.batch, lambda i: asked.extend(i) or honest(i)
+    object.__setattr__(source, "heldout", lambda: heldout)
+    found = Upstream(images=200).measure(Brightness(), objective=Classify(), source=source)
+    assert {each.n for each in found} == {200}
+    chosen = list(dict.fromkeys(asked))
+    assert chosen == list(sample(heldout, 200))
+    assert len(chosen) == 200
+    assert np.bincount(heldout.labels[chosen]).min() > 30
+
+
+def test_of_images_in_random_order_the_first_are_taken():
+    np.testing.assert_array_equal(sample(SOURCE.heldout(), 10), np.arange(10))
+    np.testing.assert_array_equal(sample(SOURCE.train(), 10), np.arange(10))
+
+
 def test_features_come_in_the_order_asked_for():
     images = SOURCE.heldout()
     order = np.array([7, 3, 900, 3])
-    features = forward.features(Brightness(), images, order)
-    pixels, _ = images.batch(order)
+    features, found = forward.features(Brightness(), images, order)
+    pixels, labels = images.batch(order)
+    np.testing.assert_array_equal(found, labels)
     means = (pixels.astype(float) * 2 / 255 - 1).mean((1, 2))
     np.testing.assert_allclose(features, means, atol=1e-5)
     np.testing.assert_array_equal(features[1], features[3])

@@ -14,7 +14,7 @@ from pydantic import Field
 from scaling.data.decode import decoder
 from scaling.data.hashing import key
 from scaling.data.order import permute
-from scaling.data.source import Batch, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
 
 SETS = ("train", "heldout")
 TOTAL = 1797  # handwritten digits
@@ -24,6 +24,8 @@ SPLIT = 21
 
 class InMemory:
     """Labelled images [n, resolution, resolution, 3] that lie in memory."""
+
+    shuffled = False
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int32], classes: int):
         self.images, self.labels, self.classes = images, labels, classes
@@ -42,7 +44,7 @@ class Arrays(SourceConfig):
 
     kind: Literal["arrays"] = "arrays"
     path: Path = Field(description="the .npz file")
-    resolution: int = Field(ge=1, description="side of an image, pixels")
+    resolution: int = Field(ge=1, le=MOST_PIXELS, description="side of an image, pixels")
 
     @property
     def classes(self) -> int:
@@ -68,11 +70,12 @@ class Arrays(SourceConfig):
             images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
         return InMemory(resized(images, self.resolution), labels.astype(np.int32), self.classes)
 
-    def problem(self) -> str | None:
+    def fault(self) -> Fault | None:
         try:
-            return missing(self.path) or self._problem_inside()
+            words = missing(self.path) or self._problem_inside()
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            return f"{self.path} is not a NumPy archive of plain arrays (.npz): {error}"
+            words = f"{self.path} is not a NumPy archive of plain arrays (.npz): {error}"
+        return Fault("path", words) if words else None
 
     def _problem_inside(self) -> str | None:
         headers = _headers(self.path)
@@ -123,7 +126,7 @@ class Digits(SourceConfig):
     """
 
     kind: Literal["digits"] = "digits"
-    resolution: int = Field(16, ge=1, description="side of an image, pixels")
+    resolution: int = Field(16, ge=1, le=MOST_PIXELS, description="side of an image, pixels")
 
     @property
     def classes(self) -> int:

@@ -4,7 +4,6 @@ Small images are decoded once, by whichever process comes first, into a memory-m
 the user's cache folder; data sets beyond `CACHE_LIMIT` are decoded as they are asked for.
 """
 
-import difflib
 import fcntl
 import hashlib
 import json
@@ -15,10 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from scaling.config import Clash
 from scaling.data.decode import decode_all, decoder
-from scaling.data.source import Batch, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
+from scaling.mistakes import did_you_mean
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
@@ -30,6 +31,10 @@ class Folder(SourceConfig):
 
     Classes are the folder names of the training split in alphabetical order, images come in
     alphabetical order within them. Other files, and names that begin with a dot, are ignored.
+
+    Decoded images are kept in `~/.cache/vit-scaling-laws` ($XDG_CACHE_HOME, if set, replaces
+    `~/.cache`), 3 * resolution^2 bytes each, unless a split takes more than 8 GiB. The folder may
+    be removed at any time.
     """
 
     kind: Literal["folder"] = "folder"
@@ -39,14 +44,15 @@ class Folder(SourceConfig):
     """Folder of the images to learn from."""
     heldout_split: str = "test"
     """Folder of the images to measure on."""
-    resolution: int = Field(ge=1)
+    resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
 
-    @model_validator(mode="after")
-    def _splits_differ(self) -> "Folder":
+    def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
-            raise ValueError(f"train_split and heldout_split are both {self.train_split!r}.")
-        return self
+            yield Clash(
+                ("train_split", "heldout_split"),
+                f"train_split and heldout_split are both {self.train_split!r}.",
+            )
 
     @property
     def root(self) -> Path:
@@ -76,34 +82,49 @@ class Folder(SourceConfig):
         classes = _folders(self.root / self.train_split)
         return FolderImages(self.root / split, classes, self.resolution)
 
-    def problem(self) -> str | None:
+    def fault(self) -> Fault | None:
         if problem := missing(self.root):
-            return problem
-        splits = _folders(self.root) if self.root.is_dir() else []
+            return Fault(
+                "path",
+                f"{problem} Unpack the images there as {self.train_split}/<class>/ and "
+                f"{self.heldout_split}/<class>/, or say another path.",
+            )
+        return self._fault_of_splits() or self._fault_of_classes()
+
+    def _fault_of_splits(self) -> Fault | None:
+        splits = _folders(self.root)
         for field, split in (
             ("train_split", self.train_split),
             ("heldout_split", self.heldout_split),
         ):
             if split not in splits:
                 there = ", ".join(splits) or "none"
-                return f"{self.root} has no folder {split!r} ({field}); its folders: {there}." + (
-                    _did_you_mean(split, splits)
+                return Fault(
+                    field,
+                    f"{self.root} has no folder {split!r} ({field}); its folders: {there}."
+                    f"{did_you_mean(split, splits)}",
                 )
-        classes = _folders(self.root / self.train_split)
+        return None
+
+    def _fault_of_classes(self) -> Fault | None:
+        train, heldout = self.root / self.train_split, self.root / self.heldout_split
+        classes = _folders(train)
         if not classes:
-            return f"{self.root / self.train_split} has no folders; each class needs one."
-        for name in _folders(self.root / self.heldout_split):
+            return Fault("train_split", f"{train} has no folders; each class needs one.")
+        for name in _folders(heldout):
             if name not in classes:
-                return (
-                    f"class {name!r} of {self.root / self.heldout_split} is not among the "
-                    f"{len(classes)} of {self.train_split!r}."
-                ) + _did_you_mean(name, classes)
-        for split in (self.train_split, self.heldout_split):
-            for name in _folders(self.root / split):
-                if next(_images(self.root / split / name), None) is None:
-                    return (
-                        f"{self.root / split / name} holds no image ({', '.join(SUFFIXES)}); "
-                        "fill it, or remove the folder."
+                return Fault(
+                    "heldout_split",
+                    f"class {name!r} of {heldout} is not among the {len(classes)} of "
+                    f"{self.train_split!r}.{did_you_mean(name, classes)}",
+                )
+        for field, split in (("train_split", train), ("heldout_split", heldout)):
+            for name in _folders(split):
+                if next(_images(split / name), None) is None:
+                    return Fault(
+                        field,
+                        f"{split / name} holds no image ({', '.join(SUFFIXES)}); "
+                        f"fill it, or remove the folder.",
                     )
         return None
 
@@ -124,6 +145,8 @@ class Member(NamedTuple):
 
 class FolderImages:
     """One split of a folder. Knows all its file names; holds no pixels of its own."""
+
+    shuffled = False
 
     def __init__(self, folder: Path, classes: list[str], resolution: int):
         self.folder, self.classes, self.resolution = folder, len(classes), resolution
@@ -223,8 +246,3 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     except (FileNotFoundError, ValueError, EOFError):
         return None
     return found if found.shape == shape and found.dtype == np.uint8 else None
-
-
-def _did_you_mean(name: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(name, there, n=3)
-    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -10,16 +10,18 @@ Image i is a pure function of (config, i), in integers alone, so it has the same
 
 import functools
 import itertools
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from scaling.config import Clash
 from scaling.data.hashing import hash64, key
 from scaling.data.order import permute
-from scaling.data.source import Batch, SourceConfig
+from scaling.data.source import MOST_PIXELS, Batch, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
 CANDIDATES = 1 << 14  # random patterns among which the glyphs are looked for
@@ -40,47 +42,61 @@ class Procedural(SourceConfig):
     """
 
     kind: Literal["procedural"] = "procedural"
-    classes: int = Field(64, ge=2, description="number of classes")
-    resolution: int = Field(16, ge=1, description="side of an image, pixels")
+    classes: int = Field(64, ge=2, le=CANDIDATES, description="number of classes")
+    resolution: int = Field(16, ge=1, le=MOST_PIXELS, description="side of an image, pixels")
     tail: float = Field(1.0, ge=0, le=4, description="exponent of the class frequencies")
     label_noise: float = Field(
         0.1, ge=0, lt=1, description="share of wrong labels, a multiple of 0.001"
     )
     cells: int = Field(5, ge=3, le=9, description="side of a glyph, cells")
-    cell: int = Field(2, ge=1, description="side of a cell, pixels")
-    differ: int = Field(4, ge=1, description="cells in which any two glyphs differ, at least")
-    jitter: int = Field(3, ge=0, description="largest shift from the centre each way, pixels")
-    contrast: int = Field(96, ge=1, description="step between the two colours, levels, at least")
-    noise: int = Field(16, ge=0, description="largest change of a channel of a pixel, levels")
+    cell: int = Field(2, ge=1, le=MOST_PIXELS, description="side of a cell, pixels")
+    differ: int = Field(
+        4, ge=1, le=81, description="cells in which any two glyphs differ, at least"
+    )
+    jitter: int = Field(
+        3, ge=0, le=MOST_PIXELS, description="largest shift from the centre each way, pixels"
+    )
+    contrast: int = Field(
+        96, ge=1, le=254, description="step between the two colours, levels, at least"
+    )
+    noise: int = Field(
+        16, ge=0, le=63, description="largest change of a channel of a pixel, levels"
+    )
     inverted: bool = Field(True, description="half of the images show dark on light")
-    heldout_size: int = Field(10_000, ge=1, description="number of held-out images")
-    seed: int = Field(0, ge=0, description="of the glyphs and of all images")
+    heldout_size: int = Field(10_000, ge=1, le=10**9, description="number of held-out images")
+    seed: int = Field(0, ge=0, lt=2**63, description="of the glyphs and of all images")
 
-    @model_validator(mode="after")
-    def _can_be_drawn_and_read(self) -> "Procedural":
+    def clashes(self) -> Iterator[Clash]:
+        """What keeps the glyphs from being drawn, or read off the pixels without error."""
         need = self.cells * self.cell + 2 * self.jitter
         if need > self.resolution:
-            raise ValueError(
+            yield Clash(
+                ("cells", "cell", "jitter", "resolution"),
                 f"{self.cells} cells of {self.cell} pixels that move by {self.jitter} each way "
-                f"need {need} pixels, and resolution={self.resolution}."
+                f"need {need} pixels, and resolution={self.resolution}.",
             )
         if 4 * self.noise >= self.contrast or self.contrast + 2 * self.noise > 254:
-            raise ValueError(
+            yield Clash(
+                ("contrast", "noise"),
                 f"contrast={self.contrast} and noise={self.noise}: the glyph can be read off the "
-                f"pixels only if 4 * noise < contrast and contrast + 2 * noise <= 254."
+                f"pixels only if 4 * noise < contrast and contrast + 2 * noise <= 254.",
             )
         if abs(self.label_noise * BLOCK - self._liars) > 1e-6:
-            raise ValueError(
+            yield Clash(
+                ("label_noise",),
                 f"label_noise={self.label_noise} is not a whole number of thousandths; "
-                f"use {self._liars / BLOCK}."
+                f"use {self._liars / BLOCK}.",
             )
         if self.label_noise >= 1 - 1 / self.classes:
-            raise ValueError(
+            yield Clash(
+                ("label_noise", "classes"),
                 f"label_noise={self.label_noise} makes a wrong label as likely as the right one; "
-                f"with {self.classes} classes stay below {1 - 1 / self.classes:.3g}."
+                f"with {self.classes} classes stay below {1 - 1 / self.classes:.3g}.",
             )
-        find_glyphs(self.classes, self.cells, self.differ, self.seed)
-        return self
+        try:
+            find_glyphs(self.classes, self.cells, self.differ, self.seed)
+        except ValueError as too_few:
+            yield Clash(("classes", "cells", "differ", "seed"), str(too_few))
 
     @property
     def _liars(self) -> int:
@@ -98,6 +114,8 @@ class Procedural(SourceConfig):
 
 class ProceduralImages:
     """One stream of such images. Streams of different keys share the glyphs and no image."""
+
+    shuffled = True
 
     def __init__(self, source: Procedural, stream: np.uint64, size: int | None):
         self.source, self.stream, self.size = source, stream, size

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from scaling.data.source import Images
+from scaling.data.source import Images, sample
 
 PAPER, INK = (255, 255, 255), (70, 70, 70)
 MARGIN = 110  # pixels left of the images, for the label and its share
@@ -31,16 +31,17 @@ def contact_sheet(
       rows: classes shown, at most.
       columns: examples of a class, at most.
       scale: pixels of the sheet for a pixel of an image.
-      looked_at: examples are found among so many first images.
+      looked_at: size of the sample in which examples are found (`source.sample`).
 
     Returns:
       The sheet, uint8 [height, width, 3].
     """
-    count = looked_at if images.size is None else min(looked_at, images.size)
+    numbers = sample(images, looked_at)
+    count = len(numbers)
     examples: dict[int, list[NDArray[np.uint8]]] = {}
     frequency = np.zeros(images.classes, int)
     for first in range(0, count, AT_ONCE):
-        pixels, labels = images.batch(np.arange(first, min(first + AT_ONCE, count)))
+        pixels, labels = images.batch(numbers[first : first + AT_ONCE])
         frequency += np.bincount(labels, minlength=images.classes)
         for image, label in zip(pixels, labels, strict=True):
             if len(found := examples.setdefault(int(label), [])) < columns:

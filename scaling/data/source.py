@@ -1,19 +1,22 @@
 """What a source of images promises: a frozen config that opens into `Images`.
 
 A source is two labelled sets, one to train on and one held out. This file knows neither files nor
-pixels, and no order: which image comes at which step is `order.py`'s business.
+pixels, nor which image comes at which step: that is `order.py`'s business.
 """
 
-import difflib
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling.config import Config
+from scaling.data.order import subset
+from scaling.mistakes import did_you_mean
+
+MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
 Batch: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
 """Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
@@ -34,8 +37,19 @@ class Images(Protocol):
     def size(self) -> int | None:
         """Number of images; None when there is no end to them."""
 
+    @property
+    def shuffled(self) -> bool:
+        """Whether images come in random order, so that the first ones speak for all."""
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
+
+
+class Fault(NamedTuple):
+    """Why a source cannot be opened: the key that is to blame, and what is wrong, in words."""
+
+    key: str
+    words: str
 
 
 class SourceConfig(Config, ABC):
@@ -60,9 +74,14 @@ class SourceConfig(Config, ABC):
         """
         return self.train().size, self.heldout().size
 
-    def problem(self) -> str | None:
-        """Why this source cannot be opened here, in words; None when it can. Decodes nothing."""
+    def fault(self) -> Fault | None:
+        """Why this source cannot be opened here; None when it can. Decodes nothing."""
         return None
+
+    def problem(self) -> str | None:
+        """The same, in words alone."""
+        fault = self.fault()
+        return fault.words if fault else None
 
     def irreducible_error(self) -> float | None:
         """Error of the best possible classifier on held-out images, where theory gives it."""
@@ -78,10 +97,22 @@ class SourceConfig(Config, ABC):
         }
 
 
-def fingerprint(images: Images, first: int = 256) -> str:
-    """A short hash of the first images and labels as decoded: other pixels, another hash."""
-    count = first if images.size is None else min(first, images.size)
-    pixels, labels = images.batch(np.arange(count))
+def sample(images: Images, count: int) -> NDArray[np.int64]:
+    """Numbers of `count` images that speak for all, always the same; all of them, if fewer.
+
+    The first ones where images come in random order. Elsewhere, as in a folder that comes class by
+    class, those that a data set of this size has (`order.subset`).
+    """
+    if images.size is None or images.shuffled:
+        return np.arange(count if images.size is None else min(count, images.size))
+    if count >= images.size:
+        return np.arange(images.size)
+    return subset(np.arange(count), images.size)
+
+
+def fingerprint(images: Images, count: int = 256) -> str:
+    """A short hash of a sample of images and labels as decoded: other pixels, another hash."""
+    pixels, labels = images.batch(sample(images, count))
     whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
     whole.update(labels.astype("<i4").tobytes())
     return whole.hexdigest()[:16]
@@ -94,5 +125,5 @@ def missing(path: Path) -> str | None:
     there = path.parent
     if not there.is_dir():
         return f"there is no {path}: the folder {there} does not exist."
-    near = difflib.get_close_matches(path.name, [entry.name for entry in there.iterdir()], n=3)
-    return f"there is no {path}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    near = did_you_mean(path.name, [entry.name for entry in there.iterdir()])
+    return f"there is no {path}.{near}"

@@ -4,21 +4,23 @@ What is there, and whether it fits, is read from the small JSON files that TFDS 
 data. `tensorflow_datasets` itself takes two seconds to import: that waits until all else is right.
 """
 
-import difflib
 import importlib.util
 import json
 import os
 import re
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from scaling.config import Clash
 from scaling.data.decode import decode_all, decoder
-from scaling.data.source import Batch, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
+from scaling.mistakes import did_you_mean
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
@@ -36,19 +38,20 @@ class Tfds(SourceConfig):
     train_split: str = "train"
     """Images to learn from; slices work as in TFDS, `train[:90%]`."""
     heldout_split: str = "test"
-    """Images to measure on."""
+    """Images to measure on; none of those to learn from."""
     image_key: str = "image"
     """Feature that holds the image."""
     label_key: str = "label"
     """Feature that holds the class."""
-    resolution: int = Field(ge=1)
+    resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
 
-    @model_validator(mode="after")
-    def _splits_differ(self) -> "Tfds":
+    def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
-            raise ValueError(f"train_split and heldout_split are both {self.train_split!r}.")
-        return self
+            yield Clash(
+                ("train_split", "heldout_split"),
+                f"train_split and heldout_split are both {self.train_split!r}.",
+            )
 
     @property
     def root(self) -> Path:
@@ -88,61 +91,71 @@ class Tfds(SourceConfig):
             raise ValueError(problem)
         return TfdsImages(self, split)
 
-    def problem(self) -> str | None:
+    def fault(self) -> Fault | None:
         for module, package in PACKAGES.items():
             if importlib.util.find_spec(module) is None:
-                return f"reading TFDS data sets needs the package {package}: pip install {package}."
+                needs = f"reading TFDS data sets needs the package {package}"
+                return Fault("kind", f"{needs}: pip install {package}.")
         if problem := missing(self.root):
-            return (
+            return Fault(
+                "data_dir",
                 f"{problem} TFDS keeps prepared data sets there, and {self.name!r} is to be found "
-                f"below it: prepare it as ArrayRecord, or say data_dir."
+                f"below it: prepare it as ArrayRecord, or say data_dir.",
             )
         there = _prepared(self.root)
         if self.name not in there:
             names = ", ".join(name for name in there if ":" in name) or "none"
-            near = difflib.get_close_matches(self.name, there, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            return (
-                f"{self.root} holds no data set {self.name!r}; prepared there: {names}.{hint} "
-                f"To prepare it: tfds build {self.name} --file_format=array_record."
+            return Fault(
+                "name",
+                f"{self.root} holds no data set {self.name!r}; prepared there: {names}."
+                f"{did_you_mean(self.name, there)} "
+                f"To prepare it: tfds build {self.name} --file_format=array_record.",
             )
         try:
-            described = (
-                self._problem_of_format()
-                or self._problem_of_splits()
-                or self._problem_of_features()
+            return (
+                self._fault_of_format()
+                or self._fault_of_splits()
+                or self._fault_of_features()
+                or self._fault_of_slices()
+                or self._fault_of_records()
             )
         except (OSError, ValueError, KeyError) as error:
-            return f"{self.folder} is not described as TFDS >= 4 does, prepare it again: {error!r}."
-        return described or self._problem_of_records()
+            words = (
+                f"{self.folder} is not described as TFDS >= 4 does, prepare it again: {error!r}."
+            )
+            return Fault("name", words)
 
-    def _problem_of_format(self) -> str | None:
+    @property
+    def _splits(self) -> dict[str, str]:
+        """The two splits, by the key that says each."""
+        return {"train_split": self.train_split, "heldout_split": self.heldout_split}
+
+    def _fault_of_format(self) -> Fault | None:
         folder, info = self.folder, self._info()
         formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
         if FORMAT in formats:
             return None
-        return (
+        return Fault(
+            "name",
             f"{folder} is prepared as {formats[0]}, which cannot be read in any order. Add "
             f"ArrayRecord files to it, for which TensorFlow is needed this once: "
             f"pip install 'vit-scaling-laws[tensorflow]', then tfds convert_format "
-            f"--dataset_version_dir={folder} --out_file_format={FORMAT}"
+            f"--dataset_version_dir={folder} --out_file_format={FORMAT}",
         )
 
-    def _problem_of_splits(self) -> str | None:
+    def _fault_of_splits(self) -> Fault | None:
         there = [split["name"] for split in self._info()["splits"]]
-        for field, split in (
-            ("train_split", self.train_split),
-            ("heldout_split", self.heldout_split),
-        ):
+        for field, split in self._splits.items():
             found = SPLIT.fullmatch(split)
             if found is None:
-                return f"{field}={split!r} is neither a split nor a slice like train[:90%]."
+                words = f"{field}={split!r} is neither a split nor a slice like train[:90%]."
+                return Fault(field, words)
             if found["name"] not in there:
-                names = ", ".join(there)
-                return f"{self.name} has no split {found['name']!r} ({field}); it has {names}."
+                words = f"{self.name} has no split {found['name']!r} ({field}); it has "
+                return Fault(field, f"{words}{', '.join(there)}.")
         return None
 
-    def _problem_of_features(self) -> str | None:
+    def _fault_of_features(self) -> Fault | None:
         features = self._features()
         for field, key, kind in (
             ("image_key", self.image_key, "Image"),
@@ -150,24 +163,53 @@ class Tfds(SourceConfig):
         ):
             if key not in features:
                 names = ", ".join(features)
-                return f"{self.name} has no feature {key!r} ({field}); it has {names}."
+                return Fault(
+                    field, f"{self.name} has no feature {key!r} ({field}); it has {names}."
+                )
             kinds = {k: f["pythonClassName"].rpartition(".")[2] for k, f in features.items()}
             if kinds[key] != kind:
                 fitting = ", ".join(k for k in kinds if kinds[k] == kind) or "none"
-                return (
+                return Fault(
+                    field,
                     f"{field}={key!r} of {self.name} is a {kinds[key]}; "
-                    f"a feature of kind {kind} is needed: {fitting}."
+                    f"a feature of kind {kind} is needed: {fitting}.",
                 )
         return None
 
-    def _problem_of_records(self) -> str | None:
+    def _fault_of_slices(self) -> Fault | None:
+        """Slices beyond their split, empty ones, and two that have images in common."""
+        from tensorflow_datasets.core import ReadInstruction
+
         splits = self.builder().info.splits
-        for split in (self.train_split, self.heldout_split):
-            if not splits[split].num_examples:
-                return f"{self.name}: {split} holds no images."
+        parts = []
+        for field, split in self._splits.items():
+            whole = splits[split.partition("[")[0]].num_examples
+            try:
+                (part,) = ReadInstruction.from_spec(split).to_absolute(splits)
+            except ValueError:
+                words = f"{self.name}: {split} goes beyond the {whole:_} images there are."
+                return Fault(field, words)
+            first, last = part.from_ or 0, whole if part.to is None else part.to
+            if first >= last:
+                return Fault(field, f"{self.name}: {split} holds no images.")
+            parts.append((part.splitname, first, last))
+        (name, *train), (other, *heldout) = parts
+        first, last = max(train[0], heldout[0]), min(train[1], heldout[1])
+        if name == other and first < last:
+            return Fault(
+                "heldout_split",
+                f"{self.train_split} and {self.heldout_split} have {last - first:_} images in "
+                f"common ({name}[{first}:{last}]); what is measured on must not be learnt from.",
+            )
+        return None
+
+    def _fault_of_records(self) -> Fault | None:
+        splits = self.builder().info.splits
+        for split in self._splits.values():
             for part in splits[split].file_instructions:
                 if not Path(part.filename).exists():
-                    return f"{self.name}: {part.filename} is gone; prepare the data set again."
+                    words = f"{self.name}: {part.filename} is gone; prepare the data set again."
+                    return Fault("name", words)
         return None
 
     def _info(self) -> dict[str, Any]:
@@ -189,6 +231,8 @@ class Tfds(SourceConfig):
 
 class TfdsImages:
     """One split, or slice of one. Only the image and its label are read of each example."""
+
+    shuffled = False
 
     def __init__(self, source: Tfds, split: str):
         import tensorflow_datasets as tfds

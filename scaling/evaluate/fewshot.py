@@ -1,6 +1,8 @@
-"""The few-shot linear protocol of big_vision, step by step.
+"""The few-shot linear protocol of big_vision.
 
-Frozen features, a handful of labelled images a class, ridge regression in closed form.
+Frozen features, a handful of labelled images a class, ridge regression in closed form, as there.
+One deviation: images are seen whole, resized to the resolution of the source, where big_vision
+resizes to 256 pixels and cuts out the central 224.
 """
 
 from __future__ import annotations
@@ -39,11 +41,11 @@ class FewShot(Config):
     `<name>_<shots>shot_error_subset<i>`."""
     data: Source
     """The transfer task; shots are drawn from its training images."""
-    shots: tuple[Annotated[int, Field(gt=0)], ...] = Field((1, 5, 10), min_length=1)
+    shots: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((1, 5, 10), min_length=1)
     """Labelled images a class; smaller sets lie inside larger ones."""
-    subsets: int = Field(3, gt=0)
+    subsets: int = Field(3, gt=0, le=1000)
     """How many times the shots are drawn."""
-    ridge: float = Field(1024.0, gt=0)
+    ridge: float = Field(1024.0, gt=0, allow_inf_nan=False)
     """Weight of the squared norm, on a sum (not a mean) over images."""
 
     @property
@@ -60,8 +62,8 @@ class FewShot(Config):
         pool, test = self.data.train(), self.data.heldout()
         assert pool.size is not None  # shots come from a set, not a stream
         assert test.size is not None
-        known, known_labels = features(module, pool, np.arange(pool.size)), _labels(pool)
-        unseen, unseen_labels = features(module, test, np.arange(test.size)), _labels(test)
+        known, known_labels = features(module, pool, np.arange(pool.size))
+        unseen, unseen_labels = features(module, test, np.arange(test.size))
         found = []
         for shots in self.shots:
             errors = []
@@ -115,7 +117,3 @@ def predict(
     else:
         weights = np.linalg.solve(x.T @ x + ridge * np.eye(d), x.T @ targets)
     return np.argmax(z @ weights, 1)
-
-
-def _labels(images: Any) -> NDArray[np.int32]:
-    return images.batch(np.arange(images.size))[1]

@@ -15,13 +15,16 @@ from scaling.data.source import Images
 BATCH = 512
 
 
-def features(module: nnx.Module, images: Images, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What the backbone makes of the images of these numbers, [n, width]."""
-    parts = []
+def features(
+    module: nnx.Module, images: Images, indices: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What the backbone makes of the images of these numbers, [n, width], and their labels [n]."""
+    found, found_labels = [], []
     for chosen in _chunks(indices):
-        pixels, _ = images.batch(_padded(chosen))
-        parts.append(np.asarray(_features(module, pixels))[: len(chosen)])
-    return np.concatenate(parts)
+        pixels, labels = images.batch(_padded(chosen))
+        found.append(np.asarray(_features(module, pixels))[: len(chosen)])
+        found_labels.append(labels[: len(chosen)])
+    return np.concatenate(found), np.concatenate(found_labels)
 
 
 def losses(

@@ -21,7 +21,7 @@ class Upstream(Config):
 
     kind: Literal["upstream"] = "upstream"
     images: int | None = Field(None, gt=0)
-    """How many held-out images, the first ones; left out: all of them."""
+    """How many held-out images, always the same and of all classes; left out: all of them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -32,13 +32,14 @@ class Upstream(Config):
         self, module: nnx.Module, *, objective: Any, source: SourceConfig
     ) -> list[Measured]:
         """Both numbers, n = images behind each."""
+        from scaling.data.source import sample
         from scaling.evaluate.forward import losses
 
         heldout = source.heldout()
         count = self.images or heldout.size
         assert count is not None  # a source's held-out images come to an end
-        loss, wrong = losses(module, objective, heldout, np.arange(count))
+        loss, wrong = losses(module, objective, heldout, sample(heldout, count))
         return [
-            Measured("upstream_loss", float(loss.mean(dtype=np.float64)), count),
-            Measured("upstream_error", float(wrong.mean(dtype=np.float64)), count),
+            Measured("upstream_loss", float(loss.mean(dtype=np.float64)), len(loss)),
+            Measured("upstream_error", float(wrong.mean(dtype=np.float64)), len(loss)),
         ]
