@@ -13,15 +13,20 @@ A study is the name of one that comes with the project (demo, cifar10) or the pa
 your own; docs/study-file.md says what such a file may hold.
 
 \b
-Written:      runs/       one folder a run, by launch and run
+Written:      runs/       one folder a run, and logs/ of its workers, by launch and run
               results/    <study>.parquet, .csv and figures, by collect, report and sheet
-Not written:  anything else; plan, status and models write nothing, and a study file with
-              mistakes stops every command before it writes.
+              ~/.cache/vit-scaling-laws/
+                          decoded images of data of kind "folder", by launch, run and sheet;
+                          below $XDG_CACHE_HOME where that is set
+Not written:  anything by plan, status and models, save the file that --json names; and a study
+              file with mistakes stops every command before it writes.
 
 \b
 Exit status:  0    done
-              1    some runs failed; each is named with its reason, the others are done
-              2    a mistake in the study file or on the command line, all of them named
+              1    some runs failed; each is named with its reason, the others are done;
+                   or a file cannot be read or written, and it is named
+              2    a mistake in the study file, in its data or on the command line, all of
+                   them named
               130  stopped by Ctrl-C; launch again to go on
 """
 
@@ -122,7 +127,7 @@ def status(study: StudyName, runs: Runs = Path("runs")) -> None:
     from scaling.launch.status import show
     from scaling.parse import read_study
 
-    show(read_study(study), runs)
+    show(read_study(study, data_needed=False), runs)
 
 
 @app.command()
@@ -130,7 +135,7 @@ def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("result
     """Gather the finished runs' numbers into OUT/<study>.parquet and OUT/<study>.csv."""
     from scaling.parse import read_study
 
-    found = read_study(study)
+    found = read_study(study, data_needed=False)
     from scaling.report import collect as gather  # mistakes are said before seconds of imports
 
     gather(found, runs, out)
@@ -141,7 +146,7 @@ def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results
     """Collect, fit the laws, print them and draw them into OUT/."""
     from scaling.parse import read_study
 
-    found = read_study(study)
+    found = read_study(study, data_needed=False)
     from scaling.report import report as tell
 
     tell(found, runs, out)
@@ -156,7 +161,10 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
     found = read_study(study)
     path = out / f"{found.name}.sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(found.runs[0].data.train(), path)
+    try:
+        contact_sheet(found.runs[0].data.train(), path)
+    except ValueError as error:  # an image that cannot be decoded, a cache that cannot be kept
+        raise Mistakes([str(error)]) from error
     print(path)
 
 
@@ -167,10 +175,12 @@ def models(
         typer.Argument(metavar="[NAME]...", help="Such as Ti/16; by default the whole zoo."),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images, pixels.", show_default="224")
+        int | None,
+        typer.Option(min=1, max=8192, help="Side of the images, pixels.", show_default="224"),
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(min=1, help="Count a linear classifier for so many classes.")
+        int | None,
+        typer.Option(min=1, max=10**9, help="Count a linear classifier for so many classes."),
     ] = None,
     json_file: Json = None,
 ) -> None:
@@ -195,6 +205,9 @@ def _rows(names: list[str], resolution: int | None, classes: int | None) -> list
         return list(catalogue(classes))
     wrong, rows = [], []
     fitting = dict.fromkeys(r["name"] for r in catalogue() if r["patch"] <= (resolution or 224))
+    if not names and not fitting:
+        remedy = f"name a model, such as Ti/{resolution}"
+        raise Mistakes([f"no patch of the zoo fits into {resolution} px; {remedy}."])
     for name in names or fitting:
         try:
             rows.append(row(vit(name, resolution or 224), classes))
@@ -233,7 +246,7 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}." if error.filename else error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

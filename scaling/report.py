@@ -22,7 +22,7 @@ from fits.results import Result, write_csv, write_parquet
 from fits.tables import written_aside
 from scaling.mistakes import Mistakes
 from scaling.runs import RunFolder
-from scaling.study import Study
+from scaling.study import Run, Study
 
 UPSTREAM = "upstream_error"
 PANELS = 4  # as many as can be read side by side
@@ -88,25 +88,31 @@ def _results(study: Study, runs: Path) -> list[Result]:
             f"{absent.total()} of {len(study.runs)} runs are absent from the table: {why}; "
             f"`scaling status` names them."
         )
-    all_images, _ = study.runs[0].data.sizes()
     return [
-        Result(
+        result
+        for run in study.runs
+        if states[run.id] == "done"
+        for result in _of_run(study, run, folders[run.id])
+    ]
+
+
+def _of_run(study: Study, run: Run, folder: RunFolder) -> Iterator[Result]:
+    """What one finished run measured. Its data may be gone: what they were is in the manifest."""
+    manifest = folder.manifest()
+    for row in folder.results(study.evaluate):
+        yield Result(
             study=study.name,
             run=run.id,
             model=run.model.name,
             params=run.params,
-            flops=float(run.flops),
+            flops=float(manifest["flops"]),
             images_seen=run.images_seen,
-            data_size=run.data_size or all_images,
+            data_size=run.data_size or manifest["data"][0]["train_size"],
             seed=run.seed,
             metric=row.metric,
             value=row.value,
             n=row.n,
         )
-        for run in study.runs
-        if states[run.id] == "done"
-        for row in folders[run.id].results(study.evaluate)
-    ]
 
 
 def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[Path, Path]:

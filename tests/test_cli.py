@@ -1,17 +1,24 @@
 """The command line: what is printed where, with which exit status, and what is loaded for it."""
 
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from fits.results import read_results
 from models import cost
 from models.zoo import vit
 from scaling import cli
+from scaling.evaluate.measured import Measured
 from scaling.launch.local import Local
+from scaling.parse import read_study
+from scaling.runs import RunFolder
 from scaling.schema import EXAMPLE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +78,7 @@ def test_a_plan_as_json_goes_to_a_file_or_to_standard_output(scaling):
 
 def test_a_file_that_cannot_be_written_is_named_without_a_traceback(scaling):
     status, _, errors = scaling("plan", "study.toml", "--json", "nowhere/plan.json")
-    assert (status, errors) == (2, "nowhere/plan.json: No such file or directory.\n")
+    assert (status, errors) == (1, "nowhere/plan.json: No such file or directory.\n")
 
 
 def test_a_study_that_is_not_there_is_a_user_s_mistake(scaling):
@@ -85,6 +92,58 @@ def test_a_mistake_on_the_command_line_has_status_2(scaling, words):
     status, out, errors = scaling(*words.split())
     assert (status, out) == (2, "")
     assert "Error: " in errors
+
+
+@pytest.fixture
+def photographs(scaling, tmp_path, monkeypatch):
+    """study.toml on a folder of images, four of each class and split, a cache of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for split, name, i in itertools.product(("train", "test"), ("ant", "bee"), range(4)):
+        file = tmp_path / "pictures" / split / name / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (i, i, i)).save(file)
+    data = 'kind = "folder"\npath = "pictures"\nresolution = 16'
+    text = EXAMPLE.replace('kind = "procedural"\nlabel_noise = 0.1', data)
+    text = text.replace("images = 8192", "").replace('[10_000, "all"]', '"all"')
+    Path("study.toml").write_text(text)
+    return tmp_path / "pictures"
+
+
+def test_a_sheet_of_images_that_cannot_be_read_is_refused_in_words(scaling, photographs):
+    assert scaling("sheet", "study.toml")[0] == 0
+    (photographs / "train" / "bee" / "2.png").write_text("no image")
+    status, out, errors = scaling("sheet", "study.toml")
+    assert (status, out) == (2, "")
+    assert "train/bee/2.png: not a readable image" in errors
+
+
+def test_a_sheet_without_room_for_its_cache_is_refused_in_words(
+    scaling, photographs, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(photographs / "train" / "ant" / "0.png"))
+    status, out, errors = scaling("sheet", "study.toml")
+    assert (status, out) == (2, "")
+    assert "Point XDG_CACHE_HOME to a folder with room" in errors
+
+
+def test_results_outlive_the_data(scaling, photographs, capsys):
+    """What a run has measured is collected with the sizes and FLOPs of when the data were there."""
+    study = read_study("study.toml")
+    run = study.runs[0]
+    folder = RunFolder(Path("runs") / run.id)
+    folder.write(run, study.evaluate, print)
+    flops = run.flops
+    measured = [(each, [Measured(m, 0.5, 8) for m in each.metrics]) for each in study.evaluate]
+    folder.finish(measured, {"flops": flops, "data": [{"train_size": 8}]})
+    shutil.rmtree(photographs)
+    assert "1 of " in scaling("status", "study.toml")[1]
+    assert scaling("collect", "study.toml")[0] == 0
+    rows = read_results(Path("results/example.csv"))
+    assert {(row.run, row.flops, row.data_size) for row in rows} == {(run.id, flops, 8)}
+    status, _, errors = scaling("plan", "study.toml")
+    assert status == 2
+    assert "data.path: there is no" in errors
+    assert "Unpack the images there as train/<class>/ and test/<class>/" in errors
 
 
 # What a launch and a worker answer
@@ -165,6 +224,13 @@ def test_the_zoo_is_a_plain_table_in_a_pipe(scaling):
         *("B/16", "16", "224", "768", "12", "3_072", "12"),
         *("92_884_224", "85_797_120", "17.71"),
     ]
+
+
+def test_a_resolution_that_no_patch_of_the_zoo_fits_into_is_a_mistake(scaling):
+    status, out, errors = scaling("models", "--resolution", "3")
+    assert (status, out) == (2, "")
+    assert errors == "no patch of the zoo fits into 3 px; name a model, such as Ti/3.\n"
+    assert scaling("models", "Ti/3", "--resolution", "3")[0] == 0
 
 
 def test_all_misspelt_models_are_named(scaling):

@@ -62,7 +62,8 @@ def finish(runs, study, run, errors=None):
     found = {"upstream_loss": 2 * error(run), "upstream_error": error(run)}
     found |= {name: min(1.3 * error(run), 1.0) for name in transfer.metrics} | (errors or {})
     measured = [Measured(name, value, 1000) for name, value in found.items()]
-    folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], {})
+    manifest = {"flops": run.flops, "data": [{"train_size": run.data.sizes()[0]}]}
+    folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], manifest)
 
 
 @pytest.fixture
