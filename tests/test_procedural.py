@@ -87,6 +87,12 @@ def test_classes_come_as_often_as_zipf_says(tail):
     assert chi_square < 63 + 5 * np.sqrt(2 * 63)
 
 
+def test_an_offset_makes_it_mandelbrots_distribution():
+    weights = np.cumsum((np.arange(48) + 11.0) ** -3)
+    found = class_limits(48, 3.0, 10.0) / 2**32
+    np.testing.assert_allclose(found, (weights / weights[-1])[:-1], 1e-9)
+
+
 def test_class_limits_are_the_cumulative_zipf_distribution():
     weights = np.cumsum((np.arange(64) + 1.0) ** -1.25)
     np.testing.assert_allclose(class_limits(64, 1.25) / 2**32, (weights / weights[-1])[:-1], 1e-9)

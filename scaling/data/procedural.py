@@ -30,7 +30,11 @@ CLASS, PLACE, COLOUR, NOISE, LIARS, LIE = range(6)  # a stream each of such a ke
 
 
 class Procedural(SourceConfig):
-    """Glyphs with a Zipf tail: class k has probability proportional to (k + 1)^-tail.
+    """Glyphs with a long tail: class k has probability proportional to (k + 1 + offset)^-tail.
+
+    Zipf's law, or with an offset Mandelbrot's, which makes the commonest classes about equally
+    common. If a class is learnt once so many of its images have been seen, the error above the
+    floor falls as the power -(1 - 1 / tail) of the images seen, until the rarest class is learnt.
 
     A wrong label is any of the others, equally likely. Whatever the class prior, the posterior
     given the image is then 1 - label_noise on the glyph's own class, and the Bayes error is
@@ -45,6 +49,7 @@ class Procedural(SourceConfig):
     classes: int = Field(64, ge=2, le=CANDIDATES, description="number of classes")
     resolution: int = Field(16, ge=1, le=MOST_PIXELS, description="side of an image, pixels")
     tail: float = Field(1.0, ge=0, le=4, description="exponent of the class frequencies")
+    offset: float = Field(0.0, ge=0, le=1000, description="added to every rank: flattens the head")
     label_noise: float = Field(
         0.1, ge=0, lt=1, description="share of wrong labels, a multiple of 0.001"
     )
@@ -120,7 +125,7 @@ class ProceduralImages:
     def __init__(self, source: Procedural, stream: np.uint64, size: int | None):
         self.source, self.stream, self.size = source, stream, size
         self.resolution, self.classes = source.resolution, source.classes
-        self.limits = class_limits(source.classes, source.tail)
+        self.limits = class_limits(source.classes, source.tail, source.offset)
         glyphs = find_glyphs(source.classes, source.cells, source.differ, source.seed)
         self.framed = np.pad(glyphs, ((0, 0), (0, 1), (0, 1)))  # cell [-1] is outside the glyph
 
@@ -193,14 +198,14 @@ class ProceduralImages:
         return noise.reshape(-1, s.resolution, s.resolution, 3)
 
 
-def class_limits(classes: int, tail: float) -> NDArray[np.uint64]:
+def class_limits(classes: int, tail: float, offset: float = 0) -> NDArray[np.uint64]:
     """Where one class ends and the next begins on 0 .. 2**32, [classes - 1], rising.
 
-    The cumulative Zipf distribution in decimal arithmetic, whose powers, unlike those of libm,
+    The cumulative Zipf-Mandelbrot distribution in decimal arithmetic, whose powers, unlike libm's,
     do not depend on the machine.
     """
     with localcontext(prec=28):
-        weights = [Decimal(k + 1) ** -Decimal(tail) for k in range(classes)]
+        weights = [(k + 1 + Decimal(offset)) ** -Decimal(tail) for k in range(classes)]
         *below, whole = itertools.accumulate(weights)
         return np.array([int(part / whole * (1 << 32)) for part in below], np.uint64)
 
