@@ -36,9 +36,11 @@ class Published:
 
 
 _JFT = (0.267, 27_500.0), "pre-training compute, TPUv3 core-days", "Zhai et al. 2022"
+_21K = (0.862, 205.0), *_JFT[1:]  # Ti/16 for 20k steps to B/16 for 1M, at their cost in figure 2
 
 # Zhai, Kolesnikov, Houlsby, Beyer 2022, "Scaling Vision Transformers" (arXiv 2106.04560 v2),
-# section 2.2, equations in figures 2 and 9; ViTs pre-trained on subsets of JFT-3B.
+# section 2.2, equations in figures 2 and 9: ViTs pre-trained on subsets of JFT-3B; the last row,
+# section 2.4 and figure 4: on subsets of ImageNet-21k.
 ZHAI_2022 = {
     law.task: law
     for law in (
@@ -52,5 +54,6 @@ ZHAI_2022 = {
         Published("Pets 5-shot", 0.04, 0.72, 0.97, 0.72, *_JFT),
         Published("Birds 10-shot", 0.10, 0.62, 0.55, 0.43, *_JFT),
         Published("Birds 5-shot", 0.11, 0.68, 0.65, 0.37, *_JFT),
+        Published("ImageNet 10-shot, from ImageNet-21k", 0.24, 0.96, 1.57, 0.61, *_21K),
     )
 }

@@ -187,6 +187,7 @@ def test_a_published_law_lies_on_its_own_runs_beside_the_fit():
     [
         ("ImageNet 10-shot", [1, 10, 100, 1e3, 1e4], [0.671, 0.417, 0.264, 0.189, 0.153]),
         ("ImageNet fine-tuned", [1, 10, 100, 1e3, 1e4], [0.349, 0.206, 0.142, 0.113, 0.100]),
+        ("ImageNet 10-shot, from ImageNet-21k", [1, 10, 100], [0.780, 0.456, 0.297]),
     ],
 )
 def test_the_published_laws_give_the_values_worked_out_from_the_paper(task, compute, error):
