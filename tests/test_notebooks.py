@@ -102,3 +102,28 @@ def test_the_committed_runs_of_the_paper_are_those_of_its_tables():
             for row in csv.DictReader(file)
         ]
     assert sorted(ours) == sorted(theirs)
+
+
+@pytest.mark.skipif(not PAPER.exists(), reason="the paper's tables are not here")
+def test_the_committed_fine_tuned_runs_are_those_of_the_papers_tables_and_figure():
+    def read(path):
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def run(row, steps, error):
+        compute = float(row["core_days_fig2"])
+        return row["model"], row["data_images"], steps, error, compute
+
+    tables, figure = (read(PAPER.with_name(f"{name}.csv")) for name in ("finetune", "finetune_g14"))
+    theirs = [
+        run(row, row["steps"], f"{1 - float(row['imagenet']) / 100:.3f}")
+        for row in tables
+        if row["core_days_fig2"]
+    ]
+    theirs += [
+        run(row, "", f"{float(row['imagenet_finetune_error_pct']) / 100:.4f}") for row in figure
+    ]
+    ours = read(ROOT / "notebooks" / "zhai2022_finetune.csv")
+    assert sorted((*list(row.values())[:4], float(row["core_days"])) for row in ours) == sorted(
+        theirs
+    )
