@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fits.descent import descend
 from fits.doubts import bends_otherwise, few_points, floor_unknown, on_bounds
-from fits.laws import Array, Law
+from fits.laws import X_RANGE, Y_RANGE, Array, Law
 
 Mask = NDArray[np.bool_]
 DRAWS = 1.5  # of a replicate, per run
@@ -51,7 +51,8 @@ class Fit:
 
     def predict(self, x: ArrayLike) -> Array:
         """Error at `x`, same shape as `x`."""
-        return self.law.predict(x, *self.values)
+        with np.errstate(over="ignore"):
+            return self.law.predict(x, *self.values)
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
         """Low and high end of the curve at `x`, each of the shape of `x`; level None: the fit's.
@@ -59,10 +60,11 @@ class Fit:
         As the intervals: as far as the resampled curves lie from the fitted one, on either side.
         """
         x = np.asarray(x, float)
-        centre = np.log(self.predict(x))
-        curves = np.log(self.law.predict(x[..., None], *self.replicates.T))
-        reach = _reach(curves - centre[..., None], self.level if level is None else level)
-        return np.exp(centre - reach), np.exp(centre + reach)
+        with np.errstate(over="ignore"):
+            centre = _log(self.predict(x))
+            curves = _log(self.law.predict(x[..., None], *self.replicates.T))
+            reach = _reach(curves - centre[..., None], self.level if level is None else level)
+            return np.exp(centre - reach), np.exp(centre + reach)
 
     def beyond(self, x: float) -> str | None:
         """In words how far `x` lies outside the points fitted; None where it lies among them."""
@@ -112,7 +114,7 @@ def fit(
 
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
-        logarithm.
+        logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit.
     """
     compute, error = _checked(x, y)
     chosen = choose(compute, error, np.ones((1, len(compute)), bool))
@@ -127,7 +129,13 @@ def fit(
     rms = float(np.sqrt(np.mean(residuals**2)))
     highest = _highest_floor(law, points_x / unit, points_y, values, level)
     lowest = float(points_y.min() * np.exp(2 * rms))  # the best run may have been lucky
-    values, drawn = law.rescale(unit, *values), law.rescale(unit, *drawn)
+    with np.errstate(over="ignore"):
+        values, drawn = law.rescale(unit, *values), law.rescale(unit, *drawn)
+    if not (np.isfinite(values).all() and np.isfinite(drawn).all()):
+        raise ValueError(
+            f"the points fall so steeply that the a of x = 1 is beyond all numbers. Count x in "
+            f"units of {unit:.0e}."
+        )
     intervals = _intervals(law, values, drawn, level, highest, lowest)
     return Fit(
         law=law,
@@ -153,12 +161,18 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         raise ValueError(
             f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every run."
         )
-    for name, numbers in (("x", x), ("y", y)):
+    for name, numbers, (low, high) in (("x", x, X_RANGE), ("y", y, Y_RANGE)):
         wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
         if len(wrong):
             raise ValueError(
                 f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; the fit is on log axes, so every "
                 f"{name} must be above 0 and finite ({len(wrong)} are not). Leave those runs out."
+            )
+        beyond = np.flatnonzero((numbers < low) | (numbers > high))
+        if len(beyond):
+            raise ValueError(
+                f"{name}[{beyond[0]}] is {numbers[beyond[0]]:g}, not from {low:g} to {high:g} "
+                f"({len(beyond)} are not). Count {name} in another unit, or leave those runs out."
             )
     return x, y
 
@@ -207,6 +221,11 @@ def _refit(law: Law, x: Array, y: Array, weights: Array) -> Array:
     return np.concatenate(fits, axis=1)
 
 
+def _log(curve: Array) -> Array:
+    """Finite even where a curve, far from its points, leaves the numbers there are."""
+    return np.log(np.clip(curve, 1e-300, 1e300))
+
+
 def _reach(distances: Array, level: float) -> Array:
     """How far from 0 `level` of the distances go, along the last axis, as of N draws from N."""
     return np.sqrt(DRAWS) * np.quantile(np.abs(distances), level, axis=-1)
@@ -223,8 +242,9 @@ def _intervals(
     bounds = zip(law.parameters, values, drawn, law.bounds, strict=True)
     for name, value, draws, (low, top) in bounds:
         if low > 0:
-            factor = np.exp(_reach(np.log(draws / value), level))
-            ends = float(value / factor), float(value * factor)
+            with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
+                factor = np.exp(_reach(np.log(draws / value), level))
+                ends = float(value / factor), float(value * factor)
             if name == "b":  # the bounds of a and d are in another unit
                 ends = max(ends[0], low), min(ends[1], top)
             intervals.append(ends)

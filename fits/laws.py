@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+# Of the numbers that a law is fitted to: what a double holds even after the steepest exponent.
+X_RANGE = 1e-30, 1e30
+Y_RANGE = 1e-12, 1e12
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Law:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fits.laws import Array
-from fits.tables import InputError, Table, read_numbers, read_table
+from fits.laws import X_RANGE, Y_RANGE, Array
+from fits.tables import InputError, Table, near, read_numbers, read_table, short
 
 KINDS = ("error", "error-percent", "accuracy", "accuracy-percent")
 
@@ -65,21 +65,27 @@ def read_points(
       by: columns along which the caller means to split.
 
     Raises:
-      InputError: all mistakes in the columns' names, or else all in the rows, or in the numbers.
+      InputError: all mistakes in what is asked for, or else all in the rows; either time together
+        with the rows that do not fit the header.
       OSError: the file cannot be read.
     """
-    table = read_table(path)
-    conditions = [condition.partition("=")[::2] for condition in where]
-    table.require([x, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
+    asked = _asked_wrongly(kind, where)
+    try:
+        table = read_table(path)
+    except InputError as wrong:
+        raise InputError(asked, *wrong.kinds) from None
+    conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
+    missing = table.missing([x, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
+    if asked or missing:
+        raise InputError(asked, missing, table.ragged)
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     table, notes = _without_blanks(table, [x, y])
-    table.refuse_twins()
-    _refuse_mixed_metrics(table, y, by)
-    spent, mistakes = read_numbers(table, x, _judge_x)
-    measured, more = read_numbers(table, y, lambda value: _judge_y(value, kind))
-    if mistakes or more:
-        raise InputError([*mistakes, *more])
+    spent, wrong_x = read_numbers(table, x, _judge_x)
+    measured, wrong_y = read_numbers(table, y, lambda value: _judge_y(value, kind))
+    kinds = table.ragged, table.twins(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
+    if any(kinds):
+        raise InputError(*kinds)
     if kind.endswith("percent") and max(measured) <= 1:
         notes.append(
             f"no {y} is above 1 %; if these are fractions, say {kind.removesuffix('-percent')}"
@@ -93,30 +99,43 @@ def read_points(
     )
 
 
+def _asked_wrongly(kind: str, where: Sequence[str]) -> list[str]:
+    mistakes = []
+    if kind not in KINDS:
+        mistakes.append(f"--y-is: no '{kind}'. {near(kind, KINDS)}Use {', '.join(KINDS)}.")
+    mistakes += [
+        f"--where: '{condition}' has no '='. Write COL=VALUE or COL!=VALUE."
+        for condition in where
+        if "=" not in condition
+    ]
+    return mistakes
+
+
 def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[str]]:
     """A run that was not measured is an empty cell in many a table: left out, and said."""
-    notes = []
+    notes, empty = [], []
     for name in dict.fromkeys(names):
         cells = table.column(name)
         full = [row for row, cell in enumerate(cells) if cell]
         if not full:
-            raise InputError([f"{table.path}: column {name} is empty in every row to be fitted."])
-        if left_out := len(cells) - len(full):
+            empty.append(f"{table.path}: column {name} is empty in every row to be fitted.")
+        elif left_out := len(cells) - len(full):
             notes.append(f"{left_out} of {len(cells)} rows have no {name} and are left out")
             table = table.keep(full)
+    if empty:
+        raise InputError(empty, table.ragged)
     return table, notes
 
 
-def _refuse_mixed_metrics(table: Table, y: str, by: Sequence[str]) -> None:
+def _mixed_metrics(table: Table, y: str, by: Sequence[str]) -> list[str]:
     """A results table holds many metrics in one column; a frontier across them means nothing."""
     metrics = list(dict.fromkeys(table.columns.get("metric", ())))
-    if y == "value" and len(metrics) > 1 and "metric" not in by:
-        raise InputError(
-            [
-                f"{table.path}: the rows hold {len(metrics)} metrics ({', '.join(metrics)}). Say "
-                f"--where metric={metrics[0]}, or --by metric for a fit of each."
-            ]
-        )
+    if y != "value" or len(metrics) < 2 or "metric" in by:
+        return []
+    return [
+        f"{table.path}: the rows hold {len(metrics)} metrics ({short(', '.join(metrics))}). Say "
+        f"--where metric={metrics[0]}, or --by metric for a fit of each."
+    ]
 
 
 def _whole(kind: str) -> float:
@@ -124,7 +143,12 @@ def _whole(kind: str) -> float:
 
 
 def _judge_x(value: float) -> str | None:
-    return None if value > 0 else "not above 0. x is on a log axis: leave such rows out."
+    if value <= 0:
+        return "not above 0. x is on a log axis: leave such rows out."
+    low, high = X_RANGE
+    if not low <= value <= high:
+        return f"not from {low:g} to {high:g}. Count x in another unit."
+    return None
 
 
 def _judge_y(value: float, kind: str) -> str | None:
@@ -138,4 +162,6 @@ def _judge_y(value: float, kind: str) -> str | None:
         return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent."
     if value == (whole if accuracy else 0):
         return "an error of 0, which has no logarithm. Leave it out, or measure on more images."
+    if not accuracy and value / whole < Y_RANGE[0]:
+        return f"an error below {Y_RANGE[0]:g}, which nobody can measure. Leave the row out."
     return None

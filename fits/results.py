@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from fits.tables import InputError, Table, number, read_table, written_aside
+from fits.tables import InputError, Table, number, read_table, short, written_aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,8 @@ def read_results(path: str | Path) -> list[Result]:
             [
                 f"{table.path}: no column {', '.join(missing)}; a results table has the columns "
                 f"{', '.join(COLUMNS)}."
-            ]
+            ],
+            table.ragged,
         )
     results, mistakes = [], []
     for row in range(len(table)):
@@ -113,8 +114,8 @@ def read_results(path: str | Path) -> list[Result]:
             results.append(_result(table, row))
         except ValueError as error:
             mistakes.append(f"{table.place(row)}: {error}")
-    if mistakes:
-        raise InputError(mistakes)
+    if mistakes or table.ragged:
+        raise InputError(table.ragged, mistakes)
     return results
 
 
@@ -139,11 +140,11 @@ def _whole(cell: dict[str, str], name: str) -> int:
     try:
         return int(cell[name])
     except ValueError:
-        raise ValueError(f"{name} is {cell[name]!r}, not a whole number.") from None
+        raise ValueError(f"{name} is '{short(cell[name])}', not a whole number.") from None
 
 
 def _real(cell: dict[str, str], name: str) -> float:
     try:
         return number(cell[name])
     except ValueError:
-        raise ValueError(f"{name} is {cell[name]!r}, not a number.") from None
+        raise ValueError(f"{name} is '{short(cell[name])}', not a number.") from None

@@ -12,20 +12,31 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
-SHOWN = 10  # mistakes spelled out before the rest is only counted
+SHOWN = 10  # mistakes of a kind spelled out before the rest is only counted
+LONGEST = 40  # characters of a value in a message
+END = "end of the table"
 
 
 class InputError(ValueError):
-    """What is wrong with what a user handed in, one mistake a line, in words to act on."""
+    """What is wrong with what a user handed in, one mistake a line, in words to act on.
 
-    def __init__(self, mistakes: Sequence[str]):
-        more = len(mistakes) - SHOWN
-        tail = [f"... and {more} more of this kind."] if more > 0 else []
-        super().__init__("\n".join([*mistakes[:SHOWN], *tail]))
+    Fields:
+      kinds: the mistakes, those of a kind together, so that many of one kind hide no other.
+    """
+
+    def __init__(self, *kinds: Sequence[str]):
+        self.kinds = [list(kind) for kind in kinds if kind]
+        super().__init__("\n".join(chain.from_iterable(map(_shown, self.kinds))))
+
+
+def _shown(kind: list[str]) -> list[str]:
+    more = len(kind) - SHOWN
+    return [*kind[:SHOWN], f"... and {more} more of this kind."] if more > 0 else kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +48,15 @@ class Table:
       columns: name -> one cell a row, surrounding blanks removed; an empty cell is "".
       numbers: where each row stands in the file, counted as `counted_in`.
       counted_in: "line" of a text file or "row" of a Parquet file.
+      ragged: rows that do not fit the header and are in no column, in words; whoever reads the
+        table complains of them together with what else is wrong.
     """
 
     path: Path
     columns: dict[str, list[str]]
     numbers: list[int]
     counted_in: str = "line"
+    ragged: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -51,24 +65,24 @@ class Table:
         return f"{self.path}, {self.counted_in} {self.numbers[row]}"
 
     def column(self, name: str) -> list[str]:
-        self.require([name])
+        if missing := self.missing([name]):
+            raise InputError(missing)
         return self.columns[name]
 
-    def require(self, names: Iterable[str]) -> None:
-        """Complain of every name that is no column."""
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """In words, every name that is no column."""
         known = list(self.columns)
-        mistakes = [
-            f"{self.path}: no column '{name}'. {near(name, known)}Columns: {', '.join(known)}."
+        named = ", ".join(map(short, known))
+        return [
+            f"{self.path}: no column '{short(name)}'. {near(name, known)}Columns: {named}."
             for name in dict.fromkeys(names)
             if name not in self.columns
         ]
-        if mistakes:
-            raise InputError(mistakes)
 
     def keep(self, rows: Sequence[int]) -> Table:
         """The same table with these rows only."""
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
-        return Table(self.path, columns, [self.numbers[row] for row in rows], self.counted_in)
+        return replace(self, columns=columns, numbers=[self.numbers[row] for row in rows])
 
     def where(self, name: str, value: str, *, equal: bool = True) -> Table:
         """The rows whose cell in column `name` is `value` (or is not), as text or as a number."""
@@ -77,12 +91,12 @@ class Table:
         if not rows:
             sign = "=" if equal else "!="
             raise InputError(
-                [f"{self.path}: no row has {name}{sign}{value}. {_values(name, cells)}"]
+                [f"{self.path}: no row has {name}{sign}{short(value)}. {_values(name, cells)}"]
             )
         return self.keep(rows)
 
-    def refuse_twins(self) -> None:
-        """Complain of rows that equal an earlier row in every column."""
+    def twins(self) -> list[str]:
+        """In words, every row that equals an earlier row in every column."""
         first: dict[tuple[str, ...], int] = {}
         twins = []
         for row, cells in enumerate(zip(*self.columns.values(), strict=True)):
@@ -92,8 +106,13 @@ class Table:
                     f"{self.numbers[first[cells]]} in every column. Remove one of them, or add "
                     "a column that tells them apart (a seed, a run)."
                 )
-        if twins:
-            raise InputError(twins)
+        return twins
+
+
+def short(text: str) -> str:
+    """As much of a value as a message has room for, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
 
 
 def near(name: str, known: Sequence[str]) -> str:
@@ -115,28 +134,64 @@ def read_table(path: str | Path) -> Table:
 
 
 def _read_csv(path: Path) -> Table:
-    reader = csv.reader(io.StringIO(_text(path), newline=""))
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise InputError([f"{path}, line {reader.line_num}: not a CSV file ({error})."]) from None
-    rows = [(line, row) for line, row in rows if any(row)]  # blank lines are no rows
+    rows = [row for row in _rows(path) if any(row.cells)]  # blank lines are no rows
     if not rows:
         raise InputError([f"{path} is empty. A table starts with a line of column names."])
-    (line, header), *body = rows
-    _check_header(f"{path}, line {line}", header)
+    header, *body = rows
+    names = header.cells
+    _check_header(f"{path}, line {header.last}", names)
     if not body:
         raise InputError([f"{path} has column names and no rows."])
     ragged = [
-        f"{path}, line {line}: {len(row)} cells, but the header names {len(header)} columns. "
-        "Write every row with as many commas as the header has."
-        for line, row in body
-        if len(row) != len(header)
+        f"{path}, line {row.last}: {len(row.cells)} cells, but the header names {len(names)} "
+        f"columns. Write every row with as many commas as the header has.{row.doubt}"
+        for row in body
+        if len(row.cells) != len(names)
     ]
-    if ragged:
+    whole = [row for row in body if len(row.cells) == len(names)]
+    if not whole:
         raise InputError(ragged)
-    columns = {name: [row[k] for _, row in body] for k, name in enumerate(header)}
-    return Table(path, columns, [line for line, _ in body])
+    columns = {name: [row.cells[k] for row in whole] for k, name in enumerate(names)}
+    return Table(path, columns, [row.last for row in whole], ragged=tuple(ragged))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Cells of a row, surrounding blanks removed, and the lines it stands on."""
+
+    first: int
+    last: int
+    cells: list[str]
+
+    @property
+    def doubt(self) -> str:
+        if self.first == self.last:
+            return ""
+        return f" The row starts on line {self.first}: close the quote that opens there."
+
+
+def _rows(path: Path) -> list[_Row]:
+    """All rows; a quote that is never closed would swallow `END`, which is how it is known."""
+    text = _text(path)
+    text += "" if text.endswith(("\n", "\r")) else "\n"
+    reader = csv.reader(chain(io.StringIO(text, newline=""), [END]))
+    rows: list[_Row] = []
+    after, cells = 0, []  # the last line of the row before; the row as it was written
+    try:
+        for cells in reader:
+            rows.append(_Row(after + 1, reader.line_num, [cell.strip() for cell in cells]))
+            after = reader.line_num
+    except csv.Error as error:
+        raise InputError(
+            [
+                f"{path}, line {after + 1}: not a CSV file ({error}). If a quote opens there, "
+                "close it."
+            ]
+        ) from None
+    if cells != [END]:
+        opened = reader.line_num - len(io.StringIO(cells[-1], newline="").readlines()) + 1
+        raise InputError([f"{path}, line {opened}: a quote opens here and never closes. Close it."])
+    return rows[:-1]
 
 
 def _text(path: Path) -> str:
@@ -156,19 +211,19 @@ def _text(path: Path) -> str:
 def _check_header(place: str, header: list[str]) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise InputError(
-            [f"{place}: one column named {header[0]!r}. Separate columns with commas."]
+            [f"{place}: one column named '{short(header[0])}'. Separate columns with commas."]
         )
     if all(is_number(cell) for cell in header):
         raise InputError(
             [
-                f"{place}: {', '.join(header)} are numbers, not column names. Put a line of "
+                f"{place}: {short(', '.join(header))} are numbers, not column names. Put a line of "
                 "column names on top."
             ]
         )
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise InputError(
-            [f"{place}: column '{name}' is named twice. Rename one." for name in repeated]
+            [f"{place}: column '{short(name)}' is named twice. Rename one." for name in repeated]
         )
 
 
@@ -212,29 +267,31 @@ def _same(cell: str, value: str) -> bool:
 
 def _values(name: str, cells: Sequence[str]) -> str:
     known = list(dict.fromkeys(cells))
-    shown = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+    shown = ", ".join(map(short, known[:SHOWN])) + (", ..." if len(known) > SHOWN else "")
     return f"Values of {name}: {shown}."
 
 
 def read_numbers(
     table: Table, name: str, judge: Callable[[float], str | None]
-) -> tuple[list[float], list[str]]:
+) -> tuple[list[float], list[list[str]]]:
     """The numbers of a column, and every mistake found in it.
 
     Args:
       judge: says in words what is wrong with a finite number, or None where all is well.
 
     Returns:
-      One number a row, NaN where the cell is mistaken; the mistakes, each with its place.
+      One number a row, NaN where the cell is mistaken; the mistakes, each with its place, those
+      of a kind together.
     """
     values: list[float] = []
-    mistakes: list[str] = []
+    kinds: dict[str, list[str]] = {}
     for row, cell in enumerate(table.column(name)):
         wrong = _no_number(cell) or judge(number(cell))
         if wrong:
-            mistakes.append(f"{table.place(row)}: {name} is {cell}, {wrong}")
+            mistake = f"{table.place(row)}: {name} is {short(cell)}, {wrong}"
+            kinds.setdefault(wrong, []).append(mistake)
         values.append(math.nan if wrong else number(cell))
-    return values, mistakes
+    return values, list(kinds.values())
 
 
 def _no_number(cell: str) -> str | None:
@@ -247,8 +304,16 @@ def _no_number(cell: str) -> str | None:
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """A path to write to that takes the place of `path` once all is written, or not at all."""
+    """A path to write to that takes the place of `path` once all is written, or not at all.
+
+    A link stays, and what it points to is replaced. What is there and no file, a pipe or a device,
+    cannot be replaced: it is written to as it is.
+    """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = path.resolve()
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside

@@ -244,6 +244,27 @@ def test_numbers_without_a_logarithm_are_refused(bad):
         fit(POWER, error, [1, 2, 3, 4, 5])
 
 
+def test_numbers_too_small_or_too_large_to_compute_with_are_refused():
+    with pytest.raises(ValueError, match=r"y\[1\] is 1e-300, not from 1e-12 to 1e\+12"):
+        fit(POWER, [1, 2, 3], [0.5, 1e-300, 1e-301])
+    with pytest.raises(ValueError, match=r"x\[2\] is 1e\+200, .* Count x in another unit"):
+        fit(POWER, [1, 2, 1e200], [0.5, 0.4, 0.3])
+
+
+def test_a_curve_too_steep_for_the_unit_of_x_is_refused_with_one_that_serves():
+    x = np.geomspace(1e-2, 1e2, 9)
+    error = 0.9 - 0.8 * np.linspace(0, 1, 9) ** 8
+    assert np.isfinite(fit(SATURATING, x, error).intervals).all()
+    with pytest.raises(ValueError, match=r"so steeply .* Count x in units of 1e\+28\."):
+        fit(SATURATING, 1e28 * x, error)
+
+
+def test_a_curve_far_beyond_its_points_is_never_nan():
+    found = fit(POWER, COMPUTE, 0.5 * COMPUTE**-2 / 1e4)
+    far = np.array([1e-300, 1e-200, 1e200, 1e300])
+    assert not np.isnan([found.predict(far), *found.band(far)]).any()
+
+
 def test_an_x_without_a_y_is_refused():
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
         fit(POWER, [1, 2], [0.5, 0.4, 0.3])

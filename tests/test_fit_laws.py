@@ -1,9 +1,11 @@
 """The command fit-laws: what it prints, what it writes, and what it says of mistakes."""
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -205,9 +207,13 @@ MISTAKES = {
     "no folder": (["--json", "nowhere/a.json"], ["--json: there is no folder nowhere"]),
     "folder": (["--json", "."], ["--json: . is a folder"]),
     "itself": (["--json", "runs.csv"], ["--json: runs.csv is the table itself"]),
+    "one file twice": (
+        ["--json", "a.png", "--plot", "./a.png"],
+        ["--json and --plot: both name a.png. Name two files."],
+    ),
     "several": (
-        ["--law", "x", "--predict", "-1", "--plot", "a"],
-        ["--law: no 'x'", "--predict: -1", "--plot: a ends"],
+        ["--law", "x", "--predict", "-1", "--plot", "a", "--y-is", "b", "--by", "c"],
+        ["--law: no 'x'", "--predict: -1", "--plot: a ends", "--y-is: no 'b'", "no column 'c'"],
     ),
 }
 
@@ -233,6 +239,30 @@ def test_a_table_that_is_not_there_is_said(tmp_path, command, missing):
     assert complaints == f"fit-laws: {tmp_path / missing}: No such file or directory.\n"
 
 
+def test_a_table_that_is_not_there_hides_no_other_mistake(tmp_path, command):
+    _, _, complaints = command(tmp_path / "nix.csv", "--x", "a", "--y", "b", "--law", "x")
+    assert "--law: no 'x'" in complaints
+    assert "nix.csv: No such file or directory." in complaints
+
+
+def test_json_goes_through_a_link_and_into_a_pipe(table, tmp_path, command):
+    link, target, pipe = tmp_path / "link", tmp_path / "target", tmp_path / "pipe"
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)
+    reader.start()
+    for path in (link, pipe):
+        status, *_ = command(
+            table, "--x", "eflop", "--y", "error", "--law", "power", "--json", path
+        )
+        assert status == 0
+    reader.join(timeout=10)
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert heard == [target.read_text()]
+
+
 def test_a_folder_is_no_table(tmp_path, command):
     status, _, complaints = command(tmp_path, "--x", "a", "--y", "b")
     assert (status, complaints) == (2, f"fit-laws: {tmp_path}: Is a directory.\n")
@@ -245,6 +275,44 @@ def test_options_left_out_are_said(capsys):
     assert "the following arguments are required: --y. See fit-laws --help" in (
         capsys.readouterr().err
     )
+
+
+def test_a_table_taken_for_a_prediction_is_said(capsys):
+    for words in (["--y", "b", "--predict", "1e3", "my.csv"], ["--predict", "my.csv"]):
+        with pytest.raises(SystemExit) as end:
+            main(["--x", "a", *words])
+        assert end.value.code == 2
+        assert "my.csv is not a number; put TABLE first" in capsys.readouterr().err
+
+
+def test_the_table_may_stand_anywhere_but_after_predictions(table, command):
+    options = "--x", "eflop", "--y", "error", "--law", "power"
+    first = command(table, *options)
+    assert first[0] == 0
+    assert command(*options, table) == first
+    assert command(*options[:2], table, *options[2:]) == first
+
+
+def test_a_group_that_cannot_be_fitted_is_left_out_and_said(table, tmp_path, command, answer):
+    with table.open("a") as file:
+        file.write("L,1,0.5\nL,2,0.4\n")
+    arguments = table, "--x", "eflop", "--y", "error", "--by", "model"
+    found, complaints = answer(*arguments, "--predict", "10")
+    *fitted, failed = found["groups"]
+    assert [group["group"]["model"] for group in fitted] == ["S", "B"]
+    assert all(group["values"] for group in fitted)
+    assert failed["group"] == {"model": "L"}
+    assert failed["runs"] == 2
+    assert failed["predictions"] == []
+    for name in ("values", "intervals", "points", "rms_log_error"):
+        assert failed[name] is None
+    (warning,) = failed["warnings"]
+    assert warning.startswith("left out, no fit: 2 of 2 points are to be fitted")
+    assert f"warning, model=L: {warning}" in complaints
+    status, said, _ = command(*arguments, "--plot", tmp_path / "fit.svg")
+    assert status == 0
+    assert f"model=L\n  warning: {warning}" in said
+    assert "model=L" in (tmp_path / "fit.svg").read_text()
 
 
 def test_fewer_points_than_parameters_are_said_with_a_way_out(tmp_path, command):
@@ -301,19 +369,20 @@ def test_the_published_few_shot_laws_come_back(answer, shots, law):
     assert not complaints
 
 
-def test_the_published_fine_tuning_law_comes_back(tmp_path, answer):
-    lines = published("zhai2022/finetune.csv").read_text().splitlines()
-    for row in published("zhai2022/finetune_g14.csv").read_text().splitlines()[1:]:
-        model, images, core_days, error = row.split(",")
-        lines.append(f",{model},{images},,,,{100 - float(error):.2f},{core_days}")
-    path = tmp_path / "finetune.csv"
-    path.write_text("\n".join(lines))
-    arguments = "--x", "core_days_fig2", "--y", "imagenet", "--y-is", "accuracy-percent"
-    found, complaints = answer(path, *arguments)
+@pytest.mark.parametrize(
+    ("name", "law", "within"),
+    [
+        ("inet10", (0.63, 0.32, 0.12, 0.52), 0.008),
+        ("finetune", (0.26, 0.35, 0.09, 0.01), 0.01),
+    ],
+)
+def test_the_published_laws_come_back_from_the_tables_of_the_notebooks(answer, name, law, within):
+    path = ROOT / "notebooks" / f"zhai2022_{name}.csv"
+    found, _ = answer(path, "--x", "core_days", "--y", "error")
     (group,) = found["groups"]
-    paper = saturating(CORE_DAYS, 0.26, 0.35, 0.09, 0.01)
-    assert np.abs(curve(group, CORE_DAYS) - paper).max() <= 0.01
-    assert "3 of 263 rows have no core_days_fig2 and are left out" in complaints
+    assert np.abs(curve(group, CORE_DAYS) - saturating(CORE_DAYS, *law)).max() <= within
+    low, high = group["intervals"]["c"]
+    assert low < law[2] < high
 
 
 def test_fine_tuning_without_the_largest_models_sees_a_higher_floor(answer):

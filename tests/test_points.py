@@ -44,6 +44,8 @@ def test_all_kinds_of_y_become_errors_as_fractions(csv, kind, cells):
         ("accuracy-percent", "-3", "below 0, which no accuracy is"),
         ("error", "0", "an error of 0, which has no logarithm"),
         ("accuracy-percent", "100", "an error of 0, which has no logarithm"),
+        ("error", "1e-300", "an error below 1e-12, which nobody can measure"),
+        ("error-percent", "1e-11", "an error below 1e-12"),
         ("error", "nan", "not finite"),
         ("error", "half", "not a number"),
     ],
@@ -66,6 +68,34 @@ def test_mistakes_in_x_and_y_are_named_together(csv):
     ]
 
 
+def test_no_mistake_in_a_row_hides_another(csv):
+    rows = [f"-{k},0.5,{k}" for k in range(1, 13)]
+    path = csv("x,y,n", *rows, "1,7,a", "2", "3,half,b", "4,0.4,c", "4,0.4,c", "1e31,0.4,d")
+    with pytest.raises(InputError) as error:
+        read_points(path, "x", "y")
+    said = str(error.value).splitlines()
+    assert "line 15: 1 cells" in said[0]
+    assert "line 18: the same as line 17" in said[1]
+    assert "line 2: x is -1, not above 0" in said[2]
+    assert said[12] == "... and 2 more of this kind."
+    assert "line 19: x is 1e31, not from 1e-30 to 1e+30. Count x in another unit" in said[13]
+    assert "line 14: y is 7, above 1" in said[14]
+    assert "line 16: y is half, not a number" in said[15]
+    assert len(said) == 16
+
+
+def test_what_is_asked_wrongly_is_named_with_the_columns_and_the_form(csv):
+    with pytest.raises(InputError) as error:
+        read_points(csv("x,y", "1,0.5", "2"), "x", "why", "eror", where=["y"])
+    kind, where, column, form = str(error.value).splitlines()
+    assert kind.startswith("--y-is: no 'eror'. Did you mean 'error'")
+    assert where.startswith("--where: 'y' has no '='")
+    assert "no column 'why'" in column
+    assert "line 3: 1 cells" in form
+    with pytest.raises(InputError, match=r"(?s)--y-is: no 'eror'.*is empty"):
+        read_points(csv(""), "x", "y", "eror")
+
+
 def test_rows_without_x_or_y_are_left_out_and_said(csv):
     points = read_points(csv("x,y,z", "1,0.5,a", ",0.4,b", "3,,c", "4,0.2,"), "x", "y")
     np.testing.assert_array_equal(points.x, [1, 4])
@@ -73,8 +103,8 @@ def test_rows_without_x_or_y_are_left_out_and_said(csv):
         "1 of 4 rows have no x and are left out",
         "1 of 3 rows have no y and are left out",
     )
-    with pytest.raises(InputError, match="column y is empty in every row"):
-        read_points(csv("x,y", "1,", "2,"), "x", "y")
+    with pytest.raises(InputError, match=r"(?s)column x is empty in every row.*column y is empty"):
+        read_points(csv("x,y,z", ",,1", ",,2"), "x", "y")
 
 
 def test_percentages_that_look_like_fractions_are_doubted(csv):

@@ -102,10 +102,11 @@ def test_every_row_that_is_no_result_is_named_with_its_line(tmp_path):
         good[1].replace(",5500000,", ",5.5M,"),
         good[2].replace(",2.5e-17,", ",nan,"),
     ]
-    path.write_text("\n".join(rows))
+    path.write_text("\n".join([*rows, "demo,3f9c"]))
     with pytest.raises(InputError) as error:
         read_results(path)
-    lines = str(error.value).splitlines()
+    form, *lines = str(error.value).splitlines()
+    assert f"{path}, line 6: 2 cells" in form
     assert f"{path}, line 3: digits_10shot_error of run 3f9c is 1.5, outside" in lines[0]
     assert f"{path}, line 4: params is '5.5M', not a whole number" in lines[1]
     assert f"{path}, line 5: loss of run 3f9c is nan" in lines[2]

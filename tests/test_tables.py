@@ -1,8 +1,11 @@
 """Tables: read from anywhere, and every mistake in them named with its place."""
 
+import os
+import threading
+
 import pytest
 
-from fits.tables import InputError, near, read_numbers, read_table, written_aside
+from fits.tables import InputError, near, read_numbers, read_table, short, written_aside
 
 
 @pytest.fixture
@@ -59,18 +62,43 @@ def test_a_parquet_table_reads_as_its_csv_would_and_counts_rows(tmp_path):
         ("", ["runs.csv is empty", "column names"]),
         ("\n \n", ["runs.csv is empty"]),
         ("x,y\n", ["column names and no rows"]),
-        ("x,y\n1,2\n3\n4,5,6\n", ["line 3: 1 cells", "line 4: 3 cells", "names 2 columns"]),
+        ("x,y\n3\n4,5,6\n", ["line 2: 1 cells", "line 3: 3 cells", "names 2 columns"]),
         ("1,0.5\n2,0.4\n", ["line 1: 1, 0.5 are numbers, not column names"]),
         ("x,y,x\n1,2,3\n", ["line 1: column 'x' is named twice"]),
         ("x;y\n1;2\n", ["line 1: one column named 'x;y'", "commas"]),
         (b"x,y\n1,0.5\n2,\xe9\n", ["line 3: byte 0xe9 is not UTF-8"]),
         ("x,y\n1,0.5\n2," + "7" * 200_000, ["line 3: not a CSV file", "field larger than"]),
+        ('x,y\n1,0.5\n2,"0.4\n3,0.3\n4,0.2\n', ["line 3: a quote opens here and never closes"]),
+        ('x,y\n"1\n",0.5\n"2\n","0.4\n3,0.3', ["line 5: a quote opens here and never closes"]),
+        ('x,y\r\n1,"', ["line 2: a quote opens here and never closes"]),
+        ('x,y\n1,"0.5\n2,0.4\n3,",0.3\n', ["line 4: 3 cells", "line 2: close the quote"]),
     ],
 )
 def test_a_malformed_table_is_refused_with_its_line(table, text, words):
     with pytest.raises(InputError) as error:
         table(text)
     assert says(error, *words)
+
+
+def test_rows_that_do_not_fit_the_header_are_kept_apart_in_words(table):
+    read = table("x,y\n1,2\n3\n4,5,6\n7,8\n")
+    assert read.columns == {"x": ["1", "7"], "y": ["2", "8"]}
+    first, second = read.ragged
+    assert "line 3: 1 cells" in first
+    assert "line 4: 3 cells" in second
+    assert read.keep([1]).ragged == read.ragged
+
+
+def test_a_message_holds_only_the_beginning_of_a_long_value(table):
+    assert short("7" * 40) == "7" * 40
+    assert short("7" * 41) == "7" * 37 + "..."
+    read = table('x,y\n"' + "text\n" * 100 + '",1\n')
+    _, ((mistake,),) = read_numbers(read, "x", lambda value: None)
+    assert ": x is text text text text text text text te..., not a number." in mistake
+    assert "\n" not in mistake
+    with pytest.raises(InputError) as error:
+        table("x,y\n" + "a" * 300 + ",2\n").where("x", "b" * 300)
+    assert len(str(error.value).partition("no row")[2]) < 130
 
 
 def test_what_is_no_parquet_file_is_refused(table):
@@ -80,9 +108,7 @@ def test_what_is_no_parquet_file_is_refused(table):
 
 def test_a_missing_column_is_named_with_its_neighbours(table):
     read = table("flops,value,seed\n1,2,3\n")
-    with pytest.raises(InputError) as error:
-        read.require(["Flop", "seed", "zzz"])
-    first, second = str(error.value).splitlines()
+    first, second = read.missing(["Flop", "seed", "zzz"])
     assert "no column 'Flop'. Did you mean 'flops'? Columns: flops, value, seed." in first
     assert "no column 'zzz'. Columns:" in second
 
@@ -97,10 +123,8 @@ def test_rows_are_chosen_by_text_or_by_number(table):
 
 
 def test_a_row_that_repeats_another_is_named_with_its_twin(table):
-    table("x,y\n1,2\n1,3\n").refuse_twins()
-    with pytest.raises(InputError) as error:
-        table("x,y\n1,2\n3,4\n1,2\n1, 2\n").refuse_twins()
-    first, second = str(error.value).splitlines()
+    assert table("x,y\n1,2\n1,3\n").twins() == []
+    first, second = table("x,y\n1,2\n3,4\n1,2\n1, 2\n").twins()
     assert "line 4: the same as line 2 in every column" in first
     assert "line 5: the same as line 2" in second
 
@@ -110,19 +134,19 @@ def test_every_cell_that_is_no_number_is_named_with_its_line(table):
     values, mistakes = read_numbers(read, "x", lambda value: "below 0." if value < 0 else None)
     assert values[0] == 1
     assert values[5] == 2000
-    assert [mistake.partition("line ")[2].split(".")[0] for mistake in mistakes] == [
-        "3: x is abc, not a number",
-        "4: x is 1_000, not a number",
-        "5: x is nan, not finite",
-        "6: x is inf, not finite",
-        "8: x is -1, below 0",
+    assert [[said.partition("line ")[2].split(".")[0] for said in kind] for kind in mistakes] == [
+        ["3: x is abc, not a number", "4: x is 1_000, not a number"],
+        ["5: x is nan, not finite", "6: x is inf, not finite"],
+        ["8: x is -1, below 0"],
     ]
 
 
-def test_of_many_mistakes_ten_are_spelled_out_and_the_rest_counted():
-    lines = str(InputError([f"mistake {k}" for k in range(23)])).splitlines()
+def test_of_many_mistakes_of_a_kind_ten_are_spelled_out_and_the_rest_counted():
+    wrong = InputError([f"mistake {k}" for k in range(23)], [], ["another"])
+    lines = str(wrong).splitlines()
     assert lines[:10] == [f"mistake {k}" for k in range(10)]
-    assert lines[10:] == ["... and 13 more of this kind."]
+    assert lines[10:] == ["... and 13 more of this kind.", "another"]
+    assert [len(kind) for kind in wrong.kinds] == [23, 1]
 
 
 def test_a_name_far_from_all_known_ones_has_no_neighbours():
@@ -146,3 +170,33 @@ def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path):
         aside.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_the_file_it_points_to_is_replaced(tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    target, link, dangling = folder / "real.json", tmp_path / "link.json", tmp_path / "new.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    dangling.symlink_to(folder / "new.json")
+    for path in (link, dangling):
+        with written_aside(path) as aside:
+            assert aside.parent == folder
+            aside.write_text("new")
+        assert path.is_symlink()
+        assert path.resolve().read_text() == "new"
+    assert sorted(path.name for path in folder.iterdir()) == ["new.json", "real.json"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)
+    reader.start()
+    with written_aside(pipe) as aside:
+        assert aside == pipe
+        aside.write_text("answer")
+    reader.join(timeout=10)
+    assert heard == ["answer"]
+    assert pipe.is_fifo()
