@@ -47,6 +47,11 @@ def a_study(*seeds, durations=(640,)):
     return Study(name="small", question="Does it end?", runs=runs, evaluate=(UPSTREAM,))
 
 
+def heed_interrupts():
+    """In a child: a shell's background jobs, and so their children, are born deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Place:
     """A runs folder, a pretended worker, and the audit of what it did there."""
 
@@ -80,7 +85,10 @@ class Place:
         )
         path = {"PYTHONPATH": str(PRETEND.parents[1])}
         return subprocess.Popen(
-            [sys.executable, self.script], env={**os.environ, **path}, **{"text": True, **popen}
+            [sys.executable, self.script],
+            env={**os.environ, **path},
+            preexec_fn=heed_interrupts,
+            **{"text": True, **popen},
         )
 
     def events(self, kind):
@@ -347,7 +355,7 @@ def test_status_tells_every_state_without_escape_codes(place, capfd):
         RunFolder(place.runs / run.id).write(run, study.evaluate, pytest.fail)
     values = zip(UPSTREAM.metrics, (2.0, 0.125), strict=True)
     done.finish(
-        [(UPSTREAM, [Measured(name, value, 100) for name, value in values])], {"seconds": 7}
+        [(UPSTREAM, [Measured(name, value, 100) for name, value in values])], {"seconds_here": 7}
     )
     failed.fail("the loss is nan at step 3.")
     with running.lock():
