@@ -47,11 +47,6 @@ def a_study(*seeds, durations=(640,)):
     return Study(name="small", question="Does it end?", runs=runs, evaluate=(UPSTREAM,))
 
 
-def heed_interrupts():
-    """In a child: a shell's background jobs, and so their children, are born deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Place:
     """A runs folder, a pretended worker, and the audit of what it did there."""
 
@@ -71,12 +66,17 @@ class Place:
         return Local(workers=workers).launch(study, self.runs, retry=retry, command=command)
 
     def launcher(self, study, *, pause, **popen):
-        """A launcher in a process of its own."""
+        """A launcher in a process of its own.
+
+        It asks for Ctrl-C: a shell's background jobs, and so their children, are born deaf to it.
+        """
         self.script.write_text(
+            "import signal\n"
             "import sys\n"
             "from pathlib import Path\n"
             "from scaling.launch.local import Local\n"
             "from scaling.study import Study\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"study = Study.model_validate_json({study.model_dump_json()!r})\n"
             f"start = [sys.executable, {str(PRETEND)!r}, {str(self.audit)!r}, {str(pause)!r}]\n"
             f"done = Local(workers=2).launch(study, Path({str(self.runs)!r}),\n"
@@ -85,10 +85,7 @@ class Place:
         )
         path = {"PYTHONPATH": str(PRETEND.parents[1])}
         return subprocess.Popen(
-            [sys.executable, self.script],
-            env={**os.environ, **path},
-            preexec_fn=heed_interrupts,
-            **{"text": True, **popen},
+            [sys.executable, self.script], env={**os.environ, **path}, **{"text": True, **popen}
         )
 
     def events(self, kind):
