@@ -28,7 +28,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from models.build import build
-from models.zoo import ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import vit
 
 MICRO = ViTShape(name="micro", patch=4, resolution=32, width=64, depth=4, mlp=256, heads=4)
 CASES = ((vit("Ti/16"), 32), (MICRO, 256))

@@ -2,11 +2,11 @@
 
 from flax import nnx
 
+from models.shapes import Shape, ViTShape
 from models.vit import ViT
-from models.zoo import ViTShape
 
 
-def build(shape: ViTShape, *, rngs: nnx.Rngs) -> nnx.Module:
+def build(shape: Shape, *, rngs: nnx.Rngs) -> nnx.Module:
     """The backbone of that shape, initialised. A new family adds one `case`."""
     match shape:
         case ViTShape():

@@ -6,7 +6,8 @@ GELU and biases are left out, as in the published tables. Exact, and it knows no
 
 from typing import TypedDict
 
-from models.zoo import VARIANTS, ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import VARIANTS, vit
 
 CHANNELS = 3
 

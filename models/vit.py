@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from models.heads import MAPHead
 from models.layers import MLP, Attention, LayerNorm
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 
 
 class PatchEmbedding(nnx.Module):
@@ -70,7 +70,7 @@ class ViT(nnx.Module):
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
         self.embedding = PatchEmbedding(shape.patch, shape.width, rngs=rngs)
-        noise = jax.random.normal(rngs.params(), (1, shape.tokens, shape.width))
+        noise = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
         self.position = nnx.Param(noise * shape.width**-0.5)
         self.blocks = stacked_blocks(shape, rngs.params())
         self.norm = LayerNorm(shape.width)

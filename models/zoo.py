@@ -1,76 +1,14 @@
-"""The zoo: every published ViT as a shape, one row a model.
+"""The zoo: every published model as a row of numbers, and the names they go by.
 
-A shape is arithmetic only. This file knows no arrays, no JAX, and not what a shape costs
-(`cost.py`) or how it is built (`build.py`).
+Knows no arrays and no JAX; what a shape is, `shapes.py` says.
 """
 
 import difflib
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
 from typing import NamedTuple
 
-HEADS_TRIED = 10_000  # each way, before 1 and the width itself are proposed
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViTShape:
-    """Everything that decides the size of a Vision Transformer, fields as in the paper's Table 2.
-
-    Lengths are pixels (patch, resolution) or features (width, mlp). A patch that does not divide
-    the resolution leaves a margin at the right and the bottom unseen, as a VALID convolution does.
-    """
-
-    name: str
-    patch: int
-    resolution: int
-    width: int
-    depth: int
-    mlp: int
-    heads: int
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise ValueError(
-                    f"{self.name}: {field.name}={value!r} is not a positive whole number."
-                )
-        if self.patch > self.resolution:
-            raise ValueError(
-                f"{self.name}: patch={self.patch} px is larger than the image of "
-                f"resolution={self.resolution} px; use a patch of at most {self.resolution}."
-            )
-        if self.width % self.heads:
-            near = " or ".join(map(str, _near_divisors(self.width, self.heads)))
-            raise ValueError(
-                f"{self.name}: heads={self.heads} does not divide width={self.width}; "
-                f"use {near} heads."
-            )
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.resolution // self.patch
-
-    @property
-    def tokens(self) -> int:
-        """Patches in the image, which is the length of the sequence: there is no class token."""
-        return self.grid**2
-
-
-def _near_divisors(width: int, heads: int) -> list[int]:
-    """The divisors of `width` next to `heads`, which is none: below it, and above it if less.
-
-    Looked for outward from `heads`, and not for ever: 1 and the width always divide.
-    """
-    if heads > width:
-        return [width]
-    below = range(heads - 1, max(0, heads - 1 - HEADS_TRIED), -1)
-    above = range(heads + 1, min(width, heads + 1 + HEADS_TRIED))
-    return [
-        next((h for h in below if width % h == 0), 1),
-        next((h for h in above if width % h == 0), width),
-    ]
+from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 
 
 class Variant(NamedTuple):
@@ -103,9 +41,48 @@ VARIANTS = {
     "e": Variant(1792, 56, 15360, 16),
 }
 
+# Kolesnikov et al. 2020, "Big Transfer", section 3.3; R152x2: Beyer et al. 2022, the teacher of
+# "Knowledge distillation: a good teacher is patient and consistent". Blocks a stage.
+BIT_STAGES = {"R50": (3, 4, 6, 3), "R101": (3, 4, 23, 3), "R152": (3, 8, 36, 3)}
+BIT_ROOT = 64  # channels of x1
+BITS = ("BiT-R50x1", "BiT-R50x3", "BiT-R101x1", "BiT-R101x3", "BiT-R152x2", "BiT-R152x4")
+
+
+class MixerVariant(NamedTuple):
+    """A row of Mixers: what a name such as "Mixer-B" stands for."""
+
+    width: int
+    depth: int
+    mlp_tokens: int
+    mlp: int
+
+
+# Tolstikhin et al. 2021, "MLP-Mixer", Table 1.
+MIXERS = {
+    "Mixer-B": MixerVariant(768, 12, 384, 3072),
+    "Mixer-L": MixerVariant(1024, 24, 512, 4096),
+}
+
+
+def shape(name: str, resolution: int = 224) -> Shape:
+    """The shape that a name stands for: "Ti/16", "BiT-R50x1", "Mixer-B/16".
+
+    Args:
+      name: as `scaling models` lists them.
+      resolution: image side in pixels.
+
+    Raises:
+      ValueError: the zoo has no such name; lists the near ones.
+    """
+    if name.lower().startswith("bit"):
+        return bit(name, resolution)
+    if name.lower().startswith("mix"):
+        return mixer(name, resolution)
+    return vit(name, resolution)
+
 
 def vit(name: str, resolution: int = 224) -> ViTShape:
-    """The shape that a name such as "Ti/16" stands for.
+    """The Vision Transformer that a name such as "Ti/16" stands for.
 
     Args:
       name: variant, slash, patch side in pixels.
@@ -118,26 +95,62 @@ def vit(name: str, resolution: int = 224) -> ViTShape:
     if variant not in VARIANTS:
         raise ValueError(
             f"{name!r}: there is no ViT variant {variant!r}; "
-            f"{_nearest(variant, slash + patch if slash else '/16')}"
+            f"{_nearest(variant, VARIANTS, slash + patch if slash else '/16')}"
         )
+    side = _patch(name, variant, patch)
+    return ViTShape(name=name, patch=side, resolution=resolution, **VARIANTS[variant]._asdict())
+
+
+def bit(name: str, resolution: int = 224) -> BiTShape:
+    """The ResNet that a name such as "BiT-R50x3" stands for: layers, x, factor of every width.
+
+    Raises:
+      ValueError: there is no such ResNet; lists the near names.
+    """
+    match = re.fullmatch(r"BiT-(R[0-9]+)x([1-9][0-9]?)", name)
+    if match is None or match[1] not in BIT_STAGES:
+        raise ValueError(f"{name!r}: there is no such BiT; {_nearest(name, BITS)}")
+    return BiTShape(
+        name=name,
+        resolution=resolution,
+        stages=BIT_STAGES[match[1]],
+        width=BIT_ROOT * int(match[2]),
+    )
+
+
+def mixer(name: str, resolution: int = 224) -> MixerShape:
+    """The MLP-Mixer that a name such as "Mixer-B/16" stands for.
+
+    Raises:
+      ValueError: the variant is not in the zoo, or the name has no patch; lists the near names.
+    """
+    variant, slash, patch = name.partition("/")
+    if variant not in MIXERS:
+        raise ValueError(
+            f"{name!r}: there is no Mixer {variant!r}; "
+            f"{_nearest(variant, MIXERS, slash + patch if slash else '/16')}"
+        )
+    side = _patch(name, variant, patch)
+    return MixerShape(name=name, patch=side, resolution=resolution, **MIXERS[variant]._asdict())
+
+
+def _patch(name: str, variant: str, patch: str) -> int:
     if re.fullmatch(r"0+", patch):
         raise ValueError(f"{name!r}: a patch must be > 0 pixels; write for example '{variant}/16'.")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", patch):
         raise ValueError(
             f"{name!r} does not say its patch side in pixels; write for example '{variant}/16'."
         )
-    return ViTShape(
-        name=name, patch=int(patch), resolution=resolution, **VARIANTS[variant]._asdict()
-    )
+    return int(patch)
 
 
-def _nearest(variant: str, suffix: str) -> str:
-    """Words that name the near variants, or all of them where none is near."""
+def _nearest(wanted: str, known: Iterable[str], suffix: str = "") -> str:
+    """Words that name the near ones of `known`, or all of them where none is near."""
     by_lower: dict[str, list[str]] = {}
-    for known in VARIANTS:
-        by_lower.setdefault(known.lower(), []).append(known)
-    near = difflib.get_close_matches(variant.lower(), by_lower, n=3, cutoff=0.5)
+    for each in known:
+        by_lower.setdefault(each.lower(), []).append(each)
+    near = difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.5)
     if not near:
-        return f"the zoo has {', '.join(VARIANTS)}."
-    names = [f"'{known}{suffix}'" for lower in near for known in by_lower[lower]]
+        return f"the zoo has {', '.join(known)}."
+    names = [f"'{each}{suffix}'" for lower in near for each in by_lower[lower]]
     return f"did you mean {' or '.join(names)}?"

@@ -93,7 +93,11 @@ def contents(value: Any) -> Any:
             or getattr(value, name) != field.get_default(call_default_factory=True)
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: contents(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            field.name: contents(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != field.default
+        }
     if isinstance(value, dict):
         return {key: contents(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

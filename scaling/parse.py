@@ -12,7 +12,8 @@ import math
 from importlib.resources import files
 from pathlib import Path
 
-from models.zoo import ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import vit
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream

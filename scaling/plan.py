@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from models.cost import forward_macs, parameters
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling.study import Run, Study
 from scaling.tables import print_table
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from models.cost import parameters, train_flops
-from models.zoo import ViTShape
+from models.shapes import Shape
 from scaling.config import Config, contents, digest
 from scaling.data import Source
 from scaling.evaluate import Evaluation
@@ -20,7 +20,7 @@ from scaling.recipe import Recipe
 class Run(Config):
     """One training, fully decided: everything that its numbers depend on, and nothing else."""
 
-    model: ViTShape
+    model: Shape
     """The network's shape, spelled out; its resolution is the data's."""
     objective: Objective = Objective()
     """What is minimised."""

@@ -16,7 +16,8 @@ from models.cost import (
     trunk_forward_macs,
     trunk_parameters,
 )
-from models.zoo import VARIANTS, ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import VARIANTS, vit
 
 CONFORMANCE = (
     Path(__file__).resolve().parents[1].parent / "shared/data/conformance/vit_params_flops.csv"

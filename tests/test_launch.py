@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling.config import digest
 from scaling.data import Procedural
 from scaling.evaluate import Upstream

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling.objectives import Objective
 from scaling.objectives.classify import Classify
 

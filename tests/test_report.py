@@ -10,7 +10,7 @@ import pytest
 from fits.fit_laws import main as fit_laws
 from fits.laws import saturating
 from fits.results import COLUMNS, read_results
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.procedural import Procedural
 from scaling.evaluate.fewshot import FewShot

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling.config import digest
 from scaling.data import Procedural
 from scaling.evaluate import FewShot, Upstream

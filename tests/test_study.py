@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from models.zoo import ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import vit
 from scaling.data import Digits, Procedural
 from scaling.objectives import Objective
 from scaling.recipe import Recipe

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from models.zoo import ViTShape
+from models.shapes import ViTShape
 from scaling import checkpoint, train
 from scaling.data import Digits, Procedural
 from scaling.evaluate import FewShot, Upstream

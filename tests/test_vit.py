@@ -12,8 +12,9 @@ from models.build import build
 from models.cost import parameters
 from models.heads import LinearHead, MAPHead
 from models.layers import MLP, Attention, IntoHeads, LayerNorm, Linear, OutOfHeads
+from models.shapes import ViTShape
 from models.vit import Block, PatchEmbedding, ViT, layers_to_unroll
-from models.zoo import ViTShape, vit
+from models.zoo import vit
 
 # A grid of 3 x 3 patches and a margin of two pixels that is not seen.
 SMALL = ViTShape(name="small", patch=4, resolution=14, width=16, depth=2, mlp=24, heads=2)

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from models.zoo import VARIANTS, ViTShape, vit
+from models.shapes import ViTShape
+from models.zoo import VARIANTS, vit
 
 MICRO = {"patch": 4, "resolution": 32, "width": 64, "depth": 4, "mlp": 256, "heads": 4}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float, Int
 
-    from models.zoo import ViTShape
+    from models.shapes import Shape
 
 
 class Classify(Config):
@@ -30,14 +30,14 @@ class Classify(Config):
     couples_examples: ClassVar[bool] = False
     """Each image's loss depends on that image alone."""
 
-    def init(self, shape: ViTShape, classes: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    def init(self, shape: Shape, classes: int, *, rngs: nnx.Rngs) -> nnx.Module:
         """Backbone of `shape` under a zero-initialised linear head for `classes` classes."""
         from models.build import build
         from models.heads import LinearHead
         from scaling.objectives.wrappers import Classifier
 
         backbone = build(shape, rngs=rngs)
-        head = LinearHead(shape.width, classes, bias=self.head_bias, rngs=rngs)
+        head = LinearHead(shape.features, classes, bias=self.head_bias, rngs=rngs)
         return Classifier(backbone, head)
 
     def losses(
