@@ -190,43 +190,13 @@ def models(
     neither. `forward_gmacs` is for one image, in 1e9 multiply-adds (half as many as FLOPs), MAP
     head and any classifier included.
     """
-    rows = _rows(names or [], resolution, classes)
+    from scaling import catalogue
+
+    rows = catalogue.rows(names or [], resolution, classes)
     if json_file is None:
-        _print_rows(rows)
+        catalogue.show(rows)
     else:
         _write_json(rows, json_file)
-
-
-def _rows(names: list[str], resolution: int | None, classes: int | None) -> list[Any]:
-    from models.cost import catalogue, row
-    from models.zoo import vit
-
-    if not names and resolution is None:
-        return list(catalogue(classes))
-    wrong, rows = [], []
-    fitting = dict.fromkeys(r["name"] for r in catalogue() if r["patch"] <= (resolution or 224))
-    if not names and not fitting:
-        remedy = f"name a model, such as Ti/{resolution}"
-        raise Mistakes([f"no patch of the zoo fits into {resolution} px; {remedy}."])
-    for name in names or fitting:
-        try:
-            rows.append(row(vit(name, resolution or 224), classes))
-        except ValueError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise Mistakes(wrong)
-    return rows
-
-
-def _print_rows(rows: list[Any]) -> None:
-    from scaling.tables import print_table
-
-    cells = (
-        [*(f"{value:_}" for value in list(row.values())[1:-1]), f"{row['forward_gmacs']:.4g}"]
-        for row in rows
-    )
-    lines = [(row["name"], *rest) for row, rest in zip(rows, cells, strict=True)]
-    print_table(list(rows[0]), lines, left=("name",))
 
 
 def _write_json(value: Any, file: str) -> None:

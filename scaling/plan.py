@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from models.cost import forward_macs, parameters
-from models.shapes import ViTShape
+from models.shapes import Shape
 from scaling.study import Run, Study
 from scaling.tables import print_table
 
@@ -65,7 +65,7 @@ class Plan:
 
 def plan(study: Study) -> Plan:
     """The cost of all runs of a study, none of them trained yet."""
-    by_model: dict[ViTShape, list[Run]] = {}
+    by_model: dict[Shape, list[Run]] = {}
     for run in study.runs:
         by_model.setdefault(run.model, []).append(run)
     models = [
