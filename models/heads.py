@@ -1,10 +1,23 @@
-"""What stands on top of the tokens: a pool that makes one vector of them, and a linear head."""
+"""What stands on top of the tokens: a pool that makes one vector of them, and linear heads."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from models.layers import MLP, Attention, LayerNorm, xavier_uniform
+from models.shapes import ViTShape
+
+
+def pool(shape: ViTShape, *, rngs: nnx.Rngs) -> nnx.Module:
+    """The pool that `shape.pool` names: tokens [batch, tokens, width] to [batch, width]."""
+    match shape.pool:
+        case "map":
+            return MAPHead(shape, rngs=rngs)
+        case "gap":
+            return MeanPool()
+        case "token":
+            return TokenPool()
 
 
 class MAPHead(nnx.Module):
@@ -16,15 +29,45 @@ class MAPHead(nnx.Module):
     Zhai et al. 2022, section 3.2, after the Set Transformer (Lee et al. 2019).
     """
 
-    def __init__(self, width: int, hidden: int, heads: int, *, rngs: nnx.Rngs):
-        self.probe = nnx.Param(xavier_uniform(rngs.params(), (1, 1, width)))
-        self.attention = Attention(width, heads, rngs=rngs)
-        self.norm = LayerNorm(width)
-        self.mlp = MLP(width, hidden, rngs=rngs)
+    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+        self.probe = nnx.Param(xavier_uniform(rngs.params(), (1, 1, shape.width)))
+        self.attention = Attention(shape, rngs=rngs)
+        self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
+        self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
         x = self.attention(self.probe[...], tokens)[:, 0]
         return x + self.mlp(self.norm(x))
+
+
+class MeanPool(nnx.Module):
+    """Global average pooling: the mean of the tokens."""
+
+    def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
+        return tokens.mean(1)
+
+
+class TokenPool(nnx.Module):
+    """The first token, which saw all others. Dosovitskiy et al. 2021, equation 4."""
+
+    def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
+        return tokens[:, 0]
+
+
+class PreLogits(nnx.Module):
+    """y = tanh(x @ kernel + bias): a last layer that a transfer learns anew, or throws away.
+
+    kernel [width, features] LeCun-normal, bias [features] zero. Dosovitskiy et al. 2021,
+    section 3.1.
+    """
+
+    def __init__(self, width: int, features: int, *, rngs: nnx.Rngs):
+        lecun_normal = jax.nn.initializers.lecun_normal()
+        self.kernel = nnx.Param(lecun_normal(rngs.params(), (width, features)))
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch features"]:
+        return jnp.tanh(x @ self.kernel[...] + self.bias[...])
 
 
 class LinearHead(nnx.Module):

@@ -5,10 +5,15 @@ state: `rngs` is used up in `__init__`. Products are flattened to two dimensions
 makes a training step about a sixth faster than leaving the batch axes to the compiler.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from models.noise import Noise, dropped
+from models.shapes import ViTShape
 
 xavier_uniform = jax.nn.initializers.xavier_uniform()
 
@@ -36,15 +41,16 @@ class LayerNorm(nnx.Module):
 
     EPSILON = 1e-6  # flax's; PyTorch's 1e-5 is another function
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, *, bias: bool = True):
         self.scale = nnx.Param(jnp.ones(width))
-        self.bias = nnx.Param(jnp.zeros(width))
+        self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
         centred = x - x.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         unit = centred * jax.lax.rsqrt(variance + self.EPSILON)
-        return unit * self.scale[...] + self.bias[...]
+        scaled = unit * self.scale[...]
+        return scaled if self.bias is None else scaled + self.bias[...]
 
 
 class IntoHeads(nnx.Module):
@@ -53,18 +59,19 @@ class IntoHeads(nnx.Module):
     Xavier-uniform with the fans of the plain [width, width] product, as flax does.
     """
 
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, *, bias: bool = True, rngs: nnx.Rngs):
         flat = xavier_uniform(rngs.params(), (width, width))
         self.kernel = nnx.Param(flat.reshape(width, heads, -1))
-        self.bias = nnx.Param(jnp.zeros((heads, width // heads)))
+        self.bias = nnx.Param(jnp.zeros((heads, width // heads))) if bias else None
 
     def __call__(
         self, x: Float[Array, "batch tokens width"]
     ) -> Float[Array, "batch heads tokens size"]:
         batch, tokens, width = x.shape
-        kernel, bias = self.kernel[...].reshape(width, -1), self.bias[...].reshape(-1)
-        flat = x.reshape(-1, width) @ kernel + bias
-        return flat.reshape(batch, tokens, *self.bias.shape).transpose(0, 2, 1, 3)
+        flat = x.reshape(-1, width) @ self.kernel[...].reshape(width, -1)
+        if self.bias is not None:
+            flat = flat + self.bias[...].reshape(-1)
+        return flat.reshape(batch, tokens, *self.kernel.shape[1:]).transpose(0, 2, 1, 3)
 
 
 class OutOfHeads(nnx.Module):
@@ -91,14 +98,21 @@ class Attention(nnx.Module):
 
     The sum of the softmax divides the mean and not the weights: the same number, and a training
     step on a CPU writes a sixth less. Queries shared by the whole batch may have a batch of 1.
-    Vaswani et al. 2017, section 3.2.
+    Vaswani et al. 2017, section 3.2. Where the shape asks for it, q and k first pass a LayerNorm
+    over each head's features, one for all heads, so that scores cannot grow without bound:
+    Dehghani et al. 2023 (ViT-22B), section 2.1.
     """
 
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
-        self.query = IntoHeads(width, heads, rngs=rngs)
-        self.key = IntoHeads(width, heads, rngs=rngs)
-        self.value = IntoHeads(width, heads, rngs=rngs)
+    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+        width, heads, biases = shape.width, shape.heads, shape.qkv_and_norm_biases
+        self.query = IntoHeads(width, heads, bias=biases, rngs=rngs)
+        self.key = IntoHeads(width, heads, bias=biases, rngs=rngs)
+        self.value = IntoHeads(width, heads, bias=biases, rngs=rngs)
+        size, normed = width // heads, shape.query_key_norm
+        self.query_norm = LayerNorm(size, bias=biases) if normed else None
+        self.key_norm = LayerNorm(size, bias=biases) if normed else None
         self.out = OutOfHeads(width, heads, rngs=rngs)
+        self.scale = size**-0.5
 
     def __call__(
         self,
@@ -106,7 +120,9 @@ class Attention(nnx.Module):
         tokens: Float[Array, "batch tokens width"],
     ) -> Float[Array, "batch queries width"]:
         q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
-        scores = q * q.shape[-1] ** -0.5 @ k.swapaxes(-1, -2)
+        if self.query_norm is not None and self.key_norm is not None:
+            q, k = self.query_norm(q), self.key_norm(k)
+        scores = q * self.scale @ k.swapaxes(-1, -2)
         largest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))  # keeps exp from overflow
         weights = jnp.exp(scores - largest)
         return self.out(weights @ v / weights.sum(-1, keepdims=True))
@@ -115,12 +131,25 @@ class Attention(nnx.Module):
 class MLP(nnx.Module):
     """Two products with a GELU between: width -> hidden -> width.
 
-    GELU is the tanh approximation, as in flax. Biases start as noise of 1e-6, as in the paper.
+    Biases start as noise of 1e-6, as in the paper.
     """
 
-    def __init__(self, width: int, hidden: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, hidden: int, *, gelu: Literal["tanh", "erf"] = "tanh", rngs: nnx.Rngs
+    ):
+        """
+        Args:
+          width: features of input and output.
+          hidden: features between.
+          gelu: "tanh": the approximation, as in flax; "erf": exact, as in PyTorch. They differ by
+            up to 5e-4.
+        """
         self.into = Linear(width, hidden, bias_std=1e-6, rngs=rngs)
         self.out = Linear(hidden, width, bias_std=1e-6, rngs=rngs)
+        self.gelu = gelu
 
-    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-        return self.out(jax.nn.gelu(self.into(x), approximate=True))
+    def __call__(
+        self, x: Float[Array, "*batch width"], noise: Noise | None = None
+    ) -> Float[Array, "*batch width"]:
+        hidden = jax.nn.gelu(self.into(x), approximate=self.gelu == "tanh")
+        return self.out(dropped(hidden, noise))

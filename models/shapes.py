@@ -73,9 +73,11 @@ class ViTShape:
     block: Literal["sequential", "parallel"] = "sequential"
     """Attention, then MLP; or both at once on one normalised input, as in ViT-22B."""
     query_key_norm: bool = False
-    """Whether queries and keys are normalised, head by head, before their product (ViT-22B)."""
+    """Whether queries and keys are normalised, head by head, before their product (ViT-22B);
+    in the pool too."""
     qkv_and_norm_biases: bool = True
-    """Whether query, key, value and the norms have biases; ViT-22B leaves them out."""
+    """Whether query, key, value and every norm have biases, those of the pool too; ViT-22B leaves
+    them out."""
     mup: MuP | None = None
     """How the parametrisation follows width and depth; None: not at all."""
 

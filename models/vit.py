@@ -1,8 +1,9 @@
-"""The Vision Transformer of "Scaling Vision Transformers": no class token, a MAP head on top.
+"""The Vision Transformer, by default that of "Scaling Vision Transformers": a MAP head on top.
 
 Images in, one vector an image out. It knows no labels and no loss; a linear head on that vector
 is `heads.LinearHead`. Parameters by path: `embedding/{kernel,bias}`, `position`, `blocks/...`
-with depth as the leading axis, `norm/{scale,bias}`, `pool/...`.
+with depth as the leading axis, `norm/{scale,bias}`, `pool/...`; where the shape asks for them,
+`token` and `pre_logits/{kernel,bias}`.
 """
 
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.heads import MAPHead
+from models.heads import PreLogits, pool
 from models.layers import MLP, Attention, LayerNorm
+from models.noise import Noise, at, at_layer, dropped, skipped
+from models.positions import sincos_positions
 from models.shapes import ViTShape
 
 
@@ -44,51 +47,123 @@ class PatchEmbedding(nnx.Module):
 class Block(nnx.Module):
     """One pre-norm encoder block: tokens talk, then each token thinks.
 
+        x <- x + attention(LN(x));  x <- x + MLP(LN(x))
+
     Width and token count are unchanged, so blocks stack and scan.
     Dosovitskiy et al. 2021, equations 2 and 3.
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
-        self.norm1 = LayerNorm(shape.width)
-        self.attention = Attention(shape.width, shape.heads, rngs=rngs)
-        self.norm2 = LayerNorm(shape.width)
-        self.mlp = MLP(shape.width, shape.mlp, rngs=rngs)
+        self.norm1 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
+        self.attention = Attention(shape, rngs=rngs)
+        self.norm2 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
+        self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], noise: Noise | None = None
+    ) -> Float[Array, "batch tokens width"]:
         y = self.norm1(x)
-        x = x + self.attention(y, y)
-        return x + self.mlp(self.norm2(x))
+        x = joined(x, self.attention(y, y), at(noise, 0))
+        return joined(x, self.mlp(self.norm2(x), at(noise, 1)), at(noise, 2))
+
+
+class ParallelBlock(nnx.Module):
+    """Tokens talk and think at once, on one normalised input.
+
+        x <- x + attention(LN(x)) + MLP(LN(x))
+
+    Half as many steps that wait for each other. The sum is one branch: both parts are skipped
+    together. Dehghani et al. 2023 (ViT-22B), section 2.1.
+    """
+
+    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+        self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
+        self.attention = Attention(shape, rngs=rngs)
+        self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], noise: Noise | None = None
+    ) -> Float[Array, "batch tokens width"]:
+        y = self.norm(x)
+        return joined(x, self.attention(y, y) + self.mlp(y, at(noise, 0)), at(noise, 1))
+
+
+BLOCKS = {"sequential": Block, "parallel": ParallelBlock}
 
 
 class ViT(nnx.Module):
     """Images in [-1, 1] to one vector an image, which is what a linear head or a probe reads.
 
-        tokens = LN(blocks(embedding(images) + position));  output = MAPHead(tokens)
+        tokens = LN(blocks(embedding(images) + position));  output = pool(tokens)
 
-    Zhai et al. 2022, section 3 and Table 2; initialised as there.
+    A class token goes before the others and has no position of its own: a learned token would
+    only learn their sum. Zhai et al. 2022, section 3 and Table 2; initialised as there.
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+        self.shape = shape
         self.embedding = PatchEmbedding(shape.patch, shape.width, rngs=rngs)
-        noise = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
-        self.position = nnx.Param(noise * shape.width**-0.5)
+        self.position = learned_positions(shape, rngs) if shape.position == "learned" else None
+        self.token = nnx.Param(jnp.zeros((1, 1, shape.width))) if shape.pool == "token" else None
         self.blocks = stacked_blocks(shape, rngs.params())
-        self.norm = LayerNorm(shape.width)
-        self.pool = MAPHead(shape.width, shape.mlp, shape.heads, rngs=rngs)
+        self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
+        self.pool = pool(shape, rngs=rngs)
+        self.pre_logits = (
+            PreLogits(shape.width, shape.pre_logits, rngs=rngs) if shape.pre_logits else None
+        )
         self.unroll = layers_to_unroll(shape.depth)
 
-    def __call__(self, images: Float[Array, "batch side side 3"]) -> Float[Array, "batch width"]:
-        x = self.embedding(images) + self.position[...]
+    def __call__(
+        self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch features"]:
+        """
+        Args:
+          images: in [-1, 1].
+          noise: of training. Dropout acts on the sum of embedding and position, in each MLP after
+            its GELU, and on each branch before it is added, as in big_vision; not in the pool.
+            Stochastic depth skips a block's attention and its MLP, each for some of the images.
+        """
+        shape = self.shape
+        x = self.embedding(images) + self.positions()
+        if self.token is not None:
+            token = jnp.broadcast_to(self.token[...], (len(x), 1, shape.width))
+            x = jnp.concatenate([token, x], axis=1)
+        x = dropped(x, at(noise, shape.depth))
         block, layers = nnx.split(self.blocks)
 
-        def step(x, layer):
-            return nnx.merge(block, layer)(x), None
+        def step(x, stacked):
+            layer, number = stacked
+            return nnx.merge(block, layer)(x, at_layer(noise, number, shape.depth)), None
 
-        x, _ = jax.lax.scan(step, x, layers, unroll=self.unroll)
-        return self.pool(self.norm(x))
+        numbers = None if noise is None else jnp.arange(shape.depth)
+        x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=self.unroll)
+        x = self.pool(self.norm(x))
+        return x if self.pre_logits is None else self.pre_logits(x)
+
+    def positions(self) -> Float[Array, "1 patches width"]:
+        """What is added to the patches: parameters, or sines and cosines."""
+        if self.position is not None:
+            return self.position[...]
+        return jnp.asarray(sincos_positions(self.shape.grid, self.shape.width))
 
 
-def stacked_blocks(shape: ViTShape, key: jax.Array) -> Block:
+def joined(
+    x: Float[Array, "batch tokens width"],
+    branch: Float[Array, "batch tokens width"],
+    noise: Noise | None,
+) -> Float[Array, "batch tokens width"]:
+    """The residual stream after a branch: in training some features of it, and for some images
+    all of it, are left out."""
+    return x + skipped(dropped(branch, at(noise, 0)), at(noise, 1))
+
+
+def learned_positions(shape: ViTShape, rngs: nnx.Rngs) -> nnx.Param:
+    """A row for each patch, normal with standard deviation 1 / sqrt(width)."""
+    normal = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
+    return nnx.Param(normal * shape.width**-0.5)
+
+
+def stacked_blocks(shape: ViTShape, key: jax.Array) -> nnx.Module:
     """All blocks as one, each parameter with a leading axis of length depth, each with its luck.
 
     A scan, because a vmap over keys takes twice as long to compile.
@@ -96,7 +171,7 @@ def stacked_blocks(shape: ViTShape, key: jax.Array) -> Block:
 
     @nnx.scan(in_axes=0, out_axes=0)
     def block(key):
-        return Block(shape, rngs=nnx.Rngs(key))
+        return BLOCKS[shape.block](shape, rngs=nnx.Rngs(key))
 
     return block(jax.random.split(key, shape.depth))
 
