@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from models import sovit
 from models.cost import CatalogueRow, catalogue, row
+from models.sovit import Proposal
 from models.zoo import shape
 from scaling.mistakes import Mistakes
 from scaling.tables import print_table
@@ -42,6 +44,46 @@ def show(found: Sequence[CatalogueRow]) -> None:
     """Prints the rows, one line a model."""
     lines = [tuple(_cell(value) for value in each.values()) for each in found]
     print_table(list(CatalogueRow.__annotations__), lines, left=("name", "family"))
+
+
+def proposals(
+    budget: float, patch: int | None, resolution: int | None, classes: int | None
+) -> list[Proposal]:
+    """Shapes that SoViT's law proposes for a budget, smallest first.
+
+    Args:
+      budget: FLOPs of the whole training, backward passes included.
+      patch: side in pixels; None: 14, as in the law's own study.
+      resolution: image side in pixels; None: 224.
+      classes: outputs of a linear classifier to price; None for the backbone alone.
+
+    Raises:
+      Mistakes: no shape can be proposed for that budget.
+    """
+    try:
+        return sovit.proposals(
+            budget,
+            patch=patch or sovit.PATCH,
+            resolution=resolution or sovit.RESOLUTION,
+            classes=classes,
+        )
+    except ValueError as error:
+        raise Mistakes([f"--budget: {error}"]) from error
+
+
+def show_proposals(found: Sequence[Proposal], budget: float) -> None:
+    """Prints the proposals, and which of them is the law's own for that budget."""
+    headings = [key for key in Proposal.__annotations__ if key != "extrapolated"]
+    lines = [
+        tuple(_cell(value) for key, value in each.items() if key in headings) for each in found
+    ]
+    print_table(headings, lines, left=("name",))
+    (best,) = (each["name"] for each in found if each["best_for_flops"] == budget)
+    print(f"\nBest for {budget:g} training FLOPs by the law of SoViT: {best}.")
+    beyond = [each["name"] for each in found if each["extrapolated"]]
+    if beyond:
+        tested = " to ".join(f"{sovit.BACKWARD * each:.2g}" for each in sovit.TESTED)
+        print(f"The law rests on trainings of {tested} FLOPs; beyond that: {', '.join(beyond)}.")
 
 
 def _cell(value: object) -> str:

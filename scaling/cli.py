@@ -182,6 +182,16 @@ def models(
         int | None,
         typer.Option(min=1, max=10**9, help="Count a linear classifier for so many classes."),
     ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="FLOPS", help="Propose shapes for a training of so many FLOPs: 1e18."),
+    ] = None,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=8192, help="Side of a patch, pixels; with --budget.", show_default="14"
+        ),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """The zoo, with parameters and multiply-adds in closed form. Writes nothing.
@@ -189,9 +199,28 @@ def models(
     `params` has the MAP head, and the classifier if --classes is given; `params_trunk` has
     neither. `forward_gmacs` is for one image, in 1e9 multiply-adds (half as many as FLOPs), MAP
     head and any classifier included.
+
+    With --budget, instead of the zoo: the shapes that SoViT's law of width, depth and MLP holds
+    best for a 16th to 16 times the budget, rounded to what hardware tiles well. `images_seen` is
+    what the budget itself buys of each; its FLOPs are those of training, backward passes included.
     """
     from scaling import catalogue
 
+    if budget is not None:
+        if names:
+            raise Mistakes(
+                [f"{names[0]}: with --budget there are no names; leave one of them out."]
+            )
+        proposed = catalogue.proposals(budget, patch, resolution, classes)
+        if json_file is None:
+            catalogue.show_proposals(proposed, budget)
+        else:
+            _write_json(proposed, json_file)
+        return
+    if patch is not None:
+        raise Mistakes(
+            [f"--patch {patch}: is for --budget; a model's name says its own: Ti/{patch}."]
+        )
     rows = catalogue.rows(names or [], resolution, classes)
     if json_file is None:
         catalogue.show(rows)
