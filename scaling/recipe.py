@@ -57,6 +57,12 @@ class Recipe(Config):
     """The cooldown as a fraction of the run, warm-up included. A grid's durations span decades,
     so a fraction, beyond a fifth of which nothing is gained (Hägele et al. 2024), is the default;
     the paper itself cools for 10_000 steps (runs up to 60_000 steps) or 50_000 (longer runs)."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability with which a feature is set to zero in training: of the embedded patches, inside
+    each MLP and of each residual branch. The paper's upstream training has none."""
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
+    """Probability with which a training image skips attention, and MLP, of the last block; it
+    grows linearly from 0 in the first block (Huang et al. 2016). The paper has none."""
 
     @model_validator(mode="before")
     @classmethod

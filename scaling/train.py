@@ -24,6 +24,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from models.noise import Noise, at
 from scaling import checkpoint
 from scaling.checkpoint import Damaged, Moment
 from scaling.data.loader import batches
@@ -34,6 +35,7 @@ from scaling.study import Run
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
+NOISE = 2**32 - 1  # sets the luck of training apart from the parameters', which count from 0
 LOOK_EVERY = 1.0  # seconds between looks at the loss: each one waits for the device
 
 
@@ -93,7 +95,7 @@ class Trainer:
         self._step = jax.jit(
             self._update,
             donate_argnums=(0, 1),
-            in_shardings=(whole, whole, split, split, whole),
+            in_shardings=(whole, whole, split, split, whole, whole),
             out_shardings=whole,
         )
 
@@ -151,7 +153,7 @@ class Trainer:
         for step, (images, labels) in enumerate(stream, start=moment.step):
             rate = np.float32(schedule(run.recipe, step, total_steps))
             params, state, loss = self._step(
-                params, state, self._place(images), self._place(labels), rate
+                params, state, self._place(images), self._place(labels), rate, np.uint32(step)
             )
             losses.append(loss)
             done = step + 1
@@ -177,15 +179,26 @@ class Trainer:
         params = nnx.to_pure_dict(nnx.split(self._init())[1])
         return params, self._optimizer.init(params)
 
-    def _update(self, params: Any, state: Any, images: Any, labels: Any, rate: Any) -> Any:
+    def _update(
+        self, params: Any, state: Any, images: Any, labels: Any, rate: Any, step: Any
+    ) -> Any:
         def mean_loss(params: Any) -> Any:
-            losses, _ = self._run.objective.losses(self.module(params), to_floats(images), labels)
+            module, noise = self.module(params), self._noise(step)
+            losses, _ = self._run.objective.losses(module, to_floats(images), labels, noise)
             return losses.mean()
 
         loss, grads = jax.value_and_grad(mean_loss)(params)
         updates, state = self._optimizer.update(grads, state, params)
         params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), params, updates)
         return params, state, loss
+
+    def _noise(self, step: Any) -> Noise | None:
+        """The luck of update number `step`: a function of the seed and the step alone."""
+        recipe = self._run.recipe
+        if recipe.dropout == recipe.stochastic_depth == 0:
+            return None
+        whole = Noise(jax.random.key(self._run.seed), recipe.dropout, recipe.stochastic_depth)
+        return at(at(whole, NOISE), step)
 
     def _place(self, local: np.ndarray) -> jax.Array:
         return jax.make_array_from_process_local_data(self._split, local)

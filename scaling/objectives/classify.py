@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float, Int
 
+    from models.noise import Noise
     from models.shapes import Shape
 
 
@@ -41,14 +42,18 @@ class Classify(Config):
         return Classifier(backbone, head)
 
     def losses(
-        self, module: nnx.Module, images: Float[Array, "batch h w 3"], labels: Int[Array, " batch"]
+        self,
+        module: nnx.Module,
+        images: Float[Array, "batch h w 3"],
+        labels: Int[Array, " batch"],
+        noise: Noise | None = None,
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        """Loss in nats and top-1 error (0 or 1) of each image."""
+        """Loss in nats and top-1 error (0 or 1) of each image; `noise` is that of training."""
         import jax
         import jax.numpy as jnp
         import optax
 
-        logits = module(images)
+        logits = module(images, noise)
         if self.loss == "softmax":
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         else:

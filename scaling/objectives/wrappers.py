@@ -5,6 +5,8 @@ from __future__ import annotations
 from flax import nnx
 from jaxtyping import Array, Float
 
+from models.noise import Noise
+
 
 class Classifier(nnx.Module):
     """A backbone under a linear head."""
@@ -13,5 +15,7 @@ class Classifier(nnx.Module):
         self.backbone = backbone
         self.head = head
 
-    def __call__(self, images: Float[Array, "batch h w 3"]) -> Float[Array, "batch classes"]:
-        return self.head(self.backbone(images))
+    def __call__(
+        self, images: Float[Array, "batch h w 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch classes"]:
+        return self.head(self.backbone(images, noise))
