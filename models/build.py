@@ -2,7 +2,9 @@
 
 from flax import nnx
 
-from models.shapes import Shape, ViTShape
+from models.bit import BiT
+from models.mixer import Mixer
+from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 from models.vit import ViT
 
 
@@ -11,5 +13,9 @@ def build(shape: Shape, *, rngs: nnx.Rngs) -> nnx.Module:
     match shape:
         case ViTShape():
             return ViT(shape, rngs=rngs)
+        case BiTShape():
+            return BiT(shape, rngs=rngs)
+        case MixerShape():
+            return Mixer(shape, rngs=rngs)
         case _:
             raise ValueError(f"No model family is built from a {type(shape).__name__}.")

@@ -1,67 +1,59 @@
 """What a shape costs, in closed form: parameters, multiply-adds, training FLOPs.
 
-One multiply-add (MAC) is two FLOPs. Only matrix products are counted; normalisation, softmax,
-GELU and biases are left out, as in the published tables. Exact, and it knows no JAX.
+One multiply-add (MAC) is two FLOPs. Only matrix products and convolutions are counted, a
+convolution at every place of its kernel, padding included; normalisation, standardisation of
+weights, softmax, activations, biases and pools without products are left out, as in the published
+tables. Exact, and it knows no JAX.
 """
 
 from typing import TypedDict
 
-from models.shapes import Shape, ViTShape
-from models.zoo import VARIANTS, vit
-
-CHANNELS = 3
+from models.shapes import CHANNELS, BiTShape, MixerShape, Shape, ViTShape
+from models.zoo import BITS, MIXERS, VARIANTS
+from models.zoo import shape as named
 
 
 def parameters(shape: Shape, classes: int | None = None) -> int:
-    """Trainable numbers of the backbone, MAP head included, and of a classifier if there is one.
+    """Trainable numbers of the backbone, its pool included, and of a classifier if there is one.
 
     Args:
       shape: the backbone.
       classes: outputs of a linear classifier with bias; None for the backbone alone.
     """
-    if not isinstance(shape, ViTShape):
-        raise ValueError(f"{shape.name}: only ViT is costed yet.")
-    probe = shape.width
-    pool = probe + _attention(shape) + _norm(shape) + _mlp(shape)
-    classifier = 0 if classes is None else (shape.width + 1) * classes
-    return trunk_parameters(shape) + pool + classifier
+    classifier = 0 if classes is None else (shape.features + 1) * classes
+    top = _vit_top_parameters(shape) if isinstance(shape, ViTShape) else 0
+    return trunk_parameters(shape) + top + classifier
 
 
 def trunk_parameters(shape: Shape) -> int:
-    """Trainable numbers without MAP head and classifier: the "params" of the paper's Table 2."""
-    if not isinstance(shape, ViTShape):
-        raise ValueError(f"{shape.name}: only ViT is costed yet.")
-    embedding = CHANNELS * shape.patch**2 * shape.width + shape.width
-    position = shape.tokens * shape.width
-    block = 2 * _norm(shape) + _attention(shape) + _mlp(shape)
-    return embedding + position + shape.depth * block + _norm(shape)
+    """Trainable numbers without pool, pre-logits and classifier.
+
+    For a ViT the "params" of Zhai et al. 2022, Table 2; the others have no such top.
+    """
+    match shape:
+        case ViTShape():
+            return _vit_trunk_parameters(shape)
+        case BiTShape():
+            return _bit_parameters(shape)
+        case MixerShape():
+            return _mixer_parameters(shape)
 
 
 def forward_macs(shape: Shape, classes: int | None = None) -> int:
-    """Multiply-adds of one image's forward pass, MAP head and any classifier included.
-
-    With n tokens, width d, MLP width m, the MAP head adds to the trunk
-
-        2 n d^2 (keys, values) + 2 d^2 (query, output) + 2 n d (attention) + 2 d m (MLP).
-    """
-    if not isinstance(shape, ViTShape):
-        raise ValueError(f"{shape.name}: only ViT is costed yet.")
-    n, d, m = shape.tokens, shape.width, shape.mlp
-    pool = 2 * n * d**2 + 2 * d**2 + 2 * n * d + 2 * d * m
-    return trunk_forward_macs(shape) + pool + d * (classes or 0)
+    """Multiply-adds of one image's forward pass, pool and any classifier included."""
+    top = _vit_top_macs(shape) if isinstance(shape, ViTShape) else 0
+    return trunk_forward_macs(shape) + top + shape.features * (classes or 0)
 
 
 def trunk_forward_macs(shape: Shape) -> int:
-    """Multiply-adds of one image's forward pass without MAP head and classifier.
-
-    With n tokens of patch side p, width d, depth L, MLP width m:
-
-        n 3 p^2 d (embedding) + L [4 n d^2 (projections) + 2 n^2 d (attention) + 2 n d m (MLP)].
-    """
-    if not isinstance(shape, ViTShape):
-        raise ValueError(f"{shape.name}: only ViT is costed yet.")
-    n, p, d, m = shape.tokens, shape.patch, shape.width, shape.mlp
-    return n * CHANNELS * p**2 * d + shape.depth * (4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m)
+    """Multiply-adds of one image's forward pass without pool, pre-logits and classifier."""
+    match shape:
+        case ViTShape():
+            return _vit_trunk_macs(shape)
+        case BiTShape():
+            return _bit_macs(shape)
+        case MixerShape():
+            return _mixer_macs(shape)
 
 
 def train_flops(shape: Shape, images_seen: int, classes: int | None = None) -> int:
@@ -70,64 +62,189 @@ def train_flops(shape: Shape, images_seen: int, classes: int | None = None) -> i
 
 
 class CatalogueRow(TypedDict):
-    """One model at one resolution. Pixels for lengths, 1e9 multiply-adds for `forward_gmacs`."""
+    """One model at one resolution. Pixels for lengths, 1e9 multiply-adds for `forward_gmacs`.
+
+    None where a family has no such number. The width of a BiT is that of its root, its depth the
+    layers with weights; the MLP of a Mixer is the one that mixes features.
+    """
 
     name: str
-    patch: int
+    family: str
+    patch: int | None
     resolution: int
     width: int
     depth: int
-    mlp: int
-    heads: int
+    mlp: int | None
+    heads: int | None
     params: int
     params_trunk: int
     forward_gmacs: float
 
 
 def catalogue(classes: int | None = None) -> list[CatalogueRow]:
-    """Every variant with patches 16 and 14, and the paper's own with 28 and 32, at two resolutions.
+    """The whole zoo: what was published, at the resolutions it was used at.
 
-    The larger resolution is the paper's 384 px, save for patch 14, where 378 = 27 x 14 leaves no
-    margin unseen.
+    Every ViT variant with patches 16 and 14, and the paper's own with 28 and 32, at 224 px and at
+    the paper's 384 px, save for patch 14, where 378 = 27 x 14 leaves no margin unseen; BiTs at
+    224 and 384 px; Mixers, which are made for one resolution, at 224 px.
     """
-    resolutions = {16: (224, 384), 14: (224, 378), 28: (224, 384), 32: (224, 384)}
     names = [f"{variant}/{patch}" for variant in VARIANTS for patch in (16, 14)]
     names += ["s/28", "S/32", "B/28", "B/32"]
-    return [
-        row(vit(name, resolution), classes)
-        for name in names
-        for resolution in resolutions[vit(name).patch]
-    ]
+    vits = [(name, side) for name in names for side in (224, 378 if name.endswith("/14") else 384)]
+    bits = [(name, side) for name in BITS for side in (224, 384)]
+    mixers = [(f"{variant}/16", 224) for variant in MIXERS]
+    return [row(named(name, side), classes) for name, side in (*vits, *bits, *mixers)]
 
 
 def row(shape: Shape, classes: int | None = None) -> CatalogueRow:
-    """`params` has the MAP head, and the classifier if there is one; `params_trunk` has neither."""
-    if not isinstance(shape, ViTShape):
-        raise ValueError(f"{shape.name}: only ViT is costed yet.")
+    """`params` has the pool, and the classifier if there is one; `params_trunk` has neither."""
+    family = {ViTShape: "ViT", BiTShape: "BiT", MixerShape: "Mixer"}[type(shape)]
     return CatalogueRow(
         name=shape.name,
-        patch=shape.patch,
+        family=family,
+        patch=None if isinstance(shape, BiTShape) else shape.patch,
         resolution=shape.resolution,
         width=shape.width,
         depth=shape.depth,
-        mlp=shape.mlp,
-        heads=shape.heads,
+        mlp=None if isinstance(shape, BiTShape) else shape.mlp,
+        heads=shape.heads if isinstance(shape, ViTShape) else None,
         params=parameters(shape, classes),
         params_trunk=trunk_parameters(shape),
         forward_gmacs=forward_macs(shape, classes) / 1e9,
     )
 
 
-def _attention(shape: ViTShape) -> int:
-    """Query, key, value and output projections, each with a bias."""
-    return 4 * (shape.width**2 + shape.width)
+# ViT
 
 
-def _mlp(shape: ViTShape) -> int:
+def _vit_trunk_parameters(shape: ViTShape) -> int:
+    position = shape.patches * shape.width if shape.position == "learned" else 0
+    token = shape.width if shape.pool == "token" else 0
+    norms = 1 if shape.block == "parallel" else 2
+    block = norms * _vit_norm(shape, shape.width) + _vit_attention(shape) + _vit_mlp(shape)
+    depth = shape.depth * block + _vit_norm(shape, shape.width)
+    return _embedding(shape) + position + token + depth
+
+
+def _vit_top_parameters(shape: ViTShape) -> int:
+    probe = shape.width
+    pool = probe + _vit_attention(shape) + _vit_norm(shape, shape.width) + _vit_mlp(shape)
+    pre_logits = (shape.width + 1) * (shape.pre_logits or 0)
+    return (pool if shape.pool == "map" else 0) + pre_logits
+
+
+def _vit_attention(shape: ViTShape) -> int:
+    """Projections to query, key, value and out; norms of queries and of keys, one for all heads."""
+    biases = (3 if shape.qkv_and_norm_biases else 0) + 1
+    norms = 2 * _vit_norm(shape, shape.width // shape.heads) if shape.query_key_norm else 0
+    return 4 * shape.width**2 + biases * shape.width + norms
+
+
+def _vit_norm(shape: ViTShape, width: int) -> int:
+    """Scale, and bias where norms have one."""
+    return (2 if shape.qkv_and_norm_biases else 1) * width
+
+
+def _vit_mlp(shape: ViTShape) -> int:
+    return _mlp(shape.width, shape.mlp)
+
+
+def _vit_trunk_macs(shape: ViTShape) -> int:
+    """With N patches of side p, n tokens, width d, depth L, MLP width m:
+
+    N 3 p^2 d (embedding) + L [4 n d^2 (projections) + 2 n^2 d (attention) + 2 n d m (MLP)].
+    """
+    n, d, m = shape.tokens, shape.width, shape.mlp
+    block = 4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m
+    return _embedding_macs(shape) + shape.depth * block
+
+
+def _vit_top_macs(shape: ViTShape) -> int:
+    """With n tokens, width d, MLP width m, f features of pre-logits, the MAP head and they take
+
+    2 n d^2 (keys, values) + 2 d^2 (query, output) + 2 n d (attention) + 2 d m (MLP) + d f.
+    """
+    n, d, m = shape.tokens, shape.width, shape.mlp
+    pool = 2 * n * d**2 + 2 * d**2 + 2 * n * d + 2 * d * m
+    return (pool if shape.pool == "map" else 0) + d * (shape.pre_logits or 0)
+
+
+# BiT
+
+
+def _bit_parameters(shape: BiTShape) -> int:
+    """A block that turns c channels into 4 m by way of m has 2 (c + 2 m) numbers in its norms."""
+    norms = kernels = 0
+    for inputs, middle, _ in _bottlenecks(shape):
+        norms += 2 * (inputs + 2 * middle)
+        kernels += _bottleneck_kernels(inputs, middle)
+    root = 7 * 7 * CHANNELS * shape.width
+    return root + kernels + norms + 2 * shape.features
+
+
+def _bottleneck_kernels(inputs: int, middle: int) -> int:
+    outputs = 4 * middle
+    projection = inputs * outputs if inputs != outputs else 0
+    return inputs * middle + 9 * middle**2 + middle * outputs + projection
+
+
+def _bit_macs(shape: BiTShape) -> int:
+    """Each kernel once for every pixel it makes; a block's first 1x1 comes before its stride."""
+    side = _halved(shape.resolution)
+    macs = side**2 * 7 * 7 * CHANNELS * shape.width
+    side = _halved(side)  # by the pool
+    for inputs, middle, stride in _bottlenecks(shape):
+        before, side = side, _halved(side) if stride == 2 else side
+        first = inputs * middle
+        macs += before**2 * first + side**2 * (_bottleneck_kernels(inputs, middle) - first)
+    return macs
+
+
+def _bottlenecks(shape: BiTShape) -> list[tuple[int, int, int]]:
+    """Channels that come in, channels of the middle, and stride, of every block."""
+    blocks, inputs = [], shape.width
+    for stage, depth in enumerate(shape.stages):
+        middle = shape.width * 2**stage
+        for block in range(depth):
+            blocks.append((inputs, middle, 2 if stage and not block else 1))
+            inputs = 4 * middle
+    return blocks
+
+
+def _halved(side: int) -> int:
+    """Pixels at every second of which a kernel stands, the first one included."""
+    return (side + 1) // 2
+
+
+# Mixer
+
+
+def _mixer_parameters(shape: MixerShape) -> int:
+    mlps = _mlp(shape.patches, shape.mlp_tokens) + _mlp(shape.width, shape.mlp)
+    norm = 2 * shape.width
+    return _embedding(shape) + shape.depth * (mlps + 2 * norm) + norm
+
+
+def _mixer_macs(shape: MixerShape) -> int:
+    """With N patches of side p, width d, depth L, MLPs s and m wide:
+
+    N 3 p^2 d (embedding) + L [2 N d s (across patches) + 2 N d m (across features)].
+    """
+    block = 2 * shape.patches * shape.width * (shape.mlp_tokens + shape.mlp)
+    return _embedding_macs(shape) + shape.depth * block
+
+
+# What families share
+
+
+def _embedding(shape: ViTShape | MixerShape) -> int:
+    return (CHANNELS * shape.patch**2 + 1) * shape.width
+
+
+def _embedding_macs(shape: ViTShape | MixerShape) -> int:
+    return shape.patches * CHANNELS * shape.patch**2 * shape.width
+
+
+def _mlp(width: int, hidden: int) -> int:
     """Two products with their biases."""
-    return 2 * shape.width * shape.mlp + shape.mlp + shape.width
-
-
-def _norm(shape: ViTShape) -> int:
-    """Scale and bias."""
-    return 2 * shape.width
+    return 2 * width * hidden + hidden + width

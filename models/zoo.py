@@ -5,7 +5,7 @@ Knows no arrays and no JAX; what a shape is, `shapes.py` says.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from models.shapes import BiTShape, MixerShape, Shape, ViTShape
@@ -74,11 +74,15 @@ def shape(name: str, resolution: int = 224) -> Shape:
     Raises:
       ValueError: the zoo has no such name; lists the near ones.
     """
-    if name.lower().startswith("bit"):
-        return bit(name, resolution)
-    if name.lower().startswith("mix"):
-        return mixer(name, resolution)
-    return vit(name, resolution)
+    families: dict[str, Callable[[str, int], Shape]] = {
+        **dict.fromkeys(VARIANTS, vit),
+        **dict.fromkeys(BITS, bit),
+        **dict.fromkeys(MIXERS, mixer),
+    }
+    near = _near(name.partition("/")[0], families)
+    if not near:
+        raise ValueError(f"{name!r}: there is no such model; the zoo has {', '.join(families)}.")
+    return families[near[0]](name, resolution)
 
 
 def vit(name: str, resolution: int = 224) -> ViTShape:
@@ -146,11 +150,15 @@ def _patch(name: str, variant: str, patch: str) -> int:
 
 def _nearest(wanted: str, known: Iterable[str], suffix: str = "") -> str:
     """Words that name the near ones of `known`, or all of them where none is near."""
+    if near := _near(wanted, known):
+        return f"did you mean {' or '.join(repr(each + suffix) for each in near)}?"
+    return f"the zoo has {', '.join(known)}."
+
+
+def _near(wanted: str, known: Iterable[str]) -> list[str]:
+    """Those of `known` that `wanted` may be a slip for, the nearest first, case aside."""
     by_lower: dict[str, list[str]] = {}
     for each in known:
         by_lower.setdefault(each.lower(), []).append(each)
     near = difflib.get_close_matches(wanted.lower(), by_lower, n=3, cutoff=0.5)
-    if not near:
-        return f"the zoo has {', '.join(known)}."
-    names = [f"'{each}{suffix}'" for lower in near for each in by_lower[lower]]
-    return f"did you mean {' or '.join(names)}?"
+    return [each for lower in near for each in by_lower[lower]]

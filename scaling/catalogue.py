@@ -25,12 +25,9 @@ def rows(names: Sequence[str], resolution: int | None, classes: int | None) -> l
     """
     if not names and resolution is None:
         return catalogue(classes)
+    fitting = (r["name"] for r in catalogue() if (r["patch"] or 1) <= (resolution or 224))
     wrong, found = [], []
-    fitting = dict.fromkeys(r["name"] for r in catalogue() if r["patch"] <= (resolution or 224))
-    if not names and not fitting:
-        remedy = f"name a model, such as Ti/{resolution}"
-        raise Mistakes([f"no patch of the zoo fits into {resolution} px; {remedy}."])
-    for name in names or fitting:
+    for name in names or dict.fromkeys(fitting):
         try:
             found.append(row(shape(name, resolution or 224), classes))
         except ValueError as error:
