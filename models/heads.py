@@ -1,11 +1,14 @@
 """What stands on top of the tokens: a pool that makes one vector of them, and linear heads."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from models.layers import MLP, Attention, LayerNorm, xavier_uniform
+from models.mup import base_width
 from models.shapes import ViTShape
 
 
@@ -30,7 +33,8 @@ class MAPHead(nnx.Module):
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
-        self.probe = nnx.Param(xavier_uniform(rngs.params(), (1, 1, shape.width)))
+        probe = xavier_uniform(rngs.params(), (1, 1, shape.width))
+        self.probe = nnx.Param(probe * math.sqrt((1 + shape.width) / (1 + base_width(shape))))
         self.attention = Attention(shape, rngs=rngs)
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)

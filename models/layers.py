@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from models.mup import attention_scale
 from models.noise import Noise, dropped
 from models.shapes import ViTShape
 
@@ -100,7 +101,7 @@ class Attention(nnx.Module):
     step on a CPU writes a sixth less. Queries shared by the whole batch may have a batch of 1.
     Vaswani et al. 2017, section 3.2. Where the shape asks for it, q and k first pass a LayerNorm
     over each head's features, one for all heads, so that scores cannot grow without bound:
-    Dehghani et al. 2023 (ViT-22B), section 2.1.
+    Dehghani et al. 2023 (ViT-22B), section 2.1. Under muP the root gives way to the size itself.
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
@@ -112,7 +113,7 @@ class Attention(nnx.Module):
         self.query_norm = LayerNorm(size, bias=biases) if normed else None
         self.key_norm = LayerNorm(size, bias=biases) if normed else None
         self.out = OutOfHeads(width, heads, rngs=rngs)
-        self.scale = size**-0.5
+        self.scale = attention_scale(shape)
 
     def __call__(
         self,

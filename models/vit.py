@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from models.heads import PreLogits, pool
 from models.layers import MLP, Attention, LayerNorm
+from models.mup import base_width, branch_scale
 from models.noise import Noise, at, at_layer, dropped, skipped
 from models.positions import sincos_positions
 from models.shapes import ViTShape
@@ -50,7 +51,7 @@ class Block(nnx.Module):
         x <- x + attention(LN(x));  x <- x + MLP(LN(x))
 
     Width and token count are unchanged, so blocks stack and scan.
-    Dosovitskiy et al. 2021, equations 2 and 3.
+    Dosovitskiy et al. 2021, equations 2 and 3. Under muP the branches shrink with depth.
     """
 
     def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
@@ -58,13 +59,14 @@ class Block(nnx.Module):
         self.attention = Attention(shape, rngs=rngs)
         self.norm2 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
+        self.scale = branch_scale(shape)
 
     def __call__(
         self, x: Float[Array, "batch tokens width"], noise: Noise | None = None
     ) -> Float[Array, "batch tokens width"]:
         y = self.norm1(x)
-        x = joined(x, self.attention(y, y), at(noise, 0))
-        return joined(x, self.mlp(self.norm2(x), at(noise, 1)), at(noise, 2))
+        x = joined(x, self.scale * self.attention(y, y), at(noise, 0))
+        return joined(x, self.scale * self.mlp(self.norm2(x), at(noise, 1)), at(noise, 2))
 
 
 class ParallelBlock(nnx.Module):
@@ -80,12 +82,14 @@ class ParallelBlock(nnx.Module):
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.attention = Attention(shape, rngs=rngs)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
+        self.scale = branch_scale(shape)
 
     def __call__(
         self, x: Float[Array, "batch tokens width"], noise: Noise | None = None
     ) -> Float[Array, "batch tokens width"]:
         y = self.norm(x)
-        return joined(x, self.attention(y, y) + self.mlp(y, at(noise, 0)), at(noise, 1))
+        branch = self.attention(y, y) + self.mlp(y, at(noise, 0))
+        return joined(x, self.scale * branch, at(noise, 1))
 
 
 BLOCKS = {"sequential": Block, "parallel": ParallelBlock}
@@ -158,9 +162,9 @@ def joined(
 
 
 def learned_positions(shape: ViTShape, rngs: nnx.Rngs) -> nnx.Param:
-    """A row for each patch, normal with standard deviation 1 / sqrt(width)."""
+    """A row a patch, normal with standard deviation 1 / sqrt(width), under muP that of the base."""
     normal = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
-    return nnx.Param(normal * shape.width**-0.5)
+    return nnx.Param(normal * base_width(shape) ** -0.5)
 
 
 def stacked_blocks(shape: ViTShape, key: jax.Array) -> nnx.Module:

@@ -10,7 +10,7 @@ schedule need no JAX; only `optimizer` imports it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -126,10 +126,17 @@ def schedule(recipe: Recipe, step: int, total_steps: int | None) -> float:
     return rate * min(1.0, max(0, total_steps - step) / recipe.cooldown(total_steps))
 
 
-def optimizer(recipe: Recipe) -> GradientTransformation:
+def optimizer(
+    recipe: Recipe, multipliers: Callable[[tuple[str, ...]], float] | None = None
+) -> GradientTransformation:
     """Gradient g and parameter p to a step u, which training subtracts times the schedule.
 
-        u = learning_rate * core(clip(g)) + learning_rate * weight_decay * p
+        u = learning_rate * multiplier * core(clip(g)) + learning_rate * weight_decay * p
+
+    Args:
+      recipe: says which core, and all numbers.
+      multipliers: from a parameter's path, as keys, to its multiplier (`models.mup`); None: 1 for
+        all. Weight decay has none, so that it takes the same share of every parameter.
 
     The state is a plain pytree; `init` and `update` work under `jit` and `eval_shape`. `update`
     needs the parameters as its third argument.
@@ -155,10 +162,23 @@ def optimizer(recipe: Recipe) -> GradientTransformation:
     return optax.chain(
         clip,
         core,
-        optax.scale(rate),
+        optax.scale(rate) if multipliers is None else _scale_each(rate, multipliers),
         optax.add_decayed_weights(rate * recipe.weight_decay_head, _mask(_is_head_kernel)),
         optax.add_decayed_weights(rate * recipe.weight_decay_body, _mask(_is_body_kernel)),
     )
+
+
+def _scale_each(
+    rate: float, multipliers: Callable[[tuple[str, ...]], float]
+) -> GradientTransformation:
+    """Each parameter's update times `rate` and the multiplier of its path."""
+    import jax
+    import optax
+
+    def scaled(updates: Any, params: Any) -> Any:
+        return jax.tree.map_with_path(lambda path, u: rate * multipliers(_names(path)) * u, updates)
+
+    return optax.stateless(scaled)
 
 
 def beta2_at(t: int | Array, cap: float) -> Array:

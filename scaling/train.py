@@ -24,6 +24,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from models.mup import multipliers
 from models.noise import Noise, at
 from scaling import checkpoint
 from scaling.checkpoint import Damaged, Moment
@@ -81,7 +82,7 @@ class Trainer:
         self.trunk = run.trunk
         self._run = run
         self._images = run.data.train()
-        self._optimizer = optimizer(run.recipe)
+        self._optimizer = optimizer(run.recipe, multipliers(run.model))
         self._graph, self._shapes = nnx.split(nnx.eval_shape(self._init))
         mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
