@@ -154,6 +154,60 @@ def test_a_damaged_checkpoint_is_said_set_aside_and_trained_again(trainer, alone
     assert all("changed after it was written" in line and "damaged-1" in line for line in said)
 
 
+@pytest.fixture(scope="module")
+def noisy():
+    """A run with dropout and stochastic depth, as a function of its steps, and its trainer."""
+
+    def noisy(steps):
+        return run(
+            steps, recipe=RECIPE.model_copy(update={"dropout": 0.1, "stochastic_depth": 0.5})
+        )
+
+    return noisy, Trainer(noisy(20))
+
+
+def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone(noisy, tmp_path):
+    run, trainer = noisy
+    for steps in (10, 20):
+        alone = finish(trainer, run(steps), tmp_path / f"alone{steps}")
+        shared = finish(trainer, run(steps), tmp_path / f"{steps}", trunk=tmp_path / "trunk")
+        assert bits(shared) == bits(alone)
+    assert trainer._step._cache_size() == 1
+
+
+def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_path, monkeypatch):
+    run, trainer = noisy
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    whole = bits(finish(trainer, run(10), tmp_path / "whole"))
+    save, left = checkpoint.save, [5]
+
+    def save_then_die(folder, moment):
+        save(folder, moment)
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    with pytest.raises(Killed):
+        finish(trainer, run(10), tmp_path, every_seconds=0.0)
+    assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
+
+
+def test_each_step_has_a_luck_of_its_own_and_no_noise_has_none(trainer, noisy):
+    _, lucky = noisy
+    images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
+    labels = np.arange(16, dtype=np.int32) % 8
+
+    def after(trainer, step):
+        batch = trainer._place(images), trainer._place(labels)
+        updated = trainer._step(*trainer.start().state, *batch, np.float32(1), np.uint32(step))
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(updated)]
+
+    assert after(lucky, 3) == after(lucky, 3)
+    assert after(lucky, 3) != after(lucky, 4)
+    assert after(trainer, 3) == after(trainer, 4)
+
+
 def test_another_seed_gives_other_parameters(trainer, alone, tmp_path):
     other = run(10, seed=1)
     assert bits(finish(Trainer(other), other, tmp_path)) != bits(alone[10])

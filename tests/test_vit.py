@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -7,19 +8,34 @@ import pytest
 from beartype import beartype
 from flax import nnx
 from jaxtyping import TypeCheckError, jaxtyped
+from scipy.special import erf
 
 from models.build import build
 from models.cost import parameters
-from models.heads import LinearHead, MAPHead
+from models.heads import LinearHead, MAPHead, MeanPool, PreLogits, TokenPool
 from models.layers import MLP, Attention, IntoHeads, LayerNorm, Linear, OutOfHeads
+from models.noise import Noise
+from models.positions import sincos_positions
 from models.shapes import ViTShape
-from models.vit import Block, PatchEmbedding, ViT, layers_to_unroll
+from models.vit import Block, ParallelBlock, PatchEmbedding, ViT, layers_to_unroll
 from models.zoo import vit
 
 # A grid of 3 x 3 patches and a margin of two pixels that is not seen.
 SMALL = ViTShape(name="small", patch=4, resolution=14, width=16, depth=2, mlp=24, heads=2)
+# A class token and a tanh layer, as in the first ViT, and the exact GELU.
+TOKEN = replace(SMALL, pool="token", pre_logits=10, gelu="erf")
+# The blocks of ViT-22B between fixed positions and a mean.
+PARALLEL = replace(
+    SMALL,
+    pool="gap",
+    position="sincos",
+    block="parallel",
+    query_key_norm=True,
+    qkv_and_norm_biases=False,
+)
 LAYERS = (LayerNorm, Linear, IntoHeads, OutOfHeads, Attention, MLP)
-MODULES = (*LAYERS, PatchEmbedding, Block, MAPHead, LinearHead, ViT)
+POOLS = (MAPHead, MeanPool, TokenPool, PreLogits, LinearHead)
+MODULES = (*LAYERS, *POOLS, PatchEmbedding, Block, ParallelBlock, ViT)
 
 
 @pytest.fixture(autouse=True)
@@ -55,14 +71,18 @@ def call(module, x):
     return apply(*nnx.split(module), x)
 
 
-@pytest.fixture(scope="module")
-def model():
-    """A small ViT with noise added to every parameter, so that no bias hides at zero."""
-    graph, state = nnx.split(initial(SMALL, seed=0))
+def noisy(shape):
+    """A network with noise added to every parameter, so that no bias hides at zero."""
+    graph, state = nnx.split(initial(shape, seed=0))
     leaves, tree = jax.tree.flatten(state)
     generator = np.random.default_rng(0)
-    noisy = [x + 0.2 * generator.standard_normal(x.shape).astype(np.float32) for x in leaves]
-    return nnx.merge(graph, jax.tree.unflatten(tree, noisy))
+    moved = [x + 0.2 * generator.standard_normal(x.shape).astype(np.float32) for x in leaves]
+    return nnx.merge(graph, jax.tree.unflatten(tree, moved))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return noisy(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +131,19 @@ def numbers(module):
 
 
 def norm(x, p):
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p[
-        "scale"
-    ] + p["bias"]
+    unit = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    return unit * p["scale"] + p.get("bias", 0)
 
 
 def attend(queries, tokens, p):
     out = np.tile(p["out"]["bias"], (len(queries), 1))
     for head in range(SMALL.heads):
         q, k, v = (
-            x @ p[role]["kernel"][:, head] + p[role]["bias"][head]
+            x @ p[role]["kernel"][:, head] + p[role].get("bias", np.zeros((SMALL.heads, 1)))[head]
             for role, x in (("query", queries), ("key", tokens), ("value", tokens))
         )
+        if "query_norm" in p:
+            q, k = norm(q, p["query_norm"]), norm(k, p["key_norm"])
         for i in range(len(queries)):
             scores = k @ q[i] / np.sqrt(SMALL.width / SMALL.heads)
             weights = np.exp(scores - scores.max())
@@ -130,16 +151,22 @@ def attend(queries, tokens, p):
     return out
 
 
-def think(x, p):
+def think(x, p, gelu="tanh"):
     h = x @ p["into"]["kernel"] + p["into"]["bias"]
-    gelu = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
-    return gelu @ p["out"]["kernel"] + p["out"]["bias"]
+    if gelu == "erf":
+        below = (1 + erf(h / np.sqrt(2))) / 2
+    else:
+        below = 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+    return h * below @ p["out"]["kernel"] + p["out"]["bias"]
 
 
-def encode(x, p):
+def encode(x, p, shape=SMALL):
+    if shape.block == "parallel":
+        y = norm(x, p["norm"])
+        return x + attend(y, y, p["attention"]) + think(y, p["mlp"], shape.gelu)
     y = norm(x, p["norm1"])
     x = x + attend(y, y, p["attention"])
-    return x + think(norm(x, p["norm2"]), p["mlp"])
+    return x + think(norm(x, p["norm2"]), p["mlp"], shape.gelu)
 
 
 def pool(tokens, p):
@@ -147,22 +174,38 @@ def pool(tokens, p):
     return (x + think(norm(x, p["norm"]), p["mlp"]))[0]
 
 
-def whole(image, p):
-    grid, patch = SMALL.grid, SMALL.patch
-    x = np.zeros((SMALL.tokens, SMALL.width))
+def whole(image, p, shape=SMALL):
+    grid, patch = shape.grid, shape.patch
+    x = np.zeros((grid**2, shape.width))
     for row in range(grid):
         for column in range(grid):
             square = image[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
             x[row * grid + column] = square.reshape(-1) @ p["embedding"]["kernel"]
-    x = x + p["embedding"]["bias"] + p["position"][0]
-    for layer in range(SMALL.depth):
-        x = encode(x, jax.tree.map(lambda stacked, at=layer: stacked[at], p["blocks"]))
-    return pool(norm(x, p["norm"]), p["pool"])
+    positions = p["position"] if shape.position == "learned" else sincos_positions(grid, 16)
+    x = x + p["embedding"]["bias"] + positions[0]
+    if shape.pool == "token":
+        x = np.concatenate([p["token"][0], x])
+    for layer in range(shape.depth):
+        x = encode(x, jax.tree.map(lambda stacked, at=layer: stacked[at], p["blocks"]), shape)
+    x = norm(x, p["norm"])
+    x = {"map": lambda: pool(x, p["pool"]), "gap": lambda: x.mean(0), "token": lambda: x[0]}[
+        shape.pool
+    ]()
+    if shape.pre_logits is None:
+        return x
+    return np.tanh(x @ p["pre_logits"]["kernel"] + p["pre_logits"]["bias"])
 
 
 def test_the_network_is_the_one_written_down_in_numpy(model, images):
     p = numbers(model)
     want = [whole(np.asarray(image, float), p) for image in images]
+    np.testing.assert_allclose(call(model, images), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [TOKEN, PARALLEL], ids=["token", "parallel"])
+def test_its_other_forms_are_the_ones_written_down_in_numpy(shape, images):
+    model = noisy(shape)
+    want = [whole(np.asarray(image, float), numbers(model), shape) for image in images]
     np.testing.assert_allclose(call(model, images), want, atol=1e-5)
 
 
@@ -272,6 +315,58 @@ def test_a_call_with_another_shape_than_its_signature_says_is_caught(block, imag
         block(tokens.astype(jnp.int32))
 
 
+# What the parameters are called, for whoever reads or writes checkpoints.
+
+
+def paths(shape):
+    tree = nnx.to_pure_dict(nnx.state(abstract(shape)))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def test_a_class_token_and_a_tanh_layer_have_their_places():
+    extra = {"token": (1, 1, 16), "pre_logits/kernel": (16, 10), "pre_logits/bias": (10,)}
+    pooled = {path: size for path, size in paths(SMALL).items() if not path.startswith("pool/")}
+    assert paths(TOKEN) == pooled | extra
+
+
+def test_the_parameters_of_parallel_blocks_are_these():
+    assert paths(PARALLEL) == {
+        "embedding/kernel": (48, 16),
+        "embedding/bias": (16,),
+        "blocks/norm/scale": (2, 16),
+        **{f"blocks/attention/{x}/kernel": (2, 16, 2, 8) for x in ("query", "key", "value")},
+        "blocks/attention/query_norm/scale": (2, 8),
+        "blocks/attention/key_norm/scale": (2, 8),
+        "blocks/attention/out/kernel": (2, 2, 8, 16),
+        "blocks/attention/out/bias": (2, 16),
+        "blocks/mlp/into/kernel": (2, 16, 24),
+        "blocks/mlp/into/bias": (2, 24),
+        "blocks/mlp/out/kernel": (2, 24, 16),
+        "blocks/mlp/out/bias": (2, 16),
+        "norm/scale": (16,),
+    }
+
+
+def test_without_their_biases_the_norms_and_projections_of_the_pool_have_none_either():
+    gone = set(paths(SMALL)) - set(paths(replace(SMALL, qkv_and_norm_biases=False)))
+    qkv = {f"attention/{x}/bias" for x in ("query", "key", "value")}
+    assert gone == {
+        *(f"blocks/{x}" for x in (*qkv, "norm1/bias", "norm2/bias")),
+        *(f"pool/{x}" for x in (*qkv, "norm/bias")),
+        "norm/bias",
+    }
+
+
+def test_a_class_token_starts_at_zero_and_a_tanh_layer_lecun_normal():
+    p = numbers(initial(replace(FRESH, pool="token", pre_logits=128), seed=0))
+    assert (p["token"] == 0).all()
+    assert (p["pre_logits"]["bias"] == 0).all()
+    assert p["pre_logits"]["kernel"].std() == pytest.approx(FRESH.width**-0.5, rel=0.05)
+
+
 # Initialisation. Uniform on [-a, a] has standard deviation a / sqrt(3).
 
 
@@ -358,15 +453,32 @@ def test_a_model_has_the_parameters_that_the_formula_counts(name):
     assert out.dtype == jnp.float32
 
 
-def test_the_program_of_a_deep_model_is_no_longer_than_that_of_one_half_as_deep():
-    def lines(depth):
-        shape = ViTShape(**{**vars(SMALL), "depth": depth})
-        graph, params = nnx.split(abstract(shape))
-        images = jax.ShapeDtypeStruct((2, 14, 14, 3), jnp.float32)
-        step = jax.jit(jax.grad(lambda p, x: nnx.merge(graph, p)(x).sum()))
-        return step.lower(params, images).as_text().count("\n")
+def test_the_shapes_of_a_large_model_take_no_memory():
+    leaves = jax.tree.leaves(nnx.state(abstract(vit("G/14"))))
+    assert {type(x) for x in leaves} == {jax.ShapeDtypeStruct}
+    assert sum(x.size for x in leaves) == parameters(vit("G/14"))
 
-    assert lines(24) == lines(48)
+
+def lines_of_a_step(depth):
+    """Length of the program that computes a gradient, as the compiler is handed it."""
+    shape = replace(SMALL, depth=depth)
+    graph, params = nnx.split(abstract(shape))
+    images = jax.ShapeDtypeStruct((2, 14, 14, 3), jnp.float32)
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+
+    def loss(params, images, key):
+        return nnx.merge(graph, params)(images, Noise(key, 0.1, 0.1)).sum()
+
+    return jax.jit(jax.grad(loss)).lower(params, images, key).as_text().count("\n")
+
+
+def test_the_program_of_a_step_does_not_grow_with_depth():
+    assert lines_of_a_step(13) == lines_of_a_step(48)
+
+
+def test_off_the_cpu_the_program_of_no_step_grows_with_depth(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert lines_of_a_step(2) == lines_of_a_step(12)
 
 
 def test_only_shallow_models_on_a_cpu_have_their_loop_written_out(monkeypatch):
