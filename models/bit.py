@@ -69,7 +69,7 @@ class StandardisedConv(nnx.Module):
 
     def __call__(
         self, x: Float[Array, "batch height width inputs"]
-    ) -> Float[Array, "batch height/{self.stride} width/{self.stride} outputs"]:
+    ) -> Float[Array, "batch height_out width_out outputs"]:
         kernel = standardised(self.kernel[...], (0, 1, 2), self.EPSILON)
         margin = len(kernel) // 2
         return jax.lax.conv_general_dilated(
@@ -186,7 +186,7 @@ def standardised(
 
 def max_pool(
     x: Float[Array, "batch height width channels"],
-) -> Float[Array, "batch height/2 width/2 channels"]:
+) -> Float[Array, "batch height_out width_out channels"]:
     """The largest of 3x3 pixels around every second one."""
     margins = ((0, 0), (1, 1), (1, 1), (0, 0))
     return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), margins)
