@@ -1,0 +1,214 @@
+"""From names and shapes to a network: which layout a file has, and which shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from models.shapes import Shape
+from models.weights import flax_rows, sizes, torch_rows
+from models.weights.facts import About, Facts, has_token
+from models.weights.flax_rows import OLDER_BIT, OLDER_VIT, renamed
+from models.weights.layouts import rows
+from models.weights.rows import Row
+from models.weights.tensors import Spec, Unusable
+
+GOOGLE = tuple(f"{a}{b}" for a in ("", "params/", "opt/target/") for b in ("", "img/"))
+"""Before the names of big_vision: of the parameters in a training state, of the image tower."""
+SKIPPED = (
+    (r"opt/(?!target/)", "optimizer state"),
+    (r"chrono/", "training clock"),
+    (r"((params|opt/target)/)?txt/|text_model\.", "text tower"),
+    (r"((params|opt/target)/)?[tb]$|logit_(scale|bias)$", "joins the two towers"),
+    (r".*\.position_ids$", "counts 0, 1, 2, ..."),
+)
+"""What stands beside an image network and is no part of it."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to know the files of one layout and one kind of network.
+
+    Fields:
+      sign: how some of its names begin.
+      classifier: how the names of its classifier begin.
+      prefixes: what may stand before all of its names.
+      older: rules that turn names of older files into those of `rows`.
+      beside: further names, and why they are skipped, where there is a classifier.
+    """
+
+    layout: str
+    sign: str
+    shape: Callable[[Facts, About], Shape]
+    rows: Callable[[Facts, Shape], list[Row]]
+    classifier: str
+    prefixes: tuple[str, ...] = ("",)
+    older: tuple[tuple[str, str], ...] = ()
+    beside: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file was taken for.
+
+    Fields:
+      shape: the network, as most of the file has it.
+      rows: the layout's table for a network of its kind.
+      names: in the file, by their name in that table.
+      skipped: names in the file, and why.
+    """
+
+    layout: str
+    shape: Shape
+    classes: int | None
+    rows: Callable[[Shape], list[Row]]
+    names: dict[str, str]
+    skipped: dict[str, str]
+
+
+def recognise(specs: Mapping[str, Spec], about: About) -> Recognised:
+    """What these arrays are.
+
+    Raises:
+      Unusable: no known layout; two names for one thing; sizes that cannot be.
+    """
+    for family in FAMILIES:
+        for prefix in family.prefixes:
+            sign = re.compile(re.escape(prefix) + family.sign)
+            if any(sign.match(name) for name in specs):
+                return _recognise(specs, about, family, prefix)
+    some = ", ".join(list(specs)[:3]) or "nothing at all"
+    raise Unusable([f"these are not the names of any known layout ({some}, ...)."])
+
+
+def _recognise(specs: Mapping[str, Spec], about: About, family: Family, prefix: str) -> Recognised:
+    names: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    classifies = any(re.match(re.escape(prefix) + family.classifier, name) for name in specs)
+    beside = (family.beside,) if family.beside and classifies else ()
+    doubled = []
+    for name in specs:
+        why = next((why for pattern, why in SKIPPED + beside if re.match(pattern, name)), None)
+        if why is not None:
+            skipped[name] = why
+            continue
+        new = renamed(name.removeprefix(prefix), family.older)
+        if names.setdefault(new, name) != name:
+            doubled.append(f"{names[new]} and {name} are two names for one thing.")
+    if doubled:
+        raise Unusable(doubled)
+    facts = Facts({new: specs[name].shape for new, name in names.items()})
+    classes = _classes(facts, family.classifier) if classifies else None
+    layout = family.layout
+    if layout == "big_vision" and facts.any(flax_rows.BLOCKS + "/"):
+        layout = "big_vision-scan"
+    elif any("/MlpBlock_3/" in name for name in names.values()):
+        layout = "augreg"
+    try:
+        shape = family.shape(facts, about)
+    except ValueError as error:
+        raise Unusable([str(error)]) from None
+    return Recognised(layout, shape, classes, partial(family.rows, facts), names, skipped)
+
+
+def _classes(facts: Facts, head: str) -> int | None:
+    """Outputs of the classifier whose names begin with `head`, from any of its arrays."""
+    return (
+        facts.length(f"{head}bias", 0)
+        or facts.length(f"{head}kernel", -1)
+        or facts.length(f"{head}weight", 0)
+    )
+
+
+def _rows_of(layout: str) -> Callable[[Facts, Shape], list[Row]]:
+    return lambda facts, shape: rows(layout, shape, None)
+
+
+FAMILIES = (
+    Family(
+        "big_vision",
+        "Transformer/encoderblock",
+        sizes.big_vision_vit,
+        lambda facts, shape: flax_rows.vit(
+            scan=facts.any(flax_rows.BLOCKS + "/"),
+            token_in_table=has_token(facts.length("pos_embedding", 1)),
+        ),
+        "head/",
+        GOOGLE,
+        OLDER_VIT,
+    ),
+    Family(
+        "big_vision",
+        r"MixerBlock_\d+/",
+        sizes.big_vision_mixer,
+        _rows_of("big_vision"),
+        "head/",
+        GOOGLE,
+    ),
+    Family(
+        "bit",
+        r"resnet/block\d+/",
+        sizes.bit(
+            "resnet/root_block/standardized_conv2d/kernel", r"resnet/block{stage}/unit0*(\d+)/", 1
+        ),
+        _rows_of("bit"),
+        "resnet/head/conv2d/",
+        older=OLDER_BIT,
+    ),
+    Family(
+        "big_vision",
+        r"block\d+/unit\d+/conv",
+        sizes.bit("root_block/conv_root/kernel", r"block{stage}/unit0*(\d+)/", 1),
+        _rows_of("big_vision"),
+        "head/",
+        GOOGLE,
+    ),
+    Family(
+        "timm",
+        r"blocks\.\d+\.attn\.",
+        sizes.timm_vit,
+        lambda facts, shape: torch_rows.timm_vit(
+            token_in_table=has_token(facts.length("pos_embed", 1))
+        ),
+        r"head\.",
+    ),
+    Family("timm", r"blocks\.\d+\.mlp_tokens\.", sizes.timm_mixer, _rows_of("timm"), r"head\."),
+    Family(
+        "timm",
+        r"stages\.\d+\.blocks\.\d+\.conv",
+        sizes.bit(r"stem\.conv\.weight", r"stages\.{stage}\.blocks\.(\d+)\.", 0),
+        _rows_of("timm"),
+        r"head\.fc\.",
+    ),
+    Family(
+        "huggingface",
+        r"(vit\.)?encoder\.layer\.\d+\.attention\.",
+        sizes.huggingface_vit,
+        _rows_of("huggingface"),
+        r"classifier\.",
+        older=((r"^(embeddings|encoder|layernorm|pooler)\.", r"vit.\1."),),
+        beside=(r"vit\.pooler\.", "transformers' classifier does not read it"),
+    ),
+    Family(
+        "huggingface",
+        r"vision_model\.encoder\.layers\.\d+\.",
+        sizes.huggingface_siglip,
+        _rows_of("huggingface"),
+        r"classifier\.",
+        beside=(r"vision_model\.head\.", "transformers' classifier does not read it"),
+    ),
+    Family(
+        "huggingface",
+        r"(bit\.)?encoder\.stages\.\d+\.layers\.",
+        sizes.bit(
+            r"bit\.embedder\.convolution\.weight",
+            r"bit\.encoder\.stages\.{stage}\.layers\.(\d+)\.",
+            0,
+        ),
+        _rows_of("huggingface"),
+        r"classifier\.1\.",
+        older=((r"^(embedder|encoder|norm)\.", r"bit.\1."),),
+    ),
+)
