@@ -231,8 +231,8 @@ def test_a_bit_learns_and_its_checkpoint_is_read_back(tmp_path):
     run = Run(
         model=shape,
         data=Procedural(classes=4),
-        recipe=Recipe(learning_rate=3e-3, warmup_steps=5, weight_decay_head=0.1),
-        images_seen=16 * 60,
+        recipe=Recipe(optimizer="adam", learning_rate=3e-3, warmup_steps=5, weight_decay_head=0.1),
+        images_seen=16 * 45,
         batch=16,
     )
     trainer = Trainer(run)
