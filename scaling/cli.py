@@ -8,6 +8,7 @@
     scaling report  demo     the fitted law and its figure
     scaling sheet   demo     a contact sheet of its training images
     scaling models           the zoo: parameters and multiply-adds
+    scaling convert IN OUT   weights from one layout to another, or out of a run
 
 A study is the name of one that comes with the project (demo, cifar10) or the path of a file of
 your own; docs/study-file.md says what such a file may hold.
@@ -226,6 +227,67 @@ def models(
         catalogue.show(rows)
     else:
         _write_json(rows, json_file)
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="An .npz or .safetensors, or a folder RUNS/ID.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="An .npz or .safetensors; replaced if there.")
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="big_vision, big_vision-scan, augreg or bit for .npz; timm or huggingface for "
+            ".safetensors.",
+            show_default="big_vision or timm",
+        ),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Sizes that IN must have, such as B/16."),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads, where IN does not tell.")
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=1, max=8192, help="Resize learned positions to images of that side, px."),
+    ] = None,
+    sincos: Annotated[
+        bool, typer.Option("--sincos", help="IN has no positions because sines and cosines are.")
+    ] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="float32|bfloat16", help="Of OUT.", show_default="as IN"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what becomes of what; write nothing.")
+    ] = False,
+) -> None:
+    """Weights from one layout to another: ViT, BiT and Mixer, of big_vision, timm and others.
+
+    What IN holds is judged by its names and shapes, text towers and optimizer states beside the
+    image network are left out and named. A run's folder gives the parameters it ended with,
+    classifier included. A name that is missing, too many or of the wrong shape: all of them are
+    named, nothing is written, exit status 2. --to huggingface writes config.json beside OUT.
+    """
+    from models.weights.facts import About
+    from scaling.convert import convert as translate
+
+    translate(
+        source,
+        out,
+        to=to,
+        shape=shape,
+        resolution=resolution,
+        given=About(heads=heads, sincos=sincos),
+        dtype=dtype,
+        dry_run=dry_run,
+    )
 
 
 def _write_json(value: Any, file: str) -> None:

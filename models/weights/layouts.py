@@ -86,11 +86,13 @@ def _check_transformers_classify(shape: ViTShape) -> None:
     """Transformers' classes leave out what stands below a classifier; then nothing may stand."""
     if shape.pool == "map":
         reason = "classifies what a MAP head pools, transformers' SigLIP the mean of the tokens"
+        remedy = "timm or big_vision"
     elif shape.pre_logits is not None:
         reason = "has a pre-logits layer, which transformers' ViT skips when it classifies"
+        remedy = "big_vision"
     else:
         return
-    raise Unusable([f"huggingface: {shape.name} {reason}. Use big_vision."])
+    raise Unusable([f"huggingface: {shape.name} {reason}. Use {remedy}."])
 
 
 def laid_out(shape: Shape, arrays: Flat, layout: str) -> tuple[Shape, Flat]:

@@ -94,7 +94,11 @@ class Checkpoint:
 
 
 def inspect(
-    path: Path, shape: Shape | str | None = None, *, given: About | None = None
+    path: Path,
+    shape: Shape | str | None = None,
+    *,
+    resolution: int | None = None,
+    given: About | None = None,
 ) -> Checkpoint:
     """What the file at `path` holds, and that it is whole; no numbers are read.
 
@@ -102,6 +106,7 @@ def inspect(
       path: .npz or .safetensors.
       shape: what it must hold. A name of the zoo stands for its sizes, and what the name does not
         say (pool, pre-logits layer, resolution) is as in the file. None: all is as in the file.
+      resolution: side of the images in pixels; None: that of `shape`, or else of the file.
       given: what the weights do not tell, and would otherwise be looked for beside them.
 
     Raises:
@@ -117,6 +122,8 @@ def inspect(
         wanted = asked or found.shape
         if isinstance(shape, str):
             wanted = _sized(found.shape, wanted)
+        if resolution is not None:
+            wanted = replace(wanted, resolution=resolution)
         _check_kind(found.shape, wanted)
         stored = _stored(found.shape, wanted)
         table = entries(found.rows(stored), parameters(stored, found.classes))
@@ -181,6 +188,13 @@ def _check_kind(found: Shape, wanted: Shape) -> None:
         raise ValueError(
             f"{wanted.name} is a {type(wanted).__name__.removesuffix('Shape')}, but the file "
             f"holds a {type(found).__name__.removesuffix('Shape')}, {found.name}."
+        )
+    if not isinstance(found, MixerShape) or not isinstance(wanted, MixerShape):
+        return
+    if found.patch == wanted.patch and found.grid != wanted.grid:
+        raise ValueError(
+            f"{found.name} mixes {found.patches} patches and no other number, so it is for "
+            f"{found.resolution} px and not for {wanted.resolution}."
         )
 
 
