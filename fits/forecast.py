@@ -1,0 +1,299 @@
+"""A forecast: from a learning curve to what it will be, and how sure that is.
+
+Only the curve's own points speak: this file knows no table, no figure and no other curve. It fits
+the saturating law in very many shapes to ever longer ends of the curve and averages them all; it
+never picks one. docs/forecast.md says why, and how well that does.
+
+Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
+forecast depends on a unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+# A shape is (x + d)^-b. The grid ends where one shape cannot be told from the next: at b = 0.03 an
+# error halves in 23 e-folds, at b = 3 it has reached its floor; a d above 1 lies beyond the points.
+EXPONENTS = np.geomspace(0.03, 3.0, 32)
+SHIFTS = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 16)])
+B, D = (axis.ravel() for axis in np.meshgrid(EXPONENTS, SHIFTS))
+# Learning theory knows b = 1/2 and b = 1; language models are said to fall by 0.05 to 0.4. Hence a
+# prior that knows only the order of magnitude: log-normal about the mean of the two, sqrt(1/2).
+LOG_PRIOR = -0.5 * (np.log(B / 0.7) / 1.5) ** 2
+
+# What is fitted: tau of the weights (x / largest)^(1 / tau), the e-folds at the curve's end that
+# count, and whether there may be a floor.
+ENDS = ((np.inf, True), (np.inf, False), (2.0, True), (1.0, True), (0.5, True), (0.3, True))
+CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
+FEWEST = 4  # different x that a backtest may be fitted to: the law has four parameters
+SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
+RESOLUTION = 1e-4  # no error is known better than this, relatively
+SPREAD = 0.3  # see Forecast.__call__
+MOST = 200  # different x; of more, neighbours are averaged
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
+
+    Each x stands once, in rising order. `scatter` is the variance of log y among those averaged.
+    """
+
+    x: Array
+    y: Array
+    scatter: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class End:
+    """All shapes, fitted to one end of a curve: y = excess * ((x + d) / (1 + d))^-b + floor.
+
+    Fields:
+      excess, floor: of each shape, >= 0, [shapes].
+      probability: of each shape, summing to 1.
+    """
+
+    excess: Array
+    floor: Array
+    probability: Array
+
+    def __call__(self, falls: Array) -> tuple[Array, Array]:
+        """Mean and variance over the shapes of log y, [x] each, from `_falls(x)`."""
+        logs = np.log(falls * self.excess + self.floor)
+        mean = logs @ self.probability
+        return mean, (logs - mean[:, None]) ** 2 @ self.probability
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """What a curve will be.
+
+    Fields:
+      ends: the fits that are averaged, in the order of ENDS.
+      risk: expected square of each one's log error, from its backtests, [ends].
+      noise: standard deviation of log y from point to point.
+      independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
+        what a smooth law does not describe, and does not average out.
+      rms: root mean square of the relative errors of the best law through all of the points.
+      n: points given.
+      span: smallest and largest x of these.
+      last: y at the largest x.
+      warnings: what a reader should know before trusting it; empty is good.
+    """
+
+    ends: tuple[End, ...]
+    risk: Array
+    noise: float
+    independent: float
+    rms: float
+    n: int
+    span: tuple[float, float]
+    last: float
+    warnings: tuple[str, ...]
+
+    def __call__(self, x: ArrayLike, level: float = 0.9) -> tuple[Array, Array, Array]:
+        """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
+
+        The ends are averaged in log y, each weighted by one over its expected squared error there:
+        what its backtests showed plus how far its own shapes disagree. The interval is normal in
+        log y; its variance is that of the noise plus SPREAD^2 times that of all shapes of all
+        ends. SPREAD is below 1 because the shapes are there to be averaged: most of them are far
+        less likely than the prior, weak on purpose, has it.
+
+        Args:
+          x: resource, > 0, any shape, in the unit of the points.
+          level: probability that one more measurement at x falls between low and high, in (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(
+                f"level is {level:g}; it is a probability between 0 and 1, such as 0.9."
+            )
+        wanted = np.asarray(x, float)
+        _refuse(wanted.ravel(), "x")
+        falls = _falls(np.exp(np.log(wanted.ravel()) - np.log(self.span[1])))
+        means, variances = (np.array(each) for each in zip(*(end(falls) for end in self.ends)))
+        weights = 1 / (self.risk[:, None] + variances)
+        weights /= weights.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+        reach = NormalDist().inv_cdf((1 + level) / 2) * np.hypot(self.noise, SPREAD * scatter**0.5)
+        log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
+        median, low, high = np.exp(log_y.reshape(3, *wanted.shape))
+        return median, low, high
+
+    def beyond(self, x: float) -> str | None:
+        """In words how far `x` lies outside the points; None where it lies among them."""
+        first, last = self.span
+        if first <= x <= last:
+            return None
+        side, factor = ("above", x / last) if x > last else ("below", first / x)
+        edge = "largest" if x > last else "smallest"
+        untested = "; backtests reach 4 times" if x > last / min(CUTS) else ""
+        return f"x = {x:g} is {factor:.3g} times {side} the {edge} x of the curve{untested}"
+
+
+def forecast(x: ArrayLike, y: ArrayLike) -> Forecast:
+    """Forecast a learning curve from its points.
+
+    Args:
+      x: resource spent (examples seen, compute), > 0, any unit, any order, [points].
+      y: error or loss, > 0, any unit, [points].
+
+    Raises:
+      ValueError: no points, or numbers that have no logarithm.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise ValueError(
+            f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every point "
+            "of the curve, and at least one point."
+        )
+    _refuse(x, "x")
+    _refuse(y, "y")
+    log_x, log_y, scatter = _merged(np.log(x), np.log(y))
+    points = _points(log_x, log_y, scatter)
+    ends, independent, misfit = _fit(points)
+    risk, tested = _backtest(log_x, log_y, scatter)
+    freedom = len(points.x) / max(len(points.x) - 4, 1)  # a law has four parameters
+    noise = float(np.sqrt(independent * misfit * freedom + scatter))
+    first, last = ends[0](_falls(points.x[[0, -1]]))[0]
+    return Forecast(
+        ends=ends,
+        risk=risk,
+        noise=noise,
+        independent=independent,
+        rms=float(np.sqrt(misfit)),
+        n=len(x),
+        span=(float(x.min()), float(x.max())),
+        last=float(np.exp(log_y[-1])),
+        warnings=tuple(_doubts(len(points.x), tested, first - last, noise)),
+    )
+
+
+def _refuse(numbers: Array, name: str) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
+    if len(wrong):
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so every "
+            f"{name} must be above 0 and finite ({len(wrong)} are not). Leave those points out."
+        )
+
+
+def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
+    """Each x once, in rising order, with the mean log y; neighbours averaged if there are many.
+
+    Also the variance of log y about these means.
+    """
+    _, group = np.unique(log_x, return_inverse=True)
+    if group.max() >= MOST:
+        width = np.ptp(log_x) / MOST
+        # The offset keeps points that lie at even distances off the edges.
+        _, group = np.unique(-np.floor((log_x.max() - log_x) / width + 0.382), return_inverse=True)
+    order = np.lexsort((log_y, log_x))  # sums, too, must not depend on the order of the points
+    group, log_x, log_y = group[order], log_x[order], log_y[order]
+    count = np.bincount(group)
+    mean_x, mean_y = (np.bincount(group, each) / count for each in (log_x, log_y))
+    repeated = len(log_y) - len(count)
+    squares = float(((log_y - mean_y[group]) ** 2).sum())
+    return mean_x, mean_y, squares / repeated if repeated else 0.0
+
+
+def _points(log_x: Array, log_y: Array, scatter: float) -> Points:
+    return Points(x=np.exp(log_x - log_x[-1]), y=np.exp(log_y - log_y[-1]), scatter=scatter)
+
+
+def _falls(x: Array) -> Array:
+    """Every shape at every x, 1 at the largest x of the curve, [x, shapes]."""
+    return ((x[:, None] + D) / (1 + D)) ** -B
+
+
+def _fit(points: Points) -> tuple[tuple[End, ...], float, float]:
+    """All ends; which share of the misfit is independent from point to point; and the misfit.
+
+    The share is von Neumann's ratio (1941) of the residuals about the best law through all of the
+    points: half their mean squared successive difference over their mean square, 1 for noise and
+    near 0 for a smooth misfit. A weighted mean over points whose errors have this share s to
+    themselves and the rest in common has the variance s sum(w^2) + 1 - s, and so the weight of as
+    many independent points as one over that: the power of the likelihood.
+    """
+    falls = _falls(points.x) / points.y[:, None]
+    share, misfit, ends = 1.0, 0.0, []
+    for tau, may_floor in ENDS:
+        weights = points.x ** (1 / tau)
+        weights /= weights.sum()
+        excess, floor, squares = _solve(falls, 1 / points.y, weights, may_floor)
+        squares = squares + RESOLUTION**2
+        if not ends:
+            best = squares.argmin()
+            residuals = 1 - excess[best] * falls[:, best] - floor[best] / points.y
+            misfit = float(squares[best])
+            changes = (np.diff(residuals) ** 2).sum() / 2 + RESOLUTION**2
+            share = min(1.0, float(changes / ((residuals**2).sum() + RESOLUTION**2)))
+        effective = 1 / (share * (weights**2).sum() + 1 - share)
+        likelihood = LOG_PRIOR - 0.5 * effective * np.log(squares)
+        probability = np.exp(likelihood - likelihood.max())
+        ends.append(End(excess=excess, floor=floor, probability=probability / probability.sum()))
+    return tuple(ends), share, misfit
+
+
+def _solve(
+    falls: Array, ones: Array, weights: Array, may_floor: bool
+) -> tuple[Array, Array, Array]:
+    """Excess and floor >= 0 of least squared relative error, and that, for each shape."""
+    aa, ac, cc = weights @ falls**2, (weights * ones) @ falls, weights @ ones**2
+    ay, cy = weights @ falls, weights @ ones
+    lone, flat = ay / aa, cy / cc  # the best a without c, and c without a
+    if not may_floor:
+        return lone, np.zeros_like(lone), np.maximum(1 - lone * ay, 0)
+    determinant = aa * cc - ac**2
+    solvable = determinant > 1e-9 * aa * cc
+    determinant = np.where(solvable, determinant, 1.0)
+    a, c = (ay * cc - cy * ac) / determinant, (cy * aa - ay * ac) / determinant
+    inside = solvable & (a > 0) & (c > 0)
+    falling = lone * ay > flat * cy
+    a = np.where(inside, a, np.where(falling, lone, 0.0))
+    c = np.where(inside, c, np.where(falling, 0.0, flat))
+    squares = 1 - 2 * (a * ay + c * cy) + a * a * aa + 2 * a * c * ac + c * c * cc
+    return a, c, np.maximum(squares, 0)
+
+
+def _backtest(log_x: Array, log_y: Array, scatter: float) -> tuple[Array, bool]:
+    """Expected squared log error of each end, from forecasts of points already there, [ends].
+
+    Also whether there were any such; where not, all ends are as good.
+    """
+    errors = []
+    for cut in CUTS:
+        known = log_x <= log_x[-1] + np.log(cut) + 1e-9  # a rounding of x must not move a point
+        if known.sum() < FEWEST:
+            continue
+        ends, _, _ = _fit(_points(log_x[known], log_y[known], scatter))
+        falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
+        truth = log_y[~known] - log_y[known][-1]
+        errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])
+    if not errors:
+        return np.ones(len(ENDS)), False
+    return np.mean(errors, axis=0) + SURPRISE**2, True
+
+
+def _doubts(different: int, tested: bool, fall: float, noise: float) -> list[str]:
+    doubts = []
+    if different <= FEWEST:
+        doubts.append(
+            f"{different} different x for a law of {FEWEST} parameters: the forecast is little "
+            "more than its prior"
+        )
+    elif not tested:
+        doubts.append(
+            f"fewer than {FEWEST} different x up to half of the largest: nothing to test a "
+            "forecast on"
+        )
+    if different > 1 and fall <= 2 * noise:
+        doubts.append("the curve does not fall by more than its noise; nor does the forecast")
+    return doubts
