@@ -1,4 +1,4 @@
-"""Least squares on log error for many replicates at once.
+"""Least squares and Huber's loss on log error, or on error, for many replicates at once.
 
 Levenberg-Marquardt, written over a leading axis of replicates: a thousand refits of a bootstrap
 cost about as much as ten one after another.
@@ -6,6 +6,7 @@ cost about as much as ten one after another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,70 @@ from numpy.typing import NDArray
 from fits.laws import Array, Law
 
 STEPS = 200
-IDLE = 4  # steps without gain after which a replicate is at its minimum
+IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
+CELLS = 24_000  # parameters x replicates x points worked on at once: what a cache holds
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a fit makes small.
+
+    Fields:
+      log: residuals are log(law / y), so that errors count as ratios; else law - y.
+      huber: a residual beyond this counts in proportion to its size, no longer to its square, so
+        that outliers cannot rule (Huber 1964); in the unit of the residuals; infinity: squares.
+    """
+
+    log: bool = True
+    huber: float = np.inf
+
+    def residuals(self, curve: Array, y: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.log(curve / y) if self.log else curve - y
+
+    def losses(self, residuals: Array) -> Array:
+        """Half the square up to `huber`, then a straight line that goes on without a bend."""
+        if np.isinf(self.huber):
+            return residuals**2 / 2
+        size = np.abs(residuals)
+        inside = np.minimum(size, self.huber)
+        return inside * (size - inside / 2)
+
+    def pull(self, residuals: Array) -> Array:
+        """Derivative of the losses."""
+        return np.clip(residuals, -self.huber, self.huber)
+
+
+@dataclass(frozen=True, eq=False)
+class Pin:
+    """A spring that draws each replicate to where some quantity has a wanted value.
+
+    Whatever the spring's strength, the place where it comes to rest has the smallest loss of all
+    places with the same value of the quantity: a point of its profile.
+
+    Fields:
+      quantity: (parameters [parameters, replicates], which [replicates]) -> value [replicates].
+      which: of several quantities the one meant, by replicate.
+      target: wanted value, by replicate.
+      strength: of the spring, loss per half squared distance, by replicate.
+    """
+
+    quantity: Callable[[Array, NDArray[np.int64]], Array]
+    which: NDArray[np.int64]
+    target: Array
+    strength: Array
+
+    def keep(self, rows: slice | NDArray[np.bool_]) -> Pin:
+        return Pin(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
+
+    def excess(self, law: Law, at: Array) -> Array:
+        return self.quantity(law.unfold(*at.T), self.which) - self.target
+
+    def slopes(self, law: Law, at: Array) -> Array:
+        """Of the quantity by the coordinates, [replicates, parameters], by central differences."""
+        steps = 1e-5 * np.eye(at.shape[1])
+        ends = [(self.excess(law, at + h), self.excess(law, at - h)) for h in steps]
+        return np.stack([(up - down) / 2e-5 for up, down in ends], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,94 +87,195 @@ class Place:
 
     Fields:
       at: coordinates, [replicates, parameters].
-      slopes: of log error by the coordinates, [parameters, replicates, points].
-      residuals: log(law / y), [replicates, points].
-      squares: weighted sum of their squares, [replicates].
+      slopes: of the residuals by the coordinates, [parameters, replicates, points].
+      residuals: [replicates, points].
+      loss: weighted sum of the losses, with the spring's, [replicates].
+      strain: the spring's share of it.
     """
 
     at: Array
     slopes: Array
     residuals: Array
-    squares: Array
+    loss: Array
+    strain: Array
 
     def pick(self, better: NDArray[np.bool_], other: Place) -> Place:
         """`other` where it is better, else this."""
+        if better.all():
+            return other
         return Place(
             np.where(better[:, None], other.at, self.at),
             np.where(better[:, None], other.slopes, self.slopes),
             np.where(better[:, None], other.residuals, self.residuals),
-            np.where(better, other.squares, self.squares),
+            np.where(better, other.loss, self.loss),
+            np.where(better, other.strain, self.strain),
         )
 
     def keep(self, rows: NDArray[np.bool_]) -> Place:
-        return Place(self.at[rows], self.slopes[:, rows], self.residuals[rows], self.squares[rows])
+        return Place(
+            self.at[rows],
+            self.slopes[:, rows],
+            self.residuals[rows],
+            self.loss[rows],
+            self.strain[rows],
+        )
 
 
 def descend(
-    law: Law, x: Array, y: Array, weights: Array, start: Array, hold: int | None = None
-) -> Array:
-    """Minimise the weighted sum of squared log(law / y) within the law's bounds.
+    law: Law,
+    x: Array,
+    y: Array,
+    weights: Array,
+    start: Array,
+    *,
+    measure: Measure = Measure(),
+    pin: Pin | None = None,
+    gain: float = 1e-13,
+) -> tuple[Array, Array]:
+    """Minimise the weighted sum of losses within the law's bounds.
 
     Args:
-      x: in units of its geometric mean, [points].
-      y: > 0, [points].
+      x: in units of its geometric mean, [points] or [variables, points].
+      y: [points], or [replicates, points]; > 0 if the measure is logarithmic.
       weights: >= 0, [replicates, points].
       start: parameters to start from, [parameters, replicates].
-      hold: a parameter that stays where it starts, by its place among the law's.
+      measure: of the distance between curve and points.
+      pin: a spring on each replicate.
+      gain: a replicate is done when steps promise to lower its loss by less than this share.
 
     Returns:
-      Parameters at the minimum, [parameters, replicates].
+      Parameters at the minimum, [parameters, replicates], and the loss there, [replicates],
+      without that of a spring.
 
     Source: Marquardt 1963; bounds by cutting the step, and by holding a coordinate on its bound
-    while the squares would fall only beyond it.
+    while the loss would fall only beyond it.
     """
+    y = np.broadcast_to(y, weights.shape)
+    pieces = range(0, len(weights), max(1, CELLS // (weights.shape[1] * len(law.parameters))))
+    found = [
+        _descend(
+            law, x, y[rows], weights[rows], start[:, rows], measure, pin and pin.keep(rows), gain
+        )
+        for first in pieces
+        for rows in [slice(first, first + pieces.step)]
+    ]
+    places, losses = zip(*found, strict=True)
+    return np.concatenate(places, axis=1), np.concatenate(losses)
+
+
+def _descend(
+    law: Law,
+    x: Array,
+    y: Array,
+    weights: Array,
+    start: Array,
+    measure: Measure,
+    pin: Pin | None,
+    gain: float,
+) -> tuple[Array, Array]:
     low, high = law.fold(*np.array(law.bounds)).T
-    place = _look(law, x, y, weights, np.clip(law.fold(*start).T, low, high))
-    found = place.at.copy()
+    place = _look(law, x, y, weights, np.clip(law.fold(*start).T, low, high), measure, pin)
+    found, losses = place.at.copy(), place.loss - place.strain
     going = np.arange(len(found))  # the replicates still on their way
-    damping, idle = np.full(len(found), 1e-2), np.zeros(len(found), np.int64)
+    damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)
     for _ in range(STEPS):
-        trial = _look(law, x, y, weights, _step(place, weights, damping, low, high, hold))
-        better = trial.squares < place.squares
-        gain = place.squares - trial.squares
-        idle = np.where(gain > 1e-13 * place.squares + 1e-30, 0, idle + 1)
-        damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-12, 1e12)
+        at, promised = _step(law, place, weights, damping, low, high, measure, pin)
+        trial = _look(law, x, y, weights, at, measure, pin)
+        better = trial.loss < place.loss
+        idle = np.where(promised > gain * place.loss + 1e-30, 0, idle + 1)
+        damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-12, 1e12)
         place = place.pick(better, trial)
-        found[going] = place.at
+        found[going], losses[going] = place.at, place.loss - place.strain
 
         on = idle < IDLE
         if not on.any():
             break
         if not on.all():
-            going, idle, damping, weights = going[on], idle[on], damping[on], weights[on]
-            place = place.keep(on)
-    return law.unfold(*found.T)
+            going, idle, damping = going[on], idle[on], damping[on]
+            place, weights, y, pin = place.keep(on), weights[on], y[on], pin and pin.keep(on)
+    return law.unfold(*found.T), losses
 
 
-def _look(law: Law, x: Array, y: Array, weights: Array, at: Array) -> Place:
+def _look(
+    law: Law, x: Array, y: Array, weights: Array, at: Array, measure: Measure, pin: Pin | None
+) -> Place:
     values = law.unfold(*at.T[..., None])
     curve = law.predict(x, *values)
-    residuals = np.log(curve / y)
-    slopes = law.slopes(x, *values) / curve
-    return Place(at, slopes, residuals, (weights * residuals**2).sum(axis=1))
+    residuals = measure.residuals(curve, y)
+    slopes = law.slopes(x, *values)
+    if measure.log:
+        slopes = slopes / curve
+    losses = np.einsum("rn,rn->r", weights, measure.losses(residuals))
+    strain = np.zeros(len(at)) if pin is None else pin.strength * pin.excess(law, at) ** 2 / 2
+    return Place(at, slopes, residuals, losses + strain, strain)
 
 
 def _step(
-    place: Place, weights: Array, damping: Array, low: Array, high: Array, hold: int | None
-) -> Array:
-    """The coordinates to try next, [replicates, parameters]."""
-    weighted = place.slopes * weights
-    gradient = np.einsum("prn,rn->rp", weighted, place.residuals)
-    hessian = np.einsum("prn,qrn->rpq", weighted, place.slopes, optimize=True)
+    law: Law,
+    place: Place,
+    weights: Array,
+    damping: Array,
+    low: Array,
+    high: Array,
+    measure: Measure,
+    pin: Pin | None,
+) -> tuple[Array, Array]:
+    """The coordinates to try next, [replicates, parameters], and how much lower they may lie.
+
+    Residuals beyond Huber's bend have no curvature of their own. Their share in the curvature of
+    the parabola that touches the loss from above (reweighted least squares) enters with the
+    damping: far from the minimum it keeps steps short, near it they are Newton's.
+    """
+    gradient = np.einsum("prn,rn->rp", place.slopes, weights * measure.pull(place.residuals))
+    rows = place.slopes.transpose(1, 0, 2)
+    if np.isinf(measure.huber):
+        bent = weights
+    else:
+        size = np.abs(place.residuals)
+        above = np.minimum(1, measure.huber / np.maximum(size, 1e-300))
+        bent = weights * ((size <= measure.huber) + damping[:, None] * above)
+    hessian = (rows * bent[:, None]) @ rows.transpose(0, 2, 1)
+    if pin is not None:
+        slopes = pin.slopes(law, place.at)
+        gradient += (pin.strength * pin.excess(law, place.at))[:, None] * slopes
+        hessian += pin.strength[:, None, None] * slopes[:, :, None] * slopes[:, None, :]
     held = (place.at <= low) & (gradient > 0) | (place.at >= high) & (gradient < 0)
-    if hold is not None:
-        held[:, hold] = True
+    each = np.arange(len(low))
     gradient = np.where(held, 0, gradient)
     hessian = np.where(held[:, :, None] | held[:, None, :], 0, hessian)
-    each = np.arange(len(low))
     diagonal = hessian[:, each, each]
     scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5  # so that steps know no units
     hessian = hessian * scale[:, :, None] * scale[:, None, :]
     hessian[:, each, each] = 1 + damping[:, None]
     step = np.linalg.solve(hessian, (gradient * scale)[..., None])[..., 0] * scale
-    return np.clip(place.at - step, low, high)
+    return np.clip(place.at - step, low, high), (gradient * step).sum(axis=1)
+
+
+def unit_of(law: Law, x: Array) -> Array:
+    """The geometric mean of x, or of each of its variables; of those of one unit together."""
+    if x.ndim == 1:
+        return np.exp(np.log(x).mean())
+    means, units = np.log(x).mean(axis=1), np.array(law.units)
+    return np.exp([means[units == unit].mean() for unit in units])
+
+
+def in_units(x: Array, unit: Array) -> Array:
+    return x / unit if x.ndim == 1 else x / unit[:, None]
+
+
+def minimise(
+    law: Law, x: Array, y: Array, weights: Array, measure: Measure = Measure()
+) -> tuple[Array, float]:
+    """The best of the descents from the law's own starts: parameters, and the loss there.
+
+    Args:
+      x: in units of its geometric mean, [points] or [variables, points].
+      y: > 0, [points].
+      weights: of the losses, > 0, [points].
+      measure: of the distance between curve and points.
+    """
+    starts = law.starts(x, y, weights)
+    rows = np.broadcast_to(weights, (starts.shape[1], len(y)))
+    found, losses = descend(law, x, y, rows, starts, measure=measure)
+    best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+    return found[:, best], float(losses[best])

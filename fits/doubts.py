@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fits.laws import Array, Law
+from fits.profile import Profile
+
+AHEAD = 10.0  # times the largest x fitted: how far a forecast is asked to hold
+FAR = 6.0  # standard deviations from the curve that are no accident
 
 
-def few_points(law: Law, n: int) -> list[str]:
+def few_points(law: Law, n: int, groups: int) -> list[str]:
     needs = len(law.parameters)
     if n == needs:
         return [
@@ -18,21 +22,32 @@ def few_points(law: Law, n: int) -> list[str]:
         ]
     if n < 2 * needs:
         return [f"{n} points for {needs} parameters: too few to trust the intervals"]
+    if groups < 4:
+        return [
+            f"the {n} points come in {groups} independent groups: too few to say how sure the "
+            "numbers are"
+        ]
     return []
+
+
+def flat(profile: Profile) -> list[str]:
+    curve = profile.law.predict(profile.x, *profile.scaled)
+    if np.ptp(curve) >= 1e-3 * np.abs(curve).max():
+        return []
+    return ["the error does not fall with x, so the exponent means nothing"]
 
 
 def on_bounds(law: Law, x: Array, values: Array) -> list[str]:
     """Parameters that could as well be their bound: no prediction would move by 1e-6."""
-    curve = np.log(law.predict(x, *values))
-    if np.ptp(curve) < 1e-3:
-        return ["the error does not fall with x, so the exponent means nothing"]
+    curve = law.predict(x, *values)
     warnings = []
     for k, (name, bounds) in enumerate(zip(law.parameters, law.bounds, strict=True)):
         for bound in filter(np.isfinite, bounds):
             moved = values.copy()
             moved[k] = bound
-            if np.abs(np.log(law.predict(x, *moved)) - curve).max() < 1e-6:
-                warnings.append(f"{name} rests on its bound {bound:g}")
+            with np.errstate(over="ignore", invalid="ignore"):
+                if np.abs(law.predict(x, *moved) / curve - 1).max() < 1e-6:
+                    warnings.append(f"{name} rests on its bound {bound:g}")
     return warnings
 
 
@@ -40,19 +55,87 @@ def floor_unknown(
     law: Law, intervals: Sequence[tuple[float, float]], level: float, lowest: float
 ) -> list[str]:
     """An interval of the floor wider than half the lowest error fitted says next to nothing."""
-    if "c" not in law.parameters:
+    if law.floor is None:
         return []
-    low, high = intervals[law.parameters.index("c")]
+    low, high = intervals[law.parameters.index(law.floor)]
     if high - low <= lowest / 2:
         return []
     return [
-        f"the floor is not identified: the {100 * level:g} % interval of c is [{low:.2g}, "
+        f"the floor is not identified: the {100 * level:g} % interval of {law.floor} is "
+        f"[{low:.2g}, "
         f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
     ]
 
 
-def bends_otherwise(residuals: Array) -> list[str]:
+def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[str]:
+    """Parameters that could be almost anything while others make up for it.
+
+    Either to first order, whatever the noise: some combination of coordinates moves no point. Or
+    because the points, such as they are, object to no value however large, or however near to 0.
+    """
+    law = profile.law
+    rows = profile.slopes * np.sqrt(profile.weights)
+    size = np.linalg.norm(rows, axis=1)
+    seen = size > 1e-6 * size.max()
+    _, strengths, ways = np.linalg.svd(rows[seen].T / size[seen], full_matrices=False)
+    weak = np.zeros(len(size), bool)
+    weak[seen] = (np.abs(ways[strengths < 1e-6 * strengths[0]]) > 0.1).any(axis=0)
+    weak |= ~seen
+    open_ended = [
+        bottom > 0 and (low <= 0 or not np.isfinite(high))
+        for name, (bottom, _), (low, high) in zip(
+            law.parameters, law.bounds, intervals, strict=True
+        )
+    ]
+    resting = " ".join(on_bounds(law, profile.x, profile.scaled))
+    names = [
+        name
+        for name, one, other in zip(law.parameters, weak, open_ended, strict=True)
+        if (one or other) and f"{name} rests" not in resting
+    ]
+    if not names:
+        return []
+    are = "is" if len(names) == 1 else "are"
+    return [
+        f"{', '.join(names)} {are} not identified: quite other values, with the others to suit, "
+        "fit these points as well"
+    ]
+
+
+def off_the_curve(profile: Profile) -> list[str]:
+    """Points that lie too far above the curve, or below, to be of one kind with the others."""
+    residuals = profile.residuals * np.sqrt(profile.weights)
+    away = 1.4826 * np.median(np.abs(residuals))
+    if away < 1e-9 or len(residuals) < 2 * len(profile.scaled):
+        return []
+    advice = "Leave them out" + ", or fit with huber" * bool(np.isinf(profile.measure.huber))
+    said = []
+    for which, where, cause in (
+        (residuals < -FAR * away, "above", "undertrained or failed runs?"),
+        (residuals > FAR * away, "below", "another metric, or another unit?"),
+    ):
+        if count := int(which.sum()):
+            said.append(
+                f"{count} of {len(residuals)} points lie far {where} the curve "
+                f"({_places(profile, which)}): {cause} {advice}"
+            )
+    return said
+
+
+def _places(profile: Profile, which: Array) -> str:
+    """The x of some points, at most three."""
+    x = profile.x * profile.unit if profile.x.ndim == 1 else profile.x * profile.unit[:, None]
+    rows = np.atleast_2d(x)[:, which].T[:3]
+    names = profile.law.variables
+    told = [", ".join(f"{n} = {v:.3g}" for n, v in zip(names, row, strict=True)) for row in rows]
+    return "; ".join(told) + ("; ..." if which.sum() > 3 else "")
+
+
+def bends_otherwise(profile: Profile) -> list[str]:
     """A law that has the data's shape leaves residuals that know nothing of their neighbours."""
+    if profile.x.ndim > 1:
+        return []
+    residuals = profile.residuals[np.argsort(profile.x)]
     power = (residuals**2).sum()
     correlation = (residuals[1:] * residuals[:-1]).sum() / max(power, 1e-300)
     if correlation < 0.5 or power < 1e-12 * len(residuals):
@@ -62,3 +145,43 @@ def bends_otherwise(residuals: Array) -> list[str]:
         "the law bends otherwise than the data, or the points are not independent; the intervals "
         "are too narrow"
     ]
+
+
+def decided_by_one(
+    profile: Profile, ahead: Array, forecasts: Array, band: tuple[Array, Array]
+) -> list[str]:
+    """A run without which the forecast would leave its own interval.
+
+    Args:
+      ahead: where the forecast is asked for.
+      forecasts: without each of the points fitted, [points].
+      band: the forecast's interval.
+    """
+    low, high = (float(np.ravel(end)[0]) for end in band)
+    forecasts = np.ravel(forecasts)
+    width = np.log(high / low) if low > 0 and np.isfinite(high) else 0.0
+    if width < 1e-6:
+        return []
+    apart = np.maximum(np.log(forecasts / high), np.log(low / forecasts))
+    first = int(np.argmax(apart))
+    if not apart[first] > 0:
+        return []
+    one = np.arange(len(forecasts)) == first
+    return [
+        f"one run decides: without that at {_places(profile, one)} the forecast at "
+        f"{AHEAD:g} times the largest x would be {forecasts[first]:.3g}, outside its interval "
+        f"[{low:.3g}, {high:.3g}]"
+    ]
+
+
+def beyond(law: Law, x: float | Array, first: float | Array, last: float | Array) -> str | None:
+    """In words how far `x` lies outside the points fitted; None where it lies among them."""
+    said = []
+    each = np.broadcast_arrays(*(np.atleast_1d(v) for v in (x, first, last)))
+    for name, at, low, high in zip(law.variables, *each, strict=True):
+        if low <= at <= high:
+            continue
+        side, factor = ("above", at / high) if at > high else ("below", low / at)
+        edge = "largest" if at > high else "smallest"
+        said.append(f"{name} = {at:g} is {factor:.3g} times {side} the {edge} {name} fitted")
+    return "; ".join(said) or None

@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fits.descent import descend
-from fits.doubts import bends_otherwise, few_points, floor_unknown, on_bounds
+from fits import doubts
+from fits.descent import Measure, in_units, minimise, unit_of
 from fits.laws import X_RANGE, Y_RANGE, Array, Law
+from fits.profile import Profile, Quantity
+from fits.resampled import Choose, Mask, Resampled, draws, refits
 
-Mask = NDArray[np.bool_]
-DRAWS = 1.5  # of a replicate, per run
-CELLS = 200_000  # replicates x points worked on at once, to bound memory
+LOG = Measure()
+MANY = 200  # points of which none decides alone
+AUTO = 1.345  # Huber's bend, in standard deviations: 95 % of least squares' worth where all is well
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +33,13 @@ class Fit:
       values: one number a parameter, in the order of `law.parameters`.
       intervals: (low, high) of each parameter at `level`.
       level: probability that an interval is meant to hold the truth.
-      rms: root mean square of log(measured / predicted) over the points fitted.
+      rms: root mean square of the residuals, log(predicted / measured) if errors count as ratios.
       n: points fitted.
-      span: smallest and largest x of these points.
+      span: smallest and largest x of these points, each [variables] where there are several.
       warnings: what a reader should know before trusting the numbers; empty is good.
-      replicates: values refitted to resampled runs, [replicates, parameters]; as `fit` explains,
-        they lie closer together than repeated studies would.
+      sure: what tells how far a quantity may lie from its fitted value.
+      loss: half the sum of squares, or of Huber's losses.
+      draw: makes `replicates`; None: `sure` has them.
     """
 
     law: Law
@@ -45,35 +48,80 @@ class Fit:
     level: float
     rms: float
     n: int
-    span: tuple[float, float]
+    span: tuple[float, float] | tuple[Array, Array]
     warnings: tuple[str, ...]
-    replicates: Array
+    sure: Profile | Resampled
+    loss: float = np.nan
+    draw: Callable[[], Array] | None = None
+
+    @cached_property
+    def replicates(self) -> Array:
+        """Values refitted to resampled runs, [replicates, parameters]; `resampled.draws` says how.
+
+        They lie closer together than those of repeated studies. For an interval ask `interval`.
+        """
+        if self.draw is not None:
+            return self.draw()
+        assert isinstance(self.sure, Resampled)
+        return self.sure.replicates
+
+    @property
+    def status(self) -> str:
+        """In one word how the fit went, or all that speaks against it."""
+        return "sound" if not self.warnings else "; ".join(self.warnings)
 
     def predict(self, x: ArrayLike) -> Array:
-        """Error at `x`, same shape as `x`."""
+        """Error at `x`, same shape as `x` (less its first axis, where the law has variables)."""
         with np.errstate(over="ignore"):
-            return self.law.predict(x, *self.values)
+            return self.law.predict(np.asarray(x, float), *self.values)
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
-        """Low and high end of the curve at `x`, each of the shape of `x`; level None: the fit's.
+        """Low and high end of the curve at `x`, each of the shape of `predict(x)`.
 
-        As the intervals: as far as the resampled curves lie from the fitted one, on either side.
+        Args:
+          x: as in `predict`.
+          level: None: the fit's.
         """
         x = np.asarray(x, float)
-        with np.errstate(over="ignore"):
-            centre = _log(self.predict(x))
-            curves = _log(self.law.predict(x[..., None], *self.replicates.T))
-            reach = _reach(curves - centre[..., None], self.level if level is None else level)
-            return np.exp(centre - reach), np.exp(centre + reach)
+        shape = x.shape if len(self.law.variables) == 1 else x.shape[1:]
+        flat = x.reshape(*x.shape[: x.ndim - len(shape)], -1)
+        different, back = np.unique(flat, axis=-1, return_inverse=True)
+
+        def prediction(values: Array, which: NDArray[np.int64]) -> Array:
+            return _log(self.law.predict(different[..., which], *values))
+
+        low, high = self._ends(prediction, different.shape[-1], level)
+        back = back.ravel()
+        return np.exp(low[back]).reshape(shape), np.exp(high[back]).reshape(shape)
+
+    def interval(
+        self, quantity: Callable[..., Array], level: float | None = None
+    ) -> tuple[float, float]:
+        """Of anything that follows from the parameters, say the size of the best model.
+
+        Args:
+          quantity: (*parameters) -> its value; each parameter an array of any length. Best on a
+            scale where it scatters evenly: the logarithm of what is above 0.
+          level: None: the fit's.
+        """
+        low, high = self._ends(lambda values, which: quantity(*values), 1, level)
+        return float(low[0]), float(high[0])
+
+    def _ends(
+        self, quantity: Callable[[Array, NDArray[np.int64]], Array], count: int, level: float | None
+    ) -> tuple[Array, Array]:
+        level = self.level if level is None else level
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return self.sure.interval(quantity, count, level)
 
     def beyond(self, x: float) -> str | None:
         """In words how far `x` lies outside the points fitted; None where it lies among them."""
-        first, last = self.span
-        if first <= x <= last:
-            return None
-        side, factor = ("above", x / last) if x > last else ("below", first / x)
-        edge = "largest" if x > last else "smallest"
-        return f"x = {x:g} is {factor:.3g} times {side} the {edge} x fitted"
+        return doubts.beyond(self.law, x, *self.span)
+
+
+def _log(curve: Array) -> Array:
+    """Finite even where a curve, far from its points, leaves the numbers there are."""
+    return np.log(np.clip(curve, 1e-300, 1e300))
 
 
 def every_point(x: Array, y: Array, present: Mask) -> Mask:
@@ -86,29 +134,37 @@ def fit(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    choose: Callable[[Array, Array, Mask], Mask] = every_point,
+    choose: Choose = every_point,
+    weights: ArrayLike | None = None,
+    groups: Sequence[Hashable] | None = None,
+    measure: Measure = LOG,
+    huber: float | Literal["auto"] | None = None,
     replicates: int = 1000,
     level: float = 0.9,
     seed: int = 0,
 ) -> Fit:
-    """Least squares on log error, with intervals from a bootstrap over runs.
+    """The curve nearest to the points, and how sure it is.
 
-    Each replicate draws runs with replacement, chooses anew among those drawn (say their
-    frontier) and refits. As many draws as runs would miss 37 % of the best runs and fit a
-    frontier that lies too high; half as many again miss 22 %, and distances are stretched by the
-    square root of 1.5 to make up for it (as where fewer are drawn: Bickel, Götze and van Zwet
-    1997). What retreat is left pushes all replicates to one side, so intervals are symmetric: the
-    fitted value plus and minus the distance that `level` of the replicates keep (Hall 1988), cut
-    at the parameter's bounds. `benchmarks/interval_coverage.py` measures how often they hold the
-    truth.
+    Where all points are fitted, intervals come from the profile of the loss, scaled by what the
+    scatter of independent groups allows (`profile.py`); where the points are chosen, as those of a
+    frontier are, from refits to resampled groups, chosen anew each time (`resampled.py`).
+    `benchmarks/interval_coverage.py` measures how often they hold the truth.
 
     Args:
       law: the curve.
-      x: resource spent by each run, > 0, any unit, [runs].
+      x: resource spent by each run, > 0, any unit, [runs]; of a law of several variables a
+        sequence of such, [variables, runs].
       y: its error, > 0, [runs].
       choose: (x, y, present [replicates, runs]) -> which of the runs present are to be fitted,
         of the same shape; `frontier.on_frontier` or all of them.
-      replicates: number of refits; more make the intervals' own digits steadier.
+      weights: how much each run counts, > 0, as 1 over the variance of its noise, [runs]; None:
+        all alike.
+      groups: a label a run, [runs]; runs of one label may err together: the points of one
+        learning curve, the seeds of one configuration. None: each run on its own.
+      measure: `Measure(log=False)` for errors that count as differences rather than as ratios.
+      huber: residuals beyond this count in proportion to their size, not to its square, so that
+        outliers cannot rule; "auto": 1.345 times the noise; None: squares, or as `measure` says.
+      replicates: number of refits where there are any; more make the digits steadier.
       level: of the intervals.
       seed: of the draws; the same seed gives the same digits.
 
@@ -116,52 +172,73 @@ def fit(
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
         logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit.
     """
-    compute, error = _checked(x, y)
-    chosen = choose(compute, error, np.ones((1, len(compute)), bool))
-    points_x, points_y = compute[chosen[0]], error[chosen[0]]
-    _refuse_too_few(law, points_x, len(compute))
-    weights = _draws(law, compute, error, choose, replicates, np.random.default_rng(seed))
-    unit = float(np.exp(np.log(compute).mean()))  # from here on x is a plain number
-    values = _refit(law, compute / unit, error, chosen.astype(float))[:, 0]
-    drawn = _refit(law, compute / unit, error, weights)
-    residuals = np.log(points_y / law.predict(points_x / unit, *values))
-    resting = on_bounds(law, points_x / unit, values)
-    rms = float(np.sqrt(np.mean(residuals**2)))
-    highest = _highest_floor(law, points_x / unit, points_y, values, level)
-    lowest = float(points_y.min() * np.exp(2 * rms))  # the best run may have been lucky
-    with np.errstate(over="ignore"):
-        values, drawn = law.rescale(unit, *values), law.rescale(unit, *drawn)
-    if not (np.isfinite(values).all() and np.isfinite(drawn).all()):
-        raise ValueError(
-            f"the points fall so steeply that the a of x = 1 is beyond all numbers. Count x in "
-            f"units of {unit:.0e}."
-        )
-    intervals = _intervals(law, values, drawn, level, highest, lowest)
-    return Fit(
+    x, y = _checked(law, x, y)
+    counts = _checked_weights(weights, len(y))
+    group = _numbered(groups, len(y))
+    chosen = choose(x, y, np.ones((1, len(y)), bool))[0]
+    _refuse_too_few(law, x[..., chosen], len(y))
+    unit = unit_of(law, x)  # from here on x is a plain number
+    plain = in_units(x, unit)
+    if huber is not None:
+        bend = _scatter(law, plain, y, counts, chosen, measure) if huber == "auto" else huber
+        measure = replace(measure, huber=float(bend))
+    values, loss = minimise(law, plain[..., chosen], y[chosen], counts[chosen], measure)
+    profile = Profile(
         law=law,
-        values=tuple(values.tolist()),
+        x=plain[..., chosen],
+        y=y[chosen],
+        weights=counts[chosen],
+        group=np.unique(group[chosen], return_inverse=True)[1],
+        measure=measure,
+        unit=unit,
+        scaled=values,
+        loss=loss,
+    )
+    _refuse_too_steep(profile.values, unit)
+
+    def draw() -> Array:
+        rng = np.random.default_rng(seed)
+        rows = draws(len(law.parameters), x, y, group, choose, replicates, rng) * counts
+        found = refits(law, plain, y, rows, values, measure)
+        with np.errstate(over="ignore"):
+            return law.rescale(unit, *found.T).T
+
+    sure: Profile | Resampled = profile
+    if choose is not every_point:
+        sure = Resampled(profile.values, draw())
+        _refuse_too_steep(sure.replicates, unit)
+    residuals = profile.residuals
+    rms = float(np.sqrt(np.mean(residuals**2)))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        intervals = _intervals(profile, sure, level, float(y[chosen].min() * np.exp(2 * rms)))
+    found = Fit(
+        law=law,
+        values=tuple(profile.values.tolist()),
         intervals=intervals,
         level=level,
         rms=rms,
-        n=len(points_x),
-        span=(float(points_x.min()), float(points_x.max())),
-        warnings=(
-            *few_points(law, len(points_x)),
-            *resting,
-            *floor_unknown(law, intervals, level, float(points_y.min())),
-            *bends_otherwise(residuals[np.argsort(points_x)]),
-        ),
-        replicates=drawn.T,
+        n=len(residuals),
+        span=_span(x[..., chosen]),
+        warnings=(),
+        sure=sure,
+        loss=loss,
+        draw=draw if sure is profile else None,
     )
+    without = _without_each(profile, plain, y, counts, choose, chosen)
+    return replace(found, warnings=tuple(_warnings(found, profile, without)))
 
 
-def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+def _checked(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 1 or x.shape != y.shape:
+    several = len(law.variables) > 1
+    shape = (len(law.variables), *y.shape) if several else y.shape
+    if y.ndim != 1 or x.shape != shape:
+        what = f"{', '.join(law.variables)} stacked" if several else "one x"
         raise ValueError(
-            f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every run."
+            f"x and y have shapes {x.shape} and {y.shape}; give {what} and one y for every run."
         )
-    for name, numbers, (low, high) in (("x", x, X_RANGE), ("y", y, Y_RANGE)):
+    named = zip(law.variables, x, strict=True) if several else [("x", x)]
+    for name, numbers, (low, high) in (*((n, v, X_RANGE) for n, v in named), ("y", y, Y_RANGE)):
         wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
         if len(wrong):
             raise ValueError(
@@ -177,110 +254,139 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return x, y
 
 
+def _checked_weights(weights: ArrayLike | None, runs: int) -> Array:
+    counts = np.ones(runs) if weights is None else np.asarray(weights, float)
+    if counts.shape != (runs,) or not (np.isfinite(counts) & (counts > 0)).all():
+        raise ValueError(
+            f"weights have shape {counts.shape}, from {counts.min(initial=np.inf):g} to "
+            f"{counts.max(initial=-np.inf):g}; give one number above 0 for each of {runs} runs, "
+            "and leave out the runs that are not to count."
+        )
+    return counts
+
+
+def _numbered(groups: Sequence[Hashable] | None, runs: int) -> NDArray[np.int64]:
+    if groups is None:
+        return np.arange(runs)
+    if len(groups) != runs:
+        raise ValueError(f"{len(groups)} labels of groups for {runs} runs; give one for each.")
+    numbers = {label: k for k, label in enumerate(dict.fromkeys(groups))}
+    return np.array([numbers[label] for label in groups])
+
+
 def _refuse_too_few(law: Law, x: Array, runs: int) -> None:
-    different = len(np.unique(x))
+    different = np.unique(x, axis=-1).shape[-1]
     if different < len(law.parameters):
         raise ValueError(
-            f"{len(x)} of {runs} points are to be fitted, with {different} different x; law "
+            f"{x.shape[-1]} of {runs} points are to be fitted, with {different} different x; law "
             f"{law.name} has {len(law.parameters)} parameters ({', '.join(law.parameters)}) and "
             "needs at least as many."
         )
 
 
-def _draws(
-    law: Law,
-    x: Array,
-    y: Array,
-    choose: Callable[[Array, Array, Mask], Mask],
-    replicates: int,
-    rng: np.random.Generator,
-) -> Array:
-    """Weight of each run in each replicate: how often it was drawn, or 0 if it was not chosen.
-
-    Draws with fewer different x than the law has parameters determine no curve: drawn again.
-    """
-    _, group = np.unique(x, return_inverse=True)
-    draws = math.ceil(DRAWS * len(x))
-    found: list[Array] = []
-    while sum(map(len, found)) < replicates:
-        times = rng.multinomial(draws, np.full(len(x), 1 / len(x)), size=replicates)
-        weights = times * choose(x, y, times > 0)
-        different = np.zeros((replicates, group.max() + 1), bool)
-        rows, columns = np.nonzero(weights)
-        different[rows, group[columns]] = True
-        found.append(weights[different.sum(axis=1) >= len(law.parameters)].astype(float))
-    return np.concatenate(found)[:replicates]
+def _refuse_too_steep(values: Array, unit: Array) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "the points fall so steeply that a parameter is beyond all numbers for x in this "
+            f"unit. Count x in units of {float(np.max(unit)):.0e}."
+        )
 
 
-def _refit(law: Law, x: Array, y: Array, weights: Array) -> Array:
-    """Parameters of a fit for each row of weights, [parameters, replicates]."""
-    used = (weights > 0).any(axis=0)
-    x, y, weights = x[used], y[used], weights[:, used]
-    chunks = np.array_split(weights, -(-weights.size // CELLS))
-    fits = [descend(law, x, y, rows, law.guess(x, y, rows)) for rows in chunks]
-    return np.concatenate(fits, axis=1)
+def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
+    low, high = x.min(axis=-1), x.max(axis=-1)
+    return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _log(curve: Array) -> Array:
-    """Finite even where a curve, far from its points, leaves the numbers there are."""
-    return np.log(np.clip(curve, 1e-300, 1e300))
+def _scatter(law: Law, x: Array, y: Array, weights: Array, chosen: Mask, measure: Measure) -> float:
+    """Huber's bend for noise whose size is not known: of what least absolute errors leave over."""
+    x, y, weights = x[..., chosen], y[chosen], weights[chosen]
+    squares = replace(measure, huber=np.inf)
+    size = np.inf
+    for _ in range(3):  # squares first, then with what they say of the noise
+        bent = replace(measure, huber=size) if np.isfinite(size) else squares
+        values, _ = minimise(law, x, y, weights, bent)
+        residuals = np.abs(measure.residuals(law.predict(x, *values), y))
+        freedom = max(len(y) - len(values), 1) / len(y)
+        size = max(AUTO * 1.4826 * float(np.median(residuals)) / np.sqrt(freedom), 1e-9)
+    return size
 
 
-def _reach(distances: Array, level: float) -> Array:
-    """How far from 0 `level` of the distances go, along the last axis, as of N draws from N."""
-    return np.sqrt(DRAWS) * np.quantile(np.abs(distances), level, axis=-1)
+def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
+    law, lowest = found.law, float(profile.y.min())
+    groups = int(profile.group.max()) + 1
+    said = doubts.few_points(law, found.n, groups)
+    flat = doubts.flat(profile)
+    if found.n > len(law.parameters) and not flat:
+        said += doubts.on_bounds(law, profile.x, profile.scaled)
+        said += doubts.floor_unknown(law, found.intervals, found.level, lowest)
+        said += doubts.not_identified(profile, found.intervals)
+        said += doubts.off_the_curve(profile)
+    said += flat
+    if groups == found.n:
+        said += doubts.bends_otherwise(profile)
+    if len(without):
+        ahead = np.asarray(found.span[1]) * doubts.AHEAD
+        forecasts = law.predict(ahead, *without.T[..., None] if ahead.ndim else without.T)
+        said += doubts.decided_by_one(profile, ahead, forecasts, found.band(ahead))
+    return said
 
 
 def _intervals(
-    law: Law, values: Array, drawn: Array, level: float, highest_floor: float, lowest_error: float
+    profile: Profile, sure: Profile | Resampled, level: float, lowest: float
 ) -> tuple[tuple[float, float], ...]:
-    """Fitted value plus and minus, or for what cannot be 0 times and divided by, the reach.
+    """Of each parameter, cut where it cannot be: outside its bounds, or a floor above all errors.
 
-    Cut where a parameter cannot be: outside its bounds, or a floor above the lowest error there is.
+    What must be above 0 is looked at on a logarithmic scale.
     """
-    intervals = []
-    bounds = zip(law.parameters, values, drawn, law.bounds, strict=True)
-    for name, value, draws, (low, top) in bounds:
-        if low > 0:
-            with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
-                factor = np.exp(_reach(np.log(draws / value), level))
-                ends = float(value / factor), float(value * factor)
+    law, values = profile.law, profile.values
+    above = np.array([low > 0 for low, _ in law.bounds])
+
+    def parameter(drawn: Array, which: NDArray[np.int64]) -> Array:
+        mine = drawn[which, np.arange(len(which))]
+        return np.where(above[which], np.log(np.maximum(mine, 1e-300)), mine)
+
+    lows, highs = sure.interval(parameter, len(values), level)
+    ends = []
+    for k, (name, (bottom, top)) in enumerate(zip(law.parameters, law.bounds, strict=True)):
+        low, high = float(lows[k]), float(highs[k])
+        if above[k]:
+            low, high = np.exp(low), np.exp(high)
             if name == "b":  # the bounds of a and d are in another unit
-                ends = max(ends[0], low), min(ends[1], top)
-            intervals.append(ends)
-            continue
-        reach = float(_reach(draws - value, level))
-        high = float(value) + reach
-        if name == "c" and value - reach <= low:
-            high = max(high, highest_floor)
-        if name == "c":
-            high = min(high, lowest_error)
-        intervals.append((max(float(value) - reach, low), high))
-    return tuple(intervals)
+                low, high = max(low, bottom), min(high, top)
+        else:
+            low, high = max(low, bottom), min(high, top)
+        if name == law.floor and sure is not profile and low <= bottom:
+            # The floor of most replicates rests on its bound too: they see too little (Andrews
+            # 2000), so the profile of the points themselves is asked as well.
+            high = max(high, float(profile.interval(_parameter(k), 1, level)[1][0]))
+        if name == law.floor:
+            high = min(high, max(lowest, float(values[k])))
+        ends.append((float(low), float(high)))
+    return tuple(ends)
 
 
-def _highest_floor(law: Law, x: Array, y: Array, values: Array, level: float) -> float:
-    """The largest c whose best curve is no worse than noise allows; 0 for a law without c.
+def _parameter(k: int) -> Quantity:
+    return lambda drawn, which: drawn[k]
 
-    Where the floor rests on its bound 0, so do most replicates, and the bootstrap sees too little
-    (Andrews 2000). This asks the squares themselves: with c held, the others free, by how much do
-    they grow? Noise allows Student's t squared (Fisher's expansion) times the residual variance.
+
+def _without_each(
+    profile: Profile,
+    x: Array,
+    y: Array,
+    weights: Array,
+    choose: Choose,
+    chosen: Mask,
+) -> Array:
+    """Refits that each leave out one of the runs fitted, [runs fitted, parameters].
+
+    None where the others could not carry the law, or where so many leave no say to a single one.
     """
-    if "c" not in law.parameters:
-        return 0.0
-    k = law.parameters.index("c")
-    floors = np.linspace(0, 1.2 * y.min(), 61)
-    start = np.tile(values[:, None], len(floors))
-    start[k] = floors
-    held = descend(law, x, y, np.ones((len(floors), len(x))), start, hold=k)
-    squares = (np.log(law.predict(x, *held[..., None]) / y) ** 2).sum(axis=1)
-    least = (np.log(law.predict(x, *values) / y) ** 2).sum()
-    freedom = max(len(x) - len(values), 1)
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    allowed = least * (1 + (z + (z**3 + z) / (4 * freedom)) ** 2 / freedom)
-    beyond = np.flatnonzero((squares > allowed) & (floors > values[k]))
-    if not len(beyond):
-        return float(floors[-1])
-    after = beyond[0]
-    ends = [max(floors[after - 1], values[k]), floors[after]]
-    return float(np.interp(allowed, [min(squares[after - 1], allowed), squares[after]], ends))
+    law, runs = profile.law, np.flatnonzero(chosen)
+    if not len(law.parameters) < len(runs) <= MANY:
+        return np.empty((0, len(law.parameters)))
+    present = np.ones((len(runs), len(y)), bool)
+    present[np.arange(len(runs)), runs] = False
+    rows = choose(x, y, present) * weights
+    found = refits(law, x, y, rows, profile.scaled, profile.measure)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return law.rescale(profile.unit, *found.T).T

@@ -1,17 +1,21 @@
 """The curves: error as a function of the resource spent.
 
-A law is a formula with named parameters; a parameter called c is the floor of its law. This file
-knows no data: how well a law describes measured points, and how sure its parameters are, is the
-business of `fit.py`.
+A law is a formula with named parameters; here a parameter called c is the floor of its law. This
+file knows no data: how well a law describes measured points, and how sure its parameters are, is
+the business of `fit.py`. Laws of several variables, say model size and data, are in
+`surfaces.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fits.varpro import foremost, grid, least
 
 Array = NDArray[np.float64]
 
@@ -32,17 +36,21 @@ class Law:
       name: what a user types.
       formula: what a reader reads.
       parameters: their names, in the order in which every function here takes them.
-      predict: (x, *parameters) -> error.
+      predict: (x, *parameters) -> error; x is [...], or [variables, ...] where there are several.
       source: where the law comes from.
       rescale: (unit, *parameters) -> parameters of the same curve for x in ones, where these are
-        for x in multiples of `unit`.
+        for x in multiples of `unit`, one number a variable.
       fold: (*parameters) -> coordinates in which squared errors have a valley without sharp bends,
         for a descent to follow; each grows with its own parameter.
       unfold: (*coordinates) -> parameters.
       slopes: (x, *parameters) -> derivatives of the error by the coordinates.
-      guess: (x [points], y [points], weights [replicates, points]) -> parameters to start from,
-        [parameters, replicates]; weight 0 hides a point.
+      starts: (x [points], y [points], weights [points]) -> parameters from which one descent or
+        another finds the best fit, [parameters, starts].
       bounds: smallest and largest value of each parameter.
+      floor: which parameter is the irreducible error; None: the law has none.
+      variables: names of what x holds.
+      units: which variables are counted in one unit, say tokens seen and tokens there are: a
+        number a variable, the same for those.
     """
 
     name: str
@@ -54,8 +62,39 @@ class Law:
     fold: Callable[..., Array]
     unfold: Callable[..., Array]
     slopes: Callable[..., Array]
-    guess: Callable[[Array, Array, Array], Array]
+    starts: Callable[[Array, Array, Array], Array]
     bounds: tuple[tuple[float, float], ...]
+    floor: str | None = None
+    variables: tuple[str, ...] = ("x",)
+    units: tuple[int, ...] = (0,)
+
+
+def arrays(*each: ArrayLike) -> list[Array]:
+    return [np.asarray(one, float) for one in each]
+
+
+def stack(*each: ArrayLike) -> Array:
+    return np.stack(np.broadcast_arrays(*each))
+
+
+def folding(logarithms: str) -> tuple[Callable[..., Array], Callable[..., Array]]:
+    """`fold` and `unfold` of a law whose coordinates are its parameters or their logarithms.
+
+    Args:
+      logarithms: a letter a parameter: "l" for the logarithm, "p" for the parameter itself.
+    """
+    kinds = [kind == "l" for kind in logarithms]
+
+    def fold(*values: ArrayLike) -> Array:
+        return stack(*(np.log(v) if k else v for v, k in zip(values, kinds, strict=True)))
+
+    def unfold(*coordinates: ArrayLike) -> Array:
+        return stack(*(np.exp(v) if k else v for v, k in zip(coordinates, kinds, strict=True)))
+
+    return fold, unfold
+
+
+# ---------------------------------------------------------------- powers, with floor and shift
 
 
 def saturating(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Array:
@@ -77,7 +116,7 @@ def saturating(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayL
 
     Source: Zhai et al. 2022, "Scaling Vision Transformers", section 2.2.
     """
-    x, a, b, c, d = (np.asarray(each, float) for each in (x, a, b, c, d))
+    x, a, b, c, d = arrays(x, a, b, c, d)
     return a * (x + d) ** -b + c
 
 
@@ -89,7 +128,8 @@ def power(x: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
     On a log-log plot: a straight line of slope -b through a at x == 1. Arguments as in
     `saturating`.
 
-    Source: Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically".
+    Source: Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically"; M1 of
+    Alabdulmohsin et al. 2022, "Revisiting Neural Scaling Laws in Language and Vision".
     """
     return saturating(x, a, b, 0.0, 0.0)
 
@@ -102,14 +142,13 @@ def power_floor(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array
     On a log-log plot: a straight line of slope -b that bends to flat at c. Arguments as in
     `saturating`.
 
-    Source: Hestness et al. 2017; M2 of Alabdulmohsin et al. 2022, "Revisiting Neural Scaling
-    Laws in Language and Vision".
+    Source: Hestness et al. 2017; M2 of Alabdulmohsin et al. 2022.
     """
     return saturating(x, a, b, c, 0.0)
 
 
 def power_shift(x: ArrayLike, a: ArrayLike, b: ArrayLike, d: ArrayLike) -> Array:
-    """Error that leaves a plateau and falls as a power of `x`: `saturating` without a floor.
+    """Error that leaves a plateau and then falls for ever: `saturating` with no floor.
 
         E(x) = a * (x + d) ** -b
 
@@ -122,60 +161,36 @@ def power_shift(x: ArrayLike, a: ArrayLike, b: ArrayLike, d: ArrayLike) -> Array
 
 
 def _fold(a: Array, b: Array, c: Array, d: Array) -> Array:
-    """log of the excess a (1 + d)^-b at x = 1, log b, c, log(1 + d).
+    """Excess over the floor at x == 1, exponent, floor, shift.
 
     Where the data hardly bend, b and d grow together by orders of magnitude (towards an
     exponential) and a by many more, along a curved valley; in these coordinates it is straight.
     """
-    return np.stack(np.broadcast_arrays(np.log(a) - b * np.log1p(d), np.log(b), c, np.log1p(d)))
+    return stack(np.log(a) - b * np.log1p(d), np.log(b), c, np.log1p(d))
 
 
 def _unfold(excess: Array, exponent: Array, floor: Array, shift: Array) -> Array:
     b = np.exp(exponent)
-    return np.stack(
-        np.broadcast_arrays(np.exp(excess + b * shift), b, floor, np.expm1(shift)),
-    )
+    return stack(np.exp(excess + b * shift), b, floor, np.expm1(shift))
 
 
 def _slopes(x: ArrayLike, a: Array, b: Array, c: Array, d: Array) -> Array:
     reach = (np.asarray(x, float) + d) / (1 + d)
     excess = a * (1 + d) ** -b * reach**-b
-    by_exponent, by_shift = -b * np.log(reach) * excess, b * (1 - 1 / reach) * excess
-    return np.stack(np.broadcast_arrays(excess, by_exponent, 1.0, by_shift))
+    return stack(excess, -b * np.log(reach) * excess, 1.0, b * (1 - 1 / reach) * excess)
 
 
-def _rescale(unit: float, a: Array, b: Array, c: Array, d: Array) -> Array:
-    return np.stack(np.broadcast_arrays(a * unit**b, b, c, d * unit))
-
-
-def _guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
-    """The best of a grid of (b, d), with (a, c) solved for; [4, replicates].
-
-    Once b and d are given the law is linear in a and c, and the sum of squared relative errors
-    is a form of five weighted sums over the points; one matrix product gives each of these for
-    all replicates and all of the grid.
-    """
-    exponents = np.geomspace(0.03, 8, 24)
+def _starts(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
+    """The best of a grid of (b, d), with (a, c) solved for by relative errors."""
     shifts = np.r_[0, np.geomspace(x.min() / 30, 3 * x.max(), 16)] if shift else np.zeros(1)
-    b, d = (axis.ravel() for axis in np.meshgrid(exponents, shifts))
-    fall = (x[:, None] + d) ** -b
-    size = fall.max(axis=0)  # so that steep powers neither overflow nor vanish
-    fall /= size
-
-    by_y, by_y2 = weights / y, weights / y**2
-    aa, ac, cc = by_y2 @ fall**2, by_y2 @ fall, by_y2.sum(axis=1)[:, None]
-    ay, cy = by_y @ fall, by_y.sum(axis=1)[:, None]
-    lone = ay / aa  # the best a where c is 0
-    determinant = aa * cc - ac**2
-    solvable = determinant > 1e-12 * aa * cc
-    determinant = np.where(solvable, determinant, 1.0)
-    a, c = (ay * cc - cy * ac) / determinant, (cy * aa - ay * ac) / determinant
-    inside = solvable & (a > 0) & (c > 0) & floor
-    a, c = np.where(inside, a, lone), np.where(inside, c, 0.0)
-    excess = a**2 * aa + 2 * a * c * ac + c**2 * cc - 2 * (a * ay + c * cy)  # up to a constant
-    best = excess.argmin(axis=1)
-    rows = np.arange(len(best))
-    return np.stack([(a / size)[rows, best], b[best], c[rows, best], d[best]])
+    b, d = grid(np.geomspace(0.03, 8, 24), shifts)
+    logarithm = -b[:, None] * np.log(x + d[:, None])
+    size = logarithm.max(axis=1)  # so that steep powers neither overflow nor vanish
+    fall = np.exp(logarithm - size[:, None])
+    terms = np.stack([fall, np.ones_like(fall)] if floor else [fall], axis=1)
+    found, misfit = least(terms / y, np.ones_like(y), weights)
+    a = np.exp(np.log(np.maximum(found[:, 0], 1e-300)) - size)
+    return foremost(misfit, a, b, found[:, 1] if floor else np.zeros(1), d)
 
 
 def _of_saturating(name: str, formula: str, predict: Callable[..., Array], source: str) -> Law:
@@ -190,27 +205,375 @@ def _of_saturating(name: str, formula: str, predict: Callable[..., Array], sourc
             four[k] = value
         return four
 
+    def rescale(unit: float, *values: Array) -> Array:
+        a, b, c, d = whole(values)
+        return stack(a * unit**b, b, c, d * unit)[keep]
+
     return Law(
         name=name,
         formula=formula,
         parameters=tuple(letters[k] for k in keep),
         predict=predict,
         source=source,
-        rescale=lambda unit, *values: _rescale(unit, *whole(values))[keep],
+        rescale=rescale,
         fold=lambda *values: _fold(*whole(values))[keep],
         unfold=lambda *coordinates: _unfold(*whole(coordinates))[keep],
         slopes=lambda x, *values: _slopes(x, *whole(values))[keep],
-        guess=lambda x, y, weights: _guess(x, y, weights, "c" in formula, "d" in formula)[keep],
+        starts=lambda x, y, weights: _starts(x, y, weights, "c" in formula, "d" in formula)[keep],
         bounds=tuple(bounds[k] for k in keep),
+        floor="c" if "c" in formula else None,
     )
+
+
+# ------------------------------------------------- laws with a ceiling on what more can still give
+
+
+def levelling(x: ArrayLike, a: ArrayLike, b: ArrayLike, g: ArrayLike) -> Array:
+    """Error that falls as a power of `x` until more of it stops helping.
+
+        E(x) = a * (1 / x + g) ** b
+
+    On a log-log plot: a straight line of slope -b that bends to flat at a * g ** b, where x is
+    about 1 / g.
+
+    Args:
+      x: resource spent, > 0, any shape.
+      a: error where 1 / x + g == 1, > 0.
+      b: exponent, dimensionless, > 0.
+      g: what stays of 1 / x however much is spent, >= 0, in units of 1 / x; 0 gives `power`.
+
+    Returns:
+      Error, same shape as x.
+
+    Source: M3 of Alabdulmohsin et al. 2022 (there beta, c, gamma).
+    """
+    x, a, b, g = arrays(x, a, b, g)
+    return a * (1 / x + g) ** b
+
+
+def _levelling_slopes(x: ArrayLike, a: Array, b: Array, g: Array) -> Array:
+    reach = (1 / np.asarray(x, float) + g) / (1 + g)
+    curve = a * (1 + g) ** b * reach**b
+    return stack(curve, b * np.log(reach) * curve, b * (1 / reach - 1) * curve)
+
+
+def _levelling_starts(x: Array, y: Array, weights: Array) -> Array:
+    g = np.r_[0, np.geomspace(0.03 / x.max(), 30 / x.min(), 60)]
+    line = np.log(1 / x + g[:, None])
+    found, misfit = least(np.stack([np.ones_like(line), line], 1), np.log(y), weights, free=[0])
+    return foremost(misfit, np.exp(found[:, 0]), np.maximum(found[:, 1], 2e-3), g)
+
+
+def sigmoidal(
+    x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, e: ArrayLike, s: ArrayLike
+) -> Array:
+    """Error between that of guessing and a floor, a power law of what is left of either.
+
+        (E - c) / (e - E) ** s = a * x ** -b,   solved for E
+
+    On a log-log plot: flat at e, falling with a slope that b and s decide, then flat at c.
+
+    Args:
+      x: resource spent, > 0, any shape.
+      a: the left side at x == 1, > 0.
+      b: exponent near the floor, dimensionless, > 0.
+      c: irreducible error, >= 0.
+      e: error of a guess, > c.
+      s: how the curve leaves the guess, dimensionless, > 0; towards 0 it is `power_floor`.
+
+    Returns:
+      Error, same shape as x.
+
+    Source: M4 of Alabdulmohsin et al. 2022 (there beta, -c, epsilon_inf, epsilon_0, alpha).
+    """
+    x, a, b, c, e, s = arrays(x, a, b, c, e, s)
+    return c + (e - c) * _logistic(_way(x, a, b, c, e, s))
+
+
+def _logistic(t: Array) -> Array:
+    return np.exp(-np.logaddexp(0, -t))
+
+
+def _way(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
+    """The logit of (E - c) / (e - c), by Newton's method.
+
+    With p that share, log p - s log(1 - p) is what the law gives; as a function of the logit its
+    slope lies between 1 and s, and it bends one way only: no step can go astray.
+    """
+    given = np.log(a) - b * np.log(np.asarray(x, float)) - (1 - s) * np.log(e - c)
+    t = np.where(given < 0, given, given / s)
+    for _ in range(60):
+        left = -np.logaddexp(0, -t) + s * np.logaddexp(0, t) - given
+        step = left / (_logistic(-t) + s * _logistic(t))
+        t = t - step
+        if (np.abs(step) <= 1e-15 * (1 + np.abs(t))).all():
+            break
+    return t
+
+
+def _sigmoidal_slopes(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
+    t = _way(x, a, b, c, e, s)
+    share = _logistic(t)
+    by_given = (e - c) * share * (1 - share) / (_logistic(-t) + s * share)
+    by_b = -b * np.log(np.asarray(x, float)) * by_given
+    return stack(by_given, by_b, 1.0, (e - c) * share, -np.logaddexp(0, t) * s * by_given)
+
+
+def _sigmoidal_starts(x: Array, y: Array, weights: Array) -> Array:
+    floors = y.min() * np.array([0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995])
+    c, over = grid(floors, np.array([1.005, 1.03, 1.1, 1.3, 2, 5]))
+    e = y.max() * over
+    left = np.log(y - c[:, None])
+    columns = stack(1.0, -np.log(x), np.log(e[:, None] - y)).swapaxes(0, 1)
+    found, misfit = least(columns, left, weights * (1 - c[:, None] / y) ** 2, free=[0])
+    log_a, b, s = found.T
+    return foremost(misfit, np.exp(log_a), np.maximum(b, 2e-3), c, e, np.clip(s, 0.05, 20))
+
+
+def _sigmoidal_fold(a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
+    return stack(np.log(a) - (1 - s) * np.log(e - c), np.log(b), c, np.log(e - c), np.log(s))
+
+
+def _sigmoidal_unfold(given: Array, b: Array, c: Array, gap: Array, s: Array) -> Array:
+    return stack(np.exp(given + (1 - np.exp(s)) * gap), np.exp(b), c, c + np.exp(gap), np.exp(s))
+
+
+# ------------------------------------------------------------------------------ broken power laws
+
+
+def broken_power(
+    x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, *breaks: ArrayLike
+) -> Array:
+    """Error that falls as one power of `x`, then as another, above a floor.
+
+        E(x) = c + a * x ** -b * product over i of (1 + (x / d_i) ** (1 / f_i)) ** (-b_i * f_i)
+
+    On a log-log plot of E - c: straight of slope -b up to d_1, of slope -(b + b_1) up to d_2, and
+    so on; the bend at d_i spans about f_i in log x.
+
+    Args:
+      x: resource spent, > 0, any shape.
+      a: error above the floor at x == 1, were there no break, > 0.
+      b: first exponent, dimensionless; below 0 the error rises.
+      c: irreducible error, >= 0.
+      breaks: b_1, d_1, f_1, b_2, d_2, f_2, ...: by how much the exponent grows, where (> 0, unit
+        of x), and how gently (> 0, dimensionless).
+
+    Returns:
+      Error, same shape as x.
+
+    Source: Caballero et al. 2022, "Broken Neural Scaling Laws", equation 1 (there a is the floor,
+    b the scale, c_i the exponents).
+    """
+    x, a, b, c, *rest = arrays(x, a, b, c, *breaks)
+    line = np.log(x)
+    fall = np.log(a) - b * line
+    for more, d, f in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        fall = fall - more * _bend(line, d, f)
+    return np.exp(fall) + c
+
+
+def _bend(line: Array, d: Array, f: Array) -> Array:
+    """0 far below the break, log(x / d) far above it."""
+    return f * np.logaddexp(0, (line - np.log(d)) / f)
+
+
+def _broken_slopes(x: ArrayLike, a: Array, b: Array, c: Array, *breaks: Array) -> Array:
+    line = np.log(np.asarray(x, float))
+    excess = broken_power(x, a, b, 0.0, *breaks)
+    slopes = [excess, -line * excess, np.ones(())]
+    for more, d, f in zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True):
+        bend, over = _bend(line, d, f), (line - np.log(d)) / f
+        past = _logistic(over)
+        slopes += [-bend * excess, more * past * excess, -more * (bend - f * over * past) * excess]
+    return stack(*slopes)
+
+
+def _broken_starts(x: Array, y: Array, weights: Array, breaks: int) -> Array:
+    """Floor, places and widths of the breaks on a grid; the logarithm is linear in the rest."""
+    line = np.log(x)
+    places = np.linspace(line.min(), line.max(), 12)[1:-1]
+    where = np.array(list(combinations(places, breaks)))
+    shares = np.array([0, 0.5, 0.8, 0.9, 0.95, 0.98])
+    chosen, share, f = grid(np.arange(float(len(where))), shares, np.array([0.15, 0.5, 1.2]))
+    c, d = share * y.min(), np.exp(where[chosen.astype(int)])
+    bends = [-_bend(line, d[:, k, None], f[:, None]) for k in range(breaks)]
+    columns = stack(1.0, -line, *bends).swapaxes(0, 1) * np.ones((len(c), 1, 1))
+    left = np.log(y - c[:, None])
+    free = range(columns.shape[1])
+    found, misfit = least(columns, left, weights * (1 - c[:, None] / y) ** 2, free)
+    steps = np.clip(found[:, 2:], -9, 9)
+    rest = [each for k in range(breaks) for each in (steps[:, k], d[:, k], f)]
+    every = stack(np.exp(found[:, 0]), np.clip(found[:, 1], -9, 9), c, *rest)
+    alike = misfit.reshape(len(where), -1)  # with their breaks at the same places
+    best = np.arange(len(where)) * alike.shape[1] + alike.argmin(axis=1)
+    return foremost(misfit[best], *every[:, best], count=4 * breaks**2)
+
+
+def broken(breaks: int) -> Law:
+    """The law of `broken_power` with so many breaks."""
+    names = [f"{letter}{k}" for k in range(1, breaks + 1) for letter in "bdf"]
+    bends = [f"(1 + (x / d{k})^(1 / f{k}))^(-b{k} f{k})" for k in range(1, breaks + 1)]
+    fold, unfold = folding("lpp" + "pll" * breaks)
+
+    def rescale(unit: float, a: Array, b: Array, c: Array, *rest: Array) -> Array:
+        scales = [1.0, unit, 1.0] * breaks
+        return stack(a * unit**b, b, c, *(v * s for v, s in zip(rest, scales, strict=True)))
+
+    return Law(
+        name="broken" if breaks == 1 else f"broken-{breaks}",
+        formula=" ".join(["c + a x^-b", *bends]),
+        parameters=("a", "b", "c", *names),
+        predict=broken_power,
+        source="Caballero et al. 2022, Broken Neural Scaling Laws, equation 1",
+        rescale=rescale,
+        fold=fold,
+        unfold=unfold,
+        slopes=_broken_slopes,
+        starts=lambda x, y, weights: _broken_starts(x, y, weights, breaks),
+        bounds=(
+            *((1e-100, 1e100), (-10.0, 10.0), (0.0, np.inf)),
+            *((-10.0, 10.0), (1e-6, 1e6), (0.02, 10.0)) * breaks,
+        ),
+        floor="c",
+    )
+
+
+# -------------------------------------------------------------------- straight lines and parabolas
+
+
+def log_linear(x: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
+    """A metric that changes by the same amount with every tenfold of `x`.
+
+        E(x) = a - b * log10(x)
+
+    On a log-log plot: bending downwards for an error, to 0 at x = 10 ** (a / b); on a plot with
+    only x logarithmic a straight line.
+
+    Args:
+      x: resource spent, say images, > 0, any shape.
+      a: metric at x == 1.
+      b: what a tenfold of x takes away, in units of the metric; below 0 it adds, as to accuracy.
+
+    Returns:
+      Metric, same shape as x.
+
+    Source: Sun et al. 2017, "Revisiting Unreasonable Effectiveness of Data", figure 4; the paper
+    prints no coefficients.
+    """
+    x, a, b = arrays(x, a, b)
+    return a - b * np.log10(x)
+
+
+def _log_linear_starts(x: Array, y: Array, weights: Array) -> Array:
+    columns = stack(1.0, -np.log10(x))[None]
+    found, misfit = least(columns, y, weights, free=[0, 1])
+    return foremost(misfit, *found.T)
+
+
+def parabola(x: ArrayLike, lowest: ArrayLike, bend: ArrayLike, best: ArrayLike) -> Array:
+    """Loss at equal compute: of the models that it can train, one size is best.
+
+        L(N) = lowest + bend * log(N / best) ** 2
+
+    On a log-log plot: a valley, symmetric about `best`.
+
+    Args:
+      x: model size N, > 0, any shape.
+      lowest: loss of the best size.
+      bend: loss that a size e times too large or too small costs, >= 0.
+      best: the best size, in units of x.
+
+    Returns:
+      Loss, same shape as x.
+
+    Source: Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models", approach 2.
+    """
+    x, lowest, bend, best = arrays(x, lowest, bend, best)
+    return lowest + bend * np.log(x / best) ** 2
+
+
+def _parabola_slopes(x: ArrayLike, lowest: Array, bend: Array, best: Array) -> Array:
+    away = np.log(np.asarray(x, float) / best)
+    return stack(1.0, away**2, -2 * bend * away)
+
+
+def _parabola_starts(x: Array, y: Array, weights: Array) -> Array:
+    line = np.log(x)
+    found, misfit = least(stack(1.0, line, line**2)[None], y, weights, free=[0, 1])
+    bottom, tilt, bend = found.T
+    best = np.clip(-tilt / (2 * np.maximum(bend, 1e-12)), line.min() - 5, line.max() + 5)
+    return foremost(misfit, bottom - bend * best**2, bend, np.exp(best))
 
 
 _ZHAI = "Zhai et al. 2022, Scaling Vision Transformers, section 2.2"
 _HESTNESS = "Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically"
+_REVISITING = "Alabdulmohsin et al. 2022, Revisiting Neural Scaling Laws in Language and Vision"
 
 SATURATING = _of_saturating("saturating", "a (x + d)^-b + c", saturating, _ZHAI)
 POWER = _of_saturating("power", "a x^-b", power, _HESTNESS)
 POWER_FLOOR = _of_saturating("power-floor", "a x^-b + c", power_floor, _HESTNESS)
 POWER_SHIFT = _of_saturating("power-shift", "a (x + d)^-b", power_shift, _ZHAI + ", with c = 0")
+M1, M2 = POWER, POWER_FLOOR
+M3 = Law(
+    name="m3",
+    formula="a (1/x + g)^b",
+    parameters=("a", "b", "g"),
+    predict=levelling,
+    source=_REVISITING + ", M3",
+    rescale=lambda unit, a, b, g: stack(a * unit**b, b, g / unit),
+    fold=lambda a, b, g: stack(np.log(a) + b * np.log1p(g), np.log(b), np.log1p(g)),
+    unfold=lambda at, b, g: stack(np.exp(at - np.exp(b) * g), np.exp(b), np.expm1(g)),
+    slopes=_levelling_slopes,
+    starts=_levelling_starts,
+    bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e6)),
+)
+M4 = Law(
+    name="m4",
+    formula="(E - c) / (e - E)^s = a x^-b",
+    parameters=("a", "b", "c", "e", "s"),
+    predict=sigmoidal,
+    source=_REVISITING + ", M4",
+    rescale=lambda unit, a, b, c, e, s: stack(a * unit**b, b, c, e, s),
+    fold=_sigmoidal_fold,
+    unfold=_sigmoidal_unfold,
+    slopes=_sigmoidal_slopes,
+    starts=_sigmoidal_starts,
+    bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 1e2)),
+    floor="c",
+)
+BROKEN, BROKEN_2 = broken(1), broken(2)
+LOG_LINEAR = Law(
+    name="log-linear",
+    formula="a - b log10(x)",
+    parameters=("a", "b"),
+    predict=log_linear,
+    source="Sun et al. 2017, Revisiting Unreasonable Effectiveness of Data, figure 4",
+    rescale=lambda unit, a, b: stack(a + b * np.log10(unit), b),
+    fold=stack,
+    unfold=stack,
+    slopes=lambda x, a, b: stack(1.0, -np.log10(np.asarray(x, float)) + 0 * a),
+    starts=_log_linear_starts,
+    bounds=((-np.inf, np.inf), (-np.inf, np.inf)),
+)
+PARABOLA = Law(
+    name="parabola",
+    formula="lowest + bend ln(x / best)^2",
+    parameters=("lowest", "bend", "best"),
+    predict=parabola,
+    source="Hoffmann et al. 2022, Training Compute-Optimal Large Language Models, approach 2",
+    rescale=lambda unit, lowest, bend, best: stack(lowest, bend, best * unit),
+    fold=lambda lowest, bend, best: stack(lowest, bend, np.log(best)),
+    unfold=lambda lowest, bend, best: stack(lowest, bend, np.exp(best)),
+    slopes=_parabola_slopes,
+    starts=_parabola_starts,
+    bounds=((0.0, np.inf), (0.0, np.inf), (1e-9, 1e9)),
+)
 
-LAWS = {law.name: law for law in (SATURATING, POWER, POWER_FLOOR, POWER_SHIFT)}
+LAWS = {
+    law.name: law
+    for law in (
+        *(SATURATING, POWER, POWER_FLOOR, POWER_SHIFT, M3, M4),
+        *(BROKEN, BROKEN_2, LOG_LINEAR, PARABOLA),
+    )
+}

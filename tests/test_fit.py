@@ -10,6 +10,7 @@ from scipy.optimize import least_squares
 
 from fits.descent import descend
 from fits.fit import fit
+from fits.frontier import on_frontier
 from fits.laws import LAWS, POWER, POWER_FLOOR, SATURATING, saturating
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
@@ -89,17 +90,20 @@ def test_no_start_of_another_optimizer_finds_smaller_squares(error):
 def test_replicates_side_by_side_end_where_each_would_end_alone():
     weights = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), size=40).astype(float)
     x, error = COMPUTE / np.exp(np.log(COMPUTE).mean()), noisy()
-    together = descend(SATURATING, x, error, weights, SATURATING.guess(x, error, weights))
+    start = np.tile(SATURATING.starts(x, error, np.ones(24))[:, :1], 40)
+    together, losses = descend(SATURATING, x, error, weights, start)
     for k in range(0, 40, 8):
         row = weights[k : k + 1]
-        alone = descend(SATURATING, x, error, row, SATURATING.guess(x, error, row))
+        alone, loss = descend(SATURATING, x, error, row, start[:, :1])
         np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-6, atol=1e-9)
+        assert losses[k] == pytest.approx(loss[0], rel=1e-12)
 
 
 def test_work_cut_into_pieces_gives_the_same_digits(monkeypatch):
-    whole = fit(SATURATING, COMPUTE, noisy())
-    monkeypatch.setattr("fits.fit.CELLS", 24 * 70)
-    np.testing.assert_allclose(fit(SATURATING, COMPUTE, noisy()).intervals, whole.intervals)
+    whole = fit(SATURATING, COMPUTE, noisy(), choose=on_frontier)
+    monkeypatch.setattr("fits.descent.CELLS", 24 * 70)
+    again = fit(SATURATING, COMPUTE, noisy(), choose=on_frontier)
+    np.testing.assert_allclose(again.intervals, whole.intervals)
 
 
 def test_the_same_seed_gives_the_same_digits_and_another_seed_nearly_so():

@@ -1,0 +1,222 @@
+"""How far a number may lie from its fitted value before the points object.
+
+The profile of a quantity (a parameter, a prediction, the best model size) is the smallest loss
+that any curve has which gives the quantity a certain value. Where it has risen by as much as the
+scatter of the points allows, the interval ends. Unlike a standard error this follows the valley
+of the loss wherever it bends, knows bounds, and depends on no one's choice of parameters.
+
+How much scatter allows is asked of the points themselves, by groups that err independently of one
+another; within a group they may err together, and nowhere need the noise be of equal size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.descent import Measure, Pin, descend
+from fits.laws import Array, Law
+
+REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0])  # of the half width that is to be expected
+STIFF = 30.0  # of the spring, against the loss's own curvature
+LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
+
+Quantity = Callable[[Array, NDArray[np.int64]], Array]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """Points, the curve that was fitted to them, and how well any other would do.
+
+    Fields:
+      law: the curve.
+      x: in units of its geometric mean, [points] or [variables, points].
+      y: [points].
+      weights: of their losses, > 0, [points].
+      group: number of the group that each point belongs to, from 0, [points].
+      measure: of the distance between curve and points.
+      unit: of x, one number or [variables].
+      scaled: parameters at the minimum, for x in these units, [parameters].
+      loss: there.
+    """
+
+    law: Law
+    x: Array
+    y: Array
+    weights: Array
+    group: NDArray[np.int64]
+    measure: Measure
+    unit: Array
+    scaled: Array
+    loss: float
+
+    @cached_property
+    def values(self) -> Array:
+        """The same parameters for x in ones."""
+        return self._in_ones(self.scaled)
+
+    def _in_ones(self, scaled: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.law.rescale(self.unit, *scaled)
+
+    @cached_property
+    def residuals(self) -> Array:
+        return self.measure.residuals(self.law.predict(self.x, *self.scaled), self.y)
+
+    @cached_property
+    def slopes(self) -> Array:
+        """Of the residuals by the coordinates, [parameters, points]."""
+        slopes = self.law.slopes(self.x, *self.scaled)
+        return slopes / self.law.predict(self.x, *self.scaled) if self.measure.log else slopes
+
+    @cached_property
+    def scatter(self) -> Scatter:
+        return scatter(self)
+
+    def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
+        """Low and high ends for the quantities 0 ... count - 1, each [count].
+
+        Args:
+          quantity: (parameters for x in ones [parameters, places], which [places]) -> value.
+          count: of quantities.
+          level: of the intervals.
+
+        Returns:
+          Where nothing within reach is objected to, or there is no scatter to ask, infinities.
+        """
+        law, every = self.law, np.arange(count)
+
+        def asked(scaled: Array, which: NDArray[np.int64]) -> Array:
+            return quantity(self._in_ones(scaled), which)
+
+        here = Pin(asked, every, np.zeros(count), np.zeros(count))
+        at = np.tile(law.fold(*self.scaled), (count, 1))
+        centre, slopes = here.excess(law, at), here.slopes(law, at)
+        stiff, spread, freedom = self.scatter.along(slopes)
+        allowed = student(level, freedom)
+        side, reach, which = (
+            axis.ravel() for axis in np.meshgrid([-1.0, 1.0], REACH, every, indexing="ij")
+        )
+        which = which.astype(np.int64)
+        away = side * reach * (allowed * spread)[which]
+        leaving = (slopes @ self.scatter.bread) * stiff[:, None]  # along the profile, per unit
+        least, most = law.fold(*np.array(law.bounds)).T
+        start = np.clip(at[which] + leaving[which] * away[:, None], least, most)
+        pin = Pin(asked, which, centre[which] + away, STIFF * stiff[which])
+        values, losses = descend(
+            law,
+            self.x,
+            self.y,
+            np.broadcast_to(self.weights, (len(which), len(self.y))),
+            law.unfold(*start.T),
+            measure=self.measure,
+            pin=pin,
+            gain=1e-7,
+        )
+        reached = asked(values, which).reshape(2, len(REACH), count)
+        rise = np.maximum(losses - self.loss, 0)
+        objection = (np.sqrt(2 * rise / stiff[which]) / spread[which]).reshape(reached.shape)
+        ends = [
+            [_crossing(centre[k], reached[s, :, k], objection[s, :, k], allowed[k]) for k in every]
+            for s in (0, 1)
+        ]
+        low, high = np.where(np.isfinite(allowed), ends, np.nan)
+        return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+
+
+def _crossing(centre: float, reached: Array, objection: Array, allowed: float) -> float:
+    """Where on one side the objection first exceeds what is allowed; nan if nowhere."""
+    x, z = np.r_[centre, reached], np.maximum.accumulate(np.r_[0.0, objection])
+    beyond = np.flatnonzero(z > allowed)
+    if not len(beyond):
+        return np.nan
+    k = int(beyond[0])
+    return float(np.interp(allowed, z[k - 1 : k + 1], x[k - 1 : k + 1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """How coordinates would scatter from study to study, to first order.
+
+    Fields:
+      bread: inverse of the loss's curvature, [parameters, parameters].
+      plain: the same were no residual beyond Huber's bend.
+      scores: how each group pulls at the coordinates, [groups, parameters].
+      masses, pulls: squares and sums of what such pulls are made of, for the degrees of freedom,
+        [groups, parameters, parameters].
+    """
+
+    bread: Array
+    plain: Array
+    scores: Array
+    masses: Array
+    pulls: Array
+
+    def along(self, slopes: Array) -> tuple[Array, Array, Array]:
+        """Of quantities: curvature of their profile, their standard error, degrees of freedom.
+
+        Args:
+          slopes: by the coordinates, [quantities, parameters].
+        """
+        turned = slopes @ self.bread
+        stiff = 1 / np.maximum(np.einsum("qp,qp->q", turned, slopes), 1e-300)
+        spread = np.sqrt(((turned @ self.scores.T) ** 2).sum(axis=1))
+        mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True)
+        pulls = np.einsum("gpr,qr->qgp", self.pulls, turned)
+        sharing = pulls @ self.plain
+        own = (sharing * pulls).sum(axis=2)
+        shared = sharing.transpose(0, 2, 1) @ pulls
+        trace = (mass - own).sum(axis=1)
+        squares = (mass * (mass - 2 * own)).sum(axis=1) + np.einsum("qpr,qrp->q", shared, shared)
+        solid = trace > 1e-9 * mass.sum(axis=1)
+        freedom = np.where(solid, trace**2 / np.maximum(squares, 1e-300), 0)
+        least = LEAST * np.linalg.norm(slopes, axis=1)
+        return stiff, np.maximum(spread, np.maximum(least, 1e-300)), freedom
+
+
+def scatter(profile: Profile) -> Scatter:
+    """The sandwich by groups, each residual enlarged by what its group has drawn the curve to it.
+
+    Source: Bell and McCaffrey 2002, "Bias reduction in standard errors for linear regression with
+    multi-stage samples": unbiased where noise is alike everywhere, sound where it is not.
+    """
+    measure, roots = profile.measure, np.sqrt(profile.weights)
+    rows = profile.slopes * roots
+    size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)
+    gram = (rows / size[:, None]) @ (rows / size[:, None]).T
+    plain = np.linalg.pinv(gram, rcond=1e-12, hermitian=True) / np.outer(size, size)
+    soft = np.average(np.abs(profile.residuals) <= measure.huber, weights=profile.weights)
+    pull = measure.pull(profile.residuals) * roots
+    scores, masses, pulls = [], [], []
+    for number in range(int(profile.group.max()) + 1):
+        its = profile.group == number
+        part = rows[:, its]
+        shares, vectors = np.linalg.eigh(np.eye(part.shape[1]) - part.T @ plain @ part)
+        enlarge = np.where(shares > 1e-8, np.maximum(shares, 1e-8) ** -0.5, 0)
+        enlarged = (part @ vectors) * enlarge
+        scores.append(enlarged @ (vectors.T @ pull[its]))
+        masses.append(enlarged @ enlarged.T)
+        pulls.append(enlarged @ (part @ vectors).T)
+    return Scatter(
+        plain / max(soft, 1 / len(pull)), plain, np.array(scores), np.array(masses), np.array(pulls)
+    )
+
+
+def student(level: float, freedom: Array) -> Array:
+    """What Student's t keeps within plus and minus, with probability `level`; none: infinity.
+
+    Source: the expansion of Fisher and Cornish 1960; below 2 degrees of freedom those of 2.
+    """
+    z, n = NormalDist().inv_cdf((1 + level) / 2), np.maximum(freedom, 2.0)
+    t = (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )
+    return np.where(freedom > 0, t, np.inf)
