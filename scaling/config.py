@@ -78,6 +78,24 @@ class NoneAs:
         return None if value == self.word else value
 
 
+@dataclass(frozen=True)
+class MembersByKeys:
+    """Names the members of a union that a table's keys tell apart, as a `kind` names others'.
+
+    Pydantic leaves them out of the JSON schema; they are given in the order of the union.
+    """
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = handler(schema)
+        references = (member["$ref"] for member in found["oneOf"])
+        mapping = dict(zip(self.names, references, strict=True))
+        return {**found, "discriminator": {"mapping": mapping}}
+
+
 def contents(value: Any) -> Any:
     """What decides `value`, as plain JSON: fields that equal their default are left out.
 

@@ -122,6 +122,9 @@ def explain(error: ErrorDetails, schema: Schema) -> tuple[Place, str]:
             return place, f"there is no {show(found)}; {nearest(found, allowed)}"
         case "too_short":
             return place, "is an empty list; put at least one value into it."
+        case "too_long":
+            most = error["ctx"]["max_length"]
+            return place, f"is a list of {len(found):_} values; put at most {most} into it."
         case "string_too_short":
             return place, "is empty; write something."
     if node.get("type") == "integer" and isinstance(found, float) and found > LARGEST_EXACT:

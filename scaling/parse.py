@@ -12,20 +12,21 @@ import math
 from importlib.resources import files
 from pathlib import Path
 
-from models.shapes import ViTShape
-from models.zoo import vit
+from models.shapes import Shape, ViTShape
+from scaling import networks
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
 from scaling.lines import Place
 from scaling.mistakes import Mistakes, listed, near_names, show
+from scaling.networks import network
 from scaling.reading import AXES, Reading
 from scaling.recipe import Recipe
-from scaling.study import Run, Study, check_whole_batches
-from scaling.study_file import Grid, Sizes, StudyFile
+from scaling.study import Run, Study, check_noise, check_whole_batches
+from scaling.study_file import Grid, StudyFile
 
+NOISE = {"dropout", "stochastic_depth"}
 COOLDOWN = {"cooldown_steps", "cooldown_fraction"}  # either replaces the other
-UNKNOWN_RESOLUTION = 1 << 20  # large enough that no patch is refused for it
 
 
 def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
@@ -42,8 +43,9 @@ def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
     file.check_keys()
     data = _check_source(file, ("data",), data_needed)
     _check_evaluations(file, data, data_needed)
-    _check_models(file, data)
+    shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
+        _check_family(file, grid, shapes[grid])
         _check_axes(file, grid, data)
         _check_durations(file, grid)
     file.raise_mistakes()
@@ -66,7 +68,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
     recipe = _changed(file.recipe, grid.recipe)
     return [
         Run(
-            model=_shape(model, file.models.get(model), file.data.resolution),
+            model=network(model, file.models.get(model), file.data.resolution, grid.mup),
             objective=file.objective,
             data=file.data,
             data_size=data_size,
@@ -80,12 +82,6 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             grid.model, grid.data_size, grid.images_seen, grid.batch, grid.seed
         )
     ]
-
-
-def _shape(name: str, sizes: Sizes | None, resolution: int) -> ViTShape:
-    if sizes is None:
-        return vit(name, resolution)
-    return ViTShape(name=name, resolution=resolution, **sizes.model_dump())
 
 
 def _changed(recipe: Recipe, changes: Recipe) -> Recipe:
@@ -169,38 +165,20 @@ def _check_transfer(file: Reading, place: Place, data: _Data, data_needed: bool)
         )
 
 
-def _check_models(file: Reading, data: _Data) -> None:
-    resolution = data.resolution or UNKNOWN_RESOLUTION
-    own = file.names("models")
-    for name in own:
-        if "/" in name:
-            file.mistake(("models", name), "a name with a / is the zoo's; choose one without.")
-        sizes = file.part(Sizes, ("models", name))
-        if sizes is not None:
-            _try_shape(file, ("models", name), name, sizes, resolution)
-    unused, unknown = set(own), []
-    for grid in file.tables("grid"):
-        for place, name in file.values(grid, "model"):
-            if name in own:
-                unused.discard(name)
-            elif near := near_names(name, own):
-                unknown.append(name)
-                file.mistake(place, f"there is no {show(name)}; did you mean {show(near[0])}?")
-            else:
-                _try_shape(file, place, name, None, resolution)
-    axes = [("grid",), *((*grid, "model") for grid in file.tables("grid"))]
-    for name in unused:
-        if not near_names(name, unknown) and not any(map(file.lost, axes)):
-            file.mistake(("models", name), "no grid trains it; name it there, or remove it here.")
-
-
-def _try_shape(
-    file: Reading, place: Place, name: str, sizes: Sizes | None, resolution: int
-) -> None:
-    try:
-        _shape(name, sizes, resolution)
-    except ValueError as error:
-        file.mistake(place, str(error).removeprefix(f"{name}: "))
+def _check_family(file: Reading, grid: Place, trained: dict[Place, Shape | None]) -> None:
+    """Keys of a grid that are for some families are not asked of the others."""
+    recipe = _known_recipe(file, grid, NOISE)
+    for place, shape in trained.items():
+        try:
+            if recipe is not None and shape is not None:
+                check_noise(shape, recipe)
+        except ValueError as error:
+            file.mistake(place, str(error))
+    keys, known = file.at(grid), [shape for shape in trained.values() if shape is not None]
+    if "mup" not in keys or file.lost((*grid, "mup")) or len(known) < len(keys.get("model", ())):
+        return
+    if not any(isinstance(shape, ViTShape) for shape in known):
+        file.mistake((*grid, "mup"), "is for ViTs, and this grid has none; leave it out.")
 
 
 def _check_axes(file: Reading, grid: Place, data: _Data) -> None:
@@ -221,7 +199,7 @@ def _check_axes(file: Reading, grid: Place, data: _Data) -> None:
 
 def _check_durations(file: Reading, grid: Place) -> None:
     """Each number of images is whole batches, and long enough for warm-up and cooldown."""
-    recipe = _known_schedule(file, grid)
+    recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
     durations = list(file.values(grid, "images_seen"))
     for (place, images_seen), (_, batch) in itertools.product(
         durations, list(file.values(grid, "batch"))
@@ -237,14 +215,14 @@ def _check_durations(file: Reading, grid: Place) -> None:
             file.mistake(place, str(error))
 
 
-def _known_schedule(file: Reading, grid: Place) -> Recipe | None:
-    """The recipe of a grid, if what it says of the schedule is beyond doubt."""
+def _known_recipe(file: Reading, grid: Place, keys: set[str]) -> Recipe | None:
+    """The recipe of a grid, if what it says of these keys is beyond doubt."""
     places = (("recipe",), (*grid, "recipe"))
     recipe, changes = (file.part(Recipe, place) for place in places)
     if recipe is None or changes is None:
         return None
     doubtful = set().union(*(file.doubtful(place, Recipe) for place in places))
-    return None if doubtful & {"warmup_steps", *COOLDOWN} else _changed(recipe, changes)
+    return None if doubtful & keys else _changed(recipe, changes)
 
 
 def _find(name: str) -> tuple[str, str]:

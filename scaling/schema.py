@@ -57,6 +57,43 @@ batch = 128
 recipe = { learning_rate = 5e-4 }
 """
 
+MODELS = """\
+[models.nano]  # a ViT
+patch = 4
+width = 32
+depth = 2
+mlp = 128
+heads = 2
+
+[models.nano-mean]  # mu/4 as it is, but for what is said
+like = "mu/4"
+depth = 2
+pool = "gap"
+position = "sincos"
+
+[models.nano-resnet]  # a BiT
+stages = [1, 2]
+width = 32
+
+[models.nano-mixer]
+patch = 4
+width = 32
+depth = 2
+mlp_tokens = 16
+mlp = 128
+"""
+
+EXAMPLES = {"models": MODELS}
+"""Below the title of a table."""
+
+TITLES = {
+    "ViT": "A ViT by its sizes",
+    "like": "A ViT of the zoo with changes",
+    "BiT": "A BiT by its sizes",
+    "Mixer": "A Mixer by its sizes",
+}
+"""Of the tables that no key `kind` tells apart."""
+
 PAGE = """\
 # The study file
 
@@ -89,7 +126,8 @@ right name:
 - warm-up and cooldown fit into the shortest run;
 - `data_size` and the images to evaluate on are no more than the data set holds;
 - the data set is there;
-- patches are no larger than the images, and heads divide the width;
+- patches are no larger than the images, heads divide the width of a ViT, and 32 that of a BiT;
+- dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
 - a transfer task has the resolution of `[data]`, which every network sees;
 - no two evaluations measure the same metric;
 - every `[models.NAME]` is used in a grid.
@@ -126,14 +164,33 @@ def _section(schema: Schema, key: str, there: dict[str, Any]) -> Iterator[str]:
     elif isinstance(node.get("additionalProperties"), dict):
         title, node = f"[{key}.NAME]", schema.node(node["additionalProperties"])
     yield f"\n## `{title}`{needed}\n\n{there['description']}"
+    if example := EXAMPLES.get(key):
+        yield f"\n```toml\n{example}```"
     if "discriminator" not in node:
         yield from _table(schema, node)
         return
     kinds = node["discriminator"]["mapping"]
+    if "propertyName" not in node["discriminator"]:
+        yield from _members(schema, kinds)
+        return
     yield f"\nIts key `kind` says which keys it has besides: {', '.join(f'`{k}`' for k in kinds)}."
     for kind, reference in kinds.items():
         yield f'\n### `kind = "{kind}"`'
         yield from _table(schema, schema.named(reference))
+
+
+def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
+    """A subsection for each kind of table that is known by its keys, and for tables within."""
+    inside: dict[str, Any] = {}
+    for kind, title in TITLES.items():
+        member = schema.named(kinds[kind])
+        yield f"\n### {title}"
+        yield from _table(schema, member)
+        tables = {key: schema.node(there) for key, there in member["properties"].items()}
+        inside |= {key: node for key, node in tables.items() if "properties" in node}
+    for key, node in inside.items():
+        yield f"\n### `{key} = {{ ... }}`"
+        yield from _table(schema, node)
 
 
 def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
@@ -141,7 +198,9 @@ def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
         yield f"\n{node['description']}"
     yield ""
     keys = {key: there for key, there in node["properties"].items() if key != "kind"}
-    yield from _rows(schema, keys, set(node.get("required", ())))
+    needed = node.get("required", ())
+    first = sorted(keys, key=lambda key: key not in needed)  # those that are needed
+    yield from _rows(schema, {key: keys[key] for key in first}, set(needed))
 
 
 def _rows(schema: Schema, keys: dict[str, Any], required: set[str]) -> Iterator[str]:

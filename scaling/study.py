@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from models.cost import parameters, train_flops
-from models.shapes import Shape
+from models.shapes import BiTShape, Shape
 from scaling.config import Config, contents, digest
 from scaling.data import Source
 from scaling.evaluate import Evaluation
@@ -73,6 +73,7 @@ class Run(Config):
     def _whole_batches(self) -> Run:
         check_whole_batches(self.images_seen, self.batch)
         self.recipe.check(self.steps)
+        check_noise(self.model, self.recipe)
         return self
 
 
@@ -84,6 +85,16 @@ def check_whole_batches(images_seen: int, batch: int) -> None:
         raise ValueError(
             f"images_seen={images_seen:_} is not a whole number of batches of {batch:_}; "
             f"use {near}."
+        )
+
+
+def check_noise(model: Shape, recipe: Recipe) -> None:
+    """Raise ValueError when a recipe asks for noise that the model's family does not have."""
+    asked = [key for key in ("dropout", "stochastic_depth") if getattr(recipe, key)]
+    if isinstance(model, BiTShape) and asked:
+        raise ValueError(
+            f"{model.name} is a BiT, which has no {' and no '.join(asked)}; train it with "
+            f"{', '.join(f'{key} = 0' for key in asked)}."
         )
 
 

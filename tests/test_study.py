@@ -38,6 +38,8 @@ def test_defaults_that_ids_leave_out_never_change():
         "timescale_steps": 10_000,
         "cooldown_steps": None,
         "cooldown_fraction": 0.2,
+        "dropout": 0.0,
+        "stochastic_depth": 0.0,
     }
     assert Objective().model_dump() == {"kind": "classify", "loss": "sigmoid", "head_bias": 0.0}
     default = run()
