@@ -23,31 +23,51 @@ Array = NDArray[np.float64]
 EXPONENTS = np.geomspace(0.03, 3.0, 32)
 SHIFTS = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 16)])
 B, D = (axis.ravel() for axis in np.meshgrid(EXPONENTS, SHIFTS))
-# Learning theory knows b = 1/2 and b = 1; language models are said to fall by 0.05 to 0.4. Hence a
-# prior that knows only the order of magnitude: log-normal about the mean of the two, sqrt(1/2).
-LOG_PRIOR = -0.5 * (np.log(B / 0.7) / 1.5) ** 2
 
 # What is fitted: tau of the weights (x / largest)^(1 / tau), the e-folds at the curve's end that
 # count, and whether there may be a floor.
 ENDS = ((np.inf, True), (np.inf, False), (2.0, True), (1.0, True), (0.5, True), (0.3, True))
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
-FEWEST = 4  # different x that a backtest may be fitted to: the law has four parameters
+PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
 SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
 RESOLUTION = 1e-4  # no error is known better than this, relatively
-SPREAD = 0.3  # see Forecast.__call__
+NOISE = 0.01  # likely relative noise, worth one point: where points are few, they cannot tell it
 MOST = 200  # different x; of more, neighbours are averaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """What is believed before a curve is seen.
+
+    Fields:
+      exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
+      exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
+        rates faster: only the order of magnitude is known.
+      scatter: how far the truth lies from the mean of all shapes, as a share of how far the shapes
+        do. Below 1, for most of them are less likely than a prior this weak has it.
+    """
+
+    exponent: float = 0.7
+    exponent_spread: float = 1.5
+    scatter: float = 1 / 3
+
+    def log_prior(self) -> Array:
+        """Of each shape, up to a constant: log-normal in b, even over log d."""
+        return -0.5 * (np.log(B / self.exponent) / self.exponent_spread) ** 2
+
+
+BELIEF = Belief()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:
     """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
 
-    Each x stands once, in rising order. `scatter` is the variance of log y among those averaged.
+    Each x stands once, in rising order.
     """
 
     x: Array
     y: Array
-    scatter: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +105,7 @@ class Forecast:
       span: smallest and largest x of these.
       last: y at the largest x.
       warnings: what a reader should know before trusting it; empty is good.
+      belief: what was believed before.
     """
 
     ends: tuple[End, ...]
@@ -96,15 +117,15 @@ class Forecast:
     span: tuple[float, float]
     last: float
     warnings: tuple[str, ...]
+    belief: Belief
 
     def __call__(self, x: ArrayLike, level: float = 0.9) -> tuple[Array, Array, Array]:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
         what its backtests showed plus how far its own shapes disagree. The interval is normal in
-        log y; its variance is that of the noise plus SPREAD^2 times that of all shapes of all
-        ends. SPREAD is below 1 because the shapes are there to be averaged: most of them are far
-        less likely than the prior, weak on purpose, has it.
+        log y. Its variance is the noise twice, of the point to be measured and of the few at the
+        end that set the level, and what `belief.scatter` says of the variance over all shapes.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
@@ -117,12 +138,14 @@ class Forecast:
         wanted = np.asarray(x, float)
         _refuse(wanted.ravel(), "x")
         falls = _falls(np.exp(np.log(wanted.ravel()) - np.log(self.span[1])))
-        means, variances = (np.array(each) for each in zip(*(end(falls) for end in self.ends)))
+        told = [end(falls) for end in self.ends]
+        means, variances = (np.array(each) for each in zip(*told, strict=True))
         weights = 1 / (self.risk[:, None] + variances)
         weights /= weights.sum(axis=0)
         mean = (weights * means).sum(axis=0)
         scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
-        reach = NormalDist().inv_cdf((1 + level) / 2) * np.hypot(self.noise, SPREAD * scatter**0.5)
+        deviation = np.sqrt(2 * self.noise**2 + self.belief.scatter**2 * scatter)
+        reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
         median, low, high = np.exp(log_y.reshape(3, *wanted.shape))
         return median, low, high
@@ -138,12 +161,13 @@ class Forecast:
         return f"x = {x:g} is {factor:.3g} times {side} the {edge} x of the curve{untested}"
 
 
-def forecast(x: ArrayLike, y: ArrayLike) -> Forecast:
+def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
     """Forecast a learning curve from its points.
 
     Args:
       x: resource spent (examples seen, compute), > 0, any unit, any order, [points].
       y: error or loss, > 0, any unit, [points].
+      belief: what is believed before; there is no need to change it.
 
     Raises:
       ValueError: no points, or numbers that have no logarithm.
@@ -157,22 +181,23 @@ def forecast(x: ArrayLike, y: ArrayLike) -> Forecast:
     _refuse(x, "x")
     _refuse(y, "y")
     log_x, log_y, scatter = _merged(np.log(x), np.log(y))
-    points = _points(log_x, log_y, scatter)
-    ends, independent, misfit = _fit(points)
-    risk, tested = _backtest(log_x, log_y, scatter)
-    freedom = len(points.x) / max(len(points.x) - 4, 1)  # a law has four parameters
-    noise = float(np.sqrt(independent * misfit * freedom + scatter))
+    points = _points(log_x, log_y)
+    ends, squares, independent = _fit(points, belief)
+    risk, tested = _backtest(log_x, log_y, belief)
+    freedom = max(len(points.x) - PARAMETERS, 0)
+    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + scatter))
     first, last = ends[0](_falls(points.x[[0, -1]]))[0]
     return Forecast(
         ends=ends,
         risk=risk,
         noise=noise,
         independent=independent,
-        rms=float(np.sqrt(misfit)),
+        rms=float(np.sqrt(squares / len(points.x))),
         n=len(x),
         span=(float(x.min()), float(x.max())),
         last=float(np.exp(log_y[-1])),
         warnings=tuple(_doubts(len(points.x), tested, first - last, noise)),
+        belief=belief,
     )
 
 
@@ -180,8 +205,8 @@ def _refuse(numbers: Array, name: str) -> None:
     wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
     if len(wrong):
         raise ValueError(
-            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so every "
-            f"{name} must be above 0 and finite ({len(wrong)} are not). Leave those points out."
+            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so "
+            f"every {name} must be above 0 and finite ({len(wrong)} are not). Leave those out."
         )
 
 
@@ -204,8 +229,8 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     return mean_x, mean_y, squares / repeated if repeated else 0.0
 
 
-def _points(log_x: Array, log_y: Array, scatter: float) -> Points:
-    return Points(x=np.exp(log_x - log_x[-1]), y=np.exp(log_y - log_y[-1]), scatter=scatter)
+def _points(log_x: Array, log_y: Array) -> Points:
+    return Points(x=np.exp(log_x - log_x[-1]), y=np.exp(log_y - log_y[-1]))
 
 
 def _falls(x: Array) -> Array:
@@ -213,39 +238,46 @@ def _falls(x: Array) -> Array:
     return ((x[:, None] + D) / (1 + D)) ** -B
 
 
-def _fit(points: Points) -> tuple[tuple[End, ...], float, float]:
-    """All ends; which share of the misfit is independent from point to point; and the misfit.
+def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]:
+    """All ends; the sum of squares about the best law through all points; its independent share.
 
-    The share is von Neumann's ratio (1941) of the residuals about the best law through all of the
-    points: half their mean squared successive difference over their mean square, 1 for noise and
-    near 0 for a smooth misfit. A weighted mean over points whose errors have this share s to
-    themselves and the rest in common has the variance s sum(w^2) + 1 - s, and so the weight of as
-    many independent points as one over that: the power of the likelihood.
+    The share is von Neumann's ratio (1941): half the sum of squared successive differences over
+    the sum of squares, 1 for noise and near 0 for a smooth misfit. A weighted mean of errors that
+    have the share s to themselves and the rest in common has the variance s sum(w^2) + 1 - s, as
+    if one over that were the number of points: it is the power of the likelihood.
     """
     falls = _falls(points.x) / points.y[:, None]
-    share, misfit, ends = 1.0, 0.0, []
-    for tau, may_floor in ENDS:
+    fits = [_solve(falls, 1 / points.y, points.x ** (1 / tau), floor) for tau, floor in ENDS]
+    residuals = _residuals(points, *(each[fits[0][2].argmin()] for each in (B, D, *fits[0][:2])))
+    total = float((residuals**2).sum()) + RESOLUTION**2
+    changes = float((np.diff(residuals) ** 2).sum()) / 2 + RESOLUTION**2
+    share = min(1.0, changes / total)
+    ends = []
+    for (tau, _), (excess, floor, squares) in zip(ENDS, fits, strict=True):
         weights = points.x ** (1 / tau)
-        weights /= weights.sum()
-        excess, floor, squares = _solve(falls, 1 / points.y, weights, may_floor)
-        squares = squares + RESOLUTION**2
-        if not ends:
-            best = squares.argmin()
-            residuals = 1 - excess[best] * falls[:, best] - floor[best] / points.y
-            misfit = float(squares[best])
-            changes = (np.diff(residuals) ** 2).sum() / 2 + RESOLUTION**2
-            share = min(1.0, float(changes / ((residuals**2).sum() + RESOLUTION**2)))
-        effective = 1 / (share * (weights**2).sum() + 1 - share)
-        likelihood = LOG_PRIOR - 0.5 * effective * np.log(squares)
+        effective = 1 / (share * (weights**2).sum() / weights.sum() ** 2 + 1 - share)
+        likelihood = belief.log_prior() - 0.5 * effective * np.log(squares + RESOLUTION**2)
         probability = np.exp(likelihood - likelihood.max())
         ends.append(End(excess=excess, floor=floor, probability=probability / probability.sum()))
-    return tuple(ends), share, misfit
+    return tuple(ends), total, share
+
+
+def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
+    """Relative errors of the best law near this one: a smooth remainder is not the grid's fault."""
+    reach = (points.x + d) / (1 + d)
+    fall = reach**-b
+    slopes = (fall, np.ones_like(fall), fall * np.log(reach), fall * (1 / reach - 1))
+    near = np.stack(slopes, axis=1) / points.y[:, None]
+    error = 1 - (excess * fall + floor) / points.y
+    step, *_ = np.linalg.lstsq(near, error, rcond=1e-6)
+    return error - near @ step
 
 
 def _solve(
     falls: Array, ones: Array, weights: Array, may_floor: bool
 ) -> tuple[Array, Array, Array]:
-    """Excess and floor >= 0 of least squared relative error, and that, for each shape."""
+    """Excess and floor >= 0 of least mean squared relative error, and that, for each shape."""
+    weights = weights / weights.sum()
     aa, ac, cc = weights @ falls**2, (weights * ones) @ falls, weights @ ones**2
     ay, cy = weights @ falls, weights @ ones
     lone, flat = ay / aa, cy / cc  # the best a without c, and c without a
@@ -263,7 +295,7 @@ def _solve(
     return a, c, np.maximum(squares, 0)
 
 
-def _backtest(log_x: Array, log_y: Array, scatter: float) -> tuple[Array, bool]:
+def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
     """Expected squared log error of each end, from forecasts of points already there, [ends].
 
     Also whether there were any such; where not, all ends are as good.
@@ -271,9 +303,9 @@ def _backtest(log_x: Array, log_y: Array, scatter: float) -> tuple[Array, bool]:
     errors = []
     for cut in CUTS:
         known = log_x <= log_x[-1] + np.log(cut) + 1e-9  # a rounding of x must not move a point
-        if known.sum() < FEWEST:
+        if known.sum() < PARAMETERS:
             continue
-        ends, _, _ = _fit(_points(log_x[known], log_y[known], scatter))
+        ends, _, _ = _fit(_points(log_x[known], log_y[known]), belief)
         falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
         truth = log_y[~known] - log_y[known][-1]
         errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])
@@ -284,14 +316,14 @@ def _backtest(log_x: Array, log_y: Array, scatter: float) -> tuple[Array, bool]:
 
 def _doubts(different: int, tested: bool, fall: float, noise: float) -> list[str]:
     doubts = []
-    if different <= FEWEST:
+    if different <= PARAMETERS:
         doubts.append(
-            f"{different} different x for a law of {FEWEST} parameters: the forecast is little "
+            f"{different} different x for a law of {PARAMETERS} parameters: the forecast is little "
             "more than its prior"
         )
     elif not tested:
         doubts.append(
-            f"fewer than {FEWEST} different x up to half of the largest: nothing to test a "
+            f"fewer than {PARAMETERS} different x up to half of the largest: nothing to test a "
             "forecast on"
         )
     if different > 1 and fall <= 2 * noise:
