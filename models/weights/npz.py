@@ -44,6 +44,7 @@ BROKEN = (
     SyntaxError,
     KeyError,
     OverflowError,
+    OSError,  # a seek to where no file has bytes
 )
 """What zipfile, zlib and NumPy raise on bytes that they cannot make sense of."""
 

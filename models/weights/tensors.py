@@ -74,7 +74,7 @@ def filled(file: Any, spec: Spec) -> NDArray[Any]:
     flat = np.empty(math.prod(spec.shape), spec.dtype)
     rest = flat.view(np.uint8).data
     while rest:
-        count = file.readinto(rest)
+        count = file.readinto(rest[:PIECE])  # zipfile makes a copy of what it is asked for
         if not count:
             raise EOFError("its bytes end early")
         rest = rest[count:]
