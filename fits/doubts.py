@@ -37,18 +37,26 @@ def flat(profile: Profile) -> list[str]:
     return ["the error does not fall with x, so the exponent means nothing"]
 
 
-def on_bounds(law: Law, x: Array, values: Array) -> list[str]:
-    """Parameters that could as well be their bound: no prediction would move by 1e-6."""
-    curve = law.predict(x, *values)
-    warnings = []
-    for k, (name, bounds) in enumerate(zip(law.parameters, law.bounds, strict=True)):
+def on_bounds(profile: Profile) -> list[str]:
+    """Parameters that could as well be their bound."""
+    told = zip(profile.law.parameters, resting(profile), strict=True)
+    return [f"{name} rests on its bound {ends[0]:g}" for name, ends in told if len(ends) == 1]
+
+
+def resting(profile: Profile) -> list[list[float]]:
+    """For each parameter, its bounds that would move no prediction by 1e-6 if it were there."""
+    law, curve = profile.law, profile.law.predict(profile.x, *profile.scaled)
+    found = []
+    for k, bounds in enumerate(law.bounds):
+        ends = []
         for bound in filter(np.isfinite, bounds):
-            moved = values.copy()
+            moved = profile.scaled.copy()
             moved[k] = bound
-            with np.errstate(over="ignore", invalid="ignore"):
-                if np.abs(law.predict(x, *moved) / curve - 1).max() < 1e-6:
-                    warnings.append(f"{name} rests on its bound {bound:g}")
-    return warnings
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                if np.abs(law.predict(profile.x, *moved) / curve - 1).max() < 1e-6:
+                    ends.append(bound)
+        found.append(ends)
+    return found
 
 
 def floor_unknown(
@@ -81,17 +89,14 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     weak = np.zeros(len(size), bool)
     weak[seen] = (np.abs(ways[strengths < 1e-6 * strengths[0]]) > 0.1).any(axis=0)
     weak |= ~seen
-    open_ended = [
-        bottom > 0 and (low <= 0 or not np.isfinite(high))
-        for name, (bottom, _), (low, high) in zip(
-            law.parameters, law.bounds, intervals, strict=True
-        )
-    ]
-    resting = " ".join(on_bounds(law, profile.x, profile.scaled))
+    at_bound = resting(profile)
     names = [
         name
-        for name, one, other in zip(law.parameters, weak, open_ended, strict=True)
-        if (one or other) and f"{name} rests" not in resting
+        for k, (name, (bottom, _), (low, high)) in enumerate(
+            zip(law.parameters, law.bounds, intervals, strict=True)
+        )
+        if len(at_bound[k]) == 2
+        or (not at_bound[k] and (weak[k] or (bottom > 0 and (low <= 0 or not np.isfinite(high)))))
     ]
     if not names:
         return []

@@ -317,7 +317,7 @@ def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
     said = doubts.few_points(law, found.n, groups)
     flat = doubts.flat(profile)
     if found.n > len(law.parameters) and not flat:
-        said += doubts.on_bounds(law, profile.x, profile.scaled)
+        said += doubts.on_bounds(profile)
         said += doubts.floor_unknown(law, found.intervals, found.level, lowest)
         said += doubts.not_identified(profile, found.intervals)
         said += doubts.off_the_curve(profile)

@@ -122,21 +122,25 @@ class Profile:
         rise = np.maximum(losses - self.loss, 0)
         objection = (np.sqrt(2 * rise / stiff[which]) / spread[which]).reshape(reached.shape)
         ends = [
-            [_crossing(centre[k], reached[s, :, k], objection[s, :, k], allowed[k]) for k in every]
+            [
+                _crossing(2 * s - 1, centre[k], reached[s, :, k], objection[s, :, k], allowed[k])
+                for k in every
+            ]
             for s in (0, 1)
         ]
         low, high = np.where(np.isfinite(allowed), ends, np.nan)
         return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
-def _crossing(centre: float, reached: Array, objection: Array, allowed: float) -> float:
-    """Where on one side the objection first exceeds what is allowed; nan if nowhere."""
+def _crossing(side: int, centre: float, reached: Array, objection: Array, allowed: float) -> float:
+    """Where on one side (-1, 1) the objection first exceeds what is allowed; nan if nowhere."""
     x, z = np.r_[centre, reached], np.maximum.accumulate(np.r_[0.0, objection])
     beyond = np.flatnonzero(z > allowed)
     if not len(beyond):
         return np.nan
     k = int(beyond[0])
-    return float(np.interp(allowed, z[k - 1 : k + 1], x[k - 1 : k + 1]))
+    end = np.interp(allowed, z[k - 1 : k + 1], x[k - 1 : k + 1])
+    return float(max(end, centre) if side > 0 else min(end, centre))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,20 +1,154 @@
-"""Laws: formulas, their special cases, derivatives and units."""
+"""Laws: formulas, their special cases, derivatives, units, and what their papers say of them."""
 
-import inspect
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from known_laws import KNOWN, TRUTHS, X, crossed, known
 
-from fits.laws import LAWS, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, Law, saturating
+from fits.descent import in_units, minimise, unit_of
+from fits.fit import fit
+from fits.laws import (
+    BROKEN,
+    BROKEN_2,
+    M1,
+    M2,
+    M3,
+    M4,
+    PARABOLA,
+    POWER,
+    POWER_FLOOR,
+    POWER_SHIFT,
+    SATURATING,
+    broken,
+    broken_power,
+    levelling,
+    log_linear,
+    parabola,
+    saturating,
+    sigmoidal,
+)
+from fits.surfaces import (
+    CHINCHILLA,
+    REPEATED,
+    SHAPE,
+    chinchilla,
+    data_repeated,
+    optimal_params,
+    shape_law,
+)
 
-VALUES = {"a": 0.63, "b": 0.32, "c": 0.12, "d": 0.52}
-EVERY_LAW = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+EVERY_LAW = pytest.mark.parametrize("law", KNOWN.values(), ids=KNOWN)
 
 
-def some(law: Law) -> list[float]:
-    return [VALUES[name] for name in law.parameters]
+def in_its_units(law):
+    """Points and true parameters with x in units of its geometric mean, as fits see them."""
+    x, _ = known(law)
+    unit = unit_of(law, x)
+    return in_units(x, unit), law.rescale(1 / unit, *TRUTHS[law.name])
+
+
+@EVERY_LAW
+def test_every_law_is_found_again_from_its_own_points(law):
+    x, error = known(law)
+    found = fit(law, x, error)
+    assert not found.warnings
+    np.testing.assert_allclose(found.values, TRUTHS[law.name], rtol=1e-10)
+
+
+UNSEEN = {  # points that one law or the other cannot be read from
+    "saturating": 1e-3 * X,
+    "power": 1 + 1e-9 * X,
+    "power-floor": np.geomspace(1, 1.3, 20),
+    "power-shift": 1e-6 * X,
+    "m3": 1e6 * X,
+    "m4": 1e-4 * X,
+    "broken": 1e-6 * X,
+    "broken-2": 1e-6 * X,
+    "log-linear": 1 + 1e-9 * X,
+    "parabola": 7 + 1e-6 * X,
+    "chinchilla": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9),
+    "repeated": crossed(np.geomspace(1e6, 1e8, 6), np.geomspace(1e9, 1e11, 6), np.ones(1) * 1e12),
+    "shape": crossed(np.geomspace(200, 3000, 12), np.ones(2) * 1e3),
+}
+
+
+@EVERY_LAW
+def test_every_law_tells_when_its_points_do_not_tell_its_parameters(law):
+    x = UNSEEN[law.name]
+    size = 0 if law is BROKEN_2 else 1e-3  # two breaks find themselves places in any noise
+    noise = np.exp(size * np.random.default_rng(0).normal(size=x.shape[-1]))
+    status = fit(law, x, law.predict(x, *TRUTHS[law.name]) * noise).status
+    assert re.search("not identified|does not fall", status)
+
+
+def test_constant_data_tell_neither_the_exponent_of_data_nor_the_floor():
+    x = UNSEEN["chinchilla"]
+    error = chinchilla(*x, *TRUTHS["chinchilla"])
+    assert "E, B, beta are not identified" in fit(CHINCHILLA, x, error).status
+
+
+@EVERY_LAW
+def test_a_formula_names_every_parameter_and_a_law_says_all_that_a_reader_needs(law):
+    assert all(
+        re.search(rf"(?<![a-zA-Z]){name}(?![a-zA-Z])", law.formula) for name in law.parameters
+    )
+    assert len(law.bounds) == len(law.parameters) == len(TRUTHS[law.name])
+    assert len(law.units) == len(law.variables)
+    assert law.floor is None or law.floor in law.parameters
+    assert re.search(r"\d{4}", law.source)
+
+
+@EVERY_LAW
+def test_coordinates_unfold_to_the_values_that_were_folded(law):
+    _, values = in_its_units(law)
+    np.testing.assert_allclose(law.unfold(*law.fold(*values)), values, rtol=1e-12)
+
+
+@EVERY_LAW
+def test_every_coordinate_grows_with_its_own_parameter(law):
+    _, values = in_its_units(law)
+    for k in range(len(law.parameters)):
+        more = values.copy()
+        more[k] += 0.1 * abs(more[k])
+        assert law.fold(*more)[k] > law.fold(*values)[k]
+
+
+@EVERY_LAW
+def test_slopes_are_the_derivatives_by_the_coordinates(law):
+    x, values = in_its_units(law)
+    at, slopes = law.fold(*values), law.slopes(x, *values)
+    for k in range(len(at)):
+        step = np.eye(len(at))[k] * 1e-6
+        up, down = (law.predict(x, *law.unfold(*(at + sign * step))) for sign in (1, -1))
+        numeric = (up - down) / 2e-6
+        np.testing.assert_allclose(
+            slopes[k], numeric, rtol=1e-6, atol=1e-8 * np.ptp(numeric) + 1e-9
+        )
+
+
+@EVERY_LAW
+@given(factor=st.floats(1e-9, 1e9))
+def test_a_curve_does_not_depend_on_the_unit_of_x(law, factor):
+    x, error = known(law)
+    unit = factor ** (1 + np.array(law.units)) if len(law.variables) > 1 else factor
+    rescaled = law.rescale(unit, *TRUTHS[law.name])
+    many = x * unit if len(law.variables) == 1 else x * unit[:, None]
+    np.testing.assert_allclose(law.predict(many, *rescaled), error)
+
+
+@EVERY_LAW
+def test_one_of_the_starts_leads_to_the_curve_whatever_hidden_points_say(law):
+    x, values = in_its_units(law)
+    error = law.predict(x, *values)
+    weights = np.ones(len(error))
+    weights[::9] = 1e-12
+    marred = np.where(weights == 1, error, 1.3 * error)
+    found, loss = minimise(law, x, marred, weights)
+    np.testing.assert_allclose(law.predict(x, *found), error, rtol=1e-4)
+    assert loss < 1e-9
 
 
 def test_a_saturating_law_leaves_a_plateau_and_settles_on_its_floor():
@@ -32,55 +166,89 @@ def test_the_published_10_shot_law_gives_the_errors_of_its_paper():
     ("law", "zero"), [(POWER, "cd"), (POWER_FLOOR, "d"), (POWER_SHIFT, "c"), (SATURATING, "")]
 )
 def test_special_cases_are_the_saturating_law_without_floor_or_head_start(law, zero):
-    x = np.geomspace(0.01, 100, 7)
-    values = [0 if name in zero else VALUES[name] for name in "abcd"]
-    np.testing.assert_array_equal(law.predict(x, *some(law)), saturating(x, *values))
+    values = [0 if name in zero else TRUTHS["saturating"]["abcd".index(name)] for name in "abcd"]
+    own = [value for name, value in zip("abcd", values, strict=True) if name not in zero]
+    np.testing.assert_array_equal(law.predict(X, *own), saturating(X, *values))
 
 
-@EVERY_LAW
-def test_a_formula_names_the_arguments_of_its_function(law):
-    assert tuple(inspect.signature(law.predict).parameters) == ("x", *law.parameters)
-    assert tuple(letter for letter in "abcd" if letter in law.formula) == law.parameters
-    assert len(law.bounds) == len(law.parameters)
+def test_m1_to_m4_are_one_another_s_special_cases():
+    assert (M1, M2) == (POWER, POWER_FLOOR)
+    np.testing.assert_allclose(levelling(X, 0.6, 0.3, 0), POWER.predict(X, 0.6, 0.3))
+    nearly = sigmoidal(X, 0.6, 0.3, 0.1, 5.0, 1e-7)
+    np.testing.assert_allclose(nearly, POWER_FLOOR.predict(X, 0.6, 0.3, 0.1), rtol=1e-6)
 
 
-@EVERY_LAW
-def test_coordinates_unfold_to_the_values_that_were_folded(law):
-    np.testing.assert_allclose(law.unfold(*law.fold(*some(law))), some(law), rtol=1e-12)
+def test_m3_is_flat_where_1_over_x_no_longer_counts():
+    assert levelling(1e30, *TRUTHS[M3.name]) == pytest.approx(0.6 * 0.02**0.35)
 
 
-@EVERY_LAW
-def test_every_coordinate_grows_with_its_own_parameter(law):
-    for k in range(len(law.parameters)):
-        more = np.array(some(law))
-        more[k] *= 1.1
-        assert law.fold(*more)[k] > law.fold(*some(law))[k]
+def test_m4_solves_its_implicit_equation_from_the_guess_down_to_the_floor():
+    a, b, c, e, s = TRUTHS[M4.name]
+    x = np.geomspace(1e-12, 1e12, 49)
+    error = M4.predict(x, a, b, c, e, s)
+    np.testing.assert_allclose(
+        (error - c)[20:] / (e - error[20:]) ** s, a * x[20:] ** -b, rtol=1e-9
+    )
+    assert (np.diff(error) < 0).all()
+    assert error[[0, -1]] == pytest.approx([e, c], abs=1e-4)
 
 
-@EVERY_LAW
-def test_slopes_are_the_derivatives_by_the_coordinates(law):
-    x = np.geomspace(0.01, 100, 9)
-    at = law.fold(*some(law))
-    for k in range(len(at)):
-        step = np.eye(len(at))[k] * 1e-6
-        up, down = (law.predict(x, *law.unfold(*(at + sign * step))) for sign in (1, -1))
-        np.testing.assert_allclose(law.slopes(x, *some(law))[k], (up - down) / 2e-6, rtol=1e-6)
+def test_a_broken_power_law_has_its_exponents_before_and_after_its_breaks():
+    def slope(x):
+        up, down = (
+            broken_power(x * f, 0.4, 0.1, 0, 0.4, 5.0, 0.2, 0.3, 1e4, 0.2) for f in (2, 0.5)
+        )
+        return -np.log(up / down) / np.log(4)
+
+    np.testing.assert_allclose([slope(x) for x in (1e-4, 200, 1e8)], [0.1, 0.5, 0.8], atol=1e-6)
 
 
-@EVERY_LAW
-@given(unit=st.floats(1e-12, 1e24))
-def test_a_curve_does_not_depend_on_the_unit_of_x(law, unit):
-    x = np.geomspace(0.01, 100, 5)
-    rescaled = law.rescale(unit, *some(law))
-    np.testing.assert_allclose(law.predict(x * unit, *rescaled), law.predict(x, *some(law)))
+def test_a_broken_power_law_is_the_product_of_its_paper():
+    a, b, c0, c1, d1, f1 = 0.05, 0.4, 0.1, 0.4, 5.0, 0.4  # letters of its equation 1
+    paper = a + b * X**-c0 * (1 + (X / d1) ** (1 / f1)) ** (-c1 * f1)
+    np.testing.assert_allclose(BROKEN.predict(X, b, c0, a, c1, d1, f1), paper)
+    assert broken(3).parameters[-3:] == ("b3", "d3", "f3")
 
 
-@EVERY_LAW
-def test_a_guess_is_near_the_curve_and_blind_to_hidden_points(law):
-    x = np.geomspace(0.01, 100, 20)
-    truth = law.predict(x, *some(law))
-    weights = np.ones((1, 20))
-    weights[0, ::4] = 0
-    marred = np.where(weights[0] > 0, truth, 0.9)
-    guess = law.guess(x, marred, weights)[:, 0]
-    np.testing.assert_allclose(law.predict(x, *guess), truth, rtol=0.1)  # a grid's step
+def test_a_log_linear_law_changes_by_the_same_amount_with_every_tenfold():
+    np.testing.assert_allclose(np.diff(log_linear([1, 10, 100], 0.6, 0.1)), -0.1)
+
+
+def test_an_isoflop_profile_is_lowest_at_its_best_size_and_symmetric_about_it():
+    assert parabola(7, 2.1, 0.05, 7) == 2.1
+    assert parabola(70, 2.1, 0.05, 7) == pytest.approx(parabola(0.7, 2.1, 0.05, 7))
+    sizes = np.geomspace(1, 30, 9)
+    assert fit(PARABOLA, sizes, parabola(sizes, 2.1, 0.05, 7)).values[2] == pytest.approx(7)
+
+
+def test_the_size_that_suits_the_data_is_the_best_one_at_its_compute():
+    _, A, alpha, B, beta = TRUTHS[CHINCHILLA.name]
+    best = optimal_params(1e10, A, alpha, B, beta)
+    around = best * np.geomspace(0.8, 1.25, 101)
+    losses = chinchilla(around, best * 1e10 / around, 1.8172, A, alpha, B, beta)
+    assert around[losses.argmin()] == pytest.approx(best, rel=1e-2)
+
+
+def test_data_seen_once_by_a_model_no_larger_than_it_feeds_is_worth_what_chinchilla_says():
+    five = TRUTHS[CHINCHILLA.name]
+    loss = data_repeated(1e7, 1e10, 1e10, *five, 15.4, 5.3)
+    assert loss == pytest.approx(chinchilla(1e7, 1e10, *five))
+
+
+def test_repeated_data_is_worth_as_much_as_the_published_formula_says():
+    E, A, alpha, B, beta, reuse, excess = TRUTHS[REPEATED.name]
+    params, unique, epochs = 1e10, 1e9, 12
+    fed = optimal_params(unique, A, alpha, B, beta)
+    assert fed < params
+    tokens = unique + unique * reuse * (1 - np.exp(-(epochs - 1) / reuse))
+    size = fed + fed * excess * (1 - np.exp(-(params / fed - 1) / excess))
+    loss = data_repeated(params, unique * epochs, unique, *TRUTHS[REPEATED.name])
+    assert loss == pytest.approx(E + A / size**alpha + B / tokens**beta)
+
+
+def test_the_best_shape_grows_as_its_paper_says():
+    alpha, a, beta, b, _, c, _ = TRUTHS[SHAPE.name]
+    widths = np.geomspace(1e3, 1e6, 20_001)
+    best = [widths[shape_law(widths, t, *TRUTHS[SHAPE.name]).argmin()] for t in (1e2, 1e3)]
+    paper = [(alpha * a * t**c / (beta * b)) ** (1 / (a + b)) for t in (1e2, 1e3)]
+    np.testing.assert_allclose(best, paper, rtol=1e-3)
