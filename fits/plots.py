@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fits.asked import Foretold
+from fits.compare import ratio, span
 from fits.fit import Fit
 from fits.frontier import Frontier
 from fits.laws import Array
-from fits.published import Published
+from fits.provenance import Saved
 from fits.room import Room, along, beside, distance
 from fits.tables import written_aside
 from fits.ticks import numeral, small_ticks, ticks
@@ -78,7 +80,7 @@ def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def draw_frontier(
-    fit: Fit | None,
+    fit: Fit | Foretold | None,
     runs_x: ArrayLike,
     runs_y: ArrayLike,
     *,
@@ -98,7 +100,8 @@ def draw_frontier(
     dotted line at the left end, left out where it lies above 1 and above every run.
 
     Args:
-      fit: the law with numbers, x and error in the units of the runs; None: runs alone.
+      fit: the law with numbers, or a forecast, x and error in the units of the runs; None: runs
+        alone.
       runs_x: resource spent by each run, > 0, [runs].
       runs_y: its error, > 0, [runs].
       frontier: the runs to mark.
@@ -138,13 +141,42 @@ def draw_frontier(
     return ax
 
 
-def draw_published(law: Published, *, ax: Axes | None = None) -> Axes:
+def draw_published(law: Saved, *, ax: Axes | None = None) -> Axes:
     """A paper's law over its own range; what `draw_frontier` then draws goes on top of it."""
-    x = np.geomspace(*law.span, 200)
+    ((resource, span),) = law.span.items()
+    x = np.geomspace(*span, 200)
     with _style():
         ax = canvas()[1][0] if ax is None else ax
         ax.plot(x, law.predict(x), "-.", color=GIVEN, lw=1.2, label="law as published", zorder=2.7)
-        ax.set(xscale="log", yscale="log", xlabel=law.resource, ylabel=f"{law.task} error")
+        ax.set(xscale="log", yscale="log", xlabel=resource, ylabel=law.title)
+    return ax
+
+
+def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
+    """E_B / E_A with its band: full where both have points, dashed and paler beyond."""
+    firsts, lasts = zip(span(a), span(b), strict=True)
+    first, last, both = min(firsts), 3 * max(lasts), (max(firsts), min(lasts))
+    with _style():
+        ax.axhline(1, color=FLOOR, lw=0.8, zorder=1)
+        ends = [first, *both, last] if both[0] < both[1] else [first, last]
+        for start, stop in itertools.pairwise(ends):
+            if stop <= start:
+                continue
+            within = (start, stop) == both
+            x = np.geomspace(start, stop, 200)
+            centre, low, high = ratio(a, b, x)
+            ax.fill_between(x, low, high, color=BAND, alpha=1 if within else 0.55, lw=0, zorder=0.5)
+            (line,) = ax.plot(x, centre, color=LAW, lw=1.2 if within else 0.8, zorder=2)
+            if within:
+                line.set_label(f"both have runs; {100 * a.level:g} % band")
+            else:
+                line.set_linestyle((0, (4, 2)))
+        ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A", title=title)
+        ax.set_xlim(first, last)
+        ax.locator_params(axis="y", nbins=5)
+        ax.yaxis.set_major_formatter("{x:g}")
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False, handlelength=1.6)
     return ax
 
 
@@ -225,7 +257,7 @@ def _draw_runs(
     return curves
 
 
-def _draw_law(ax: Axes, fit: Fit) -> None:
+def _draw_law(ax: Axes, fit: Fit | Foretold) -> None:
     """The curve and its band: full over the points fitted, dashed and paler beyond."""
     left, right = ax.get_xlim()
     first, last = fit.span
@@ -237,12 +269,13 @@ def _draw_law(ax: Axes, fit: Fit) -> None:
         ax.fill_between(x, low, high, color=BAND, alpha=1 if within else 0.55, lw=0, zorder=0.5)
         (line,) = ax.plot(x, fit.predict(x), color=LAW, lw=1.2 if within else 0.8, zorder=2.5)
         if within:
-            line.set_label(f"law and its {100 * fit.level:g} % band")
+            what = "forecast" if isinstance(fit, Foretold) else "law"
+            line.set_label(f"{what} and its {100 * fit.level:g} % band")
         else:
             line.set_linestyle((0, (4, 2)))
 
 
-def _draw_levels(ax: Axes, fit: Fit | None, reference: float | None) -> list[_Level]:
+def _draw_levels(ax: Axes, fit: Fit | Foretold | None, reference: float | None) -> list[_Level]:
     """True floor, fitted floor and plateau: a line each, where the axes reach it."""
     bottom, top = ax.get_ylim()
     levels = []
@@ -360,7 +393,9 @@ def _move(ax: Axes, text: Text, centre: Array) -> None:
 # Axes
 
 
-def _set_limits(ax: Axes, fit: Fit | None, x: Array, y: Array, reference: float | None) -> None:
+def _set_limits(
+    ax: Axes, fit: Fit | Foretold | None, x: Array, y: Array, reference: float | None
+) -> None:
     """Limits tight on runs and levels, with half a decade of room for the law to go on."""
     low, high = float(y.min()), float(y.max())
     reach = low / 5, min(2 * high, max(1.0, high))
@@ -380,17 +415,17 @@ def _set_limits(ax: Axes, fit: Fit | None, x: Array, y: Array, reference: float 
         axis.set_ticks(small_ticks(*limits), labels=[], minor=True)
 
 
-def _floor(fit: Fit | None) -> tuple[float | None, tuple[float, float]]:
+def _floor(fit: Fit | Foretold | None) -> tuple[float | None, tuple[float, float]]:
     """The law's error at endless x and its interval, if the law has a floor."""
-    if fit is None or "c" not in fit.law.parameters:
+    if not isinstance(fit, Fit) or "c" not in fit.law.parameters:
         return None, (math.nan, math.nan)
     c = fit.law.parameters.index("c")
     return fit.values[c], fit.intervals[c]
 
 
-def _plateau(fit: Fit | None) -> float | None:
+def _plateau(fit: Fit | Foretold | None) -> float | None:
     """The law's error at x = 0, if it has one."""
-    if fit is None or "d" not in fit.law.parameters:
+    if not isinstance(fit, Fit) or "d" not in fit.law.parameters:
         return None
     head_start = fit.values[fit.law.parameters.index("d")]
     return float(fit.predict(0.0)) if head_start > 0 else None

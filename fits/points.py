@@ -11,7 +11,7 @@ import numpy as np
 from fits.laws import X_RANGE, Y_RANGE, Array
 from fits.tables import InputError, Table, near, read_numbers, read_table, short
 
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent")
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,8 +20,8 @@ class Points:
 
     Fields:
       table: their rows.
-      x: resource spent, > 0, [runs].
-      error: as a fraction, in (0, 1], [runs].
+      x: resource spent, > 0, [runs], or [variables, runs] where several were asked for.
+      error: as a fraction, in (0, 1], or a loss, > 0, [runs].
       notes: what was left out, and what looks odd.
     """
 
@@ -39,7 +39,7 @@ class Points:
         for key, rows in members.items():
             points = Points(
                 table=self.table.keep(rows),
-                x=self.x[rows],
+                x=self.x[..., rows],
                 error=self.error[rows],
                 notes=self.notes,
             )
@@ -48,7 +48,7 @@ class Points:
 
 def read_points(
     path: str | Path,
-    x: str,
+    x: str | Sequence[str],
     y: str,
     kind: str = "error",
     *,
@@ -59,7 +59,7 @@ def read_points(
 
     Args:
       path: CSV or Parquet.
-      x, y: columns of the resource spent and of what was measured.
+      x, y: columns of the resource spent, one or several, and of what was measured.
       kind: what y is, one of KINDS.
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
       by: columns along which the caller means to split.
@@ -69,19 +69,22 @@ def read_points(
         with the rows that do not fit the header.
       OSError: the file cannot be read.
     """
+    names = [x] if isinstance(x, str) else list(x)
     asked = _asked_wrongly(kind, where)
     try:
         table = read_table(path)
     except InputError as wrong:
         raise InputError(asked, *wrong.kinds) from None
     conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
-    missing = table.missing([x, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
+    missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
     if asked or missing:
         raise InputError(asked, missing, table.ragged)
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
-    table, notes = _without_blanks(table, [x, y])
-    spent, wrong_x = read_numbers(table, x, _judge_x)
+    table, notes = _without_blanks(table, [*names, y])
+    columns = [read_numbers(table, name, _judge_x) for name in names]
+    spent = [numbers for numbers, _ in columns]
+    wrong_x = [kind for _, wrong in columns for kind in wrong]
     measured, wrong_y = read_numbers(table, y, lambda value: _judge_y(value, kind))
     kinds = table.ragged, table.twins(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
     if any(kinds):
@@ -90,13 +93,18 @@ def read_points(
         notes.append(
             f"no {y} is above 1 %; if these are fractions, say {kind.removesuffix('-percent')}"
         )
-    error = np.array(measured) / _whole(kind)
     return Points(
         table=table,
-        x=np.array(spent),
-        error=1 - error if kind.startswith("accuracy") else error,
+        x=np.array(spent[0] if len(spent) == 1 else spent),
+        error=as_error(measured, kind),
         notes=tuple(notes),
     )
+
+
+def as_error(measured: Sequence[float], kind: str) -> Array:
+    """Errors as fractions, or losses as they are, of numbers that are of this kind."""
+    error = np.array(measured, float) / _whole(kind)
+    return 1 - error if kind.startswith("accuracy") else error
 
 
 def _asked_wrongly(kind: str, where: Sequence[str]) -> list[str]:
@@ -156,6 +164,11 @@ def _judge_y(value: float, kind: str) -> str | None:
     name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
     if value < 0:
         return f"below 0, which no {name} is. Correct it, or leave the row out."
+    if kind == "loss":
+        low, high = Y_RANGE
+        return (
+            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+        )
     if value > whole == 100:
         return "above 100 %. Correct it, or leave the row out."
     if value > whole:

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.fit_laws import main
-from fits.laws import LAWS, saturating
+from fits.asked import CURVES, LOSSES, SCALES
+from fits.fit_laws import COMMANDS, main
+from fits.laws import saturating
 from fits.points import KINDS
+from fits.provenance import read_law
+from fits.surfaces import CHINCHILLA
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -64,8 +67,10 @@ def test_help_opens_with_what_to_type_and_tells_all(capsys):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("fit-laws TABLE --x COL --y COL")
-    options = "--x --y --y-is --where --by --all-points --law --predict --json --plot --help"
-    for word in (*options.split(), *LAWS, *KINDS, *(law.formula for law in LAWS.values())):
+    options = "--x --y --y-is --where --by --all-points --law --loss --on --weights --together"
+    options += " --predict --save --json --plot --help"
+    formulas = [law.formula for law in CURVES.values() if len(law.formula) < 50]
+    for word in (*options.split(), *COMMANDS, *CURVES, *KINDS, *LOSSES, *SCALES, *formulas):
         assert word in said
     assert "exit status: 0 done, 2 a mistake" in said
     assert "nothing is written unless" in said
@@ -83,7 +88,8 @@ def test_help_needs_nothing_but_the_standard_library():
 
 
 def test_importing_the_fits_loads_neither_jax_nor_pandas_nor_scipy_nor_matplotlib():
-    names = [f"fits.{path.stem}" for path in (ROOT / "fits").glob("*.py")]
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "fits").rglob("*.py")]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in files]
     heavy = {"jax", "flax", "pandas", "scipy", "matplotlib", "pyarrow", "models", "scaling"}
     look = f"import sys, {', '.join(names)}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True)
@@ -196,7 +202,82 @@ def test_files_are_written_where_asked_for_and_nowhere_else(table, tmp_path, com
     assert table.read_bytes() == before
 
 
+def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
+    arguments = table, "--x", "eflop", "--y", "error", "--law", "forecast", "--predict", "1e4"
+    found, _ = answer(*arguments)
+    (group,) = found["groups"]
+    assert group["law"] == "forecast"
+    assert group["formula"] is group["values"] is group["intervals"] is None
+    (prediction,) = group["predictions"]
+    assert prediction["low"] < saturating(1e4, *TRUTH) < prediction["high"]
+    figure = tmp_path / "forecast.svg"
+    status, said, _ = command(*arguments, "--plot", figure)
+    assert status == 0
+    assert "90% intervals of one more measurement" in said
+    assert "forecast and its 90 % band" in figure.read_text()
+
+
+@pytest.fixture
+def surface(tmp_path):
+    """Losses of 36 models on a law of two variables, and one run that went wrong."""
+    sizes = np.geomspace(1, 32, 6)
+    size, data = (axis.ravel() for axis in np.meshgrid(sizes, sizes))
+    loss = CHINCHILLA.predict(np.stack([size, data]), 1.7, 0.6, 0.35, 0.8, 0.3)
+    loss *= np.exp(0.002 * np.random.default_rng(0).normal(size=36))
+    loss[20] *= 1.3
+    numbers = enumerate(zip(size, data, loss, strict=True))
+    rows = [f"{n:.6g},{d:.6g},{y:.6f},{k % 2}" for k, (n, d, y) in numbers]
+    path = tmp_path / "surface.csv"
+    path.write_text("\n".join(["params,images,loss,half", *rows]) + "\n")
+    return path
+
+
+SURFACE = "--x", "params", "--x", "images", "--y", "loss", "--y-is", "loss", "--law", "chinchilla"
+
+
+def test_a_law_of_two_variables_takes_two_columns_and_all_points(surface, answer):
+    found, _ = answer(surface, *SURFACE, "--loss", "huber", "--predict", "64,64")
+    (group,) = found["groups"]
+    assert found["x"] == ["params", "images"]
+    assert (group["points"], group["runs"]) == (36, 36)
+    low, high = group["intervals"]["alpha"]
+    assert low < 0.35 < high
+    (prediction,) = group["predictions"]
+    assert prediction["x"] == [64, 64]
+    truth = CHINCHILLA.predict([64, 64], 1.7, 0.6, 0.35, 0.8, 0.3)
+    assert prediction["low"] < truth < prediction["high"]
+
+
+def test_huber_s_loss_is_not_ruled_by_the_run_that_went_wrong(surface, answer):
+    truth = CHINCHILLA.predict([64, 64], 1.7, 0.6, 0.35, 0.8, 0.3)
+    off = {}
+    for loss in ("squares", "huber"):
+        found, _ = answer(surface, *SURFACE, "--loss", loss, "--predict", "64,64")
+        off[loss] = abs(found["groups"][0]["predictions"][0]["median"] - truth)
+    assert off["huber"] < off["squares"] / 2
+
+
+def test_every_way_to_fit_reaches_the_fit_and_its_file(surface, tmp_path, command):
+    law = tmp_path / "law.json"
+    ways = "--on", "linear", "--weights", "params", "--together", "half", "--loss", "huber"
+    assert command(surface, *SURFACE, *ways, "--save", law)[0] == 0
+    asked = read_law(law).evidence.asked
+    assert (asked.on, asked.weights, asked.groups, asked.loss) == (
+        "linear", "params", ("half",), "huber"
+    )  # fmt: skip
+    status, said, _ = command("check", law)
+    assert status == 0
+    assert "to every digit" in said
+
+
 MISTAKES = {
+    "too few columns": (["--law", "chinchilla"], ["--x: law chinchilla takes 2 (N, D), and 1 are"]),
+    "too many columns": (["--x", "error"], ["--x: law saturating takes 1 (x), and 2 are given"]),
+    "place": (["--predict", "1,2"], ["--predict: 1,2 is not 1 numbers"]),
+    "ways": (["--loss", "hubr", "--on", "lg"], ["--loss: no 'hubr'. Did you", "--on: no 'lg'"]),
+    "weights": (["--weights", "model"], ["line 2: model is S, not a number"]),
+    "together": (["--together", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
+    "forecast kept": (["--law", "forecast", "--save", "a.json"], ["--save: a forecast is no law"]),
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
     "prediction at 0": (["--predict", "0", "1", "x"], ["--predict: 0 ", "--predict: x "]),

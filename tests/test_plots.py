@@ -12,7 +12,8 @@ from fits import plots
 from fits.fit import Fit
 from fits.frontier import frontier
 from fits.laws import SATURATING
-from fits.published import ZHAI_2022
+from fits.published import zhai_2022
+from fits.resampled import Resampled
 
 WORDS = {"xlabel": "compute, FLOP", "ylabel": "error"}
 
@@ -30,7 +31,7 @@ def fitted(a=0.6, b=0.35, c=0.1, d=0.5, *, span=(0.1, 1e3)):
         n=9,
         span=span,
         warnings=(),
-        replicates=replicates,
+        sure=Resampled(values, replicates),
     )
 
 
@@ -175,7 +176,7 @@ def test_panels_stand_side_by_side():
 
 
 def test_a_published_law_lies_on_its_own_runs_beside_the_fit():
-    ax = plots.draw_published(ZHAI_2022["ImageNet 10-shot"])
+    ax = plots.draw_published(zhai_2022("imagenet-10-shot"))
     draw(fitted(), ax=ax)
     (line,) = [line for line in ax.lines if line.get_label() == "law as published"]
     assert tuple(line.get_xdata()[[0, -1]]) == pytest.approx((0.267, 27_500))
@@ -185,13 +186,13 @@ def test_a_published_law_lies_on_its_own_runs_beside_the_fit():
 @pytest.mark.parametrize(
     ("task", "compute", "error"),
     [
-        ("ImageNet 10-shot", [1, 10, 100, 1e3, 1e4], [0.671, 0.417, 0.264, 0.189, 0.153]),
-        ("ImageNet fine-tuned", [1, 10, 100, 1e3, 1e4], [0.349, 0.206, 0.142, 0.113, 0.100]),
-        ("ImageNet 10-shot, from ImageNet-21k", [1, 10, 100], [0.780, 0.456, 0.297]),
+        ("imagenet-10-shot", [1, 10, 100, 1e3, 1e4], [0.671, 0.417, 0.264, 0.189, 0.153]),
+        ("imagenet-fine-tuned", [1, 10, 100, 1e3, 1e4], [0.349, 0.206, 0.142, 0.113, 0.100]),
+        ("imagenet-10-shot-from-imagenet-21k", [1, 10, 100], [0.780, 0.456, 0.297]),
     ],
 )
 def test_the_published_laws_give_the_values_worked_out_from_the_paper(task, compute, error):
-    np.testing.assert_allclose(ZHAI_2022[task].predict(compute), error, atol=6e-4)
+    np.testing.assert_allclose(zhai_2022(task).predict(compute), error, atol=6e-4)
 
 
 @pytest.mark.parametrize("suffix", plots.FORMATS)

@@ -1,0 +1,209 @@
+"""Fits of one table, group by group: made, printed, drawn, and turned into plain data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import numpy as np
+
+from fits.asked import CURVES, FORECAST, Asked, Foretold
+from fits.commands.shared import error_name, finite
+from fits.fit import Fit
+from fits.frontier import frontier
+from fits.plots import canvas, draw_frontier, save
+from fits.points import Points
+from fits.provenance import saved, write_law
+from fits.tables import InputError, short
+
+Place = tuple[float, ...]  # one x a variable of the law
+
+
+def _as_x(place: Place) -> Any:
+    """As a law takes it: a number, or [variables]."""
+    return place[0] if len(place) == 1 else np.array(place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs that share a fit.
+
+    Fields:
+      names: their value of each --by column.
+      asked: what was to be fitted.
+      points: the runs.
+      fit: None where there can be none.
+      refusal: why not.
+    """
+
+    names: dict[str, str]
+    asked: Asked
+    points: Points
+    fit: Fit | Foretold | None = None
+    refusal: str = ""
+
+    @property
+    def title(self) -> str:
+        """Say "model=S, data_size=1000"; empty where nothing tells groups apart."""
+        return ", ".join(f"{name}={short(value)}" for name, value in self.names.items())
+
+    @property
+    def said(self) -> str:
+        """The title as it follows other words."""
+        return f", {self.title}" if self.title else ""
+
+    def warnings(self, wanted: Iterable[Place]) -> list[str]:
+        """All that speaks against the fit and its predictions at `wanted`."""
+        if self.fit is None:
+            return [*self.points.notes, f"left out, no fit: {self.refusal}"]
+        beyond = [said for x in wanted if (said := self.fit.beyond(_as_x(x)))]
+        return [*self.points.notes, *self.fit.warnings, *beyond]
+
+
+def fit_groups(asked: Asked, points: Points, by: Sequence[str]) -> list[Group]:
+    """One fit a group, or why there is none; InputError if no group has one."""
+    groups = []
+    for names, its in points.split(by):
+        try:
+            runs = asked.runs(its)
+            found = asked.foretell(runs) if asked.law == FORECAST else asked.fit(runs)
+        except ValueError as wrong:
+            why = f"{wrong} {_advice(asked, names)}"
+            groups.append(Group(names=names, asked=asked, points=its, refusal=why))
+        else:
+            groups.append(Group(names=names, asked=asked, points=its, fit=found))
+    if not any(group.fit for group in groups):
+        table = points.table.path
+        raise InputError([f"{table}{group.said}: {group.refusal}" for group in groups])
+    return groups
+
+
+def _advice(asked: Asked, names: dict[str, str]) -> str:
+    advice = ["Add runs"]
+    if asked.law != "power":
+        advice.append("try --law power, which has 2")
+    if asked.which == "frontier":
+        advice.append("say --all-points to fit more than the frontier")
+    advice += [f"leave the group out with --where '{name}!={names[name]}'" for name in names]
+    if asked.y_is.startswith("error"):
+        advice.append(f"say --y-is accuracy if {asked.y} grows as runs get better")
+    return "; or ".join(advice) + "."
+
+
+def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
+    """The fits for a person, with all that speaks against them."""
+    asked, table = groups[0].asked, groups[0].points.table.path
+    print(f"{table}: {error_name(asked)} against {', '.join(asked.x)}")
+    which = "runs, the frontier" if asked.which == "frontier" else "points"
+    for group in groups:
+        print(f"\n{group.title or 'all rows'}")
+        if group.fit is not None:
+            _print_fit(group.fit, f"{len(group.points.error)} {which}", wanted)
+        for warning in group.warnings(wanted):
+            print(f"  warning: {warning}")
+
+
+def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None:
+    if isinstance(fit, Foretold):
+        print("  forecast: saturating laws of many shapes, averaged")
+        print(f"  from {fit.n} of {among}; {fit.level:.0%} intervals of one more measurement")
+    else:
+        law = fit.law
+        print(f"  law {law.name}: E({', '.join(law.variables)}) = {law.formula}")
+        print(f"  through {fit.n} of {among}; {fit.level:.0%} intervals")
+        for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):
+            floor = "   the floor" if name == "c" else ""
+            print(f"    {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]{floor}")
+    for place in wanted:
+        x = _as_x(place)
+        low, high = fit.band(x)
+        at = ", ".join(f"{each:g}" for each in place)
+        print(f"    E({at}) = {fit.predict(x):.4g} [{low:.4g}, {high:.4g}]")
+    print(f"  root mean square of log error {fit.rms:.4f}")
+
+
+def answer(groups: Sequence[Group], wanted: Sequence[Place]) -> dict[str, Any]:
+    """All groups as JSON knows them."""
+    asked = groups[0].asked
+    return {
+        "table": str(groups[0].points.table.path),
+        "x": asked.x[0] if len(asked.x) == 1 else asked.x,
+        "y": asked.y,
+        "y_is": asked.y_is,
+        "level": asked.level,
+        "groups": [_plain(group, wanted) for group in groups],
+    }
+
+
+def save_law(groups: Sequence[Group], path: Path, words: Sequence[str]) -> None:
+    """Keep the law of the only group; `words` are those of the command."""
+    if len(groups) > 1:
+        raise InputError(
+            [
+                f"--save: a file holds one law, and there are {len(groups)} groups. Choose one "
+                f"with --where, say --where '{name}={value}'."
+                for name, value in [next(iter(groups[0].names.items()))]
+            ]
+        )
+    (group,) = groups
+    assert isinstance(group.fit, Fit)
+    title = f"{error_name(group.asked)}{group.said} against {', '.join(group.asked.x)}"
+    command = shlex.join(["fit-laws", *words])
+    folder = path.resolve().parent
+    write_law(path, saved(group.asked, group.points, group.fit, folder, command, title))
+
+
+def _plain(group: Group, wanted: Sequence[Place]) -> dict[str, Any]:
+    fit, law = group.fit, CURVES.get(group.asked.law)
+    values: dict[str, float] | None = None
+    intervals: dict[str, list[float | None]] | None = None
+    if isinstance(fit, Fit):
+        values = dict(zip(fit.law.parameters, fit.values, strict=True))
+        intervals = dict(zip(fit.law.parameters, map(_ends, fit.intervals), strict=True))
+    return {
+        "group": group.names or None,
+        "law": group.asked.law,
+        "formula": law and law.formula,
+        "values": values,
+        "intervals": intervals,
+        "points": fit and fit.n,
+        "runs": len(group.points.error),
+        "rms_log_error": fit and fit.rms,
+        "warnings": group.warnings(wanted),
+        "predictions": [_prediction(fit, place) for place in wanted] if fit else [],
+    }
+
+
+def _prediction(fit: Fit | Foretold, place: Place) -> dict[str, Any]:
+    x = _as_x(place)
+    low, high = _ends(fit.band(x))
+    at = place[0] if len(place) == 1 else list(place)
+    return {"x": at, "median": finite(fit.predict(x)), "low": low, "high": high}
+
+
+def _ends(ends: Iterable[SupportsFloat]) -> list[float | None]:
+    return [finite(end) for end in ends]
+
+
+def plot_groups(groups: Sequence[Group], path: Path) -> None:
+    """One panel each."""
+    figure, panels = canvas(len(groups))
+    for group, panel in zip(groups, panels, strict=True):
+        points, asked = group.points, group.asked
+        best = frontier(points.x, points.error) if asked.which == "frontier" else None
+        draw_frontier(
+            group.fit,
+            points.x,
+            points.error,
+            frontier=best,
+            labels=points.table.columns.get("model"),
+            series=points.table.columns.get("data_size"),
+            xlabel=asked.x[0],
+            ylabel=error_name(asked),
+            title=group.title or None,
+            ax=panel,
+        )
+    save(figure, path)

@@ -1,0 +1,239 @@
+"""What the commands of fit-laws have in common: how they read, refuse and end.
+
+Imports the standard library alone until the arguments are read: --help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat
+
+from fits.tables import InputError, is_number, near, number, short, written_aside
+
+if TYPE_CHECKING:
+    from fits.asked import Asked
+    from fits.points import Points
+
+
+class Parser(argparse.ArgumentParser):
+    """Help is a file's docstring; a mistake points to it."""
+
+    def __init__(self, name: str, help_text: str | None):
+        super().__init__(prog=name, allow_abbrev=False)
+        self.help_text = help_text or ""
+
+    def format_help(self) -> str:
+        return self.help_text
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"fit-laws: {message}. See {self.prog} --help.\n")
+
+    def require(self, needed: dict[str, object], hint: str = "") -> None:
+        """Ends with the names of what was left out, those whose value is None."""
+        if missing := [name for name, given in needed.items() if given is None]:
+            said = f"the following arguments are required: {', '.join(missing)}"
+            self.error(f"{said}. {hint}" if hint and "TABLE" in missing else said)
+
+
+def add_asked(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to fit; `asked` reads them."""
+    parser.add_argument("--x", metavar="COL", action="append")
+    parser.add_argument("--y", metavar="COL")
+    parser.add_argument("--y-is", metavar="KIND", default="error")
+    parser.add_argument("--where", metavar="COL=VALUE", action="append", default=[])
+    parser.add_argument("--all-points", action="store_true")
+    parser.add_argument("--law", metavar="NAME", default="saturating")
+    parser.add_argument("--loss", metavar="NAME", default="squares")
+    parser.add_argument("--on", metavar="SCALE", default="log")
+    parser.add_argument("--weights", metavar="COL", default="")
+    parser.add_argument("--together", metavar="COL", action="append", default=[])
+
+
+def asked(options: argparse.Namespace) -> Asked:
+    from fits.asked import Asked
+
+    return Asked(
+        x=tuple(options.x),
+        y=options.y,
+        y_is=options.y_is,
+        where=tuple(options.where),
+        which="all" if options.all_points or len(options.x) > 1 else "frontier",
+        law=options.law,
+        loss=options.loss,
+        on=options.on,
+        weights=options.weights,
+        groups=tuple(options.together),
+    )
+
+
+def ending(work: Callable[[], int], table: Path) -> int:
+    """Does the work and returns its exit status, or says what is wrong and returns 2."""
+    try:
+        status = work()
+        sys.stdout.flush()
+    except InputError as error:
+        return _refuse(str(error))
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _refuse(told(error, table))
+    return status
+
+
+def _refuse(mistakes: str) -> int:
+    gap = "\n  " if "\n" in mistakes else " "
+    print(f"fit-laws:{gap}" + mistakes.replace("\n", gap), file=sys.stderr)
+    return 2
+
+
+def told(error: OSError, path: Path) -> str:
+    return f"{error.filename or path}: {error.strerror or error}."
+
+
+def read(
+    kinds: Sequence[list[str]], tables: Iterable[tuple[Asked, Path]], by: Sequence[str] = ()
+) -> list[Points]:
+    """The runs of each table, or every mistake in options (`kinds`) and tables at once."""
+    mistakes, found = [*kinds], []
+    for wanted, table in tables:
+        try:
+            found.append(wanted.read(table, tuple(by)))
+        except InputError as error:
+            mistakes += [kind for kind in error.kinds if kind not in mistakes]
+        except OSError as error:
+            mistakes.append([told(error, table)])
+    if any(mistakes):
+        raise InputError(*mistakes)
+    return found
+
+
+# Mistakes in options, in words
+
+
+def asked_mistakes(
+    options: argparse.Namespace, variables: int | None = None, more: Sequence[str] = ()
+) -> list[str]:
+    """Of what says how to fit, and of --x as the law takes it.
+
+    Args:
+      variables: laws of so many and no others will do.
+      more: what --law may say besides.
+    """
+    from fits.asked import CURVES, LOSSES, SCALES
+
+    known = [name for name, law in CURVES.items() if variables in (None, len(law.variables))]
+    said = [
+        *_no_choice("--law", options.law, [*known, *more]),
+        *_no_choice("--loss", options.loss, LOSSES),
+        *_no_choice("--on", options.on, SCALES),
+    ]
+    if options.law not in (*known, *more):
+        return said
+    names = CURVES[options.law].variables if options.law in CURVES else ("x",)
+    if len(options.x) != len(names):
+        said.append(
+            f"--x: law {options.law} takes {len(names)} ({', '.join(names)}), and "
+            f"{len(options.x)} are given. Write --x COL once for each, in this order."
+        )
+    return said
+
+
+def _no_choice(option: str, name: str, known: Sequence[str]) -> list[str]:
+    if name in known:
+        return []
+    return [f"{option}: no '{short(name)}'. {near(name, known)}Use {', '.join(known)}."]
+
+
+def number_mistakes(option: str, texts: Iterable[str], low: float, high: float) -> list[str]:
+    """Of those that are no number from `low` to `high`."""
+    return [
+        f"{option}: {short(text)} is not a number from {low:g} to {high:g}."
+        for text in texts
+        if not (is_number(text) and low <= number(text) <= high)
+    ]
+
+
+def place_mistakes(
+    option: str, texts: Sequence[str], variables: int, limits: tuple[float, float]
+) -> list[str]:
+    """Of those that are not so many numbers within the limits, with commas between them."""
+    return [
+        said
+        for text in texts
+        for said in (
+            [f"{option}: {short(text)} is not {variables} numbers. Write X,X,... in their order."]
+            if len(text.split(",")) != variables
+            else number_mistakes(option, text.split(","), *limits)
+        )
+    ]
+
+
+def plot_mistakes(path: Path | None) -> list[str]:
+    from fits.plots import FORMATS
+
+    if path is None or path.suffix.lower() in FORMATS:
+        return []
+    return [f"--plot: {path} ends in none of {', '.join(FORMATS)}."]
+
+
+def file_mistakes(files: dict[str, Path | None], tables: Sequence[Path]) -> list[str]:
+    """Of files to write, option by option: what cannot be written, and what is named twice."""
+    named = {option: path for option, path in files.items() if path and str(path) != "-"}
+    mistakes = [said for each in named.items() for said in _unwritable(*each, tables)]
+    first: dict[Path, str] = {}
+    for option, path in named.items():
+        before = first.setdefault(path.resolve(), option)
+        if before != option:
+            mistakes.append(f"{before} and {option}: both name {path}. Name two files.")
+    return mistakes
+
+
+def _unwritable(option: str, path: Path, tables: Sequence[Path]) -> list[str]:
+    if any(path.exists() and table.exists() and path.samefile(table) for table in tables):
+        return [f"{option}: {path} is the table itself. Name another file."]
+    if path.is_dir():
+        return [f"{option}: {path} is a folder. Name a file in it."]
+    if path.exists() and not path.is_file():  # a pipe or a device
+        writable = os.access(path, os.W_OK)
+        return [] if writable else [f"{option}: {path} may not be written to. Name a file."]
+    folder = (path.resolve() if path.is_symlink() else path).parent
+    if not folder.is_dir():
+        return [f"{option}: there is no folder {folder}. Make it first."]
+    if not os.access(folder, os.W_OK):
+        return [f"{option}: the folder {folder} may not be written to. Name another."]
+    return []
+
+
+# Answers
+
+
+def write_json(path: str | Path, answer: dict[str, Any]) -> None:
+    """Whole or not at all; - is the standard output."""
+    text = json.dumps(answer, indent=2, allow_nan=False) + "\n"
+    if str(path) == "-":
+        print(text, end="")
+        return
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Say "0.93 [0.9, 0.97]"; an end without bound says so."""
+    ends = f"{low:.3g}", (f"{high:.3g}" if math.isfinite(high) else "no end")
+    return f"{value:.3g} [{', '.join(ends)}]"
+
+
+def finite(end: SupportsFloat) -> float | None:
+    """JSON knows no infinity: the open end of an interval is null."""
+    return float(end) if math.isfinite(end) else None
+
+
+def error_name(wanted: Asked) -> str:
+    return f"1 - {wanted.y}" if wanted.y_is.startswith("accuracy") else wanted.y

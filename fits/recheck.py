@@ -1,0 +1,215 @@
+"""Does a law that was kept still hold? Refits it, and says in words what changed since.
+
+Two questions, answered apart: do the rows kept in the file still give its numbers, and do the rows
+that the table has now still agree with its curve? Reads no file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from statistics import NormalDist
+
+import numpy as np
+
+from fits.asked import Asked, Runs
+from fits.compare import span
+from fits.fit import Fit
+from fits.laws import Array
+from fits.points import Points
+from fits.provenance import Evidence, Saved, band_of, rows_of, runs_of
+
+SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
+SAME_BAND = 0.01  # of the band's ends, as a share of its width
+CHANCE = 0.05  # below it, so many new rows outside the band are no accident
+NAMED = 5  # rows of a kind that are spelled out
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a law holds, and all that was found, a sentence each."""
+
+    holds: bool
+    found: tuple[str, ...]
+
+
+def refit(law: Saved, points: Points, digest: str) -> Verdict:
+    """Of a law that was fitted here, against the table it was fitted to as it is now."""
+    evidence = law.evidence
+    assert evidence is not None
+    kept = np.concatenate([evidence.fitted, evidence.behind])
+    kept = kept[np.argsort(kept[:, 0], kind="stable")]
+    try:
+        again = evidence.asked.fit(runs_of(kept, evidence.asked))
+    except ValueError as wrong:
+        return Verdict(False, (f"the rows in the file can no longer be fitted: {wrong}",))
+    reproduced = _reproduced(law, evidence, again)
+    now = rows_of(points, evidence.asked)
+    changes = _changes(kept, now, evidence.asked)
+    if digest == evidence.sha256 and not changes.found:
+        same = "the table is the same to the byte, and its rows are those in the file"
+        return Verdict(reproduced.holds, (*reproduced.found, same))
+    if not changes.found:
+        same = "the table has changed, but not in the rows and columns that were read"
+        return Verdict(reproduced.holds, (*reproduced.found, same))
+    if digest == evidence.sha256:
+        edited = "the table is the same to the byte, but the file keeps other rows:"
+        return Verdict(False, (*reproduced.found, edited, *changes.found))
+    agreed = _agrees(again, points, evidence, changes.added)
+    said = (*reproduced.found, "the table has changed:", *changes.found, *agreed.found)
+    return Verdict(reproduced.holds and agreed.holds, said)
+
+
+def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
+    """Do the rows in the file give the numbers in the file?"""
+    if again.values == law.values and again.intervals == law.intervals:
+        return Verdict(True, ("the rows in the file give its values and intervals to every digit",))
+    x = evidence.band[:, :-3].T
+    at = x[0] if len(x) == 1 else x
+    apart = float(np.abs(again.predict(at) / law.predict(at) - 1).max())
+    ends, ends_now = np.log(evidence.band[:, -2:]), np.log(np.stack(again.band(at), axis=-1))
+    width = np.ptp(ends_now, axis=1) + SAME
+    moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
+    kept = float(np.abs(evidence.band[:, -3] / law.predict(at) - 1).max())
+    if max(apart, kept) <= SAME and moved <= SAME_BAND:
+        return Verdict(
+            True,
+            (
+                f"the rows in the file give its curve to {apart:.0e} of the error and its band to "
+                f"{moved:.0e} of the width: another machine's rounding",
+            ),
+        )
+    return Verdict(
+        False,
+        (
+            f"the rows in the file do not give its numbers: the curve differs by {apart:.2g} of "
+            f"the error, the band by {moved:.2g} of its width",
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Rows that the table has now and had not, [rows, columns]; all changes in words."""
+
+    added: Array
+    found: tuple[str, ...]
+
+
+def _changes(before: Array, now: Array, asked: Asked) -> _Changes:
+    """Rows are told by their numbers, wherever they stand; those of the same x belong together."""
+    lost = _surplus(before, now)
+    new = _surplus(now, before)
+    at, y_at = slice(1, 1 + len(asked.x)), 1 + len(asked.x)
+    pairs = []
+    for row in list(lost):
+        twin = next((other for other in new if (other[at] == row[at]).all()), None)
+        if twin is not None:
+            pairs.append((row, twin))
+            lost = [each for each in lost if each is not row]
+            new = [each for each in new if each is not twin]
+    x, y = ", ".join(asked.x), asked.y
+
+    def said(row: Array) -> str:
+        return f"line {int(row[0])}: {x} {_listed(row[at])}, {y} {row[y_at]:g}"
+
+    changed = [f"{said(now)}; was {_listed(then[y_at:])}" for then, now in pairs]
+    found = (
+        *_named("changed", changed),
+        *_named("new", [said(row) for row in new]),
+        *_named("gone", [f"then {said(row)}" for row in lost]),
+    )
+    added = [*new, *(twin for _, twin in pairs)]
+    return _Changes(np.array(added).reshape(-1, now.shape[1]), found)
+
+
+def _surplus(rows: Array, others: Array) -> list[Array]:
+    """Those that the others do not have, or have less often."""
+    there = Counter(map(tuple, others[:, 1:].tolist()))
+    more = []
+    for row in rows:
+        numbers = tuple(row[1:].tolist())
+        if there[numbers]:
+            there[numbers] -= 1
+        else:
+            more.append(row)
+    return more
+
+
+def _listed(numbers: Array) -> str:
+    return ", ".join(f"{each:g}" for each in numbers)
+
+
+def _named(kind: str, rows: Sequence[str]) -> list[str]:
+    if not rows:
+        return []
+    rest = [f"... and {len(rows) - NAMED} more"] if len(rows) > NAMED else []
+    return [f"  {len(rows)} rows {kind}:", *(f"    {row}" for row in [*rows[:NAMED], *rest])]
+
+
+def _agrees(then: Fit, points: Points, evidence: Evidence, added: Array) -> Verdict:
+    """Do the rows there are now agree with the curve and the band of the rows there were?"""
+    asked = evidence.asked
+    try:
+        now = asked.fit(asked.runs(points))
+    except ValueError as wrong:
+        return Verdict(False, (f"the table can no longer be fitted: {wrong}",))
+    variables = len(asked.x)
+    band = band_of(then, evidence.fitted[:, 1 : 1 + variables].T)
+    at = band[:, 0] if variables == 1 else band[:, :-3].T
+    curve = now.predict(at)
+    inside = bool(((band[:, -2] <= curve) & (curve <= band[:, -1])).all())
+    apart = float(np.abs(curve / then.predict(at) - 1).max())
+    side = "stays inside" if inside else "leaves"
+    said = [f"refitted, the curve {side} the band it had; it moved by {apart:.2g} of the error"]
+    fitted = rows_of(points, asked)[asked.chosen(asked.runs(points))]
+    new = [row for row in fitted if (row == added).all(axis=1).any()]
+    if not new:
+        return Verdict(inside, tuple(said))
+    outside = int(_outside(then, runs_of(np.array(new), asked)).sum())
+    surprise = _at_least(outside, len(new), 1 - then.level)
+    said.append(
+        f"of {len(new)} new or changed rows that are fitted, {len(new) - outside} lie inside the "
+        f"{then.level:.0%} band it had, widened by the scatter of the rows"
+    )
+    return Verdict(inside and surprise >= CHANCE, tuple(said))
+
+
+def _outside(fit: Fit, runs: Runs) -> Array:
+    """Which rows lie beyond the band, widened by as much as rows scatter, [rows]."""
+    centre, (low, high) = np.log(fit.predict(runs.x)), fit.band(runs.x)
+    scatter = NormalDist().inv_cdf((1 + fit.level) / 2) * fit.rms
+    above = np.log(runs.error) - centre
+    reach = np.where(above > 0, np.log(high) - centre, centre - np.log(low))
+    return np.abs(above) > np.hypot(reach, scatter)
+
+
+def _at_least(k: int, n: int, chance: float) -> float:
+    """Probability of k or more of n, each by this chance."""
+    return sum(comb(n, j) * chance**j * (1 - chance) ** (n - j) for j in range(k, n + 1))
+
+
+def beside(law: Saved, fit: Fit) -> Verdict:
+    """Of a paper's law, against a fit to somebody's rows, where both have points."""
+    ((first, last),) = law.span.values()
+    first, last = max(first, span(fit)[0]), min(last, span(fit)[1])
+    if first >= last:
+        return Verdict(False, ("the table's x and the paper's have no stretch in common",))
+    x = np.geomspace(first, last, 200)
+    given, (low, high) = law.predict(x), fit.band(x)
+    apart, rounding = np.abs(fit.predict(x) - given), law.rounding(x)
+    worst = int(apart.argmax())
+    beyond = np.maximum(given - rounding - high, low - given - rounding).max()
+    side = "inside" if beyond <= 0 else f"up to {beyond:.2g} outside"
+    return Verdict(
+        bool(beyond <= 0),
+        (
+            f"from x = {first:g} to {last:g} the fitted curve and the paper's differ by at most "
+            f"{apart[worst]:.2g} (at {x[worst]:.3g}); rounding its numbers allows "
+            f"{rounding[worst]:.2g}",
+            f"the paper's curve, give or take the rounding, lies {side} the fit's {fit.level:.0%} "
+            "band",
+        ),
+    )

@@ -1,0 +1,182 @@
+"""Two studies compared: the ratio of their laws, compute saved, and what is said of both."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fits.compare import at, doubts, ratio, saved
+from fits.fit import fit
+from fits.fit_laws import main
+from fits.laws import POWER, POWER_FLOOR, power
+
+X = np.geomspace(1, 1e4, 24)
+
+
+def study(a, b, seed, noise=0.01, x=X):
+    rng = np.random.default_rng(seed)
+    return fit(POWER, x, power(x, a, b) * np.exp(noise * rng.normal(size=len(x))))
+
+
+def test_the_intervals_of_ratio_and_saving_hold_the_truth_as_often_as_they_say():
+    """Of 24 pairs of studies, nominal 90 %; fewer than 16 would be 1 in 1,000 by chance."""
+    held = np.zeros(2, int)
+    for seed in range(24):
+        a, b = study(0.8, 0.2, 2 * seed), study(0.7, 0.22, 2 * seed + 1)
+        _, low, high = ratio(a, b, 1e5)
+        held[0] += low < power(1e5, 0.7, 0.22) / power(1e5, 0.8, 0.2) < high
+        error = float(power(1e3, 0.8, 0.2))
+        truth = 1e3 / (error / 0.7) ** (-1 / 0.22)
+        factor = saved(a, b, error).factor
+        held[1] += factor.low < truth < factor.high
+    assert (held >= 16).all(), held
+
+
+def test_a_study_compared_with_itself_is_equal():
+    a = study(0.8, 0.2, 0)
+    here = at(a, a, 100.0)
+    assert here.ratio.value == 1
+    assert here.ratio.low < 1 < here.ratio.high
+    assert here.share_a == pytest.approx(0.5)
+    assert saved(a, a, here.error_a).factor.value == pytest.approx(1)
+
+
+def test_swapping_the_studies_turns_every_ratio_round():
+    a, b = study(0.8, 0.2, 0), study(0.7, 0.25, 1)
+    one, other = at(a, b, 50.0).ratio, at(b, a, 50.0).ratio
+    assert one.value == pytest.approx(1 / other.value)
+    assert (one.low, one.high) == pytest.approx((1 / other.high, 1 / other.low))
+    one, other = saved(a, b, 0.3).factor, saved(b, a, 0.3).factor
+    assert one.value == pytest.approx(1 / other.value, rel=1e-6)
+    assert (one.low, one.high) == pytest.approx((1 / other.high, 1 / other.low), rel=1e-6)
+
+
+def test_an_error_below_the_floor_is_out_of_reach_and_its_saving_unknown():
+    error = 0.2 + power(X, 0.8, 0.6)
+    floored = fit(POWER_FLOOR, X, error)
+    found = saved(floored, study(0.8, 0.2, 0), 0.15)
+    assert found.x_a is None
+    assert found.x_b == pytest.approx((0.15 / 0.8) ** (-1 / 0.2), rel=0.5)
+    assert found.factor is None
+
+
+def test_who_is_less_sure_gets_the_larger_share_of_the_doubt():
+    sharp, blunt = study(0.8, 0.2, 0, noise=0.002), study(0.8, 0.2, 1, noise=0.05)
+    assert at(sharp, blunt, 10.0).share_a < 0.1
+    assert at(blunt, sharp, 10.0).share_a > 0.9
+
+
+def test_doubts_name_crossings_and_stretches_not_in_common():
+    a, b = study(0.8, 0.2, 0), study(0.9, 0.25, 1)
+    (said,) = doubts(a, b, [100.0], ("A", "B"))
+    assert said.startswith("the curves cross at x = ")
+    assert float(said.split("= ")[1].split(":")[0]) == pytest.approx(10.5, rel=0.2)
+    far = study(0.8, 0.2, 1, x=X * 1e6)
+    assert any("no stretch of x in common" in each for each in doubts(a, far, [1e5], ("A", "B")))
+    assert "A: x = 1e+06 is 100 times above the largest x fitted" in doubts(a, b, [1e6], ("A", "B"))
+
+
+# The command
+
+
+@pytest.fixture
+def tables(tmp_path):
+    paths = []
+    for name, a, seed in (("a", 0.8, 0), ("b", 0.7, 1)):
+        rng = np.random.default_rng(seed)
+        y = power(X, a, 0.2) * np.exp(0.01 * rng.normal(size=len(X)))
+        lines = [f"{name},{x:.6g},{error:.6f}" for x, error in zip(X, y, strict=True)]
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("\n".join(["recipe,c,e", *lines]) + "\n")
+    return paths
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*arguments):
+        status = main(["compare", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+COLUMNS = "--x", "c", "--y", "e", "--law", "power", "--all-points"
+
+
+def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
+    status, said, _ = command(*tables, *COLUMNS, "--at", "1e4", "1e6")
+    assert status == 0
+    assert "B is better: B's error is 0.8" in said
+    assert "at x = 1e+06:" in said
+    assert "B needs 1." in said
+    assert "warning: A: x = 1e+06 is 100 times above the largest x fitted" in said
+
+
+def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, command):
+    both = tmp_path / "both.csv"
+    first, second = (path.read_text() for path in tables)
+    both.write_text(first + second.partition("\n")[2])
+    arguments = *COLUMNS, "--error", "0.3", "--json", "-"
+    two = json.loads(command(*tables, *arguments)[1])
+    one = json.loads(command(both, "--by", "recipe", *arguments)[1])
+    assert (one["a"]["name"], one["b"]["name"]) == ("recipe=a", "recipe=b")
+    assert (one["at"], one["saved"]) == (two["at"], two["saved"])
+    (here,) = one["at"]
+    assert here["x"] == pytest.approx(1e4)
+    assert here["low"] < 0.7 / 0.8 < here["high"]
+    (there,) = one["saved"]
+    assert there["low"] < (0.8 / 0.7) ** 5 < there["high"]
+
+
+def test_equal_recipes_are_not_told_apart_and_runs_in_both_are_said(tables, command):
+    status, said, _ = command(tables[0], tables[0], *COLUMNS)
+    assert status == 0
+    assert "not told apart; 50% of the doubt is about" in said
+    assert "24 runs are in both" in said
+
+
+def test_the_figure_shows_the_ratio(tables, tmp_path, command):
+    figure = tmp_path / "ratio.svg"
+    assert command(*tables, *COLUMNS, "--plot", figure)[0] == 0
+    assert "error of B / error of A" in figure.read_text()
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--law", "powr"], ["--law: no 'powr'"]),
+        (["--at", "0", "x"], ["--at: 0 is not", "--at: x is not"]),
+        (["--error", "-1"], ["--error: -1 is not"]),
+        (["--plot", "a.gif", "--json", "."], ["a.gif ends in none", "--json: . is a folder"]),
+        (["--y-is", "eror", "--where", "d=1"], ["--y-is: no 'eror'", "no column 'd'"]),
+    ],
+)
+def test_mistakes_are_all_named_and_nothing_is_written(tables, tmp_path, command, extra, words):
+    status, said, complaints = command(*tables, "--x", "c", "--y", "e", *extra)
+    assert (status, said) == (2, "")
+    for word in words:
+        assert word in complaints
+    assert sorted(tmp_path.iterdir()) == tables
+
+
+def test_a_study_that_cannot_be_fitted_is_named(tables, command):
+    tables[1].write_text("c,e\n1,0.5\n")
+    status, _, complaints = command(*tables, *COLUMNS)
+    assert status == 2
+    assert f"{tables[1]}: 1 of 1 points are to be fitted" in complaints
+
+
+@pytest.mark.parametrize("arguments", [["a.csv"], ["a.csv", "b.csv", "--by", "m"]])
+def test_one_table_is_split_and_two_are_not(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *arguments, "--x", "c", "--y", "e"])
+    assert end.value.code == 2
+    assert "tables;" in capsys.readouterr().err
+
+
+def test_more_than_two_values_are_refused_with_a_way_out(tables, command):
+    with tables[0].open("a") as file:
+        file.write("z,1,0.5\nw,2,0.4\n")
+    status, _, complaints = command(tables[0], "--by", "recipe", *COLUMNS)
+    assert status == 2
+    assert "--by: 3 values of recipe, not two" in complaints
