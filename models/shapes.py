@@ -39,6 +39,7 @@ class MuP:
             value = getattr(self, key)
             if value is not None:
                 _check_positive("mup", key, value)
+        object.__setattr__(self, "depth_exponent", float(self.depth_exponent))  # 1 is 1.0
         if not 0.5 <= self.depth_exponent <= 1:
             raise ValueError(
                 f"mup: depth_exponent={self.depth_exponent!r} is outside [0.5, 1]; 0.5 keeps "

@@ -17,6 +17,7 @@ from models.mup import base_width, branch_scale
 from models.noise import Noise, at, at_layer, dropped, skipped
 from models.positions import sincos_positions
 from models.shapes import ViTShape
+from models.stack import stacked
 
 
 class PatchEmbedding(nnx.Module):
@@ -109,7 +110,9 @@ class ViT(nnx.Module):
         self.embedding = PatchEmbedding(shape.patch, shape.width, rngs=rngs)
         self.position = learned_positions(shape, rngs) if shape.position == "learned" else None
         self.token = nnx.Param(jnp.zeros((1, 1, shape.width))) if shape.pool == "token" else None
-        self.blocks = stacked_blocks(shape, rngs.params())
+        self.blocks = stacked(
+            lambda rngs: BLOCKS[shape.block](shape, rngs=rngs), shape.depth, rngs.params()
+        )
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.pool = pool(shape, rngs=rngs)
         self.pre_logits = (
@@ -165,19 +168,6 @@ def learned_positions(shape: ViTShape, rngs: nnx.Rngs) -> nnx.Param:
     """A row a patch, normal with standard deviation 1 / sqrt(width), under muP that of the base."""
     normal = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
     return nnx.Param(normal * base_width(shape) ** -0.5)
-
-
-def stacked_blocks(shape: ViTShape, key: jax.Array) -> nnx.Module:
-    """All blocks as one, each parameter with a leading axis of length depth, each with its luck.
-
-    A scan, because a vmap over keys takes twice as long to compile.
-    """
-
-    @nnx.scan(in_axes=0, out_axes=0)
-    def block(key):
-        return BLOCKS[shape.block](shape, rngs=nnx.Rngs(key))
-
-    return block(jax.random.split(key, shape.depth))
 
 
 def layers_to_unroll(depth: int) -> int:

@@ -1,4 +1,4 @@
-"""Scaling studies of Vision Transformers: from a study file to a fitted law.
+"""Scaling studies of vision models: from a study file to a fitted law.
 
 \b
     scaling plan    demo     what it will cost: runs, parameters, FLOPs
@@ -67,7 +67,7 @@ def plan_command(study: StudyName, json_file: Json = None) -> None:
     FLOPs are those of training (2 a multiply-add, a backward pass twice the forward), once as it
     will be done, with trunks shared by runs that differ only in images_seen, and once as if each
     run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
-    included; params are those of the backbone, MAP head included, classifier left out.
+    included; params are those of the backbone, its pool included, classifier left out.
     """
     from scaling.parse import read_study
     from scaling.plan import as_json, plan, show
@@ -173,7 +173,9 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
 def models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Such as Ti/16; by default the whole zoo."),
+        typer.Argument(
+            metavar="[NAME]...", help="Such as Ti/16 or BiT-R50x1; by default the whole zoo."
+        ),
     ] = None,
     resolution: Annotated[
         int | None,
@@ -197,9 +199,9 @@ def models(
 ) -> None:
     """The zoo, with parameters and multiply-adds in closed form. Writes nothing.
 
-    `params` has the MAP head, and the classifier if --classes is given; `params_trunk` has
-    neither. `forward_gmacs` is for one image, in 1e9 multiply-adds (half as many as FLOPs), MAP
-    head and any classifier included.
+    `params` has a ViT's pool, and the classifier if --classes is given; `params_trunk` has
+    neither. `forward_gmacs` is for one image, in 1e9 multiply-adds (half as many as FLOPs), pool
+    and any classifier included. The width of a BiT is that of its root; a - is no such number.
 
     With --budget, instead of the zoo: the shapes that SoViT's law of width, depth and MLP holds
     best for a 16th to 16 times the budget, rounded to what hardware tiles well. `images_seen` is

@@ -47,7 +47,7 @@ class ModelCost:
 
     name: str
     params: int
-    """Of the backbone, MAP head included, classifier left out: as in the results."""
+    """Of the backbone, its pool included, classifier left out: as in the results."""
     forward_gmacs: float
     """1e9 multiply-adds of one image's forward pass, classifier included."""
     cost: Cost

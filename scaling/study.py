@@ -61,7 +61,7 @@ class Run(Config):
 
     @property
     def params(self) -> int:
-        """Parameters of the backbone, MAP head included, classifier left out."""
+        """Parameters of the backbone, its pool included, classifier left out."""
         return parameters(self.model)
 
     @property

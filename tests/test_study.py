@@ -1,10 +1,12 @@
 """Runs: their names, their lengths, what they share, and what is refused."""
 
+from dataclasses import fields, replace
+
 import pytest
 from pydantic import ValidationError
 
-from models.shapes import ViTShape
-from models.zoo import vit
+from models.shapes import BiTShape, MixerShape, MuP, ViTShape
+from models.zoo import shape, vit
 from scaling.data import Digits, Procedural
 from scaling.objectives import Objective
 from scaling.recipe import Recipe
@@ -63,6 +65,58 @@ def test_defaults_that_ids_leave_out_never_change():
 def test_whatever_decides_a_run_gives_it_another_id_and_another_trunk(changes):
     assert run(**changes).id != run().id
     assert run(**changes).trunk != run().trunk
+
+
+EVERY_FAMILY = [
+    NANO,
+    vit("Ti/16", 16),
+    shape("BiT-R50x1", 16),
+    shape("Mixer-B/16", 16),
+    replace(NANO, pool="token", pre_logits=8, position="sincos", gelu="erf", block="parallel"),
+    replace(NANO, query_key_norm=True, qkv_and_norm_biases=False),
+    replace(NANO, mup=MuP(base_width=16)),
+    replace(NANO, mup=MuP(base_width=16, base_head=8, base_depth=1, depth_exponent=1)),
+]
+
+
+@pytest.mark.parametrize("model", EVERY_FAMILY, ids=str)
+def test_a_run_of_any_family_is_read_back_as_it_was_written(model):
+    written = run(model=model)
+    again = Run.model_validate_json(written.model_dump_json())
+    assert again == written
+    assert type(again.model) is type(model)
+    assert again.id == written.id
+
+
+def test_every_choice_of_every_family_gives_another_id():
+    """Also a network of another family whose numbers and name are the same."""
+    sizes = {"name": "any", "patch": 4, "resolution": 16, "width": 32, "depth": 2, "mlp": 64}
+    models = [
+        BiTShape(name="any", resolution=16, stages=(2,), width=32),
+        MixerShape(**sizes, mlp_tokens=2),
+        MixerShape(**sizes, mlp_tokens=2, gelu="erf"),
+        plain := ViTShape(**sizes, heads=2),
+    ]
+    choices = {
+        "pool": ("gap", "token"),
+        "pre_logits": (8,),
+        "position": ("sincos",),
+        "gelu": ("erf",),
+        "block": ("parallel",),
+        "query_key_norm": (True,),
+        "qkv_and_norm_biases": (False,),
+        "mup": (MuP(base_width=16), MuP(base_width=16, base_depth=1), MuP(base_width=8)),
+    }
+    assert set(choices) == {field.name for field in fields(plain)} - set(sizes) - {"heads"}
+    models += [replace(plain, **{key: each}) for key in choices for each in choices[key]]
+    assert len({run(model=model).id for model in models}) == len(models)
+
+
+def test_noise_that_a_family_does_not_have_is_refused():
+    noisy = Recipe(warmup_steps=10, cooldown_steps=5, dropout=0.1)
+    with pytest.raises(ValidationError, match="BiT-R50x1 is a BiT, which has no dropout; train"):
+        run(model=shape("BiT-R50x1", 16), recipe=noisy)
+    assert run(model=shape("Mixer-B/16", 16), recipe=noisy).recipe.dropout == 0.1
 
 
 def test_runs_that_differ_only_in_duration_share_a_trunk():
