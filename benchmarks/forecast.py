@@ -132,10 +132,10 @@ def mean(scores: Iterable[Score]) -> Score:
     return Score(rmsle=rmsle, cover=cover, width=width, winkler=winkler, cpu_ms=cpu_ms)
 
 
-def read_published(folder: Path) -> dict[str, float]:
-    """Mean score of each published estimator."""
+def read_published(folder: Path, data_set: str = "") -> dict[str, float]:
+    """Mean score of each published estimator, on all curves or on those of one data set."""
     with (folder / "anchors_dev.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["task"].startswith(data_set)]
     columns = [name for name in rows[0] if name.endswith("_rmsle")]
     return {
         name.removesuffix("_rmsle"): float(np.mean([float(row[name]) for row in rows]))
@@ -195,9 +195,7 @@ def choose(curves: Sequence[Curve]) -> Belief:
 
     pairs = itertools.product((0.35, 0.7, 1.4), (0.75, 1.5, 3.0))
     best = min((Belief(exponent=b, exponent_spread=spread) for b, spread in pairs), key=error)
-    return min(
-        (replace(best, scatter=share) for share in (1 / 6, 1 / 4, 1 / 3, 1 / 2)), key=interval
-    )
+    return min((replace(best, scatter=share) for share in (0.125, 0.25, 0.5)), key=interval)
 
 
 def _left_out(chosen: str, scored: str, belief: Belief, curves: Sequence[Curve]) -> str:

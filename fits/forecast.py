@@ -43,13 +43,14 @@ class Belief:
       exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
       exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
         rates faster: only the order of magnitude is known.
-      scatter: how far the truth lies from the mean of all shapes, as a share of how far the shapes
-        do. Below 1, for most of them are less likely than a prior this weak has it.
+      scatter: where the misfit is smooth, how far the truth lies from the mean of all shapes, as a
+        share of how far these do. There the likelihood rules out few shapes, the prior is weak,
+        and most of what is left is less likely than it has it: hence below 1.
     """
 
     exponent: float = 0.7
     exponent_spread: float = 1.5
-    scatter: float = 1 / 3
+    scatter: float = 0.25
 
     def log_prior(self) -> Array:
         """Of each shape, up to a constant: log-normal in b, even over log d."""
@@ -125,7 +126,8 @@ class Forecast:
         The ends are averaged in log y, each weighted by one over its expected squared error there:
         what its backtests showed plus how far its own shapes disagree. The interval is normal in
         log y. Its variance is the noise twice, of the point to be measured and of the few at the
-        end that set the level, and what `belief.scatter` says of the variance over all shapes.
+        end that set the level, and the variance over all shapes of all ends: whole where the
+        misfit is noise, `belief.scatter`^2 of it where the misfit is smooth.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
@@ -144,7 +146,9 @@ class Forecast:
         weights /= weights.sum(axis=0)
         mean = (weights * means).sum(axis=0)
         scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
-        deviation = np.sqrt(2 * self.noise**2 + self.belief.scatter**2 * scatter)
+        lawful = self.independent**4  # half at a share of 0.84: noise rarely shows less than that
+        scatter *= lawful + (1 - lawful) * self.belief.scatter**2
+        deviation = np.sqrt(2 * self.noise**2 + scatter)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
         median, low, high = np.exp(log_y.reshape(3, *wanted.shape))

@@ -1,0 +1,309 @@
+"""Forecasts: what was promised of them on real curves, and what must hold for any curve."""
+
+import importlib.util
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.forecast import PARAMETERS, Belief, Forecast, forecast
+
+BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"
+M4, BROKEN_POWER, M4_LONGER = 0.0230, 0.0204, 0.0998  # measured with their own programs
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark_of_forecasts", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def curves(benchmark):
+    if not benchmark.DATA.is_dir():
+        pytest.skip(f"needs the learning curves of the 2022 benchmark in {benchmark.DATA}")
+    return benchmark.read_curves(benchmark.DATA)
+
+
+@pytest.fixture(scope="module")
+def near(benchmark, curves):
+    return [benchmark.score_forecast(curve) for curve in curves]
+
+
+@pytest.fixture(scope="module")
+def far(benchmark, curves):
+    return [benchmark.score_forecast(curve.quarter()) for curve in curves]
+
+
+def learning_curve(points=60, noise=0.005, seed=0):
+    """Examples seen, and an error that leaves a plateau and falls towards 0.1."""
+    rng = np.random.default_rng(seed)
+    x = np.geomspace(4e6, 2e9, points)
+    return x, (0.1 + 0.85 * (1 + x / 2e7) ** -0.5) * np.exp(noise * rng.normal(size=points))
+
+
+def test_forecasts_of_real_curves_err_half_as_much_as_those_of_the_published_laws(
+    benchmark, curves, near
+):
+    assert len(curves) == 36
+    score = benchmark.mean(near).rmsle
+    assert score <= 0.55 * M4
+    assert score <= 0.62 * BROKEN_POWER
+
+
+def test_forecasts_from_a_quarter_of_a_real_curve_err_a_third_as_much(benchmark, far):
+    assert benchmark.mean(far).rmsle <= 0.35 * M4_LONGER
+
+
+def test_intervals_hold_nine_in_ten_points_of_real_curves_and_are_narrow(benchmark, near):
+    score = benchmark.mean(near)
+    assert 0.87 <= score.cover <= 0.95
+    assert score.width <= 0.06
+
+
+def test_intervals_from_a_quarter_of_a_real_curve_are_honest_too(benchmark, far):
+    score = benchmark.mean(far)
+    assert score.cover >= 0.88
+    assert score.width <= 0.25
+
+
+@pytest.mark.parametrize("data_set", ["bird", "inet"])
+def test_no_data_set_is_forecast_well_at_the_cost_of_the_other(benchmark, curves, near, data_set):
+    scores = [
+        score for curve, score in zip(curves, near, strict=True) if curve.task[:4] == data_set
+    ]
+    published = benchmark.read_published(benchmark.DATA, data_set)
+    assert benchmark.mean(scores).rmsle <= 0.65 * published["M4"]
+
+
+def test_the_exponent_believed_in_matters_little_within_an_order_of_magnitude(benchmark, curves):
+    few = curves[::3]
+    standing, *others = (
+        benchmark.mean(benchmark.score_forecast(curve, Belief(exponent=b)) for curve in few).rmsle
+        for b in (0.7, 0.35, 1.4)
+    )
+    assert all(abs(other / standing - 1) < 0.15 for other in others)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9, 7.3, 1e120])
+def test_the_unit_of_x_changes_nothing(unit):
+    x, y = learning_curve()
+    later = np.array([1e5, 1e8, 4e9, 3e10])
+    scaled = forecast(unit * x, y)(unit * later)
+    np.testing.assert_allclose(scaled, forecast(x, y)(later), rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 100.0, 7.3, 1e120])
+def test_the_unit_of_y_only_scales_the_forecast(unit):
+    x, y = learning_curve()
+    later = np.array([1e5, 1e8, 4e9, 3e10])
+    scaled = np.array(forecast(x, unit * y)(later)) / unit
+    np.testing.assert_allclose(scaled, forecast(x, y)(later), rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
+def test_units_matter_to_no_real_curve(curves, unit):
+    for curve in curves[::6]:
+        plain = forecast(curve.x, curve.y)(curve.later_x)
+        np.testing.assert_allclose(
+            forecast(unit * curve.x, curve.y)(unit * curve.later_x), plain, rtol=1e-8
+        )
+        np.testing.assert_allclose(
+            np.array(forecast(curve.x, unit * curve.y)(curve.later_x)) / unit, plain, rtol=1e-8
+        )
+
+
+@pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
+@pytest.mark.parametrize("points", [1, 2, 3, 8, 40, 4000])
+def test_units_matter_to_no_law_without_noise(unit, points):
+    x = np.geomspace(1, 1024, points)  # halves and quarters of the largest x among them
+    y = 0.1 + 5 * x**-0.3
+    later = np.array([2048.0, 8192.0])
+    plain = forecast(x, y)(later)
+    np.testing.assert_allclose(forecast(unit * x, y)(unit * later), plain, rtol=1e-8)
+    np.testing.assert_allclose(np.array(forecast(x, unit * y)(later)) / unit, plain, rtol=1e-8)
+
+
+@pytest.mark.parametrize("points", [5, 60, 1000])
+def test_the_order_of_the_points_does_not_matter(points):
+    x, y = learning_curve(points)
+    x = np.concatenate([x, x[::2]])
+    y = np.concatenate([y, 1.01 * y[::2]])
+    shuffled = np.random.default_rng(1).permutation(len(x))
+    later = np.array([3e9, 1e10])
+    np.testing.assert_array_equal(forecast(x[shuffled], y[shuffled])(later), forecast(x, y)(later))
+
+
+def test_the_same_points_give_the_same_digits():
+    x, y = learning_curve()
+    np.testing.assert_array_equal(forecast(x, y)([4e9]), forecast(x, y)([4e9]))
+
+
+def test_a_forecast_at_one_x_does_not_depend_on_what_else_is_asked():
+    found = forecast(*learning_curve())
+    together = np.array(found([1e8, 4e9, 1e12]))[:, 1]
+    np.testing.assert_allclose(together, np.array(found([4e9]))[:, 0], rtol=1e-12)
+
+
+def test_a_forecast_has_the_shape_of_what_was_asked():
+    found = forecast(*learning_curve())
+    for shape in [(), (1,), (2, 3), (0,)]:
+        assert [part.shape for part in found(np.full(shape, 4e9))] == [shape] * 3
+
+
+def test_a_higher_level_makes_a_wider_interval_about_the_same_median():
+    found = forecast(*learning_curve())
+    answers = [found([1e8, 4e9, 1e11], level=level) for level in (0.1, 0.5, 0.9, 0.99)]
+    for (median, low, high), (same, lower, higher) in itertools.pairwise(answers):
+        np.testing.assert_array_equal(median, same)
+        assert (lower < low).all()
+        assert (low < median).all()
+        assert (median < high).all()
+        assert (high < higher).all()
+
+
+def test_intervals_widen_with_the_distance_of_the_forecast():
+    _, low, high = forecast(*learning_curve())(2e9 * np.array([1, 2, 4, 8, 100]))
+    assert (np.diff(np.log(high / low)) > 0).all()
+
+
+def test_a_law_without_noise_is_continued():
+    x = np.geomspace(1, 300, 40)
+    for law in (
+        lambda x: 5 * x**-0.3,
+        lambda x: 1.7 + 2 * x**-0.4,
+        lambda x: 0.8 * (x + 9) ** -0.6,
+    ):
+        median, _, _ = forecast(x, law(x))(600.0)
+        assert abs(np.log(median / law(600.0))) < 0.01
+
+
+def test_nine_in_ten_intervals_hold_the_next_points_of_noisy_laws():
+    held = []
+    for seed in range(60):
+        x, y = learning_curve(seed=seed)
+        known = x <= 5e8
+        _, low, high = forecast(x[known], y[known])(x[~known])
+        held.append(np.mean((low <= y[~known]) & (y[~known] <= high)))
+    assert 0.85 <= np.mean(held) <= 1
+
+
+def test_noise_is_told_from_the_misfit_of_a_law():
+    x, y = learning_curve(noise=0.02)
+    noisy = forecast(x, y)
+    assert noisy.independent > 0.7
+    assert noisy.noise == pytest.approx(0.02, rel=0.25)
+    wavy = forecast(x, learning_curve(noise=0)[1] * (1 + 0.02 * np.sin(2 * np.log(x))))
+    assert wavy.independent < 0.2
+    assert wavy.noise < 0.007
+
+
+def test_repeated_measurements_count_as_noise_and_not_as_shape():
+    x, y = learning_curve(noise=0)
+    errors = 0.03 * np.random.default_rng(2).normal(size=(4, len(x)))
+    found = forecast(np.tile(x, 4), (y * np.exp(errors)).ravel())
+    assert found.n == 240
+    assert found.noise == pytest.approx(0.03, rel=0.25)
+
+
+def test_many_points_are_averaged_but_keep_their_noise():
+    x, y = learning_curve(points=50_000, noise=0.03)
+    found = forecast(x, y)
+    assert found.n == 50_000
+    assert found.noise == pytest.approx(0.03, rel=0.1)
+    truth = 0.1 + 0.85 * (1 + 4e9 / 2e7) ** -0.5
+    assert abs(np.log(found(4e9)[0] / truth)) < 0.02
+
+
+@pytest.mark.parametrize("points", range(1, PARAMETERS + 1))
+def test_few_points_are_forecast_with_a_warning_and_a_doubt(points):
+    x, y = 2.0 ** np.arange(points), 3 * 0.9 ** np.arange(points)
+    found = forecast(x, y)
+    assert "little more than its prior" in found.warnings[0]
+    median, low, high = found(x[-1] * np.array([2, 8]))
+    assert (low < median).all()
+    assert (median < high).all()
+    assert (median <= y[-1]).all()
+
+
+def test_a_curve_without_early_points_cannot_be_tested():
+    x = np.linspace(1, 1.5, 20)
+    assert any("nothing to test" in said for said in forecast(x, x**-0.5).warnings)
+
+
+def test_a_healthy_curve_carries_no_warning():
+    found = forecast(*learning_curve())
+    assert isinstance(found, Forecast)
+    assert not found.warnings
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.02, 0.3])
+def test_what_does_not_fall_is_forecast_to_stay(slope):
+    x = np.geomspace(1, 100, 30)
+    found = forecast(x, 0.5 * x**slope)
+    assert any("does not fall" in said for said in found.warnings)
+    median, _, high = found([200.0, 1000.0])
+    np.testing.assert_allclose(median[1], median[0], rtol=1e-3)
+    assert 0.5 * (1 - 1e-3) <= median[0] <= 0.5 * 100**slope
+    assert (high > median).all()
+
+
+def test_noise_alone_is_forecast_to_stay():
+    rng = np.random.default_rng(3)
+    x = np.geomspace(1, 100, 30)
+    found = forecast(x, 0.8 * np.exp(0.05 * rng.normal(size=30)))
+    median, low, high = found(200.0)
+    assert low < 0.8 < high
+    assert abs(np.log(median / 0.8)) < 0.05
+
+
+def test_losses_above_one_and_a_very_steep_curve_stay_finite():
+    x = np.geomspace(1e-20, 1e20, 50)
+    for y in (1e3 * x**-3.0, 1e9 * np.exp(-(np.log(x / x[0]) ** 2) / 50), np.full(50, 1e-200)):
+        answer = np.array(forecast(x, y)([1e-25, 1.0, 1e25]))
+        assert np.isfinite(answer).all()
+        assert (answer > 0).all()
+
+
+def test_the_distance_of_a_forecast_is_told_in_words():
+    found = forecast(*learning_curve())
+    assert found.beyond(1e8) is None
+    assert "2 times above the largest x" in found.beyond(4e9)
+    assert "backtests" not in found.beyond(4e9)
+    assert "100 times above" in found.beyond(2e11)
+    assert "backtests reach 4" in found.beyond(2e11)
+    assert "4 times below the smallest x" in found.beyond(1e6)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ([], [], "at least one point"),
+        ([1, 2], [1], "one x and one y"),
+        ([[1, 2]], [[1, 2]], "one x and one y"),
+        ([1, 0], [1, 1], r"x\[1\] is 0; .* above 0"),
+        ([1, 2], [1, -1], r"y\[1\] is -1; .* above 0"),
+        ([1, 2], [np.nan, 1], r"y\[0\] is nan; .* finite"),
+        ([1, np.inf], [1, 1], r"x\[1\] is inf; .* \(1 are not\)"),
+    ],
+)
+def test_impossible_points_are_refused_in_words(x, y, said):
+    with pytest.raises(ValueError, match=said):
+        forecast(x, y)
+
+
+@pytest.mark.parametrize("level", [0, 1, 90, -0.1, np.nan])
+def test_a_level_is_a_probability(level):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        forecast(*learning_curve())(4e9, level=level)
+
+
+def test_what_has_no_logarithm_cannot_be_forecast():
+    with pytest.raises(ValueError, match=r"x\[1\] is -3"):
+        forecast(*learning_curve())([4e9, -3])
