@@ -1,13 +1,21 @@
-"""python benchmarks/interval_coverage.py [STUDIES]: how often the floor's interval holds the truth.
+"""python benchmarks/interval_coverage.py [STUDIES]: how often intervals hold the truth.
 
-Simulates scaling studies whose floor is known, fits each as `fit-laws` would, and prints for every
-kind of study how often the nominal 90 % interval of c contains the truth, how often the truth lay
-below and above it, and how wide it was. STUDIES (default 200) of each kind; about 0.1 s each.
+Simulates scaling studies whose truth is known, and prints for every kind of study how often nominal
+90 % intervals contain it. STUDIES (default 200) of each kind; about 0.1 s each.
 
-A study trains models of a few sizes for a few durations. Along the frontier the error exceeds the
-floor by a known amount, E(C) - c; a model that is optimal at compute C_m exceeds it, at any other
-compute C, by the factor (r^s + r^-s) / 2 with r = C / C_m: too small a model beyond, too short a
-run before. Measured on n images, so binomial, after run-to-run noise.
+First all points are fitted: runs that err independently, by amounts that grow or shrink with
+compute, or of which one in ten errs eightfold; seeds that share what their configuration errs by;
+learning curves whose points err together. Of the saturating law: b, c, d, and the error at 10
+times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times the largest compute,
+and the best model size there. `above` is the share of studies in which the last of these lay above
+its interval.
+
+Then the frontier is fitted, as `fit-laws` does: how often the interval of the floor c holds the
+truth, how often the truth lay below and above it, and how wide it was. Such a study trains models
+of a few sizes for a few durations. Along the frontier the error exceeds the floor by a known
+amount, E(C) - c; a model that is optimal at compute C_m exceeds it, at any other compute C, by the
+factor (r^s + r^-s) / 2 with r = C / C_m: too small a model beyond, too short a run before.
+Measured on n images, so binomial, after run-to-run noise.
 """
 
 from __future__ import annotations
@@ -15,12 +23,146 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fits.fit import fit
+from fits.fit import Fit, fit
 from fits.frontier import on_frontier
-from fits.laws import SATURATING, Array
+from fits.laws import SATURATING, Array, Law
+from fits.surfaces import CHINCHILLA
+
+Noise = Callable[[np.random.Generator, NDArray[np.int64], Array], Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Studies of which all points are fitted.
+
+    Fields:
+      law: that made the errors.
+      truth: its parameters.
+      x: of the points, [points] or [variables, points].
+      group: which points may err together, [points].
+      noise: (rng, group, share) -> log error, [points]; share: how far along log compute, 0 to 1.
+      grouped: whether the fit is told the groups.
+      robust: whether it is told to weigh outliers less.
+    """
+
+    law: Law
+    truth: tuple[float, ...]
+    x: Array
+    group: NDArray[np.int64]
+    noise: Noise
+    grouped: bool = False
+    robust: bool = False
+
+    def held(self, rng: np.random.Generator) -> Array:
+        """-1 where the truth lay below an interval, 1 where above, else 0; [quantities]."""
+        compute = np.log(np.atleast_2d(self.x)).sum(axis=0)
+        share = (compute - compute.min()) / np.ptp(compute)
+        error = self.law.predict(self.x, *self.truth)
+        error = error * np.exp(self.noise(rng, self.group, share))
+        groups = self.group.tolist() if self.grouped else None
+        huber = "auto" if self.robust else None
+        found = fit(self.law, self.x, error, groups=groups, huber=huber)
+        ends, truths = zip(*self.asked(found), strict=True)
+        (low, high), true = np.array(ends).T, np.array(truths)
+        return np.where(true < low, -1, np.where(true > high, 1, 0))
+
+    def asked(self, found: Fit) -> list[tuple[tuple[float, float], float]]:
+        """Intervals, each with the truth."""
+        both = zip(found.intervals, self.truth, strict=True)
+        every = dict(zip(self.law.parameters, both, strict=True))
+        several = self.law is CHINCHILLA
+        ahead = np.sqrt(10) * self.x.max(axis=1) if several else np.asarray(10 * self.x.max())
+        names = ("alpha", "beta", "E") if several else ("b", "c", "d")
+        low, high = found.band(ahead)
+        asked = [every[name] for name in names]
+        asked.append(((float(low), float(high)), float(self.law.predict(ahead, *self.truth))))
+        if several:
+            flops = 6 * float(np.prod(ahead))
+            size = found.interval(lambda *values: log_best_size(flops, *values))
+            asked.append((size, float(log_best_size(flops, *self.truth))))
+        return asked
+
+
+def log_best_size(flops: float, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
+    """Of the model with the least loss of all that so much compute, 6 N D, can train."""
+    scale = np.log(alpha) + np.log(A) - np.log(beta) - np.log(B)
+    return (scale + beta * np.log(flops / 6)) / (alpha + beta)
+
+
+def each(size: Callable[[Array], Array]) -> Noise:
+    """Every point on its own; size: share -> standard deviation."""
+    return lambda rng, group, share: size(share) * rng.normal(size=len(group))
+
+
+def outliers(rng: np.random.Generator, group: NDArray[np.int64], share: Array) -> Array:
+    return 0.01 * rng.normal(size=len(group)) * np.where(rng.random(len(group)) < 0.1, 8, 1)
+
+
+def seeds(rng: np.random.Generator, group: NDArray[np.int64], share: Array) -> Array:
+    """Half of the scatter is the configuration's, half the seed's."""
+    return 0.014 * (rng.normal(size=group.max() + 1)[group] + rng.normal(size=len(group)))
+
+
+def curves(rng: np.random.Generator, group: NDArray[np.int64], share: Array) -> Array:
+    """A curve lies too high or too low as a whole, and wanders; its points are in their order."""
+    error = 0.012 * rng.normal(size=group.max() + 1)[group]
+    wander = 0.0
+    for k in range(len(group)):
+        step = rng.normal()
+        wander = step if k == 0 or group[k] != group[k - 1] else 0.8 * wander + 0.6 * step
+        error[k] += 0.008 * wander
+    return error
+
+
+def kinds() -> dict[str, Kind]:
+    runs = np.geomspace(1e-2, 1e3, 24)
+    short = np.geomspace(1e-2, 1e2, 30)
+    starts = np.geomspace(1e-2, 1e2, 8)[:, None]
+    learning = (starts * np.geomspace(1, 10, 12)).ravel()
+    sizes, tokens = np.geomspace(1e7, 1e10, 7), np.geomspace(3e8, 3e11, 7)
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(sizes, tokens, indexing="ij")])
+    alone = partial(Kind, law=SATURATING, truth=(0.6, 0.35, 0.1, 0.5))
+    pair = partial(Kind, law=CHINCHILLA, truth=(1.8172, 482.01, 0.3478, 2085.43, 0.3658), x=grid)
+    one, two = np.arange(24), np.arange(49)
+    steady, shrinks, grows = (
+        each(lambda share: 0.02 + 0 * share),
+        each(lambda share: 0.04 * 10**-share),
+        each(lambda share: 0.004 * 10**share),
+    )
+    return {
+        "independent": alone(x=runs, group=one, noise=steady),
+        "independent, floor far": alone(x=short, group=np.arange(30), noise=steady),
+        "noise shrinks tenfold": alone(x=runs, group=one, noise=shrinks),
+        "noise grows tenfold": alone(x=runs, group=one, noise=grows),
+        "outliers, huber": alone(x=runs, group=one, noise=outliers, robust=True),
+        "outliers, squares": alone(x=runs, group=one, noise=outliers),
+        "12 x 3 seeds": alone(
+            x=np.repeat(runs[::2], 3), group=np.arange(36) // 3, noise=seeds, grouped=True
+        ),
+        "8 curves of 12": alone(x=learning, group=np.arange(96) // 12, noise=curves, grouped=True),
+        "8 curves, not told": alone(x=learning, group=np.arange(96) // 12, noise=curves),
+        "N, D independent": pair(group=two, noise=each(lambda share: 0.005 + 0 * share)),
+        "N, D noise shrinks": pair(group=two, noise=each(lambda s: 0.02 * 10**-s)),
+        "N, D outliers, huber": pair(group=two, noise=outliers, robust=True),
+        "N, D 7 curves of 7": pair(group=two // 7, noise=curves, grouped=True),
+    }
+
+
+def points_fitted(studies: int) -> None:
+    print(f"all points fitted, {studies} studies of each kind: share of intervals with the truth\n")
+    print(f"{'':24}{'b':>8}{'c':>8}{'d':>8}{'10x':>8}{'above':>8}")
+    for name, kind in kinds().items():
+        if name == "N, D independent":
+            print(f"{'':24}{'alpha':>8}{'beta':>8}{'E':>8}{'10x':>8}{'size':>8}{'above':>8}")
+        rng = np.random.default_rng(0)
+        missed = np.array([kind.held(rng) for _ in range(studies)])
+        shares = [*(missed == 0).mean(axis=0), (missed[:, -1] > 0).mean()]
+        print(f"{name:24}" + "".join(f"{share:8.2f}" for share in shares), flush=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +259,8 @@ def coverage(simulation: Simulation, studies: int, seed: int = 0) -> dict[str, f
 
 def main() -> None:
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    print(f"{studies} studies of each kind; nominal 90 % intervals of the floor c\n")
+    points_fitted(studies)
+    print(f"\nthe frontier fitted, {studies} studies of each kind: intervals of the floor c\n")
     print(f"{'':30}{'truth':>7}{'fitted':>8}{'held':>7}{'below':>7}{'above':>7}{'width':>8}")
     for name, simulation in SIMULATIONS.items():
         row = coverage(simulation, studies)

