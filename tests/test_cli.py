@@ -233,6 +233,14 @@ def test_the_zoo_is_a_plain_table_in_a_pipe_where_a_dash_is_no_such_number(scali
     ]
 
 
+@pytest.mark.parametrize("family", ["vit", "bit", "mixer"])
+def test_the_table_of_a_familys_page_is_what_the_command_prints(scaling, family):
+    page = (ROOT / "docs" / "models" / f"{family}.md").read_text(encoding="utf-8")
+    block = page.partition("```text\n$ scaling ")[2].partition("```")[0].replace("\\\n", "")
+    words, _, printed = block.partition("\n")
+    assert scaling(*words.split())[1] == printed
+
+
 def test_all_misspelt_models_are_named(scaling):
     status, out, errors = scaling("models", "Tii/16", "B/16", "Mixr-B/16", "R50x1")
     assert (status, out) == (2, "")
