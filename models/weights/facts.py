@@ -52,9 +52,12 @@ class Facts:
         return votes.most_common(1)[0][0] if votes else None
 
     def count(self, pattern: str) -> int | None:
-        """One more than the largest number that the pattern's group catches."""
-        found = [int(m[1]) for name in self.shapes if (m := re.match(pattern, name))]
-        return 1 + max(found) if found else None
+        """One more than the largest number that the pattern's group catches.
+
+        There cannot be more than there are arrays: whatever a name says, no table grows longer.
+        """
+        found = [int(m[1][:9]) for name in self.shapes if (m := re.match(pattern, name))]
+        return min(1 + max(found), len(self.shapes)) if found else None
 
 
 @dataclass(frozen=True)

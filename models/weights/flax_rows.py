@@ -31,6 +31,13 @@ OLDER_VIT = (
     (r"^(Transformer/encoderblock_\d+)/MlpBlock_3/", rf"\1/{MLP}/"),
     (r"^(probe|LayerNorm_0|MultiHeadDotProductAttention_0|MlpBlock_0)(/|$)", r"MAPHead_0/\1\2"),
 )
+# And back: how vision_transformer said it.
+AS_AUGREG = (
+    (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
+    (r"(/encoderblock_[^/]+)/LayerNorm_1/", r"\1/LayerNorm_2/"),
+    (rf"(/encoderblock_[^/]+)/{ATTENTION}/", r"\1/MultiHeadDotProductAttention_1/"),
+    (rf"(/encoderblock_[^/]+)/{MLP}/", r"\1/MlpBlock_3/"),
+)
 OLDER_BIT = ((r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),)
 
 
@@ -66,14 +73,8 @@ def vit(*, scan: bool = False, token_in_table: bool = False) -> list[Row]:
 
 def augreg(*, token: bool) -> list[Row]:
     """A ViT as vision_transformer released them; their numbers count every layer of a block."""
-    older = (
-        (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
-        (f"^({BLOCK})/LayerNorm_1/", r"\1/LayerNorm_2/"),
-        (f"^({BLOCK})/{ATTENTION}/", r"\1/MultiHeadDotProductAttention_1/"),
-        (f"^({BLOCK})/{MLP}/", r"\1/MlpBlock_3/"),
-    )
     return [
-        Row(each.ours, tuple(renamed(name, older) for name in each.theirs), each.step)
+        Row(each.ours, tuple(renamed(name, AS_AUGREG) for name in each.theirs), each.step)
         for each in vit(token_in_table=token)
         if not each.ours[0].startswith("pool/")
     ]

@@ -22,7 +22,7 @@ from models.shapes import MixerShape, Shape, ViTShape
 from models.weights.containers import opened
 from models.weights.facts import About, about
 from models.weights.ours import Flat, parameters, tree
-from models.weights.recognise import recognise
+from models.weights.recognise import Recognised, recognise
 from models.weights.rows import Entry, entries
 from models.weights.tensors import FLOATS, Spec, Unusable
 
@@ -131,7 +131,7 @@ def inspect(
         raise Unusable(f"{path}: {mistake}" for mistake in error.mistakes) from None
     except ValueError as error:
         raise Unusable([f"{path}: {error}"]) from None
-    mistakes = list(_differences(table, found.names, specs))
+    mistakes = list(_differences(table, found, specs))
     if mistakes:
         what = f"{in_words(stored, found.classes)}, which it was taken for"
         raise Unusable([f"{path} is not a whole {found.layout} file of {what}:", *mistakes])
@@ -208,9 +208,10 @@ def _stored(found: Shape, wanted: Shape) -> Shape:
 
 
 def _differences(
-    table: Iterable[Entry], names: Mapping[str, str], specs: Mapping[str, Spec]
+    table: Iterable[Entry], found: Recognised, specs: Mapping[str, Spec]
 ) -> Iterator[str]:
     """Every array that is missing, of the wrong shape or type, or too many; one a line."""
+    names = found.names
     shapes = {
         name: size
         for entry in table
@@ -218,7 +219,7 @@ def _differences(
     }
     for name, size in shapes.items():
         if name not in names:
-            yield f"  missing      {name} {list(size)}"
+            yield f"  missing      {found.called(name)} {list(size)}"
     for name, size in shapes.items():
         spec = specs[names[name]] if name in names else None
         if spec is not None and spec.shape != size:

@@ -57,6 +57,7 @@ class Recognised:
       shape: the network, as most of the file has it.
       rows: the layout's table for a network of its kind.
       names: in the file, by their name in that table.
+      called: how a name of that table would be in the file, were it there.
       skipped: names in the file, and why.
     """
 
@@ -65,6 +66,7 @@ class Recognised:
     classes: int | None
     rows: Callable[[Shape], list[Row]]
     names: dict[str, str]
+    called: Callable[[str], str]
     skipped: dict[str, str]
 
 
@@ -101,22 +103,31 @@ def _recognise(specs: Mapping[str, Spec], about: About, family: Family, prefix: 
         raise Unusable(doubled)
     facts = Facts({new: specs[name].shape for new, name in names.items()})
     classes = _classes(facts, family.classifier) if classifies else None
+    older: tuple[tuple[str, str], ...] = ()
     layout = family.layout
     if layout == "big_vision" and facts.any(flax_rows.BLOCKS + "/"):
         layout = "big_vision-scan"
     elif any("/MlpBlock_3/" in name for name in names.values()):
-        layout = "augreg"
+        layout, older = "augreg", flax_rows.AS_AUGREG
     try:
         shape = family.shape(facts, about)
     except ValueError as error:
         raise Unusable([str(error)]) from None
-    return Recognised(layout, shape, classes, partial(family.rows, facts), names, skipped)
+    return Recognised(
+        layout,
+        shape,
+        classes,
+        rows=partial(family.rows, facts),
+        names=names,
+        called=lambda name: prefix + renamed(name, older),
+        skipped=skipped,
+    )
 
 
 def _classes(facts: Facts, head: str) -> int | None:
     """Outputs of the classifier whose names begin with `head`, from any of its arrays."""
     return (
-        facts.length(f"{head}bias", 0)
+        facts.length(f"{head}bias", -1)
         or facts.length(f"{head}kernel", -1)
         or facts.length(f"{head}weight", 0)
     )
@@ -151,7 +162,9 @@ FAMILIES = (
         "bit",
         r"resnet/block\d+/",
         sizes.bit(
-            "resnet/root_block/standardized_conv2d/kernel", r"resnet/block{stage}/unit0*(\d+)/", 1
+            r"resnet/(?:root_block|block1/unit\d+/[ab])/standardized_conv2d/kernel",
+            r"resnet/block{stage}/unit0*(\d+)/",
+            1,
         ),
         _rows_of("bit"),
         "resnet/head/conv2d/",
@@ -160,7 +173,11 @@ FAMILIES = (
     Family(
         "big_vision",
         r"block\d+/unit\d+/conv",
-        sizes.bit("root_block/conv_root/kernel", r"block{stage}/unit0*(\d+)/", 1),
+        sizes.bit(
+            r"(?:root_block/conv_root|block1/unit\d+/conv[12])/kernel",
+            r"block{stage}/unit0*(\d+)/",
+            1,
+        ),
         _rows_of("big_vision"),
         "head/",
         GOOGLE,
@@ -178,7 +195,11 @@ FAMILIES = (
     Family(
         "timm",
         r"stages\.\d+\.blocks\.\d+\.conv",
-        sizes.bit(r"stem\.conv\.weight", r"stages\.{stage}\.blocks\.(\d+)\.", 0),
+        sizes.bit(
+            r"(?:stem|stages\.0\.blocks\.\d+)\.conv[12]?\.weight",
+            r"stages\.{stage}\.blocks\.(\d+)\.",
+            0,
+        ),
         _rows_of("timm"),
         r"head\.fc\.",
     ),
@@ -203,7 +224,7 @@ FAMILIES = (
         "huggingface",
         r"(bit\.)?encoder\.stages\.\d+\.layers\.",
         sizes.bit(
-            r"bit\.embedder\.convolution\.weight",
+            r"bit\.(?:embedder\.convolution|encoder\.stages\.0\.layers\.\d+\.conv[12])\.weight",
             r"bit\.encoder\.stages\.{stage}\.layers\.(\d+)\.",
             0,
         ),

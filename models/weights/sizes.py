@@ -23,9 +23,9 @@ def big_vision_vit(facts: Facts, about: About) -> ViTShape:
     token = "cls" in facts.shapes or has_token(positions)
     return _vit(
         About(facts.length(f"(?:{block}|MAPHead_0)/.*query/bias", -2)).or_else(about),
-        width=facts.length(f"{block}/LayerNorm_./scale", -1),
+        width=facts.length(f"{block}/LayerNorm_./(?:scale|bias)", -1),
         depth=one_by_one or facts.length(f"{block}/.*", 0),
-        mlp=facts.length(f"{block}/MlpBlock_0/Dense_0/bias", -1),
+        mlp=facts.length(f"{block}/MlpBlock_0/Dense_0/(?:kernel|bias)", -1),
         patch=facts.length("embedding/kernel", 0),
         positions=positions,
         pool="token" if token else "map" if facts.any("MAPHead_0/") else "gap",
@@ -41,9 +41,9 @@ def timm_vit(facts: Facts, about: About) -> ViTShape:
     pooled = facts.any(r"attn_pool\.")
     return _vit(
         about,
-        width=facts.length(rf"{block}\.norm\d\.weight", 0),
+        width=facts.length(rf"{block}\.norm\d\..*", 0),
         depth=facts.count(r"blocks\.(\d+)\."),
-        mlp=facts.length(rf"{block}\.mlp\.fc1\.bias", 0),
+        mlp=facts.length(rf"{block}\.mlp\.fc1\..*", 0),
         patch=facts.length(r"patch_embed\.proj\.weight", -1),
         positions=positions,
         pool="token" if token else "map" if pooled else "gap",
@@ -55,9 +55,9 @@ def huggingface_vit(facts: Facts, about: About) -> ViTShape:
     layer = r"vit\.encoder\.layer\.\d+"
     return _vit(
         about,
-        width=facts.length(rf"{layer}\.layernorm_\w+\.weight", 0),
+        width=facts.length(rf"{layer}\.layernorm_.*", 0),
         depth=facts.count(r"vit\.encoder\.layer\.(\d+)\."),
-        mlp=facts.length(rf"{layer}\.intermediate\.dense\.bias", 0),
+        mlp=facts.length(rf"{layer}\.intermediate\.dense\..*", 0),
         patch=facts.length(r"vit\.embeddings\.patch_embeddings\.projection\.weight", -1),
         positions=facts.length(r"vit\.embeddings\.position_embeddings", 1),
         pool="token",
@@ -71,9 +71,9 @@ def huggingface_siglip(facts: Facts, about: About) -> ViTShape:
     embeddings = r"vision_model\.embeddings"
     return _vit(
         about,
-        width=facts.length(rf"{layer}\.layer_norm\d\.weight", 0),
+        width=facts.length(rf"{layer}\.layer_norm.*", 0),
         depth=facts.count(r"vision_model\.encoder\.layers\.(\d+)\."),
-        mlp=facts.length(rf"{layer}\.mlp\.fc1\.bias", 0),
+        mlp=facts.length(rf"{layer}\.mlp\.fc1\..*", 0),
         patch=facts.length(rf"{embeddings}\.patch_embedding\.weight", -1),
         positions=facts.length(rf"{embeddings}\.position_embedding\.weight", 0),
         pool="map" if facts.any(r"vision_model\.head\.") else "gap",
@@ -133,12 +133,12 @@ def big_vision_mixer(facts: Facts, about: About) -> MixerShape:
     block = r"MixerBlock_\d+"
     return _mixer(
         about,
-        width=facts.length(rf"{block}/LayerNorm_\d/scale", 0),
+        width=facts.length(rf"{block}/LayerNorm_\d/(?:scale|bias)", -1),
         depth=facts.count(r"MixerBlock_(\d+)/"),
-        mlp_tokens=facts.length(rf"{block}/token_mixing/Dense_0/bias", 0),
-        mlp=facts.length(rf"{block}/channel_mixing/Dense_0/bias", 0),
+        mlp_tokens=facts.length(rf"{block}/token_mixing/Dense_0/(?:kernel|bias)", -1),
+        mlp=facts.length(rf"{block}/channel_mixing/Dense_0/(?:kernel|bias)", -1),
         patch=facts.length("stem/kernel", 0),
-        patches=facts.length(rf"{block}/token_mixing/Dense_1/bias", 0),
+        patches=facts.length(rf"{block}/token_mixing/Dense_1/(?:kernel|bias)", -1),
         gelu="tanh",
     )
 
@@ -147,12 +147,12 @@ def timm_mixer(facts: Facts, about: About) -> MixerShape:
     block = r"blocks\.\d+"
     return _mixer(
         about,
-        width=facts.length(rf"{block}\.norm\d\.weight", 0),
+        width=facts.length(rf"{block}\.norm\d\..*", 0),
         depth=facts.count(r"blocks\.(\d+)\."),
-        mlp_tokens=facts.length(rf"{block}\.mlp_tokens\.fc1\.bias", 0),
-        mlp=facts.length(rf"{block}\.mlp_channels\.fc1\.bias", 0),
+        mlp_tokens=facts.length(rf"{block}\.mlp_tokens\.fc1\..*", 0),
+        mlp=facts.length(rf"{block}\.mlp_channels\.fc1\..*", 0),
         patch=facts.length(r"stem\.proj\.weight", -1),
-        patches=facts.length(rf"{block}\.mlp_tokens\.fc2\.bias", 0),
+        patches=facts.length(rf"{block}\.mlp_tokens\.fc2\..*", 0),
         gelu="erf",
     )
 
@@ -183,11 +183,12 @@ def _mixer(
     )
 
 
-def bit(root: str, unit: str, first: int) -> Callable[[Facts, About], BiTShape]:
+def bit(narrow: str, unit: str, first: int) -> Callable[[Facts, About], BiTShape]:
     """How to see a BiT's shape.
 
     Args:
-      root: the root's kernel; in PyTorch's order its outputs come first, in TensorFlow's last.
+      narrow: kernels with as many outputs as the root has, the root's and some of the first
+        stage; in PyTorch's order outputs come first, in TensorFlow's last.
       unit: how names of a stage's block begin, with {stage} and a group for the block's number.
       first: number of the first stage and of its first block.
     """
@@ -196,7 +197,7 @@ def bit(root: str, unit: str, first: int) -> Callable[[Facts, About], BiTShape]:
         stages: list[int] = []
         while blocks := facts.count(unit.format(stage=len(stages) + first)):
             stages.append(blocks - first)
-        width = facts.length(root, 0 if root.endswith("weight") else -1) or 64
+        width = facts.length(narrow, 0 if narrow.endswith("weight") else -1) or BIT_ROOT
         layers = next((name for name, each in BIT_STAGES.items() if each == tuple(stages)), None)
         known = f"BiT-{layers}x{width // BIT_ROOT}" if layers and width % BIT_ROOT == 0 else None
         return BiTShape(
