@@ -65,8 +65,7 @@ class Kind:
         error = self.law.predict(self.x, *self.truth)
         error = error * np.exp(self.noise(rng, self.group, share))
         groups = self.group.tolist() if self.grouped else None
-        huber = "auto" if self.robust else None
-        found = fit(self.law, self.x, error, groups=groups, huber=huber)
+        found = fit(self.law, self.x, error, groups=groups, huber="auto" if self.robust else None)
         ends, truths = zip(*self.asked(found), strict=True)
         (low, high), true = np.array(ends).T, np.array(truths)
         return np.where(true < low, -1, np.where(true > high, 1, 0))
@@ -84,7 +83,8 @@ class Kind:
         if several:
             flops = 6 * float(np.prod(ahead))
             size = found.interval(lambda *values: log_best_size(flops, *values))
-            asked.append((size, float(log_best_size(flops, *self.truth))))
+            true = log_best_size(flops, *np.array(self.truth))
+            asked.append((size, float(true)))
         return asked
 
 

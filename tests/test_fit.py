@@ -145,6 +145,15 @@ def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
     assert found["width"] < widest
 
 
+@pytest.mark.parametrize(
+    "kind", ["independent", "noise grows tenfold", "8 curves of 12", "N, D independent"]
+)
+def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark, kind):
+    rng = np.random.default_rng(1)
+    missed = np.array([benchmark.kinds()[kind].held(rng) for _ in range(25)])
+    assert 0.8 <= (missed == 0).mean() < 0.99  # of 100 or more, in studies of 4 or 5 each
+
+
 def test_a_band_holds_its_curve_and_widens_with_its_level_and_beyond_the_data():
     found = fit(SATURATING, COMPUTE, noisy())
     x = np.array([[1.0, 1e3], [1e4, 1e6]])
