@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fits.descent import Measure
 from fits.fit import Fit, every_point, fit
 from fits.forecast import Forecast, forecast
-from fits.frontier import on_frontier
+from fits.frontier import on_frontier, on_hull
 from fits.laws import LAWS, Array
 from fits.points import Points, read_points
 from fits.surfaces import SURFACES
@@ -19,7 +19,7 @@ from fits.tables import InputError, read_numbers
 
 CURVES = LAWS | SURFACES
 FORECAST = "forecast"  # what --law says where no single law is wanted
-WHICH = {"frontier": on_frontier, "all": every_point}
+WHICH = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
 
@@ -87,7 +87,7 @@ class Asked:
       y: column of what was measured.
       y_is: what y is, one of `points.KINDS`.
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
-      which: the points to fit, a key of WHICH: the frontier of the runs, or all of them.
+      which: the points to fit, a key of WHICH: the frontier of the runs, its hull, or all of them.
       law: the curve, a key of CURVES.
       loss: one of LOSSES; Huber's, so that outliers cannot rule.
       on: one of SCALES; errors count as ratios or as differences.

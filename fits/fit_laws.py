@@ -11,6 +11,7 @@ what else it does, each with a help of its own (fit-laws check --help):
   fit-laws check LAW.json ...          does a law that was saved still hold?
   fit-laws compare TABLE TABLE ...     recipe A against B: errors, and compute saved
   fit-laws next TABLE ...              which runs would make a prediction surest, per FLOP
+  fit-laws optimal TABLE ...           how to divide compute between a larger model and more data
 
 options:
   --x COL            the resource, > 0, in any unit: compute, images seen, data size
@@ -21,6 +22,7 @@ options:
   --by COL           one fit for each value of COL; repeat for each combination
   --all-points       fit all rows; else only the frontier, the rows that set a new minimum
                      error as x grows
+  --hull             of the frontier only the corners of its convex hull on log axes
   --law NAME         of one x: saturating   a (x + d)^-b + c   (default)
                                power-floor  a x^-b + c
                                power-shift  a (x + d)^-b
@@ -71,7 +73,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file, Python would look for `fits` beside the file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fits.commands import check, compare, next_runs
+from fits.commands import check, compare, next_runs, optimal
 from fits.commands.shared import (
     Parser,
     add_asked,
@@ -90,6 +92,7 @@ COMMANDS = {
     "check": check.main,
     "compare": compare.main,
     "next": next_runs.main,
+    "optimal": optimal.main,
 }
 
 

@@ -64,3 +64,30 @@ def on_frontier(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDA
     chosen = np.empty_like(present)
     chosen[:, order] = record
     return chosen
+
+
+def on_hull(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which runs are corners of the lower convex hull on log axes, [replicates, runs].
+
+    Fewer than the frontier has: those that no straight line between two others passes below. A
+    power law without floor or head start is straight there, so the hull of noisy runs keeps the
+    luckiest alone. Of twins the first handed in.
+    """
+    candidates = on_frontier(compute, error, present)
+    x, y = np.log(compute), np.log(error)
+    order = np.argsort(x)
+    chosen = np.zeros_like(candidates)
+    for row, there in enumerate(candidates):
+        corners: list[int] = []
+        for run in order[there[order]]:
+            while len(corners) > 1 and not _turns_up(x, y, *corners[-2:], run):
+                corners.pop()
+            corners.append(run)
+        chosen[row, corners] = True
+    return chosen
+
+
+def _turns_up(x: Array, y: Array, first: int, middle: int, last: int) -> bool:
+    """Whether `middle` lies below the straight line from `first` to `last`."""
+    rise = (y[last] - y[first]) * (x[middle] - x[first])
+    return bool((y[middle] - y[first]) * (x[last] - x[first]) < rise)

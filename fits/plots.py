@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fits.allocation import Allocation, Trainings
 from fits.asked import Foretold
 from fits.compare import ratio, span
 from fits.fit import Fit
@@ -53,6 +54,7 @@ STYLE: dict[Any, Any] = {
 }
 MARKERS = "os^DvPX<>ph"
 LAW, BAND, FLOOR = "black", "0.82", "0.3"
+WAYS = "#0072b2", "#d55e00", "#009e73"  # blue, vermilion, green that the colour-blind know apart
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 
 
@@ -177,6 +179,34 @@ def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
         ax.yaxis.set_major_formatter("{x:g}")
         if ax.get_legend_handles_labels()[0]:
             ax.legend(frameon=False, handlelength=1.6)
+    return ax
+
+
+def draw_allocations(
+    ways: Sequence[Allocation],
+    runs: Trainings,
+    computes: Sequence[float],
+    *,
+    xlabel: str,
+    ylabel: str,
+    ax: Axes,
+) -> Axes:
+    """The best size against compute as each way sees it, with bands, over all the runs.
+
+    Args:
+      computes: further ones that the axis is to reach.
+    """
+    x = np.geomspace(runs.compute.min(), max(runs.compute.max(), *computes, 0), 60)
+    with _style():
+        ax.plot(runs.compute, runs.size, ".", color="0.8", ms=2.5, mew=0, zorder=0.5)
+        for way, colour, marker in zip(ways, WAYS, "osv", strict=False):
+            value, low, high = np.array([way.size(each) for each in x]).T
+            ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0, zorder=1)
+            ax.plot(x, value, color=colour, lw=1.2, label=way.approach, zorder=2)
+            few = slice(None, None, max(1, len(way.best[0]) // 40))
+            ax.plot(way.best[0][few], way.best[1][few], marker, color=colour, ms=3, mew=0, zorder=3)
+        ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"best {ylabel}")
+        ax.legend(frameon=False, handlelength=1.6, loc="upper left")
     return ax
 
 

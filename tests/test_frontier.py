@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fits.fit import fit
-from fits.frontier import frontier, on_frontier
+from fits.frontier import frontier, on_frontier, on_hull
 from fits.laws import SATURATING, saturating
 
 COMPUTE = [4, 1, 2, 8, 3]
@@ -68,3 +68,21 @@ def test_an_interval_over_runs_is_wider_where_no_second_best_run_stands_in():
     twice = fit(SATURATING, np.repeat(compute, 2), np.repeat(error[order], 2), choose=on_frontier)
     width = [np.ptp(found.intervals[2]) for found in (alone, twice)]
     assert width[0] > 1.2 * width[1] > 0
+
+
+def test_the_hull_keeps_what_no_straight_line_on_log_axes_passes_below():
+    compute = np.array([1.0, 10.0, 100.0, 1000.0, 50.0])
+    error = np.array([1.0, 0.5, 0.3, 0.05, 0.9])
+    present = np.ones((1, 5), bool)
+    np.testing.assert_array_equal(on_frontier(compute, error, present)[0], [1, 1, 1, 1, 0])
+    np.testing.assert_array_equal(on_hull(compute, error, present)[0], [1, 0, 0, 1, 0])
+
+
+def test_the_hull_of_those_present_is_that_of_a_table_without_the_others():
+    rng = np.random.default_rng(0)
+    compute, error = np.exp(rng.normal(0, 2, 30)), np.exp(rng.normal(-1, 1, 30))
+    present = rng.random((5, 30)) < 0.7
+    for row, chosen in zip(present, on_hull(compute, error, present), strict=True):
+        alone = on_hull(compute[row], error[row], np.ones((1, row.sum()), bool))[0]
+        np.testing.assert_array_equal(chosen[row], alone)
+        assert not chosen[~row].any()

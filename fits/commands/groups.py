@@ -85,7 +85,7 @@ def _advice(asked: Asked, names: dict[str, str]) -> str:
     advice = ["Add runs"]
     if asked.law != "power":
         advice.append("try --law power, which has 2")
-    if asked.which == "frontier":
+    if asked.which != "all":
         advice.append("say --all-points to fit more than the frontier")
     advice += [f"leave the group out with --where '{name}!={names[name]}'" for name in names]
     if asked.y_is.startswith("error"):
@@ -97,7 +97,7 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
     """The fits for a person, with all that speaks against them."""
     asked, table = groups[0].asked, groups[0].points.table.path
     print(f"{table}: {error_name(asked)} against {', '.join(asked.x)}")
-    which = "runs, the frontier" if asked.which == "frontier" else "points"
+    which = {"all": "points", "hull": "runs, the hull"}.get(asked.which, "runs, the frontier")
     for group in groups:
         print(f"\n{group.title or 'all rows'}")
         if group.fit is not None:
@@ -193,7 +193,7 @@ def plot_groups(groups: Sequence[Group], path: Path) -> None:
     figure, panels = canvas(len(groups))
     for group, panel in zip(groups, panels, strict=True):
         points, asked = group.points, group.asked
-        best = frontier(points.x, points.error) if asked.which == "frontier" else None
+        best = frontier(points.x, points.error) if asked.which != "all" else None
         draw_frontier(
             group.fit,
             points.x,

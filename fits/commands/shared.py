@@ -48,6 +48,7 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--y-is", metavar="KIND", default="error")
     parser.add_argument("--where", metavar="COL=VALUE", action="append", default=[])
     parser.add_argument("--all-points", action="store_true")
+    parser.add_argument("--hull", action="store_true")
     parser.add_argument("--law", metavar="NAME", default="saturating")
     parser.add_argument("--loss", metavar="NAME", default="squares")
     parser.add_argument("--on", metavar="SCALE", default="log")
@@ -63,13 +64,19 @@ def asked(options: argparse.Namespace) -> Asked:
         y=options.y,
         y_is=options.y_is,
         where=tuple(options.where),
-        which="all" if options.all_points or len(options.x) > 1 else "frontier",
+        which=_which(options),
         law=options.law,
         loss=options.loss,
         on=options.on,
         weights=options.weights,
         groups=tuple(options.together),
     )
+
+
+def _which(options: argparse.Namespace) -> str:
+    if options.all_points or len(options.x) > 1:
+        return "all"
+    return "hull" if options.hull else "frontier"
 
 
 def ending(work: Callable[[], int], table: Path) -> int:

@@ -1,0 +1,298 @@
+"""fit-laws optimal TABLE --size COL --data COL --y COL --compute C [options]
+
+How to divide compute between a larger model and more data, by three ways that assume different
+things: the envelope of all runs, profiles at equal compute, and a law of size and data. Says where
+they part and which assumption failed. Nothing is written unless --json or --plot names a file.
+
+  fit-laws optimal runs.csv --size params --data images --y error --compute 1e18 1e19
+  fit-laws optimal points.csv --size params --flops flops --y loss --y-is loss --compute 1e24 \\
+    --reach 2.0 --against 2.8e11,3e11
+
+options:
+  --size COL         parameters of the model, N
+  --data COL         images or tokens seen, D; left out: --flops over K times the size
+  --flops COL        compute spent; left out: K times size times data
+  --per K            FLOPs a parameter and an image or token (default 6); with both columns their
+                     own mean
+  --y COL --y-is KIND --where COL=VALUE
+                     as fit-laws --help says
+  --curve COL        rows with the same value are the learning curve of one run; else every row is
+                     a run; repeat for each combination
+  --compute C ...    budgets to divide
+  --reach E ...      errors to reach: the least compute that does
+  --against N,D ...  models as they were trained: how many times cheaper the best size does the
+                     same, and what twice the data would have bought
+  --budgets C ...    computes of the profiles; left out: wherever many sizes were given about the
+                     same
+  --huber DELTA      for the law, log errors off by more count in proportion, not squared
+  --json FILE        write it all as JSON; - prints JSON and nothing else
+  --plot FILE        draw best size against compute: .pdf, .png or .svg
+  -h, --help         print this
+
+Intervals are meant to hold the truth with a probability of 90 %. The answers but for the best size
+come from the law of size and data alone. JSON: {table, y, y_is, level, points, ways, compute,
+reach, against, warnings}; ways: [{way, exponent, best, warnings}] or {way, refused} where runs of
+such a kind are too few; compute: [{compute, sizes: [{way, value, low, high}], data, error}]; reach:
+[{error, compute}]; against: [{size, data, error, cheaper, twice_the_data}], estimates as {value,
+low, high}, null where there is no end or nothing reaches it.
+
+exit status: 0 done, 2 a mistake in what was typed or in the table, or not one way that its runs
+allow: all mistakes are named, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fits.commands.shared import (
+    Parser,
+    ending,
+    file_mistakes,
+    finite,
+    interval,
+    number_mistakes,
+    place_mistakes,
+    plot_mistakes,
+    read,
+    write_json,
+)
+from fits.tables import InputError, number
+
+if TYPE_CHECKING:
+    from fits.allocation import Allocation, Estimate, Trainings
+    from fits.parametric import Surface
+
+LEVEL = 0.9
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("fit-laws optimal", __doc__)
+    parser.add_argument("table", metavar="TABLE", type=Path, nargs="?")
+    for option in ("--size", "--data", "--flops", "--y"):
+        parser.add_argument(option, metavar="COL")
+    parser.add_argument("--per", metavar="K", default="6")
+    parser.add_argument("--y-is", metavar="KIND", default="error")
+    parser.add_argument("--where", metavar="COL=VALUE", action="append", default=[])
+    parser.add_argument("--curve", metavar="COL", action="append", default=[])
+    for option in ("--compute", "--reach", "--against", "--budgets"):
+        parser.add_argument(option, metavar="C", nargs="+", action="extend", default=[])
+    parser.add_argument("--huber", metavar="DELTA")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    parser.add_argument("--plot", metavar="FILE", type=Path)
+    options = parser.parse_args(argv)
+    parser.require({"TABLE": options.table, "--size": options.size, "--y": options.y})
+    if options.data is None and options.flops is None:
+        parser.error("size alone says nothing of compute; give --data, --flops, or both")
+    return ending(lambda: _run(options), options.table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the three ways say.
+
+    Fields:
+      ways: those that the runs allow.
+      refused: why not, by the name of the way.
+      law: the way that answers all other questions; None where there is none.
+    """
+
+    ways: list[Allocation]
+    refused: dict[str, str]
+    law: Surface | None
+
+
+def _run(options: argparse.Namespace) -> int:
+    from fits.allocation import disagreements
+    from fits.asked import Asked
+
+    columns = tuple(name for name in (options.size, options.data, options.flops) if name)
+    wanted = Asked(
+        x=columns, y=options.y, y_is=options.y_is, where=tuple(options.where), which="all"
+    )
+    (points,) = read(_mistakes(options), [(wanted, options.table)], options.curve)
+    runs = _trainings(options, dict(zip(columns, points.x, strict=True)), points)
+    found = _ways(options, runs)
+    last = float(runs.compute.max())
+    middle = math.sqrt(float(runs.compute.min()) * last)
+    computes = [number(text) for text in options.compute]
+    doubts = [*points.notes, *disagreements(found.ways, [middle, last, *computes])]
+    doubts += [f"{c:g} is {c / last:.3g} times the largest compute" for c in computes if c > last]
+    if options.plot:
+        from fits.plots import canvas, draw_allocations, save
+
+        figure, (panel,) = canvas()
+        draw_allocations(found.ways, runs, computes, xlabel="FLOPs", ylabel=options.size, ax=panel)
+        save(figure, options.plot)
+    answer = _answer(options, runs, found, doubts)
+    if options.json:
+        write_json(options.json, answer)
+    if str(options.json) == "-":
+        for doubt in doubts:
+            print(f"warning: {doubt}", file=sys.stderr)
+        return 0
+    _print(options, runs, found, doubts)
+    for path in filter(None, (options.json, options.plot)):
+        print(f"\nwritten: {path}")
+    return 0
+
+
+def _mistakes(options: argparse.Namespace) -> list[list[str]]:
+    from fits.laws import X_RANGE, Y_RANGE
+
+    numbers = [
+        *number_mistakes("--per", [options.per], *X_RANGE),
+        *number_mistakes("--compute", options.compute, *X_RANGE),
+        *number_mistakes("--reach", options.reach, *Y_RANGE),
+        *place_mistakes("--against", options.against, 2, X_RANGE),
+        *number_mistakes("--budgets", options.budgets, *X_RANGE),
+        *number_mistakes("--huber", [options.huber] if options.huber else [], 1e-9, 10),
+    ]
+    files = [
+        *plot_mistakes(options.plot),
+        *file_mistakes({"--json": options.json, "--plot": options.plot}, [options.table]),
+    ]
+    return [numbers, files]
+
+
+def _trainings(options: argparse.Namespace, columns: dict[str, Any], points: Any) -> Trainings:
+    from fits.allocation import trainings
+
+    per = number(options.per)
+    size, flops = columns[options.size], columns.get(options.flops)
+    data = columns[options.data] if options.data else flops / (per * size)
+    labels = None
+    if options.curve:
+        labels = list(zip(*(points.table.column(name) for name in options.curve), strict=True))
+    return trainings(size, data, points.error, compute=flops, per=per, run=labels)
+
+
+def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
+    from fits.envelope import envelope
+    from fits.isoflop import isoflop
+    from fits.parametric import parametric
+
+    budgets = [number(text) for text in options.budgets] or None
+    huber = number(options.huber) if options.huber else None
+    ways: list[Allocation] = []
+    refused: dict[str, str] = {}
+    law = None
+    for name, way in (
+        ("envelope of all runs", lambda: envelope(runs)),
+        ("profiles at equal compute", lambda: isoflop(runs, budgets=budgets)),
+        ("law of size and data", lambda: parametric(runs, huber=huber)),
+    ):
+        try:
+            ways.append(way())
+        except ValueError as why:
+            refused[name] = str(why)
+        else:
+            law = ways[-1] if name == "law of size and data" else None
+    if not ways:
+        raise InputError([f"{options.table}: {name}: {why}" for name, why in refused.items()])
+    return Answer(ways=ways, refused=refused, law=law)  # type: ignore[arg-type]
+
+
+def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]) -> None:
+    print(f"{options.table}: {len(runs.loss)} points; {LEVEL:.0%} intervals")
+    print("\nthe best size grows as compute to the power of")
+    for way in found.ways:
+        print(f"  {interval(*way.exponent(LEVEL)):24} {way.approach}")
+    for name, why in found.refused.items():
+        print(f"  none: {name}: {why}")
+    for text in options.compute:
+        compute = number(text)
+        print(f"\nof {compute:g} FLOPs")
+        for way in found.ways:
+            print(f"  size   {interval(*way.size(compute, LEVEL)):28} {way.approach}")
+        if found.law:
+            print(f"  data   {interval(*found.law.data(compute, LEVEL))}")
+            print(f"  {options.y}   {interval(*found.law.loss(compute, LEVEL))}")
+    for text in options.reach if found.law else []:
+        print(f"\n{options.y} {text} takes FLOPs {_open(found.law.compute(number(text), LEVEL))}")  # type: ignore[union-attr]
+    for text in options.against if found.law else []:
+        size, data = map(number, text.split(","))
+        law = found.law
+        assert law is not None
+        print(f"\na model of size {size:g}, trained on {data:g}")
+        print(f"  {options.y}   {interval(*law.at(size, data, LEVEL))}")
+        print(
+            f"  the best size does the same {interval(*law.saved(size, data, LEVEL))} times cheaper"
+        )
+        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, LEVEL))}")
+    print()
+    for doubt in [*(f"{w.approach}: {d}" for w in found.ways for d in w.doubts), *doubts]:
+        print(f"warning: {doubt}")
+
+
+def _open(found: Estimate) -> str:
+    if not math.isfinite(found[0]):
+        return f"without end: the floor is fitted above it; at least {found[1]:.3g}"
+    return interval(*found)
+
+
+def _fine(found: Estimate) -> str:
+    value, low, high = found
+    return f"{value:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _answer(
+    options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]
+) -> dict[str, Any]:
+    law = found.law
+    return {
+        "table": str(options.table),
+        "y": options.y,
+        "y_is": options.y_is,
+        "level": LEVEL,
+        "points": len(runs.loss),
+        "ways": [
+            *(
+                {
+                    "way": way.approach,
+                    "exponent": _plain(way.exponent(LEVEL)),
+                    "best": [
+                        {"compute": c, "size": n} for c, n in zip(*map(list, way.best), strict=True)
+                    ],
+                    "warnings": list(way.doubts),
+                }
+                for way in found.ways
+            ),
+            *({"way": name, "refused": why} for name, why in found.refused.items()),
+        ],
+        "compute": [
+            {
+                "compute": compute,
+                "sizes": [
+                    {"way": way.approach, **_plain(way.size(compute, LEVEL))} for way in found.ways
+                ],
+                "data": law and _plain(law.data(compute, LEVEL)),
+                "error": law and _plain(law.loss(compute, LEVEL)),
+            }
+            for compute in map(number, options.compute)
+        ],
+        "reach": [
+            {"error": error, "compute": law and _plain(law.compute(error, LEVEL))}
+            for error in map(number, options.reach)
+        ],
+        "against": [
+            {
+                "size": size,
+                "data": data,
+                "error": law and _plain(law.at(size, data, LEVEL)),
+                "cheaper": law and _plain(law.saved(size, data, LEVEL)),
+                "twice_the_data": law and _plain(law.more_data(size, data, 2, LEVEL)),
+            }
+            for size, data in (map(number, text.split(",")) for text in options.against)
+        ],
+        "warnings": doubts,
+    }
+
+
+def _plain(found: Estimate) -> dict[str, float | None]:
+    return dict(zip(("value", "low", "high"), map(finite, found), strict=True))

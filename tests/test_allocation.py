@@ -1,0 +1,172 @@
+"""The size that is best for a budget: three ways, on known truth and on published points."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.allocation import disagreements, trainings
+from fits.envelope import envelope
+from fits.isoflop import isoflop
+from fits.parametric import parametric
+from fits.surfaces import chinchilla
+
+E, A, ALPHA, B, BETA = LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
+EXPONENT = BETA / (ALPHA + BETA)
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def best_size(compute):
+    """By brute force: the lowest loss among very many sizes."""
+    sizes = np.geomspace(1e6, 1e12, 200_001)
+    return sizes[chinchilla(sizes, compute / 6 / sizes, *LAW).argmin()]
+
+
+def study(seed, noise, *, sizes=11, span=16.0, budgets=8, shift=1.0):
+    """Profiles about the best size times `shift`, `span` wide, at budgets over 2.7 decades."""
+    rng = np.random.default_rng(seed)
+    compute = np.repeat(np.geomspace(6e18, 3e21, budgets), sizes)
+    best = np.repeat([best_size(c) for c in np.unique(compute)], sizes)
+    size = best * shift * np.tile(np.geomspace(span**-0.5, span**0.5, sizes), budgets)
+    size *= np.exp(np.repeat(rng.normal(0, 0.15, budgets), sizes))
+    data = compute / 6 / size
+    loss = chinchilla(size, data, *LAW) * np.exp(rng.normal(0, noise, len(size)))
+    return trainings(size, data, loss)
+
+
+@pytest.fixture(scope="module")
+def ways():
+    runs = study(0, 0.003)
+    return [envelope(runs), isoflop(runs), parametric(runs)]
+
+
+def test_the_three_ways_find_the_exponent_and_the_best_size_ten_times_ahead(ways):
+    for way in ways:
+        _, low, high = way.exponent()
+        assert low < EXPONENT < high
+        _, low, high = way.size(3e22)
+        assert low < best_size(3e22) < high
+
+
+def test_they_agree_where_their_assumptions_hold(ways):
+    assert not disagreements(ways, [1e20, 3e22])
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    truth = best_size(3e22)
+    hits = np.zeros(2)
+    for seed in range(20):
+        runs = study(seed, 0.005)
+        for k, way in enumerate((isoflop(runs, replicates=400), parametric(runs))):
+            _, low, high = way.size(3e22)
+            hits[k] += low <= truth <= high
+    assert (hits >= 15).all()  # of 20, with 90 %: fewer by chance once in 100 times
+
+
+def test_noise_free_runs_give_the_law_back():
+    way = parametric(study(1, 0.0))
+    np.testing.assert_allclose(way.exponent()[0], EXPONENT, rtol=1e-8)
+    np.testing.assert_allclose(way.size(1e22)[0], best_size(1e22), rtol=1e-4)
+    best = best_size(1e22)
+    lowest = chinchilla(best, 1e22 / 6 / best, *LAW)
+    np.testing.assert_allclose(way.loss(1e22)[0], lowest, rtol=1e-8)
+    np.testing.assert_allclose(way.compute(float(lowest))[0], 1e22, rtol=1e-6)
+    np.testing.assert_allclose(way.data(1e22)[0] * way.size(1e22)[0], 1e22 / 6, rtol=1e-8)
+
+
+def test_a_model_of_the_best_size_saves_nothing_and_one_too_large_much():
+    way = parametric(study(1, 0.001))
+    best = best_size(1e22)
+    value, low, high = way.saved(best, 1e22 / 6 / best)
+    assert low <= 1.001
+    assert high >= 1
+    assert value == pytest.approx(1, abs=0.02)
+    assert way.saved(20 * best, 1e22 / 6 / best / 20)[1] > 1.5
+
+
+def test_twice_the_data_lowers_the_loss_by_what_the_law_says():
+    way = parametric(study(1, 0.0))
+    before, after = (chinchilla(1e9, d, *LAW) for d in (2e10, 4e10))
+    np.testing.assert_allclose(way.more_data(1e9, 2e10)[0], after / before, rtol=1e-8)
+
+
+def test_an_error_below_the_floor_is_out_of_reach_and_one_near_it_has_no_upper_end():
+    way = parametric(study(2, 0.01))
+    value, low, high = way.compute(1.5)
+    assert value == high == np.inf
+    assert low > 1e24
+    near = way.fit.values[0] + 0.01
+    assert way.compute(near)[2] > 1e3 * way.compute(near)[0]
+
+
+def test_learning_curves_are_read_between_their_points():
+    """Sizes of 20 curves, each the law all along: the envelope is the law's own."""
+    size = np.repeat(np.geomspace(3e7, 3e9, 20), 40)
+    data = np.tile(np.geomspace(1e9, 3e11, 40), 20)
+    runs = trainings(
+        size, data, chinchilla(size, data, *LAW), run=np.repeat(np.arange(20), 40).tolist()
+    )
+    way = envelope(runs)
+    middle = (way.best[0] > 1e19) & (way.best[0] < 1e21)
+    truth = [best_size(c) for c in way.best[0][middle][::100]]
+    np.testing.assert_allclose(way.best[1][middle][::100], truth, rtol=0.15)
+    assert any("before the last 15 %" in doubt for doubt in way.doubts)
+
+
+def test_profiles_that_do_not_reach_the_best_size_are_left_out_and_said():
+    with pytest.raises(ValueError, match="0 budgets have a best size among"):
+        isoflop(study(0, 0.001, span=4.0, shift=8.0))
+
+
+def test_profiles_that_are_no_parabolas_are_said_to_be_none():
+    doubts = isoflop(study(0, 0.0005, span=400.0)).doubts
+    assert any("no parabolas: steeper towards large models" in doubt for doubt in doubts)
+
+
+def test_ways_that_part_say_which_assumption_failed():
+    """Wide profiles of another curvature on either side pull the parabola away from the best."""
+    runs = study(0, 0.0005, span=1000.0)
+    (said,) = disagreements([isoflop(runs), parametric(runs)], [1e20])
+    assert "part" in said
+    assert "no parabolas" in said
+
+
+def test_compute_that_is_not_size_times_data_is_said():
+    runs = study(0, 0.01)
+    bent = trainings(runs.size, runs.data, runs.loss, compute=runs.compute * runs.size**0.2)
+    assert "compute is not a constant times size times data" in bent.doubts()[0]
+
+
+def test_one_size_has_no_envelope():
+    with pytest.raises(ValueError, match="of one size alone"):
+        envelope(trainings(np.full(5, 1e6), np.geomspace(1e6, 1e8, 5), np.linspace(2, 1, 5)))
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_numbers_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="loss must be above 0 and finite"):
+        trainings([1.0, 2.0], [1.0, 2.0], [1.0, wrong])
+
+
+def chinchilla_points():
+    path = SHARED / "chinchilla_epoch" / "svg_extracted_data.csv"
+    if not path.exists():
+        pytest.skip("needs the points of Besiroglu et al. in ../shared")
+    with path.open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row["loss"]))[:-5]
+    size, flops, loss = (
+        np.array([float(row[name]) for row in rows])
+        for name in ("Model Size", "Training FLOP", "loss")
+    )
+    return trainings(size, flops / 6 / size, loss, compute=flops)
+
+
+def test_on_the_chinchilla_points_the_three_ways_agree():
+    """Besiroglu et al. 2024: 0.513 by the law; Hoffmann et al. 2022: 0.50, 0.49 by the others."""
+    runs = chinchilla_points()
+    ways = [envelope(runs), isoflop(runs), parametric(runs, huber=1e-3)]
+    assert not disagreements(ways, [1e20, 5.76e23])
+    assert ways[2].exponent()[0] == pytest.approx(0.513, abs=0.002)
+    for way in ways[:2]:
+        assert way.exponent()[0] == pytest.approx(0.513, abs=0.03)
