@@ -5,7 +5,7 @@ import json
 import pytest
 
 from models.cost import forward_macs, parameters
-from models.zoo import vit
+from models.zoo import shape
 from scaling.data import Digits
 from scaling.evaluate import Upstream
 from scaling.launch.lanes import lanes
@@ -17,7 +17,7 @@ from scaling.study import Run, Study
 def a_study(models, steps, recipe, seeds=(0,), batch=64):
     runs = tuple(
         Run(
-            model=vit(model, 16),
+            model=shape(model, 16),
             data=Digits(),
             recipe=recipe,
             images_seen=batch * n,
@@ -39,7 +39,7 @@ def test_a_trunk_costs_its_longest_run_and_the_others_their_cooldowns():
     assert (found.runs, found.trunks) == (3, 1)
     assert (found.steps, found.steps_alone) == (38 + 3 * 2, 10 + 20 + 40)
     assert (found.images, found.images_alone) == (64 * 44, 64 * 70)
-    an_image = 6 * forward_macs(vit("mu/4", 16), classes=10)
+    an_image = 6 * forward_macs(shape("mu/4", 16), classes=10)
     assert (found.flops, found.flops_alone) == (an_image * 64 * 44, an_image * 64 * 70)
     assert found.saving_percent == pytest.approx(100 * (1 - 44 / 70))
 
@@ -58,7 +58,7 @@ def test_the_sum_is_over_models_and_each_model_knows_its_size():
     found = plan(a_study(["mu/4", "Ti/8"], [10, 20], TWO))
     assert [model.name for model in found.models] == ["mu/4", "Ti/8"]
     assert [model.params for model in found.models] == [
-        parameters(vit(name, 16)) for name in ("mu/4", "Ti/8")
+        parameters(shape(name, 16)) for name in ("mu/4", "Ti/8")
     ]
     assert found.cost.flops == sum(model.cost.flops for model in found.models)
     assert found.cost.runs == 4
@@ -81,7 +81,7 @@ def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
     headings = "model params GMACs runs trunks images FLOPs if alone saved"
     assert " ".join(head.split()) == headings
     assert len(mu) == len(ti) == len(head)
-    assert mu.split()[:2] == ["mu/4", f"{parameters(vit('mu/4', 16)):_}"]
+    assert mu.split()[:2] == ["mu/4", f"{parameters(shape('mu/4', 16)):_}"]
     assert total.startswith("6 runs on 2 trunks: 88 steps, 5_632 images, ")
     assert alone.endswith("saves 37 %.")
 
@@ -92,10 +92,21 @@ def test_the_plan_as_json_is_complete_and_flat():
     assert found.pop("study") == "small"
     assert found.pop("question") == "How much?"
     assert model.pop("name") == "mu/4"
-    assert model.pop("params") == parameters(vit("mu/4", 16))
-    assert model.pop("forward_gmacs") == forward_macs(vit("mu/4", 16), 10) / 1e9
+    assert model.pop("params") == parameters(shape("mu/4", 16))
+    assert model.pop("forward_gmacs") == forward_macs(shape("mu/4", 16), 10) / 1e9
     assert model == found
     assert found.keys() == {
         *("runs", "trunks", "steps", "steps_alone", "images", "images_alone"),
         *("flops", "flops_alone", "saving_percent"),
     }
+
+
+def test_a_plan_takes_models_of_every_family():
+    names = ("mu/4", "BiT-R50x1", "Mixer-B/16")
+    found = plan(a_study(names, [10], TWO))
+    assert [model.name for model in found.models] == list(names)
+    for model in found.models:
+        one = shape(model.name, 16)
+        assert model.params == parameters(one)
+        assert model.forward_gmacs == forward_macs(one, 10) / 1e9
+        assert model.cost.flops == 6 * forward_macs(one, 10) * 64 * 10
