@@ -417,8 +417,14 @@ def broken(breaks: int) -> Law:
     fold, unfold = folding("lpp" + "pll" * breaks)
 
     def rescale(unit: float, a: Array, b: Array, c: Array, *rest: Array) -> Array:
-        scales = [1.0, unit, 1.0] * breaks
-        return stack(a * unit**b, b, c, *(v * s for v, s in zip(rest, scales, strict=True)))
+        each = stack(a, b, c, *rest)
+        bends = each[3:].reshape(breaks, 3, *each.shape[1:])
+        order = np.argsort(bends[:, 1], axis=0)[:, None]  # the same curve, first break first
+        bends = np.take_along_axis(bends, order, axis=0)
+        bends[:, 1] = bends[:, 1] * unit
+        each[3:] = bends.reshape(each[3:].shape)
+        each[0] = each[0] * unit ** each[1]
+        return each
 
     return Law(
         name="broken" if breaks == 1 else f"broken-{breaks}",

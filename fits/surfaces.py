@@ -259,7 +259,8 @@ def _shape_starts(x: Array, y: Array, weights: Array) -> Array:
     )
     alpha, beta, xi, eps = found.T
     tiny = 1e-6 * y.min()
-    return foremost(misfit, np.maximum(alpha, tiny), a, np.maximum(beta, tiny), b, xi, c, eps)
+    alpha, beta = np.maximum(alpha, tiny), np.maximum(beta, tiny)
+    return foremost(misfit, alpha, a, beta, b, xi, c, eps, count=24)
 
 
 _SCALE, _EXPONENT, _FLOOR = (1e-30, 1e30), (1e-3, 10.0), (0.0, np.inf)
