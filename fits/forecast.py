@@ -30,8 +30,9 @@ ENDS = ((np.inf, True), (np.inf, False), (2.0, True), (1.0, True), (0.5, True), 
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
 SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
-RESOLUTION = 1e-4  # no error is known better than this, relatively
+RESOLUTION = 3e-4  # no error is known better than this, relatively
 NOISE = 0.01  # likely relative noise, worth one point: where points are few, they cannot tell it
+STEPS = 10  # of Gauss and Newton
 MOST = 200  # different x; of more, neighbours are averaged
 
 
@@ -253,8 +254,9 @@ def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]
     falls = _falls(points.x) / points.y[:, None]
     fits = [_solve(falls, 1 / points.y, points.x ** (1 / tau), floor) for tau, floor in ENDS]
     residuals = _residuals(points, *(each[fits[0][2].argmin()] for each in (B, D, *fits[0][:2])))
-    total = float((residuals**2).sum()) + RESOLUTION**2
-    changes = float((np.diff(residuals) ** 2).sum()) / 2 + RESOLUTION**2
+    unseen = len(residuals) * RESOLUTION**2
+    total = float((residuals**2).sum()) + unseen
+    changes = float((np.diff(residuals) ** 2).sum()) / 2 + unseen
     share = min(1.0, changes / total)
     ends = []
     for (tau, _), (excess, floor, squares) in zip(ENDS, fits, strict=True):
@@ -267,14 +269,34 @@ def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]
 
 
 def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
-    """Relative errors of the best law near this one: a smooth remainder is not the grid's fault."""
-    reach = (points.x + d) / (1 + d)
-    fall = reach**-b
-    slopes = (fall, np.ones_like(fall), fall * np.log(reach), fall * (1 / reach - 1))
-    near = np.stack(slopes, axis=1) / points.y[:, None]
-    error = 1 - (excess * fall + floor) / points.y
-    step, *_ = np.linalg.lstsq(near, error, rcond=1e-6)
-    return error - near @ step
+    """Relative errors of the best law near this shape, [points].
+
+    By Gauss-Newton steps in excess, floor, log b and log d, so that what is left over is the
+    curve's and not the grid's. A floor just below 0 does no harm here.
+    """
+    values = np.array([excess, floor, np.log(b), np.log(max(d, SHIFTS[1] / 2))])
+    errors, slopes = _errors(points, values)
+    for _ in range(STEPS):
+        step, *_ = np.linalg.lstsq(slopes, errors, rcond=1e-6)
+        for part in (1.0, 0.3, 0.1):
+            there, slopes_there = _errors(points, values + part * step)
+            if (there**2).sum() < (errors**2).sum():
+                break
+        else:
+            break
+        values, errors, slopes = values + part * step, there, slopes_there
+    return errors
+
+
+def _errors(points: Points, values: Array) -> tuple[Array, Array]:
+    """Relative errors of a law, and the derivatives of what it says, [points] and [points, 4]."""
+    excess, floor, log_b, log_d = values
+    b, d = np.exp(np.clip([log_b, log_d], -20, 2))  # a step may go far astray
+    log_reach = np.log((points.x + d) / (1 + d))
+    fall = np.exp(np.minimum(-b * log_reach, 250))
+    by_shape = -excess * b * log_reach * fall, excess * b * d * np.expm1(-log_reach) / (1 + d)
+    slopes = np.stack([fall, np.ones_like(fall), by_shape[0], -by_shape[1] * fall], axis=1)
+    return 1 - (excess * fall + floor) / points.y, slopes / points.y[:, None]
 
 
 def _solve(
