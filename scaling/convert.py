@@ -98,7 +98,7 @@ def convert(
             show(weights, planned)
             return
         for why, count in Counter(weights.skipped.values()).items():
-            print(f"left out: {count:_} arrays, {why}")
+            print(f"left out: {count:_} array{'s' if count > 1 else ''}, {why}")
         write(out, weights.read(), weights.shape, to, dtype=dtype)
     except Unusable as error:
         raise Mistakes(error.mistakes) from error

@@ -151,6 +151,16 @@ def test_transformers_two_towers_give_the_image_tower(tmp_path):
     assert_same(found.read(), params)
 
 
+def test_open_clips_two_towers_give_timms_image_tower(tmp_path):
+    params, arrays = safetensors_of(tmp_path, MAP, None, "timm")
+    there = {f"visual.trunk.{name}": array for name, array in arrays.items()}
+    beside = {"text.token_embedding.weight": "text tower", "logit_scale": "joins the two towers"}
+    there |= {name: np.zeros(2, "f4") for name in beside}
+    found = inspect(save(tmp_path / "a.safetensors", there), given=About(heads=2))
+    assert (found.shape, found.skipped) == (MAP, beside)
+    assert_same(found.read(), params)
+
+
 @pytest.mark.parametrize(
     ("shape", "pattern"), [(TOKEN, r"vit\.pooler\."), (GAP, r"vision_model\.head\.")]
 )

@@ -113,6 +113,7 @@ def inspect(
       Unusable: not one of the layouts; or something is missing, extra or of the wrong shape, and
         then all of it is named.
     """
+    path = Path(path)
     with opened(path) as tensors:
         specs, metadata = tensors.specs, tensors.metadata
     try:
@@ -155,7 +156,7 @@ def read(
     Raises:
       Unusable: see `inspect`; or the bytes are damaged.
     """
-    found = inspect(Path(path), shape)
+    found = inspect(path, shape)
     return found.shape, found.read(dtype)
 
 

@@ -17,10 +17,12 @@ from models.weights.tensors import Spec, Unusable
 
 GOOGLE = tuple(f"{a}{b}" for a in ("", "params/", "opt/target/") for b in ("", "img/"))
 """Before the names of big_vision: of the parameters in a training state, of the image tower."""
+OPEN_CLIP = "visual.trunk."
+"""Before the names of timm, in files of both towers."""
 SKIPPED = (
     (r"opt/(?!target/)", "optimizer state"),
     (r"chrono/", "training clock"),
-    (r"((params|opt/target)/)?txt/|text_model\.", "text tower"),
+    (r"((params|opt/target)/)?txt/|text(_model)?\.", "text tower"),
     (r"((params|opt/target)/)?[tb]$|logit_(scale|bias)$", "joins the two towers"),
     (r".*\.position_ids$", "counts 0, 1, 2, ..."),
 )
