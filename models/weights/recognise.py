@@ -192,6 +192,7 @@ FAMILIES = (
             token_in_table=has_token(facts.length("pos_embed", 1))
         ),
         r"head\.",
+        ("", OPEN_CLIP),
     ),
     Family("timm", r"blocks\.\d+\.mlp_tokens\.", sizes.timm_mixer, _rows_of("timm"), r"head\."),
     Family(
