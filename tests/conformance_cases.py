@@ -1,7 +1,8 @@
-"""The networks of the conformance fixtures: small, and no two lengths alike.
+"""The networks of the conformance fixtures: small, and hardly two lengths alike.
 
-`make_conformance.py` builds them in timm, `test_conformance.py` builds them here. Knows neither
-torch nor JAX. A wrong transpose or reshape then has the wrong shape, and cannot hide.
+A wrong transpose or reshape then has the wrong shape, and cannot hide. `conformance_oracles.py`
+builds them in timm or transformers, `test_conformance.py` builds them here. Knows neither torch
+nor JAX.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,16 @@ IMAGES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One network: its shape, and the outputs of the classifier on top; None: there is none."""
+    """One network.
+
+    Fields:
+      classes: outputs of the classifier on top; None: there is none, features are the outputs.
+      transformers: the class of Hugging Face's library that computes it; None: timm does.
+    """
 
     shape: Shape
     classes: int | None = 5
+    transformers: str | None = None
 
 
 def _vit(name: str, **choices) -> ViTShape:
@@ -35,5 +42,10 @@ CASES = {
         shape=MixerShape(
             name="mixer", patch=4, resolution=24, width=20, depth=2, mlp_tokens=12, mlp=28
         )
+    ),
+    "vit-pre-logits": Case(
+        shape=_vit("vit-pre-logits", pool="token", gelu="erf", pre_logits=13),
+        classes=None,
+        transformers="ViTModel",
     ),
 }
