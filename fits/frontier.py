@@ -80,7 +80,7 @@ def on_hull(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray
     for row, there in enumerate(candidates):
         corners: list[int] = []
         for run in order[there[order]]:
-            while len(corners) > 1 and not _turns_up(x, y, *corners[-2:], run):
+            while len(corners) > 1 and not _turns_up(x, y, corners[-2], corners[-1], run):
                 corners.pop()
             corners.append(run)
         chosen[row, corners] = True
