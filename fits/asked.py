@@ -137,6 +137,10 @@ class Asked:
             groups=np.array([first[label] for label in labels]) if labels else None,
         )
 
+    @property
+    def measure(self) -> Measure:
+        return Measure(log=self.on == "log")
+
     def fit(self, runs: Runs) -> Fit:
         """Raises ValueError where there can be no fit."""
         return fit(
@@ -146,7 +150,7 @@ class Asked:
             choose=WHICH[self.which],
             weights=runs.weights,
             groups=None if runs.groups is None else runs.groups.tolist(),
-            measure=Measure(log=self.on == "log"),
+            measure=self.measure,
             huber="auto" if self.loss == "huber" else None,
             replicates=self.replicates,
             level=self.level,

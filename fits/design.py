@@ -15,6 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.descent import in_units, unit_of
 from fits.laws import Array, Law
 
 SAMPLES = 64  # curves that a plan is averaged over
@@ -109,21 +110,12 @@ def ask(
       values: fitted to the runs, [parameters].
       runs: their x, [runs] or [variables, runs].
       candidates: x of runs that may be launched, of the same form.
-      predict: x of the prediction, a number or [variables].
+      predict: x of the prediction, [] or [variables].
       scatter: standard deviation of log error between runs of equal x.
     """
-    every = np.concatenate([np.atleast_2d(runs), np.atleast_2d(candidates)], axis=1)
-    unit = np.exp(np.log(every).mean(axis=1))  # of each variable, so that no result depends on it
-    for same in set(law.units):
-        shared = [k for k, each in enumerate(law.units) if each == same]
-        unit[shared] = np.exp(np.log(unit[shared]).mean())
-
-    def scaled(x: Array) -> Array:
-        x = np.reshape(x, (len(unit), -1)) / unit[:, None]
-        return x[0] if len(unit) == 1 else x
-
-    per = 1 / unit[0] if len(unit) == 1 else 1 / unit
-    centre = law.fold(*law.rescale(per, *values))
+    # Of each variable, so that no result depends on the unit in which it is counted.
+    unit = unit_of(law, np.concatenate([runs, candidates], axis=-1))
+    centre = law.fold(*law.rescale(1 / unit, *values))
     low, high = law.fold(*np.array(law.bounds)).T
 
     def slopes(x: Array, at: Array) -> Array:
@@ -132,7 +124,7 @@ def ask(
         slopes = law.slopes(x, *parameters) / law.predict(x, *parameters)
         return np.broadcast_to(slopes, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
 
-    here, there, aim = scaled(runs), scaled(candidates), scaled(predict)
+    here, there, aim = (in_units(x, unit) for x in (runs, candidates, predict[..., None]))
     at = centre[None]
     effect = np.concatenate([slopes(x, at) for x in (here, there, aim)], axis=1)
     prior = np.diag((effect[0] ** 2).mean(axis=0) + 1e-12)

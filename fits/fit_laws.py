@@ -51,12 +51,17 @@ options:
 
 Rows without x or y are left out, and said. Intervals are meant to hold the truth with a
 probability of 90 %: of all points from the profile of the loss, of a frontier from a bootstrap over
-runs with a fixed seed, so the same table gives the same digits. JSON: {table, x, y, y_is, level,
-groups}; a group: {group, law, formula, values, intervals, points, runs, rms_log_error, warnings,
-predictions: [{x, median, low, high}]}, with group null where --by is not given; median is the
-fitted curve. A group that cannot be fitted, say for too few points, has values, intervals, points
-and rms_log_error null, no predictions, and the reason among its warnings; a forecast has formula,
-values and intervals null.
+runs with a fixed seed, so the same table gives the same digits.
+
+Which law? With every fit comes how well each law, fitted to the smallest two thirds of the points,
+foretells the largest third: the root mean square of log error.
+
+JSON: {table, x, y, y_is, level, groups}; a group: {group, law, formula, values, intervals, points,
+runs, rms_log_error, warnings, predictions: [{x, median, low, high}], held_out: {fitted, foretold,
+times_larger, log_error}}, with group null where --by is not given; median is the fitted curve, and
+log_error null for a law that cannot be tried. A group that cannot be fitted, say for too few
+points, has values, intervals, points, rms_log_error and held_out null, no predictions, and the
+reason among its warnings; a forecast has formula, values and intervals null.
 
 exit status: 0 done, 2 a mistake in what was typed or in the table, or not one group that can be
 fitted: all mistakes are named, and nothing is written.

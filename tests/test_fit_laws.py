@@ -151,6 +151,7 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
         "rms_log_error",
         "warnings",
         "predictions",
+        "held_out",
     ]
     assert group["group"] is None
     assert (group["law"], group["formula"]) == ("saturating", "a (x + d)^-b + c")
@@ -200,6 +201,18 @@ def test_files_are_written_where_asked_for_and_nowhere_else(table, tmp_path, com
     assert "model=B" in figure.read_text()
     assert sorted(tmp_path.iterdir()) == sorted([table, out, figure])
     assert table.read_bytes() == before
+
+
+def test_every_fit_comes_with_how_well_each_law_foretells(table, command, answer):
+    found, _ = answer(table, "--x", "eflop", "--y", "error", "--law", "power")
+    held_out = found["groups"][0]["held_out"]
+    assert (held_out["fitted"], held_out["foretold"]) == (16, 8)
+    assert held_out["times_larger"] == pytest.approx(55, rel=0.1)
+    errors = held_out["log_error"]
+    assert set(errors) == {name for name, law in CURVES.items() if len(law.variables) == 1}
+    assert errors["saturating"] < 0.03 < errors["power"]
+    _, said, _ = command(table, "--x", "eflop", "--y", "error", "--law", "power")
+    assert "which law? Fitted to the 16 smallest and asked for the 8 largest" in said
 
 
 def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
@@ -385,7 +398,7 @@ def test_a_group_that_cannot_be_fitted_is_left_out_and_said(table, tmp_path, com
     assert failed["group"] == {"model": "L"}
     assert failed["runs"] == 2
     assert failed["predictions"] == []
-    for name in ("values", "intervals", "points", "rms_log_error"):
+    for name in ("values", "intervals", "points", "rms_log_error", "held_out"):
         assert failed[name] is None
     (warning,) = failed["warnings"]
     assert warning.startswith("left out, no fit: 2 of 2 points are to be fitted")

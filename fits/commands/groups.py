@@ -10,13 +10,14 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from fits.asked import CURVES, FORECAST, Asked, Foretold
+from fits.asked import CURVES, FORECAST, WHICH, Asked, Foretold, Runs
 from fits.commands.shared import error_name, finite
 from fits.fit import Fit
 from fits.frontier import frontier
 from fits.plots import canvas, draw_frontier, save
 from fits.points import Points
 from fits.provenance import saved, write_law
+from fits.selection import Trials, choose_law
 from fits.tables import InputError, short
 
 Place = tuple[float, ...]  # one x a variable of the law
@@ -36,13 +37,15 @@ class Group:
       asked: what was to be fitted.
       points: the runs.
       fit: None where there can be none.
-      refusal: why not.
+      trials: how well each law foretells the large runs from the small; None: it cannot be tried.
+      refusal: why there is no fit.
     """
 
     names: dict[str, str]
     asked: Asked
     points: Points
     fit: Fit | Foretold | None = None
+    trials: Trials | None = None
     refusal: str = ""
 
     @property
@@ -74,11 +77,24 @@ def fit_groups(asked: Asked, points: Points, by: Sequence[str]) -> list[Group]:
             why = f"{wrong} {_advice(asked, names)}"
             groups.append(Group(names=names, asked=asked, points=its, refusal=why))
         else:
-            groups.append(Group(names=names, asked=asked, points=its, fit=found))
+            trials = _tried(asked, runs)
+            groups.append(Group(names=names, asked=asked, points=its, fit=found, trials=trials))
     if not any(group.fit for group in groups):
         table = points.table.path
         raise InputError([f"{table}{group.said}: {group.refusal}" for group in groups])
     return groups
+
+
+def _tried(asked: Asked, runs: Runs) -> Trials | None:
+    variables = len(asked.x)
+    laws = [law for law in CURVES.values() if len(law.variables) == variables]
+    try:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # laws that do not suit
+            return choose_law(
+                runs.x, runs.error, laws, choose=WHICH[asked.which], measure=asked.measure
+            )
+    except ValueError:  # all runs are of one size
+        return None
 
 
 def _advice(asked: Asked, names: dict[str, str]) -> str:
@@ -102,6 +118,8 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
         print(f"\n{group.title or 'all rows'}")
         if group.fit is not None:
             _print_fit(group.fit, f"{len(group.points.error)} {which}", wanted)
+        if group.trials is not None:
+            _print_trials(group.trials)
         for warning in group.warnings(wanted):
             print(f"  warning: {warning}")
 
@@ -123,6 +141,18 @@ def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None
         at = ", ".join(f"{each:g}" for each in place)
         print(f"    E({at}) = {fit.predict(x):.4g} [{low:.4g}, {high:.4g}]")
     print(f"  root mean square of log error {fit.rms:.4f}")
+
+
+def _print_trials(trials: Trials) -> None:
+    print(
+        f"  which law? Fitted to the {trials.fitted} smallest and asked for the {trials.held_out} "
+        f"largest, up to {trials.reach:.3g} times as large, log error:"
+    )
+    tried = [row for row in trials.rows if row.rmsle is not None]
+    print("    " + ", ".join(f"{row.law.name} {row.rmsle:.3g}" for row in tried))
+    refused = [f"{row.law.name} ({row.refusal})" for row in trials.rows if row.rmsle is None]
+    if refused:
+        print(f"    not tried: {', '.join(refused)}")
 
 
 def answer(groups: Sequence[Group], wanted: Sequence[Place]) -> dict[str, Any]:
@@ -174,6 +204,16 @@ def _plain(group: Group, wanted: Sequence[Place]) -> dict[str, Any]:
         "rms_log_error": fit and fit.rms,
         "warnings": group.warnings(wanted),
         "predictions": [_prediction(fit, place) for place in wanted] if fit else [],
+        "held_out": group.trials and _held_out(group.trials),
+    }
+
+
+def _held_out(trials: Trials) -> dict[str, Any]:
+    return {
+        "fitted": trials.fitted,
+        "foretold": trials.held_out,
+        "times_larger": trials.reach,
+        "log_error": {row.law.name: row.rmsle for row in trials.rows},
     }
 
 

@@ -257,7 +257,7 @@ def _planned(
         np.array(fit.values),
         points.x[..., used],
         _as_x(offered.x),
-        np.array(_at(options)),
+        _as_x([tuple(_at(options))])[..., 0],
         scatter=scatter,
         level=fit.level,
     )
