@@ -9,12 +9,12 @@ A step is forward, backward and Adam, in float32, on images already in memory:
     plain   the same network in fifty lines of JAX: a list of layers, products of two dimensions
     timm    `vit_tiny_patch16_224` and its like on torch, if installed; eager
 
-All of them take turns within each round, so that ratios survive a noisy machine: compare ratios,
-not rates, between machines. `x plain` is the median over rounds of the rate over that of `plain` in
-the same round. `cpu s` is the processor time of a step, all cores; `system` is the part of it that
-went to the operating system, nearly all to hand out fresh pages of memory, for XLA returns its work
-space after every step. On Linux with glibc 2.35 or later, start it as `scaling launch` starts its
-workers,
+All of them take turns within each round, every second round in reverse, and each makes a step that
+is not timed first, so that ratios survive a noisy machine: compare ratios, not rates, between
+machines. `x plain` is the median over rounds of the rate over that of `plain` in the same round.
+`cpu s` is the processor time of a step, all cores; `system` is the part of it that went to the
+operating system, nearly all to hand out fresh pages of memory, for XLA returns its work space after
+every step. On Linux with glibc 2.35 or later, start it as `scaling launch` starts its workers,
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/train_step.py
 
@@ -83,7 +83,10 @@ def compare(shape: ViTShape, batch: int, rounds: int):
         if step is not None:
             step()
             steps[name], compile_seconds[name] = step, time.perf_counter() - start
-    timings = [{name: timed(step) for name, step in steps.items()} for _ in range(rounds)]
+    timings = []
+    for turn in range(rounds):
+        order = list(steps) if turn % 2 else list(reversed(steps))
+        timings.append({name: timed(steps[name]) for name in order})
     for name in steps:
         of = [each[name] for each in timings]
         ratio = statistics.median(each["plain"].wall / each[name].wall for each in timings)
@@ -97,7 +100,8 @@ def compare(shape: ViTShape, batch: int, rounds: int):
 
 
 def timed(step: Callable[[], object]) -> Timing:
-    """What one call takes."""
+    """What one call takes, after another that takes back the memory that others have left."""
+    step()
     before, start = os.times(), time.perf_counter()
     step()
     wall, after = time.perf_counter() - start, os.times()
