@@ -315,6 +315,7 @@ def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
     law, lowest = found.law, float(profile.y.min())
     groups = int(profile.group.max()) + 1
     said = doubts.few_points(law, found.n, groups)
+    said += doubts.unfinished(profile)
     flat = doubts.flat(profile)
     if found.n > len(law.parameters) and not flat:
         said += doubts.on_bounds(profile)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fits.descent import Measure, Pin, descend
 from fits.laws import Array, Law
 
-REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0])  # of the half width that is to be expected
+REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
 STIFF = 30.0  # of the spring, against the loss's own curvature
 LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
 
@@ -191,7 +191,8 @@ def scatter(profile: Profile) -> Scatter:
     """
     measure, roots = profile.measure, np.sqrt(profile.weights)
     rows = profile.slopes * roots
-    size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)
+    size = np.linalg.norm(rows, axis=1)
+    size = np.where(size > 0, size, 1.0)  # a parameter that moves no point has no scale
     gram = (rows / size[:, None]) @ (rows / size[:, None]).T
     plain = np.linalg.pinv(gram, rcond=1e-12, hermitian=True) / np.outer(size, size)
     soft = np.average(np.abs(profile.residuals) <= measure.huber, weights=profile.weights)

@@ -1,0 +1,233 @@
+"""Which runs to launch next: what a plan must be, whatever the law."""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.design import ask, plan
+from fits.fit_laws import main
+from fits.laws import POWER, SATURATING, power
+from fits.surfaces import CHINCHILLA
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from next_runs import simulate
+
+RUNS = np.geomspace(1, 10, 6)
+OFFERED = np.geomspace(1, 1000, 13)
+
+
+def line(samples=16, scatter=0.02, unit=1.0, predict=1e4):
+    """A power law: on log axes a straight line, whose designs are known."""
+    values = np.array([0.8 * unit**0.2, 0.2])
+    return ask(
+        POWER, values, RUNS * unit, OFFERED * unit, np.array(predict * unit),
+        scatter=scatter, samples=samples,
+    )  # fmt: skip
+
+
+def test_the_width_is_that_of_a_straight_line_on_log_axes():
+    """Where the runs decide, the prior is nothing: ordinary least squares."""
+    runs = np.geomspace(1, 1e4, 400)
+    question = ask(
+        POWER, np.array([0.8, 0.2]), runs, OFFERED, np.array(1e6), scatter=0.02, samples=1
+    )
+    line = np.log(runs)
+    variance = 1 / 400 + (np.log(1e6) - line.mean()) ** 2 / ((line - line.mean()) ** 2).sum()
+    none = np.zeros(len(OFFERED), int)
+    assert question.width(none) == pytest.approx(2 * 1.6449 * 0.02 * variance**0.5, rel=1e-3)
+
+
+def test_one_more_run_narrows_by_as_much_as_computing_it_anew_says():
+    question = line()
+    times = np.zeros(len(OFFERED), int)
+    times[[2, 5, 5]] += 1
+    expected = [question.width(times + np.eye(len(OFFERED), dtype=int)[k]) for k in range(13)]
+    found = question.widths_with_one_more(question.inverse(times))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("budget", [30.0, 300.0, 1500.0])
+def test_a_plan_is_within_its_budget_and_every_run_narrows(budget):
+    found = plan(line(), OFFERED, budget)
+    assert found.cost.sum() <= budget
+    assert len(set(found.runs)) == len(found.runs)
+    assert found.widths[0] < found.before
+    assert (np.diff(found.widths) < 0).all()
+
+
+def test_a_plan_is_all_but_the_best_of_all_that_could_be_paid():
+    question, cost, budget = line(), OFFERED[::2], 400.0
+    some = ask(POWER, np.array([0.8, 0.2]), RUNS, cost, np.array(1e4), scatter=0.02, samples=16)
+    best = min(
+        some.width(np.array(times))
+        for times in itertools.product((0, 1), repeat=len(cost))
+        if np.array(times) @ cost <= budget
+    )
+    found = plan(some, cost, budget)
+    assert found.widths[-1] <= 1.01 * best
+    assert question.level == 0.9
+
+
+def test_a_larger_budget_never_buys_a_wider_interval():
+    widths = [plan(line(), OFFERED, budget).widths[-1] for budget in (20, 100, 400, 1200, 3000)]
+    assert all(later <= 1.006 * former for former, later in itertools.pairwise(widths))
+
+
+def test_a_plan_knows_no_unit():
+    found, scaled = (plan(line(unit=unit), OFFERED, 700.0) for unit in (1.0, 1e15))
+    assert found.runs == scaled.runs
+    np.testing.assert_allclose(found.widths, scaled.widths, rtol=1e-6)
+
+
+def test_far_runs_are_bought_for_a_far_prediction_and_near_ones_for_a_near():
+    far, near = (plan(line(predict=x), OFFERED, 1000.0, repeats=3) for x in (1e4, 3.0))
+    far, near = (OFFERED[list(each.runs)] for each in (far, near))
+    assert (far > 30).mean() > 2 * (near > 30).mean()
+
+
+def test_seeds_are_bought_only_where_they_are_offered():
+    once, thrice = (plan(line(), OFFERED, 60.0, repeats) for repeats in (1, 3))
+    assert max(np.bincount(once.runs)) == 1
+    assert max(np.bincount(thrice.runs)) > 1
+    assert thrice.widths[-1] < once.widths[-1]
+
+
+def test_a_floor_at_its_bound_and_laws_of_two_variables_are_planned_for():
+    saturating = ask(
+        SATURATING, np.array([0.8, 0.2, 0.0, 0.0]), RUNS, OFFERED, np.array(1e4), scatter=0.02
+    )
+    assert np.isfinite(plan(saturating, OFFERED, 500.0).widths).all()
+    size, data = (
+        axis.ravel() for axis in np.meshgrid(np.geomspace(1, 8, 4), np.geomspace(1, 8, 4))
+    )
+    grid = np.stack([size, data]).astype(float)
+    surface = ask(
+        CHINCHILLA, np.array([1.7, 0.6, 0.35, 0.8, 0.3]), grid[:, :7], grid[:, 7:],
+        np.array([16.0, 16.0]), scatter=0.01,
+    )  # fmt: skip
+    found = plan(surface, size[7:] * data[7:], 100.0)
+    assert found.widths[-1] < 0.8 * found.before
+
+
+def test_in_simulation_a_third_of_the_grid_s_compute_reaches_the_width_of_the_grid():
+    """With seeds on offer; 16 studies, whose widths are known to some 20 %."""
+    curves = simulate(16, ways=["design", "random"], shares=(0.1, 1 / 3))
+    (full,) = curves["full grid"].width
+    assert curves["design"].spent[-1] <= 1 / 3
+    assert curves["design"].width[-1] <= 1.1 * full
+    assert curves["design"].width[0] < 0.7 * curves["random"].width[0]
+
+
+# The command
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    error = power(RUNS, 0.8, 0.2) * np.exp(0.02 * rng.normal(size=len(RUNS)))
+    path = tmp_path / "runs.csv"
+    rows = [f"{x:.17g},{y:.6f}" for x, y in zip(RUNS, error, strict=True)]
+    path.write_text("\n".join(["c,e", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(capsys):
+    def run(*arguments):
+        status = main(["next", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+COLUMNS = "--x", "c", "--y", "e", "--law", "power", "--all-points", "--predict", "1e4"
+GRID = "--grid", "c=1,30,100,300,1000"
+
+
+def test_the_plan_is_printed_in_order_with_what_it_costs(table, command):
+    status, said, _ = command(table, *COLUMNS, "--budget", "1200", *GRID)
+    assert status == 0
+    assert "1 of 5 candidates have been run, and are left out" in said
+    assert "runs of 4 candidates" in said
+    assert "E(10000) = " in said
+
+
+def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command):
+    path = tmp_path / "planned.csv"
+    path.write_text("model,c,flops\nS,30,60\nB,100,200\nL,1000,2000\nH,9000,9e9\n")
+    arguments = table, *COLUMNS, "--budget", "2100", "--candidates", path, "--json", "-"
+    status, said, _ = command(*arguments)
+    assert status == 0
+    found = json.loads(said)
+    assert found["cost"] == sum(run["cost"] for run in found["runs"]) <= 2100
+    assert {run["candidate"] for run in found["runs"]} <= {2, 3, 4}
+    assert 4 in {run["candidate"] for run in found["runs"]}
+    assert found["runs"][-1]["spent"] == found["cost"]
+    low, high = found["now"]
+    last = found["runs"][-1]
+    assert low < last["low"] < found["error"] < last["high"] < high
+    by_x = json.loads(command(*arguments, "--cost", "c")[1])
+    assert by_x["cost"] != found["cost"]
+
+
+def test_a_law_of_two_variables_costs_six_times_their_product(tmp_path, command):
+    size, data = (
+        axis.ravel() for axis in np.meshgrid(np.geomspace(1, 8, 4), np.geomspace(1, 8, 4))
+    )
+    loss = CHINCHILLA.predict(np.stack([size, data]), 1.7, 0.6, 0.35, 0.8, 0.3)
+    loss *= np.exp(0.003 * np.random.default_rng(0).normal(size=16))
+    path = tmp_path / "runs.csv"
+    rows = [f"{n},{d},{y:.6f}" for n, d, y in zip(size, data, loss, strict=True)]
+    path.write_text("\n".join(["n,d,loss", *rows]))
+    status, said, _ = command(
+        path, "--x", "n", "--x", "d", "--y", "loss", "--y-is", "loss", "--law", "chinchilla",
+        "--predict", "64,64", "--budget", "5000", "--grid", "n=8,16,32", "--grid", "d=8,16,32",
+        "--json", "-",
+    )  # fmt: skip
+    assert status == 0
+    runs = json.loads(said)["runs"]
+    assert runs
+    for run in runs:
+        assert run["cost"] == pytest.approx(6 * run["x"][0] * run["x"][1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--budget", "x", *GRID], ["--budget: x is not"]),
+        (["--budget", "1", *GRID], ["--budget: the cheapest candidate costs 30"]),
+        (["--budget", "9", "--grid", "d=1", "--repeat", "0"], ["--grid: 'd=1'", "--repeat: 0"]),
+        (["--budget", "9", "--grid", "c=1,x,-3"], ["--grid c: x is", "--grid c: -3 is"]),
+        (["--budget", "9", *GRID, "--cost", "c"], ["--cost: a grid has no columns"]),
+        (["--budget", "9", "--candidates", "nix.csv"], ["nix.csv: No such file"]),
+        (["--budget", "9", *GRID, "--json", "."], ["--json: . is a folder"]),
+        (["--budget", "9e9", "--grid", "c=1"], ["every candidate has been run already"]),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(table, tmp_path, command, arguments, words):
+    status, said, complaints = command(table, *COLUMNS, *arguments)
+    assert (status, said) == (2, "")
+    for word in words:
+        assert word in complaints
+    assert list(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize("offers", [[], ["--grid", "c=1", "--candidates", "a.csv"]])
+def test_candidates_come_from_a_grid_or_from_a_table(table, offers, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["next", str(table), *COLUMNS, "--budget", "9", *offers])
+    assert end.value.code == 2
+    assert "by --candidates or by --grid" in capsys.readouterr().err
+
+
+def test_mistakes_in_the_table_of_candidates_come_with_their_lines(table, tmp_path, command):
+    path = tmp_path / "planned.csv"
+    path.write_text("c,flops\n30,60\n-1,200\n100,many\n")
+    status, _, complaints = command(table, *COLUMNS, "--budget", "100", "--candidates", path)
+    assert status == 2
+    assert "line 3: c is -1" in complaints
+    assert "line 4: flops is many, not a number" in complaints
