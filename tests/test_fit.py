@@ -382,3 +382,22 @@ def test_a_status_is_sound_or_says_what_is_not():
     assert fit(SATURATING, COMPUTE, saturating(COMPUTE, 0.5, 0.2, 0, 0)).status == (
         "c rests on its bound 0; d rests on its bound 0"
     )
+
+
+def test_a_frontier_that_one_run_decides_says_so():
+    error = noisy((0.5, 0.3, 0.0, 0.0))
+    lucky = np.where(np.arange(24) == 23, 0.75, 1.0)
+    sound, decided = (
+        [w for w in fit(SATURATING, COMPUTE, e, choose=on_frontier).warnings if "one run" in w]
+        for e in (error, error * lucky)
+    )
+    assert not sound
+    assert "without that at x = 1e+03 the forecast at 10 times the largest x" in decided[0]
+
+
+def test_a_search_that_stops_too_early_says_so(monkeypatch):
+    error = noisy((0.5, 0.2, 0.0, 0.0), noise=0.03, seed=4)
+    assert not any("stopped" in warning for warning in fit(POWER_FLOOR, COMPUTE, error).warnings)
+    monkeypatch.setattr("fits.descent.STEPS", 1)
+    stopped = fit(SATURATING, COMPUTE, noisy(noise=0.05, seed=3)).warnings
+    assert any("stopped before the minimum" in warning for warning in stopped)
