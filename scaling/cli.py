@@ -16,6 +16,7 @@ your own; docs/study-file.md says what such a file may hold.
 \b
 Written:      runs/       one folder a run, and logs/ of its workers, by launch and run
               results/    <study>.parquet, .csv and figures, by collect, report and sheet
+              OUT         by convert; for transformers a config.json beside it
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set

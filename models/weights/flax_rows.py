@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from models.shapes import BiTShape
 from models.weights.rows import (
@@ -20,11 +21,14 @@ from models.weights.rows import (
     row,
 )
 
+Rules: TypeAlias = tuple[tuple[str, str], ...]
+"""Patterns and what they become, applied one after another."""
+
 BLOCK, BLOCKS = "Transformer/encoderblock_{layer}", "Transformer/encoderblock"
 ATTENTION, MLP = "MultiHeadDotProductAttention_0", "MlpBlock_0"
 
 # How older files say what big_vision says now; what is left of each is a whole name or its part.
-OLDER_VIT = (
+OLDER_VIT: Rules = (
     (r"^Transformer/(?:posembed_input/)?pos_embedding$", "pos_embedding"),
     (r"^(Transformer/encoderblock_\d+)/LayerNorm_2/", r"\1/LayerNorm_1/"),
     (r"^(Transformer/encoderblock_\d+)/MultiHeadDotProductAttention_1/", rf"\1/{ATTENTION}/"),
@@ -32,13 +36,13 @@ OLDER_VIT = (
     (r"^(probe|LayerNorm_0|MultiHeadDotProductAttention_0|MlpBlock_0)(/|$)", r"MAPHead_0/\1\2"),
 )
 # And back: how vision_transformer said it.
-AS_AUGREG = (
+AS_AUGREG: Rules = (
     (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
     (r"(/encoderblock_[^/]+)/LayerNorm_1/", r"\1/LayerNorm_2/"),
     (rf"(/encoderblock_[^/]+)/{ATTENTION}/", r"\1/MultiHeadDotProductAttention_1/"),
     (rf"(/encoderblock_[^/]+)/{MLP}/", r"\1/MlpBlock_3/"),
 )
-OLDER_BIT = ((r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),)
+OLDER_BIT: Rules = ((r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),)
 
 
 def vit(*, scan: bool = False, token_in_table: bool = False) -> list[Row]:
@@ -136,7 +140,7 @@ def bit(shape: BiTShape) -> list[Row]:
     ]
 
 
-def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+def renamed(name: str, rules: Rules) -> str:
     """The name after each rule that applies to it."""
     for pattern, new in rules:
         name = re.sub(pattern, new, name)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from models.shapes import Shape
 from models.weights import flax_rows, sizes, torch_rows
 from models.weights.facts import About, Facts, has_token
-from models.weights.flax_rows import OLDER_BIT, OLDER_VIT, renamed
+from models.weights.flax_rows import OLDER_BIT, OLDER_VIT, Rules, renamed
 from models.weights.layouts import rows
 from models.weights.rows import Row
 from models.weights.tensors import Spec, Unusable
@@ -29,7 +29,7 @@ SKIPPED = (
 """What stands beside an image network and is no part of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """How to know the files of one layout and one kind of network.
 
@@ -47,7 +47,7 @@ class Family:
     rows: Callable[[Facts, Shape], list[Row]]
     classifier: str
     prefixes: tuple[str, ...] = ("",)
-    older: tuple[tuple[str, str], ...] = ()
+    older: Rules = ()
     beside: tuple[str, str] | None = None
 
 
@@ -76,7 +76,8 @@ def recognise(specs: Mapping[str, Spec], about: About) -> Recognised:
     """What these arrays are.
 
     Raises:
-      Unusable: no known layout; two names for one thing; sizes that cannot be.
+      Unusable: no known layout; two names for one thing; nothing tells the heads.
+      ValueError: sizes that cannot be.
     """
     for family in FAMILIES:
         for prefix in family.prefixes:
@@ -88,11 +89,34 @@ def recognise(specs: Mapping[str, Spec], about: About) -> Recognised:
 
 
 def _recognise(specs: Mapping[str, Spec], about: About, family: Family, prefix: str) -> Recognised:
+    classifies = any(re.match(re.escape(prefix) + family.classifier, name) for name in specs)
+    names, skipped = _sorted(specs, family, prefix, classifies)
+    facts = Facts({new: specs[name].shape for new, name in names.items()})
+    layout = family.layout
+    if layout == "big_vision" and facts.any(flax_rows.BLOCKS + "/"):
+        layout = "big_vision-scan"
+    elif any("/MlpBlock_3/" in name for name in names.values()):
+        layout = "augreg"
+    older = flax_rows.AS_AUGREG if layout == "augreg" else ()
+    return Recognised(
+        layout,
+        shape=family.shape(facts, about),
+        classes=_classes(facts, family.classifier) if classifies else None,
+        rows=partial(family.rows, facts),
+        names=names,
+        called=lambda name: prefix + renamed(name, older),
+        skipped=skipped,
+    )
+
+
+def _sorted(
+    specs: Iterable[str], family: Family, prefix: str, classifies: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of the network, by what they are called now, and the others, each with why."""
     names: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    classifies = any(re.match(re.escape(prefix) + family.classifier, name) for name in specs)
-    beside = (family.beside,) if family.beside and classifies else ()
     doubled = []
+    beside = (family.beside,) if family.beside and classifies else ()
     for name in specs:
         why = next((why for pattern, why in SKIPPED + beside if re.match(pattern, name)), None)
         if why is not None:
@@ -103,27 +127,7 @@ def _recognise(specs: Mapping[str, Spec], about: About, family: Family, prefix: 
             doubled.append(f"{names[new]} and {name} are two names for one thing.")
     if doubled:
         raise Unusable(doubled)
-    facts = Facts({new: specs[name].shape for new, name in names.items()})
-    classes = _classes(facts, family.classifier) if classifies else None
-    older: tuple[tuple[str, str], ...] = ()
-    layout = family.layout
-    if layout == "big_vision" and facts.any(flax_rows.BLOCKS + "/"):
-        layout = "big_vision-scan"
-    elif any("/MlpBlock_3/" in name for name in names.values()):
-        layout, older = "augreg", flax_rows.AS_AUGREG
-    try:
-        shape = family.shape(facts, about)
-    except ValueError as error:
-        raise Unusable([str(error)]) from None
-    return Recognised(
-        layout,
-        shape,
-        classes,
-        rows=partial(family.rows, facts),
-        names=names,
-        called=lambda name: prefix + renamed(name, older),
-        skipped=skipped,
-    )
+    return names, skipped
 
 
 def _classes(facts: Facts, head: str) -> int | None:
@@ -141,98 +145,105 @@ def _rows_of(layout: str) -> Callable[[Facts, Shape], list[Row]]:
 
 FAMILIES = (
     Family(
-        "big_vision",
-        "Transformer/encoderblock",
-        sizes.big_vision_vit,
-        lambda facts, shape: flax_rows.vit(
+        layout="big_vision",
+        sign="Transformer/encoderblock",
+        shape=sizes.big_vision_vit,
+        rows=lambda facts, shape: flax_rows.vit(
             scan=facts.any(flax_rows.BLOCKS + "/"),
             token_in_table=has_token(facts.length("pos_embedding", 1)),
         ),
-        "head/",
-        GOOGLE,
-        OLDER_VIT,
+        classifier="head/",
+        prefixes=GOOGLE,
+        older=OLDER_VIT,
     ),
     Family(
-        "big_vision",
-        r"MixerBlock_\d+/",
-        sizes.big_vision_mixer,
-        _rows_of("big_vision"),
-        "head/",
-        GOOGLE,
+        layout="big_vision",
+        sign=r"MixerBlock_\d+/",
+        shape=sizes.big_vision_mixer,
+        rows=_rows_of("big_vision"),
+        classifier="head/",
+        prefixes=GOOGLE,
     ),
     Family(
-        "bit",
-        r"resnet/block\d+/",
-        sizes.bit(
-            r"resnet/(?:root_block|block1/unit\d+/[ab])/standardized_conv2d/kernel",
-            r"resnet/block{stage}/unit0*(\d+)/",
-            1,
+        layout="bit",
+        sign=r"resnet/block\d+/",
+        shape=sizes.bit(
+            narrow=r"resnet/(?:root_block|block1/unit\d+/[ab])/standardized_conv2d/kernel",
+            unit=r"resnet/block{stage}/unit0*(\d+)/",
+            first=1,
         ),
-        _rows_of("bit"),
-        "resnet/head/conv2d/",
+        rows=_rows_of("bit"),
+        classifier="resnet/head/conv2d/",
         older=OLDER_BIT,
     ),
     Family(
-        "big_vision",
-        r"block\d+/unit\d+/conv",
-        sizes.bit(
-            r"(?:root_block/conv_root|block1/unit\d+/conv[12])/kernel",
-            r"block{stage}/unit0*(\d+)/",
-            1,
+        layout="big_vision",
+        sign=r"block\d+/unit\d+/conv",
+        shape=sizes.bit(
+            narrow=r"(?:root_block/conv_root|block1/unit\d+/conv[12])/kernel",
+            unit=r"block{stage}/unit0*(\d+)/",
+            first=1,
         ),
-        _rows_of("big_vision"),
-        "head/",
-        GOOGLE,
+        rows=_rows_of("big_vision"),
+        classifier="head/",
+        prefixes=GOOGLE,
     ),
     Family(
-        "timm",
-        r"blocks\.\d+\.attn\.",
-        sizes.timm_vit,
-        lambda facts, shape: torch_rows.timm_vit(
+        layout="timm",
+        sign=r"blocks\.\d+\.attn\.",
+        shape=sizes.timm_vit,
+        rows=lambda facts, shape: torch_rows.timm_vit(
             token_in_table=has_token(facts.length("pos_embed", 1))
         ),
-        r"head\.",
-        ("", OPEN_CLIP),
+        classifier=r"head\.",
+        prefixes=("", OPEN_CLIP),
     ),
-    Family("timm", r"blocks\.\d+\.mlp_tokens\.", sizes.timm_mixer, _rows_of("timm"), r"head\."),
     Family(
-        "timm",
-        r"stages\.\d+\.blocks\.\d+\.conv",
-        sizes.bit(
-            r"(?:stem|stages\.0\.blocks\.\d+)\.conv[12]?\.weight",
-            r"stages\.{stage}\.blocks\.(\d+)\.",
-            0,
+        layout="timm",
+        sign=r"blocks\.\d+\.mlp_tokens\.",
+        shape=sizes.timm_mixer,
+        rows=_rows_of("timm"),
+        classifier=r"head\.",
+    ),
+    Family(
+        layout="timm",
+        sign=r"stages\.\d+\.blocks\.\d+\.conv",
+        shape=sizes.bit(
+            narrow=r"(?:stem|stages\.0\.blocks\.\d+)\.conv[12]?\.weight",
+            unit=r"stages\.{stage}\.blocks\.(\d+)\.",
+            first=0,
         ),
-        _rows_of("timm"),
-        r"head\.fc\.",
+        rows=_rows_of("timm"),
+        classifier=r"head\.fc\.",
     ),
     Family(
-        "huggingface",
-        r"(vit\.)?encoder\.layer\.\d+\.attention\.",
-        sizes.huggingface_vit,
-        _rows_of("huggingface"),
-        r"classifier\.",
+        layout="huggingface",
+        sign=r"(vit\.)?encoder\.layer\.\d+\.attention\.",
+        shape=sizes.huggingface_vit,
+        rows=_rows_of("huggingface"),
+        classifier=r"classifier\.",
         older=((r"^(embeddings|encoder|layernorm|pooler)\.", r"vit.\1."),),
         beside=(r"vit\.pooler\.", "transformers' classifier does not read it"),
     ),
     Family(
-        "huggingface",
-        r"vision_model\.encoder\.layers\.\d+\.",
-        sizes.huggingface_siglip,
-        _rows_of("huggingface"),
-        r"classifier\.",
+        layout="huggingface",
+        sign=r"vision_model\.encoder\.layers\.\d+\.",
+        shape=sizes.huggingface_siglip,
+        rows=_rows_of("huggingface"),
+        classifier=r"classifier\.",
         beside=(r"vision_model\.head\.", "transformers' classifier does not read it"),
     ),
     Family(
-        "huggingface",
-        r"(bit\.)?encoder\.stages\.\d+\.layers\.",
-        sizes.bit(
-            r"bit\.(?:embedder\.convolution|encoder\.stages\.0\.layers\.\d+\.conv[12])\.weight",
-            r"bit\.encoder\.stages\.{stage}\.layers\.(\d+)\.",
-            0,
+        layout="huggingface",
+        sign=r"(bit\.)?encoder\.stages\.\d+\.layers\.",
+        shape=sizes.bit(
+            narrow=r"bit\.(?:embedder\.convolution|encoder\.stages\.0\.layers\.\d+\.conv[12])"
+            r"\.weight",
+            unit=r"bit\.encoder\.stages\.{stage}\.layers\.(\d+)\.",
+            first=0,
         ),
-        _rows_of("huggingface"),
-        r"classifier\.1\.",
+        rows=_rows_of("huggingface"),
+        classifier=r"classifier\.1\.",
         older=((r"^(embedder|encoder|norm)\.", r"bit.\1."),),
     ),
 )
