@@ -1,12 +1,12 @@
 """Whether the best learning rate stays put as a ViT grows wider: standard against muP.
 
-    python benchmarks/mup_transfer.py [--steps 200] [--seeds 0 1] [--out docs/models]
+    python benchmarks/mup_transfer.py [--steps 200] [--seeds 0] [--out docs/models]
 
-Networks of width 32, 64, 128 and 256 (depth 2, 4 heads, patches of 4 px) learn the
-glyphs of `scaling.data.procedural` at learning rates a factor of 2 apart, in both parametrisations;
-the base of muP is width 32, where the two are one. Every run sees the same images in the same
-order. A loss is the mean over the last tenth of the steps, and the best rate of a width is the
-lowest point of the parabola through its three best neighbours in log2.
+Networks of width 32, 64, 128 and 256 (depth 2, 4 heads, patches of 4 px) learn the glyphs of
+`scaling.data.procedural` at learning rates a factor of 2 apart, in both parametrisations; the base
+of muP is width 32, where the two are one. Every run sees the same images in the same order. A loss
+is the mean over the last tenth of the steps, and the best rate of a width is the lowest point of
+the parabola through the best rate tried and its two neighbours.
 
 Prints a table, writes mup.csv (every run) and mup.png into --out. A quarter of an hour on one core;
 set XLA_FLAGS="--xla_cpu_multi_thread_eigen=false" to keep it to one.
@@ -55,7 +55,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=200, help="updates a run (default 200)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="by default 0 and 1")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=(0,), help="of the start (default 0)"
+    )
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--out", type=Path, default=Path("docs/models"))
     asked = parser.parse_args()
