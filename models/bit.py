@@ -1,5 +1,8 @@
 """BiT: the ResNet of "Big Transfer", pre-activation, GroupNorm, weight standardisation.
 
+And the same with norm and ReLU after each convolution, which has `root_norm` instead of `norm` and
+a `projection_norm`: a network of its own, for which no weights were published.
+
 Images in, one vector an image out, as every backbone here. Parameters by path: `root/kernel`,
 `stages/{i}/first/...`, `stages/{i}/blocks/...` with the stage's other blocks as the leading axis
 (a stage of one block has none), `norm/{scale,bias}`; a block has `norm1`, `conv1`, `norm2`,
@@ -112,14 +115,55 @@ class Bottleneck(nnx.Module):
         return shortcut + self.conv3(y)
 
 
+class PostBottleneck(nnx.Module):
+    """A residual block: norm after each of the convolutions 1x1, 3x3, 1x1, ReLU after the sum too.
+
+    The shortcut's 1x1 convolution has a norm of its own. The last norm starts at zero, so that a
+    block starts as its shortcut. He et al. 2016, "Deep residual learning"; Goyal et al. 2017.
+    """
+
+    def __init__(self, inputs: int, middle: int, *, stride: int = 1, rngs: nnx.Rngs):
+        outputs = WIDENING * middle
+        self.conv1 = StandardisedConv(inputs, middle, side=1, rngs=rngs)
+        self.norm1 = GroupNorm(middle)
+        self.conv2 = StandardisedConv(middle, middle, side=3, stride=stride, rngs=rngs)
+        self.norm2 = GroupNorm(middle)
+        self.conv3 = StandardisedConv(middle, outputs, side=1, rngs=rngs)
+        self.norm3 = GroupNorm(outputs)
+        self.norm3.scale[...] = jnp.zeros(outputs)
+        projected = inputs != outputs or stride != 1
+        self.projection = (
+            StandardisedConv(inputs, outputs, side=1, stride=stride, rngs=rngs)
+            if projected
+            else None
+        )
+        self.projection_norm = GroupNorm(outputs) if projected else None
+
+    def __call__(
+        self, x: Float[Array, "batch height width inputs"]
+    ) -> Float[Array, "batch height_out width_out outputs"]:
+        shortcut = x
+        if self.projection is not None and self.projection_norm is not None:
+            shortcut = self.projection_norm(self.projection(x))
+        y = jax.nn.relu(self.norm1(self.conv1(x)))
+        y = jax.nn.relu(self.norm2(self.conv2(y)))
+        return jax.nn.relu(shortcut + self.norm3(self.conv3(y)))
+
+
+BLOCKS = {"pre": Bottleneck, "post": PostBottleneck}
+
+
 class Stage(nnx.Module):
     """Blocks of one width: the first brings it about, the others are identical and scanned."""
 
-    def __init__(self, inputs: int, middle: int, depth: int, *, stride: int, rngs: nnx.Rngs):
-        self.first = Bottleneck(inputs, middle, stride=stride, rngs=rngs)
+    def __init__(
+        self, order: str, inputs: int, middle: int, depth: int, *, stride: int, rngs: nnx.Rngs
+    ):
+        block = BLOCKS[order]
+        self.first = block(inputs, middle, stride=stride, rngs=rngs)
         self.blocks = (
             stacked(
-                lambda rngs: Bottleneck(WIDENING * middle, middle, rngs=rngs),
+                lambda rngs: block(WIDENING * middle, middle, rngs=rngs),
                 depth - 1,
                 rngs.params(),
             )
@@ -142,20 +186,23 @@ class BiT(nnx.Module):
 
         x = maxpool(root(images));  x = stage(x), four times;  output = mean(ReLU(GN(x)))
 
+    or, where each norm and ReLU come after their convolution, ReLU(GN(...)) about the root alone.
+
     The root is 7x7 with stride 2, the pool 3x3 with stride 2; a pixel past the edge is 0 to the
     first and smaller than any other to the second. Kolesnikov et al. 2020, section 3.3.
     """
 
     def __init__(self, shape: BiTShape, *, rngs: nnx.Rngs):
         self.root = StandardisedConv(3, shape.width, side=7, stride=2, rngs=rngs)
+        self.root_norm = GroupNorm(shape.width) if shape.order == "post" else None
         stages, inputs = [], shape.width
         for number, depth in enumerate(shape.stages):
             middle = shape.width * 2**number
             stride = 1 if number == 0 else 2
-            stages.append(Stage(inputs, middle, depth, stride=stride, rngs=rngs))
+            stages.append(Stage(shape.order, inputs, middle, depth, stride=stride, rngs=rngs))
             inputs = WIDENING * middle
         self.stages = nnx.List(stages)
-        self.norm = GroupNorm(inputs)
+        self.norm = GroupNorm(inputs) if shape.order == "pre" else None
 
     def __call__(
         self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
@@ -170,10 +217,15 @@ class BiT(nnx.Module):
                 f"dropout={noise.dropout:g} and stochastic_depth={noise.stochastic_depth:g}: "
                 f"a BiT has neither; use 0."
             )
-        x = max_pool(self.root(images))
+        x = self.root(images)
+        if self.root_norm is not None:
+            x = jax.nn.relu(self.root_norm(x))
+        x = max_pool(x)
         for stage in self.stages:
             x = stage(x)
-        return jax.nn.relu(self.norm(x)).mean((1, 2))
+        if self.norm is not None:
+            x = jax.nn.relu(self.norm(x))
+        return x.mean((1, 2))
 
 
 def standardised(

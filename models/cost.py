@@ -173,13 +173,16 @@ def _vit_top_macs(shape: ViTShape) -> int:
 
 
 def _bit_parameters(shape: BiTShape) -> int:
-    """A block that turns c channels into 4 m by way of m has 2 (c + 2 m) numbers in its norms."""
-    norms = kernels = 0
+    """A block that turns c channels into 4 m by way of m normalises c, m and m of them before its
+    convolutions, or m, m and 4 m after them, and 4 m once more where it has a projection."""
+    norms = shape.features if shape.order == "pre" else shape.width
+    kernels = 7 * 7 * CHANNELS * shape.width
     for inputs, middle, _ in _bottlenecks(shape):
-        norms += 2 * (inputs + 2 * middle)
+        outputs = 4 * middle
+        after = outputs + (outputs if inputs != outputs else 0)
+        norms += 2 * middle + (inputs if shape.order == "pre" else after)
         kernels += _bottleneck_kernels(inputs, middle)
-    root = 7 * 7 * CHANNELS * shape.width
-    return root + kernels + norms + 2 * shape.features
+    return kernels + 2 * norms
 
 
 def _bottleneck_kernels(inputs: int, middle: int) -> int:

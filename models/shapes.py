@@ -123,7 +123,7 @@ class ViTShape:
 
 @dataclass(frozen=True, kw_only=True)
 class BiTShape:
-    """A pre-activation ResNet with GroupNorm and weight standardisation.
+    """A ResNet with GroupNorm and weight standardisation.
 
     Kolesnikov et al. 2020, "Big Transfer", section 3.3: R50x3 is stages (3, 4, 6, 3), width 192.
     """
@@ -134,6 +134,9 @@ class BiTShape:
     """Bottleneck blocks of each stage; each stage but the first halves the side of the image."""
     width: int
     """Channels of the root; stage i works at width 2^i and hands on four times as many."""
+    order: Literal["pre", "post"] = "pre"
+    """Norm and ReLU before each convolution, as in the paper and its published weights (ResNet-v2),
+    or after it, as in what big_vision trains today (ResNet-v1)."""
 
     def __post_init__(self):
         for key in ("resolution", "width"):

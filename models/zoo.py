@@ -108,10 +108,12 @@ def vit(name: str, resolution: int = 224) -> ViTShape:
 def bit(name: str, resolution: int = 224) -> BiTShape:
     """The ResNet that a name such as "BiT-R50x3" stands for: layers, x, factor of every width.
 
+    "BiT-R50x3-post" is the one with norm and ReLU after each convolution.
+
     Raises:
       ValueError: there is no such ResNet; lists the near names.
     """
-    match = re.fullmatch(r"BiT-(R[0-9]+)x([1-9][0-9]?)", name)
+    match = re.fullmatch(r"BiT-(R[0-9]+)x([1-9][0-9]?)(-post)?", name)
     if match is None or match[1] not in BIT_STAGES:
         raise ValueError(f"{name!r}: there is no such BiT; {_nearest(name, BITS)}")
     return BiTShape(
@@ -119,6 +121,7 @@ def bit(name: str, resolution: int = 224) -> BiTShape:
         resolution=resolution,
         stages=BIT_STAGES[match[1]],
         width=BIT_ROOT * int(match[2]),
+        order="post" if match[3] else "pre",
     )
 
 

@@ -97,6 +97,8 @@ class BiTSizes(Config):
     """Bottleneck blocks of each stage; R50 has [3, 4, 6, 3]."""
     width: Size
     """Channels of the root, a multiple of 32; R50x1 has 64."""
+    order: Literal["pre", "post"] = "pre"
+    """Norm and ReLU before each convolution, as in the paper, or after it."""
 
 
 class MixerSizes(Config):

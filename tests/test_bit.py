@@ -1,5 +1,6 @@
 """BiT: every number as in the paper's code, written down once more in NumPy."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -10,7 +11,7 @@ from beartype import beartype
 from flax import nnx
 from jaxtyping import jaxtyped
 
-from models.bit import BiT, Bottleneck, GroupNorm, Stage, StandardisedConv
+from models.bit import BiT, Bottleneck, GroupNorm, PostBottleneck, Stage, StandardisedConv
 from models.build import build
 from models.noise import Noise
 from models.shapes import BiTShape
@@ -30,7 +31,7 @@ TINY = BiTShape(name="tiny", resolution=32, stages=(1, 2), width=32)
 @pytest.fixture(autouse=True)
 def checked_shapes(monkeypatch):
     """Every call of every module has its annotated shapes and float types checked."""
-    for module in (GroupNorm, StandardisedConv, Bottleneck, Stage, BiT):
+    for module in (GroupNorm, StandardisedConv, Bottleneck, PostBottleneck, Stage, BiT):
         checked = jaxtyped(typechecker=beartype)(module.__call__)
         monkeypatch.setattr(module, "__call__", checked)
 
@@ -120,6 +121,37 @@ def test_the_network_is_the_one_written_down_in_numpy(network, function, images)
         found = quick_jit(function)(params, images)
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, want, rtol=1e-10, atol=1e-10)
+
+
+def unit_post(x, p, stride):
+    y = np.maximum(normalise(convolve(x, p["conv1"]["kernel"], 1), p["norm1"]), 0)
+    y = np.maximum(normalise(convolve(y, p["conv2"]["kernel"], stride), p["norm2"]), 0)
+    if "projection" in p:
+        x = normalise(convolve(x, p["projection"]["kernel"], stride), p["projection_norm"])
+    return np.maximum(x + normalise(convolve(y, p["conv3"]["kernel"], 1), p["norm3"]), 0)
+
+
+def test_the_one_with_norms_after_its_convolutions_is_written_down_in_numpy_too():
+    shape = dataclasses.replace(TINY, order="post")
+    graph, abstract = nnx.split(nnx.eval_shape(lambda: build(shape, rngs=nnx.Rngs(0))))
+    generator = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: generator.standard_normal(leaf.shape), nnx.to_pure_dict(abstract)
+    )
+    image = generator.uniform(-1, 1, (33, 33, 3))
+    x = convolve(image, params["root"]["kernel"], 2)
+    x = largest(np.maximum(normalise(x, params["root_norm"]), 0))
+    x = unit_post(x, params["stages"][0]["first"], 1)
+    x = unit_post(x, params["stages"][1]["first"], 2)
+    want = unit_post(x, jax.tree.map(lambda a: a[0], params["stages"][1]["blocks"]), 1)
+
+    def apply(params, images):
+        nnx.replace_by_pure_dict(abstract, params)
+        return nnx.merge(graph, abstract)(images)
+
+    with jax.enable_x64(True):
+        found = quick_jit(apply)(params, image[None])[0]
+    np.testing.assert_allclose(found, want.mean((0, 1)), rtol=1e-10, atol=1e-10)
 
 
 def test_in_single_precision_it_is_the_same_to_five_digits(network, function, images):

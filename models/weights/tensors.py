@@ -94,7 +94,11 @@ def pieces(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[memoryview]:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file that becomes `path` when the block ends well, and vanishes otherwise."""
+    """A file that becomes `path` when the block ends well, and vanishes otherwise.
+
+    Where `path` is a link, what it points to is replaced and not the link.
+    """
+    path = path.resolve()
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:
