@@ -287,6 +287,114 @@ def test_names_of_transformers(tmp_path):
     )
 
 
+BLOCK_1 = "Transformer/encoderblock_1"
+MEANINGS = {
+    ("big_vision", "map"): {
+        f"{BLOCK_1}/LayerNorm_0/bias": "blocks/norm1/bias",
+        f"{BLOCK_1}/LayerNorm_1/bias": "blocks/norm2/bias",
+        f"{BLOCK_1}/MultiHeadDotProductAttention_0/query/bias": "blocks/attention/query/bias",
+        f"{BLOCK_1}/MultiHeadDotProductAttention_0/key/bias": "blocks/attention/key/bias",
+        f"{BLOCK_1}/MultiHeadDotProductAttention_0/value/bias": "blocks/attention/value/bias",
+        "Transformer/encoder_norm/bias": "norm/bias",
+        "MAPHead_0/LayerNorm_0/bias": "pool/norm/bias",
+        "MAPHead_0/MultiHeadDotProductAttention_0/key/bias": "pool/attention/key/bias",
+        "MAPHead_0/MultiHeadDotProductAttention_0/out/bias": "pool/attention/out/bias",
+        "MAPHead_0/MlpBlock_0/Dense_1/bias": "pool/mlp/out/bias",
+        "embedding/bias": "embedding/bias",
+    },
+    ("augreg", "token"): {
+        f"{BLOCK_1}/LayerNorm_0/scale": "blocks/norm1/scale",
+        f"{BLOCK_1}/LayerNorm_2/scale": "blocks/norm2/scale",
+        f"{BLOCK_1}/MultiHeadDotProductAttention_1/key/kernel": "blocks/attention/key/kernel",
+        "cls": "token",
+    },
+    ("big_vision", "mixer"): {
+        "MixerBlock_1/LayerNorm_0/scale": "blocks/norm1/scale",
+        "MixerBlock_1/LayerNorm_1/scale": "blocks/norm2/scale",
+        "pre_head_layer_norm/scale": "norm/scale",
+    },
+    ("bit", "bit"): {
+        "resnet/block3/unit01/b/group_norm/gamma": "stages/2/first/norm2/scale",
+        "resnet/block3/unit01/c/group_norm/gamma": "stages/2/first/norm3/scale",
+        "resnet/block3/unit01/c/group_norm/beta": "stages/2/first/norm3/bias",
+        "resnet/block3/unit03/c/group_norm/beta": "stages/2/blocks/norm3/bias",
+    },
+    ("big_vision", "bit"): {
+        "block3/unit01/gn2/scale": "stages/2/first/norm2/scale",
+        "block3/unit01/gn3/bias": "stages/2/first/norm3/bias",
+        "block3/unit03/conv3/kernel": "stages/2/blocks/conv3/kernel",
+    },
+    ("timm", "map"): {
+        "blocks.1.norm1.weight": "blocks/norm1/scale",
+        "blocks.1.norm2.bias": "blocks/norm2/bias",
+        "attn_pool.q.weight": "pool/attention/query/kernel",
+        "attn_pool.proj.weight": "pool/attention/out/kernel",
+        "attn_pool.norm.weight": "pool/norm/scale",
+        "norm.weight": "norm/scale",
+    },
+    ("timm", "mixer"): {
+        "blocks.1.norm2.bias": "blocks/norm2/bias",
+        "norm.bias": "norm/bias",
+    },
+    ("timm", "bit"): {
+        "stages.2.blocks.0.norm3.bias": "stages/2/first/norm3/bias",
+        "stages.2.blocks.2.norm2.weight": "stages/2/blocks/norm2/scale",
+    },
+    ("huggingface", "token"): {
+        "vit.encoder.layer.1.attention.attention.query.weight": "blocks/attention/query/kernel",
+        "vit.encoder.layer.1.attention.attention.key.weight": "blocks/attention/key/kernel",
+        "vit.encoder.layer.1.attention.attention.value.weight": "blocks/attention/value/kernel",
+        "vit.encoder.layer.1.attention.output.dense.weight": "blocks/attention/out/kernel",
+        "vit.encoder.layer.1.layernorm_before.bias": "blocks/norm1/bias",
+        "vit.encoder.layer.1.layernorm_after.bias": "blocks/norm2/bias",
+        "vit.layernorm.bias": "norm/bias",
+    },
+    ("huggingface", "map"): {
+        "vision_model.encoder.layers.1.self_attn.q_proj.weight": "blocks/attention/query/kernel",
+        "vision_model.encoder.layers.1.self_attn.k_proj.weight": "blocks/attention/key/kernel",
+        "vision_model.encoder.layers.1.self_attn.v_proj.weight": "blocks/attention/value/kernel",
+        "vision_model.encoder.layers.1.layer_norm1.bias": "blocks/norm1/bias",
+        "vision_model.encoder.layers.1.layer_norm2.bias": "blocks/norm2/bias",
+        "vision_model.post_layernorm.bias": "norm/bias",
+        "vision_model.head.layernorm.bias": "pool/norm/bias",
+    },
+    ("huggingface", "bit"): {
+        "bit.encoder.stages.2.layers.0.norm3.bias": "stages/2/first/norm3/bias",
+        "bit.encoder.stages.2.layers.2.norm2.weight": "stages/2/blocks/norm2/scale",
+    },
+}
+
+
+@pytest.mark.parametrize(("layout", "name"), MEANINGS)
+def test_arrays_of_the_same_shape_are_not_taken_for_one_another(tmp_path, layout, name):
+    """By their numbers, whatever the order of their axes. Where there are layers, it is the
+    second of ours; in PyTorch's and BiT's third block too, since the first stands apart."""
+    params = random_params(SHAPES[name], None)
+    path = tmp_path / file_name(layout)
+    write(path, params, SHAPES[name], layout)
+    ours, wanted = paths(params), parameters(SHAPES[name], None)
+    container = npz if path.suffix == ".npz" else safetensors
+    with container.opened(path) as file:
+        for there, here in MEANINGS[layout, name].items():
+            array = ours[here] if wanted[here].layers is None else ours[here][1]
+            found = np.sort(file.read(there), axis=None)
+            np.testing.assert_array_equal(found, np.sort(array, axis=None), err_msg=there)
+
+
+def test_fused_projections_stand_in_the_order_that_pytorch_splits_them(tmp_path):
+    params = random_params(MAP, None)
+    write(tmp_path / "a.safetensors", params, MAP, "timm")
+    write(tmp_path / "b.safetensors", params, MAP, "huggingface")
+    pool = paths(params["backbone"]["pool"]["attention"])
+    for path, name, parts in [
+        ("a.safetensors", "attn_pool.kv.bias", ("key", "value")),
+        ("b.safetensors", "vision_model.head.attention.in_proj_bias", ("query", "key", "value")),
+    ]:
+        with safetensors.opened(tmp_path / path) as file:
+            wanted = np.concatenate([pool[f"{part}/bias"].ravel() for part in parts])
+            np.testing.assert_array_equal(file.read(name), wanted)
+
+
 def test_pytorchs_products_are_ours(tmp_path):
     """y = x W^T + b with their arrays, against kernel and bias with ours."""
     params = random_params(MAP, 5)

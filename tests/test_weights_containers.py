@@ -273,6 +273,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, exten
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_is_written_through(tmp_path):
+    old = written(tmp_path / "real.npz", {"x": np.ones(3)})
+    (tmp_path / "a.npz").symlink_to(old)
+    written(tmp_path / "a.npz", {"x": np.zeros(3)})
+    assert (tmp_path / "a.npz").is_symlink()
+    np.testing.assert_array_equal(np.load(old)["x"], np.zeros(3))
+
+
 # Memory
 
 PEAK = """
