@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fits.descent import Measure, descend
 from fits.laws import Array, Law
-from fits.profile import Quantity
+from fits.profile import LEAST, Quantity
 
 Mask = NDArray[np.bool_]
 Choose = Callable[[Array, Array, Mask], Mask]
@@ -42,7 +42,7 @@ class Resampled:
         which = np.repeat(every, len(self.replicates))
         drawn = quantity(np.tile(self.replicates.T, count), which).reshape(count, -1)
         apart = np.abs(drawn - centre[:, None])
-        reach = np.sqrt(DRAWS) * np.quantile(apart, level, axis=1)
+        reach = np.sqrt(DRAWS) * np.quantile(apart, level, axis=1) + LEAST * np.abs(centre)
         return centre - reach, centre + reach
 
 
