@@ -350,6 +350,17 @@ def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
         fit(POWER_FLOOR, COMPUTE, error, groups=range(5))
 
 
+def test_points_of_learning_curves_that_pass_for_independent_are_noticed():
+    rng = np.random.default_rng(0)
+    x = (np.geomspace(1e-2, 1e2, 8)[:, None] * np.geomspace(1, 10, 12)).ravel()
+    curve = np.arange(96) // 12
+    error = saturating(x, *TRUTH) * np.exp(0.01 * rng.normal(size=8)[curve])
+    error *= np.exp(0.005 * rng.normal(size=96))
+    (said,) = fit(SATURATING, x, error).warnings
+    assert "unless the fit is told which points belong together" in said
+    assert not fit(SATURATING, x, error, groups=curve).warnings
+
+
 def test_copies_of_a_run_in_its_group_tell_nothing_new():
     error = noisy()
     copies = np.repeat(np.arange(24), 3)
