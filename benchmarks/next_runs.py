@@ -235,7 +235,7 @@ def draw(curves: dict[str, Curve], studies: int) -> None:
     full = float(curves["full grid"].width[0])
     ax.axhline(full, color="0.3", lw=0.8, ls=(0, (4, 2)))
     ax.plot([1], [full], "*", color="black", ms=8, label="full grid")
-    ax.axvline(1 / 3, color="0.7", lw=0.8)
+    ax.axvline(1 / 3, ymax=0.45, color="0.7", lw=0.8)
     ax.set(xscale="log", yscale="log", ylabel="width of the middle 90 %, log error")
     ax.set_xlabel("compute spent, as a share of the full grid's")
     ax.set_title(f"predictions of {studies} simulated studies", fontsize=8)
@@ -246,7 +246,7 @@ def draw(curves: dict[str, Curve], studies: int) -> None:
     top = ax.get_ylim()[1]
     ax.set_yticks(widths, labels=[f"{width:g}" for width in widths])
     ax.set_yticks([], minor=True)
-    ax.set_ylim(full / 1.5, top)
+    ax.set_ylim(full / 2, top)
     ax.legend(frameon=False, fontsize=7)
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     save(figure, FIGURE)

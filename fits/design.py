@@ -66,8 +66,8 @@ class Question:
         """Covariance of the coordinates then, [curves, coordinates, coordinates]."""
         chosen = np.flatnonzero(times)
         rows = self.slopes[:, chosen] * (np.sqrt(times[chosen]) / self.scatter)[:, None]
-        inverse: Array = np.linalg.inv(self.known + rows.transpose(0, 2, 1) @ rows)
-        return inverse
+        inverse = np.linalg.inv(self.known + rows.transpose(0, 2, 1) @ rows)
+        return np.asarray(inverse, np.float64)
 
     def widths_with_one_more(self, inverse: Array) -> Array:
         """Mean width for each candidate, were it run once more, [candidates]."""

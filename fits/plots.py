@@ -173,7 +173,8 @@ def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
                 line.set_label(f"both have runs; {100 * a.level:g} % band")
             else:
                 line.set_linestyle((0, (4, 2)))
-        ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A", title=title)
+        ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A")
+        ax.set_title(title, fontsize=min(9.0, 360 / len(title)))  # as wide as the panel at most
         ax.set_xlim(first, last)
         ax.locator_params(axis="y", nbins=5)
         ax.yaxis.set_major_formatter("{x:g}")

@@ -132,7 +132,7 @@ def test_equal_recipes_are_not_told_apart_and_runs_in_both_are_said(tables, comm
     status, said, _ = command(tables[0], tables[0], *COLUMNS)
     assert status == 0
     assert "not told apart; 50% of the doubt is about" in said
-    assert "24 runs are in both" in said
+    assert "24 runs have the same x and y in both" in said
 
 
 def test_the_figure_shows_the_ratio(tables, tmp_path, command):

@@ -65,13 +65,13 @@ def _run(options: argparse.Namespace) -> int:
     verdict = _verdict(options, path, law)
     if options.json:
         found = {
-            "law": str(path),
+            "law": options.law_file,
             "holds": verdict.holds if verdict else None,
             "found": verdict.found if verdict else [],
         }
         write_json(options.json, found)
     if str(options.json) != "-":
-        _print(path, law, verdict)
+        _print(options.law_file, law, verdict)
         if options.json:
             print(f"\nwritten: {options.json}")
     return 0 if verdict is None or verdict.holds else 1
@@ -133,12 +133,15 @@ def _mistakes(options: argparse.Namespace, law: Saved, table: Path) -> list[list
     return [said, file_mistakes({"--json": options.json}, [table, Path(options.law_file)])]
 
 
-def _print(path: Path, law: Saved, verdict: Verdict | None) -> None:
-    print(f"{path}: {law.title}")
+def _print(name: str, law: Saved, verdict: Verdict | None) -> None:
+    print(f"{name}: {law.title}")
     print(f"  law {law.law.name}: E(x) = {law.law.formula}")
     intervals = law.intervals or [None] * len(law.values)
-    for name, value, ends in zip(law.law.parameters, law.values, intervals, strict=True):
-        print(f"    {name} = {value:<10.4g}" + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""))
+    for letter, value, ends in zip(law.law.parameters, law.values, intervals, strict=True):
+        line = f"    {letter} = {value:<10.4g}" + (
+            f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
+        )
+        print(line.rstrip())
     if law.source:
         print(f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known")
     if law.evidence is not None:

@@ -95,13 +95,13 @@ def _run(options: argparse.Namespace) -> int:
     saved = [compare.saved(a, b, error) for error in errors]
     doubts = [
         *(f"{n}: {note}" for n, its in zip(AB, studies, strict=True) for note in its.notes),
-        *_shared_runs(*studies),
+        *([] if options.by else _shared_runs(*studies)),
         *compare.doubts(a, b, places, AB),
     ]
     if options.plot:
         from fits.plots import canvas, draw_ratio, save
 
-        title = f"B: {names[1]}   A: {names[0]}"
+        title = f"B: {Path(names[1]).name}   A: {Path(names[0]).name}"
         figure, (panel,) = canvas()
         draw_ratio(a, b, xlabel=wanted.x[0], title=title, ax=panel)
         save(figure, options.plot)
@@ -176,7 +176,10 @@ def _shared_runs(a: Points, b: Points) -> list[str]:
     both &= set(zip(b.x.tolist(), b.error.tolist(), strict=True))
     if not both:
         return []
-    return [f"{len(both)} runs are in both: the studies are not independent, intervals too wide"]
+    return [
+        f"{len(both)} runs have the same x and y in both: where they are the same runs, the "
+        "studies are not independent and the intervals are too wide"
+    ]
 
 
 def _verdict(at: At) -> str:
