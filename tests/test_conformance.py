@@ -38,18 +38,6 @@ UNSEEN = {
     "blocks/token_mixing/out/bias",
 }
 
-AS_WEIGHTS_ARE_READ = [
-    pytest.param(
-        name,
-        marks=pytest.mark.xfail(
-            strict=True, reason="class token and position are added in the file's bfloat16"
-        ),
-    )
-    if getattr(case.shape, "pool", None) == "token"
-    else name
-    for name, case in CASES.items()
-]
-
 
 def forward(case: Case, params, images):
     """Logits of our network with these parameters; features where it has no classifier."""
@@ -100,7 +88,7 @@ def error(found, truth):
     return float(np.abs(found - truth).max() / np.abs(truth).max())
 
 
-@pytest.mark.parametrize("name", AS_WEIGHTS_ARE_READ)
+@pytest.mark.parametrize("name", CASES)
 def test_in_float32_logits_agree_to_1e_6_and_gradients_to_1e_5(name):
     logits, gradients, of_images = ours(name, "float32")
     true_logits, true_gradients, true_of_images = theirs(name)
@@ -117,7 +105,7 @@ def test_in_float32_logits_agree_to_1e_6_and_gradients_to_1e_5(name):
     assert {path: each for path, each in errors.items() if each >= 1e-5} == {}
 
 
-@pytest.mark.parametrize("name", AS_WEIGHTS_ARE_READ)
+@pytest.mark.parametrize("name", CASES)
 def test_in_float64_logits_agree_to_1e_12_and_gradients_to_the_rounding_of_their_file(name):
     with jax.enable_x64(True):
         logits, gradients, of_images = ours(name, "float64")

@@ -227,10 +227,11 @@ FAMILIES = (
     ),
     Family(
         layout="huggingface",
-        sign=r"vision_model\.encoder\.layers\.\d+\.",
+        sign=r"(vision_model\.)?encoder\.layers\.\d+\.",
         shape=sizes.huggingface_siglip,
         rows=_rows_of("huggingface"),
         classifier=r"classifier\.",
+        older=((r"^(embeddings|encoder|post_layernorm|head)\.", r"vision_model.\1."),),
         beside=(r"vision_model\.head\.", "transformers' classifier does not read it"),
     ),
     Family(

@@ -168,6 +168,7 @@ def _token_to_table(arrays: Sequence[Array]) -> list[Array]:
 
 def _token_from_table(arrays: Sequence[Array], _: Sequence[tuple[int, ...]]) -> list[Array]:
     token, table = arrays
+    token = token.astype(np.float64)  # in the type of the file the sum would be rounded
     return [token + table[:, :1], table[:, 1:]]
 
 
