@@ -32,7 +32,9 @@ from fits.tables import InputError, Table, number, read_table, written_aside
 FORMAT = 1
 MOST_ROWS = 200_000
 MOST_REPLICATES = 100_000
+MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
 BAND_POINTS = 33
+TINY = 1e-300
 LINE = 110  # characters
 PROJECT = "vit-scaling-laws"
 HEAD = "fit_laws", "title", "law", "formula", "values", "span"  # keys of every file
@@ -119,10 +121,16 @@ class Saved:
 
 
 def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, title: str) -> Saved:
-    """The law as it is to be kept in `folder`."""
+    """The law as it is to be kept in `folder`.
+
+    Raises InputError where its band leaves the numbers that have a logarithm.
+    """
     table = points.table.path
     chosen = asked.chosen(asked.runs(points))
     x = np.atleast_2d(points.x)[:, chosen]
+    band = band_of(fit, x)
+    if not (np.isfinite(band) & (band > 0)).all():
+        raise InputError(["--save: the law is not above 0 and finite over its own points."])
     return Saved(
         title=title,
         span={
@@ -141,7 +149,7 @@ def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, ti
             dropped=_dropped(asked, table),
             rms=fit.rms,
             warnings=(*points.notes, *fit.warnings),
-            band=band_of(fit, x),
+            band=band,
             made={
                 "command": command,
                 PROJECT: _version(PROJECT),
@@ -173,11 +181,15 @@ def runs_of(rows: Array, asked: Asked) -> Runs:
 
 
 def band_of(fit: Fit, x: Array) -> Array:
-    """x, curve, low and high end where the points [variables, points] lie, as in Evidence."""
+    """x, curve, low and high end where the points [variables, points] lie, as in Evidence.
+
+    An end without bound is that of the numbers there are.
+    """
     if len(x) == 1:
         x = np.geomspace(x.min(), x.max(), BAND_POINTS)[None]
     at = x[0] if len(x) == 1 else x
-    return np.stack([*x, fit.predict(at), *fit.band(at)], axis=-1)
+    ends = np.clip(fit.band(at), TINY, 1 / TINY)
+    return np.stack([*x, fit.predict(at), *ends], axis=-1)
 
 
 def sha256(path: Path) -> str:
@@ -309,7 +321,7 @@ def read_law(path: Path) -> Saved:
     if law and keys["formula"].text() != law.formula:
         keys["formula"].wrong(f"law {law.name} is {law.formula} here. Another version wrote this.")
     span = {each: _pair(node) for each, node in keys["span"].named(9).items()}
-    if law and span and len(span) != len(law.variables):
+    if law and isinstance(keys["span"].value, dict) and len(span) != len(law.variables):
         keys["span"].wrong(f"{len(span)} entries; law {law.name} has {len(law.variables)}.")
     values = _by_parameter(keys["values"], law)
     found = Saved(
@@ -369,16 +381,23 @@ def _evidence(keys: dict[str, Node], law: str, variables: int) -> Evidence:
     columns = 2 + variables + bool(asked.weights) + bool(asked.groups)
     if not re.fullmatch("[0-9a-f]{64}", digest.text()) and isinstance(digest.value, str):
         digest.wrong("not the 64 hexadecimal digits of a sha256.")
+    fitted, behind = (keys[name].numbers(columns, MOST_ROWS) for name in ("fitted", "behind"))
+    band = keys["band"].numbers(variables + 3, MOST_ROWS)
+    for name, found in (("fitted", fitted[:, 1 : 1 + variables]), ("band", band)):
+        if not len(found) or (found <= 0).any():
+            keys[name].wrong("no rows, or numbers in them that are not above 0.")
+    if asked.replicates * (len(fitted) + len(behind)) > MOST_DRAWS:
+        keys["asked"].wrong(f"more than {MOST_DRAWS:,} draws: too many refits for so many rows.")
     return Evidence(
         asked=asked,
         table=table["file"].text(),
         sha256=digest.text(),
-        fitted=keys["fitted"].numbers(columns, MOST_ROWS),
-        behind=keys["behind"].numbers(columns, MOST_ROWS),
+        fitted=fitted,
+        behind=behind,
         dropped={why: node.text(LARGEST) for why, node in keys["dropped"].named(99).items()},
         rms=keys["rms_log_error"].number(0),
         warnings=tuple(node.text() for node in keys["warnings"].items(99)),
-        band=keys["band"].numbers(variables + 3, MOST_ROWS),
+        band=band,
         made={name: node.text() for name, node in keys["made"].named(9).items()},
     )
 

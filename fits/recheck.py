@@ -69,7 +69,10 @@ def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
     x = evidence.band[:, :-3].T
     at = x[0] if len(x) == 1 else x
     apart = float(np.abs(again.predict(at) / law.predict(at) - 1).max())
-    ends, ends_now = np.log(evidence.band[:, -2:]), np.log(np.stack(again.band(at), axis=-1))
+    now = band_of(again, evidence.fitted[:, 1 : 1 + len(x)].T)
+    if now.shape != evidence.band.shape:
+        return Verdict(False, ("the band in the file is not that of its rows",))
+    ends, ends_now = np.log(evidence.band[:, -2:]), np.log(now[:, -2:])
     width = np.ptp(ends_now, axis=1) + SAME
     moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
     kept = float(np.abs(evidence.band[:, -3] / law.predict(at) - 1).max())

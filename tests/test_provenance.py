@@ -217,6 +217,13 @@ MISTAKES = {
     "which": (lambda v: v["asked"].update(which="best"), "asked, which: no 'best'"),
     "terminal": (lambda v: v["made"].update(command="\x1b[2J"), "cannot be printed"),
     "span": (lambda v: v.update(span={"x": [2, 1]}), "span, x: 2 is above 1"),
+    "no rows": (lambda v: v.update(fitted=[]), "fitted: no rows"),
+    "band of 0": (lambda v: v["band"][0].__setitem__(2, 0), "band: no rows, or numbers in them"),
+    "no span": (lambda v: v.update(span={}), "span: 0 entries; law saturating has 1"),
+    "memory": (
+        lambda v: (v["asked"].update(replicates=100_000), v["fitted"].extend([[9, 1, 0.5]] * 1000)),
+        "asked: more than 100,000,000 draws",
+    ),
     "format": (lambda v: v.update(fit_laws=99), "fit_laws: 99 is not from 1 to 1"),
     "formula": (lambda v: v.update(formula="a x"), "Another version wrote this"),
 }  # fmt: skip
@@ -329,7 +336,12 @@ def test_a_law_of_a_paper_holds_on_the_runs_of_the_paper(check):
     assert status == 0
     assert "lies inside the fit's 90% band" in said
     assert check("zhai2022-birds-10-shot", *arguments)[0] == 1
-    assert check("zhai2022-birds-10-shot", *arguments[:2])[0] == 2
+    status, _, complaints = check("zhai2022-birds-10-shot", *arguments[:2])
+    assert status == 2
+    assert "--x COL is needed beside --table" in complaints
+    status, _, complaints = check("zhai2022-birds-10-shot", *arguments, "--law", "powr")
+    assert status == 2
+    assert "--law: no 'powr'" in complaints
 
 
 def test_rounding_moves_a_paper_s_curve_by_as_much_as_its_digits_allow():

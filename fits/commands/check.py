@@ -38,7 +38,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fits.commands.shared import Parser, add_asked, asked, ending, file_mistakes, read, write_json
+from fits.commands.shared import (
+    Parser,
+    add_asked,
+    asked,
+    asked_mistakes,
+    ending,
+    file_mistakes,
+    read,
+    write_json,
+)
 from fits.tables import InputError, near
 
 if TYPE_CHECKING:
@@ -104,7 +113,7 @@ def _verdict(options: argparse.Namespace, path: Path, law: Saved) -> Verdict | N
         (points,) = read(_mistakes(options, law, table), [(law.evidence.asked, table)])
         return refit(law, points, sha256(table))
     if options.table is None:
-        read(_mistakes(options, law, path), [])
+        _mistakes(options, law, path)
         return None
     (points,) = read(_mistakes(options, law, options.table), [(asked(options), options.table)])
     try:
@@ -116,21 +125,24 @@ def _verdict(options: argparse.Namespace, path: Path, law: Saved) -> Verdict | N
 def _mistakes(options: argparse.Namespace, law: Saved, table: Path) -> list[list[str]]:
     typed = {"--x": options.x, "--y": options.y, "--where": options.where}
     given = [name for name, value in typed.items() if value]
-    said = []
+    said, wrong = [], []
     if law.evidence is not None:
-        said += [f"{name}: the law's file says what was read. Leave {name} out." for name in given]
-        if not table.is_file():
-            said.append(f"{table}: no such file. Say with --table where the table is now.")
-            raise InputError(said)
+        said = [f"{name}: the law's file says what was read. Leave {name} out." for name in given]
     elif options.table is None:
-        said += [f"{name}: there is no table to read. Say --table TABLE." for name in given]
+        said = [f"{name}: there is no table to read. Say --table TABLE." for name in given]
     else:
-        missing = [name for name in ("--x", "--y") if name not in given]
-        if missing:
-            raise InputError(
-                [f"{name} COL is needed with --table and a paper's law." for name in missing]
-            )
-    return [said, file_mistakes({"--json": options.json}, [table, Path(options.law_file)])]
+        said = [
+            f"{name} COL is needed beside --table, for a paper's law."
+            for name in ("--x", "--y")
+            if name not in given
+        ]
+        wrong = [] if said else asked_mistakes(options, variables=1)
+    if law.evidence is not None and not table.is_file():
+        said.append(f"{table}: no such file. Say with --table where the table is now.")
+    kinds = [said, wrong, file_mistakes({"--json": options.json}, [table, Path(options.law_file)])]
+    if any(kinds):
+        raise InputError(*kinds)
+    return kinds
 
 
 def _print(name: str, law: Saved, verdict: Verdict | None) -> None:
