@@ -33,8 +33,7 @@ class Measure:
     huber: float = np.inf
 
     def residuals(self, curve: Array, y: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.log(curve / y) if self.log else curve - y
+        return np.log(curve / y) if self.log else curve - y
 
     def losses(self, residuals: Array) -> Array:
         """Half the square up to `huber`, then a straight line that goes on without a bend."""
@@ -201,14 +200,15 @@ def _descend(
 def _look(
     law: Law, x: Array, y: Array, weights: Array, at: Array, measure: Measure, pin: Pin | None
 ) -> Place:
-    values = law.unfold(*at.T[..., None])
-    curve = law.predict(x, *values)
-    residuals = measure.residuals(curve, y)
-    slopes = law.slopes(x, *values)
-    if measure.log:
-        slopes = slopes / curve
-    losses = np.einsum("rn,rn->r", weights, measure.losses(residuals))
-    strain = np.zeros(len(at)) if pin is None else pin.strength * pin.excess(law, at) ** 2 / 2
+    with np.errstate(all="ignore"):  # a step too far may leave the numbers: its loss is no better
+        values = law.unfold(*at.T[..., None])
+        curve = law.predict(x, *values)
+        residuals = measure.residuals(curve, y)
+        slopes = law.slopes(x, *values)
+        if measure.log:
+            slopes = slopes / curve
+        losses = np.einsum("rn,rn->r", weights, measure.losses(residuals))
+        strain = np.zeros(len(at)) if pin is None else pin.strength * pin.excess(law, at) ** 2 / 2
     return Place(at, slopes, residuals, losses + strain, strain)
 
 
@@ -275,9 +275,18 @@ def minimise(
       y: > 0, [points].
       weights: of the losses, > 0, [points].
       measure: of the distance between curve and points.
+
+    Raises:
+      ValueError: nowhere among the law's starts has the loss a value.
     """
-    starts = law.starts(x, y, weights)
+    with np.errstate(all="ignore"):  # some places of a grid are beyond all numbers, and not chosen
+        starts = law.starts(x, y, weights)
     rows = np.broadcast_to(weights, (starts.shape[1], len(y)))
     found, losses = descend(law, x, y, rows, starts, measure=measure)
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+    if not np.isfinite(losses[best]):
+        raise ValueError(
+            f"no curve of law {law.name} that was tried is above 0 at every point, as errors that "
+            "count as ratios must be. Try another law, or let errors count as differences."
+        )
     return found[:, best], float(losses[best])

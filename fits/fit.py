@@ -170,7 +170,8 @@ def fit(
 
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
-        logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit.
+        logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
+        or below 0 whatever its parameters.
     """
     x, y = _checked(law, x, y)
     counts = _checked_weights(weights, len(y))
@@ -355,14 +356,15 @@ def _intervals(
             if name == "b":  # the bounds of a and d are in another unit
                 low, high = max(low, bottom), min(high, top)
         else:
-            low, high = max(low, bottom), min(high, top)
+            low = max(low, bottom)
         if name == law.floor and sure is not profile and low <= bottom:
             # The floor of most replicates rests on its bound too: they see too little (Andrews
             # 2000), so the profile of the points themselves is asked as well.
             high = max(high, float(profile.interval(_parameter(k), 1, level)[1][0]))
         if name == law.floor:
             high = min(high, max(lowest, float(values[k])))
-        ends.append((float(low), float(high)))
+        value = float(values[k])  # not lost to rounding
+        ends.append((min(float(low), value), max(float(high), value)))
     return tuple(ends)
 
 

@@ -473,8 +473,9 @@ def log_linear(x: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
 
 def _log_linear_starts(x: Array, y: Array, weights: Array) -> Array:
     columns = stack(1.0, -np.log10(x))[None]
-    found, misfit = least(columns, y, weights, free=[0, 1])
-    return foremost(misfit, *found.T)
+    found, _ = least(columns, y, weights, free=[0, 1])
+    level = np.average(y, weights=weights)  # where the line falls below 0 it has no logarithm
+    return np.append(found, [[level, 0.0]], axis=0).T
 
 
 def parabola(x: ArrayLike, lowest: ArrayLike, bend: ArrayLike, best: ArrayLike) -> Array:

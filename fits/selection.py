@@ -111,7 +111,10 @@ def _try(law: Law, x: Array, y: Array, small: Mask, measure: Measure) -> Trial:
     unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)
     weights = np.ones(int(small.sum()))
-    values, _ = minimise(law, plain[..., small], y[small], weights, measure)
+    try:
+        values, _ = minimise(law, plain[..., small], y[small], weights, measure)
+    except ValueError as wrong:
+        return Trial(law=law, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         missed = np.log(law.predict(plain[..., ~small], *values) / y[~small])
         values = law.rescale(unit, *values)

@@ -135,7 +135,7 @@ def _worth(more: Array, scale: Array) -> tuple[Array, Array, Array]:
 
     Returns it, and its derivatives by `more` and by the logarithm of the scale R.
     """
-    beyond = np.expm1(more)
+    beyond = np.expm1(np.minimum(more, 700.0))  # below the largest number there is
     fade = np.exp(-beyond / scale)
     gained = -scale * np.expm1(-beyond / scale)
     return 1 + gained, (beyond + 1) * fade, gained - beyond * fade
