@@ -9,7 +9,7 @@ import pytest
 from fits.fit_laws import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = [DOCS / "laws" / f"{name}.md" for name in ("provenance", "compare", "next")]
+PAGES = [DOCS / "laws" / f"{name}.md" for name in ("provenance", "compare", "next", "optimal")]
 
 
 SHOWN = re.compile(r"^```sh\n(.*?)^```\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
