@@ -175,7 +175,9 @@ def _descend(
     gain: float,
 ) -> tuple[Array, Array]:
     low, high = law.fold(*np.array(law.bounds)).T
-    place = _look(law, x, y, weights, np.clip(law.fold(*start).T, low, high), measure, pin)
+    with np.errstate(divide="ignore"):  # the logarithm of a start at 0 is then cut at its bound
+        begin = np.clip(law.fold(*start).T, low, high)
+    place = _look(law, x, y, weights, begin, measure, pin)
     found, losses = place.at.copy(), place.loss - place.strain
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)

@@ -20,8 +20,8 @@ options:
   --where COL=VALUE  only rows that have VALUE in column COL; COL!=VALUE: that have another;
                      repeat to ask for more
   --by COL           one fit for each value of COL; repeat for each combination
-  --all-points       fit all rows; else only the frontier, the rows that set a new minimum
-                     error as x grows
+  --frontier         fit the rows that set a new minimum error as x grows (default)
+  --all-points       fit all rows (default of a forecast and of laws of several x)
   --hull             of the frontier only the corners of its convex hull on log axes
   --law NAME         of one x: saturating   a (x + d)^-b + c   (default)
                                power-floor  a x^-b + c

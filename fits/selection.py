@@ -6,8 +6,9 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,6 +53,28 @@ class Trials:
     fitted: int
     held_out: int
     reach: float
+
+    def in_words(self) -> Iterator[str]:
+        """For a person, beside the fit."""
+        yield (
+            f"which law? Fitted to the {self.fitted} smallest and asked for the {self.held_out} "
+            f"largest, up to {self.reach:.3g} times as large, log error:"
+        )
+        tried = [row for row in self.rows if row.rmsle is not None]
+        if tried:
+            yield "  " + ", ".join(f"{row.law.name} {row.rmsle:.3g}" for row in tried)
+        refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.rmsle is None]
+        if refused:
+            yield f"  not tried: {', '.join(refused)}"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {
+            "fitted": self.fitted,
+            "foretold": self.held_out,
+            "times_larger": self.reach,
+            "log_error": {row.law.name: row.rmsle for row in self.rows},
+        }
 
 
 def choose_law(

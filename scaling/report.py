@@ -10,15 +10,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fits.fit import Fit, fit
 from fits.frontier import frontier, on_frontier
-from fits.laws import SATURATING
+from fits.laws import LAWS, SATURATING
 from fits.plots import canvas, draw_frontier, save
 from fits.results import Result, write_csv, write_parquet
+from fits.selection import Trials, choose_law
 from fits.tables import written_aside
 from scaling.mistakes import Mistakes
 from scaling.runs import RunFolder
@@ -140,6 +142,8 @@ class _Curve:
     truth: float | None
     """Error of the best possible classifier, where it is known."""
     fit: Fit | None
+    trials: Trials | None
+    """How well each law foretells the large runs from the small; None: it cannot be tried."""
     refusal: str
     """Why there is no fit."""
 
@@ -155,18 +159,22 @@ class _Curve:
 def _fitted(metric: str, results: Sequence[Result], truth: float | None) -> _Curve:
     its = [result for result in results if result.metric == metric]
     above = tuple(sorted((result for result in its if result.value > 0), key=_small_first))
-    found, refusal = None, ""
+    flops, error = [result.flops for result in above], [result.value for result in above]
+    found, trials, refusal = None, None, ""
     try:
-        flops, error = [result.flops for result in above], [result.value for result in above]
         found = fit(SATURATING, flops, error, choose=on_frontier)
     except ValueError as refused:
         refusal = str(refused)
+    else:
+        with suppress(ValueError):  # all runs are of one size
+            trials = choose_law(flops, error, LAWS.values(), choose=on_frontier)
     return _Curve(
         metric=metric,
         results=above,
         perfect=len(its) - len(above),
         truth=truth,
         fit=found,
+        trials=trials,
         refusal=refusal,
     )
 
@@ -197,6 +205,9 @@ def _in_words(curve: _Curve) -> Iterator[str]:
         where = "inside" if low <= curve.truth <= high else "outside"
         yield f"    true floor     {curve.truth:<8.3g} {where} the interval of c"
     yield f"  root mean square of log error {found.rms:.3g}"
+    if curve.trials is not None:
+        for line in curve.trials.in_words():
+            yield f"  {line}"
     for warning in found.warnings:
         yield f"  warning: {warning}"
     if curve.perfect:
@@ -242,6 +253,7 @@ def _plain(curve: _Curve, found: Fit) -> dict[str, Any]:
         "rms_log_error": found.rms,
         "warnings": list(found.warnings),
         "predictions": [],
+        "held_out": curve.trials and curve.trials.plain(),
     }
 
 

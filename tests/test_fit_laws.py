@@ -217,6 +217,7 @@ def test_every_fit_comes_with_how_well_each_law_foretells(table, command, answer
 
 def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     arguments = table, "--x", "eflop", "--y", "error", "--law", "forecast", "--predict", "1e4"
+    arguments = *arguments, "--frontier"
     found, _ = answer(*arguments)
     (group,) = found["groups"]
     assert group["law"] == "forecast"
@@ -228,6 +229,14 @@ def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     assert status == 0
     assert "90% intervals of one more measurement" in said
     assert "forecast and its 90 % band" in figure.read_text()
+
+
+@pytest.mark.parametrize(("which", "points"), [((), 48), (("--frontier",), 24)])
+def test_a_forecast_takes_all_points_of_a_curve_unless_the_frontier_is_asked_for(
+    table, answer, which, points
+):
+    found, _ = answer(table, "--x", "eflop", "--y", "error", "--law", "forecast", *which)
+    assert found["groups"][0]["points"] == points
 
 
 @pytest.fixture
@@ -290,6 +299,8 @@ MISTAKES = {
     "ways": (["--loss", "hubr", "--on", "lg"], ["--loss: no 'hubr'. Did you", "--on: no 'lg'"]),
     "weights": (["--weights", "model"], ["line 2: model is S, not a number"]),
     "together": (["--together", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
+    "points twice": (["--hull", "--all-points"], ["--all-points and --hull: say which points"]),
+    "hull of two": (["--x", "error", "--hull"], ["--hull: a law of several variables takes all"]),
     "forecast kept": (["--law", "forecast", "--save", "a.json"], ["--save: a forecast is no law"]),
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),

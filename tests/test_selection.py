@@ -5,7 +5,7 @@ import pytest
 from known_laws import known
 
 from fits.frontier import on_frontier
-from fits.laws import LAWS, LOG_LINEAR, M4, POWER, POWER_FLOOR, SATURATING, saturating
+from fits.laws import LAWS, LOG_LINEAR, M3, M4, POWER, POWER_FLOOR, SATURATING, saturating
 from fits.selection import choose_law
 from fits.surfaces import CHINCHILLA
 
@@ -31,6 +31,13 @@ def test_what_is_foretold_was_not_fitted():
     assert first.rmsle == pytest.approx(
         np.sqrt(np.mean(np.log(POWER.predict(X[20:], *first.values) / ERROR[20:]) ** 2))
     )
+
+
+def test_points_too_steep_for_a_law_are_tried_without_a_stray_warning():
+    """Warnings are errors here: M3's amplitude is below all numbers where x spans 12 decades."""
+    x = np.geomspace(1, 1e12, 6)
+    (row,) = choose_law(x, np.maximum(0.5 * x**-5, 1e-12), [M3]).rows
+    assert row.values or row.refusal
 
 
 def test_every_law_gets_a_row_and_those_that_cannot_be_tried_say_why():

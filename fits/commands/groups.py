@@ -89,10 +89,9 @@ def _tried(asked: Asked, runs: Runs) -> Trials | None:
     variables = len(asked.x)
     laws = [law for law in CURVES.values() if len(law.variables) == variables]
     try:
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # laws that do not suit
-            return choose_law(
-                runs.x, runs.error, laws, choose=WHICH[asked.which], measure=asked.measure
-            )
+        return choose_law(
+            runs.x, runs.error, laws, choose=WHICH[asked.which], measure=asked.measure
+        )
     except ValueError:  # all runs are of one size
         return None
 
@@ -119,7 +118,8 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
         if group.fit is not None:
             _print_fit(group.fit, f"{len(group.points.error)} {which}", wanted)
         if group.trials is not None:
-            _print_trials(group.trials)
+            for line in group.trials.in_words():
+                print(f"  {line}")
         for warning in group.warnings(wanted):
             print(f"  warning: {warning}")
 
@@ -141,18 +141,6 @@ def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None
         at = ", ".join(f"{each:g}" for each in place)
         print(f"    E({at}) = {fit.predict(x):.4g} [{low:.4g}, {high:.4g}]")
     print(f"  root mean square of log error {fit.rms:.4f}")
-
-
-def _print_trials(trials: Trials) -> None:
-    print(
-        f"  which law? Fitted to the {trials.fitted} smallest and asked for the {trials.held_out} "
-        f"largest, up to {trials.reach:.3g} times as large, log error:"
-    )
-    tried = [row for row in trials.rows if row.rmsle is not None]
-    print("    " + ", ".join(f"{row.law.name} {row.rmsle:.3g}" for row in tried))
-    refused = [f"{row.law.name} ({row.refusal})" for row in trials.rows if row.rmsle is None]
-    if refused:
-        print(f"    not tried: {', '.join(refused)}")
 
 
 def answer(groups: Sequence[Group], wanted: Sequence[Place]) -> dict[str, Any]:
@@ -204,16 +192,7 @@ def _plain(group: Group, wanted: Sequence[Place]) -> dict[str, Any]:
         "rms_log_error": fit and fit.rms,
         "warnings": group.warnings(wanted),
         "predictions": [_prediction(fit, place) for place in wanted] if fit else [],
-        "held_out": group.trials and _held_out(group.trials),
-    }
-
-
-def _held_out(trials: Trials) -> dict[str, Any]:
-    return {
-        "fitted": trials.fitted,
-        "foretold": trials.held_out,
-        "times_larger": trials.reach,
-        "log_error": {row.law.name: row.rmsle for row in trials.rows},
+        "held_out": group.trials and group.trials.plain(),
     }
 
 

@@ -48,6 +48,7 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--y-is", metavar="KIND", default="error")
     parser.add_argument("--where", metavar="COL=VALUE", action="append", default=[])
     parser.add_argument("--all-points", action="store_true")
+    parser.add_argument("--frontier", action="store_true")
     parser.add_argument("--hull", action="store_true")
     parser.add_argument("--law", metavar="NAME", default="saturating")
     parser.add_argument("--loss", metavar="NAME", default="squares")
@@ -74,9 +75,15 @@ def asked(options: argparse.Namespace) -> Asked:
 
 
 def _which(options: argparse.Namespace) -> str:
-    if options.all_points or len(options.x) > 1:
-        return "all"
-    return "hull" if options.hull else "frontier"
+    said = [which for which, given in _said_which(options).items() if given]
+    if said:
+        return said[0]
+    # A curve's own points, not the best of many runs, are what a forecast is asked of.
+    return "all" if len(options.x) > 1 or options.law == "forecast" else "frontier"
+
+
+def _said_which(options: argparse.Namespace) -> dict[str, bool]:
+    return {"all": options.all_points, "frontier": options.frontier, "hull": options.hull}
 
 
 def ending(work: Callable[[], int], table: Path) -> int:
@@ -140,6 +147,7 @@ def asked_mistakes(
         *_no_choice("--law", options.law, [*known, *more]),
         *_no_choice("--loss", options.loss, LOSSES),
         *_no_choice("--on", options.on, SCALES),
+        *_which_mistakes(options),
     ]
     if options.law not in (*known, *more):
         return said
@@ -150,6 +158,15 @@ def asked_mistakes(
             f"{len(options.x)} are given. Write --x COL once for each, in this order."
         )
     return said
+
+
+def _which_mistakes(options: argparse.Namespace) -> list[str]:
+    given = [f"--{'all-points' if k == 'all' else k}" for k, v in _said_which(options).items() if v]
+    if len(given) > 1:
+        return [f"{' and '.join(given)}: say which points to fit but once."]
+    if len(options.x) > 1 and given and given != ["--all-points"]:
+        return [f"{given[0]}: a law of several variables takes all points. Leave it out."]
+    return []
 
 
 def _no_choice(option: str, name: str, known: Sequence[str]) -> list[str]:
