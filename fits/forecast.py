@@ -2,7 +2,8 @@
 
 Only the curve's own points speak: this file knows no table, no figure and no other curve. It fits
 the saturating law in very many shapes to ever longer ends of the curve and averages them all; it
-never picks one. docs/forecast.md says why, and how well that does.
+never picks one. As far as the curve may follow a law, `lawful.py` has its say. docs/forecast.md
+says why, and how well that does.
 
 Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
 forecast depends on a unit.
@@ -15,6 +16,19 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fits.lawful import (
+    EXCESS,
+    FLOOR,
+    LAWS,
+    LOG_D,
+    NOISE,
+    NOWHERE,
+    Lawful,
+    independent_share,
+    law,
+    lawful,
+)
 
 Array = NDArray[np.float64]
 
@@ -31,7 +45,6 @@ CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
 SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
 RESOLUTION = 3e-4  # no error is known better than this, relatively
-NOISE = 0.01  # likely relative noise, worth one point: where points are few, they cannot tell it
 STEPS = 10  # of Gauss and Newton
 MOST = 200  # different x; of more, neighbours are averaged
 
@@ -44,14 +57,14 @@ class Belief:
       exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
       exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
         rates faster: only the order of magnitude is known.
-      scatter: where the misfit is smooth, how far the truth lies from the mean of all shapes, as a
-        share of how far these do. There the likelihood rules out few shapes, the prior is weak,
-        and most of what is left is less likely than it has it: hence below 1.
+      scatter: how far the truth lies from the mean of all shapes, as a share of how far these do,
+        besides what backtests tell. Where the misfit is smooth the likelihood rules out few shapes,
+        the prior is weak, and most of what is left is less likely than it has it: hence below 1.
     """
 
     exponent: float = 0.7
     exponent_spread: float = 1.5
-    scatter: float = 0.25
+    scatter: float = 0.125
 
     def log_prior(self) -> Array:
         """Of each shape, up to a constant: log-normal in b, even over log d."""
@@ -99,7 +112,10 @@ class Forecast:
     Fields:
       ends: the fits that are averaged, in the order of ENDS.
       risk: expected square of each one's log error, from its backtests, [ends].
+      tested: whether there were any; where not, all ends have the same risk.
+      lawful: what the laws say in case one is true; None where points are too few to tell.
       noise: standard deviation of log y from point to point.
+      repeated: variance of log y among the points of one x; 0 where each has but one.
       independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
         what a smooth law does not describe, and does not average out.
       rms: root mean square of the relative errors of the best law through all of the points.
@@ -112,7 +128,10 @@ class Forecast:
 
     ends: tuple[End, ...]
     risk: Array
+    tested: bool
+    lawful: Lawful | None
     noise: float
+    repeated: float
     independent: float
     rms: float
     n: int
@@ -125,10 +144,10 @@ class Forecast:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
-        what its backtests showed plus how far its own shapes disagree. The interval is normal in
-        log y. Its variance is the noise twice, of the point to be measured and of the few at the
-        end that set the level, and the variance over all shapes of all ends: whole where the
-        misfit is noise, `belief.scatter`^2 of it where the misfit is smooth.
+        what its backtests showed plus how far its own shapes disagree. The variance of log y is the
+        noise, the risk that the backtests showed, and `belief.scatter`^2 of the variance over all
+        shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
+        interval is normal in log y.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
@@ -140,20 +159,34 @@ class Forecast:
             )
         wanted = np.asarray(x, float)
         _refuse(wanted.ravel(), "x")
-        falls = _falls(np.exp(np.log(wanted.ravel()) - np.log(self.span[1])))
-        told = [end(falls) for end in self.ends]
-        means, variances = (np.array(each) for each in zip(*told, strict=True))
-        weights = 1 / (self.risk[:, None] + variances)
-        weights /= weights.sum(axis=0)
-        mean = (weights * means).sum(axis=0)
-        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
-        lawful = self.independent**4  # half at a share of 0.84: noise rarely shows less than that
-        scatter *= lawful + (1 - lawful) * self.belief.scatter**2
-        deviation = np.sqrt(2 * self.noise**2 + scatter)
+        relative = np.exp(np.log(wanted.ravel()) - np.log(self.span[1]))
+        mean, variance = self._averaged(_falls(relative))
+        if self.lawful is not None:
+            chance = self.lawful.chance
+            told, told_variance = self.lawful(relative)
+            apart = told - mean
+            mean = mean + chance * apart
+            told_variance = told_variance + self.repeated
+            variance = chance * told_variance + (1 - chance) * (variance + chance * apart**2)
+        deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
         median, low, high = np.exp(log_y.reshape(3, *wanted.shape))
         return median, low, high
+
+    def _averaged(self, falls: Array) -> tuple[Array, Array]:
+        """Mean of the ends, and variance of one more measurement about it, from `_falls(x)`."""
+        means, variances = (
+            np.array(each) for each in zip(*(end(falls) for end in self.ends), strict=True)
+        )
+        weights = 1 / (self.risk[:, None] + variances)
+        weights /= weights.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+        if not self.tested:
+            return mean, 2 * self.noise**2 + scatter
+        shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
+        return mean, self.noise**2 + shown + self.belief.scatter**2 * scatter
 
     def beyond(self, x: float) -> str | None:
         """In words how far `x` lies outside the points; None where it lies among them."""
@@ -195,7 +228,10 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
     return Forecast(
         ends=ends,
         risk=risk,
+        tested=tested,
+        lawful=_lawful(points, belief),
         noise=noise,
+        repeated=scatter,
         independent=independent,
         rms=float(np.sqrt(squares / len(points.x))),
         n=len(x),
@@ -246,18 +282,15 @@ def _falls(x: Array) -> Array:
 def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]:
     """All ends; the sum of squares about the best law through all points; its independent share.
 
-    The share is von Neumann's ratio (1941): half the sum of squared successive differences over
-    the sum of squares, 1 for noise and near 0 for a smooth misfit. A weighted mean of errors that
-    have the share s to themselves and the rest in common has the variance s sum(w^2) + 1 - s, as
-    if one over that were the number of points: it is the power of the likelihood.
+    A weighted mean of errors that have the share s to themselves and the rest in common has the
+    variance s sum(w^2) + 1 - s, as if one over that were the number of points: it is the power of
+    the likelihood.
     """
     falls = _falls(points.x) / points.y[:, None]
     fits = [_solve(falls, 1 / points.y, points.x ** (1 / tau), floor) for tau, floor in ENDS]
     residuals = _residuals(points, *(each[fits[0][2].argmin()] for each in (B, D, *fits[0][:2])))
-    unseen = len(residuals) * RESOLUTION**2
-    total = float((residuals**2).sum()) + unseen
-    changes = float((np.diff(residuals) ** 2).sum()) / 2 + unseen
-    share = min(1.0, changes / total)
+    total = float((residuals**2).sum()) + len(residuals) * RESOLUTION**2
+    share = independent_share(residuals, RESOLUTION)
     ends = []
     for (tau, _), (excess, floor, squares) in zip(ENDS, fits, strict=True):
         weights = points.x ** (1 / tau)
@@ -266,6 +299,27 @@ def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]
         probability = np.exp(likelihood - likelihood.max())
         ends.append(End(excess=excess, floor=floor, probability=probability / probability.sum()))
     return tuple(ends), total, share
+
+
+def _lawful(points: Points, belief: Belief) -> Lawful | None:
+    """The laws, from the best shapes of the grid on."""
+    falls, ones = _falls(points.x) / points.y[:, None], 1 / points.y
+    starts: list[Array | None] = []
+    for free in LAWS:
+        shapes = np.flatnonzero((D > 0) == (LOG_D in free))
+        excess, floor, squares = _solve(falls[:, shapes], ones, np.ones_like(ones), FLOOR in free)
+        best = int(squares.argmin())
+        log_b, log_d = (
+            np.log(B[shapes[best]]),
+            np.log(D[shapes[best]]) if LOG_D in free else NOWHERE,
+        )
+        if EXCESS not in free:
+            starts.append(np.array([0.0, ones.sum() / (ones**2).sum(), log_b, NOWHERE]))
+        elif excess[best] > 0:
+            starts.append(np.array([excess[best], floor[best], log_b, log_d]))
+        else:
+            starts.append(None)
+    return lawful(points.x, points.y, starts, belief.exponent, belief.exponent_spread)
 
 
 def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
@@ -290,13 +344,8 @@ def _residuals(points: Points, b: float, d: float, excess: float, floor: float) 
 
 def _errors(points: Points, values: Array) -> tuple[Array, Array]:
     """Relative errors of a law, and the derivatives of what it says, [points] and [points, 4]."""
-    excess, floor, log_b, log_d = values
-    b, d = np.exp(np.clip([log_b, log_d], -20, 2))  # a step may go far astray
-    log_reach = np.log((points.x + d) / (1 + d))
-    fall = np.exp(np.minimum(-b * log_reach, 250))
-    by_shape = -excess * b * log_reach * fall, excess * b * d * np.expm1(-log_reach) / (1 + d)
-    slopes = np.stack([fall, np.ones_like(fall), by_shape[0], -by_shape[1] * fall], axis=1)
-    return 1 - (excess * fall + floor) / points.y, slopes / points.y[:, None]
+    y, slopes = law(points.x, values)
+    return 1 - y / points.y, slopes / points.y[:, None]
 
 
 def _solve(

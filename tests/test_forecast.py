@@ -173,17 +173,6 @@ def test_intervals_widen_with_the_distance_of_the_forecast():
     assert (np.diff(np.log(high / low)) > 0).all()
 
 
-def test_a_law_without_noise_is_continued():
-    x = np.geomspace(1, 300, 40)
-    for law in (
-        lambda x: 5 * x**-0.3,
-        lambda x: 1.7 + 2 * x**-0.4,
-        lambda x: 0.8 * (x + 9) ** -0.6,
-    ):
-        median, _, _ = forecast(x, law(x))(600.0)
-        assert abs(np.log(median / law(600.0))) < 0.03  # the grid is no finer
-
-
 def test_nine_in_ten_intervals_hold_the_next_points_of_noisy_laws():
     held = []
     for seed in range(60):
@@ -307,3 +296,65 @@ def test_a_level_is_a_probability(level):
 def test_what_has_no_logarithm_cannot_be_forecast():
     with pytest.raises(ValueError, match=r"x\[1\] is -3"):
         forecast(*learning_curve())([4e9, -3])
+
+
+def test_a_law_without_noise_is_continued_to_rounding_and_its_interval_holds_it():
+    x = np.geomspace(1, 300, 40)
+    later = 300 * np.array([2.0, 4.0, 10.0])
+    for b, c, d in [(0.3, 0, 0), (0.05, 0, 0), (0.4, 1.7, 0), (0.6, 0, 9), (0.5, 0.2, 30)]:
+        median, low, high = forecast(x, 5 * (x + d) ** -b + c)(later)
+        truth = 5 * (later + d) ** -b + c
+        np.testing.assert_allclose(median, truth, rtol=1e-6)
+        assert (low <= truth).all()
+        assert (truth <= high).all()
+        assert (high / low < 1 + 1e-4).all()
+
+
+def test_without_noise_eight_points_are_enough_for_a_law():
+    x = np.geomspace(1, 100, 8)
+    median, _, _ = forecast(x, 2 + 3 * x**-0.35)(200.0)
+    np.testing.assert_allclose(median, 2 + 3 * 200**-0.35, rtol=1e-6)
+
+
+def test_a_law_with_noise_has_the_strength_of_all_its_points():
+    x, errors = np.geomspace(1, 300, 40), []
+    for seed in range(20):
+        noise = np.exp(0.02 * np.random.default_rng(seed).normal(size=40))
+        errors.append(np.log(forecast(x, 3 * x**-0.3 * noise)(600.0)[0] / (3 * 600**-0.3)))
+    assert np.sqrt(np.mean(np.square(errors))) < 0.02  # less than one point's own noise
+
+
+def test_backtests_widen_the_interval_of_a_curve_with_waves():
+    held, x = [], np.geomspace(1e-2, 1, 40)
+    later = np.geomspace(1, 2, 8)
+    for phase in np.linspace(0, 2 * np.pi, 12, endpoint=False):
+
+        def wavy(x, phase=phase):
+            return 0.5 * x**-0.3 * np.exp(0.02 * np.sin(2 * np.log(x) + phase))
+
+        found = forecast(x, wavy(x))
+        assert found.lawful.chance < 0.01
+        _, low, high = found(later)
+        held.append(np.mean((low <= wavy(later)) & (wavy(later) <= high)))
+    assert np.mean(held) >= 0.75
+
+
+def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
+    chances = [forecast(curve.x, curve.y).lawful.chance for curve in curves[::3]]
+    assert max(chances) < 0.2
+
+
+@pytest.mark.parametrize("kind", ["translation", "language", "few", "flat", "late", "noisy-power"])
+def test_forecasts_of_made_up_curves_err_little_more_than_their_noise(benchmark, kind):
+    scores = [
+        benchmark.score_forecast(benchmark.KINDS[kind].curve(kind, seed)) for seed in range(12)
+    ]
+    score = benchmark.mean(scores)
+    assert score.rmsle <= 1.6 * benchmark.KINDS[kind].noise + 0.001
+    assert 0.8 <= score.cover <= 1
+
+
+def test_made_up_curves_are_the_same_for_a_seed_and_others_for_another(benchmark):
+    kind = benchmark.KINDS["drift"]
+    np.testing.assert_array_equal(kind.curve("drift", 1).y, kind.curve("drift", 1).y)
+    assert not np.array_equal(kind.curve("drift", 1).y, kind.curve("drift", 2).y)
