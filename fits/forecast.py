@@ -171,7 +171,8 @@ class Forecast:
         deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
-        median, low, high = np.exp(log_y.reshape(3, *wanted.shape))
+        # Points that span next to nothing leave ends beyond all numbers.
+        median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
         return median, low, high
 
     def _averaged(self, falls: Array) -> tuple[Array, Array]:

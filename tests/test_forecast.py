@@ -358,3 +358,10 @@ def test_made_up_curves_are_the_same_for_a_seed_and_others_for_another(benchmark
     kind = benchmark.KINDS["drift"]
     np.testing.assert_array_equal(kind.curve("drift", 1).y, kind.curve("drift", 1).y)
     assert not np.array_equal(kind.curve("drift", 1).y, kind.curve("drift", 2).y)
+
+
+def test_points_that_span_next_to_nothing_are_forecast_in_numbers():
+    x = 1 + 1e-6 * np.arange(15)
+    answer = np.array(forecast(x, x**-3.0 * (1 + 1e-8 * np.arange(15) % 3))([2.0, 1000.0]))
+    assert np.isfinite(answer).all()
+    assert (answer > 0).all()
