@@ -142,7 +142,9 @@ def ask(
     )
 
 
-def plan(question: Question, cost: Array, budget: float, repeats: int = 1) -> Plan:
+def plan(
+    question: Question, cost: Array, budget: float, repeats: int | NDArray[np.int64] = 1
+) -> Plan:
     """The runs within the budget that leave the prediction's interval narrowest.
 
     Greedy by what a run narrows per cost, or per its square root, or at any cost; each improved by
@@ -152,7 +154,7 @@ def plan(question: Question, cost: Array, budget: float, repeats: int = 1) -> Pl
     Args:
       cost: of each candidate, > 0, [candidates].
       budget: of all together.
-      repeats: how often a candidate may be run, with other seeds.
+      repeats: how often a candidate may be run, with other seeds; one number, or [candidates].
     """
     starts = [_greedy(question, cost, budget, repeats, power) for power in (1.0, 0.5, 0.0)]
     exchanged = [_exchanged(question, cost, budget, repeats, times) for times in starts]
@@ -163,7 +165,7 @@ def _greedy(
     question: Question,
     cost: Array,
     budget: float,
-    repeats: int,
+    repeats: int | NDArray[np.int64],
     power: float,
     times: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
@@ -183,7 +185,11 @@ def _greedy(
 
 
 def _exchanged(
-    question: Question, cost: Array, budget: float, repeats: int, times: NDArray[np.int64]
+    question: Question,
+    cost: Array,
+    budget: float,
+    repeats: int | NDArray[np.int64],
+    times: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Takes one run out and puts others in, as long as the interval gets narrower."""
     best = question.width(times)

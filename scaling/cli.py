@@ -20,8 +20,8 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
-Not written:  anything by plan, status and models, save the file that --json names; and a study
-              file with mistakes stops every command before it writes.
+Not written:  anything by plan, status and models, save the files that --json and --table name;
+              and a study file with mistakes stops every command before it writes.
 
 \b
 Exit status:  0    done
@@ -62,8 +62,15 @@ Json = Annotated[
 
 
 @app.command("plan")
-def plan_command(study: StudyName, json_file: Json = None) -> None:
-    """What STUDY will cost, in closed form: nothing is trained, and nothing written.
+def plan_command(
+    study: StudyName,
+    json_file: Json = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its runs as CSV, one a line: fit-laws next takes it."),
+    ] = None,
+) -> None:
+    """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
 
     FLOPs are those of training (2 a multiply-add, a backward pass twice the forward), once as it
     will be done, with trunks shared by runs that differ only in images_seen, and once as if each
@@ -71,9 +78,12 @@ def plan_command(study: StudyName, json_file: Json = None) -> None:
     included; params are those of the backbone, its pool included, classifier left out.
     """
     from scaling.parse import read_study
-    from scaling.plan import as_json, plan, show
+    from scaling.plan import as_json, plan, show, write_runs
 
-    found = plan(read_study(study))
+    wanted = read_study(study)
+    found = plan(wanted)
+    if table is not None:
+        write_runs(table, wanted)
     if json_file is None:
         show(found)
     else:

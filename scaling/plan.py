@@ -6,16 +6,20 @@ FLOPs are those of matrix products, 2 a multiply-add, a backward pass twice the 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from fits.tables import written_aside
 from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.study import Run, Study
 from scaling.tables import print_table
 
 HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
+RUN_COLUMNS = ("run", "model", "params", "flops", "images_seen", "data_size", "seed")
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,22 @@ def as_json(found: Plan) -> dict[str, Any]:
 
 def _cost_json(cost: Cost) -> dict[str, Any]:
     return {**asdict(cost), "saving_percent": cost.saving_percent}
+
+
+def write_runs(path: Path, study: Study) -> None:
+    """The runs of a study as CSV, columns as in its results; no data_size: data are endless.
+
+    FLOPs are those of each run as if trained alone: those that share a trunk cost less.
+    """
+    unbound = {run.data for run in study.runs if run.data_size is None}
+    sizes = {data: data.sizes()[0] for data in unbound}
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(RUN_COLUMNS)
+        for run in study.runs:
+            size = run.data_size or sizes[run.data]
+            known = run.id, run.model.name, run.params, run.flops, run.images_seen, size, run.seed
+            writer.writerow(["" if each is None else each for each in known])
 
 
 def show(found: Plan) -> None:

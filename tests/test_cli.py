@@ -1,5 +1,6 @@
 """The command line: what is printed where, with which exit status, and what is loaded for it."""
 
+import csv
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fits.fit_laws import main as fit_laws
 from fits.results import read_results
 from models import cost
 from models.zoo import shape
@@ -74,6 +76,20 @@ def test_a_plan_as_json_goes_to_a_file_or_to_standard_output(scaling):
     _, out, _ = scaling("plan", "study.toml", "--json", "-")
     assert json.loads(out) == json.loads(Path("plan.json").read_text())
     assert json.loads(out)["runs"] == 13
+
+
+def test_the_runs_of_a_plan_are_candidates_for_the_next_ones(scaling, tmp_path):
+    assert scaling("plan", "study.toml", "--table", "planned.csv")[0] == 0
+    study = read_study("study.toml")
+    with Path("planned.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == [run.id for run in study.runs]
+    assert [int(row["flops"]) for row in rows] == [run.flops for run in study.runs]
+    lines = [f"{x:g},{0.3 * (x / 1e9) ** -0.2}" for x in (1e8, 2e8, 4e8, 1e9, 2e9, 4e9)]
+    Path("done.csv").write_text("\n".join(["flops,value", *lines]))
+    words = "next", "done.csv", "--x", "flops", "--y", "value", "--law", "power", "--json", "-"
+    more = "--predict", "1e12", "--budget", "1e12", "--candidates", "planned.csv"
+    assert fit_laws([*words, *more]) == 0
 
 
 def test_a_file_that_cannot_be_written_is_named_without_a_traceback(scaling):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -149,9 +150,9 @@ GRID = "--grid", "c=1,30,100,300,1000"
 
 
 def test_the_plan_is_printed_in_order_with_what_it_costs(table, command):
-    status, said, _ = command(table, *COLUMNS, "--budget", "1200", *GRID)
+    status, said, _ = command(table, *COLUMNS, "--budget", "1200", *GRID, "--repeat", "1")
     assert status == 0
-    assert "1 of 5 candidates have been run, and are left out" in said
+    assert "1 of 5 candidates have been run once, and are left out" in said
     assert "runs of 4 candidates" in said
     assert "E(10000) = " in said
 
@@ -159,7 +160,8 @@ def test_the_plan_is_printed_in_order_with_what_it_costs(table, command):
 def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command):
     path = tmp_path / "planned.csv"
     path.write_text("model,c,flops\nS,30,60\nB,100,200\nL,1000,2000\nH,9000,9e9\n")
-    arguments = table, *COLUMNS, "--budget", "2100", "--candidates", path, "--json", "-"
+    arguments = table, *COLUMNS, "--budget", "2100", "--candidates", path
+    arguments = *arguments, "--repeat", "1", "--json", "-"
     status, said, _ = command(*arguments)
     assert status == 0
     found = json.loads(said)
@@ -199,13 +201,13 @@ def test_a_law_of_two_variables_costs_six_times_their_product(tmp_path, command)
     ("arguments", "words"),
     [
         (["--budget", "x", *GRID], ["--budget: x is not"]),
-        (["--budget", "1", *GRID], ["--budget: the cheapest candidate costs 30"]),
+        (["--budget", "0.5", *GRID], ["--budget: the cheapest candidate costs 1"]),
         (["--budget", "9", "--grid", "d=1", "--repeat", "0"], ["--grid: 'd=1'", "--repeat: 0"]),
         (["--budget", "9", "--grid", "c=1,x,-3"], ["--grid c: x is", "--grid c: -3 is"]),
         (["--budget", "9", *GRID, "--cost", "c"], ["--cost: a grid has no columns"]),
         (["--budget", "9", "--candidates", "nix.csv"], ["nix.csv: No such file"]),
         (["--budget", "9", *GRID, "--json", "."], ["--json: . is a folder"]),
-        (["--budget", "9e9", "--grid", "c=1"], ["every candidate has been run already"]),
+        (["--budget", "9", "--grid", "c=1", "--repeat", "1"], ["every candidate has been run"]),
     ],
 )
 def test_mistakes_are_named_and_nothing_is_written(table, tmp_path, command, arguments, words):
@@ -214,6 +216,35 @@ def test_mistakes_are_named_and_nothing_is_written(table, tmp_path, command, arg
     for word in words:
         assert word in complaints
     assert list(tmp_path.iterdir()) == [table]
+
+
+def launched(said):
+    return Counter(tuple(run["x"]) for run in json.loads(said)["runs"])
+
+
+def test_unless_told_otherwise_an_x_is_run_three_times_at_most_counting_the_runs_there_are(
+    table, command
+):
+    arguments = table, *COLUMNS, "--budget", "1e9", "--grid", "c=1,1000", "--json", "-"
+    often = launched(command(*arguments)[1])
+    assert often[1000.0,] == 3
+    assert often[1.0,] <= 2  # it has been run once
+    assert launched(command(*arguments, "--repeat", "5")[1])[1000.0,] == 5
+
+
+def test_rows_of_one_x_are_its_seeds_and_conditions_hold_for_candidates_too(
+    table, tmp_path, command
+):
+    path = tmp_path / "planned.csv"
+    rows = [f"1000,1000,{seed},{size}" for size in (50, 10) for seed in range(5)]
+    path.write_text("\n".join(["c,flops,seed,data_size", *rows, "10,1e-9,0,50", "10,1,0,10"]))
+    runs = tmp_path / "sized.csv"
+    runs.write_text(table.read_text().replace("\n", ",50\n").replace("e,50", "e,data_size"))
+    arguments = runs, *COLUMNS, "--budget", "1e9", "--candidates", path, "--json", "-"
+    arguments = *arguments, "--where", "data_size=50"
+    said = command(*arguments)[1]
+    assert launched(said)[1000.0,] == 5  # the five of 50 images
+    assert {run["candidate"] for run in json.loads(said)["runs"]} <= {2, 12}
 
 
 @pytest.mark.parametrize("offers", [[], ["--grid", "c=1", "--candidates", "a.csv"]])

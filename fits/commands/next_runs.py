@@ -5,6 +5,7 @@ Which runs to launch next: those, of the candidates, that together narrow the in
 at X most for the FLOPs there are. Fits the law to the runs in TABLE, and asks of every candidate
 how much it would add to what they say. Nothing is written unless --json names a file.
 
+  scaling plan larger.toml --table planned.csv
   fit-laws next results.csv --x flops --y value --where metric=upstream_error \\
     --predict 1e18 --budget 3e16 --candidates planned.csv
   fit-laws next runs.csv --x params --x images --y loss --y-is loss --law chinchilla \\
@@ -17,12 +18,14 @@ options:
   --predict X        where the law's error is wanted; for several variables X,X,... in their order
   --budget FLOPS     of all runs together
   --candidates TABLE the runs that may be launched: CSV or Parquet with the columns of --x and the
-                     cost of each; those whose x is in TABLE already are left out, and said
+                     cost of each, as `scaling plan STUDY --table FILE` writes it; a --where holds
+                     here too if there is such a column
   --cost COL         its column of costs; left out: flops, or else --x where there is one
   --grid COL=V,V,... the candidates as a grid, once for each --x
   --times K          cost of a run of the grid: K times the product of its x; left out: 6 for two
                      variables (parameters x tokens), 1 for one
-  --repeat N         a candidate may be run N times, with other seeds (default 1)
+  --repeat N         no x is run more than N times, with other seeds (default 3), or more often
+                     than the candidates have rows of it; runs in TABLE count
   --json FILE        write the plan as JSON; - prints JSON and nothing else
   -h, --help         print this
 
@@ -43,6 +46,7 @@ import argparse
 import itertools
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +86,14 @@ class Candidates:
     Fields:
       x: one tuple a run, a number a variable.
       cost: of each, FLOPs.
+      times: how often each may be run.
       lines: where each stands in its table; None for a grid.
       notes: what was left out.
     """
 
     x: list[tuple[float, ...]]
     cost: list[float]
+    times: list[int]
     lines: list[int | None]
     notes: tuple[str, ...] = ()
 
@@ -102,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cost", metavar="COL")
     parser.add_argument("--grid", metavar="COL=V,V", action="append", default=[])
     parser.add_argument("--times", metavar="K")
-    parser.add_argument("--repeat", metavar="N", default="1")
+    parser.add_argument("--repeat", metavar="N", default="3")
     parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args(argv)
     needed = {"TABLE": options.table, "--x": options.x, "--y": options.y}
@@ -116,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace) -> int:
     wanted = asked(options)
     kinds = _mistakes(options)
-    offered = Candidates(x=[], cost=[], lines=[])
+    offered = Candidates(x=[], cost=[], times=[], lines=[])
     try:
         offered = _from_grid(options) if options.grid else _from_table(options)
     except InputError as error:
@@ -124,7 +130,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         kinds.append([told(error, options.candidates)])
     (points,) = read(kinds, [(wanted, options.table)])
-    offered = _not_yet_run(offered, points)
+    offered = _not_yet_run(offered, points, int(options.repeat))
     fit, plan, scatter = _planned(options, wanted, points, offered)
     answer = _answer(options, wanted, fit, plan, offered)
     answer["warnings"] = [*points.notes, *offered.notes, *fit.warnings]
@@ -185,7 +191,10 @@ def _from_grid(options: argparse.Namespace) -> Candidates:
     default = 6.0 if len(options.x) == 2 else 1.0
     times = number(options.times) if is_number(options.times or "") else default
     return Candidates(
-        x=runs, cost=[times * math.prod(run) for run in runs], lines=[None] * len(runs)
+        x=runs,
+        cost=[times * math.prod(run) for run in runs],
+        times=[1] * len(runs),
+        lines=[None] * len(runs),
     )
 
 
@@ -196,6 +205,10 @@ def _from_table(options: argparse.Namespace) -> Candidates:
         costs = "flops" if "flops" in table.columns or len(options.x) > 1 else options.x[0]
     if missing := table.missing([*options.x, costs]):
         raise InputError(missing, table.ragged)
+    for condition in options.where:
+        name, _, value = condition.partition("=")
+        if name.removesuffix("!") in table.columns:
+            table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     if len(table) > MOST:
         raise InputError([f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed."])
     columns, wrong = [], [list(table.ragged)]
@@ -207,7 +220,7 @@ def _from_table(options: argparse.Namespace) -> Candidates:
         raise InputError(*wrong)
     runs = list(zip(*columns[: len(options.x)], strict=True))
     lines: list[int | None] = list(table.numbers)
-    return Candidates(x=runs, cost=columns[-1], lines=lines)
+    return Candidates(x=runs, cost=columns[-1], times=[1] * len(runs), lines=lines)
 
 
 def _judge(value: float) -> str | None:
@@ -217,21 +230,27 @@ def _judge(value: float) -> str | None:
     return None if low <= value <= high else f"not from {low:g} to {high:g}. Leave the run out."
 
 
-def _not_yet_run(offered: Candidates, points: Points) -> Candidates:
-    """Those whose x no run has; a grid may well name runs of the study."""
+def _not_yet_run(offered: Candidates, points: Points, repeat: int) -> Candidates:
+    """Each x and cost once, and how often it may still be run: other runs of it are other seeds."""
     import numpy as np
 
-    there = set(map(tuple, np.atleast_2d(points.x).T.tolist()))
-    keep = [k for k, x in enumerate(offered.x) if x not in there]
+    there = Counter(map(tuple, np.atleast_2d(points.x).T.tolist()))
+    rows: dict[tuple[tuple[float, ...], float], list[int]] = {}
+    for k, run in enumerate(zip(offered.x, offered.cost, strict=True)):
+        rows.setdefault(run, []).append(k)
+    left = {run: max(repeat, len(its)) - there[run[0]] for run, its in rows.items()}
+    keep = [run for run in rows if left[run] > 0]
     notes: tuple[str, ...] = ()
-    if less := len(offered.x) - len(keep):
-        notes = (f"{less} of {len(offered.x)} candidates have been run, and are left out",)
+    if less := len(rows) - len(keep):
+        often = "once" if repeat == 1 else f"{repeat} times"
+        notes = (f"{less} of {len(rows)} candidates have been run {often}, and are left out",)
     if not keep:
         raise InputError(["every candidate has been run already. Offer others."])
     return Candidates(
-        x=[offered.x[k] for k in keep],
-        cost=[offered.cost[k] for k in keep],
-        lines=[offered.lines[k] for k in keep],
+        x=[x for x, _ in keep],
+        cost=[cost for _, cost in keep],
+        times=[left[run] for run in keep],
+        lines=[offered.lines[rows[run][0]] for run in keep],
         notes=notes,
     )
 
@@ -261,7 +280,7 @@ def _planned(
         scatter=scatter,
         level=fit.level,
     )
-    return fit, plan(question, cost, budget, int(options.repeat)), scatter
+    return fit, plan(question, cost, budget, np.array(offered.times)), scatter
 
 
 def _at(options: argparse.Namespace) -> list[float]:
