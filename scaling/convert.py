@@ -81,6 +81,8 @@ def convert(
         raise Mistakes([f"--dtype {dtype}: there are {' and '.join(DTYPES)}."])
     if not out.parent.is_dir():
         raise Mistakes([f"{out.parent} is no folder; make it first."])
+    if out.is_dir():
+        raise Mistakes([f"{out} is a folder; name a file."])
     if out.exists() and source.exists() and out.samefile(source):
         raise Mistakes([f"{out} is what is read; write to another file."])
     try:
@@ -105,8 +107,13 @@ def convert(
     written = " and ".join(str(path) for path in planned.files.values())
     size = sum(spec.bytes for spec in planned.specs.values())
     print(f"{written}: {planned.layout}, {len(planned.specs):_} arrays, {size / 1e6:.4g} MB")
-    if planned.layout == "timm" and getattr(planned.shape, "gelu", "erf") == "tanh":
+    gelu = getattr(planned.shape, "gelu", None)  # a BiT has none
+    if planned.layout == "timm" and gelu == "tanh":
         print('in timm say act_layer="gelu_tanh": it computes the exact GELU otherwise')
+    if out.suffix == ".npz" and gelu == "erf":
+        print(
+            "these weights were read as ones of the exact GELU; from an .npz they are read as tanh"
+        )
 
 
 def of_file(path: Path, shape: str | None, resolution: int | None, given: About) -> Weights:

@@ -156,6 +156,13 @@ def test_what_is_left_out_is_counted(convert):
     assert 'act_layer="gelu_tanh"' in said
 
 
+def test_a_gelu_that_the_file_written_cannot_say_is_said(convert):
+    write("a.safetensors", random_params(TOKEN, None), replace(TOKEN, gelu="erf"))
+    assert "exact GELU" in convert("a.safetensors", "b.npz")[1]
+    write("c.safetensors", random_params(TOKEN, None), TOKEN)
+    assert "exact GELU" not in convert("c.safetensors", "d.npz")[1]
+
+
 def test_all_that_is_amiss_is_named_and_nothing_written(convert, tmp_path):
     write("a.npz", random_params(MAP, 5), MAP)
     arrays = dict(np.load("a.npz"))
@@ -185,6 +192,8 @@ def test_all_that_is_amiss_is_named_and_nothing_written(convert, tmp_path):
         (["a.npz", "b.npz", "--to", "bit"], 2, "bit has no table for ViT-8x3/2 (a ViT with pool"),
         (["a.npz", "b.npz", "--dtype", "int8"], 2, "--dtype int8: there are float32 and bfloat16"),
         (["a.npz", "no/b.npz"], 2, "no is no folder; make it first."),
+        (["a.npz", "folder"], 2, "folder is a folder; name a file."),
+        (["a.npz", "b.npz", "--heads", "3"], 2, "a.npz: ViT-8x3/2 has 2 heads, not 3."),
         (["a.npz", "b.npz", "--shape", "Tj/16"], 2, "a.npz: 'Tj/16': there is no ViT variant"),
         (["cut.npz", "b.npz"], 2, "cut.npz cannot be read as .npz"),
         (["folder", "b.npz"], 2, "folder is no run's folder: it has no run.json. Did you mean"),

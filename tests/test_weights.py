@@ -505,6 +505,16 @@ def test_networks_that_no_layout_can_say_are_refused(tmp_path, changes, reason):
         write(tmp_path / "a.npz", random_params(MAP, None), replace(MAP, **changes))
 
 
+def test_a_bit_with_norms_after_its_convolutions_is_neither_written_nor_read(tmp_path):
+    post = replace(BIT, order="post")
+    with pytest.raises(Unusable, match=r"^BiT-2-1-3-w32 has norms after its convolutions"):
+        write(tmp_path / "a.npz", {"backbone": {"root_norm": {}}}, post, "bit")
+    write(tmp_path / "b.npz", random_params(BIT, None), BIT, "bit")
+    for asked in (post, "BiT-R50x1-post"):
+        with pytest.raises(Unusable, match="has norms after its convolutions"):
+            read(tmp_path / "b.npz", asked)
+
+
 def test_parameters_that_are_not_the_shapes_are_all_named(tmp_path):
     params = random_params(MAP, 5)
     del params["backbone"]["position"]

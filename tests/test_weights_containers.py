@@ -217,6 +217,17 @@ def test_pickled_objects_are_not_read_and_no_code_runs(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize(
+    "head", ["(((", "'''", "{[]: 1}", "{1: 2, 'shape': 3}", "-" * 5000 + "1", "{'descr': '|O'"]
+)
+def test_a_head_of_an_array_that_is_no_head_is_said_to_be_damaged(tmp_path, head):
+    begin = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", begin + head.encode())
+    with pytest.raises(Unusable, match=r"a\.npz: x cannot be read \(.*damaged or cut short"):
+        read(tmp_path / "a.npz")
+
+
 def test_a_file_under_the_wrong_name_is_said_to_be_what_it_is(tmp_path):
     write(tmp_path / "a.npz", random_params(GAP, None), GAP)
     write(tmp_path / "b.safetensors", random_params(GAP, None), GAP)
@@ -271,6 +282,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, exten
         container.write(path, {"x": Spec((3,), FLOATS["float32"])}, fail, {})
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("extension", [".npz", ".safetensors"])
+def test_a_file_that_cannot_be_made_is_called_by_its_own_name(tmp_path, extension):
+    path = tmp_path / "nowhere" / f"a{extension}"
+    with pytest.raises(FileNotFoundError) as error:
+        write(path, random_params(GAP, None), GAP)
+    assert error.value.filename == str(path)
 
 
 def test_a_link_is_written_through(tmp_path):

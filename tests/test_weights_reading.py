@@ -243,7 +243,7 @@ def test_fixed_positions_are_not_taken_for_missing_ones_if_that_is_said(tmp_path
     fixed = replace(GAP, position="sincos")
     params, _ = npz_of(tmp_path, fixed)
     path = tmp_path / "whole.npz"
-    with pytest.raises(Unusable, match=r"missing      pos_embedding \[1, "):
+    with pytest.raises(Unusable, match=r"missing      pos_embedding \[1, .*Then give --sincos"):
         inspect(path)
     found = inspect(path, resolution=6, given=About(sincos=True))
     assert found.shape == fixed

@@ -61,8 +61,6 @@ def _rows(layout: str, shape: Shape) -> list[Row] | None:
             return flax_rows.vit(scan=True)
         case "big_vision", MixerShape():
             return flax_rows.mixer()
-        case _, BiTShape(order="post"):
-            return None
         case "big_vision", BiTShape():
             return flax_rows.bit(shape)
         case "augreg", ViTShape(pool="token" | "gap"):

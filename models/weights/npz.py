@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,9 @@ BROKEN = (
     NotImplementedError,
     RuntimeError,
     SyntaxError,
+    tokenize.TokenError,
+    TypeError,
+    MemoryError,
     KeyError,
     OverflowError,
     OSError,  # a seek to where no file has bytes

@@ -119,6 +119,11 @@ def _mixer(shape: MixerShape) -> Iterator[tuple[str, Parameter]]:
 
 
 def _bit(shape: BiTShape) -> Iterator[tuple[str, Parameter]]:
+    if shape.order != "pre":
+        raise ValueError(
+            f"{shape.name} has norms after its convolutions, not before them; none of these "
+            f"layouts has names for that."
+        )
     yield "root/kernel", Parameter((7, 7, CHANNELS, shape.width))
     inputs = shape.width
     for stage, blocks in enumerate(shape.stages):

@@ -26,7 +26,7 @@ from models.weights.recognise import Recognised, recognise
 from models.weights.rows import Entry, entries
 from models.weights.tensors import FLOATS, Spec, Unusable
 
-SIZES = ("name", "patch", "stages", "width", "depth", "mlp_tokens", "mlp", "heads")
+SIZES = ("name", "patch", "stages", "width", "order", "depth", "mlp_tokens", "mlp", "heads")
 """Fields of a shape that a name of the zoo decides."""
 
 
@@ -120,6 +120,8 @@ def inspect(
         asked = zoo.shape(shape) if isinstance(shape, str) else shape
         known = (given or About()).or_else(About(heads=getattr(asked, "heads", None)))
         found = recognise(specs, known.or_else(about(path, metadata)))
+        if given is not None:
+            _check_heads(found.shape, given.heads)
         wanted = asked or found.shape
         if isinstance(shape, str):
             wanted = _sized(found.shape, wanted)
@@ -199,6 +201,11 @@ def _check_kind(found: Shape, wanted: Shape) -> None:
         )
 
 
+def _check_heads(found: Shape, heads: int | None) -> None:
+    if isinstance(found, ViTShape) and heads not in (None, found.heads):
+        raise ValueError(f"{found.name} has {found.heads} heads, not {heads}.")
+
+
 def _stored(found: Shape, wanted: Shape) -> Shape:
     """The network wanted, at the resolution at which the file has it, if that can be changed."""
     if not isinstance(wanted, ViTShape) or not isinstance(found, ViTShape):
@@ -218,9 +225,11 @@ def _differences(
         for entry in table
         for name, size in zip(entry.theirs, entry.their_shapes, strict=True)
     }
+    positions = {entry.theirs for entry in table if entry.ours == ("position",)}
     for name, size in shapes.items():
         if name not in names:
-            yield f"  missing      {found.called(name)} {list(size)}"
+            fixed = "; are they sines and cosines? Then give --sincos" * ((name,) in positions)
+            yield f"  missing      {found.called(name)} {list(size)}{fixed}"
     for name, size in shapes.items():
         spec = specs[names[name]] if name in names else None
         if spec is not None and spec.shape != size:

@@ -97,11 +97,18 @@ def written_aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that becomes `path` when the block ends well, and vanishes otherwise.
 
     Where `path` is a link, what it points to is replaced and not the link.
+
+    Raises:
+      OSError: no file can be made there; it names `path`.
     """
     path = path.resolve()
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        opened = aside.open("wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
