@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import TypeCheckError, jaxtyped
 from scipy.special import erf
 
+from models import layers
 from models.build import build
 from models.cost import parameters
 from models.heads import LinearHead, MAPHead, MeanPool, PreLogits, TokenPool
@@ -497,3 +498,26 @@ def at(tree, path):
     for key in path.split("/"):
         tree = tree[key]
     return tree
+
+
+@pytest.mark.parametrize("biases", [True, False], ids=["biases", "none"])
+def test_wide_attention_takes_its_three_products_at_once_and_is_the_same(monkeypatch, biases):
+    sizes = {"patch": 4, "resolution": 8, "depth": 1, "mlp": 8, "heads": 4}
+    shape = ViTShape(name="wide", width=128, **sizes, qkv_and_norm_biases=biases)
+    attention = layers.Attention(shape, rngs=nnx.Rngs(0))
+    graph, params = nnx.split(attention)
+    params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), params)
+    tokens = jax.random.normal(jax.random.key(2), (2, 5, 128))
+
+    def value_and_slopes():
+        def loss(params, tokens):
+            return jnp.square(nnx.merge(graph, params)(tokens, tokens)).mean()
+
+        return jax.tree.leaves(jax.jit(jax.value_and_grad(loss, (0, 1)))(params, tokens))
+
+    at_once = value_and_slopes()
+    monkeypatch.setattr(layers, "WIDE", 1000)
+    apart = value_and_slopes()
+    largest = max(np.abs(each).max() for each in apart)  # a bias of the keys has slope 0
+    for one, other in zip(at_once, apart, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6 * largest)
