@@ -19,8 +19,8 @@ are chosen anew on one data set's curves and scored on the other's.
 
 `--synthetic` scores made-up curves instead, of kinds that those data sets lack, N of each kind
 (default 20): the forecast beside this project's least-squares fit of M4. A curve spans 1.5 to 3
-decades of x, and its continuation to twice its largest x is to be foretold, noise included. No
-constant of the forecast was fitted to them. About two minutes. Writes FILE, and nothing else.
+decades of x, and its continuation to twice its largest x is to be foretold, noise included. Five
+minutes, all of them for M4. Writes FILE, and nothing else.
 """
 
 from __future__ import annotations
