@@ -92,7 +92,8 @@ class Fit:
 
         low, high = self._ends(prediction, different.shape[-1], level)
         back = back.ravel()
-        return np.exp(low[back]).reshape(shape), np.exp(high[back]).reshape(shape)
+        with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
+            return np.exp(low[back]).reshape(shape), np.exp(high[back]).reshape(shape)
 
     def interval(
         self, quantity: Callable[..., Array], level: float | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, isfinite, log
 from statistics import NormalDist
 
 import numpy as np
@@ -22,7 +22,7 @@ from fits.points import Points
 from fits.provenance import Evidence, Saved, band_of, rows_of, runs_of
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
-SAME_BAND = 0.01  # of the band's ends, as a share of its width
+SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
 NAMED = 5  # rows of a kind that are spelled out
 
@@ -76,7 +76,11 @@ def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
     width = np.ptp(ends_now, axis=1) + SAME
     moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
     kept = float(np.abs(evidence.band[:, -3] / law.predict(at) - 1).max())
-    if max(apart, kept) <= SAME and moved <= SAME_BAND:
+    close = max(apart, kept) <= SAME and moved <= SAME_BAND
+    other = _other_intervals(law, again)
+    if close and other:
+        return Verdict(False, (f"the rows in the file do not give its interval of {other}",))
+    if close:
         return Verdict(
             True,
             (
@@ -91,6 +95,24 @@ def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
             f"the error, the band by {moved:.2g} of its width",
         ),
     )
+
+
+def _other_intervals(law: Saved, again: Fit) -> str:
+    """Names of the parameters whose intervals differ, on a linear and on a logarithmic scale."""
+    pairs = zip(law.law.parameters, law.intervals or (), again.intervals, strict=True)
+    return ", ".join(name for name, kept, now in pairs if not _same_ends(kept, now))
+
+
+def _same_ends(kept: tuple[float, float], now: tuple[float, float]) -> bool:
+    scales: list[tuple[Sequence[float], Sequence[float]]] = [(kept, now)]
+    if min(*kept, *now) > 0:
+        scales.append(([*map(log, kept)], [*map(log, now)]))
+    for before, after in scales:
+        width = after[1] - after[0] if isfinite(after[1] - after[0]) else abs(after[0])
+        allowed = SAME_BAND * width + SAME * max(map(abs, filter(isfinite, after)), default=0)
+        if all(a == b or abs(a - b) <= allowed for a, b in zip(before, after, strict=True)):
+            return True
+    return False
 
 
 @dataclass(frozen=True, eq=False)

@@ -414,3 +414,11 @@ def test_a_search_that_stops_too_early_says_so(monkeypatch):
     monkeypatch.setattr("fits.descent.STEPS", 1)
     stopped = fit(SATURATING, COMPUTE, noisy(noise=0.05, seed=3)).warnings
     assert any("stopped before the minimum" in warning for warning in stopped)
+
+
+def test_a_band_that_ends_nowhere_is_infinite_and_raises_no_stray_warning():
+    """Warnings are errors here: log-linear errors below 0 have no logarithm to be sure about."""
+    found = fit(LOG_LINEAR, COMPUTE, noisy(), choose=on_frontier, replicates=100)
+    low, high = found.band(np.geomspace(1e3, 1e8, 100))
+    assert np.isinf(high).any()
+    assert (low < high).all()

@@ -115,6 +115,24 @@ def test_a_law_whose_table_has_not_changed_holds_to_every_digit(law, check):
     assert said.endswith("\nholds\n")
 
 
+@pytest.mark.parametrize("ends", [[5, 1], [0.3, 0.5], [0.36, None]])
+def test_an_interval_changed_by_hand_is_found_out(law, check, ends):
+    kept = json.loads(law.read_text())
+    assert kept["intervals"]["b"] != ends
+    kept["intervals"]["b"] = ends
+    law.write_text(json.dumps(kept))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "the rows in the file do not give its interval of b" in said
+
+
+def test_an_interval_that_another_machine_rounds_otherwise_still_holds(law, check):
+    kept = json.loads(law.read_text())
+    kept["intervals"]["b"] = [end * (1 + 1e-9) for end in kept["intervals"]["b"]]
+    law.write_text(json.dumps(kept))
+    assert check(law)[0] == 0
+
+
 def test_a_law_and_its_table_may_move_together(law, table, tmp_path, check):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
