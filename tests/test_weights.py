@@ -530,6 +530,14 @@ def test_parameters_that_are_not_the_shapes_are_all_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unknown_type_is_refused(tmp_path):
+    with pytest.raises(Unusable, match="no type 'int8'; use float64, float32, float16, bfloat16"):
+        write(tmp_path / "a.npz", random_params(MAP, None), MAP, dtype="int8")
+    write(tmp_path / "a.npz", random_params(MAP, None), MAP)
+    with pytest.raises(Unusable, match="no type 'int8'"):
+        read(tmp_path / "a.npz", dtype="int8")
+
+
 def test_an_unknown_layout_or_one_of_another_extension_is_refused(tmp_path):
     params = random_params(MAP, None)
     with pytest.raises(Unusable, match=r"no layout 'flax'; there are big_vision, "):

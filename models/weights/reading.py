@@ -24,7 +24,7 @@ from models.weights.facts import About, about
 from models.weights.ours import Flat, parameters, tree
 from models.weights.recognise import Recognised, recognise
 from models.weights.rows import Entry, entries
-from models.weights.tensors import FLOATS, Spec, Unusable
+from models.weights.tensors import FLOATS, Spec, Unusable, float_type
 
 SIZES = ("name", "patch", "stages", "width", "order", "depth", "mlp_tokens", "mlp", "heads")
 """Fields of a shape that a name of the zoo decides."""
@@ -72,10 +72,10 @@ class Checkpoint:
           dtype: "float32" or another of `tensors.FLOATS`; None: as in the file.
 
         Raises:
-          Unusable: the file's bytes are damaged.
+          Unusable: the file's bytes are damaged, or there is no such type.
         """
         ours = self.ours
-        kinds = {path: FLOATS[dtype] if dtype else spec.dtype for path, spec in ours.items()}
+        kinds = {path: float_type(dtype) if dtype else spec.dtype for path, spec in ours.items()}
         arrays: Flat = {}
         with opened(self.path) as tensors:
             for entry in self.entries:

@@ -65,6 +65,13 @@ class Tensors(Protocol):
         """One array; `Unusable` where its bytes are not what the file promised."""
 
 
+def float_type(name: str) -> np.dtype[Any]:
+    """The type of that name in `FLOATS`; `Unusable` where there is none."""
+    if name not in FLOATS:
+        raise Unusable([f"weights have no type {name!r}; use {', '.join(FLOATS)}."])
+    return FLOATS[name]
+
+
 def damaged(path: Path, name: str, how: object) -> Unusable:
     return Unusable([f"{path}: {name} cannot be read ({how}); the file is damaged or cut short."])
 

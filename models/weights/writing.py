@@ -21,7 +21,7 @@ from models.weights.containers import container
 from models.weights.layouts import FIRST, LAYOUTS, huggingface_config, laid_out, rows
 from models.weights.ours import HEAD, Parameter, parameters, paths
 from models.weights.rows import Entry, entries
-from models.weights.tensors import FLOATS, Spec, Unusable, written_aside
+from models.weights.tensors import Spec, Unusable, float_type, written_aside
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def plan(
         raise Unusable(f"{layout} has no place for {each}." for each in homeless)
     kinds = {each: there[each].dtype for each in there}
     specs = {
-        name: Spec(size, FLOATS[dtype] if dtype else _common([kinds[p] for p in entry.ours]))
+        name: Spec(size, float_type(dtype) if dtype else _common([kinds[p] for p in entry.ours]))
         for entry in table
         for name, size in zip(entry.theirs, entry.their_shapes, strict=True)
     }
