@@ -6,13 +6,15 @@ launch the others, and wants the error at ten times the compute of its largest r
 the law is fitted to the runs bought so far, and what it predicts is compared with the truth: the
 width is that of the middle 90 % of the predictions of all studies, on log error, and so rests on
 no estimate of an interval. Prints it for every way to spend compute and draws docs/laws/next.png.
-STUDIES (default 100); about 1.5 s of one core each.
+STUDIES (default 160); about 1.5 s of one core each.
 
-  design           fit-laws next --repeat 16, asked again at every share of compute listed
+  design           fit-laws next, asked again at every share of compute listed
   design, once     the same with --repeat 1: no run of the grid twice
   planned at once  the first, but asked only once for each share, from the nine runs
   random           runs of the grid in random order
   cheapest first   runs of the grid, the small ones first
+
+Then, without chance, what a plan could reach if the law were known beforehand.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.commands.next_runs import OFTEN
 from fits.descent import descend, in_units, unit_of
-from fits.design import ask, plan
+from fits.design import Question, ask, plan
 from fits.laws import Array
 from fits.surfaces import CHINCHILLA
 
@@ -139,10 +142,10 @@ def designed(studies: Studies, budget: float, repeats: int) -> None:
         question = ask(
             CHINCHILLA, at, runs, offered, grid.target, scatter=max(float(scatter), 1e-3)
         )
-        chosen = plan(question, grid.cost[allowed], left, repeats).runs
+        chosen = plan(question, grid.cost[allowed], left, (repeats - had)[allowed]).runs
         times = np.zeros_like(had)
         np.add.at(times, allowed[list(chosen)], 1)
-        studies.buy(study, np.minimum(times, repeats - had))
+        studies.buy(study, times)
 
 
 def in_order(studies: Studies, budget: float, orders: Times) -> None:
@@ -189,9 +192,9 @@ def simulate(
     cheapest = np.tile(np.argsort(shape.cost, kind="stable"), (studies, 1))
     shuffled = rng.permuted(cheapest, axis=1)
     buyers: dict[str, Callable[[Studies, float], None]] = {
-        "design": lambda some, budget: designed(some, budget, 16),
+        "design": lambda some, budget: designed(some, budget, OFTEN),
         "design, once": lambda some, budget: designed(some, budget, 1),
-        "planned at once": lambda some, budget: designed(some, budget, 16),
+        "planned at once": lambda some, budget: designed(some, budget, OFTEN),
         "random": lambda some, budget: in_order(some, budget, shuffled),
         "cheapest first": lambda some, budget: in_order(some, budget, cheapest),
     }
@@ -208,6 +211,21 @@ def simulate(
     in_order(some, whole, cheapest)
     curves["full grid"] = Curve(np.ones(1), np.array([_width(some.predicted())]))
     return curves
+
+
+def foreknown() -> Question:
+    """Of someone who knows the law, and so where runs tell most: no plan does better."""
+    shape = grid()
+    unit = unit_of(CHINCHILLA, np.concatenate([shape.start, shape.offered], axis=1))
+    truth = CHINCHILLA.rescale(1 / unit, *TRUTH)
+
+    def slopes(x: Array) -> Array:
+        plain = in_units(x, unit)
+        return (CHINCHILLA.slopes(plain, *truth) / CHINCHILLA.predict(plain, *truth)).T
+
+    first, offered, aim = map(slopes, (shape.start, shape.offered, shape.target[:, None]))
+    known = first.T @ first / NOISE**2
+    return Question(known=known[None], aim=aim, slopes=offered[None], scatter=NOISE, level=0.9)
 
 
 def _width(off: Array) -> float:
@@ -253,7 +271,7 @@ def draw(curves: dict[str, Curve], studies: int) -> None:
 
 
 def main() -> None:
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 160
     curves = simulate(studies)
     full = float(curves["full grid"].width[0])
     print(f"{studies} studies; width of the middle 90 % of their predictions, log error")
@@ -264,6 +282,12 @@ def main() -> None:
     print()
     for name in WAYS:
         print(f"{name:>22} reaches the full grid's width at {curves[name].reaches(full):.2f}")
+    question, cost = foreknown(), grid().cost
+    print("\nwere the law known beforehand")
+    print(f"full grid: {question.width(np.ones(len(cost), int)):.3f}\n")
+    for repeats in (1, 3, 8, OFTEN, 1000):
+        widths = [plan(question, cost, share * cost.sum(), repeats).widths[-1] for share in SHARES]
+        print(f"{f'--repeat {repeats}':>22}" + "".join(f"{width:8.3f}" for width in widths))
     draw(curves, studies)
     print(f"\nwritten: {FIGURE.relative_to(FIGURE.parents[2])}")
 

@@ -24,7 +24,7 @@ options:
   --grid COL=V,V,... the candidates as a grid, once for each --x
   --times K          cost of a run of the grid: K times the product of its x; left out: 6 for two
                      variables (parameters x tokens), 1 for one
-  --repeat N         no x is run more than N times, with other seeds (default 3), or more often
+  --repeat N         no x is run more than N times, with other seeds (default 16), or more often
                      than the candidates have rows of it; runs in TABLE count
   --json FILE        write the plan as JSON; - prints JSON and nothing else
   -h, --help         print this
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from fits.points import Points
 
 MOST = 5000  # candidates
+OFTEN = 16  # times that an x is run at most, unless --repeat says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cost", metavar="COL")
     parser.add_argument("--grid", metavar="COL=V,V", action="append", default=[])
     parser.add_argument("--times", metavar="K")
-    parser.add_argument("--repeat", metavar="N", default="3")
+    parser.add_argument("--repeat", metavar="N", default=str(OFTEN))
     parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args(argv)
     needed = {"TABLE": options.table, "--x": options.x, "--y": options.y}
