@@ -21,6 +21,7 @@ from fits.resampled import Choose, Mask, Resampled, draws, refits
 
 LOG = Measure()
 MANY = 200  # points of which none decides alone
+LOWEST = 1e-300  # an error has a logarithm down to here
 AUTO = 1.345  # Huber's bend, in standard deviations: 95 % of least squares' worth where all is well
 
 
@@ -92,8 +93,7 @@ class Fit:
 
         low, high = self._ends(prediction, different.shape[-1], level)
         back = back.ravel()
-        with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
-            return np.exp(low[back]).reshape(shape), np.exp(high[back]).reshape(shape)
+        return _error(low[back]).reshape(shape), _error(high[back]).reshape(shape)
 
     def interval(
         self, quantity: Callable[..., Array], level: float | None = None
@@ -117,12 +117,21 @@ class Fit:
 
     def beyond(self, x: float) -> str | None:
         """In words how far `x` lies outside the points fitted; None where it lies among them."""
-        return doubts.beyond(self.law, x, *self.span)
+        said = [doubts.beyond(self.law, x, *self.span)]
+        if float(self.predict(x)) <= 0:
+            said.append("the law foretells an error below 0 there: it cannot hold so far out")
+        return "; ".join(filter(None, said)) or None
 
 
 def _log(curve: Array) -> Array:
     """Finite even where a curve, far from its points, leaves the numbers there are."""
-    return np.log(np.clip(curve, 1e-300, 1e300))
+    return np.log(np.clip(curve, LOWEST, 1 / LOWEST))
+
+
+def _error(log: Array) -> Array:
+    """Back from there: an end below all numbers is 0, one beyond them infinite."""
+    with np.errstate(over="ignore"):
+        return np.where(log <= np.log(LOWEST), 0.0, np.exp(log))
 
 
 def every_point(x: Array, y: Array, present: Mask) -> Mask:

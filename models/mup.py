@@ -79,6 +79,20 @@ def attention_scale(shape: ViTShape) -> float:
     return standard if shape.mup is None else standard * math.sqrt(shape.mup.base_head / size)
 
 
+def folded(shape: ViTShape, path: str) -> float:
+    """What a parameter is to be multiplied by for a network of the standard parametrisation to
+    compute the same.
+
+    Args:
+      path: of a parameter of the backbone, such as "blocks/mlp/out/kernel".
+    """
+    if "/attention/query/" in path:
+        return attention_scale(shape) * math.sqrt(shape.width // shape.heads)
+    if path.startswith(("blocks/attention/out/", "blocks/mlp/out/")):
+        return branch_scale(shape)
+    return 1.0
+
+
 def base_width(shape: ViTShape) -> int:
     """The width whose standard deviation the position table and the probe start with."""
     return shape.width if shape.mup is None else shape.mup.base_width

@@ -231,6 +231,15 @@ def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     assert "forecast and its 90 % band" in figure.read_text()
 
 
+def test_an_error_foretold_below_0_is_said(table, answer):
+    words = table, "--x", "eflop", "--y", "error", "--law", "log-linear", "--predict", "1e30"
+    found, _ = answer(*words)
+    (group,) = found["groups"]
+    (prediction,) = group["predictions"]
+    assert prediction["median"] < prediction["low"] == 0
+    assert any("foretells an error below 0" in said for said in group["warnings"])
+
+
 @pytest.mark.parametrize(("which", "points"), [((), 48), (("--frontier",), 24)])
 def test_a_forecast_takes_all_points_of_a_curve_unless_the_frontier_is_asked_for(
     table, answer, which, points

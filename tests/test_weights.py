@@ -55,6 +55,13 @@ def test_the_parameters_listed_are_those_of_the_modules(name):
     assert shapes == {path: p.whole for path, p in parameters(SHAPES[name], None).items()}
 
 
+def output(shape, params, images):
+    """What the network makes of the images."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: build(shape, rngs=nnx.Rngs(0))))
+    nnx.replace_by_pure_dict(state, jax.tree.map(jax.numpy.asarray, params["backbone"]))
+    return np.asarray(nnx.merge(graph, state)(images))
+
+
 @pytest.mark.parametrize(("layout", "name", "classes"), EVERY)
 def test_what_is_written_is_read_back(tmp_path, layout, name, classes):
     params = random_params(SHAPES[name], classes)
@@ -442,10 +449,7 @@ def test_positions_are_resized_to_the_resolution_asked_for(tmp_path):
 def test_a_network_read_at_another_resolution_runs(tmp_path):
     write(tmp_path / "a.npz", random_params(GAP, None), GAP)
     larger, params = read(tmp_path / "a.npz", replace(GAP, resolution=8))
-    graph, state = nnx.split(nnx.eval_shape(lambda: build(larger, rngs=nnx.Rngs(0))))
-    nnx.replace_by_pure_dict(state, jax.tree.map(jax.numpy.asarray, params["backbone"]))
-    features = nnx.merge(graph, state)(np.zeros((1, 8, 8, 3), "f4"))
-    assert features.shape == (1, D)
+    assert output(larger, params, np.zeros((1, 8, 8, 3), "f4")).shape == (1, D)
 
 
 def test_fixed_positions_become_a_table_where_only_tables_are_known(tmp_path):
@@ -497,12 +501,32 @@ def test_a_config_of_other_weights_is_left_alone(tmp_path):
         ({"block": "parallel"}, "parallel blocks"),
         ({"query_key_norm": True}, "normalised queries and keys"),
         ({"qkv_and_norm_biases": False}, "no biases"),
-        ({"mup": MuP(base_width=8, base_head=4)}, "muP"),
     ],
 )
 def test_networks_that_no_layout_can_say_are_refused(tmp_path, changes, reason):
     with pytest.raises(Unusable, match=reason):
         write(tmp_path / "a.npz", random_params(MAP, None), replace(MAP, **changes))
+
+
+@pytest.mark.parametrize("shape", [MAP, TOKEN], ids=["map", "token"])
+def test_a_network_of_mup_is_written_as_the_same_function_in_the_standard_parametrisation(
+    tmp_path, shape
+):
+    mup = MuP(base_width=shape.width // 2, base_head=1, base_depth=1, depth_exponent=0.75)
+    scaled, params = replace(shape, mup=mup), random_params(shape, None)
+    write(tmp_path / "a.npz", params, scaled, "big_vision" if shape is MAP else "augreg")
+    _, found = read(tmp_path / "a.npz")
+    images = np.random.default_rng(0).uniform(-1, 1, (2, shape.resolution, shape.resolution, 3))
+    images = images.astype(np.float32)
+    want = output(scaled, params, images)
+    np.testing.assert_allclose(output(shape, found, images), want, rtol=1e-5, atol=1e-6)
+    assert np.abs(output(shape, params, images) - want).max() > 1e-3 * np.abs(want).max()
+
+
+def test_weights_are_not_read_into_a_network_of_mup(tmp_path):
+    write(tmp_path / "a.npz", random_params(MAP, None), MAP)
+    with pytest.raises(Unusable, match="parametrised by muP, published weights are not"):
+        read(tmp_path / "a.npz", replace(MAP, mup=MuP(base_width=8)))
 
 
 def test_a_bit_with_norms_after_its_convolutions_is_neither_written_nor_read(tmp_path):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from models.mup import folded
 from models.positions import sincos_positions
 from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 from models.weights import flax_rows, torch_rows
 from models.weights.ours import Flat
 from models.weights.rows import Row
-from models.weights.tensors import Unusable
+from models.weights.tensors import Spec, Unusable
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,25 @@ def _check_transformers_classify(shape: ViTShape) -> None:
 def laid_out(shape: Shape, arrays: Flat, layout: str) -> tuple[Shape, Flat]:
     """The same function with parameters that `layout` has a place for.
 
-    Fixed positions become a table where the layout knows only tables. Arrays may be their specs.
+    Factors of muP are multiplied into the parameters; fixed positions become a table where the
+    layout knows only tables. Arrays may be their specs.
     """
+    if isinstance(shape, ViTShape) and shape.mup is not None:
+        arrays = {path: _scaled(array, folded(shape, path)) for path, array in arrays.items()}
+        shape = replace(shape, mup=None)
     if layout in ("big_vision", "big_vision-scan") or not isinstance(shape, ViTShape):
         return shape, arrays
     if shape.position == "learned":
         return shape, arrays
     table = sincos_positions(shape.grid, shape.width)
     return replace(shape, position="learned"), {**arrays, "position": table}
+
+
+def _scaled(array: Any, factor: float) -> Any:
+    """An array times the factor, in its own type; a spec as it is."""
+    if isinstance(array, Spec) or factor == 1:
+        return array
+    return array * np.asarray(factor, array.dtype)
 
 
 def huggingface_config(shape: Shape, classes: int | None) -> dict[str, Any]:

@@ -82,11 +82,6 @@ def _vit(shape: ViTShape) -> Iterator[tuple[str, Parameter]]:
             f"{shape.name} has parallel blocks, normalised queries and keys, or no biases in qkv "
             f"and norms (ViT-22B); none of these layouts has names for that."
         )
-    if shape.mup is not None:
-        raise ValueError(
-            f"{shape.name} is parametrised by muP, which scales its attention and branches; "
-            f"whoever reads one of these layouts would not."
-        )
     d = shape.width
     yield from _linear("embedding", CHANNELS * shape.patch**2, d)
     if shape.position == "learned":

@@ -192,6 +192,10 @@ def _check_kind(found: Shape, wanted: Shape) -> None:
             f"{wanted.name} is a {type(wanted).__name__.removesuffix('Shape')}, but the file "
             f"holds a {type(found).__name__.removesuffix('Shape')}, {found.name}."
         )
+    if isinstance(wanted, ViTShape) and wanted.mup is not None:
+        raise ValueError(
+            f"{wanted.name} is parametrised by muP, published weights are not; leave mup out."
+        )
     if not isinstance(found, MixerShape) or not isinstance(wanted, MixerShape):
         return
     if found.patch == wanted.patch and found.grid != wanted.grid:
