@@ -214,7 +214,7 @@ def simulate(
 
 
 def foreknown() -> Question:
-    """Of someone who knows the law, and so where runs tell most: no plan does better."""
+    """Of someone who knows the law, and so where runs tell most."""
     shape = grid()
     unit = unit_of(CHINCHILLA, np.concatenate([shape.start, shape.offered], axis=1))
     truth = CHINCHILLA.rescale(1 / unit, *TRUTH)

@@ -131,7 +131,7 @@ def _log(curve: Array) -> Array:
 def _error(log: Array) -> Array:
     """Back from there: an end below all numbers is 0, one beyond them infinite."""
     with np.errstate(over="ignore"):
-        return np.where(log <= np.log(LOWEST), 0.0, np.exp(log))
+        return np.where(log <= np.log(LOWEST) + 1e-6, 0.0, np.exp(log))
 
 
 def every_point(x: Array, y: Array, present: Mask) -> Mask:
