@@ -66,8 +66,8 @@ def plan_command(
     study: StudyName,
     json_file: Json = None,
     table: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Its runs as CSV, one a line: fit-laws next takes it."),
+        str | None,
+        typer.Option(metavar="FILE|-", help="Its runs as CSV, one a line: fit-laws next takes it."),
     ] = None,
 ) -> None:
     """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
@@ -78,16 +78,16 @@ def plan_command(
     included; params are those of the backbone, its pool included, classifier left out.
     """
     from scaling.parse import read_study
-    from scaling.plan import as_json, plan, show, write_runs
+    from scaling.plan import as_csv, as_json, plan, show
 
     wanted = read_study(study)
     found = plan(wanted)
     if table is not None:
-        write_runs(table, wanted)
-    if json_file is None:
-        show(found)
-    else:
+        _write(as_csv(wanted), table)
+    if json_file is not None:
         _write_json(as_json(found), json_file)
+    elif table != "-":
+        show(found)
 
 
 @app.command()
@@ -304,7 +304,10 @@ def convert(
 
 
 def _write_json(value: Any, file: str) -> None:
-    text = json.dumps(value, indent=2) + "\n"
+    _write(json.dumps(value, indent=2) + "\n", file)
+
+
+def _write(text: str, file: str) -> None:
     if file == "-":
         print(text, end="")
     else:

@@ -7,12 +7,11 @@ FLOPs are those of matrix products, 2 a multiply-add, a backward pass twice the 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from fits.tables import written_aside
 from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.study import Run, Study
@@ -136,20 +135,22 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
     return {**asdict(cost), "saving_percent": cost.saving_percent}
 
 
-def write_runs(path: Path, study: Study) -> None:
+def as_csv(study: Study) -> str:
     """The runs of a study as CSV, columns as in its results; no data_size: data are endless.
 
     FLOPs are those of each run as if trained alone: those that share a trunk cost less.
     """
     unbound = {run.data for run in study.runs if run.data_size is None}
     sizes = {data: data.sizes()[0] for data in unbound}
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RUN_COLUMNS)
-        for run in study.runs:
-            size = run.data_size or sizes[run.data]
-            known = run.id, run.model.name, run.params, run.flops, run.images_seen, size, run.seed
-            writer.writerow(["" if each is None else each for each in known])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RUN_COLUMNS)
+    for run in study.runs:
+        size = run.data_size or sizes[run.data] or ""
+        writer.writerow(
+            [run.id, run.model.name, run.params, run.flops, run.images_seen, size, run.seed]
+        )
+    return text.getvalue()
 
 
 def show(found: Plan) -> None:

@@ -80,6 +80,8 @@ def test_a_plan_as_json_goes_to_a_file_or_to_standard_output(scaling):
 
 def test_the_runs_of_a_plan_are_candidates_for_the_next_ones(scaling, tmp_path):
     assert scaling("plan", "study.toml", "--table", "planned.csv")[0] == 0
+    assert scaling("plan", "study.toml", "--table", "-")[1] == Path("planned.csv").read_text()
+    assert scaling("plan", "study.toml", "--table", "no/a.csv")[2].startswith("no/a.csv: No such")
     study = read_study("study.toml")
     with Path("planned.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
