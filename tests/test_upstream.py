@@ -20,7 +20,7 @@ class Brightness(nnx.Module):
     def backbone(self, images):
         return images.mean((1, 2))
 
-    def __call__(self, images):
+    def __call__(self, images, noise=None):
         return jnp.pad(self.backbone(images), ((0, 0), (0, 1)), constant_values=0.1)
 
 
