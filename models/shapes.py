@@ -45,6 +45,11 @@ class MuP:
                 f"mup: depth_exponent={self.depth_exponent!r} is outside [0.5, 1]; 0.5 keeps "
                 f"random features apart (depth-muP), 1 keeps every layer learning (CompleteP)."
             )
+        if self.base_depth is None and self.depth_exponent != 0.5:
+            raise ValueError(
+                f"mup: depth_exponent={self.depth_exponent!r} says nothing without base_depth, the "
+                "number of blocks of the model on which the learning rate was found; give it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

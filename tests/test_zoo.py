@@ -190,3 +190,8 @@ def test_what_no_choice_allows_is_refused():
 def test_a_shape_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         vit("B/16").depth = 13
+
+
+def test_an_exponent_of_depth_without_a_base_depth_is_refused():
+    with pytest.raises(ValueError, match=r"depth_exponent=1.0 says nothing without base_depth"):
+        MuP(base_width=64, depth_exponent=1)
