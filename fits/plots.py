@@ -54,7 +54,11 @@ STYLE: dict[Any, Any] = {
 }
 MARKERS = "os^DvPX<>ph"
 LAW, BAND, FLOOR = "black", "0.82", "0.3"
-WAYS = "#0072b2", "#d55e00", "#009e73"  # blue, vermilion, green that the colour-blind know apart
+WAYS = {  # to the best size; blue, vermilion and green that the colour-blind know apart
+    "envelope of all runs": ("#0072b2", "o"),
+    "profiles at equal compute": ("#d55e00", "s"),
+    "law of size and data": ("#009e73", "v"),
+}
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 
 
@@ -200,7 +204,8 @@ def draw_allocations(
     x = np.geomspace(runs.compute.min(), max(runs.compute.max(), *computes, 0), 60)
     with _style():
         ax.plot(runs.compute, runs.size, ".", color="0.8", ms=2.5, mew=0, zorder=0.5)
-        for way, colour, marker in zip(ways, WAYS, "osv", strict=False):
+        for way in ways:
+            colour, marker = WAYS[way.approach]
             value, low, high = np.array([way.size(each) for each in x]).T
             ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0, zorder=1)
             ax.plot(x, value, color=colour, lw=1.2, label=way.approach, zorder=2)

@@ -133,8 +133,12 @@ class Profile:
 
 
 def _crossing(side: int, centre: float, reached: Array, objection: Array, allowed: float) -> float:
-    """Where on one side (-1, 1) the objection first exceeds what is allowed; nan if nowhere."""
-    x, z = np.r_[centre, reached], np.maximum.accumulate(np.r_[0.0, objection])
+    """Where on one side (-1, 1) the objection first exceeds what is allowed; nan if nowhere.
+
+    An objection above that of a place farther out is of a descent that lost its way: left out.
+    """
+    found = objection <= np.fmin.accumulate(objection[::-1])[::-1]
+    x, z = np.r_[centre, reached[found]], np.r_[0.0, objection[found]]
     beyond = np.flatnonzero(z > allowed)
     if not len(beyond):
         return np.nan

@@ -12,6 +12,7 @@ from fits.descent import Measure, descend
 from fits.fit import fit
 from fits.frontier import on_frontier
 from fits.laws import LOG_LINEAR, POWER, POWER_FLOOR, SATURATING, saturating
+from fits.profile import _crossing
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
@@ -423,3 +424,12 @@ def test_a_band_that_ends_nowhere_is_infinite_and_raises_no_stray_warning():
     assert np.isinf(high).any()
     assert (low <= high).all()
     assert (low[-1], high[-1]) == (0, 0)
+
+
+def test_a_descent_that_lost_its_way_does_not_end_an_interval():
+    """Objections grow with the distance; one larger than those farther out is no objection."""
+    reached = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    lawful, lost = np.array([0.5, 1.0, 1.5, 2.0, 2.5]), np.array([0.5, 1.0, 24.0, 2.0, 2.5])
+    assert _crossing(1, 0.0, reached, lawful, 1.8) == pytest.approx(3.6)
+    assert _crossing(1, 0.0, reached, lost, 1.8) == pytest.approx(3.6)
+    assert np.isnan(_crossing(1, 0.0, reached, lawful, 3.0))
