@@ -21,6 +21,10 @@ from numpy.typing import ArrayLike
 
 from fits.laws import Array
 
+BY_ENVELOPE = "envelope of all runs"
+BY_PROFILES = "profiles at equal compute"
+BY_LAW = "law of size and data"
+
 Estimate: TypeAlias = tuple[float, float, float]
 """Value, low and high end of its interval."""
 

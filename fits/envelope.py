@@ -11,12 +11,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.allocation import Line, Trainings
+from fits.allocation import BY_ENVELOPE, Line, Trainings
 from fits.frontier import on_frontier
 from fits.laws import Array
+from fits.resampled import DRAWS
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
-STRETCH = math.sqrt(1.5)  # the square: runs drawn, per run, as in `resampled.draws`
+STRETCH = math.sqrt(DRAWS)  # of distances, as in `Resampled.interval`
 
 
 def envelope(runs: Trainings, *, replicates: int = 400, seed: int = 0) -> Line:
@@ -35,7 +36,7 @@ def envelope(runs: Trainings, *, replicates: int = 400, seed: int = 0) -> Line:
     heights, compute, size = _curves(runs, of) if curves else _single(runs)
     rng = np.random.default_rng(seed)
     count = heights.shape[0]
-    draws = int(np.ceil(STRETCH**2 * count))
+    draws = math.ceil(DRAWS * count)
     present = rng.multinomial(draws, np.full(count, 1 / count), size=replicates) > 0
     everyone = np.ones((1, count), bool)
     centre = float(np.log(compute).mean())
@@ -54,7 +55,7 @@ def envelope(runs: Trainings, *, replicates: int = 400, seed: int = 0) -> Line:
         if len(np.unique(best[there])) >= 3 and np.ptp(place[there]) > 0:
             found.append(_line(place[there], n[best[there]]))
     return Line(
-        approach="envelope of all runs",
+        approach=BY_ENVELOPE,
         best=(compute[seen], size[chosen[seen]]),
         centre=centre,
         values=values,

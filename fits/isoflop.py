@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fits.allocation import Line, Trainings
+from fits.allocation import BY_PROFILES, Line, Trainings
 from fits.laws import Array
 
 EQUAL = 1.25  # computes within this factor stand for one budget
@@ -63,7 +63,7 @@ def isoflop(
     spread = np.sqrt(max(chi / max(len(best) - 2, 1), 1.0))
     lines, _ = _weighted(place - centre, best + (drawn - best) * spread, variance)
     return Line(
-        approach="profiles at equal compute",
+        approach=BY_PROFILES,
         best=(np.exp(place), np.exp(best)),
         centre=centre,
         values=values[0],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.allocation import Estimate, Trainings
+from fits.allocation import BY_LAW, Estimate, Trainings
 from fits.fit import Fit, fit
 from fits.laws import Array
 from fits.surfaces import CHINCHILLA
@@ -32,7 +32,7 @@ class Surface:
     fit: Fit
     per: float
     doubts: tuple[str, ...]
-    approach: str = "law of size and data"
+    approach: str = BY_LAW
 
     @property
     def best(self) -> tuple[Array, Array]:
@@ -70,9 +70,8 @@ class Surface:
 
         def ease(*law: Array) -> Array:
             E = law[0]
-            sign, depth = np.sign(loss - E), 2 * E - loss  # as far below E as loss is above
-            reached = np.where(sign > 0, loss, depth)
-            return sign * np.exp(-g * _log_budget(reached, *law))
+            gap = loss - E
+            return np.sign(gap) * np.exp(-g * _log_budget(E + np.abs(gap), *law))
 
         ends = self.value(ease, level)
         value, high, low = (self.per * e ** (-1 / g) if e > 0 else np.inf for e in ends)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.allocation import Allocation, Trainings
+from fits.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, Allocation, Trainings
 from fits.asked import Foretold
 from fits.compare import ratio, span
 from fits.fit import Fit
@@ -55,9 +55,9 @@ STYLE: dict[Any, Any] = {
 MARKERS = "os^DvPX<>ph"
 LAW, BAND, FLOOR = "black", "0.82", "0.3"
 WAYS = {  # to the best size; blue, vermilion and green that the colour-blind know apart
-    "envelope of all runs": ("#0072b2", "o"),
-    "profiles at equal compute": ("#d55e00", "s"),
-    "law of size and data": ("#009e73", "v"),
+    BY_ENVELOPE: ("#0072b2", "o"),
+    BY_PROFILES: ("#d55e00", "s"),
+    BY_LAW: ("#009e73", "v"),
 }
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 

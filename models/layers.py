@@ -17,7 +17,7 @@ from models.mup import attention_scale
 from models.noise import Noise, dropped
 from models.shapes import ViTShape
 
-WIDE = 128  # from here on query, key and value are worth one product; at 64 it makes no difference
+WIDE = 128  # features from which query, key and value are one product; narrower ones gain little
 
 xavier_uniform = jax.nn.initializers.xavier_uniform()
 

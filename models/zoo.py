@@ -95,14 +95,8 @@ def vit(name: str, resolution: int = 224) -> ViTShape:
     Raises:
       ValueError: the variant is not in the zoo, or the name has no patch; lists the near names.
     """
-    variant, slash, patch = name.partition("/")
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"{name!r}: there is no ViT variant {variant!r}; "
-            f"{_nearest(variant, VARIANTS, slash + patch if slash else '/16')}"
-        )
-    side = _patch(name, variant, patch)
-    return ViTShape(name=name, patch=side, resolution=resolution, **VARIANTS[variant]._asdict())
+    variant, patch = _variant_and_patch(name, VARIANTS, "ViT variant")
+    return ViTShape(name=name, patch=patch, resolution=resolution, **VARIANTS[variant]._asdict())
 
 
 def bit(name: str, resolution: int = 224) -> BiTShape:
@@ -131,24 +125,25 @@ def mixer(name: str, resolution: int = 224) -> MixerShape:
     Raises:
       ValueError: the variant is not in the zoo, or the name has no patch; lists the near names.
     """
+    variant, patch = _variant_and_patch(name, MIXERS, "Mixer")
+    return MixerShape(name=name, patch=patch, resolution=resolution, **MIXERS[variant]._asdict())
+
+
+def _variant_and_patch(name: str, known: Iterable[str], kind: str) -> tuple[str, int]:
+    """The two parts of a name such as "Ti/16"; `kind` is what a message calls the first."""
     variant, slash, patch = name.partition("/")
-    if variant not in MIXERS:
+    if variant not in known:
         raise ValueError(
-            f"{name!r}: there is no Mixer {variant!r}; "
-            f"{_nearest(variant, MIXERS, slash + patch if slash else '/16')}"
+            f"{name!r}: there is no {kind} {variant!r}; "
+            f"{_nearest(variant, known, slash + patch if slash else '/16')}"
         )
-    side = _patch(name, variant, patch)
-    return MixerShape(name=name, patch=side, resolution=resolution, **MIXERS[variant]._asdict())
-
-
-def _patch(name: str, variant: str, patch: str) -> int:
     if re.fullmatch(r"0+", patch):
         raise ValueError(f"{name!r}: a patch must be > 0 pixels; write for example '{variant}/16'.")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", patch):
         raise ValueError(
             f"{name!r} does not say its patch side in pixels; write for example '{variant}/16'."
         )
-    return int(patch)
+    return variant, int(patch)
 
 
 def _nearest(wanted: str, known: Iterable[str], suffix: str = "") -> str:

@@ -45,7 +45,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,29 +173,29 @@ def _trainings(options: argparse.Namespace, columns: dict[str, Any], points: Any
 
 
 def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
+    from fits.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES
     from fits.envelope import envelope
     from fits.isoflop import isoflop
-    from fits.parametric import parametric
+    from fits.parametric import Surface, parametric
 
     budgets = [number(text) for text in options.budgets] or None
     huber = number(options.huber) if options.huber else None
+    tries: dict[str, Callable[[], Allocation]] = {
+        BY_ENVELOPE: lambda: envelope(runs),
+        BY_PROFILES: lambda: isoflop(runs, budgets=budgets),
+        BY_LAW: lambda: parametric(runs, huber=huber),
+    }
     ways: list[Allocation] = []
     refused: dict[str, str] = {}
-    law = None
-    for name, way in (
-        ("envelope of all runs", lambda: envelope(runs)),
-        ("profiles at equal compute", lambda: isoflop(runs, budgets=budgets)),
-        ("law of size and data", lambda: parametric(runs, huber=huber)),
-    ):
+    for name, way in tries.items():
         try:
             ways.append(way())
         except ValueError as why:
             refused[name] = str(why)
-        else:
-            law = ways[-1] if name == "law of size and data" else None
     if not ways:
         raise InputError([f"{options.table}: {name}: {why}" for name, why in refused.items()])
-    return Answer(ways=ways, refused=refused, law=law)  # type: ignore[arg-type]
+    law = next((way for way in ways if isinstance(way, Surface)), None)
+    return Answer(ways=ways, refused=refused, law=law)
 
 
 def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]) -> None:
@@ -213,21 +213,24 @@ def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: 
         if found.law:
             print(f"  data   {interval(*found.law.data(compute, LEVEL))}")
             print(f"  {options.y}   {interval(*found.law.loss(compute, LEVEL))}")
-    for text in options.reach if found.law else []:
-        print(f"\n{options.y} {text} takes FLOPs {_open(found.law.compute(number(text), LEVEL))}")  # type: ignore[union-attr]
-    for text in options.against if found.law else []:
-        size, data = map(number, text.split(","))
-        law = found.law
-        assert law is not None
-        print(f"\na model of size {size:g}, trained on {data:g}")
-        print(f"  {options.y}   {interval(*law.at(size, data, LEVEL))}")
-        print(
-            f"  the best size does the same {interval(*law.saved(size, data, LEVEL))} times cheaper"
-        )
-        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, LEVEL))}")
+    if found.law:
+        _print_law(options, found.law)
     print()
     for doubt in [*(f"{w.approach}: {d}" for w in found.ways for d in w.doubts), *doubts]:
         print(f"warning: {doubt}")
+
+
+def _print_law(options: argparse.Namespace, law: Surface) -> None:
+    """What is asked of the law of size and data alone."""
+    for text in options.reach:
+        print(f"\n{options.y} {text} takes FLOPs {_open(law.compute(number(text), LEVEL))}")
+    for text in options.against:
+        size, data = map(number, text.split(","))
+        cheaper = interval(*law.saved(size, data, LEVEL))
+        print(f"\na model of size {size:g}, trained on {data:g}")
+        print(f"  {options.y}   {interval(*law.at(size, data, LEVEL))}")
+        print(f"  the best size does the same {cheaper} times cheaper")
+        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, LEVEL))}")
 
 
 def _open(found: Estimate) -> str:
