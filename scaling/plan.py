@@ -73,7 +73,7 @@ def plan(study: Study) -> Plan:
         by_model.setdefault(run.model, []).append(run)
     models = [
         ModelCost(
-            name=model.name,
+            name=runs[0].model_name,
             params=parameters(model),
             forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
             cost=_cost(runs),
@@ -148,7 +148,7 @@ def as_csv(study: Study) -> str:
     for run in study.runs:
         size = run.data_size or sizes[run.data] or ""
         writer.writerow(
-            [run.id, run.model.name, run.params, run.flops, run.images_seen, size, run.seed]
+            [run.id, run.model_name, run.params, run.flops, run.images_seen, size, run.seed]
         )
     return text.getvalue()
 

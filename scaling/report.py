@@ -105,7 +105,7 @@ def _of_run(study: Study, run: Run, folder: RunFolder) -> Iterator[Result]:
         yield Result(
             study=study.name,
             run=run.id,
-            model=run.model.name,
+            model=run.model_name,
             params=run.params,
             flops=float(manifest["flops"]),
             images_seen=run.images_seen,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from models.cost import parameters, train_flops
-from models.shapes import BiTShape, Shape
+from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.config import Config, contents, digest
 from scaling.data import Source
 from scaling.evaluate import Evaluation
@@ -60,6 +60,16 @@ class Run(Config):
         return self.steps - self.recipe.cooldown(self.steps)
 
     @property
+    def model_name(self) -> str:
+        """The model's name in results and tables, by which runs are told apart: "Ti/16 muP64".
+
+        Two grids may train one shape with and without `mup`, which are different models: what is
+        set of it follows the shape's name, base width first, then only what is not the default.
+        """
+        mup = self.model.mup if isinstance(self.model, ViTShape) else None
+        return f"{self.model.name} {_mup_name(mup)}" if mup else self.model.name
+
+    @property
     def params(self) -> int:
         """Parameters of the backbone, its pool included, classifier left out."""
         return parameters(self.model)
@@ -75,6 +85,18 @@ class Run(Config):
         self.recipe.check(self.steps)
         check_noise(self.model, self.recipe)
         return self
+
+
+def _mup_name(mup: MuP) -> str:
+    """Different for every other `mup`: "muP64", "muP64-head32-depth4-exponent1.0"."""
+    plain = MuP(base_width=mup.base_width)
+    rest = ("base_head", "base_depth", "depth_exponent")
+    said = [
+        f"-{key.rpartition('_')[2]}{getattr(mup, key)}"
+        for key in rest
+        if getattr(mup, key) != getattr(plain, key)
+    ]
+    return f"muP{mup.base_width}{''.join(said)}"
 
 
 def check_whole_batches(images_seen: int, batch: int) -> None:

@@ -4,11 +4,13 @@ Only the shape of the file, one key at a time. What keys mean to each other, and
 of them, is `scaling.parse`'s work.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
-from scaling.config import Config, MembersByKeys, NoneAs
+from models.shapes import MuP
+from scaling.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.mistakes import near_names
@@ -33,6 +35,12 @@ class MuPKeys(Config):
     """Number of blocks there; left out, depth changes nothing."""
     depth_exponent: float = Field(default=0.5, ge=0.5, le=1)
     """Each residual branch is multiplied by (depth / base_depth) to minus this."""
+
+    def clashes(self) -> Iterator[Clash]:
+        try:
+            MuP(**self.model_dump())
+        except ValueError as error:
+            yield Clash(("base_depth", "depth_exponent"), str(error).removeprefix("mup: "))
 
 
 class ViTOptions(Config):
@@ -160,7 +168,8 @@ class Grid(Config):
     flip: bool = False
     """Whether every image is mirrored, left to right, half of the times it is shown."""
     mup: MuPKeys | None = None
-    """The maximal update parametrisation, for every ViT of this grid that has none of its own."""
+    """The maximal update parametrisation, for every ViT of this grid that has none of its own;
+    in results its model is then called "Ti/16 muP64" or the like."""
     recipe: Recipe = Recipe()
     """Keys of `[recipe]` that are different in this grid."""
 

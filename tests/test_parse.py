@@ -396,6 +396,16 @@ def test_mup_in_a_grid_without_a_vit_is_a_mistake(mistakes):
     assert 'grid[0].mup.base_widht: unknown key; did you mean "base_width"' in found[0]
 
 
+def test_a_models_mistake_in_mup_hides_none_in_its_grids(mistakes):
+    wrong = "mup = { base_width = 16, depth_exponent = 1 }"
+    found = mistakes(text=FAMILIES.replace('pool = "gap"', wrong) + wrong + "\n")
+    assert len(found) == 2, found
+    for place, line in zip(("models.nano-mean.mup", "grid[0].mup"), found, strict=True):
+        assert f": {place}: depth_exponent=1.0 says nothing without base_depth" in line
+    (found,) = mistakes(text=GOOD + wrong + "\n")
+    assert "grid[0].mup: depth_exponent=1.0 says nothing without base_depth" in found
+
+
 def test_every_mistake_in_every_family_is_named_at_once(mistakes):
     found = mistakes(
         ("heads = 2", "heads = 2\nhead = 3"),

@@ -1,15 +1,17 @@
 """What a study will cost, against costs counted by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from models.cost import forward_macs, parameters
+from models.shapes import MuP
 from models.zoo import shape
 from scaling.data import Digits
 from scaling.evaluate import Upstream
 from scaling.launch.lanes import lanes
-from scaling.plan import as_json, plan, show
+from scaling.plan import as_csv, as_json, plan, show
 from scaling.recipe import Recipe
 from scaling.study import Run, Study
 
@@ -62,6 +64,16 @@ def test_the_sum_is_over_models_and_each_model_knows_its_size():
     ]
     assert found.cost.flops == sum(model.cost.flops for model in found.models)
     assert found.cost.runs == 4
+
+
+def test_a_shape_with_and_without_mup_is_two_models_of_the_plan():
+    study = a_study(["mu/4"], [10], TWO)
+    (run,) = study.runs
+    with_mup = run.model_copy(update={"model": replace(run.model, mup=MuP(base_width=16))})
+    both = study.model_copy(update={"runs": (run, with_mup)})
+    names = ["mu/4", "mu/4 muP16"]
+    assert [model.name for model in plan(both).models] == names
+    assert [line.split(",")[1] for line in as_csv(both).splitlines()[1:]] == names
 
 
 def test_the_plan_agrees_with_what_a_launcher_will_do():

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from fits.fit_laws import main as fit_laws
 from fits.laws import saturating
 from fits.results import COLUMNS, read_results
-from models.shapes import ViTShape
+from models.shapes import MuP, ViTShape
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.procedural import Procedural
 from scaling.evaluate.fewshot import FewShot
@@ -104,6 +105,19 @@ def test_where_images_come_to_an_end_all_of_them_is_a_number(tmp_path):
         finish(tmp_path / "runs", study, run)
     table = collect(study, tmp_path / "runs", tmp_path)[1]
     assert {row.data_size for row in read_results(table)} == {5, 7}
+
+
+def test_runs_that_differ_in_mup_alone_are_not_mixed_in_the_table(tmp_path):
+    plain = a_run()
+    parametrised = replace(plain.model, mup=MuP(base_width=8))
+    study = a_study([plain, plain.model_copy(update={"model": parametrised})])
+    for run in study.runs:
+        finish(tmp_path, study, run)
+    rows = read_results(collect(study, tmp_path, tmp_path / "out")[1])
+    assert {(row.model, row.run) for row in rows} == {
+        ("w16", study.runs[0].id),
+        ("w16 muP8", study.runs[1].id),
+    }
 
 
 def test_a_failed_run_is_an_absent_row_and_said_in_one_line(tmp_path, capsys):

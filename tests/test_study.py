@@ -112,6 +112,27 @@ def test_every_choice_of_every_family_gives_another_id():
     assert len({run(model=model).id for model in models}) == len(models)
 
 
+def test_models_that_differ_in_mup_alone_have_names_of_their_own_and_others_keep_theirs():
+    chosen = [
+        MuP(base_width=64),
+        MuP(base_width=32),
+        MuP(base_width=64, base_head=32),
+        MuP(base_width=64, base_depth=4),
+        MuP(base_width=64, base_depth=4, depth_exponent=1),
+    ]
+    models = [NANO, BiTShape(name="any", resolution=16, stages=(2,), width=32)]
+    models += [replace(NANO, mup=mup) for mup in chosen]
+    assert [run(model=model).model_name for model in models] == [
+        "nano",
+        "any",
+        "nano muP64",
+        "nano muP32",
+        "nano muP64-head32",
+        "nano muP64-depth4",
+        "nano muP64-depth4-exponent1.0",
+    ]
+
+
 def test_noise_that_a_family_does_not_have_is_refused():
     noisy = Recipe(warmup_steps=10, cooldown_steps=5, dropout=0.1)
     with pytest.raises(ValidationError, match="BiT-R50x1 is a BiT, which has no dropout; train"):

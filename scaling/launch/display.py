@@ -105,7 +105,7 @@ class Table:
 
 def cells(run: Run, progress: Progress | None) -> tuple[str, ...]:
     """A worker's line: model, images seen in all, step, images/s, loss, phase."""
-    name, images = run.model.name, f"{run.images_seen:_}"
+    name, images = run.model_name, f"{run.images_seen:_}"
     if progress is None:
         return name, images, "", "", "", "starting"
     rate = "" if progress.images_per_second is None else f"{progress.images_per_second:_.0f}"
@@ -117,7 +117,7 @@ def in_words(standing: Standing) -> str:
     """One line: how many runs are done, what is at work, how long it may take."""
     line = _counts(standing)
     for run, progress in standing.busy:
-        line += f"; {run.model.name}, {run.images_seen:_} images"
+        line += f"; {run.model_name}, {run.images_seen:_} images"
         if progress is not None:
             line += f", {progress.phase}, step {progress.step:_} of {progress.steps:_}"
             if progress.images_per_second is not None:
@@ -130,7 +130,7 @@ def in_words(standing: Standing) -> str:
 def describe(run: Run) -> str:
     """Names a run for a person: its id, and what most often tells it from its neighbours."""
     size = "" if run.data_size is None else f" of {run.data_size:_}"
-    return f"{run.id} ({run.model.name}, {run.images_seen:_} images{size}, seed {run.seed})"
+    return f"{run.id} ({run.model_name}, {run.images_seen:_} images{size}, seed {run.seed})"
 
 
 def duration(seconds: float) -> str:

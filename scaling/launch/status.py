@@ -111,7 +111,7 @@ def _cells(line: Line) -> list[str]:
     run = line.run
     return [
         run.id,
-        run.model.name,
+        run.model_name,
         "all" if run.data_size is None else f"{run.data_size:_}",
         f"{run.images_seen:_}",
         str(run.seed),
