@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +16,17 @@ from fits.forecast import Forecast, forecast
 from fits.frontier import on_frontier, on_hull
 from fits.laws import LAWS, Array
 from fits.points import Points, read_points
+from fits.selection import Trials, choose_law
 from fits.surfaces import SURFACES
-from fits.tables import InputError, read_numbers
+from fits.tables import InputError, Table, read_numbers
 
 CURVES = LAWS | SURFACES
 FORECAST = "forecast"  # what --law says where no single law is wanted
 WHICH = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
+BENDS = 1e-9, 10.0  # of Huber's loss: log errors, or errors
+SEED, RUN = "seed", "run"  # columns by which the runs of one setting differ
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +95,7 @@ class Asked:
       which: the points to fit, a key of WHICH: the frontier of the runs, its hull, or all of them.
       law: the curve, a key of CURVES.
       loss: one of LOSSES; Huber's, so that outliers cannot rule.
+      bend: residuals beyond it count in proportion, by Huber's loss; None: 1.345 times the noise.
       on: one of SCALES; errors count as ratios or as differences.
       weights: column of how much each run counts; "": all alike.
       groups: columns; runs that agree in all of them may err together.
@@ -105,6 +111,7 @@ class Asked:
     which: str = "frontier"
     law: str = "saturating"
     loss: str = "squares"
+    bend: float | None = None
     on: str = "log"
     weights: str = ""
     groups: tuple[str, ...] = ()
@@ -123,7 +130,42 @@ class Asked:
         found = read_points(table, self.x, self.y, self.y_is, where=self.where, by=columns)
         if self.weights and (wrong := read_numbers(found.table, self.weights, _judge_weight)[1]):
             raise InputError(*wrong)
-        return found
+        return replace(found, notes=(*found.notes, *self._untold_seeds(found.table)))
+
+    def with_seeds(self, points: Points) -> Asked:
+        """The same, seeds of one setting as a group, where no groups were asked for.
+
+        One setting is what rows agree in that differ in the columns `seed` and `run`, in what was
+        measured and in their weights, and in no other. A results table is made so.
+        """
+        if self.groups or self.law == FORECAST or not self._seeds(points.table):
+            return self
+        return replace(self, groups=self._setting(points.table))
+
+    def _setting(self, table: Table) -> tuple[str, ...]:
+        return tuple(
+            name for name in table.columns if name not in (SEED, RUN, self.y, self.weights)
+        )
+
+    def _seeds(self, table: Table, columns: tuple[str, ...] | None = None) -> bool:
+        """Whether rows that agree in these columns, or else in their setting, differ in seed."""
+        names = self._setting(table) if columns is None else columns
+        if SEED not in table.columns or SEED in (*self.x, self.y):
+            return False
+        rows = [table.columns[name] for name in (*names, SEED)]
+        different = set(zip(*rows, strict=True))
+        return len({row[:-1] for row in different}) < len(different)
+
+    def _untold_seeds(self, table: Table) -> Iterator[str]:
+        """A doubt where rows of one x and several seeds differ in yet another column."""
+        if self.groups or self.law == FORECAST or self._seeds(table):
+            return
+        if self._seeds(table, self.x):
+            yield (
+                f"rows of equal {', '.join(self.x)} differ in seed, but never in seed alone: each "
+                "is taken to err on its own. Where they are seeds of one setting, say --together "
+                "with the columns that make the setting"
+            )
 
     def runs(self, points: Points) -> Runs:
         columns = points.table.columns
@@ -141,6 +183,13 @@ class Asked:
     def measure(self) -> Measure:
         return Measure(log=self.on == "log")
 
+    @property
+    def huber(self) -> float | Literal["auto"] | None:
+        """As `fit` takes it."""
+        if self.loss != "huber":
+            return None
+        return "auto" if self.bend is None else self.bend
+
     def fit(self, runs: Runs) -> Fit:
         """Raises ValueError where there can be no fit."""
         return fit(
@@ -149,13 +198,60 @@ class Asked:
             runs.error,
             choose=WHICH[self.which],
             weights=runs.weights,
-            groups=None if runs.groups is None else runs.groups.tolist(),
+            groups=_labels(runs),
             measure=self.measure,
-            huber="auto" if self.loss == "huber" else None,
+            huber=self.huber,
             replicates=self.replicates,
             level=self.level,
             seed=self.seed,
         )
+
+    def trials(self, runs: Runs) -> Trials | None:
+        """How well each law foretells the large runs from the small, fitted as this one is.
+
+        None: all runs are of one size.
+        """
+        laws = [law for law in CURVES.values() if len(law.variables) == len(self.x)]
+        try:
+            return choose_law(
+                runs.x,
+                runs.error,
+                laws,
+                choose=WHICH[self.which],
+                weights=runs.weights,
+                groups=_labels(runs),
+                measure=self.measure,
+                huber=self.huber,
+            )
+        except ValueError:
+            return None
+
+    def terms(self, runs: Runs) -> dict[str, Any]:
+        """What the fit and the choice among laws used, as JSON knows it."""
+        return {
+            "weights": self.weights or None,
+            "together": list(self.groups),
+            "groups": None if runs.groups is None else len(np.unique(runs.groups)),
+            "loss": self.loss,
+            "huber": self.huber,
+            "on": self.on,
+        }
+
+    def in_words(self, runs: Runs) -> Iterator[str]:
+        """The same for a person, but for what is always so unless asked otherwise."""
+        if self.weights:
+            yield f"rows count as column {self.weights} says"
+        if runs.groups is not None:
+            count = len(np.unique(runs.groups))
+            yield (
+                f"{count} groups of rows that may err together, those that agree in "
+                f"{', '.join(self.groups)}"
+            )
+        if self.loss == "huber":
+            bend = "1.345 times the noise" if self.bend is None else f"{self.bend:g}"
+            yield f"Huber's loss: residuals beyond {bend} count in proportion, not squared"
+        if self.on == "linear":
+            yield "errors count as differences, not as ratios"
 
     def foretell(self, runs: Runs) -> Foretold:
         """A forecast instead; weights, groups and loss say nothing to it."""
@@ -165,6 +261,10 @@ class Asked:
     def chosen(self, runs: Runs) -> NDArray[np.bool_]:
         """Which of the runs are fitted, [runs]."""
         return WHICH[self.which](runs.x, runs.error, np.ones((1, len(runs.error)), bool))[0]
+
+
+def _labels(runs: Runs) -> list[int] | None:
+    return None if runs.groups is None else runs.groups.tolist()
 
 
 def _judge_weight(value: float) -> str | None:

@@ -39,10 +39,14 @@ options:
                        repeated    N D U    the same, of U different data, seen again and again
                        shape       x t      alpha x^-a + (beta x^b + xi) t^-c + eps
   --loss NAME        squares (default) | huber: rows far off the curve cannot rule
+  --huber DELTA      Huber's loss, for residuals beyond DELTA, say 0.01; auto, as with --loss huber:
+                     beyond 1.345 times the noise
   --on SCALE         log (default): errors count as ratios | linear: as differences
-  --weights COL      how much each row counts
-  --together COL     rows that agree in COL may err together: the points of one learning curve,
-                     the seeds of one setting; repeat for each combination
+  --weights COL      how much each row counts, as 1 over the variance of its noise
+  --together COL     (or --groups COL) rows that agree in COL may err together: the points of one
+                     learning curve, the seeds of one setting; repeat for each combination. Where a
+                     table has a column seed, rows that differ in it alone (and in run and y) need
+                     not be told: --together run takes each on its own again
   --predict X ...    the error to expect at X, with its interval; for several variables X,X,...
   --save LAW.json    keep the law with all that it rests on, for fit-laws check
   --json FILE        write the fits as JSON; - prints JSON and nothing else
@@ -54,14 +58,18 @@ probability of 90 %: of all points from the profile of the loss, of a frontier f
 runs with a fixed seed, so the same table gives the same digits.
 
 Which law? With every fit comes how well each law, fitted to the smallest two thirds of the points,
-foretells the largest third: the root mean square of log error.
+foretells the largest third: the root mean square of log error. Weights, groups, loss and scale are
+those of the fit. Groups are kept whole, fitted or foretold or neither, unless too few then remain.
+With Huber's loss the score is the mean absolute log error, with --on linear it is of error.
 
 JSON: {table, x, y, y_is, level, groups}; a group: {group, law, formula, values, intervals, points,
-runs, rms_log_error, warnings, predictions: [{x, median, low, high}], held_out: {fitted, foretold,
-times_larger, log_error}}, with group null where --by is not given; median is the fitted curve, and
-log_error null for a law that cannot be tried. A group that cannot be fitted, say for too few
-points, has values, intervals, points, rms_log_error and held_out null, no predictions, and the
-reason among its warnings; a forecast has formula, values and intervals null.
+runs, asked: {weights, together, groups, loss, huber, on}, rms_log_error, warnings, predictions:
+[{x, median, low, high}], held_out: {fitted, foretold, left_out, groups_cut, times_larger, score,
+log_error}}, with group null where --by is not given; median is the fitted curve, and log_error null
+for a law that cannot be tried. With --on linear rms_log_error is that of error, and held_out has
+error in the place of log_error. A group that cannot be fitted, say for too few points, has values,
+intervals, points, rms_log_error and held_out null, no predictions, and the reason among its
+warnings; a forecast has formula, values and intervals null.
 
 exit status: 0 done, 2 a mistake in what was typed or in the table, or not one group that can be
 fitted: all mistakes are named, and nothing is written.
@@ -130,6 +138,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     wanted = asked(options)
     (points,) = read(_mistakes(options), [(wanted, options.table)], options.by)
+    wanted = wanted.with_seeds(points)
     from fits.commands import groups as of
 
     at = [tuple(map(number, text.split(","))) for text in options.predict]
@@ -163,6 +172,13 @@ def _mistakes(options: argparse.Namespace) -> list[list[str]]:
         out.append("--plot: a law of several variables is no line. Leave it out.")
     if options.save and options.law == FORECAST:
         out.append("--save: a forecast is no law that could be kept. Say --json FILE.")
+    if options.law == FORECAST:
+        ways = {"--weights": options.weights, "--together": options.together}
+        ways |= {"--loss": options.loss, "--huber": options.huber, "--on": options.on != "log"}
+        given = [option for option, value in ways.items() if value]
+        out += [
+            f"{option}: a forecast takes the points as they are. Leave it out." for option in given
+        ]
     return [
         asked_mistakes(options, more=[FORECAST]),
         place_mistakes("--predict", options.predict, len(options.x), X_RANGE),

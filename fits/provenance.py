@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.asked import CURVES, LOSSES, SCALES, WHICH, Asked, Runs
+from fits.asked import BENDS, CURVES, LOSSES, SCALES, WHICH, Asked, Runs
 from fits.checked import LARGEST, Node, read_json
 from fits.fit import Fit
 from fits.laws import X_RANGE, Array, Law
@@ -33,6 +33,8 @@ FORMAT = 1
 MOST_ROWS = 200_000
 MOST_REPLICATES = 100_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
+MOST_COLUMNS = 999
+LATER = ("bend",)  # keys of `asked` that came after the first files; left out at their default
 BAND_POINTS = 33
 TINY = 1e-300
 LINE = 110  # characters
@@ -57,8 +59,11 @@ class Evidence:
         each row the curve goes through, as the table says them, [rows, columns].
       behind: the same of rows that the choice of points left out.
       dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
-      rms: root mean square of log(measured / predicted) over the rows fitted.
+      rms: root mean square of the residuals over the rows fitted, log(predicted / measured) where
+        errors count as ratios.
       warnings: what speaks against the fit.
+      notes: what was left out of the table, and what looked odd in it; None: an early file, whose
+        warnings hold these too.
       band: x, curve, low and high end, at BAND_POINTS places over the span, or for several
         variables at the rows fitted, [places, variables + 3].
       made: command and versions.
@@ -72,6 +77,7 @@ class Evidence:
     dropped: dict[str, str]
     rms: float
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] | None
     band: Array
     made: dict[str, str]
 
@@ -148,7 +154,8 @@ def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, ti
             behind=rows_of(points, asked)[~chosen],
             dropped=_dropped(asked, table),
             rms=fit.rms,
-            warnings=(*points.notes, *fit.warnings),
+            warnings=fit.warnings,
+            notes=points.notes,
             band=band,
             made={
                 "command": command,
@@ -263,10 +270,12 @@ def _plain_evidence(evidence: Evidence) -> dict[str, Any]:
         for field in fields(Asked)
         if field.name != "law"
         for value in [getattr(evidence.asked, field.name)]
+        if field.name not in LATER or value != field.default
     }
     return {
         "rms_log_error": evidence.rms,
         "warnings": list(evidence.warnings),
+        **({} if evidence.notes is None else {"notes": list(evidence.notes)}),
         "asked": asked,
         "table": {"file": evidence.table, "sha256": evidence.sha256},
         "dropped": evidence.dropped,
@@ -314,7 +323,7 @@ def read_law(path: Path) -> Saved:
     """
     top = read_json(path)
     printed = isinstance(top.value, dict) and "source" in top.value
-    keys = top.keys((*HEAD, *(PRINTED if printed else FITTED)))
+    keys = top.keys((*HEAD, *PRINTED)) if printed else top.keys((*HEAD, *FITTED), ["notes"])
     keys["fit_laws"].whole(FORMAT, FORMAT)
     name = keys["law"].choice(tuple(CURVES))
     law = CURVES[name] if keys["law"].value == name else None  # else no more is known of its keys
@@ -396,17 +405,25 @@ def _evidence(keys: dict[str, Node], law: str, variables: int) -> Evidence:
         behind=behind,
         dropped={why: node.text(LARGEST) for why, node in keys["dropped"].named(99).items()},
         rms=keys["rms_log_error"].number(0),
-        warnings=tuple(node.text() for node in keys["warnings"].items(99)),
+        warnings=_texts(keys["warnings"]),
+        notes=None if keys["notes"].value is None else _texts(keys["notes"]),
         band=band,
         made={name: node.text() for name, node in keys["made"].named(9).items()},
     )
 
 
+def _texts(node: Node) -> tuple[str, ...]:
+    return tuple(each.text() for each in node.items(99))
+
+
 def _asked(node: Node, law: str, variables: int) -> Asked:
-    keys = node.keys([field.name for field in fields(Asked) if field.name != "law"])
+    names = [field.name for field in fields(Asked) if field.name != "law"]
+    keys = node.keys([name for name in names if name not in LATER], LATER)
     x = tuple(each.text() for each in keys["x"].items(9))
     if isinstance(keys["x"].value, list) and len(x) != variables:
         keys["x"].wrong(f"{len(x)} columns; the law's span has {variables}.")
+    if keys["bend"].value is not None and keys["loss"].value != "huber":
+        keys["bend"].wrong("squares have none. Leave it out, or let loss be huber.")
     return Asked(
         x=x,
         y=keys["y"].text(),
@@ -415,9 +432,10 @@ def _asked(node: Node, law: str, variables: int) -> Asked:
         which=keys["which"].choice(tuple(WHICH)),
         law=law,
         loss=keys["loss"].choice(LOSSES),
+        bend=None if keys["bend"].value is None else keys["bend"].number(*BENDS),
         on=keys["on"].choice(SCALES),
         weights=keys["weights"].text(),
-        groups=tuple(each.text() for each in keys["groups"].items(9)),
+        groups=tuple(each.text() for each in keys["groups"].items(MOST_COLUMNS)),
         level=keys["level"].number(0.01, 0.999),
         replicates=keys["replicates"].whole(10, MOST_REPLICATES),
         seed=keys["seed"].whole(0, 2**63),

@@ -6,6 +6,7 @@ that the table has now still agree with its curve? Reads no file.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from fits.provenance import Evidence, Saved, band_of, rows_of, runs_of
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
+SAME_RMS = 1e-9  # of the root mean square, where the rows lie on the curve but for rounding
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
 NAMED = 5  # rows of a kind that are spelled out
 
 
@@ -45,8 +48,11 @@ def refit(law: Saved, points: Points, digest: str) -> Verdict:
         again = evidence.asked.fit(runs_of(kept, evidence.asked))
     except ValueError as wrong:
         return Verdict(False, (f"the rows in the file can no longer be fitted: {wrong}",))
-    reproduced = _reproduced(law, evidence, again)
-    now = rows_of(points, evidence.asked)
+    reproduced = _both(
+        _reproduced(law, evidence, again),
+        _says_the_same(evidence, again, kept, points.notes if digest == evidence.sha256 else None),
+    )
+    now = _renumbered(rows_of(points, evidence.asked), kept, evidence.asked)
     changes = _changes(kept, now, evidence.asked)
     if digest == evidence.sha256 and not changes.found:
         same = "the table is the same to the byte, and its rows are those in the file"
@@ -57,7 +63,7 @@ def refit(law: Saved, points: Points, digest: str) -> Verdict:
     if digest == evidence.sha256:
         edited = "the table is the same to the byte, but the file keeps other rows:"
         return Verdict(False, (*reproduced.found, edited, *changes.found))
-    agreed = _agrees(again, points, evidence, changes.added)
+    agreed = _agrees(again, evidence, now, changes.added)
     said = (*reproduced.found, "the table has changed:", *changes.found, *agreed.found)
     return Verdict(reproduced.holds and agreed.holds, said)
 
@@ -95,6 +101,122 @@ def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
             f"the error, the band by {moved:.2g} of its width",
         ),
     )
+
+
+def _both(a: Verdict, b: Verdict) -> Verdict:
+    return Verdict(a.holds and b.holds, (*a.found, *b.found))
+
+
+def _says_the_same(
+    evidence: Evidence, again: Fit, kept: Array, notes: tuple[str, ...] | None
+) -> Verdict:
+    """Are rows fitted, root mean square and warnings in the file those of the refit?
+
+    Args:
+      kept: all the rows in the file.
+      notes: on the table as it is, if it is as it was; else None.
+    """
+    asked = evidence.asked
+    found = _other_rows(evidence, kept[asked.chosen(runs_of(kept, asked))])
+    scale = "log error" if asked.on == "log" else "error"
+    if abs(evidence.rms - again.rms) > SAME * again.rms + SAME_RMS:
+        found.append(
+            f"the file gives a root mean square of {scale} of {evidence.rms:.4g}; its rows give "
+            f"{again.rms:.4g}"
+        )
+    if evidence.notes is not None:
+        found += _other_words("warning", evidence.warnings, again.warnings, again.warnings)
+        if notes is not None:
+            found += _other_words("note", evidence.notes, notes, notes)
+    else:  # an early file: its notes stand among its warnings
+        known = None if notes is None else (*again.warnings, *notes)
+        found += _other_words("warning", evidence.warnings, again.warnings, known)
+    if found:
+        return Verdict(False, tuple(found))
+    count = len(again.warnings)
+    warnings = f"{count or 'no'} warning{'' if count == 1 else 's'}"
+    return Verdict(
+        True,
+        (
+            f"as in the file: {again.n} points, root mean square of {scale} {again.rms:.4f}, "
+            f"{warnings}",
+        ),
+    )
+
+
+def _other_rows(evidence: Evidence, fitted: Array) -> list[str]:
+    """In words, which rows the file takes for fitted and the choice of points does not."""
+    choices = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
+    where, count = choices[evidence.asked.which], len(evidence.fitted)
+    more, less = _surplus(evidence.fitted, fitted), _surplus(fitted, evidence.fitted)
+    if not more and not less:
+        return []
+    said = [f"line {int(row[0])} is not {where}" for row in more]
+    said += [f"line {int(row[0])} is {where}" for row in less]
+    rest = [f"and {len(said) - NAMED} more"] if len(said) > NAMED else []
+    return [
+        f"the file says that the curve goes through {count} rows, and of its rows {len(fitted)} "
+        f"are {where}: {', '.join([*said[:NAMED], *rest])}"
+    ]
+
+
+def _other_words(
+    kind: str, kept: Sequence[str], needed: Sequence[str], known: Sequence[str] | None
+) -> list[str]:
+    """In words, what is needed and not in the file, and what is in it and not known; None: all."""
+    unsaid = [each for each in needed if not any(_alike(each, other) for other in kept)]
+    stale = [
+        each
+        for each in kept
+        if known is not None and not any(_alike(each, other) for other in known)
+    ]
+    return [
+        *(f"the file is silent about a {kind} of the refit: {each}" for each in unsaid),
+        *(f"the file has a {kind} that the refit has not: {each}" for each in stale),
+    ]
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same words, and numbers but for one in the last digit of those with a decimal point."""
+    if NUMBER.split(one) != NUMBER.split(other):
+        return False
+    pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    return all(a == b or ("." in a and _last_digit(a, b)) for a, b in pairs)
+
+
+def _last_digit(a: str, b: str) -> bool:
+    whole, _, exponent = a.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(whole.partition(".")[2]))
+    return abs(float(a) - float(b)) <= 1.01 * unit
+
+
+def _renumbered(now: Array, kept: Array, asked: Asked) -> Array:
+    """The rows there are now, their groups numbered as in the file, new ones beyond.
+
+    A number says which rows belong together and nothing else, and a row added at the top of a
+    table moves them all. A group is the one in the file with which it has most rows in common.
+    """
+    if not asked.groups:
+        return now
+    group_of: dict[tuple[float, ...], int] = {
+        tuple(row[1:-1].tolist()): int(row[-1]) for row in kept
+    }
+    shared = Counter(
+        (int(row[-1]), group_of[known])
+        for row in now
+        if (known := tuple(row[1:-1].tolist())) in group_of
+    )
+    number: dict[int, int] = {}
+    for (mine, theirs), _ in shared.most_common():
+        if mine not in number and theirs not in number.values():
+            number[mine] = theirs
+    beyond = int(kept[:, -1].max()) + 1
+    for mine in dict.fromkeys(now[:, -1].astype(int).tolist()):
+        if mine not in number:
+            number[mine], beyond = beyond, beyond + 1
+    again = now.copy()
+    again[:, -1] = [number[int(mine)] for mine in now[:, -1]]
+    return again
 
 
 def _other_intervals(law: Saved, again: Fit) -> str:
@@ -174,11 +296,12 @@ def _named(kind: str, rows: Sequence[str]) -> list[str]:
     return [f"  {len(rows)} rows {kind}:", *(f"    {row}" for row in [*rows[:NAMED], *rest])]
 
 
-def _agrees(then: Fit, points: Points, evidence: Evidence, added: Array) -> Verdict:
+def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict:
     """Do the rows there are now agree with the curve and the band of the rows there were?"""
     asked = evidence.asked
+    runs = runs_of(rows, asked)
     try:
-        now = asked.fit(asked.runs(points))
+        now = asked.fit(runs)
     except ValueError as wrong:
         return Verdict(False, (f"the table can no longer be fitted: {wrong}",))
     variables = len(asked.x)
@@ -189,8 +312,7 @@ def _agrees(then: Fit, points: Points, evidence: Evidence, added: Array) -> Verd
     apart = float(np.abs(curve / then.predict(at) - 1).max())
     side = "stays inside" if inside else "leaves"
     said = [f"refitted, the curve {side} the band it had; it moved by {apart:.2g} of the error"]
-    fitted = rows_of(points, asked)[asked.chosen(asked.runs(points))]
-    new = [row for row in fitted if (row == added).all(axis=1).any()]
+    new = [row for row in rows[asked.chosen(runs)] if (row == added).all(axis=1).any()]
     if not new:
         return Verdict(inside, tuple(said))
     outside = int(_outside(then, runs_of(np.array(new), asked)).sum())

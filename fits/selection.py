@@ -6,19 +6,20 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fits.descent import Measure, in_units, minimise, unit_of
-from fits.fit import LOG, every_point
+from fits.fit import LOG, _checked_weights, _numbered, _scatter, every_point
 from fits.laws import Array, Law, arrays
 from fits.resampled import Choose, Mask
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out
+WHOLE = 1 / 2  # of the points below those, so many are to be fitted for groups to be kept whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,14 @@ class Trial:
 
     Fields:
       law: the curve.
-      rmsle: root mean square of log(predicted / measured) over the points held out; None: it
-        could not be tried.
+      error: how far off it was over the points held out, as `Trials.score` says; None: it could
+        not be tried.
       values: parameters fitted to the other points, in the order of `law.parameters`.
       refusal: why it could not be tried.
     """
 
     law: Law
-    rmsle: float | None = None
+    error: float | None = None
     values: tuple[float, ...] = ()
     refusal: str = ""
 
@@ -46,34 +47,71 @@ class Trials:
     Fields:
       rows: one a law, the best first, those that could not be tried last.
       fitted, held_out: how many points were fitted and foretold.
+      left_out: how many were neither: smaller points of groups that reach among the largest.
+      cut: how many groups have points on both sides, fitted and foretold.
       reach: how many times larger the largest x held out is than the largest fitted.
+      measure: log or not, as the points were fitted.
+      robust: fitted by Huber's loss.
+      weighted: some points counted more than others.
     """
 
     rows: tuple[Trial, ...]
     fitted: int
     held_out: int
+    left_out: int
+    cut: int
     reach: float
+    measure: Measure
+    robust: bool
+    weighted: bool
+
+    @property
+    def score(self) -> str:
+        """What the error of a trial is."""
+        return " ".join(
+            [
+                *(["weighted"] if self.weighted else []),
+                "mean absolute" if self.robust else "root mean square of",
+                "log error" if self.measure.log else "error",
+            ]
+        )
 
     def in_words(self) -> Iterator[str]:
         """For a person, beside the fit."""
+        score = self.score.removeprefix("root mean square of ")
         yield (
             f"which law? Fitted to the {self.fitted} smallest and asked for the {self.held_out} "
-            f"largest, up to {self.reach:.3g} times as large, log error:"
+            f"largest, up to {self.reach:.3g} times as large, {score}:"
         )
-        tried = [row for row in self.rows if row.rmsle is not None]
+        tried = [row for row in self.rows if row.error is not None]
         if tried:
-            yield "  " + ", ".join(f"{row.law.name} {row.rmsle:.3g}" for row in tried)
-        refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.rmsle is None]
+            yield "  " + ", ".join(f"{row.law.name} {row.error:.3g}" for row in tried)
+        refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.error is None]
         if refused:
             yield f"  not tried: {', '.join(refused)}"
+        if self.left_out:
+            yield (
+                f"  groups kept whole: {self.left_out} smaller points of those that reach among "
+                "the largest are neither fitted nor foretold"
+            )
+        if self.cut:
+            yield (
+                f"  {self.cut} groups cut along x, too few lie below the largest: it is foretold "
+                "how they go on, not what other runs do"
+            )
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
         return {
             "fitted": self.fitted,
             "foretold": self.held_out,
+            "left_out": self.left_out,
+            "groups_cut": self.cut,
             "times_larger": self.reach,
-            "log_error": {row.law.name: row.rmsle for row in self.rows},
+            "score": self.score,
+            "log_error" if self.measure.log else "error": {
+                row.law.name: row.error for row in self.rows
+            },
         }
 
 
@@ -85,9 +123,28 @@ def choose_law(
     by: ArrayLike | None = None,
     share: float = SHARE,
     choose: Choose = every_point,
+    weights: ArrayLike | None = None,
+    groups: Sequence[Hashable] | None = None,
     measure: Measure = LOG,
+    huber: float | Literal["auto"] | None = None,
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it foretells those of larger.
+
+    What decides a fit decides this too, so hand over all that was handed to `fit`.
+
+    Weights count in the fits to the smaller points, and in the score. The score is the root mean
+    square of log(predicted / measured), or of predicted - measured where errors count as
+    differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
+    among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
+    its bend follows each law's own scatter, and a law that fits too closely would be forgiven.)
+
+    Groups are kept whole where that can be. Runs that err together would, torn apart, tell the law
+    some of the noise it is then asked to foretell. So the seeds of a setting, which are of one
+    size, are fitted or foretold together; and of a learning curve that reaches among the largest
+    points, the smaller ones are neither fitted nor foretold. Where that would leave less than half
+    of the smaller points, say because all curves reach equally far, the curves are cut along x
+    instead. Then a law is asked how curves go on whose beginnings it has seen, an easier question
+    than what a run yet to be launched will do, and `Trials` says so.
 
     Args:
       x: resource spent by each run, > 0, [runs] or [variables, runs].
@@ -96,35 +153,64 @@ def choose_law(
       by: what makes a run a large one, [runs]; None: x, or the product of its variables.
       share: of the points to hold out; those of equal size stay together.
       choose: which of the runs are points at all, as in `fit`.
-      measure: by which the smaller points are fitted.
+      weights, groups, measure, huber: as in `fit`; "auto" is found anew for each law, from the
+        smaller points.
 
     Raises:
-      ValueError: all points are of one size, so that none can be held out.
+      ValueError: all points are of one size, so that none can be held out; or weights or groups
+        are not one for each run.
     """
     every_x, every_y = arrays(x, y)
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
+    counts = _checked_weights(weights, len(every_y))[points]
+    group = _numbered(groups, len(every_y))[points]
     compute, error = every_x[..., points], every_y[points]
     sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
     if by is not None:
         sizes = np.asarray(by, float)[points]
-    edge = float(np.sort(sizes)[-max(1, round(share * len(error)))])
-    small = sizes < edge - 1e-12 * abs(edge)
-    if not small.any():
-        raise ValueError(
-            f"the {len(error)} points are of one size: a law can be tried only where some runs are "
-            "larger than others, the small ones to fit and the large ones to foretell."
-        )
-    rows = [_try(law, compute, error, small, measure) for law in laws]
-    rows.sort(key=lambda row: np.inf if row.rmsle is None else row.rmsle)
+    small, large = _split(sizes, group, share)
+    rows = [_try(law, compute, error, counts, small, large, measure, huber) for law in laws]
+    rows.sort(key=lambda row: np.inf if row.error is None else row.error)
     return Trials(
         rows=tuple(rows),
         fitted=int(small.sum()),
-        held_out=int((~small).sum()),
+        held_out=int(large.sum()),
+        left_out=int((~small & ~large).sum()),
+        cut=len(np.intersect1d(group[small], group[large])),
         reach=float(np.max(compute.max(axis=-1) / compute[..., small].max(axis=-1))),
+        measure=measure,
+        robust=_robust(measure, huber),
+        weighted=bool(np.ptp(counts) > 0),
     )
 
 
-def _try(law: Law, x: Array, y: Array, small: Mask, measure: Measure) -> Trial:
+def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, Mask]:
+    """The points to fit and those to foretell, each [points]."""
+    edge = float(np.sort(sizes)[-max(1, round(share * len(sizes)))])
+    below = sizes < edge - 1e-12 * abs(edge)
+    if not below.any():
+        raise ValueError(
+            f"the {len(sizes)} points are of one size: a law can be tried only where some runs are "
+            "larger than others, the small ones to fit and the large ones to foretell."
+        )
+    whole = below & ~np.isin(group, group[~below])
+    return (whole if whole.sum() >= WHOLE * below.sum() else below), ~below
+
+
+def _robust(measure: Measure, huber: float | Literal["auto"] | None) -> bool:
+    return huber is not None or bool(np.isfinite(measure.huber))
+
+
+def _try(
+    law: Law,
+    x: Array,
+    y: Array,
+    weights: Array,
+    small: Mask,
+    large: Mask,
+    measure: Measure,
+    huber: float | Literal["auto"] | None,
+) -> Trial:
     different = np.unique(x[..., small], axis=-1).shape[-1]
     if different <= len(law.parameters):
         return Trial(
@@ -133,15 +219,23 @@ def _try(law: Law, x: Array, y: Array, small: Mask, measure: Measure) -> Trial:
         )
     unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)
-    weights = np.ones(int(small.sum()))
     try:
-        values, _ = minimise(law, plain[..., small], y[small], weights, measure)
+        if huber is not None:
+            bend = _scatter(law, plain, y, weights, small, measure) if huber == "auto" else huber
+            bent = replace(measure, huber=float(bend))
+        else:
+            bent = measure
+        values, _ = minimise(law, plain[..., small], y[small], weights[small], bent)
     except ValueError as wrong:
         return Trial(law=law, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        missed = np.log(law.predict(plain[..., ~small], *values) / y[~small])
+        curve = law.predict(plain[..., large], *values)
+        missed = measure.residuals(curve, y[large])
         values = law.rescale(unit, *values)
-    rmsle = float(np.sqrt(np.mean(missed**2)))
-    if not np.isfinite(rmsle):
+    if not (np.isfinite(missed) & (curve > 0)).all():
         return Trial(law=law, values=tuple(values.tolist()), refusal="it foretells errors below 0")
-    return Trial(law=law, rmsle=rmsle, values=tuple(values.tolist()))
+    if _robust(measure, huber):
+        error = np.average(np.abs(missed), weights=weights[large])
+    else:
+        error = np.sqrt(np.average(missed**2, weights=weights[large]))
+    return Trial(law=law, error=float(error), values=tuple(values.tolist()))

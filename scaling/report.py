@@ -10,17 +10,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from fits.fit import Fit, fit
-from fits.frontier import frontier, on_frontier
-from fits.laws import LAWS, SATURATING
+import numpy as np
+
+from fits.asked import Asked, Runs
+from fits.fit import Fit
+from fits.frontier import frontier
 from fits.plots import canvas, draw_frontier, save
 from fits.results import Result, write_csv, write_parquet
-from fits.selection import Trials, choose_law
+from fits.selection import Trials
 from fits.tables import written_aside
 from scaling.mistakes import Mistakes
 from scaling.runs import RunFolder
@@ -141,6 +142,10 @@ class _Curve:
     """How many runs were left out for an error of 0."""
     truth: float | None
     """Error of the best possible classifier, where it is known."""
+    asked: Asked
+    """What was to be fitted."""
+    runs: Runs
+    """To be fitted."""
     fit: Fit | None
     trials: Trials | None
     """How well each law foretells the large runs from the small; None: it cannot be tried."""
@@ -159,24 +164,41 @@ class _Curve:
 def _fitted(metric: str, results: Sequence[Result], truth: float | None) -> _Curve:
     its = [result for result in results if result.metric == metric]
     above = tuple(sorted((result for result in its if result.value > 0), key=_small_first))
-    flops, error = [result.flops for result in above], [result.value for result in above]
+    asked, runs = _to_fit(above)
     found, trials, refusal = None, None, ""
     try:
-        found = fit(SATURATING, flops, error, choose=on_frontier)
+        found = asked.fit(runs)
     except ValueError as refused:
         refusal = str(refused)
     else:
-        with suppress(ValueError):  # all runs are of one size
-            trials = choose_law(flops, error, LAWS.values(), choose=on_frontier)
+        trials = asked.trials(runs)
     return _Curve(
         metric=metric,
         results=above,
         perfect=len(its) - len(above),
         truth=truth,
+        asked=asked,
+        runs=runs,
         fit=found,
         trials=trials,
         refusal=refusal,
     )
+
+
+def _to_fit(results: Sequence[Result]) -> tuple[Asked, Runs]:
+    """The same that `fit-laws` makes of the table: seeds of one setting may err together."""
+    settings = [replace(result, run="", seed=0, value=0.0) for result in results]
+    first = {setting: k for k, setting in enumerate(dict.fromkeys(settings))}
+    seeds = {(setting, result.seed) for setting, result in zip(settings, results, strict=True)}
+    x = np.array([result.flops for result in results])
+    error = np.array([result.value for result in results])
+    asked = Asked(x=("flops",), y="value")
+    if len(first) == len(seeds):
+        return asked, Runs(x=x, error=error)
+    columns = (field.name for field in fields(Result))
+    setting = tuple(name for name in columns if name not in ("run", "seed", "value"))
+    groups = np.array([first[setting] for setting in settings])
+    return replace(asked, groups=setting), Runs(x=x, error=error, groups=groups)
 
 
 def _small_first(result: Result) -> tuple[float, int, int]:
@@ -195,6 +217,8 @@ def _in_words(curve: _Curve) -> Iterator[str]:
     a, b, c, d = found.values
     a, d = a * unit**-b, d / unit
     yield f"{curve.metric}: saturating law through the frontier, {found.n} of {count} runs"
+    for term in curve.asked.in_words(curve.runs):
+        yield f"  {term}"
     yield f"  E(C) = {a:.3g} (C + {d:.3g})^-{b:.3g} + {c:.3g}, C in {prefix}FLOP of training"
     yield f"  with {100 * found.level:g} % intervals"
     for name, value, meaning in (("b", b, "exponent"), ("c", c, "floor"), ("d", d, "head start")):
@@ -250,6 +274,7 @@ def _plain(curve: _Curve, found: Fit) -> dict[str, Any]:
         "intervals": dict(zip(names, ends, strict=True)),
         "points": found.n,
         "runs": len(curve.results),
+        "asked": curve.asked.terms(curve.runs),
         "rms_log_error": found.rms,
         "warnings": list(found.warnings),
         "predictions": [],

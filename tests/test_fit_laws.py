@@ -16,6 +16,7 @@ from fits.fit_laws import COMMANDS, main
 from fits.laws import saturating
 from fits.points import KINDS
 from fits.provenance import read_law
+from fits.results import COLUMNS
 from fits.surfaces import CHINCHILLA
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,8 +68,8 @@ def test_help_opens_with_what_to_type_and_tells_all(capsys):
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("fit-laws TABLE --x COL --y COL")
-    options = "--x --y --y-is --where --by --all-points --law --loss --on --weights --together"
-    options += " --predict --save --json --plot --help"
+    options = "--x --y --y-is --where --by --all-points --law --loss --huber --on --weights"
+    options += " --together --groups --predict --save --json --plot --help"
     formulas = [law.formula for law in CURVES.values() if len(law.formula) < 50]
     for word in (*options.split(), *COMMANDS, *CURVES, *KINDS, *LOSSES, *SCALES, *formulas):
         assert word in said
@@ -148,6 +149,7 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
         "intervals",
         "points",
         "runs",
+        "asked",
         "rms_log_error",
         "warnings",
         "predictions",
@@ -290,15 +292,123 @@ def test_huber_s_loss_is_not_ruled_by_the_run_that_went_wrong(surface, answer):
 
 def test_every_way_to_fit_reaches_the_fit_and_its_file(surface, tmp_path, command):
     law = tmp_path / "law.json"
-    ways = "--on", "linear", "--weights", "params", "--together", "half", "--loss", "huber"
+    ways = "--on", "linear", "--weights", "params", "--groups", "half", "--huber", "0.02"
     assert command(surface, *SURFACE, *ways, "--save", law)[0] == 0
     asked = read_law(law).evidence.asked
-    assert (asked.on, asked.weights, asked.groups, asked.loss) == (
-        "linear", "params", ("half",), "huber"
+    assert (asked.on, asked.weights, asked.groups, asked.loss, asked.bend) == (
+        "linear", "params", ("half",), "huber", 0.02
     )  # fmt: skip
     status, said, _ = command("check", law)
     assert status == 0
     assert "to every digit" in said
+
+
+# Seeds, groups and weights
+
+
+SETTING = "study", "model", "params", "flops", "images_seen", "data_size", "metric", "n"
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """A results table: eight settings, each with luck of its own, trained with three seeds."""
+    rng = np.random.default_rng(0)
+    lines = [",".join(COLUMNS)]
+    for k, flops in enumerate(np.geomspace(1e12, 1e17, 8).tolist()):
+        expected = float(saturating(flops / 1e14, *TRUTH)) * np.exp(0.03 * rng.normal())
+        for seed in range(3):
+            error = expected * np.exp(0.003 * rng.normal())
+            run = f"small,r{k}{seed},w{k},{k + 1},{flops:.9g},640,,{seed}"
+            lines.append(f"{run},upstream_error,{error:.6f},1000")
+    path = tmp_path / "results.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+RESULTS = "--x", "flops", "--y", "value", "--all-points", "--law", "power-floor"
+
+
+def test_seeds_of_one_setting_are_a_group_without_being_told(seeds, command, answer):
+    _, said, _ = command(seeds, *RESULTS)
+    line = f"  8 groups of rows that may err together, those that agree in {', '.join(SETTING)}"
+    assert line in said.splitlines()
+    found, told, alone = (
+        answer(seeds, *RESULTS, *more)[0]["groups"][0]
+        for more in ((), [w for name in SETTING for w in ("--together", name)], ("--groups", "run"))
+    )
+    assert found == told
+    assert (found["asked"]["together"], found["asked"]["groups"]) == ([*SETTING], 8)
+    assert alone["asked"]["groups"] == 24
+    assert found["values"] == alone["values"]
+    widths = [np.ptp(group["intervals"]["b"]) for group in (found, alone)]
+    assert widths[0] > 1.3 * widths[1]
+    assert not any("seed" in warning for warning in found["warnings"])
+
+
+def test_one_seed_of_each_setting_makes_no_groups(seeds, command, answer):
+    found, _ = answer(seeds, *RESULTS, "--where", "seed=0")
+    assert found["groups"][0]["asked"] == {
+        "weights": None,
+        "together": [],
+        "groups": None,
+        "loss": "squares",
+        "huber": None,
+        "on": "log",
+    }
+    assert "err together" not in command(seeds, *RESULTS, "--where", "seed=0")[1]
+
+
+def test_seeds_that_another_column_tells_apart_are_doubted_and_not_grouped(seeds, tmp_path, answer):
+    head, *lines = seeds.read_text().split()
+    wide = tmp_path / "wide.csv"
+    longer = [f"{line},{k}" for k, line in enumerate(lines)]
+    wide.write_text("\n".join([head + ",loss", *longer]) + "\n")
+    (group,) = answer(wide, *RESULTS)[0]["groups"]
+    assert group["asked"]["groups"] is None
+    (doubt,) = (said for said in group["warnings"] if "never in seed alone" in said)
+    assert "say --together" in doubt
+    (group,) = answer(wide, *RESULTS, "--together", "model")[0]["groups"]
+    assert group["asked"]["groups"] == 8
+    assert not any("seed" in said for said in group["warnings"])
+
+
+def test_seeds_are_groups_for_the_other_commands_too(seeds, tmp_path, answer):
+    wide = tmp_path / "two.csv"
+    head, *lines = seeds.read_text().split()
+    other = [line.replace("small,r", "other,s") for line in lines]
+    wide.write_text("\n".join([head, *lines, *other]) + "\n")
+    found = [
+        answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["at"][0]
+        for more in ((), ("--together", "run"))
+    ]
+    spread = [at["high"] / at["low"] for at in found]
+    assert spread[0] > 1.02 * spread[1]
+
+
+def test_a_fit_says_how_its_rows_were_counted(seeds, command, answer):
+    ways = "--weights", "n", "--huber", "0.05", "--on", "linear", "--groups", "model"
+    _, said, _ = command(seeds, *RESULTS, *ways)
+    for line in (
+        "rows count as column n says",
+        "8 groups of rows that may err together, those that agree in model",
+        "Huber's loss: residuals beyond 0.05 count in proportion, not squared",
+        "errors count as differences, not as ratios",
+    ):
+        assert f"  {line}" in said.splitlines()
+    assert "  root mean square of error 0." in said
+    (group,) = answer(seeds, *RESULTS, *ways)[0]["groups"]
+    assert (group["asked"]["weights"], group["asked"]["huber"]) == ("n", 0.05)
+    assert group["held_out"]["score"] == "mean absolute error"  # all weights are alike
+    assert group["held_out"]["fitted"] % 3 == group["held_out"]["foretold"] % 3 == 0
+
+
+def test_huber_auto_is_huber_s_loss(surface, answer):
+    one, other = (
+        answer(surface, *SURFACE, *words)[0] for words in (("--huber", "auto"), ("--loss", "huber"))
+    )
+    assert one == other
+    assert one["groups"][0]["asked"]["huber"] == "auto"
+    assert one["groups"][0]["held_out"]["score"] == "mean absolute log error"
 
 
 MISTAKES = {
@@ -306,6 +416,16 @@ MISTAKES = {
     "too many columns": (["--x", "error"], ["--x: law saturating takes 1 (x), and 2 are given"]),
     "place": (["--predict", "1,2"], ["--predict: 1,2 is not 1 numbers"]),
     "ways": (["--loss", "hubr", "--on", "lg"], ["--loss: no 'hubr'. Did you", "--on: no 'lg'"]),
+    "huber": (["--huber", "outo"], ["--huber: outo is neither auto nor a number from 1e-09 to"]),
+    "huber's size": (["--huber", "11"], ["--huber: 11 is neither auto nor a number"]),
+    "two losses": (
+        ["--loss", "squares", "--huber", "1"],
+        ["--loss squares and --huber 1: say one"],
+    ),
+    "forecast's ways": (
+        ["--law", "forecast", "--weights", "eflop", "--groups", "model", "--on", "linear"],
+        ["--weights: a forecast takes", "--together: a forecast", "--on: a forecast"],
+    ),
     "weights": (["--weights", "model"], ["line 2: model is S, not a number"]),
     "together": (["--together", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
     "points twice": (["--hull", "--all-points"], ["--all-points and --hull: say which points"]),

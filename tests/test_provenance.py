@@ -14,7 +14,7 @@ from fits.fit_laws import main
 from fits.laws import LAWS, SATURATING, saturating
 from fits.provenance import read_law
 from fits.published import FOLDER, zhai_2022
-from fits.recheck import SAME
+from fits.recheck import SAME, _alike
 from fits.tables import InputError
 
 TRUTH = 0.6, 0.35, 0.1, 0.5
@@ -75,7 +75,7 @@ def test_the_file_says_what_the_law_rests_on(law, table):
     assert said["made"]["python"] == sys.version.split()[0]
     assert said["made"]["numpy"] == np.__version__
     assert said["asked"]["where"] == ["model=S"]
-    assert said["warnings"][0] == "1 of 18 rows have no error and are left out"
+    assert said["notes"] == ["1 of 18 rows have no error and are left out"]
 
 
 def test_reading_gives_back_every_digit(law, table):
@@ -131,6 +131,108 @@ def test_an_interval_that_another_machine_rounds_otherwise_still_holds(law, chec
     kept["intervals"]["b"] = [end * (1 + 1e-9) for end in kept["intervals"]["b"]]
     law.write_text(json.dumps(kept))
     assert check(law)[0] == 0
+
+
+@pytest.fixture
+def doubtful(tmp_path, capsys):
+    """A law with something said against it: a floor that its points do not show."""
+    table, path = write(tmp_path / "few.csv", rows(8, last=1.0)), tmp_path / "few.json"
+    assert main([str(table), *ASKED, "--law", "power-floor", "--save", str(path)]) == 0
+    capsys.readouterr()
+    assert json.loads(path.read_text())["warnings"]
+    return path
+
+
+def test_a_file_says_that_its_points_its_scatter_and_its_warnings_were_looked_at(
+    law, doubtful, check
+):
+    status, said, _ = check(doubtful)
+    assert status == 0
+    count = len(json.loads(doubtful.read_text())["warnings"])
+    assert "as in the file: 8 points, root mean square of log error 0.0" in said
+    assert f", {count} warning" in said
+    assert ", no warnings" in check(law)[1]
+
+
+def test_a_root_mean_square_that_the_rows_do_not_give_is_said(law, check):
+    now = json.loads(law.read_text())["rms_log_error"]
+    edit(law, lambda kept: kept.update(rms_log_error=0.5 * now))
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        f"the file gives a root mean square of log error of {now / 2:.4g}; its rows give {now:.4g}"
+    ) in said
+    edit(law, lambda kept: kept.update(rms_log_error=now * (1 + 1e-9)))
+    assert check(law)[0] == 0
+
+
+def test_a_warning_that_was_taken_out_or_added_is_said(doubtful, check):
+    kept = json.loads(doubtful.read_text())
+    warning = kept["warnings"].pop(0)
+    kept["warnings"].append("all is well")
+    doubtful.write_text(json.dumps(kept))
+    status, said, _ = check(doubtful)
+    assert status == 1
+    assert f"the file is silent about a warning of the refit: {warning}" in said
+    assert "the file has a warning that the refit has not: all is well" in said
+
+
+def test_a_note_on_the_table_is_held_against_the_table_while_it_is_the_same(law, table, check):
+    edit(law, lambda kept: kept.update(notes=[]))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "silent about a note of the refit: 1 of 18 rows have no error and are left out" in said
+    table.write_text(table.read_text() + "B,3,0.7\n")
+    assert check(law)[0] == 0  # what the table was like then is not known any more
+
+
+def test_a_file_whose_notes_stand_among_its_warnings_still_holds(law, check):
+    edit(law, lambda kept: kept.update(warnings=[*kept.pop("notes"), *kept["warnings"]]))
+    assert check(law)[0] == 0
+    edit(law, lambda kept: kept["warnings"].append("all is well"))
+    assert "a warning that the refit has not: all is well" in check(law)[1]
+
+
+@pytest.mark.parametrize(("before", "now", "same"), [
+    ("12 points, floor 0.123 to 4.5e-03", "12 points, floor 0.124 to 4.6e-03", True),
+    ("12 points, floor 0.123", "12 points, floor 0.125", False),
+    ("12 points, floor 0.123", "13 points, floor 0.123", False),
+    ("12 points, floor 0.123", "12 points, top 0.123", False),
+])  # fmt: skip
+def test_another_machine_may_round_the_numbers_of_a_warning(before, now, same):
+    assert _alike(before, now) is same
+
+
+def test_a_row_taken_for_fitted_that_is_not_is_said(law, check):
+    edit(law, lambda kept: kept["fitted"].append(kept["behind"].pop()))
+    count = len(json.loads(law.read_text())["fitted"])
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        f"the curve goes through {count} rows, and of its rows {count - 1} are on the frontier: "
+        "line 21 is not on the frontier"
+    ) in said
+
+
+def test_groups_are_known_again_though_a_row_at_the_top_moves_their_numbers(tmp_path, check):
+    table, path = tmp_path / "seeds.csv", tmp_path / "law.json"
+    rng = np.random.default_rng(0)
+    runs = [
+        f"S,{x:.6g},{seed},{saturating(x, *TRUTH) * np.exp(0.01 * rng.normal()):.6f}"
+        for x in np.geomspace(1e-2, 1e3, 8)
+        for seed in range(2)
+    ]
+    head = "model,eflop,seed,error"
+    table.write_text("\n".join([head, *runs]) + "\n")
+    assert main([str(table), *ASKED, "--all-points", "--save", str(path)]) == 0
+    assert json.loads(path.read_text())["asked"]["groups"] == ["model", "eflop"]
+    assert check(path)[0] == 0
+    between = f"S,0.05,0,{saturating(0.05, *TRUTH):.6f}"
+    table.write_text("\n".join([head, between, *runs]) + "\n")
+    status, said, _ = check(path)
+    assert status == 0
+    assert "  1 rows new:\n    line 2: eflop 0.05" in said
+    assert "changed:\n    line" not in said
 
 
 def test_a_law_and_its_table_may_move_together(law, table, tmp_path, check):
@@ -211,7 +313,7 @@ def test_json_says_the_same(law, check):
     assert status == 0
     found = json.loads(said)
     assert found["holds"] is True
-    assert len(found["found"]) == 2
+    assert len(found["found"]) == 3
 
 
 # What is refused
@@ -232,6 +334,8 @@ MISTAKES = {
     "sha": (lambda v: v["table"].update(sha256="abc"), "sha256: not the 64 hexadecimal digits"),
     "seed": (lambda v: v["asked"].update(seed=1.5), "asked, seed: a number, not a whole number"),
     "replicates": (lambda v: v["asked"].update(replicates=10**9), "replicates: 1000000000 is not"),
+    "bend": (lambda v: v["asked"].update(bend=0.1), "asked, bend: squares have none"),
+    "note": (lambda v: v.update(notes=[1]), "notes 1: a number, not text"),
     "which": (lambda v: v["asked"].update(which="best"), "asked, which: no 'best'"),
     "terminal": (lambda v: v["made"].update(command="\x1b[2J"), "cannot be printed"),
     "span": (lambda v: v.update(span={"x": [2, 1]}), "span, x: 2 is above 1"),

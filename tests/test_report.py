@@ -195,6 +195,32 @@ def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path
     assert metrics == ["upstream_error", "digits_1shot_error", "digits_5shot_error"]
 
 
+def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_path, capsys):
+    once = grid().runs
+    study = a_study([run.model_copy(update={"seed": seed}) for run in once for seed in range(2)])
+    for k, run in enumerate(study.runs):
+        finish(tmp_path, study, run, {"upstream_error": error(run) * (1 + 0.01 * (k % 7))})
+    report(study, tmp_path, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "\n  20 groups of rows that may err together, those that agree in study, model," in said
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())
+    where = ["--where", "metric=upstream_error", "--json", "-"]
+    table = str(tmp_path / "out" / "small.csv")
+    assert fit_laws([table, "--x", "flops", "--y", "value", *where]) == 0
+    (theirs,) = json.loads(capsys.readouterr().out)["groups"]
+    ours = laws["groups"][0]
+    for key in ("asked", "warnings", "points"):
+        assert ours[key] == theirs[key], key
+    assert ours["values"] == pytest.approx(theirs["values"], rel=1e-8)
+    scores, those = (each.pop("held_out") for each in (ours, theirs))
+    errors = [
+        {law: error for law, error in each.pop("log_error").items() if error is not None}
+        for each in (scores, those)
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+    assert scores == those
+
+
 def test_the_same_results_make_the_same_files(finished, tmp_path):
     for out in "ab":
         report(finished, tmp_path / "runs", tmp_path / out)

@@ -17,15 +17,17 @@ of runs, the fit to them is laid beside it:
 
 options:
   --table TABLE      the table, where it is not where it was, or for a paper's law
-  --x --y --y-is --where --all-points      for a paper's law, as fit-laws --help says
+  --x --y --y-is --where --all-points --loss --huber --on --weights --together
+                     for a paper's law, as fit-laws --help says
   --json FILE        write {law, holds, found}; - prints JSON and nothing else
   -h, --help         print this
 
 A law holds if the rows in its file give its numbers (to every digit, or on another machine the
-curve to 1e-6 of the error and the band to 1 % of its width), the curve refitted to the table as it
-is now stays inside the band, and no more new rows lie outside than chance would put there. A
-paper's law holds if it lies inside the band of the fit, give or take the rounding of its numbers;
-without a table there is nothing to hold or not, and holds is null.
+curve to 1e-6 of the error and the band to 1 % of its width), its points, root mean square and
+warnings, the curve refitted to the table as it is now stays inside the band, and no more new rows
+lie outside than chance would put there. A paper's law holds if it lies inside the band of the fit,
+give or take the rounding of its numbers; without a table there is nothing to hold or not, and holds
+is null.
 
 exit status: 0 it holds, or there is nothing to hold it against; 1 it does not hold; 2 a mistake in
 what was typed, in the file or in the table: all mistakes are named.
@@ -116,8 +118,9 @@ def _verdict(options: argparse.Namespace, path: Path, law: Saved) -> Verdict | N
         _mistakes(options, law, path)
         return None
     (points,) = read(_mistakes(options, law, options.table), [(asked(options), options.table)])
+    wanted = asked(options).with_seeds(points)
     try:
-        return beside(law, asked(options).fit(asked(options).runs(points)))
+        return beside(law, wanted.fit(wanted.runs(points)))
     except ValueError as wrong:
         raise InputError([f"{options.table}: {wrong}"]) from None
 

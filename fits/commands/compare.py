@@ -11,6 +11,7 @@ A the value that comes first. Nothing is written unless --json or --plot names a
 
 options:
   --x COL --y COL --y-is KIND --where COL=VALUE --all-points --law NAME
+  --loss NAME --huber DELTA --on SCALE --weights COL --together COL
                      as fit-laws --help says, for both studies
   --by COL           two studies in one table
   --at X ...         where to compare; left out: the largest x that both studies reached
@@ -162,7 +163,8 @@ def _fits(wanted: Asked, names: Sequence[str], studies: Sequence[Points]) -> lis
     fits, refusals = [], []
     for name, its in zip(names, studies, strict=True):
         try:
-            fits.append(wanted.fit(wanted.runs(its)))
+            asked_of_it = wanted.with_seeds(its)
+            fits.append(asked_of_it.fit(asked_of_it.runs(its)))
         except ValueError as wrong:
             refusals.append(f"{name}: {wrong}")
     if refusals:

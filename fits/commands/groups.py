@@ -10,14 +10,14 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
-from fits.asked import CURVES, FORECAST, WHICH, Asked, Foretold, Runs
+from fits.asked import CURVES, FORECAST, Asked, Foretold
 from fits.commands.shared import error_name, finite
 from fits.fit import Fit
 from fits.frontier import frontier
 from fits.plots import canvas, draw_frontier, save
 from fits.points import Points
 from fits.provenance import saved, write_law
-from fits.selection import Trials, choose_law
+from fits.selection import Trials
 from fits.tables import InputError, short
 
 Place = tuple[float, ...]  # one x a variable of the law
@@ -77,23 +77,12 @@ def fit_groups(asked: Asked, points: Points, by: Sequence[str]) -> list[Group]:
             why = f"{wrong} {_advice(asked, names)}"
             groups.append(Group(names=names, asked=asked, points=its, refusal=why))
         else:
-            trials = _tried(asked, runs)
+            trials = asked.trials(runs)
             groups.append(Group(names=names, asked=asked, points=its, fit=found, trials=trials))
     if not any(group.fit for group in groups):
         table = points.table.path
         raise InputError([f"{table}{group.said}: {group.refusal}" for group in groups])
     return groups
-
-
-def _tried(asked: Asked, runs: Runs) -> Trials | None:
-    variables = len(asked.x)
-    laws = [law for law in CURVES.values() if len(law.variables) == variables]
-    try:
-        return choose_law(
-            runs.x, runs.error, laws, choose=WHICH[asked.which], measure=asked.measure
-        )
-    except ValueError:  # all runs are of one size
-        return None
 
 
 def _advice(asked: Asked, names: dict[str, str]) -> str:
@@ -116,7 +105,7 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
     for group in groups:
         print(f"\n{group.title or 'all rows'}")
         if group.fit is not None:
-            _print_fit(group.fit, f"{len(group.points.error)} {which}", wanted)
+            _print_fit(group, group.fit, f"{len(group.points.error)} {which}", wanted)
         if group.trials is not None:
             for line in group.trials.in_words():
                 print(f"  {line}")
@@ -124,7 +113,7 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
             print(f"  warning: {warning}")
 
 
-def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None:
+def _print_fit(group: Group, fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None:
     if isinstance(fit, Foretold):
         print("  forecast: saturating laws of many shapes, averaged")
         print(f"  from {fit.n} of {among}; {fit.level:.0%} intervals of one more measurement")
@@ -132,6 +121,8 @@ def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None
         law = fit.law
         print(f"  law {law.name}: E({', '.join(law.variables)}) = {law.formula}")
         print(f"  through {fit.n} of {among}; {fit.level:.0%} intervals")
+        for term in group.asked.in_words(group.asked.runs(group.points)):
+            print(f"  {term}")
         for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):
             floor = "   the floor" if name == "c" else ""
             print(f"    {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]{floor}")
@@ -140,7 +131,8 @@ def _print_fit(fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None
         low, high = fit.band(x)
         at = ", ".join(f"{each:g}" for each in place)
         print(f"    E({at}) = {fit.predict(x):.4g} [{low:.4g}, {high:.4g}]")
-    print(f"  root mean square of log error {fit.rms:.4f}")
+    scale = "log error" if group.asked.on == "log" else "error"
+    print(f"  root mean square of {scale} {fit.rms:.4f}")
 
 
 def answer(groups: Sequence[Group], wanted: Sequence[Place]) -> dict[str, Any]:
@@ -189,6 +181,7 @@ def _plain(group: Group, wanted: Sequence[Place]) -> dict[str, Any]:
         "intervals": intervals,
         "points": fit and fit.n,
         "runs": len(group.points.error),
+        "asked": group.asked.terms(group.asked.runs(group.points)),
         "rms_log_error": fit and fit.rms,
         "warnings": group.warnings(wanted),
         "predictions": [_prediction(fit, place) for place in wanted] if fit else [],

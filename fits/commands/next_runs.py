@@ -13,6 +13,7 @@ how much it would add to what they say. Nothing is written unless --json names a
 
 options:
   --x COL --y COL --y-is KIND --where COL=VALUE --all-points --law NAME
+  --loss NAME --huber DELTA --on SCALE --weights COL --together COL
                      as fit-laws --help says; a law of several variables takes --x once for each,
                      and all points
   --predict X        where the law's error is wanted; for several variables X,X,... in their order
@@ -131,6 +132,7 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         kinds.append([told(error, options.candidates)])
     (points,) = read(kinds, [(wanted, options.table)])
+    wanted = wanted.with_seeds(points)
     offered = _not_yet_run(offered, points, int(options.repeat))
     fit, plan, scatter = _planned(options, wanted, points, offered)
     answer = _answer(options, wanted, fit, plan, offered)

@@ -143,6 +143,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _mistakes(options: argparse.Namespace) -> list[list[str]]:
+    from fits.asked import BENDS
     from fits.laws import X_RANGE, Y_RANGE
 
     numbers = [
@@ -151,7 +152,7 @@ def _mistakes(options: argparse.Namespace) -> list[list[str]]:
         *number_mistakes("--reach", options.reach, *Y_RANGE),
         *place_mistakes("--against", options.against, 2, X_RANGE),
         *number_mistakes("--budgets", options.budgets, *X_RANGE),
-        *number_mistakes("--huber", [options.huber] if options.huber else [], 1e-9, 10),
+        *number_mistakes("--huber", [options.huber] if options.huber else [], *BENDS),
     ]
     files = [
         *plot_mistakes(options.plot),

@@ -51,10 +51,11 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frontier", action="store_true")
     parser.add_argument("--hull", action="store_true")
     parser.add_argument("--law", metavar="NAME", default="saturating")
-    parser.add_argument("--loss", metavar="NAME", default="squares")
+    parser.add_argument("--loss", metavar="NAME")
+    parser.add_argument("--huber", metavar="DELTA")
     parser.add_argument("--on", metavar="SCALE", default="log")
     parser.add_argument("--weights", metavar="COL", default="")
-    parser.add_argument("--together", metavar="COL", action="append", default=[])
+    parser.add_argument("--together", "--groups", metavar="COL", action="append", default=[])
 
 
 def asked(options: argparse.Namespace) -> Asked:
@@ -67,7 +68,8 @@ def asked(options: argparse.Namespace) -> Asked:
         where=tuple(options.where),
         which=_which(options),
         law=options.law,
-        loss=options.loss,
+        loss=options.loss or ("squares" if options.huber is None else "huber"),
+        bend=number(options.huber) if is_number(options.huber or "") else None,
         on=options.on,
         weights=options.weights,
         groups=tuple(options.together),
@@ -145,7 +147,8 @@ def asked_mistakes(
     known = [name for name, law in CURVES.items() if variables in (None, len(law.variables))]
     said = [
         *_no_choice("--law", options.law, [*known, *more]),
-        *_no_choice("--loss", options.loss, LOSSES),
+        *_no_choice("--loss", options.loss or LOSSES[0], LOSSES),
+        *_huber_mistakes(options),
         *_no_choice("--on", options.on, SCALES),
         *_which_mistakes(options),
     ]
@@ -158,6 +161,23 @@ def asked_mistakes(
             f"{len(options.x)} are given. Write --x COL once for each, in this order."
         )
     return said
+
+
+def _huber_mistakes(options: argparse.Namespace) -> list[str]:
+    from fits.asked import BENDS
+
+    low, high = BENDS
+    given = options.huber
+    if given is None:
+        return []
+    if options.loss == "squares":
+        return [f"--loss squares and --huber {short(given)}: say one of the two."]
+    if given == "auto" or (is_number(given) and low <= number(given) <= high):
+        return []
+    return [
+        f"--huber: {short(given)} is neither auto nor a number from {low:g} to {high:g}, the "
+        f"residual beyond which a row counts in proportion only."
+    ]
 
 
 def _which_mistakes(options: argparse.Namespace) -> list[str]:
