@@ -157,8 +157,12 @@ class Asked:
         return len({row[:-1] for row in different}) < len(different)
 
     def _untold_seeds(self, table: Table) -> Iterator[str]:
-        """A doubt where rows of one x and several seeds differ in yet another column."""
-        if self.groups or self.law == FORECAST or self._seeds(table):
+        """A doubt where rows of one x and several seeds differ in yet another column.
+
+        None where no law is fitted to these x: a forecast, or columns that are only read.
+        """
+        fitted = self.law in CURVES and len(CURVES[self.law].variables) == len(self.x)
+        if self.groups or not fitted or self._seeds(table):
             return
         if self._seeds(table, self.x):
             yield (

@@ -81,6 +81,12 @@ class Evidence:
     band: Array
     made: dict[str, str]
 
+    @property
+    def rows(self) -> Array:
+        """Fitted and behind, in the order of the table."""
+        rows = np.concatenate([self.fitted, self.behind])
+        return rows[np.argsort(rows[:, 0], kind="stable")]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Saved:

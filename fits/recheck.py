@@ -42,8 +42,7 @@ def refit(law: Saved, points: Points, digest: str) -> Verdict:
     """Of a law that was fitted here, against the table it was fitted to as it is now."""
     evidence = law.evidence
     assert evidence is not None
-    kept = np.concatenate([evidence.fitted, evidence.behind])
-    kept = kept[np.argsort(kept[:, 0], kind="stable")]
+    kept = evidence.rows
     try:
         again = evidence.asked.fit(runs_of(kept, evidence.asked))
     except ValueError as wrong:

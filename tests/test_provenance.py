@@ -226,7 +226,9 @@ def test_groups_are_known_again_though_a_row_at_the_top_moves_their_numbers(tmp_
     table.write_text("\n".join([head, *runs]) + "\n")
     assert main([str(table), *ASKED, "--all-points", "--save", str(path)]) == 0
     assert json.loads(path.read_text())["asked"]["groups"] == ["model", "eflop"]
-    assert check(path)[0] == 0
+    status, said, _ = check(path)
+    assert status == 0
+    assert "\n  8 groups of rows that may err together, those that agree in model, eflop\n" in said
     between = f"S,0.05,0,{saturating(0.05, *TRUTH):.6f}"
     table.write_text("\n".join([head, between, *runs]) + "\n")
     status, said, _ = check(path)

@@ -160,6 +160,11 @@ def _print(name: str, law: Saved, verdict: Verdict | None) -> None:
     if law.source:
         print(f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known")
     if law.evidence is not None:
+        from fits.provenance import runs_of
+
+        asked = law.evidence.asked
+        for term in asked.in_words(runs_of(law.evidence.rows, asked)):
+            print(f"  {term}")
         print(f"  made by: {law.evidence.made.get('command', 'unknown')}")
     if verdict is None:
         print(
