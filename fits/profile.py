@@ -12,19 +12,18 @@ another; within a group they may err together, and nowhere need the noise be of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.descent import Measure, Pin, descend
 from fits.laws import Array, Law
+from fits.scatter import Scatter, scatter
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
 STIFF = 30.0  # of the spring, against the loss's own curvature
-LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
 
 Quantity = Callable[[Array, NDArray[np.int64]], Array]
 
@@ -76,7 +75,13 @@ class Profile:
 
     @cached_property
     def scatter(self) -> Scatter:
-        return scatter(self)
+        """Of the coordinates, as the residuals have it."""
+        roots, bend = np.sqrt(self.weights), self.measure.huber
+        place = np.log(np.atleast_2d(self.x)).sum(axis=0)  # of several variables their product
+        pull = self.measure.pull(self.residuals) * roots
+        found = scatter(place, self.slopes * roots, pull, self.group)
+        soft = np.average(np.abs(self.residuals) <= bend, weights=self.weights)
+        return replace(found, bread=found.bread / max(float(soft), 1 / len(pull)))
 
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """Low and high ends for the quantities 0 ... count - 1, each [count].
@@ -97,8 +102,7 @@ class Profile:
         here = Pin(asked, every, np.zeros(count), np.zeros(count))
         at = np.tile(law.fold(*self.scaled), (count, 1))
         centre, slopes = here.excess(law, at), here.slopes(law, at)
-        stiff, spread, freedom = self.scatter.along(slopes)
-        allowed = student(level, freedom)
+        stiff, spread, allowed = self.scatter.along(slopes, level)
         side, reach, which = (
             axis.ravel() for axis in np.meshgrid([-1.0, 1.0], REACH, every, indexing="ij")
         )
@@ -145,87 +149,3 @@ def _crossing(side: int, centre: float, reached: Array, objection: Array, allowe
     k = int(beyond[0])
     end = np.interp(allowed, z[k - 1 : k + 1], x[k - 1 : k + 1])
     return float(max(end, centre) if side > 0 else min(end, centre))
-
-
-@dataclass(frozen=True, eq=False)
-class Scatter:
-    """How coordinates would scatter from study to study, to first order.
-
-    Fields:
-      bread: inverse of the loss's curvature, [parameters, parameters].
-      plain: the same were no residual beyond Huber's bend.
-      scores: how each group pulls at the coordinates, [groups, parameters].
-      masses, pulls: squares and sums of what such pulls are made of, for the degrees of freedom,
-        [groups, parameters, parameters].
-    """
-
-    bread: Array
-    plain: Array
-    scores: Array
-    masses: Array
-    pulls: Array
-
-    def along(self, slopes: Array) -> tuple[Array, Array, Array]:
-        """Of quantities: curvature of their profile, their standard error, degrees of freedom.
-
-        Args:
-          slopes: by the coordinates, [quantities, parameters].
-        """
-        turned = slopes @ self.bread
-        stiff = 1 / np.maximum(np.einsum("qp,qp->q", turned, slopes), 1e-300)
-        spread = np.sqrt(((turned @ self.scores.T) ** 2).sum(axis=1))
-        mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True)
-        pulls = np.einsum("gpr,qr->qgp", self.pulls, turned)
-        sharing = pulls @ self.plain
-        own = (sharing * pulls).sum(axis=2)
-        shared = sharing.transpose(0, 2, 1) @ pulls
-        trace = (mass - own).sum(axis=1)
-        squares = (mass * (mass - 2 * own)).sum(axis=1) + np.einsum("qpr,qrp->q", shared, shared)
-        solid = trace > 1e-9 * mass.sum(axis=1)
-        freedom = np.where(solid, trace**2 / np.maximum(squares, 1e-300), 0)
-        least = LEAST * np.linalg.norm(slopes, axis=1)
-        return stiff, np.maximum(spread, np.maximum(least, 1e-300)), freedom
-
-
-def scatter(profile: Profile) -> Scatter:
-    """The sandwich by groups, each residual enlarged by what its group has drawn the curve to it.
-
-    Source: Bell and McCaffrey 2002, "Bias reduction in standard errors for linear regression with
-    multi-stage samples": unbiased where noise is alike everywhere, sound where it is not.
-    """
-    measure, roots = profile.measure, np.sqrt(profile.weights)
-    rows = profile.slopes * roots
-    size = np.linalg.norm(rows, axis=1)
-    size = np.where(size > 0, size, 1.0)  # a parameter that moves no point has no scale
-    gram = (rows / size[:, None]) @ (rows / size[:, None]).T
-    plain = np.linalg.pinv(gram, rcond=1e-12, hermitian=True) / np.outer(size, size)
-    soft = np.average(np.abs(profile.residuals) <= measure.huber, weights=profile.weights)
-    pull = measure.pull(profile.residuals) * roots
-    scores, masses, pulls = [], [], []
-    for number in range(int(profile.group.max()) + 1):
-        its = profile.group == number
-        part = rows[:, its]
-        shares, vectors = np.linalg.eigh(np.eye(part.shape[1]) - part.T @ plain @ part)
-        enlarge = np.where(shares > 1e-8, np.maximum(shares, 1e-8) ** -0.5, 0)
-        enlarged = (part @ vectors) * enlarge
-        scores.append(enlarged @ (vectors.T @ pull[its]))
-        masses.append(enlarged @ enlarged.T)
-        pulls.append(enlarged @ (part @ vectors).T)
-    return Scatter(
-        plain / max(soft, 1 / len(pull)), plain, np.array(scores), np.array(masses), np.array(pulls)
-    )
-
-
-def student(level: float, freedom: Array) -> Array:
-    """What Student's t keeps within plus and minus, with probability `level`; none: infinity.
-
-    Source: the expansion of Fisher and Cornish 1960; below 2 degrees of freedom those of 2.
-    """
-    z, n = NormalDist().inv_cdf((1 + level) / 2), np.maximum(freedom, 2.0)
-    t = (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )
-    return np.where(freedom > 0, t, np.inf)

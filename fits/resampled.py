@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fits.descent import Measure, descend
 from fits.laws import Array, Law
-from fits.profile import LEAST, Quantity
+from fits.profile import Quantity
+from fits.scatter import LEAST
 
 Mask = NDArray[np.bool_]
 Choose = Callable[[Array, Array, Mask], Mask]
