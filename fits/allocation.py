@@ -25,6 +25,8 @@ BY_ENVELOPE = "envelope of all runs"
 BY_PROFILES = "profiles at equal compute"
 BY_LAW = "law of size and data"
 
+EQUAL = 1.25  # computes within this factor stand for one budget
+
 Estimate: TypeAlias = tuple[float, float, float]
 """Value, low and high end of its interval."""
 
@@ -113,7 +115,7 @@ class Allocation(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """A power N = k C^a through best sizes.
+    """A power N = k C^a through best sizes, and the lines of studies that might have been.
 
     Fields:
       approach: which way found them.
@@ -121,7 +123,6 @@ class Line:
       centre: mean logarithm of the computes, where height and slope scatter apart.
       values: logarithm of the size there, and a.
       replicates: the same of studies that might have been, [replicates, 2].
-      stretch: how much further apart than these repeated studies would lie.
       doubts: in words.
     """
 
@@ -130,7 +131,6 @@ class Line:
     centre: float
     values: Array
     replicates: Array
-    stretch: float
     doubts: tuple[str, ...]
 
     def exponent(self, level: float = 0.9) -> Estimate:
@@ -145,7 +145,7 @@ class Line:
         return float(np.exp(value)), float(low), float(high)
 
     def _reach(self, distances: Array, level: float) -> float:
-        return float(self.stretch * np.quantile(np.abs(distances), level))
+        return float(np.quantile(np.abs(distances), level))
 
 
 def disagreements(

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fits.allocation import BY_PROFILES, Line, Trainings
+from fits.allocation import BY_PROFILES, EQUAL, Line, Trainings
 from fits.laws import Array
 
-EQUAL = 1.25  # computes within this factor stand for one budget
 LEAST_SIZES = 5  # of a profile: a parabola has three numbers, the drift of compute one
 
 
@@ -68,7 +67,6 @@ def isoflop(
         centre=centre,
         values=values[0],
         replicates=lines,
-        stretch=1.0,
         doubts=tuple(_profile_doubts(profiles, beyond, freedom)),
     )
 

@@ -1,13 +1,15 @@
 """The size that is best for a budget: three ways, on known truth and on published points."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
 from fits.allocation import disagreements, trainings
-from fits.envelope import envelope
+from fits.envelope import Envelope, envelope
 from fits.isoflop import isoflop
 from fits.parametric import parametric
 from fits.surfaces import chinchilla
@@ -53,12 +55,26 @@ def test_they_agree_where_their_assumptions_hold(ways):
     assert not disagreements(ways, [1e20, 3e22])
 
 
+def curves(seed, noise, *, sizes=24):
+    """Learning curves of sizes three times past the best ones; the points of a run err as one."""
+    rng = np.random.default_rng(seed)
+    ends = best_size(6e18) / 3, best_size(3e21) * 3
+    size = np.repeat(np.geomspace(*ends, sizes) * np.exp(rng.normal(0, 0.1, sizes)), 24)
+    run = np.repeat(np.arange(sizes), 24)
+    best_at = 6 * (size ** (ALPHA + BETA) * BETA * B / (ALPHA * A)) ** (1 / BETA)
+    compute = np.minimum(30 * best_at, 3e21) * np.tile(np.geomspace(1e-3, 1, 24), sizes)
+    data = compute / 6 / size
+    loss = chinchilla(size, data, *LAW) * np.exp(rng.normal(0, noise, sizes)[run])
+    return trainings(size, data, loss, run=run.tolist())
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     truth = best_size(3e22)
-    hits = np.zeros(2)
+    hits = np.zeros(4)
     for seed in range(20):
         runs = study(seed, 0.005)
-        for k, way in enumerate((isoflop(runs, replicates=400), parametric(runs))):
+        ways = envelope(runs), isoflop(runs, replicates=400), parametric(runs)
+        for k, way in enumerate((*ways, envelope(curves(seed, 0.003)))):
             _, low, high = way.size(3e22)
             hits[k] += low <= truth <= high
     assert (hits >= 15).all()  # of 20, with 90 %: fewer by chance once in 100 times
@@ -112,6 +128,44 @@ def test_learning_curves_are_read_between_their_points():
     truth = [best_size(c) for c in way.best[0][middle][::100]]
     np.testing.assert_allclose(way.best[1][middle][::100], truth, rtol=0.15)
     assert any("before the last 15 %" in doubt for doubt in way.doubts)
+
+
+def test_where_the_smallest_or_the_largest_size_must_be_the_best_it_says_nothing():
+    """Below some compute a smaller model than any tried would be better, above some a larger."""
+    runs = curves(0, 0.0)
+    way = envelope(runs)
+    truth = np.array([best_size(c) for c in way.best[0][::50]])
+    assert (truth > runs.size.min()).all()
+    assert (truth < runs.size.max()).all()
+    assert way.exponent()[0] == pytest.approx(EXPONENT, abs=0.01)
+
+
+def test_a_curve_read_more_often_is_no_more_sure():
+    way = envelope(curves(0, 0.003))
+    often = replace(
+        way, best=tuple(np.repeat(each, 3) for each in way.best), group=np.repeat(way.group, 3)
+    )
+    np.testing.assert_allclose(often.size(3e22), way.size(3e22), rtol=1e-9)
+
+
+def test_between_two_budgets_the_envelope_s_interval_is_student_s():
+    """The slope is a difference of two means then."""
+    logs = np.random.default_rng(0).normal([20.0, 21.0], 0.5, size=(6, 2))
+    way = Envelope(
+        best=(np.tile([1.0, np.e], 6), np.exp(logs.ravel())),
+        group=np.arange(12),
+        centre=0.5,
+        values=np.array([logs.mean(), np.diff(logs.mean(axis=0))[0]]),
+        doubts=(),
+    )
+    expected = ttest_ind(logs[:, 1], logs[:, 0]).confidence_interval(0.9)
+    np.testing.assert_allclose(way.exponent()[1:], expected, rtol=1e-9)
+
+
+def test_best_sizes_that_scatter_as_wide_as_the_sizes_tried_are_said_to():
+    doubts = envelope(study(0, 0.05, span=3.0)).doubts
+    assert any("scatter as wide as the sizes tried" in doubt for doubt in doubts)
+    assert not envelope(study(0, 0.005)).doubts
 
 
 def test_profiles_that_do_not_reach_the_best_size_are_left_out_and_said():
