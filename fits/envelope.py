@@ -101,7 +101,7 @@ def envelope(runs: Trainings) -> Envelope:
     compute, size, group = _of_curves(runs, of) if curves else _of_points(runs)
     if not _enough(size, group):
         raise ValueError(
-            "the best runs are of one size alone, or of fewer than three budgets; add sizes."
+            "the best are of one size alone, or fewer than three runs or budgets; add sizes."
         )
     doubts = _doubts(runs, size)
     if curves:
