@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +76,12 @@ class Pin:
 
     def slopes(self, law: Law, at: Array) -> Array:
         """Of the quantity by the coordinates, [replicates, parameters], by central differences."""
-        steps = 1e-5 * np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
-        moved = (at + steps[:, None]).reshape(-1, at.shape[1])
+        steps = np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
+        size = 1e-5 * natural(law, at)
+        moved = (at + steps[:, None] * size).reshape(-1, at.shape[1])
         ends = self.quantity(law.unfold(*moved.T), np.tile(self.which, len(steps)))
         up, down = ends.reshape(2, at.shape[1], len(at))
-        return (up - down).T / 2e-5
+        return (up - down).T / (2 * size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +183,12 @@ def _descend(
     found, losses = place.at.copy(), place.loss - place.strain
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)
+    least = 1e-30 if measure.log else 1e-30 * float(np.mean(y**2))  # what rounding leaves
     for _ in range(STEPS):
         at, promised = _step(law, place, weights, damping, low, high, measure, pin)
         trial = _look(law, x, y, weights, at, measure, pin)
         better = trial.loss < place.loss
-        idle = np.where(promised > gain * place.loss + 1e-30, 0, idle + 1)
+        idle = np.where(promised > gain * place.loss + least, 0, idle + 1)
         damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-12, 1e12)
         place = place.pick(better, trial)
         found[going], losses[going] = place.at, place.loss - place.strain
@@ -253,6 +256,31 @@ def _step(
     hessian[:, each, each] = 1 + damping[:, None]
     step = np.linalg.solve(hessian, (gradient * scale)[..., None])[..., 0] * scale
     return np.clip(place.at - step, low, high), (gradient * step).sum(axis=1)
+
+
+def natural(law: Law, at: Array) -> Array:
+    """What each coordinate is counted in: the error at x = 1, or 1 if it has no unit, like `at`."""
+    middle = np.ones((len(law.variables), *at.shape[:-1]))
+    with np.errstate(all="ignore"):
+        curve = law.predict(middle if len(middle) > 1 else middle[0], *law.unfold(*at.T))
+    error = np.where(np.isfinite(curve) & (curve > 0), curve, 1.0)
+    return np.where(_in_errors(law), error[..., None], 1.0)
+
+
+@cache
+def _in_errors(law: Law) -> NDArray[np.bool_]:
+    """Which coordinates have the unit of the error: those in which the law is linear, such as a
+    floor; scales enter as logarithms. Tried at some place or other.
+    """
+    count = len(law.parameters)
+    at = law.fold(*(0.3 + 0.1 * np.arange(count)))
+    x = np.exp(np.sin(np.arange(1.0, 1 + 8 * len(law.variables)))).reshape(-1, 8)
+    moved = np.concatenate([at[None], at + 0.1 * np.eye(count)])
+    slopes = law.slopes(x if len(x) > 1 else x[0], *law.unfold(*moved.T)[..., None])
+    slopes = np.broadcast_to(slopes, (count, count + 1, 8))
+    each = np.arange(count)
+    same = np.isclose(slopes[each, 0], slopes[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
+    return same & slopes[:, 0].any(axis=1)
 
 
 def unit_of(law: Law, x: Array) -> Array:

@@ -1,25 +1,40 @@
-"""In words, what speaks against trusting a fit. A fit that went badly is still an answer."""
+"""In words, what speaks against trusting a fit. A fit that went badly is still an answer.
+
+What single points do to it is in `strays.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fits.descent import natural
 from fits.laws import Array, Law
 from fits.profile import Profile
+from fits.strays import ones
 
-AHEAD = 10.0  # times the largest x fitted: how far a forecast is asked to hold
-DECIDES = 0.92  # of what leaving out each run in turn does: 1 in 50 sound studies reach it
-FAR = 6.0  # standard deviations from the curve that are no accident
+TOGETHER = 4.0  # standard deviations of what neighbours have in common by chance
+MANY = 1500  # points among which neighbours are looked for
 
 
-def few_points(law: Law, n: int, groups: int) -> list[str]:
+def few_points(law: Law, n: int, groups: int, misfit: float) -> list[str]:
+    """Too few to say how sure the numbers are.
+
+    Args:
+      misfit: root mean square of the residuals, as a share of the error.
+    """
     needs = len(law.parameters)
-    if n == needs:
+    if groups == 1 and n > 1:
         return [
-            f"{n} points for {needs} parameters: the curve goes through every point and the "
-            "intervals mean nothing"
+            f"all {n} points are of one group, which tells nothing of how groups scatter: no "
+            "interval is known"
+        ]
+    if n == needs:
+        through = "goes through every point" if misfit < 1e-6 else "has none to spare"
+        return [
+            f"{n} points for {needs} parameters: the curve {through} and the intervals mean nothing"
         ]
     if n < 2 * needs:
         return [f"{n} points for {needs} parameters: too few to trust the intervals"]
@@ -52,9 +67,10 @@ def unfinished(profile: Profile) -> list[str]:
     downhill = profile.slopes @ pull
     free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
     rows = (profile.slopes * np.sqrt(profile.weights))[free]
-    step = np.linalg.lstsq(rows.T, pull / np.sqrt(profile.weights), rcond=1e-9)[0]
+    size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)  # so that the step knows no unit
+    step = np.linalg.lstsq((rows.T / size), pull / np.sqrt(profile.weights), rcond=1e-9)[0] / size
     gain = float(downhill[free] @ step) / 2
-    if gain <= 1e-4 * profile.loss + 1e-20 * len(pull):
+    if gain <= 1e-4 * profile.loss + 1e-20 * len(pull) * ones(profile) ** 2:
         return []
     return [f"the search stopped before the minimum: the loss could still fall by {gain:.2g}"]
 
@@ -98,7 +114,8 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     because the points, such as they are, object to no value however large, or however near to 0.
     """
     law = profile.law
-    rows = profile.slopes * np.sqrt(profile.weights)
+    scale = natural(law, law.fold(*profile.scaled))
+    rows = profile.slopes * np.sqrt(profile.weights) * scale[:, None]
     size = np.linalg.norm(rows, axis=1)
     seen = size > 1e-6 * size.max()
     _, strengths, ways = np.linalg.svd(rows[seen].T / size[seen], full_matrices=False)
@@ -123,49 +140,23 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     ]
 
 
-def off_the_curve(profile: Profile) -> list[str]:
-    """Points that lie too far above the curve, or below, to be of one kind with the others."""
-    residuals = profile.residuals * np.sqrt(profile.weights)
-    away = 1.4826 * np.median(np.abs(residuals))
-    if away < 1e-9 or len(residuals) < 2 * len(profile.scaled):
-        return []
-    advice = "Leave them out" + ", or fit with huber" * bool(np.isinf(profile.measure.huber))
-    said = []
-    for which, where, cause in (
-        (residuals < -FAR * away, "above", "undertrained or failed runs?"),
-        (residuals > FAR * away, "below", "another metric, or another unit?"),
-    ):
-        if count := int(which.sum()):
-            said.append(
-                f"{count} of {len(residuals)} points lie far {where} the curve "
-                f"({_places(profile, which)}): {cause} {advice}"
-            )
-    return said
-
-
-def _places(profile: Profile, which: Array) -> str:
-    """The x of some points, at most three."""
-    x = profile.x * profile.unit if profile.x.ndim == 1 else profile.x * profile.unit[:, None]
-    rows = np.atleast_2d(x)[:, which].T[:3]
-    names = profile.law.variables
-    told = [", ".join(f"{n} = {v:.3g}" for n, v in zip(names, row, strict=True)) for row in rows]
-    return "; ".join(told) + ("; ..." if which.sum() > 3 else "")
-
-
 def bends_otherwise(profile: Profile) -> list[str]:
     """A law that has the data's shape leaves residuals that know nothing of their neighbours.
 
     Neighbours are points of like x, and points that were handed in one after another: those of a
-    learning curve mostly are.
+    learning curve mostly are. Where there are several variables, points that follow one another
+    along one of them while the others stay alike.
     """
-    if profile.x.ndim > 1:
+    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * ones(profile) ** 2:
         return []
+    if profile.x.ndim > 1:
+        return _agreeing(profile)
     residuals = profile.residuals
     power = (residuals**2).sum()
     along = residuals[np.argsort(profile.x, kind="stable")], residuals
-    correlation = max((each[1:] * each[:-1]).sum() for each in along) / max(power, 1e-300)
+    correlation = max((each[1:] * each[:-1]).sum() for each in along) / power
     by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
-    if correlation < by_chance or power < 1e-12 * len(residuals):
+    if correlation < by_chance:
         return []
     return [
         f"neighbouring points lie on the same side of the curve (correlation {correlation:.2f}): "
@@ -174,36 +165,61 @@ def bends_otherwise(profile: Profile) -> list[str]:
     ]
 
 
-def decided_by_one(
-    profile: Profile, ahead: Array, forecasts: Array, band: tuple[Array, Array]
-) -> list[str]:
-    """A run that the forecast hangs on: without it, it would be another.
+def _agreeing(profile: Profile) -> list[str]:
+    """Variables along which neighbours lie on the same side of a law of several.
 
-    Either it would leave its own interval; or it would move more than with all other runs left out
-    in turn, taken together, and by no less than a sixth of that interval.
+    The sum over neighbours of the products of their residuals, less what it is in the mean where
+    errors know nothing of each other (the curve has taken its share of them), over how far it then
+    scatters.
 
-    Args:
-      ahead: where the forecast is asked for.
-      forecasts: without each of the points fitted, [points].
-      band: the forecast's interval.
+    Source: Moran 1950; of residuals, Cliff and Ord 1972.
     """
-    low, high = (float(np.ravel(end)[0]) for end in band)
-    forecasts = np.ravel(forecasts)
-    made = float(np.ravel(profile.law.predict(ahead, *profile.values))[0])
-    width = np.log(high / low) if low > 0 and np.isfinite(high) else 0.0
-    if width < 1e-6 or not (forecasts > 0).all():
+    if not 2 * len(profile.scaled) < len(profile.y) <= MANY:
         return []
-    moved = np.abs(np.log(forecasts / made))
-    first = int(np.argmax(moved))
-    outside = not low <= forecasts[first] <= high
-    alone = moved[first] ** 2 > DECIDES * (moved**2).sum() and moved[first] > width / 6
-    if not (outside or alone):
+    roots = np.sqrt(profile.weights)
+    residuals = profile.residuals * roots
+    rows = (
+        profile.slopes
+        * roots
+        / np.linalg.norm(profile.slopes * roots, axis=1).clip(1e-300)[:, None]
+    )
+    left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
+    basis = left[:, strengths > 1e-9 * strengths[0]]
+    noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
+    named = []
+    for k, name in enumerate(profile.law.variables):
+        one, other = _neighbours(profile.x, k)
+        if len(one) < 10:
+            continue
+        pairs = np.zeros((len(residuals), len(residuals)))
+        pairs[one, other] = pairs[other, one] = 0.5
+        shared = pairs @ basis
+        held = basis.T @ shared
+        mean = -noise * np.trace(held)
+        scatter = (pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum()
+        uneven = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
+        spread = np.sqrt(2 * max(noise**2 * scatter, uneven))
+        if residuals @ pairs @ residuals - mean > TOGETHER * spread:
+            named.append(name)
+    if not named:
         return []
-    one = np.arange(len(forecasts)) == first
     return [
-        f"one run decides: without that at {_places(profile, one)} the forecast at "
-        f"{AHEAD:g} times the largest x would be {forecasts[first]:.3g}, not {made:.3g}"
+        f"neighbours along {' and along '.join(named)} lie on the same side of the law: it bends "
+        "otherwise than the data, or the points are not independent; the intervals are too narrow, "
+        "unless the fit is told which points belong together"
     ]
+
+
+def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of points: each with the one that comes next along variable k, the others alike."""
+    place = np.log(x)
+    place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)
+    further = place[k] - place[k][:, None]
+    aside = sum(np.abs(each - each[:, None]) for v, each in enumerate(place) if v != k)
+    far = np.where(further > 1e-6, further + 5 * aside, np.inf)
+    following = far.argmin(axis=1)
+    there = far[np.arange(len(far)), following] < 0.5
+    return np.flatnonzero(there), following[there]
 
 
 def beyond(law: Law, x: float | Array, first: float | Array, last: float | Array) -> str | None:
