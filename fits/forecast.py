@@ -47,6 +47,7 @@ SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
 RESOLUTION = 3e-4  # no error is known better than this, relatively
 STEPS = 10  # of Gauss and Newton
 MOST = 200  # different x; of more, neighbours are averaged
+SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class End:
 
     def __call__(self, falls: Array) -> tuple[Array, Array]:
         """Mean and variance over the shapes of log y, [x] each, from `_falls(x)`."""
-        logs = np.log(falls * self.excess + self.floor)
+        logs = np.log(np.maximum(falls * self.excess + self.floor, 1e-300))
         mean = logs @ self.probability
         return mean, (logs - mean[:, None]) ** 2 @ self.probability
 
@@ -159,7 +160,7 @@ class Forecast:
             )
         wanted = np.asarray(x, float)
         _refuse(wanted.ravel(), "x")
-        relative = np.exp(np.log(wanted.ravel()) - np.log(self.span[1]))
+        relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
         mean, variance = self._averaged(_falls(relative))
         if self.lawful is not None:
             chance = self.lawful.chance
@@ -257,13 +258,13 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
 
     Also the variance of log y about these means.
     """
-    _, group = np.unique(log_x, return_inverse=True)
-    if group.max() >= MOST:
-        width = np.ptp(log_x) / MOST
-        # The offset keeps points that lie at even distances off the edges.
-        _, group = np.unique(-np.floor((log_x.max() - log_x) / width + 0.382), return_inverse=True)
     order = np.lexsort((log_y, log_x))  # sums, too, must not depend on the order of the points
-    group, log_x, log_y = group[order], log_x[order], log_y[order]
+    log_x, log_y = log_x[order], log_y[order]
+    group = np.cumsum(np.diff(log_x, prepend=log_x[0]) > SAME, dtype=np.int64)
+    if group[-1] >= MOST:
+        width, first = np.ptp(log_x) / MOST, log_x[np.searchsorted(group, group)]
+        # The offset keeps points that lie at even distances off the edges.
+        _, group = np.unique(-np.floor((log_x[-1] - first) / width + 0.382), return_inverse=True)
     count = np.bincount(group)
     mean_x, mean_y = (np.bincount(group, each) / count for each in (log_x, log_y))
     repeated = len(log_y) - len(count)
@@ -272,12 +273,12 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
 
 
 def _points(log_x: Array, log_y: Array) -> Points:
-    return Points(x=np.exp(log_x - log_x[-1]), y=np.exp(log_y - log_y[-1]))
+    return Points(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
 
 
 def _falls(x: Array) -> Array:
     """Every shape at every x, 1 at the largest x of the curve, [x, shapes]."""
-    return ((x[:, None] + D) / (1 + D)) ** -B
+    return np.exp(np.clip(-B * np.log((x[:, None] + D) / (1 + D)), -600, 300))
 
 
 def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]:
@@ -378,7 +379,7 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
     """
     errors = []
     for cut in CUTS:
-        known = log_x <= log_x[-1] + np.log(cut) + 1e-9  # a rounding of x must not move a point
+        known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
         if known.sum() < PARAMETERS:
             continue
         ends, _, _ = _fit(_points(log_x[known], log_y[known]), belief)

@@ -33,6 +33,7 @@ SHIFT, SHIFT_SPREAD = 0.03, 2.0
 ROUNDING = 1e-7  # relative noise below which no curve is told from a law
 FALLING = 20.0  # to 1: what one would bet, before, on each of the others against a constant
 NOISE, WORTH = 0.01, 1.0  # likely relative noise, and how many points that guess is worth
+ASTRAY = 0.5  # to 1: what one would bet, before, on a misfit that is large and no noise
 STEPS = 40  # of Gauss and Newton
 ENOUGH = 1e-9  # gain in log likelihood of the last step
 
@@ -46,8 +47,7 @@ class Lawful:
       covariance: of these, 0 where they are not free, [laws, 4, 4].
       variance: of log y from point to point about each law, [laws].
       probability: of each if one of them is true, summing to 1, [laws].
-      chance: that one of them is true, in (0, 1]: how likely noise is to be as smooth as the misfit
-        of the likeliest law.
+      chance: that one of them is true, in (0, 1]: that the misfit of the likeliest law is noise.
     """
 
     values: Array
@@ -75,7 +75,7 @@ def law(x: Array, values: Array) -> tuple[Array, Array]:
     excess, floor, log_b, log_d = values
     b, d = np.exp(np.clip([log_b, log_d], [-20, NOWHERE], 2))  # a step may go far astray
     log_reach = np.log((x + d) / (1 + d))
-    fall = np.exp(np.minimum(-b * log_reach, 250))
+    fall = np.exp(np.clip(-b * log_reach, -600, 250))
     by_log_b = -excess * b * log_reach * fall
     by_log_d = -excess * b * d * (1 - x) / ((1 + d) * (x + d)) * fall
     return excess * fall + floor, np.stack([fall, np.ones_like(fall), by_log_b, by_log_d], axis=1)
@@ -96,7 +96,7 @@ def lawful(
         return None
     centre = np.array([0.0, 0.0, np.log(exponent), np.log(SHIFT)])
     width = np.array([np.inf, np.inf, spread, SHIFT_SPREAD])
-    found = []
+    found, chances = [], []
     for free, start in zip(LAWS, starts, strict=True):
         if start is None:
             continue
@@ -104,19 +104,46 @@ def lawful(
         if values[EXCESS] < 0 or values[FLOOR] < 0:
             continue  # without that part it is another of the laws
         found.append(_weigh(values, errors, slopes, free, centre, width))
-    all_values, covariances, variances, evidence, misfits = zip(*found, strict=True)
+        chances.append(chance_of_noise(errors, slopes))
+    all_values, covariances, variances, evidence = zip(*found, strict=True)
     evidences = np.array(evidence)
     evidences[1:] += np.log(FALLING)
     probability = np.exp(evidences - evidences.max())
-    share = independent_share(misfits[int(evidences.argmax())], ROUNDING)
     return Lawful(
         values=np.array(all_values),
         covariance=np.array(covariances),
         variance=np.array(variances),
         probability=probability / probability.sum(),
-        # The share that noise shows is normal about 1, with variance 1 / points.
-        chance=float(np.exp(-0.5 * len(x) * (1 - share) ** 2)),
+        chance=chances[int(evidences.argmax())],
     )
+
+
+def chance_of_noise(errors: Array, slopes: Array) -> float:
+    """Chance that what a law leaves over is noise, in (0, 1], told by how smooth it is.
+
+    A fit takes from noise what its own slopes can follow, which is the smooth part: the fewer
+    points, the more. Of noise that a linear fit leaves over, von Neumann's ratio has a known mean,
+    above 1, and variance (Durbin and Watson 1950). With z standard deviations below that mean the
+    odds against noise are exp(z^2 / 2) - 1, times those before: ASTRAY, or less for a misfit below
+    the likely noise. Errors below ROUNDING are as noise would be.
+
+    Args:
+      errors: relative, [points].
+      slopes: their derivatives by the free parameters, [points, parameters].
+    """
+    count, left = len(errors), len(errors) - slopes.shape[1]
+    if left < 2:
+        return 1.0  # one number has no shape
+    basis, _ = np.linalg.qr(slopes / np.maximum(np.linalg.norm(slopes, axis=0), 1e-300))
+    changes = np.diff(np.eye(count) - basis @ basis.T, axis=0)
+    squares = changes @ changes.T / 2
+    mean = np.trace(squares) / left
+    variance = 2 * ((squares**2).sum() / left - mean**2) / (left + 2)
+    floor, total = count * ROUNDING**2, float((errors**2).sum())
+    ratio = (float((np.diff(errors) ** 2).sum()) / 2 + mean * floor) / (total + floor)
+    z = max(mean - ratio, 0) / np.sqrt(max(variance, 1e-12))
+    size = np.sqrt(total / count)
+    return float(1 / (1 + ASTRAY * size / (size + NOISE) * np.expm1(z**2 / 2)))
 
 
 def independent_share(errors: Array, unseen: float) -> float:
@@ -174,8 +201,8 @@ def descend(
 
 def _weigh(
     values: Array, errors: Array, slopes: Array, free: Sequence[int], centre: Array, width: Array
-) -> tuple[Array, Array, float, float, Array]:
-    """Values, covariance, noise, log evidence (Laplace's approximation) and errors of one law.
+) -> tuple[Array, Array, float, float]:
+    """Values, covariance, noise and log evidence (Laplace's approximation) of one law.
 
     The noise is that of the misfit and, worth WORTH points, a guess; of such sizes the logarithms
     are averaged, so that points without noise have none. The mean logarithm of a variance is low by
@@ -194,4 +221,4 @@ def _weigh(
     prior = -0.5 * (((values - centre) / width)[shapes] ** 2).sum()
     prior -= np.log(np.sqrt(2 * np.pi) * width[shapes]).sum()
     volume = 0.5 * (np.linalg.slogdet(inverse)[1] + len(chosen) * np.log(2 * np.pi))
-    return values, covariance, variance, float(likelihood + prior + volume), errors
+    return values, covariance, variance, float(likelihood + prior + volume)

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 # Of the numbers that a law is fitted to: what a double holds even after the steepest exponent.
 X_RANGE = 1e-30, 1e30
 Y_RANGE = 1e-12, 1e12
+NEWTON = 12  # steps at most: within its bounds no exponent s needs more than 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +198,7 @@ def _of_saturating(name: str, formula: str, predict: Callable[..., Array], sourc
     """The law of those letters of a, b, c, d that its formula names; the others are 0."""
     letters = "abcd"
     keep = [k for k, letter in enumerate(letters) if letter in formula]
-    bounds = ((1e-9, 1e100), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
+    bounds = ((1e-100, 1e100), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
 
     def whole(values: tuple[Array, ...]) -> list[Array]:
         four = [np.zeros(())] * len(letters)
@@ -287,7 +288,12 @@ def sigmoidal(
     Source: M4 of Alabdulmohsin et al. 2022 (there beta, -c, epsilon_inf, epsilon_0, alpha).
     """
     x, a, b, c, e, s = arrays(x, a, b, c, e, s)
-    return c + (e - c) * _logistic(_way(x, a, b, c, e, s))
+    return c + _gap(c, e) * _logistic(_way(x, a, b, c, e, s))
+
+
+def _gap(c: Array, e: Array) -> Array:
+    """e - c, above 0 even where rounding leaves nothing between floor and guess."""
+    return np.maximum(e - c, 1e-16 * e)
 
 
 def _logistic(t: Array) -> Array:
@@ -298,28 +304,33 @@ def _way(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Arra
     """The logit of (E - c) / (e - c), by Newton's method.
 
     With p that share, log p - s log(1 - p) is what the law gives; as a function of the logit its
-    slope lies between 1 and s, and it bends one way only: no step can go astray.
+    slope lies between 1 and s, and it bends one way only: no step can go astray. A step leaves at
+    most half its square of error, so what follows one below 1e-8 is lost in rounding.
     """
-    given = np.log(a) - b * np.log(np.asarray(x, float)) - (1 - s) * np.log(e - c)
+    log_a = np.log(np.clip(a, 1e-300, 1e300))  # another unit of x may take it beyond all numbers
+    given = log_a - b * np.log(np.asarray(x, float)) - (1 - s) * np.log(_gap(c, e))
     t = np.where(given < 0, given, given / s)
-    for _ in range(60):
-        left = -np.logaddexp(0, -t) + s * np.logaddexp(0, t) - given
-        step = left / (_logistic(-t) + s * _logistic(t))
+    for _ in range(NEWTON):
+        small = np.exp(-np.abs(t))  # one exponential and one logarithm a step: they are what costs
+        left = s * np.maximum(t, 0) + np.minimum(t, 0) - (1 - s) * np.log1p(small) - given
+        step = left * (1 + small) / np.where(t > 0, small + s, 1 + s * small)
         t = t - step
-        if (np.abs(step) <= 1e-15 * (1 + np.abs(t))).all():
+        if (np.abs(step) <= 1e-8 * (1 + np.abs(t))).all():
             break
     return t
 
 
 def _sigmoidal_slopes(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
-    t = _way(x, a, b, c, e, s)
-    share = _logistic(t)
-    by_given = (e - c) * share * (1 - share) / (_logistic(-t) + s * share)
+    t, gap = _way(x, a, b, c, e, s), _gap(c, e)
+    share, rest = _logistic(t), _logistic(-t)
+    by_given = gap * share * rest / (rest + s * share)
     by_b = -b * np.log(np.asarray(x, float)) * by_given
-    return stack(by_given, by_b, 1.0, (e - c) * share, -np.logaddexp(0, t) * s * by_given)
+    return stack(by_given, by_b, 1.0, gap * share, -np.logaddexp(0, t) * s * by_given)
 
 
 def _sigmoidal_starts(x: Array, y: Array, weights: Array) -> Array:
+    if np.ptp(y) <= 1e-12 * y[0]:  # a constant: any way down from elsewhere would be endless
+        return stack(1.0, 2e-3, y[:1], y[:1], 1.0)
     floors = y.min() * np.array([0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995])
     c, over = grid(floors, np.array([1.005, 1.03, 1.1, 1.3, 2, 5]))
     e = y.max() * over
@@ -327,15 +338,17 @@ def _sigmoidal_starts(x: Array, y: Array, weights: Array) -> Array:
     columns = stack(1.0, -np.log(x), np.log(e[:, None] - y)).swapaxes(0, 1)
     found, misfit = least(columns, left, weights * (1 - c[:, None] / y) ** 2, free=[0])
     log_a, b, s = found.T
-    return foremost(misfit, np.exp(log_a), np.maximum(b, 2e-3), c, e, np.clip(s, 0.05, 20))
+    return foremost(misfit, np.exp(log_a), np.maximum(b, 2e-3), c, e, np.clip(s, 0.05, 10))
 
 
 def _sigmoidal_fold(a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
-    return stack(np.log(a) - (1 - s) * np.log(e - c), np.log(b), c, np.log(e - c), np.log(s))
+    gap = np.log(_gap(c, e))
+    return stack(np.log(a) - (1 - s) * gap, np.log(b), c, gap, np.log(s))
 
 
 def _sigmoidal_unfold(given: Array, b: Array, c: Array, gap: Array, s: Array) -> Array:
-    return stack(np.exp(given + (1 - np.exp(s)) * gap), np.exp(b), c, c + np.exp(gap), np.exp(s))
+    log_a = np.clip(given + (1 - np.exp(s)) * gap, -690, 690)  # what a double holds
+    return stack(np.exp(log_a), np.exp(b), c, c + np.exp(gap), np.exp(s))
 
 
 # ------------------------------------------------------------------------------ broken power laws
@@ -546,7 +559,7 @@ M4 = Law(
     unfold=_sigmoidal_unfold,
     slopes=_sigmoidal_slopes,
     starts=_sigmoidal_starts,
-    bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 1e2)),
+    bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 20.0)),
     floor="c",
 )
 BROKEN, BROKEN_2 = broken(1), broken(2)

@@ -130,6 +130,21 @@ def test_units_matter_to_no_law_without_noise(unit, points):
     np.testing.assert_allclose(np.array(forecast(x, unit * y)(later)) / unit, plain, rtol=1e-8)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
+@pytest.mark.parametrize("runs", [4, 30, 300])
+def test_x_that_differ_by_rounding_are_one_in_any_unit(unit, runs):
+    rng = np.random.default_rng(4)
+    params, tokens = 10 ** rng.uniform(6, 9, runs), 10 ** rng.uniform(8, 11, runs)
+    x = np.concatenate([6 * params * tokens, 6 * tokens / 3 * params * 3])  # compute, twice
+    y = 0.1 + 40 * x**-0.1
+    y = y * np.exp(0.03 * rng.normal(size=2 * runs))
+    later = x.max() * np.array([2.0, 8.0])
+    assert len(np.unique(x)) > runs
+    plain = forecast(x, y)
+    assert plain.repeated == forecast(np.tile(x[:runs], 2), y).repeated > 0
+    np.testing.assert_allclose(forecast(unit * x, y)(unit * later), plain(later), rtol=1e-8)
+
+
 @pytest.mark.parametrize("points", [5, 60, 1000])
 def test_the_order_of_the_points_does_not_matter(points):
     x, y = learning_curve(points)
@@ -260,6 +275,23 @@ def test_losses_above_one_and_a_very_steep_curve_stay_finite():
         assert (answer > 0).all()
 
 
+@pytest.mark.parametrize("points", [1, 3, 8, 60])
+@pytest.mark.parametrize("b", [0.0, 0.3, 3.0, 30.0])
+def test_a_forecast_however_far_out_is_a_number(points, b):
+    x = np.geomspace(1, 1e3, points)
+    for y in (x**-b, 0.1 + x**-b):
+        median, low, high = forecast(x, y)([1e-300, 1e-100, 1e100, 1e120, 1e300])
+        assert np.isfinite([median, low, high]).all()
+        assert (low > 0).all()
+        assert (low <= median).all()
+        assert (median <= high).all()
+
+
+def test_points_from_the_smallest_to_the_largest_numbers_are_forecast_in_numbers():
+    answer = np.array(forecast(np.geomspace(1e-200, 1e200, 50), np.geomspace(1, 1e-3, 50))(1e210))
+    assert np.isfinite(answer).all()
+
+
 def test_the_distance_of_a_forecast_is_told_in_words():
     found = forecast(*learning_curve())
     assert found.beyond(1e8) is None
@@ -358,6 +390,31 @@ def test_made_up_curves_are_the_same_for_a_seed_and_others_for_another(benchmark
     kind = benchmark.KINDS["drift"]
     np.testing.assert_array_equal(kind.curve("drift", 1).y, kind.curve("drift", 1).y)
     assert not np.array_equal(kind.curve("drift", 1).y, kind.curve("drift", 2).y)
+
+
+@pytest.fixture(scope="module")
+def short(benchmark):
+    if not benchmark.GRID.is_dir():
+        pytest.skip(f"needs the published grid in {benchmark.GRID}")
+    return benchmark.read_short(benchmark.GRID, 1)
+
+
+def test_the_longest_runs_of_a_published_grid_are_foretold_from_six(benchmark, short):
+    tenshot, finetuned = (
+        benchmark.mean(benchmark.score_forecast(curve) for curve in curves)
+        for curves in short.values()
+    )
+    assert [len(curves) for curves in short.values()] == [34, 33]
+    assert tenshot.rmsle < 1.1 * 0.0143  # of this project's M4; one curve alone costs 0.1 of it
+    assert finetuned.rmsle < 0.9 * 0.0142
+    assert min(tenshot.cover, finetuned.cover) > 0.9
+
+
+def test_six_points_that_turn_up_again_are_not_continued_as_a_power():
+    x = np.array([1, 1.5, 3, 6, 20, 60, 100])
+    found = forecast(x, [0.504, 0.426, 0.340, 0.307, 0.278, 0.294, 0.313])
+    assert found.lawful.chance < 0.5
+    assert found(200.0)[0] > 0.27
 
 
 def test_points_that_span_next_to_nothing_are_forecast_in_numbers():

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from fits.lawful import EXCESS, FLOOR, LAWS, LOG_B, LOG_D, NOWHERE, independent_share, law, lawful
+from fits.lawful import (
+    EXCESS,
+    FLOOR,
+    LAWS,
+    LOG_B,
+    LOG_D,
+    NOWHERE,
+    chance_of_noise,
+    independent_share,
+    law,
+    lawful,
+)
 
 X = np.geomspace(1e-2, 1, 30)
 TRUTH = np.array([0.7, 0.3, np.log(0.5), np.log(0.05)])
@@ -80,6 +91,37 @@ def test_the_predicted_variance_is_what_repetition_shows():
 def test_four_points_cannot_doubt_four_parameters():
     x = X[-4:]
     assert lawful(x, x**-0.3, starts_near(TRUTH), 0.7, 1.5) is None
+
+
+def left_over(slopes, errors):
+    """What a linear fit of these slopes leaves of the errors."""
+    return errors - slopes @ np.linalg.lstsq(slopes, errors, rcond=None)[0]
+
+
+@pytest.mark.parametrize("count", [6, 8, 20, 60])
+def test_what_a_fit_leaves_of_noise_is_taken_for_noise_however_few_the_points(count):
+    rng = np.random.default_rng(4)
+    slopes = law(np.geomspace(1e-2, 1, count), TRUTH)[1][:, :3]
+    chances = [
+        chance_of_noise(left_over(slopes, 0.01 * rng.normal(size=count)), slopes)
+        for _ in range(200)
+    ]
+    assert np.mean(chances) > 0.85
+    assert np.mean(np.array(chances) < 0.5) < 0.12
+
+
+@pytest.mark.parametrize("count", [8, 20, 60])
+def test_a_wave_that_a_fit_leaves_is_not(count):
+    slopes = law(np.geomspace(1e-2, 1, count), TRUTH)[1][:, :3]
+    wave = left_over(slopes, np.sin(np.linspace(0, 2 * np.pi, count)))
+    chances = [chance_of_noise(size * wave, slopes) for size in (1e-9, 1e-3, 0.01, 0.1)]
+    assert chances[0] == pytest.approx(1, abs=1e-3)  # below rounding it cannot be told
+    assert (np.diff(chances) < 0).all()  # the larger, the less likely it is noise
+    assert chances[-1] < 0.4 if count == 8 else chances[-1] < 0.02
+
+
+def test_one_number_left_over_tells_nothing():
+    assert chance_of_noise(np.linspace(-1, 1, 5), np.eye(5)[:, :4]) == 1
 
 
 def test_the_share_of_noise_is_one_and_of_a_slope_nothing():

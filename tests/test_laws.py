@@ -193,6 +193,70 @@ def test_m4_solves_its_implicit_equation_from_the_guess_down_to_the_floor():
     assert error[[0, -1]] == pytest.approx([e, c], abs=1e-4)
 
 
+def test_m4_is_a_number_and_solved_wherever_its_bounds_allow():
+    rng = np.random.default_rng(0)
+    low, high = np.array(M4.bounds).T
+    low = np.maximum(low, 1e-12)
+    values = np.exp(rng.uniform(np.log(low), np.log(high), (3000, 5))).T
+    for k, (bottom, top) in enumerate(M4.bounds):  # bounds too, and floors above the guess
+        values[k, k::11], values[k, k + 5 :: 11] = bottom, top
+    assert (values[3] <= values[2]).any()
+    for x in (1e-30, 1e-3, 1.0, 1e3, 1e30):
+        error, slopes = M4.predict(x, *values), M4.slopes(x, *values)
+        assert np.isfinite(error).all()
+        assert (error >= 0).all()
+        assert np.isfinite(slopes).all()
+    folded = M4.fold(*values)
+    corners = np.where(rng.random((5, 3000)) < 0.5, *(folded.T[[0, 1]][..., None]))
+    for coordinates in (folded, corners, rng.permuted(folded, axis=1)):
+        assert np.isfinite(M4.unfold(*coordinates)).all()
+
+
+@pytest.mark.parametrize("s", [1e-2, 0.1, 1.0, 5.0, 20.0])
+def test_m4_needs_few_steps_to_solve_its_equation(s):
+    """As exactly as rounding allows, where neither side of it is lost to rounding itself."""
+    x = np.geomspace(1e-3, 1e3, 2001)
+    error = sigmoidal(x, 1.0, 2.0, 0.0, 1.0, s)
+    inside = (error < 1 - 1e-6) & (error > 0)
+    assert inside.sum() > 500
+    left = np.log(error[inside]) - s * np.log1p(-error[inside])
+    np.testing.assert_allclose(left, -2 * np.log(x[inside]), rtol=1e-9, atol=1e-9 * s)
+
+
+FLAT = {
+    "constant": lambda rng, u: np.full(len(u), 0.3),
+    "noise": lambda rng, u: np.exp(rng.normal(size=len(u))),
+    "little noise": lambda rng, u: 0.8 * np.exp(0.02 * rng.normal(size=len(u))),
+    "rising": lambda rng, u: np.exp(u + 0.02 * rng.normal(size=len(u))),
+    "steep": lambda rng, u: np.exp(-8 * u + 0.05 * rng.normal(size=len(u))),
+    "step": lambda rng, u: np.where(u < 0.5, 1, 0.1) * np.exp(1e-3 * rng.normal(size=len(u))),
+}
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_m4_comes_to_rest_in_numbers_on_what_does_not_look_like_it(kind):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        u = np.linspace(0, 1, rng.integers(5, 40))
+        x, y = 10 ** (4 * u - 2), FLAT[kind](rng, u)
+        values, loss = minimise(M4, x, y, np.ones(len(x)))
+        ahead = M4.predict(np.array([1e-9, 1e3, 1e9]), *values)
+        assert np.isfinite(values).all()
+        assert np.isfinite(ahead).all()
+        assert np.isfinite(M4.rescale(1e9, *values)).all()  # for x in ones, were it in billions
+        assert loss <= (np.log(y / np.exp(np.log(y).mean())) ** 2).sum() / 2 + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["constant", "rising"])
+def test_m4_says_of_what_does_not_fall_that_it_does_not(kind):
+    u = np.linspace(0, 1, 12)
+    found = fit(M4, 1e9 * 10 ** (4 * u), FLAT[kind](np.random.default_rng(0), u))
+    assert "does not fall" in found.status
+    assert np.isfinite(found.values).all()
+    assert not np.isnan(found.intervals).any()
+    assert not np.isnan(found.band(1e14)).any()
+
+
 def test_a_broken_power_law_has_its_exponents_before_and_after_its_breaks():
     def slope(x):
         up, down = (
