@@ -405,7 +405,7 @@ def test_the_longest_runs_of_a_published_grid_are_foretold_from_six(benchmark, s
         for curves in short.values()
     )
     assert [len(curves) for curves in short.values()] == [34, 33]
-    assert tenshot.rmsle < 1.1 * 0.0143  # of this project's M4; one curve alone costs 0.1 of it
+    assert tenshot.rmsle < 1.1 * 0.0143  # of this project's M4
     assert finetuned.rmsle < 0.9 * 0.0142
     assert min(tenshot.cover, finetuned.cover) > 0.9
 
