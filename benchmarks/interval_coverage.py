@@ -5,14 +5,15 @@ Simulates scaling studies whose truth is known, and prints for every kind of stu
 
 First all points are fitted: runs that err independently, by amounts that grow or shrink with
 compute, or of which one in ten errs eightfold; seeds that share what their configuration errs by;
-learning curves whose points err together. Of the saturating law: b, c, d, and the error at 10
-times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times the largest compute,
+learning curves whose points err together, and one such curve alone. Of the saturating law: b, c, d,
+and the error at 10 times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times the largest compute,
 and the best model size there. `above` is the share of studies in which the last of these lay above
 its interval.
 
 Then the frontier is fitted, as `fit-laws` does: how often the interval of the floor c holds the
-truth, how often the truth lay below and above it, and how wide it was. Such a study trains models
-of a few sizes for a few durations. Along the frontier the error exceeds the floor by a known
+truth, how often the truth lay below and above it, how wide it was, and how often the interval of
+the error at 10 times the largest compute holds the truth. Such a study trains models of a few sizes
+for a few durations, or every run is the best of its compute, or a half of the runs are. Along the frontier the error exceeds the floor by a known
 amount, E(C) - c; a model that is optimal at compute C_m exceeds it, at any other compute C, by the
 factor (r^s + r^-s) / 2 with r = C / C_m: too small a model beyond, too short a run before.
 Measured on n images, so binomial, after run-to-run noise.
@@ -119,6 +120,14 @@ def curves(rng: np.random.Generator, group: NDArray[np.int64], share: Array) -> 
     return error
 
 
+def wanders(rng: np.random.Generator, group: NDArray[np.int64], share: Array) -> Array:
+    """One curve: each point errs as the one before it, by eight tenths."""
+    error = rng.normal(size=len(group))
+    for k in range(1, len(group)):
+        error[k] = 0.8 * error[k - 1] + 0.6 * error[k]
+    return 0.02 * error
+
+
 def kinds() -> dict[str, Kind]:
     runs = np.geomspace(1e-2, 1e3, 24)
     short = np.geomspace(1e-2, 1e2, 30)
@@ -146,6 +155,9 @@ def kinds() -> dict[str, Kind]:
         ),
         "8 curves of 12": alone(x=learning, group=np.arange(96) // 12, noise=curves, grouped=True),
         "8 curves, not told": alone(x=learning, group=np.arange(96) // 12, noise=curves),
+        "one curve of 40": alone(
+            x=np.geomspace(1e-2, 1e3, 40), group=np.arange(40), noise=wanders
+        ),
         "N, D independent": pair(group=two, noise=each(lambda share: 0.005 + 0 * share)),
         "N, D noise shrinks": pair(group=two, noise=each(lambda s: 0.02 * 10**-s)),
         "N, D outliers, huber": pair(group=two, noise=outliers, robust=True),

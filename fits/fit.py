@@ -216,7 +216,7 @@ def fit(
 
     sure: Profile | Resampled = profile
     if choose is not every_point:
-        sure = Resampled(profile.values, draw())
+        sure = Resampled(profile, draw())
         _refuse_too_steep(sure.replicates, unit)
     residuals = profile.residuals
     rms = float(np.sqrt(np.mean(residuals**2)))
@@ -367,10 +367,6 @@ def _intervals(
                 low, high = max(low, bottom), min(high, top)
         else:
             low = max(low, bottom)
-        if name == law.floor and sure is not profile and low <= bottom:
-            # The floor of most replicates rests on its bound too: they see too little (Andrews
-            # 2000), so the profile of the points themselves is asked as well.
-            high = max(high, float(profile.interval(_parameter(k), 1, level)[1][0]))
         if name == law.floor:
             high = min(high, max(lowest, float(values[k])))
         value = float(values[k])  # not lost to rounding

@@ -79,7 +79,7 @@ class Profile:
         roots, bend = np.sqrt(self.weights), self.measure.huber
         place = np.log(np.atleast_2d(self.x)).sum(axis=0)  # of several variables their product
         pull = self.measure.pull(self.residuals) * roots
-        found = scatter(place, self.slopes * roots, pull, self.group)
+        found = scatter(place, self.slopes * roots, pull, self.group, neighbours=self.x.ndim == 1)
         soft = np.average(np.abs(self.residuals) <= bend, weights=self.weights)
         return replace(found, bread=found.bread / max(float(soft), 1 / len(pull)))
 

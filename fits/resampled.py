@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fits.descent import Measure, descend
 from fits.laws import Array, Law
-from fits.profile import Quantity
+from fits.profile import Profile, Quantity
 from fits.scatter import LEAST
 
 Mask = NDArray[np.bool_]
@@ -22,29 +22,34 @@ DRAWS = 1.5  # groups drawn, per group
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """Values, and those refitted to resampled runs.
+    """Values fitted to runs that the noise itself had a hand in choosing.
 
     Fields:
-      values: [parameters].
-      replicates: [replicates, parameters]; as `draws` explains, they lie closer together than
-        repeated studies would.
+      profile: of the runs chosen.
+      replicates: values refitted to resampled runs, [replicates, parameters]; as `draws` explains,
+        they lie closer together than repeated studies would.
     """
 
-    values: Array
+    profile: Profile
     replicates: Array
 
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """As far from the fitted value, on either side, as `level` of the replicates lie.
 
+        No less far than to where the chosen runs themselves object: replicates lie too close where
+        runs are few, and all in one place where a parameter rests on its bound (Andrews 2000).
+
         Args and returns as those of `Profile.interval`.
         """
         every = np.arange(count)
-        centre = quantity(np.repeat(self.values[:, None], count, axis=1), every)
+        values = self.profile.values
+        centre = quantity(np.repeat(values[:, None], count, axis=1), every)
         which = np.repeat(every, len(self.replicates))
         drawn = quantity(np.tile(self.replicates.T, count), which).reshape(count, -1)
         apart = np.abs(drawn - centre[:, None])
         reach = np.sqrt(DRAWS) * np.quantile(apart, level, axis=1) + LEAST * np.abs(centre)
-        return centre - reach, centre + reach
+        low, high = self.profile.interval(quantity, count, level)
+        return np.minimum(low, centre - reach), np.maximum(high, centre + reach)
 
 
 def draws(

@@ -13,13 +13,12 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.noise import noise
+
 Array = NDArray[np.float64]
 
 TENFOLD = np.log(100.0)  # change of the logarithm of a variance
 CHANGES = TENFOLD * np.linspace(-3, 3, 31)
-SHARES = np.append(
-    np.linspace(0, 0.95, 20), [0.99, 0.999, 1 - 1e-6]
-)  # of a variance that a group has in common
 LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
 GONE = 1e-8  # of a variance, below which nothing is left of it
 NODES = np.sin((np.arange(16) + 0.5) * np.pi / 32) ** -2.0  # 1 / sin^2 in the midst of 16 angles
@@ -39,6 +38,8 @@ class Scatter:
       masses: [groups, parameters, parameters].
       pulls: [groups, parameters, twice the parameters].
       sharing: [twice the parameters, twice the parameters].
+      apart, together: covariance of the sum of all scores, as if groups had nothing in common and
+        as it is, up to a common factor, [parameters, parameters].
     """
 
     bread: Array
@@ -46,6 +47,8 @@ class Scatter:
     masses: Array
     pulls: Array
     sharing: Array
+    apart: Array
+    together: Array
 
     def along(self, slopes: Array, level: float) -> tuple[Array, Array, Array]:
         """Of quantities: curvature of their profile, standard error, how many of these to allow.
@@ -57,7 +60,12 @@ class Scatter:
         """
         turned = slopes @ self.bread
         stiff = 1 / np.maximum(np.einsum("qp,qp->q", turned, slopes), 1e-300)
-        spread = np.sqrt(((turned @ self.scores.T) ** 2).sum(axis=1))
+        squares = ((turned @ self.scores.T) ** 2).sum(axis=1)
+        apart, together = (
+            np.maximum(np.einsum("qp,pr,qr->q", turned, each, turned), 1e-300)
+            for each in (self.apart, self.together)
+        )
+        spread = np.sqrt(squares * (together / apart))
         mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True)
         pulls = np.einsum("gpr,qp->qgr", self.pulls, turned)
         trace = mass.sum(axis=1) - np.einsum("qgr,rs,qgs->q", pulls, self.sharing, pulls)
@@ -107,12 +115,15 @@ def within(level: float, mass: Array, pulls: Array, sharing: Array) -> Array:
     return np.exp(low + part * (high - low))
 
 
-def scatter(place: Array, rows: Array, pull: Array, group: NDArray[np.int64]) -> Scatter:
+def scatter(
+    place: Array, rows: Array, pull: Array, group: NDArray[np.int64], neighbours: bool
+) -> Scatter:
     """The sandwich by groups, each group's residuals turned back into the errors they are left of.
 
     A curve is drawn to its points, so residuals are smaller than errors, and those of points with
     little noise, which the others drag the curve away from, larger. Both are undone, group by
     group, as if the noise were what `noise` takes it for: unbiased where it is, sound where not.
+    What neighbours have in common enlarges it all, in the proportion that noise is taken to have.
 
     Args:
       place: of the points along the curve, such as log x, [points].
@@ -120,6 +131,7 @@ def scatter(place: Array, rows: Array, pull: Array, group: NDArray[np.int64]) ->
         [parameters, points].
       pull: residuals, likewise, cut where Huber's loss cuts them, [points].
       group: number of the group that each point belongs to, from 0, [points].
+      neighbours: whether these may err together, if every group is a single point.
 
     Source: Bell and McCaffrey 2002, "Bias reduction in standard errors for linear regression with
     multi-stage samples"; with noise that is not alike everywhere, Pustejovsky and Tipton 2018.
@@ -128,67 +140,50 @@ def scatter(place: Array, rows: Array, pull: Array, group: NDArray[np.int64]) ->
     size = np.where(size > 0, size, 1.0)  # a parameter that moves no point has no scale
     even = rows / size[:, None]
     plain = np.linalg.pinv(even @ even.T, rcond=1e-12, hermitian=True) / np.outer(size, size)
-    deviation, share = noise(place, even, pull, group)
-    members = [np.flatnonzero(group == number) for number in range(int(group.max()) + 1)]
-    blocks = [
-        np.outer(deviation[its], deviation[its]) * (share + (1 - share) * np.eye(len(its)))
-        for its in members
-    ]
-    noisy = [rows[:, its] @ block for its, block in zip(members, blocks, strict=True)]
-    middle = sum(part @ rows[:, its].T for its, part in zip(members, noisy, strict=True))
-    spread = plain @ middle @ plain
+    errors = noise(place, even, pull, group, neighbours)
+    count = np.bincount(group)
+    alike = [_members(group, count, size) for size in np.unique(count)]
+    apart = np.zeros_like(plain)
+    for its in alike:
+        part = rows.T[its]
+        apart += np.einsum("gmp,gmn,gnq->pq", part, errors.block(its), part, optimize=True)
+    together, spread = apart, plain @ apart @ plain
+    if errors.neighbours is not None:
+        whole = errors.neighbours * np.outer(errors.deviation, errors.deviation)
+        told = rows @ whole
+        together = told @ rows.T
+        across = plain @ together @ plain
+        alone = np.diag(whole) + ((across @ rows - 2 * plain @ told) * rows).sum(axis=0)
     scores, masses, pulls = [], [], []
-    for its, block, told in zip(members, blocks, noisy, strict=True):
-        part = rows[:, its]
-        taken = part.T @ plain @ told
-        left = block - taken - taken.T + part.T @ spread @ part
+    for its in alike:  # [groups, members]
+        part, block = rows.T[its], errors.block(its)
+        told = block @ part
+        if errors.neighbours is None:
+            taken = part @ plain @ told.swapaxes(1, 2)
+            rest = block - taken - taken.swapaxes(1, 2) + part @ spread @ part.swapaxes(1, 2)
+        else:
+            rest = alone[its][..., None]
         root = np.linalg.cholesky(block)
-        shares, vectors = np.linalg.eigh(root.T @ left @ root)
-        gone = GONE * np.trace(block) ** 2
+        shares, vectors = np.linalg.eigh(root.swapaxes(1, 2) @ rest @ root)
+        gone = GONE * np.trace(block, axis1=1, axis2=2)[:, None] ** 2
         back = np.where(shares > gone, np.maximum(shares, gone) ** -0.5, 0)
         turn = root @ vectors
-        enlarged = part @ turn * back @ turn.T
-        scores.append(enlarged @ pull[its])
-        masses.append(enlarged @ block @ enlarged.T)
-        pulls.append(np.concatenate([enlarged @ part.T, enlarged @ told.T], axis=1))
-    sharing = np.block([[-spread, plain], [plain, np.zeros_like(plain)]])
-    return Scatter(plain, np.array(scores), np.array(masses), np.array(pulls), sharing)
+        enlarged = (turn * back[:, None]) @ turn.swapaxes(1, 2) @ part  # [groups, members, p]
+        scores.append(np.einsum("gmp,gm->gp", enlarged, pull[its]))
+        masses.append(enlarged.swapaxes(1, 2) @ block @ enlarged)
+        pulls.append(enlarged.swapaxes(1, 2) @ np.concatenate([part, told], axis=2))
+    return Scatter(
+        bread=plain,
+        scores=np.concatenate(scores),
+        masses=np.concatenate(masses),
+        pulls=np.concatenate(pulls),
+        sharing=np.block([[-spread, plain], [plain, np.zeros_like(plain)]]),
+        apart=apart,
+        together=together,
+    )
 
 
-def noise(place: Array, rows: Array, pull: Array, group: NDArray[np.int64]) -> tuple[Array, float]:
-    """Standard deviations of the errors, up to a factor, [points], and the share groups have.
-
-    As if the noise grew or shrank evenly along the curve, and a group had a share of its variance
-    in common: the mean change and share by the restricted likelihood of the residuals, which gives
-    back what the fit took from them. Before, the change of the noise from the first place to the
-    last is tenfold at one standard deviation, either way, and every share as likely.
-
-    Args:
-      As those of `scatter`; rows of length 1.
-
-    Source: Patterson and Thompson 1971.
-    """
-    reach, left = np.ptp(place), len(pull) - np.linalg.matrix_rank(rows)
-    if reach == 0 or left < 1:
-        return np.ones(len(pull)), 0.0
-    place = (place - place.mean()) / reach  # mean 0: the determinant of the errors is the shares'
-    count = np.bincount(group)
-    shares = SHARES if count.max() > 1 else SHARES[:1]
-    both = np.concatenate([rows, pull[None]])
-    scaled = both * np.exp(-CHANGES[:, None, None] / 2 * place)  # [changes, parameters + 1, points]
-    sums = scaled @ (group[:, None] == np.arange(len(count)))
-    odds = shares[:, None] / (1 - shares[:, None])
-    common = odds / (1 + odds * count)  # [shares, groups]
-    gram = (scaled @ scaled.swapaxes(1, 2))[:, None]
-    gram = gram - (sums[:, None] * common[:, None]) @ sums[:, None].swapaxes(2, 3)
-    values, vectors = np.linalg.eigh(gram[..., :-1, :-1])
-    solid = values > 1e-12 * values[..., -1:]
-    along = (gram[..., -1:, :-1] @ vectors)[..., 0, :]
-    whole = gram[..., -1, -1]
-    squares = whole - (along**2 / np.where(solid, values, np.inf)).sum(axis=-1)
-    volume = np.log(np.where(solid, values, 1)).sum(axis=-1) + np.log1p(odds * count).sum(axis=1)
-    likelihood = -0.5 * (left * np.log(np.maximum(squares, 1e-12 * whole) + 1e-300) + volume)
-    likelihood -= 0.5 * (CHANGES[:, None] / TENFOLD) ** 2
-    chance = np.exp(likelihood - likelihood.max())
-    chance /= chance.sum()
-    return np.exp(chance.sum(axis=1) @ CHANGES / 2 * place), float(chance.sum(axis=0) @ shares)
+def _members(group: NDArray[np.int64], count: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The points of each group of that size, [groups, size]."""
+    its = np.flatnonzero(count[group] == size)
+    return its[np.argsort(group[its], kind="stable")].reshape(-1, size)
