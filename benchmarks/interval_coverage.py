@@ -5,18 +5,18 @@ Simulates scaling studies whose truth is known, and prints for every kind of stu
 
 First all points are fitted: runs that err independently, by amounts that grow or shrink with
 compute, or of which one in ten errs eightfold; seeds that share what their configuration errs by;
-learning curves whose points err together, and one such curve alone. Of the saturating law: b, c, d,
-and the error at 10 times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times the largest compute,
-and the best model size there. `above` is the share of studies in which the last of these lay above
-its interval.
+learning curves whose points err together, and one such curve alone. Of the saturating law: b, c,
+d, and the error at 10 times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times
+the largest compute, and the best model size there. `above` is the share of studies in which the
+last of these lay above its interval.
 
 Then the frontier is fitted, as `fit-laws` does: how often the interval of the floor c holds the
-truth, how often the truth lay below and above it, how wide it was, and how often the interval of
-the error at 10 times the largest compute holds the truth. Such a study trains models of a few sizes
-for a few durations, or every run is the best of its compute, or a half of the runs are. Along the frontier the error exceeds the floor by a known
-amount, E(C) - c; a model that is optimal at compute C_m exceeds it, at any other compute C, by the
-factor (r^s + r^-s) / 2 with r = C / C_m: too small a model beyond, too short a run before.
-Measured on n images, so binomial, after run-to-run noise.
+truth, how often the truth lay below and above it, how wide it was, and how often the error at 10
+times the largest compute was held. Such a study trains models of a few sizes for a few durations.
+Along the frontier the error exceeds the floor by a known amount, E(C) - c; a model that is optimal
+at compute C_m exceeds it, at any other compute C, by the factor (r^s + r^-s) / 2 with r = C / C_m:
+too small a model beyond, too short a run before. Of two kinds the runs lie along the frontier, or
+half of them anywhere above. Measured on n images, so binomial, after run-to-run noise.
 """
 
 from __future__ import annotations
@@ -155,9 +155,7 @@ def kinds() -> dict[str, Kind]:
         ),
         "8 curves of 12": alone(x=learning, group=np.arange(96) // 12, noise=curves, grouped=True),
         "8 curves, not told": alone(x=learning, group=np.arange(96) // 12, noise=curves),
-        "one curve of 40": alone(
-            x=np.geomspace(1e-2, 1e3, 40), group=np.arange(40), noise=wanders
-        ),
+        "one curve of 40": alone(x=np.geomspace(1e-2, 1e3, 40), group=np.arange(40), noise=wanders),
         "N, D independent": pair(group=two, noise=each(lambda share: 0.005 + 0 * share)),
         "N, D noise shrinks": pair(group=two, noise=each(lambda s: 0.02 * 10**-s)),
         "N, D outliers, huber": pair(group=two, noise=outliers, robust=True),
@@ -214,11 +212,38 @@ class Simulation:
         return compute.ravel(), wrong.ravel() / self.images
 
 
+@dataclass(frozen=True, kw_only=True)
+class Along:
+    """A kind of study whose runs are as good as any of their compute, or worse by chance.
+
+    Fields:
+      floor, excess: as of a Simulation.
+      runs: from 0.1 to 1000 units of compute.
+      worse: the share of them that lies above the frontier, by .3 in log error on average.
+      noise: standard deviation of log error from run to run.
+    """
+
+    floor: float
+    excess: Callable[[Array], Array]
+    runs: int
+    worse: float
+    noise: float = 0.01
+
+    def run(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Compute and error of every run."""
+        compute = np.geomspace(0.1, 1e3, self.runs)
+        above = rng.exponential(0.3, self.runs) * (rng.random(self.runs) < self.worse)
+        error = self.floor + self.excess(compute)
+        return compute, error * np.exp(above + self.noise * rng.normal(size=self.runs))
+
+
 def law(a: float, b: float, d: float) -> Callable[[Array], Array]:
     return lambda compute: a * (compute + d) ** -b
 
 
-SIMULATIONS = {
+SIMULATIONS: dict[str, Simulation | Along] = {
+    "24 runs along the frontier": Along(floor=0.12, excess=law(0.63, 0.32, 0.52), runs=24, worse=0),
+    "120 runs, half above it": Along(floor=0.12, excess=law(0.63, 0.32, 0.52), runs=120, worse=0.5),
     "floor nearly reached": Simulation(floor=0.15, excess=law(0.35, 0.5, 0.3)),
     "floor far away": Simulation(floor=0.12, excess=law(0.4, 0.35, 0.5)),
     "steep": Simulation(floor=0.2, excess=law(0.5, 0.8, 0.7)),
@@ -250,15 +275,18 @@ SIMULATIONS = {
 }
 
 
-def coverage(simulation: Simulation, studies: int, seed: int = 0) -> dict[str, float]:
-    """Mean estimate of the floor, and of its intervals: shares and median width."""
+def coverage(simulation: Simulation | Along, studies: int, seed: int = 0) -> dict[str, float]:
+    """Mean estimate of the floor, and of its intervals: shares and median width; share at 10x."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(studies):
         compute, error = simulation.run(rng)
         fitted = fit(SATURATING, compute, error, choose=on_frontier, replicates=300)
-        found.append((fitted.values[2], *fitted.intervals[2]))
-    estimate, low, high = np.array(found).T
+        ahead = np.asarray(10 * compute.max())
+        low, high = fitted.band(ahead)
+        held = low <= simulation.floor + simulation.excess(ahead) <= high
+        found.append((fitted.values[2], *fitted.intervals[2], float(held)))
+    estimate, low, high, ahead = np.array(found).T
     below, above = simulation.floor < low, simulation.floor > high
     return {
         "fitted": float(estimate.mean()),
@@ -266,6 +294,7 @@ def coverage(simulation: Simulation, studies: int, seed: int = 0) -> dict[str, f
         "below": float(below.mean()),
         "above": float(above.mean()),
         "width": float(np.median(high - low)),
+        "10x": float(ahead.mean()),
     }
 
 
@@ -273,12 +302,14 @@ def main() -> None:
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     points_fitted(studies)
     print(f"\nthe frontier fitted, {studies} studies of each kind: intervals of the floor c\n")
-    print(f"{'':30}{'truth':>7}{'fitted':>8}{'held':>7}{'below':>7}{'above':>7}{'width':>8}")
+    print(
+        f"{'':30}{'truth':>7}{'fitted':>8}{'held':>7}{'below':>7}{'above':>7}{'width':>8}{'10x':>7}"
+    )
     for name, simulation in SIMULATIONS.items():
         row = coverage(simulation, studies)
         print(
             f"{name:30}{simulation.floor:7.2f}{row['fitted']:8.3f}{row['held']:7.2f}"
-            f"{row['below']:7.2f}{row['above']:7.2f}{row['width']:8.3f}",
+            f"{row['below']:7.2f}{row['above']:7.2f}{row['width']:8.3f}{row['10x']:7.2f}",
             flush=True,
         )
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fits import doubts
+from fits import doubts, strays
 from fits.descent import Measure, in_units, minimise, unit_of
 from fits.laws import X_RANGE, Y_RANGE, Array, Law
 from fits.profile import Profile, Quantity
@@ -325,22 +325,30 @@ def _scatter(law: Law, x: Array, y: Array, weights: Array, chosen: Mask, measure
 def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
     law, lowest = found.law, float(profile.y.min())
     groups = int(profile.group.max()) + 1
-    said = doubts.few_points(law, found.n, groups)
+    misfit = found.rms if profile.measure.log else found.rms / lowest
+    said = doubts.few_points(law, found.n, groups, misfit)
     said += doubts.unfinished(profile)
     flat = doubts.flat(profile)
     if found.n > len(law.parameters) and not flat:
         said += doubts.on_bounds(profile)
         said += doubts.floor_unknown(law, found.intervals, found.level, lowest)
         said += doubts.not_identified(profile, found.intervals)
-        said += doubts.off_the_curve(profile)
+        said += strays.off_the_curve(profile)
     said += flat
     if groups == found.n:
         said += doubts.bends_otherwise(profile)
+    if not flat:
+        said += strays.off_at_an_end(profile)
     if len(without):
-        ahead = np.asarray(found.span[1]) * doubts.AHEAD
-        forecasts = law.predict(ahead, *without.T[..., None] if ahead.ndim else without.T)
-        said += doubts.decided_by_one(profile, ahead, forecasts, found.band(ahead))
+        ahead = np.asarray(found.span[1]) * strays.AHEAD
+        said += strays.decided_by_one(profile, ahead, without, _width(*found.band(ahead)))
     return said
+
+
+def _width(low: Array, high: Array) -> float:
+    """Of an interval, as a logarithm; 0 where it has no end."""
+    bottom, top = float(np.ravel(low)[0]), float(np.ravel(high)[0])
+    return float(np.log(top / bottom)) if bottom > 0 and np.isfinite(top) else 0.0
 
 
 def _intervals(

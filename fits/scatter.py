@@ -75,7 +75,7 @@ class Scatter:
             total = trace[solid]
             mass, pulls = mass[solid] / total[:, None], pulls[solid] / np.sqrt(total)[:, None, None]
             allowed[solid] = within(level, mass, pulls, self.sharing)
-        least = LEAST * np.linalg.norm(slopes, axis=1)
+        least = LEAST / np.sqrt(stiff)
         return stiff, np.maximum(spread, np.maximum(least, 1e-300)), allowed
 
 
