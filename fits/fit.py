@@ -22,6 +22,7 @@ from fits.resampled import Choose, Mask, Resampled, draws, refits
 LOG = Measure()
 MANY = 200  # points of which none decides alone
 LOWEST = 1e-300  # an error has a logarithm down to here
+WEAK = 0.3  # a correlation that is no fall
 AUTO = 1.345  # Huber's bend, in standard deviations: 95 % of least squares' worth where all is well
 
 
@@ -155,9 +156,9 @@ def fit(
 ) -> Fit:
     """The curve nearest to the points, and how sure it is.
 
-    Where all points are fitted, intervals come from the profile of the loss, scaled by what the
-    scatter of independent groups allows (`profile.py`); where the points are chosen, as those of a
-    frontier are, from refits to resampled groups, chosen anew each time (`resampled.py`).
+    Intervals come from the profile of the loss, scaled by what the scatter of independent groups
+    allows (`profile.py`); where the points are chosen, as those of a frontier are, they are no
+    narrower than refits to resampled groups say, chosen anew each time (`resampled.py`).
     `benchmarks/interval_coverage.py` measures how often they hold the truth.
 
     Args:
@@ -170,28 +171,30 @@ def fit(
       weights: how much each run counts, > 0, as 1 over the variance of its noise, [runs]; None:
         all alike.
       groups: a label a run, [runs]; runs of one label may err together: the points of one
-        learning curve, the seeds of one configuration. None: each run on its own.
+        learning curve, the seeds of one configuration. None: each run is one of its own, and
+        those next to one another in x may err together, as far as the residuals say so.
       measure: `Measure(log=False)` for errors that count as differences rather than as ratios.
       huber: residuals beyond this count in proportion to their size, not to its square, so that
         outliers cannot rule; "auto": 1.345 times the noise; None: squares, or as `measure` says.
       replicates: number of refits where there are any; more make the digits steadier.
-      level: of the intervals.
+      level: of the intervals, between 0 and 1.
       seed: of the draws; the same seed gives the same digits.
 
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
         logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
-        or below 0 whatever its parameters.
+        or below 0 whatever its parameters; a level, a bend or a number of refits that is none.
     """
+    _refuse_terms(level, huber, replicates)
     x, y = _checked(law, x, y)
-    counts = _checked_weights(weights, len(y))
-    group = _numbered(groups, len(y))
+    counts = checked_weights(weights, len(y))
+    group = numbered(groups, len(y))
     chosen = choose(x, y, np.ones((1, len(y)), bool))[0]
     _refuse_too_few(law, x[..., chosen], len(y))
     unit = unit_of(law, x)  # from here on x is a plain number
     plain = in_units(x, unit)
     if huber is not None:
-        bend = _scatter(law, plain, y, counts, chosen, measure) if huber == "auto" else huber
+        bend = bend_of(law, plain, y, counts, chosen, measure) if huber == "auto" else huber
         measure = replace(measure, huber=float(bend))
     values, loss = minimise(law, plain[..., chosen], y[chosen], counts[chosen], measure)
     profile = Profile(
@@ -205,7 +208,7 @@ def fit(
         scaled=values,
         loss=loss,
     )
-    _refuse_too_steep(profile.values, unit)
+    _refuse_too_steep(profile.values, unit, profile.x, profile.y)
 
     def draw() -> Array:
         rng = np.random.default_rng(seed)
@@ -217,7 +220,7 @@ def fit(
     sure: Profile | Resampled = profile
     if choose is not every_point:
         sure = Resampled(profile, draw())
-        _refuse_too_steep(sure.replicates, unit)
+        _refuse_too_steep(sure.replicates, unit, profile.x, profile.y)
     residuals = profile.residuals
     rms = float(np.sqrt(np.mean(residuals**2)))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -237,6 +240,18 @@ def fit(
     )
     without = _without_each(profile, plain, y, counts, choose, chosen)
     return replace(found, warnings=tuple(_warnings(found, profile, without)))
+
+
+def _refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level:g}; it is a probability between 0 and 1, such as 0.9.")
+    if not (huber is None or huber == "auto" or (isinstance(huber, float | int) and huber > 0)):
+        raise ValueError(
+            f"huber is {huber!r}; give a residual above 0, such as 0.01, beyond which points count "
+            'less, or "auto" for one from the noise, or None for squares.'
+        )
+    if replicates < 1:
+        raise ValueError(f"replicates is {replicates}; give 1 or more.")
 
 
 def _checked(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -265,7 +280,8 @@ def _checked(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return x, y
 
 
-def _checked_weights(weights: ArrayLike | None, runs: int) -> Array:
+def checked_weights(weights: ArrayLike | None, runs: int) -> Array:
+    """One number above 0 for each run, 1 where none are given, [runs]."""
     counts = np.ones(runs) if weights is None else np.asarray(weights, float)
     if counts.shape != (runs,) or not (np.isfinite(counts) & (counts > 0)).all():
         raise ValueError(
@@ -276,7 +292,8 @@ def _checked_weights(weights: ArrayLike | None, runs: int) -> Array:
     return counts
 
 
-def _numbered(groups: Sequence[Hashable] | None, runs: int) -> NDArray[np.int64]:
+def numbered(groups: Sequence[Hashable] | None, runs: int) -> NDArray[np.int64]:
+    """The number of each run's group, in order of first appearance, [runs]."""
     if groups is None:
         return np.arange(runs)
     if len(groups) != runs:
@@ -295,12 +312,20 @@ def _refuse_too_few(law: Law, x: Array, runs: int) -> None:
         )
 
 
-def _refuse_too_steep(values: Array, unit: Array) -> None:
-    if not np.isfinite(values).all():
+def _refuse_too_steep(values: Array, unit: Array, x: Array, y: Array) -> None:
+    if np.isfinite(values).all():
+        return
+    line, height = np.log(np.atleast_2d(x)), np.log(y)
+    fall = -(line - line.mean(axis=1, keepdims=True)) @ (height - height.mean()) / len(y)
+    if (fall <= WEAK * line.std(axis=1) * height.std()).all():
         raise ValueError(
-            "the points fall so steeply that a parameter is beyond all numbers for x in this "
-            f"unit. Count x in units of {float(np.max(unit)):.0e}."
+            "the points hardly fall with x, and of the curve nearest to them a parameter is beyond "
+            "all numbers. Fit points that fall, or a law of fewer parameters."
         )
+    raise ValueError(
+        "the points fall so steeply that a parameter is beyond all numbers for x in this "
+        f"unit. Count x in units of {float(np.max(unit)):.0e}."
+    )
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -308,7 +333,7 @@ def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _scatter(law: Law, x: Array, y: Array, weights: Array, chosen: Mask, measure: Measure) -> float:
+def bend_of(law: Law, x: Array, y: Array, weights: Array, chosen: Mask, measure: Measure) -> float:
     """Huber's bend for noise whose size is not known: of what least absolute errors leave over."""
     x, y, weights = x[..., chosen], y[chosen], weights[chosen]
     squares = replace(measure, huber=np.inf)
@@ -327,19 +352,20 @@ def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
     groups = int(profile.group.max()) + 1
     misfit = found.rms if profile.measure.log else found.rms / lowest
     said = doubts.few_points(law, found.n, groups, misfit)
-    said += doubts.unfinished(profile)
-    flat = doubts.flat(profile)
+    unfinished, flat = doubts.unfinished(profile), doubts.flat(profile)
+    sound = not (unfinished or flat)  # else the other points have nothing to foretell
+    said += unfinished
     if found.n > len(law.parameters) and not flat:
         said += doubts.on_bounds(profile)
         said += doubts.floor_unknown(law, found.intervals, found.level, lowest)
         said += doubts.not_identified(profile, found.intervals)
-        said += strays.off_the_curve(profile)
+        said += strays.off_the_curve(profile) if sound else []
     said += flat
     if groups == found.n:
         said += doubts.bends_otherwise(profile)
-    if not flat:
+    if sound:
         said += strays.off_at_an_end(profile)
-    if len(without):
+    if sound and len(without):
         ahead = np.asarray(found.span[1]) * strays.AHEAD
         said += strays.decided_by_one(profile, ahead, without, _width(*found.band(ahead)))
     return said

@@ -66,7 +66,7 @@ class Scatter:
             for each in (self.apart, self.together)
         )
         spread = np.sqrt(squares * (together / apart))
-        mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True)
+        mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True).clip(0)
         pulls = np.einsum("gpr,qp->qgr", self.pulls, turned)
         trace = mass.sum(axis=1) - np.einsum("qgr,rs,qgs->q", pulls, self.sharing, pulls)
         solid = (trace > 1e-9 * mass.sum(axis=1)) & (len(self.scores) > 1)

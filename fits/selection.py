@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.descent import Measure, in_units, minimise, unit_of
-from fits.fit import LOG, _checked_weights, _numbered, _scatter, every_point
+from fits.fit import LOG, bend_of, checked_weights, every_point, numbered
 from fits.laws import Array, Law, arrays
 from fits.resampled import Choose, Mask
 
@@ -162,8 +162,8 @@ def choose_law(
     """
     every_x, every_y = arrays(x, y)
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
-    counts = _checked_weights(weights, len(every_y))[points]
-    group = _numbered(groups, len(every_y))[points]
+    counts = checked_weights(weights, len(every_y))[points]
+    group = numbered(groups, len(every_y))[points]
     compute, error = every_x[..., points], every_y[points]
     sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
     if by is not None:
@@ -221,7 +221,7 @@ def _try(
     plain = in_units(x, unit)
     try:
         if huber is not None:
-            bend = _scatter(law, plain, y, weights, small, measure) if huber == "auto" else huber
+            bend = bend_of(law, plain, y, weights, small, measure) if huber == "auto" else huber
             bent = replace(measure, huber=float(bend))
         else:
             bent = measure

@@ -431,3 +431,75 @@ def test_a_descent_that_lost_its_way_does_not_end_an_interval():
     assert _crossing(1, 0.0, reached, lawful, 1.8) == pytest.approx(3.6)
     assert _crossing(1, 0.0, reached, lost, 1.8) == pytest.approx(3.6)
     assert np.isnan(_crossing(1, 0.0, reached, lawful, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"level": 90}, "level is 90; it is a probability between 0 and 1"),
+        ({"huber": "atuo"}, "huber is 'atuo'; give a residual above 0"),
+        ({"huber": -0.1}, "huber is -0.1; give a residual above 0"),
+        ({"huber": float("nan")}, "huber is nan; give a residual above 0"),
+        ({"replicates": 0}, "replicates is 0; give 1 or more"),
+    ],
+)
+def test_terms_that_are_none_are_refused_in_words(terms, said):
+    with pytest.raises(ValueError, match=said):
+        fit(POWER, COMPUTE, noisy(), **terms)
+
+
+def test_one_group_alone_leaves_every_interval_open():
+    found = fit(SATURATING, COMPUTE, noisy(), groups=["one study"] * 24)
+    low, high = found.band(1e4)
+    assert low == 0
+    assert np.isinf(high)
+    assert found.intervals[1] == (0.001, pytest.approx(10))
+
+
+def wandering(seed, points=40, keeps=0.8):
+    rng = np.random.default_rng(seed)
+    error = rng.normal(size=points)
+    for k in range(1, points):
+        error[k] = keeps * error[k - 1] + np.sqrt(1 - keeps**2) * error[k]
+    return np.geomspace(1, 1e4, points), error
+
+
+def test_points_of_one_curve_that_err_together_are_found_out():
+    """Of a mean of 40 points, each as the one before by .8, 1.645 times the error is known."""
+    held, widths = [], []
+    for seed in range(30):
+        x, error = wandering(seed)
+        found = fit(POWER, x, 0.5 * x**-0.2 * np.exp(0.02 * error))
+        low, high = found.intervals[1]
+        held.append(low <= 0.2 <= high)
+        rest = found.sure.scatter
+        widths.append(float(np.sqrt(rest.together[1, 1] / rest.apart[1, 1])))
+    assert np.mean(held) > 0.75  # a third of them, were each point taken for its own
+    assert np.median(widths) > 1.8
+
+
+def test_noise_that_grows_along_the_curve_is_found_out():
+    from fits.noise import noise
+
+    rng, place = np.random.default_rng(0), np.linspace(0, 1, 200)
+    rows, alone = np.ones((1, 200)), np.arange(200)
+    error = noise(place, rows, 10**place * rng.normal(size=200), alone, neighbours=False)
+    assert error.deviation[-1] / error.deviation[0] == pytest.approx(10, rel=0.3)
+    even = noise(place, rows, rng.normal(size=200), alone, neighbours=True)
+    assert even.deviation[-1] / even.deviation[0] == pytest.approx(1, rel=0.4)
+    assert abs(even.neighbours[0, 1]) < 0.1
+    together = np.repeat(rng.normal(size=40), 5) + 0.5 * rng.normal(size=200)
+    told = noise(place, rows, together, alone // 5, neighbours=True)
+    assert told.group == pytest.approx(0.8, abs=0.1)
+    assert told.neighbours is None
+
+
+def test_points_that_do_not_fall_are_not_called_steep():
+    from fits.fit import _refuse_too_steep
+
+    x, error = (
+        np.geomspace(1, 100, 12),
+        0.3 * np.exp(0.02 * np.random.default_rng(0).normal(size=12)),
+    )
+    with pytest.raises(ValueError, match="hardly fall"):
+        _refuse_too_steep(np.array([np.inf]), np.array(1.0), x, error)
