@@ -180,7 +180,8 @@ def _descend(
     with np.errstate(divide="ignore"):  # the logarithm of a start at 0 is then cut at its bound
         begin = np.clip(law.fold(*start).T, low, high)
     place = _look(law, x, y, weights, begin, measure, pin)
-    found, losses = place.at.copy(), place.loss - place.strain
+    with np.errstate(invalid="ignore"):  # both are infinite where a curve leaves the numbers
+        found, losses = place.at.copy(), place.loss - place.strain
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)
     least = 1e-30 if measure.log else 1e-30 * float(np.mean(y**2))  # what rounding leaves
