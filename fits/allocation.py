@@ -54,8 +54,39 @@ class Trainings:
         """FLOPs a parameter and an image or token: the k of compute = k N D, as on average."""
         return float(np.exp(np.log(self.compute / self.size / self.data).mean()))
 
+    @property
+    def in_step(self) -> str:
+        """How data grew with size, in words, where the one decided the other; else empty.
+
+        Then the runs lie along a line: at no compute were two sizes tried.
+        """
+        size, data = np.log(self.size), np.log(self.data)
+        if np.ptp(size) < math.log(EQUAL):
+            return ""
+        slope, height = np.polyfit(size - size.mean(), data, 1)
+        if np.ptp(data - slope * (size - size.mean())) > math.log(EQUAL):
+            return ""
+        if np.ptp(data) < math.log(EQUAL):
+            return f"all runs saw about the same data, {math.exp(height):.3g}"
+        if np.ptp(data - size) < math.log(EQUAL):
+            times = math.exp(float((data - size).mean()))
+            return f"data were in proportion to size, {times:.3g} times it"
+        return f"data grew in step with size, as its power of {slope:.2g}"
+
     def doubts(self) -> list[str]:
-        """What does not fit compute = k N D."""
+        """What does not fit compute = k N D, or is not told by runs such as these."""
+        return [*self._untold(), *self._uneven()]
+
+    def _untold(self) -> list[str]:
+        if not self.in_step:
+            return []
+        return [
+            f"{self.in_step}: what a larger model gives and what more data give, alpha and beta, "
+            "are not told apart, and so neither is the best size; add runs of the same compute "
+            "and other sizes"
+        ]
+
+    def _uneven(self) -> list[str]:
         ratio = self.compute / self.size / self.data / self.per
         if ratio.max() / ratio.min() < 1.2:
             return []
@@ -180,10 +211,20 @@ def disagreements(
 
 
 def _same_size(one: Estimate, other: Estimate) -> bool:
-    return _same(*(tuple(map(math.log, way)) for way in (one, other)))  # type: ignore[arg-type]
+    return _same(_log(one), _log(other))
+
+
+def _log(size: Estimate) -> Estimate:
+    """Of a size whose interval may go down to 0."""
+    value, low, high = (math.log(each) if each > 0 else -math.inf for each in size)
+    return value, low, high
 
 
 def _same(one: Estimate, other: Estimate) -> bool:
-    """Whether the difference of two estimates may be 0, as of independent ones."""
+    """Whether the difference of two estimates may be 0, as of independent ones.
+
+    An end without bound reaches anywhere, also where the value itself is beyond all numbers:
+    nothing is then known to be farther away.
+    """
     (a, _, a_high), (b, b_low, _) = sorted((one, other))
-    return b - a <= math.hypot(a_high - a, b - b_low)
+    return not b - a > math.hypot(a_high - a, b - b_low)

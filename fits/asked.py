@@ -14,13 +14,13 @@ from fits.descent import Measure
 from fits.fit import Fit, every_point, fit
 from fits.forecast import Forecast, forecast
 from fits.frontier import on_frontier, on_hull
-from fits.laws import LAWS, Array
+from fits.laws import LAWS, MANY_BREAKS, Array
 from fits.points import Points, read_points
 from fits.selection import Trials, choose_law
-from fits.surfaces import SURFACES
+from fits.surfaces import SURFACES, rivals
 from fits.tables import InputError, Table, read_numbers
 
-CURVES = LAWS | SURFACES
+CURVES = LAWS | MANY_BREAKS | SURFACES
 FORECAST = "forecast"  # what --law says where no single law is wanted
 WHICH = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 LOSSES = ("squares", "huber")
@@ -215,7 +215,7 @@ class Asked:
 
         None: all runs are of one size.
         """
-        laws = [law for law in CURVES.values() if len(law.variables) == len(self.x)]
+        laws = rivals(CURVES[self.law]) if self.law in CURVES else LAWS.values()
         try:
             return choose_law(
                 runs.x,

@@ -155,13 +155,15 @@ def descend(
     """
     y = np.broadcast_to(y, weights.shape)
     pieces = range(0, len(weights), max(1, CELLS // (weights.shape[1] * len(law.parameters))))
-    found = [
-        _descend(
-            law, x, y[rows], weights[rows], start[:, rows], measure, pin and pin.keep(rows), gain
-        )
-        for first in pieces
-        for rows in [slice(first, first + pieces.step)]
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):  # a spring may pull beyond all numbers
+        found = [
+            _descend(
+                *(law, x, y[rows], weights[rows], start[:, rows]),
+                *(measure, pin and pin.keep(rows), gain),
+            )
+            for first in pieces
+            for rows in [slice(first, first + pieces.step)]
+        ]
     places, losses = zip(*found, strict=True)
     return np.concatenate(places, axis=1), np.concatenate(losses)
 

@@ -20,7 +20,7 @@ from fits.laws import Array, Law
 
 SAMPLES = 64  # curves that a plan is averaged over
 EXCHANGES = 100  # swaps of one run for another, at most
-IDLE = 0.005  # runs that together narrow by less than this share are left out
+IDLE = 0.005  # runs that all together narrow by less than this share are left out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,8 +148,8 @@ def plan(
     """The runs within the budget that leave the prediction's interval narrowest.
 
     Greedy by what a run narrows per cost, or per its square root, or at any cost; each improved by
-    exchanging runs as long as that helps; of the best, runs that hardly narrow are left out, and
-    the others put in the order in which each narrows most for its cost.
+    exchanging runs as long as that helps; of the best, runs that all together narrow by less than
+    IDLE are left out, and the others put in the order in which each narrows most for its cost.
 
     Args:
       cost: of each candidate, > 0, [candidates].

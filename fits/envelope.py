@@ -93,8 +93,13 @@ def envelope(runs: Trainings) -> Envelope:
     sizes are drawn from the same few without being put back.
 
     Raises:
-      ValueError: one size alone is ever the best, or fewer than three runs or budgets are.
+      ValueError: one size alone is ever the best, or fewer than three runs or budgets are, or no
+        two sizes were tried at one compute.
     """
+    if runs.in_step:
+        raise ValueError(
+            f"{runs.in_step}: at no compute were two sizes tried, so none is the best; add sizes."
+        )
     labels = {label: k for k, label in enumerate(dict.fromkeys(runs.run))}
     of = np.array([labels[label] for label in runs.run])
     curves = len(labels) < len(runs.run)

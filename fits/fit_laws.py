@@ -30,10 +30,12 @@ options:
                                m3           a (1/x + g)^b
                                m4           (E - c) / (e - E)^s = a x^-b
                                broken       c + a x^-b (1 + (x / d1)^(1 / f1))^(-b1 f1)
-                               broken-2     the same with a second break
+                               broken-2     the same with a second break; broken-3, broken-4
+                                            and broken-5 with more
                                log-linear   a - b log10(x)
                                parabola     lowest + bend ln(x / best)^2
                                forecast     no one law: what the next measurement will be
+                               (m1 is another name of power, m2 of power-floor)
                      of several, which take --x once for each, in this order, and all points:
                        chinchilla  N D      E + A / N^alpha + B / D^beta
                        repeated    N D U    the same, of U different data, seen again and again
@@ -47,29 +49,32 @@ options:
                      learning curve, the seeds of one setting; repeat for each combination. Where a
                      table has a column seed, rows that differ in it alone (and in run and y) need
                      not be told: --together run takes each on its own again
+  --level P          probability that an interval is meant to hold the truth (default 0.9)
   --predict X ...    the error to expect at X, with its interval; for several variables X,X,...
   --save LAW.json    keep the law with all that it rests on, for fit-laws check
   --json FILE        write the fits as JSON; - prints JSON and nothing else
   --plot FILE        draw the fits, one panel each: .pdf, .png or .svg
   -h, --help         print this
 
-Rows without x or y are left out, and said. Intervals are meant to hold the truth with a
-probability of 90 %: of all points from the profile of the loss, of a frontier from a bootstrap over
-runs with a fixed seed, so the same table gives the same digits.
+Rows without x or y are left out, and said. Intervals are meant to hold the truth with the
+probability that --level says: of all points from the profile of the loss, of a frontier from a
+bootstrap over runs with a fixed seed, so the same table gives the same digits.
 
-Which law? With every fit comes how well each law, fitted to the smallest two thirds of the points,
-foretells the largest third: the root mean square of log error. Weights, groups, loss and scale are
-those of the fit. Groups are kept whole, fitted or foretold or neither, unless too few then remain.
-With Huber's loss the score is the mean absolute log error, with --on linear it is of error.
+Which law? With every fit comes a table of how well each law, fitted to the smallest two thirds of
+the points, foretells the largest third: the root mean square of log error. The best is chosen. Of
+several variables the others are laws of the same, or of some of them: power in N. Weights, groups,
+loss and scale are those of the fit. Groups are kept whole, fitted or foretold or neither, unless
+too few then remain. With Huber's loss the score is the mean absolute log error, with --on linear it
+is of error.
 
 JSON: {table, x, y, y_is, level, groups}; a group: {group, law, formula, values, intervals, points,
 runs, asked: {weights, together, groups, loss, huber, on}, rms_log_error, warnings, predictions:
-[{x, median, low, high}], held_out: {fitted, foretold, left_out, groups_cut, times_larger, score,
-log_error}}, with group null where --by is not given; median is the fitted curve, and log_error null
-for a law that cannot be tried. With --on linear rms_log_error is that of error, and held_out has
-error in the place of log_error. A group that cannot be fitted, say for too few points, has values,
-intervals, points, rms_log_error and held_out null, no predictions, and the reason among its
-warnings; a forecast has formula, values and intervals null.
+[{x, median, low, high}], held_out: {chosen, fitted, foretold, left_out, groups_cut, times_larger,
+score, log_error}}, with group null where --by is not given; median is the fitted curve, and
+log_error null for a law that cannot be tried. With --on linear rms_log_error is that of error, and
+held_out has error in the place of log_error. A group that cannot be fitted, say for too few points,
+has values, intervals, points, rms_log_error and held_out null, no predictions, and the reason among
+its warnings; a forecast has formula, values and intervals null.
 
 exit status: 0 done, 2 a mistake in what was typed or in the table, or not one group that can be
 fitted: all mistakes are named, and nothing is written.
@@ -99,7 +104,7 @@ from fits.commands.shared import (
     read,
     write_json,
 )
-from fits.tables import is_number, number
+from fits.tables import is_number, near, number
 
 COMMANDS = {
     "check": check.main,
@@ -114,8 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
+    if words and (meant := _command_meant(words[0])):
+        Parser("fit-laws", __doc__).error(f"{words[0]}: no such command, and no table. {meant}")
     options = _parse(words)
     return ending(lambda: _run(options, words), options.table)
+
+
+def _command_meant(word: str) -> str:
+    """'Did you mean ...?' for what is neither a table nor far from a command."""
+    path = Path(word)
+    if word.startswith("-") or path.suffix or path.exists():
+        return ""
+    return near(word, list(COMMANDS)).strip()
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -127,7 +142,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--save", metavar="LAW.json", type=Path)
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--plot", metavar="FILE", type=Path)
-    options = parser.parse_args(words)
+    options = parser.read(words)
     others = [text for text in options.predict if not all(map(is_number, text.split(",")))]
     hint = "--predict takes all that follows it, and {} is not a number; put TABLE first"
     needed = {"TABLE": options.table, "--x": options.x, "--y": options.y}

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 # Of the numbers that a law is fitted to: what a double holds even after the steepest exponent.
 X_RANGE = 1e-30, 1e30
 Y_RANGE = 1e-12, 1e12
+PLACES = 10  # where breaks are looked for, evenly on a log axis
 NEWTON = 12  # steps at most: within its bounds no exponent s needs more than 8
 
 
@@ -52,6 +53,7 @@ class Law:
       variables: names of what x holds.
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
         number a variable, the same for those.
+      reads: places of the variables that it looks at, where those are not all.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Law:
     floor: str | None = None
     variables: tuple[str, ...] = ("x",)
     units: tuple[int, ...] = (0,)
+    reads: tuple[int, ...] | None = None
 
 
 def arrays(*each: ArrayLike) -> list[Array]:
@@ -405,7 +408,7 @@ def _broken_slopes(x: ArrayLike, a: Array, b: Array, c: Array, *breaks: Array) -
 def _broken_starts(x: Array, y: Array, weights: Array, breaks: int) -> Array:
     """Floor, places and widths of the breaks on a grid; the logarithm is linear in the rest."""
     line = np.log(x)
-    places = np.linspace(line.min(), line.max(), 12)[1:-1]
+    places = np.linspace(line.min(), line.max(), PLACES + 2)[1:-1]
     where = np.array(list(combinations(places, breaks)))
     shares = np.array([0, 0.5, 0.8, 0.9, 0.95, 0.98])
     chosen, share, f = grid(np.arange(float(len(where))), shares, np.array([0.15, 0.5, 1.2]))
@@ -424,7 +427,15 @@ def _broken_starts(x: Array, y: Array, weights: Array, breaks: int) -> Array:
 
 
 def broken(breaks: int) -> Law:
-    """The law of `broken_power` with so many breaks."""
+    """The law of `broken_power` with so many breaks, 1 to PLACES.
+
+    Raises ValueError for any other number.
+    """
+    if breaks not in range(1, PLACES + 1):
+        raise ValueError(
+            f"breaks is {breaks!r}; give a whole number from 1 to {PLACES}, or take power-floor, "
+            "which has none."
+        )
     names = [f"{letter}{k}" for k in range(1, breaks + 1) for letter in "bdf"]
     bends = [f"(1 + (x / d{k})^(1 / f{k}))^(-b{k} f{k})" for k in range(1, breaks + 1)]
     fold, unfold = folding("lpp" + "pll" * breaks)
@@ -562,7 +573,7 @@ M4 = Law(
     bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 20.0)),
     floor="c",
 )
-BROKEN, BROKEN_2 = broken(1), broken(2)
+BROKEN, BROKEN_2, *_MORE = map(broken, range(1, 6))
 LOG_LINEAR = Law(
     name="log-linear",
     formula="a - b log10(x)",
@@ -597,3 +608,4 @@ LAWS = {
         *(BROKEN, BROKEN_2, LOG_LINEAR, PARABOLA),
     )
 }
+MANY_BREAKS = {law.name: law for law in _MORE}  # for who asks; with fits they are not tried

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from fits.allocation import BY_LAW, Estimate, Trainings
 from fits.fit import Fit, fit
 from fits.laws import Array
-from fits.surfaces import CHINCHILLA
+from fits.selection import Trials, choose_law
+from fits.surfaces import CHINCHILLA, rivals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +40,9 @@ class Surface:
         return np.empty(0), np.empty(0)
 
     def exponent(self, level: float = 0.9) -> Estimate:
-        return self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
+        ends = self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
+        value, low, high = (min(max(end, 0.0), 1.0) for end in ends)  # as exponents are above 0
+        return value, low, high
 
     def size(self, compute: float, level: float = 0.9) -> Estimate:
         return self._exp(lambda *law: _log_size(np.log(compute / self.per), *law), level)
@@ -97,7 +100,8 @@ class Surface:
             model = E + A * size**-alpha
             return np.log((model + B * (factor * data) ** -beta) / (model + B * data**-beta))
 
-        return self._exp(ratio, level)
+        value, low, high = self._exp(ratio, level)
+        return value, low, high if factor < 1 else min(high, 1.0)  # more data never raise it
 
     def _exp(self, quantity: Callable[..., Array], level: float) -> Estimate:
         with np.errstate(over="ignore"):
@@ -145,3 +149,17 @@ def parametric(runs: Trainings, *, huber: float | None = None) -> Surface:
     """
     found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, huber=huber)
     return Surface(fit=found, per=runs.per, doubts=(*found.warnings, *runs.doubts()))
+
+
+def trials(runs: Trainings, *, huber: float | None = None) -> Trials | None:
+    """How well the law, fitted to the runs of least N D as `parametric` fits it, foretells those of
+    most, beside laws of N or D alone; None: all runs are of one N D.
+    """
+    try:
+        return choose_law(
+            *((runs.size, runs.data), runs.loss, rivals(CHINCHILLA)),
+            groups=runs.run,
+            huber=huber,
+        )
+    except ValueError:
+        return None

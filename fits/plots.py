@@ -194,19 +194,23 @@ def draw_allocations(
     *,
     xlabel: str,
     ylabel: str,
+    level: float = 0.9,
     ax: Axes,
 ) -> Axes:
     """The best size against compute as each way sees it, with bands, over all the runs.
 
     Args:
       computes: further ones that the axis is to reach.
+      level: of the bands.
     """
     x = np.geomspace(runs.compute.min(), max(runs.compute.max(), *computes, 0), 60)
     with _style():
         ax.plot(runs.compute, runs.size, ".", color="0.8", ms=2.5, mew=0, zorder=0.5)
         for way in ways:
             colour, marker = WAYS[way.approach]
-            value, low, high = np.array([way.size(each) for each in x]).T
+            value, low, high = np.array([way.size(each, level) for each in x]).T
+            far = 1e3 * max(runs.size.max(), *value), 1e-3 * min(runs.size.min(), *value)
+            low, high = np.maximum(low, far[1]), np.minimum(high, far[0])  # an end may be open
             ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0, zorder=1)
             ax.plot(x, value, color=colour, lw=1.2, label=way.approach, zorder=2)
             few = slice(None, None, max(1, len(way.best[0]) // 40))

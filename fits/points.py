@@ -162,6 +162,7 @@ def _judge_x(value: float) -> str | None:
 def _judge_y(value: float, kind: str) -> str | None:
     """What keeps a number from being an error in (0, 1], or an accuracy in [0, 1)."""
     name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
+    loss = "" if accuracy else "; for a loss say --y-is loss"
     if value < 0:
         return f"below 0, which no {name} is. Correct it, or leave the row out."
     if kind == "loss":
@@ -170,9 +171,9 @@ def _judge_y(value: float, kind: str) -> str | None:
             None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
         )
     if value > whole == 100:
-        return "above 100 %. Correct it, or leave the row out."
+        return f"above 100 %. Correct it, or leave the row out{loss}."
     if value > whole:
-        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent."
+        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{loss}."
     if value == (whole if accuracy else 0):
         return "an error of 0, which has no logarithm. Leave it out, or measure on more images."
     if not accuracy and value / whole < Y_RANGE[0]:

@@ -145,10 +145,7 @@ def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, ti
         raise InputError(["--save: the law is not above 0 and finite over its own points."])
     return Saved(
         title=title,
-        span={
-            name: (float(each.min()), float(each.max()))
-            for name, each in zip(asked.x, x, strict=True)
-        },
+        span=span_of(asked, x),
         law=fit.law,
         values=fit.values,
         intervals=fit.intervals,
@@ -158,7 +155,7 @@ def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, ti
             sha256=sha256(table),
             fitted=rows_of(points, asked)[chosen],
             behind=rows_of(points, asked)[~chosen],
-            dropped=_dropped(asked, table),
+            dropped=dropped_rows(asked, table),
             rms=fit.rms,
             warnings=fit.warnings,
             notes=points.notes,
@@ -171,6 +168,12 @@ def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, ti
             },
         ),
     )
+
+
+def span_of(asked: Asked, x: Array) -> dict[str, tuple[float, float]]:
+    """Smallest and largest of each variable of the points fitted [variables, points]."""
+    ends = ((float(each.min()), float(each.max())) for each in x)
+    return dict(zip(asked.x, ends, strict=True))
 
 
 def rows_of(points: Points, asked: Asked) -> Array:
@@ -216,7 +219,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _dropped(asked: Asked, table: Path) -> dict[str, str]:
+def dropped_rows(asked: Asked, table: Path) -> dict[str, str]:
     """The rows that no fit saw, by the first reason there is: a condition, or an empty cell."""
     left, dropped = read_table(table), {}
     for condition in asked.where:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, isfinite, log
 from statistics import NormalDist
@@ -20,7 +20,7 @@ from fits.compare import span
 from fits.fit import Fit
 from fits.laws import Array
 from fits.points import Points
-from fits.provenance import Evidence, Saved, band_of, rows_of, runs_of
+from fits.provenance import Evidence, Saved, band_of, rows_of, runs_of, span_of
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
@@ -38,8 +38,14 @@ class Verdict:
     found: tuple[str, ...]
 
 
-def refit(law: Saved, points: Points, digest: str) -> Verdict:
-    """Of a law that was fitted here, against the table it was fitted to as it is now."""
+def refit(law: Saved, points: Points, digest: str, dropped: Mapping[str, str]) -> Verdict:
+    """Of a law that was fitted here, against the table it was fitted to as it is now.
+
+    Args:
+      points: the rows that the table has now.
+      digest: sha256 of the table's bytes.
+      dropped: why -> lines of its rows that are no points.
+    """
     evidence = law.evidence
     assert evidence is not None
     kept = evidence.rows
@@ -50,6 +56,8 @@ def refit(law: Saved, points: Points, digest: str) -> Verdict:
     reproduced = _both(
         _reproduced(law, evidence, again),
         _says_the_same(evidence, again, kept, points.notes if digest == evidence.sha256 else None),
+        _spans_the_same(law, evidence),
+        _dropped_the_same(evidence.dropped, dropped, digest == evidence.sha256),
     )
     now = _renumbered(rows_of(points, evidence.asked), kept, evidence.asked)
     changes = _changes(kept, now, evidence.asked)
@@ -102,8 +110,38 @@ def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
     )
 
 
-def _both(a: Verdict, b: Verdict) -> Verdict:
-    return Verdict(a.holds and b.holds, (*a.found, *b.found))
+def _both(*each: Verdict) -> Verdict:
+    return Verdict(
+        all(one.holds for one in each), tuple(said for one in each for said in one.found)
+    )
+
+
+def _spans_the_same(law: Saved, evidence: Evidence) -> Verdict:
+    """Is the span in the file that of its rows? It decides what is said to lie beyond."""
+    span = span_of(evidence.asked, evidence.fitted[:, 1 : 1 + len(evidence.asked.x)].T)
+    if law.span == span:
+        return Verdict(True, ())
+    words = (
+        ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in each.items())
+        for each in (law.span, span)
+    )
+    return Verdict(False, ("the file gives the span {}; its rows give {}".format(*words),))
+
+
+def _dropped_the_same(then: Mapping[str, str], now: Mapping[str, str], same: bool) -> Verdict:
+    """Are the rows left out those that the table, where it is the same, has left out?
+
+    Of a table that has changed it is said, and held against nobody: lines move.
+    """
+    other = [why for why in dict.fromkeys((*then, *now)) if then.get(why) != now.get(why)]
+    file, table = ("the file says", "the table has") if same else ("then", "now")
+    return Verdict(
+        not (same and other),
+        tuple(
+            f"rows left out, {why}: {file} {then.get(why, 'none')}, {table} {now.get(why, 'none')}"
+            for why in other
+        ),
+    )
 
 
 def _says_the_same(
@@ -318,7 +356,7 @@ def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict
     surprise = _at_least(outside, len(new), 1 - then.level)
     said.append(
         f"of {len(new)} new or changed rows that are fitted, {len(new) - outside} lie inside the "
-        f"{then.level:.0%} band it had, widened by the scatter of the rows"
+        f"{100 * then.level:g}% band it had, widened by the scatter of the rows"
     )
     return Verdict(inside and surprise >= CHANCE, tuple(said))
 
@@ -355,7 +393,7 @@ def beside(law: Saved, fit: Fit) -> Verdict:
             f"from x = {first:g} to {last:g} the fitted curve and the paper's differ by at most "
             f"{apart[worst]:.2g} (at {x[worst]:.3g}); rounding its numbers allows "
             f"{rounding[worst]:.2g}",
-            f"the paper's curve, give or take the rounding, lies {side} the fit's {fit.level:.0%} "
-            "band",
+            f"the paper's curve, give or take the rounding, lies {side} the fit's "
+            f"{100 * fit.level:g}% band",
         ),
     )

@@ -19,6 +19,7 @@ from fits.laws import Array, Law, arrays
 from fits.resampled import Choose, Mask
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out
+BEST = 3  # laws named on a line
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for groups to be kept whole
 
 
@@ -45,7 +46,7 @@ class Trials:
     """Laws in the order in which they foretold.
 
     Fields:
-      rows: one a law, the best first, those that could not be tried last.
+      rows: one a law, the best first, of equals the simplest; those that could not be tried last.
       fitted, held_out: how many points were fitted and foretold.
       left_out: how many were neither: smaller points of groups that reach among the largest.
       cut: how many groups have points on both sides, fitted and foretold.
@@ -76,16 +77,34 @@ class Trials:
             ]
         )
 
-    def in_words(self) -> Iterator[str]:
-        """For a person, beside the fit."""
-        score = self.score.removeprefix("root mean square of ")
-        yield (
-            f"which law? Fitted to the {self.fitted} smallest and asked for the {self.held_out} "
-            f"largest, up to {self.reach:.3g} times as large, {score}:"
-        )
-        tried = [row for row in self.rows if row.error is not None]
-        if tried:
-            yield "  " + ", ".join(f"{row.law.name} {row.error:.3g}" for row in tried)
+    @property
+    def tried(self) -> list[tuple[str, float]]:
+        """Names and errors, the best first."""
+        return [(row.law.name, row.error) for row in self.rows if row.error is not None]
+
+    @property
+    def chosen(self) -> str | None:
+        """The law that foretold best; None: none could be tried."""
+        return self.tried[0][0] if self.tried else None
+
+    @property
+    def _score(self) -> str:
+        return self.score.removeprefix("root mean square of ")
+
+    def in_short(self, fitted: str) -> str:
+        """On one line: the best, and the law that was fitted."""
+        if not self.tried:
+            return f"held out, the {self.held_out} largest: no law could be tried"
+        shown = self.tried[:BEST]
+        shown += [each for each in self.tried[BEST:] if each[0] == fitted]
+        errors = ", ".join(f"{name} {error:.3g}" for name, error in shown)
+        return f"held out, the {self.held_out} largest, {self._score}: {errors}"
+
+    def in_words(self, fitted: str) -> Iterator[str]:
+        """For a person, beside the fit of the law of this name."""
+        far = f", up to {self.reach:.3g} times as large" if self.reach > 1 else ""
+        yield f"which law? Fitted to the smallest and asked for the largest{far}:"
+        yield from self._table(fitted)
         refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.error is None]
         if refused:
             yield f"  not tried: {', '.join(refused)}"
@@ -100,9 +119,24 @@ class Trials:
                 "how they go on, not what other runs do"
             )
 
+    def _table(self, fitted: str) -> Iterator[str]:
+        """A line a law that could be tried."""
+        wide = max((len(name) for name, _ in self.tried), default=0)
+        high = max(len(self._score), 7)
+        count = f"{self.held_out} / {self.fitted}"
+        if self.tried:
+            yield f"  {'law':{wide}}  {self._score:>{high}}  held out / fitted"
+        for name, error in self.tried:
+            said = [
+                word for word, law in (("chosen", self.chosen), ("fitted", fitted)) if law == name
+            ]
+            line = f"  {name:{wide}}  {error:{high}.3g}  {count:>17}  {', '.join(said)}"
+            yield line.rstrip()
+
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
         return {
+            "chosen": self.chosen,
             "fitted": self.fitted,
             "foretold": self.held_out,
             "left_out": self.left_out,
@@ -158,8 +192,10 @@ def choose_law(
 
     Raises:
       ValueError: all points are of one size, so that none can be held out; or weights or groups
-        are not one for each run.
+        are not one for each run; or `share` is no share.
     """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share:g}; it is that of the points to hold out, such as 1/3.")
     every_x, every_y = arrays(x, y)
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
     counts = checked_weights(weights, len(every_y))[points]
@@ -170,18 +206,24 @@ def choose_law(
         sizes = np.asarray(by, float)[points]
     small, large = _split(sizes, group, share)
     rows = [_try(law, compute, error, counts, small, large, measure, huber) for law in laws]
-    rows.sort(key=lambda row: np.inf if row.error is None else row.error)
+    rows.sort(key=_rank)
     return Trials(
         rows=tuple(rows),
         fitted=int(small.sum()),
         held_out=int(large.sum()),
         left_out=int((~small & ~large).sum()),
         cut=len(np.intersect1d(group[small], group[large])),
-        reach=float(np.max(compute.max(axis=-1) / compute[..., small].max(axis=-1))),
+        reach=float(np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))),
         measure=measure,
         robust=_robust(measure, huber),
         weighted=bool(np.ptp(counts) > 0),
     )
+
+
+def _rank(row: Trial) -> tuple[float, int]:
+    """Of laws that foretell alike to the three digits shown, the one of fewest parameters first."""
+    error = np.inf if row.error is None else float(f"{row.error:.3g}")
+    return error, len(row.law.parameters)
 
 
 def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, Mask]:
@@ -211,7 +253,8 @@ def _try(
     measure: Measure,
     huber: float | Literal["auto"] | None,
 ) -> Trial:
-    different = np.unique(x[..., small], axis=-1).shape[-1]
+    seen = x if law.reads is None else x[list(law.reads)]
+    different = np.unique(seen[..., small], axis=-1).shape[-1]
     if different <= len(law.parameters):
         return Trial(
             law=law,

@@ -6,10 +6,12 @@ The same noun as in `laws.py`; x holds the variables along its first axis, in th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.laws import Array, Law, arrays, folding, stack
+from fits.laws import LAWS, POWER, POWER_FLOOR, Array, Law, arrays, folding, stack
 from fits.varpro import foremost, grid, least
 
 
@@ -325,3 +327,30 @@ SHAPE = Law(
 )
 
 SURFACES = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
+
+
+def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
+    """`law`, of some of the variables of `other`, as a law of them all: say "power in N"."""
+    places = tuple(other.variables.index(name) for name in variables)
+    mine = places[0] if len(places) == 1 else list(places)
+    return replace(
+        law,
+        name=f"{law.name} in {', '.join(variables)}",
+        predict=lambda x, *values: law.predict(np.asarray(x)[mine], *values),
+        rescale=lambda unit, *values: law.rescale(unit[mine], *values),
+        slopes=lambda x, *values: law.slopes(x[mine], *values),
+        starts=lambda x, y, weights: law.starts(x[mine], y, weights),
+        variables=other.variables,
+        units=other.units,
+        reads=places,
+    )
+
+
+def rivals(law: Law) -> list[Law]:
+    """The laws that could be meant where `law` is fitted: of its variables, or of some of them."""
+    if len(law.variables) == 1:
+        return list(({law.name: law} | LAWS).values())
+    simple = [within(each, law, (name,)) for name in law.variables for each in (POWER, POWER_FLOOR)]
+    if law is REPEATED:
+        simple = [within(CHINCHILLA, law, CHINCHILLA.variables), *simple]
+    return [law, *simple]

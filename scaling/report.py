@@ -230,7 +230,7 @@ def _in_words(curve: _Curve) -> Iterator[str]:
         yield f"    true floor     {curve.truth:<8.3g} {where} the interval of c"
     yield f"  root mean square of log error {found.rms:.3g}"
     if curve.trials is not None:
-        for line in curve.trials.in_words():
+        for line in curve.trials.in_words(found.law.name):
             yield f"  {line}"
     for warning in found.warnings:
         yield f"  warning: {warning}"

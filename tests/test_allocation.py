@@ -224,3 +224,54 @@ def test_on_the_chinchilla_points_the_three_ways_agree():
     assert ways[2].exponent()[0] == pytest.approx(0.513, abs=0.002)
     for way in ways[:2]:
         assert way.exponent()[0] == pytest.approx(0.513, abs=0.03)
+
+
+class Said:
+    """A way that gives these estimates, whatever it is asked."""
+
+    approach, doubts, best = "a way", (), (np.empty(0), np.empty(0))
+
+    def __init__(self, size, exponent=(0.5, 0.4, 0.6)):
+        self.sizes, self.exponents = size, exponent
+
+    def size(self, compute, level=0.9):
+        return self.sizes
+
+    def exponent(self, level=0.9):
+        return self.exponents
+
+
+@pytest.mark.parametrize(
+    "size", [(1e9, 0.0, np.inf), (np.inf, 1e8, np.inf), (0.0, 0.0, 1e12), (np.inf, np.inf, np.inf)]
+)
+def test_intervals_without_ends_part_from_nothing_that_they_hold(size):
+    sure = Said((1e10, 9e9, 1.1e10))
+    assert not disagreements([Said(size), sure], [1e20])
+    assert not disagreements([sure, Said(size)], [1e20])
+    assert disagreements([Said((1e9, 0.0, 1.2e9)), sure], [1e20])  # the open end is the other one
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (lambda n: 20 * n, "data were in proportion to size, 20 times it"),
+        (lambda n: 1e9 + 0 * n, "all runs saw about the same data, 1e+09"),
+        (lambda n: n**0.5, "data grew in step with size, as its power of 0.5"),
+        (lambda n: n * np.where(np.arange(len(n)) % 2, 20, 30), ""),
+    ],
+)
+def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
+    size = np.geomspace(1e7, 1e9, 12)
+    runs = trainings(size, data(size), np.linspace(3, 2, 12))
+    assert runs.in_step == said
+    assert bool(runs.doubts()) == bool(said)
+
+
+def test_twice_the_data_never_raise_the_loss_and_exponents_are_shares():
+    size = np.geomspace(1e7, 1e9, 16)
+    noise = np.exp(0.01 * np.random.default_rng(3).normal(size=16))
+    way = parametric(trainings(size, 20 * size, chinchilla(size, 20 * size, *LAW) * noise))
+    assert way.more_data(1e9, 2e10)[2] <= 1
+    assert way.more_data(1e9, 2e10, 0.5)[2] >= 1
+    _, low, high = way.exponent(0.99)
+    assert 0 <= low < high <= 1

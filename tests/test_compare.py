@@ -112,6 +112,15 @@ def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
     assert "warning: A: x = 1e+06 is 100 times above the largest x fitted" in said
 
 
+def test_how_the_law_foretold_is_said_of_both_studies(tables, command):
+    arguments = *tables, *COLUMNS
+    status, said, _ = command(*arguments)
+    assert status == 0
+    assert len([line for line in said.splitlines() if line.startswith("     held out, the ")]) == 2
+    found = json.loads(command(*arguments, "--json", "-")[1])
+    assert all("power" in found[study]["held_out"]["log_error"] for study in "ab")
+
+
 def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, command):
     both = tmp_path / "both.csv"
     first, second = (path.read_text() for path in tables)

@@ -169,6 +169,47 @@ def test_the_plan_is_printed_in_order_with_what_it_costs(table, command):
     assert "E(10000) = " in said
 
 
+def test_runs_of_one_x_in_a_row_stand_on_one_line(table, command):
+    asked = table, *COLUMNS, "--budget", "1200", "--grid", "c=300"
+    _, said, _ = command(*asked)
+    runs = json.loads(command(*asked, "--json", "-")[1])["runs"]
+    assert len(runs) == 4
+    (line,) = (each for each in said.splitlines() if each.startswith("    1-4"))
+    assert [float(each) for each in line.split()[1:4]] == [300, 300, 1200]
+    assert float(line.split()[-1]) == pytest.approx(runs[-1]["high"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("more", "unit"),
+    [(["--grid", "c=30,300"], "c"), (["--grid", "c=30,300", "--times", "6"], "FLOPs")],
+)
+def test_costs_are_told_in_their_own_unit(more, unit, table, command):
+    asked = table, *COLUMNS, *more
+    status, said, _ = command(*asked, "--budget", "3000")
+    assert status == 0
+    assert f"of 3000 {unit}; the interval" in said
+    assert ("FLOPs" in said) == (unit == "FLOPs")
+    status, _, complaints = command(*asked, "--budget", "1")
+    assert status == 2
+    assert f" {unit}. Give more, or offer smaller runs." in complaints
+
+
+def test_a_column_of_costs_lends_its_name(table, tmp_path, command):
+    path = tmp_path / "planned.csv"
+    path.write_text("c,euro\n30,60\n1000,2000\n")
+    asked = table, *COLUMNS, "--budget", "2100", "--candidates", path, "--cost", "euro"
+    assert "of 2100 euro; the interval" in command(*asked)[1]
+    assert json.loads(command(*asked, "--json", "-")[1])["cost_in"] == "euro"
+
+
+def test_how_the_law_foretold_is_said_on_one_line(table, command):
+    asked = table, *COLUMNS, "--budget", "1200", *GRID
+    (line,) = (each for each in command(*asked)[1].splitlines() if "held out" in each)
+    assert "log error: " in line
+    assert "power 0.0" in line
+    assert json.loads(command(*asked, "--json", "-")[1])["held_out"]["log_error"]["power"] < 0.1
+
+
 def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command):
     path = tmp_path / "planned.csv"
     path.write_text("model,c,flops\nS,30,60\nB,100,200\nL,1000,2000\nH,9000,9e9\n")

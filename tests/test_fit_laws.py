@@ -13,7 +13,7 @@ import pytest
 
 from fits.asked import CURVES, LOSSES, SCALES
 from fits.fit_laws import COMMANDS, main
-from fits.laws import saturating
+from fits.laws import LAWS, saturating
 from fits.points import KINDS
 from fits.provenance import read_law
 from fits.results import COLUMNS
@@ -69,7 +69,7 @@ def test_help_opens_with_what_to_type_and_tells_all(capsys):
     said = capsys.readouterr().out
     assert said.startswith("fit-laws TABLE --x COL --y COL")
     options = "--x --y --y-is --where --by --all-points --law --loss --huber --on --weights"
-    options += " --together --groups --predict --save --json --plot --help"
+    options += " --together --groups --level --predict --save --json --plot --help"
     formulas = [law.formula for law in CURVES.values() if len(law.formula) < 50]
     for word in (*options.split(), *COMMANDS, *CURVES, *KINDS, *LOSSES, *SCALES, *formulas):
         assert word in said
@@ -211,10 +211,13 @@ def test_every_fit_comes_with_how_well_each_law_foretells(table, command, answer
     assert (held_out["fitted"], held_out["foretold"]) == (16, 8)
     assert held_out["times_larger"] == pytest.approx(55, rel=0.1)
     errors = held_out["log_error"]
-    assert set(errors) == {name for name, law in CURVES.items() if len(law.variables) == 1}
+    assert set(errors) == set(LAWS)
     assert errors["saturating"] < 0.03 < errors["power"]
     _, said, _ = command(table, "--x", "eflop", "--y", "error", "--law", "power")
-    assert "which law? Fitted to the 16 smallest and asked for the 8 largest" in said
+    assert "which law? Fitted to the smallest and asked for the largest, up to " in said
+    lines = {each.split()[0]: each.split() for each in said.splitlines() if " / " in each}
+    assert lines["power"][2:] == ["8", "/", "16", "fitted"]
+    assert lines[held_out["chosen"]][2:] == ["8", "/", "16", "chosen"]
 
 
 def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
@@ -508,6 +511,75 @@ def test_options_left_out_are_said(capsys):
     assert "the following arguments are required: --y. See fit-laws --help" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs.csv", "--lwa", "power"], "no option --lwa. Did you mean '--law'? See fit-laws"),
+        (["runs.csv", "--lvel=.5"], "no option --lvel. Did you mean '--level'? See fit-laws"),
+        (["runs.csv", "--zzz", "1"], "no option --zzz. See fit-laws --help"),
+        (["runs.csv", "more.csv"], "unrecognized arguments: more.csv. See fit-laws --help"),
+        (["check", "law.json", "--tabel", "t"], "no option --tabel. Did you mean '--table'?"),
+        (["chek", "law.json"], "chek: no such command, and no table. Did you mean 'check'?"),
+    ],
+)
+def test_options_and_commands_that_there_are_not_are_told_with_the_near_ones(words, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert f"fit-laws: {said}" in capsys.readouterr().err
+
+
+def test_a_table_named_like_a_command_is_a_table(table, command, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    table.rename("chek")
+    assert command("chek", "--x", "eflop", "--y", "error", "--law", "power")[0] == 0
+    assert "compares.csv: No such file" in command("compares.csv", "--x", "a", "--y", "b")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "law"), [("m1", "power"), ("M2", "power-floor"), ("broken-1", "broken")]
+)
+def test_other_names_of_a_law_are_known(typed, law, table, answer):
+    found, _ = answer(table, "--x", "eflop", "--y", "error", "--law", typed)
+    assert found["groups"][0]["law"] == law
+
+
+def test_a_law_of_no_such_name_is_refused_with_all_names(table, command):
+    status, _, complaints = command(table, "--x", "eflop", "--y", "error", "--law", "m5")
+    assert status == 2
+    assert "power (or m1), power-floor (or m2)" in complaints
+    assert "broken-5" in complaints
+
+
+def test_a_law_of_three_breaks_is_fitted_kept_and_tried_where_it_is_asked_for(
+    table, tmp_path, answer
+):
+    path = tmp_path / "law.json"
+    asked = table, "--x", "eflop", "--y", "error", "--where", "model=S", "--all-points"
+    asked = *asked, "--law", "broken-3"
+    found, _ = answer(*asked, "--save", path)
+    assert len(found["groups"][0]["values"]) == 12
+    assert "broken-3" in found["groups"][0]["held_out"]["log_error"]
+    assert read_law(path).law.name == "broken-3"
+
+
+@pytest.mark.parametrize("level", ["90", "1", "half", "0"])
+def test_a_level_that_is_no_probability_is_refused(level, table, command):
+    status, _, complaints = command(table, "--x", "eflop", "--y", "error", "--level", level)
+    assert status == 2
+    assert f"--level: {level} is not a number from 0.01 to 0.999" in complaints
+
+
+def test_a_surface_is_tried_against_laws_of_its_own_variables(surface, command, answer):
+    found, _ = answer(surface, *SURFACE)
+    tried = set(found["groups"][0]["held_out"]["log_error"])
+    simple = {f"{law} in {name}" for law in ("power", "power-floor") for name in "ND"}
+    assert tried == {"chinchilla", *simple}
+    _, said, _ = command(surface, *SURFACE)
+    assert "times as large" not in said or "up to 1 times" not in said
+    assert "    chinchilla" in said
 
 
 def test_a_table_taken_for_a_prediction_is_said(capsys):

@@ -13,6 +13,7 @@ from fits.fit import fit
 from fits.laws import (
     BROKEN,
     BROKEN_2,
+    LAWS,
     M1,
     M2,
     M3,
@@ -30,6 +31,7 @@ from fits.laws import (
     saturating,
     sigmoidal,
 )
+from fits.selection import choose_law
 from fits.surfaces import (
     CHINCHILLA,
     REPEATED,
@@ -37,6 +39,7 @@ from fits.surfaces import (
     chinchilla,
     data_repeated,
     optimal_params,
+    rivals,
     shape_law,
 )
 
@@ -316,3 +319,34 @@ def test_the_best_shape_grows_as_its_paper_says():
     best = [widths[shape_law(widths, t, *TRUTHS[SHAPE.name]).argmin()] for t in (1e2, 1e3)]
     paper = [(alpha * a * t**c / (beta * b)) ** (1 / (a + b)) for t in (1e2, 1e3)]
     np.testing.assert_allclose(best, paper, rtol=1e-3)
+
+
+@pytest.mark.parametrize("breaks", [0, -1, 11, 1.5, "two"])
+def test_breaks_that_no_law_has_are_refused(breaks):
+    with pytest.raises(ValueError, match="give a whole number from 1 to 10, or take power-floor"):
+        broken(breaks)
+
+
+@pytest.mark.parametrize("law", [CHINCHILLA, REPEATED, SHAPE], ids=lambda law: law.name)
+def test_a_law_of_one_of_several_variables_is_found_again_whatever_the_others_are(law):
+    points, _ = known(law)
+    for k, name in enumerate(law.variables):
+        (one,) = (each for each in rivals(law) if each.name == f"power-floor in {name}")
+        error = POWER_FLOOR.predict(points[k] / points[k].min(), 0.5, 0.4, 0.1)
+        (row,) = choose_law(points, error, [one], by=points[k]).rows
+        if name == "U":  # of four values the two largest are held out
+            assert row.refusal == "2 different x to fit, 3 parameters"
+        else:
+            assert row.values[1:] == pytest.approx((0.4, 0.1), rel=1e-6)
+            assert row.error < 1e-8
+
+
+def test_repeated_data_are_tried_against_the_law_that_knows_no_repetition():
+    points, _ = known(REPEATED)
+    (rival,) = (each for each in rivals(REPEATED) if each.name == "chinchilla in N, D")
+    values = TRUTHS[CHINCHILLA.name]
+    np.testing.assert_array_equal(
+        rival.predict(points, *values), CHINCHILLA.predict(points[:2], *values)
+    )
+    assert SHAPE not in rivals(CHINCHILLA)
+    assert rivals(POWER) == [POWER, *(law for law in LAWS.values() if law is not POWER)]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from fits.commands.optimal import _open
 from fits.fit_laws import main
 from fits.surfaces import chinchilla
 
@@ -100,3 +101,73 @@ def test_the_figure_is_the_same_file_every_time(table):
             main(["optimal", str(table), *COLUMNS, "--compute", "1e22", "--plot", str(file)]) == 0
         )
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def runs_of_a_law(path, size, data, seed, noise=0.01):
+    loss = chinchilla(size, data, *LAW) * np.exp(
+        noise * np.random.default_rng(seed).normal(size=len(size))
+    )
+    rows = [f"{n:.6g},{d:.6g},{y:.5f}" for n, d, y in zip(size, data, loss, strict=True)]
+    path.write_text("\n".join(["params,images,loss", *rows]) + "\n")
+    return path
+
+
+ASKED = "--compute", "1e21", "--reach", "2.5", "--against", "1e9,2e10"
+
+
+def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said(tmp_path, capsys):
+    size = np.geomspace(1e7, 1e9, 16)
+    path = runs_of_a_law(tmp_path / "d20.csv", size, 20 * size, 3)
+    assert main(["optimal", str(path), *COLUMNS, *ASKED]) == 0
+    said = capsys.readouterr().out
+    assert "law of size and data: data were in proportion to size, 20 times it: " in said
+    assert "alpha and beta, are not told apart" in said
+    assert "none: envelope of all runs: data were in proportion" in said
+    assert "inf" not in said
+    assert "no end" in said
+
+
+@pytest.mark.parametrize(("seed", "runs"), [(1, 6), (4, 5), (5, 6)])
+def test_a_handful_of_runs_is_answered_without_a_stray_warning(seed, runs, tmp_path, capsys):
+    """Warnings are errors here; intervals have no ends, and forecasts leave all numbers."""
+    rng = np.random.default_rng(seed)
+    size, data = (np.exp(rng.uniform(*np.log(ends), runs)) for ends in ((1e7, 1e9), (1e8, 1e10)))
+    path = runs_of_a_law(tmp_path / "few.csv", size, data, seed)
+    assert main(["optimal", str(path), *COLUMNS, *ASKED]) == 0
+    assert "the best size grows" in capsys.readouterr().out
+
+
+def test_how_well_the_law_foretells_is_said_on_one_line(table, capsys):
+    assert main(["optimal", str(table), *COLUMNS]) == 0
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if "held out" in each)
+    assert line.startswith("held out, the 18 largest, log error: chinchilla 0.00")
+    assert " in N " in line or " in D " in line
+    assert main(["optimal", str(table), *COLUMNS, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["held_out"]["chosen"] == "chinchilla"
+
+
+def test_a_lower_level_narrows_every_interval(table, capsys):
+    widths = []
+    for level in ("0.5", "0.95"):
+        asked = [*COLUMNS, "--compute", "1e20", "--json", "-", "--level", level]
+        assert main(["optimal", str(table), *asked]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["level"] == float(level)
+        widths.append([size["high"] / size["low"] for size in found["compute"][0]["sizes"]])
+    assert all(narrow < wide for narrow, wide in zip(*widths, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((2e19, 1e19, np.inf), "2e+19 [1e+19, no end]"),
+        ((np.inf, 3e24, np.inf), "without end: the floor is fitted above it; at least 3e+24"),
+        ((np.inf, 0.0, np.inf), "without end: the floor is fitted above it"),
+        (
+            (np.inf, np.inf, np.inf),
+            "without end: the floor is fitted above it, with all of its interval",
+        ),
+    ],
+)
+def test_compute_without_end_is_told_in_words(found, said):
+    assert _open(found) == said

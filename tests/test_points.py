@@ -36,9 +36,17 @@ def test_all_kinds_of_y_become_errors_as_fractions(csv, kind, cells):
 @pytest.mark.parametrize(
     ("kind", "cell", "words"),
     [
-        ("error", "23.6", "above 1. Rates are fractions; for percentages say --y-is error-percent"),
-        ("accuracy", "76.4", "for percentages say --y-is accuracy-percent"),
-        ("error-percent", "101", "above 100 %"),
+        ("error", "23.6", "--y-is error-percent; for a loss say --y-is loss."),
+        (
+            "accuracy",
+            "76.4",
+            "above 1. Rates are fractions; for percentages say --y-is accuracy-percent.",
+        ),
+        (
+            "error-percent",
+            "101",
+            "above 100 %. Correct it, or leave the row out; for a loss say --y-is loss.",
+        ),
         ("accuracy-percent", "101", "above 100 %"),
         ("error", "-0.1", "below 0, which no error is"),
         ("accuracy-percent", "-3", "below 0, which no accuracy is"),

@@ -126,6 +126,57 @@ def test_an_interval_changed_by_hand_is_found_out(law, check, ends):
     assert "the rows in the file do not give its interval of b" in said
 
 
+def test_a_span_changed_by_hand_is_found_out(law, check):
+    """It decides what is said to lie beyond the points."""
+    edit(law, lambda kept: kept.update(span={"eflop": [0.01, 1e6]}))
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        "the file gives the span eflop from 0.01 to 1e+06; its rows give eflop from 0.01 to 1000"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        (
+            {"not model=S": "18", "no error": "20"},
+            "not model=S: the file says 18, the table has 18-19",
+        ),
+        ({"not model=S": "18-19"}, "no error: the file says none, the table has 20"),
+        (
+            {"not model=S": "18-19", "no error": "20", "outliers": "3"},
+            "outliers: the file says 3, the table has none",
+        ),
+    ],
+)
+def test_rows_left_out_otherwise_than_the_file_says_are_found_out(law, check, dropped, words):
+    edit(law, lambda kept: kept.update(dropped=dropped))
+    status, said, _ = check(law)
+    assert status == 1
+    assert f"rows left out, {words}" in said
+
+
+def test_other_rows_left_out_of_a_table_that_changed_are_said_and_not_held_against_it(
+    law, table, check
+):
+    write(table, [*rows(), "B,1,0.9", "B,2,0.8", "S,5,", "S,50,0.9", "S,6,"])
+    status, said, _ = check(law)
+    assert status == 0
+    assert "rows left out, no error: then 20, now 20, 22" in said
+
+
+def test_a_law_is_kept_and_checked_at_its_own_level(table, tmp_path, capsys, check):
+    path = tmp_path / "half.json"
+    assert main([str(table), *ASKED, "--level", "0.5", "--save", str(path)]) == 0
+    assert "50% intervals" in capsys.readouterr().out
+    assert json.loads(path.read_text())["asked"]["level"] == 0.5
+    status, said, _ = check(path)
+    assert status == 0
+    assert "to every digit" in said
+
+
 def test_an_interval_that_another_machine_rounds_otherwise_still_holds(law, check):
     kept = json.loads(law.read_text())
     kept["intervals"]["b"] = [end * (1 + 1e-9) for end in kept["intervals"]["b"]]

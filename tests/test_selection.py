@@ -34,6 +34,58 @@ def test_what_is_foretold_was_not_fitted():
     )
 
 
+def test_the_table_says_what_was_held_out_what_is_chosen_and_what_was_fitted():
+    first, *lines = choose_law(X, ERROR, [POWER, SATURATING, LOG_LINEAR]).in_words("power")
+    assert first.startswith("which law? Fitted to the smallest and asked for the largest, up to ")
+    assert [line.split() for line in lines[:1]] == [
+        ["law", "log", "error", "held", "out", "/", "fitted"]
+    ]
+    names, counts, marks = zip(
+        *((line.split()[0], line.split()[2:5], line.split()[5:]) for line in lines[1:3]),
+        strict=True,
+    )
+    assert names == ("saturating", "power")
+    assert counts == (["10", "/", "20"],) * 2
+    assert marks == (["chosen"], ["fitted"])
+    assert len({line.index(" / ") for line in lines[1:3]}) == 1
+    assert lines[3] == "  not tried: log-linear (it foretells errors below 0)"
+
+
+def test_on_one_line_the_best_are_named_and_the_law_that_was_fitted():
+    trials = choose_law(X, ERROR, LAWS.values())
+    said = trials.in_short("power")
+    assert said.startswith("held out, the 10 largest, log error: ")
+    assert trials.chosen == trials.rows[0].law.name
+    named = [each.split()[0] for each in said.split(": ")[1].split(", ")]
+    assert named == [*(row.law.name for row in trials.rows[:3]), "power"]
+    none = choose_law(X[:3], ERROR[:3], [M4])
+    assert none.in_short("m4") == "held out, the 1 largest: no law could be tried"
+    assert none.chosen is None
+
+
+def test_of_laws_that_foretell_alike_the_simplest_is_chosen():
+    """A curve that falls ever faster: its floor rests on 0, but for rounding."""
+    steeper = 0.5 * X**-0.3 * np.exp(-0.01 * np.log(X) ** 2)
+    floor, plain = (choose_law(X, steeper, [each]).rows[0] for each in (POWER_FLOOR, POWER))
+    assert floor.error == pytest.approx(plain.error, rel=1e-4)
+    assert choose_law(X, steeper, [POWER_FLOOR, POWER]).chosen == "power"
+
+
+def test_where_no_variable_reaches_farther_nothing_is_said_of_reach():
+    n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1, 9, 5), np.geomspace(1, 9, 5)))
+    loss = CHINCHILLA.predict(np.stack([n, d]), 0.1, 1.0, 0.4, 1.0, 0.3)
+    trials = choose_law((n, d), loss, [CHINCHILLA])
+    assert trials.reach <= 1
+    words = next(trials.in_words("chinchilla"))
+    assert words == "which law? Fitted to the smallest and asked for the largest:"
+
+
+@pytest.mark.parametrize("share", [0, 1, 2, -0.5, np.nan])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="it is that of the points to hold out, such as 1/3"):
+        choose_law(X, ERROR, [POWER], share=share)
+
+
 def test_points_too_steep_for_a_law_are_tried_without_a_stray_warning():
     """Warnings are errors here: M3's amplitude is below all numbers where x spans 12 decades."""
     x = np.geomspace(1, 1e12, 6)
@@ -85,7 +137,7 @@ def test_seeds_of_one_setting_are_fitted_or_foretold_together():
     x = np.repeat(np.geomspace(1, 100, 6), 2) * np.tile([1.0, 1.05], 6)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=np.repeat(range(6), 2), share=3 / 12)
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (8, 1, 3, 0)
-    assert any("kept whole: 1 smaller points" in line for line in trials.in_words())
+    assert any("kept whole: 1 smaller points" in line for line in trials.in_words("power"))
     apart = choose_law(x, 0.5 * x**-0.3, [POWER], share=3 / 12)
     assert (apart.fitted, apart.left_out) == (9, 0)
 
@@ -112,7 +164,7 @@ def test_curves_that_all_reach_equally_far_are_cut_along_x_and_that_is_said():
     curve = np.repeat(range(4), 9)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=curve.tolist())
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (24, 0, 12, 4)
-    assert any("4 groups cut along x" in line for line in trials.in_words())
+    assert any("4 groups cut along x" in line for line in trials.in_words("power"))
     assert trials.plain()["groups_cut"] == 4
 
 
@@ -125,7 +177,7 @@ def test_by_huber_s_loss_runs_that_went_wrong_do_not_choose_the_law(huber):
     assert robust.score == "mean absolute log error"
     assert robust.rows[0].law is SATURATING
     assert robust.rows[0].error == pytest.approx(np.log(2.5) / 10, rel=0.3)
-    assert "as large, mean absolute log error:" in next(robust.in_words())
+    assert "law          mean absolute log error" in list(robust.in_words("power"))[1]
     np.testing.assert_allclose(robust.rows[0].values, (0.6, 0.35, 0.1, 0.5), rtol=0.3)
     squares = next(row for row in choose_law(X, error, laws).rows if row.law is SATURATING)
     assert abs(squares.values[2] - 0.1) > 0.05  # the floor

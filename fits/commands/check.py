@@ -17,17 +17,18 @@ of runs, the fit to them is laid beside it:
 
 options:
   --table TABLE      the table, where it is not where it was, or for a paper's law
-  --x --y --y-is --where --all-points --loss --huber --on --weights --together
+  --x --y --y-is --where --all-points --loss --huber --on --weights --together --level
                      for a paper's law, as fit-laws --help says
   --json FILE        write {law, holds, found}; - prints JSON and nothing else
   -h, --help         print this
 
 A law holds if the rows in its file give its numbers (to every digit, or on another machine the
-curve to 1e-6 of the error and the band to 1 % of its width), its points, root mean square and
-warnings, the curve refitted to the table as it is now stays inside the band, and no more new rows
-lie outside than chance would put there. A paper's law holds if it lies inside the band of the fit,
-give or take the rounding of its numbers; without a table there is nothing to hold or not, and holds
-is null.
+curve to 1e-6 of the error and the band to 1 % of its width), its points, their span, root mean
+square and warnings; if a table that has not changed leaves out the rows that the file says, for the
+same reasons; if the curve refitted to the table as it is now stays inside the band, and no more new
+rows lie outside than chance would put there. Its title, the command and the versions it was made
+with are taken on trust. A paper's law holds if it lies inside the band of the fit, give or take the
+rounding of its numbers; without a table there is nothing to hold or not, and holds is null.
 
 exit status: 0 it holds, or there is nothing to hold it against; 1 it does not hold; 2 a mistake in
 what was typed, in the file or in the table: all mistakes are named.
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--table", metavar="TABLE", type=Path)
     add_asked(parser)
     parser.add_argument("--json", metavar="FILE", type=Path)
-    options = parser.parse_args(argv)
+    options = parser.read(argv)
     parser.require({"LAW.json": options.law_file})
     return ending(lambda: _run(options), Path(options.law_file))
 
@@ -107,13 +108,14 @@ def _find(name: str) -> Path:
 
 def _verdict(options: argparse.Namespace, path: Path, law: Saved) -> Verdict | None:
     """None where there is nothing to hold the law against."""
-    from fits.provenance import sha256
+    from fits.provenance import dropped_rows, sha256
     from fits.recheck import beside, refit
 
     if law.evidence is not None:
         table = options.table or path.resolve().parent / law.evidence.table
         (points,) = read(_mistakes(options, law, table), [(law.evidence.asked, table)])
-        return refit(law, points, sha256(table))
+        dropped = dropped_rows(law.evidence.asked, table)
+        return refit(law, points, sha256(table), dropped)
     if options.table is None:
         _mistakes(options, law, path)
         return None

@@ -11,7 +11,7 @@ A the value that comes first. Nothing is written unless --json or --plot names a
 
 options:
   --x COL --y COL --y-is KIND --where COL=VALUE --all-points --law NAME
-  --loss NAME --huber DELTA --on SCALE --weights COL --together COL
+  --loss NAME --huber DELTA --on SCALE --weights COL --together COL --level P
                      as fit-laws --help says, for both studies
   --by COL           two studies in one table
   --at X ...         where to compare; left out: the largest x that both studies reached
@@ -20,11 +20,12 @@ options:
   --plot FILE        draw E_B / E_A against x with its band: .pdf, .png or .svg
   -h, --help         print this
 
-Intervals are meant to hold the truth with a probability of 90 %. Where that of a ratio contains 1,
-the runs do not tell the two apart, and it is said which study's runs would help most. The studies
-are taken as independent. JSON: {x, y, y_is, level, a, b, at, saved, warnings}; a and b: {name,
-law, values, intervals, points, runs}; at: [{x, error_a, error_b, ratio, low, high, verdict}];
-saved: [{error, x_a, x_b, factor, low, high}], an open end, or an error out of reach, null.
+Intervals are meant to hold the truth with the probability of --level (0.9). Where that of a ratio
+contains 1, the runs do not tell the two apart, and it is said which study's runs would help most.
+The studies are taken as independent. JSON: {x, y, y_is, level, a, b, at, saved, warnings}; a and b:
+{name, law, values, intervals, points, runs, held_out as in fit-laws --help}; at: [{x, error_a,
+error_b, ratio, low, high, verdict}]; saved: [{error, x_a, x_b, factor, low, high}], an open end, or
+an error out of reach, null.
 
 exit status: 0 done, 2 a mistake in what was typed or in a table, or a study that cannot be fitted:
 all mistakes are named, and nothing is written.
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from fits.compare import At, Estimate, Saved
     from fits.fit import Fit
     from fits.points import Points
+    from fits.selection import Trials
 
 AB = "A", "B"
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--error", metavar="E", nargs="+", action="extend", default=[])
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--plot", metavar="FILE", type=Path)
-    options = parser.parse_args(argv)
+    options = parser.read(argv)
     tables = len(options.tables)
     parser.require({"TABLE": options.tables or None, "--x": options.x, "--y": options.y})
     if tables != (1 if options.by else 2):
@@ -89,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
     names, studies = _two(options, points)
     from fits import compare
 
-    a, b = _fits(wanted, names, studies)
+    (a, trials_a), (b, trials_b) = _fits(wanted, names, studies)
     places = [number(text) for text in options.at] or [min(compare.span(a)[1], compare.span(b)[1])]
     ats = [compare.at(a, b, x) for x in places]
     errors = [number(text) for text in options.error] or [each.error_a for each in ats]
@@ -107,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
         draw_ratio(a, b, xlabel=wanted.x[0], title=title, ax=panel)
         save(figure, options.plot)
     if options.json:
-        studied = zip(names, studies, (a, b), strict=True)
+        studied = zip(names, studies, (a, b), (trials_a, trials_b), strict=True)
         write_json(
             options.json, _answer(wanted, [_study(*each) for each in studied], ats, saved, doubts)
         )
@@ -116,9 +118,12 @@ def _run(options: argparse.Namespace) -> int:
             print(f"warning: {doubt}", file=sys.stderr)
         return 0
     what = f"{error_name(wanted)} against {wanted.x[0]}"
-    print(f"{what}, law {wanted.law}; {wanted.level:.0%} intervals")
-    for letter, name, its, fit in zip(AB, names, studies, (a, b), strict=True):
+    print(f"{what}, law {wanted.law}; {100 * wanted.level:g}% intervals")
+    told = zip(AB, names, studies, (a, b), (trials_a, trials_b), strict=True)
+    for letter, name, its, fit, trials in told:
         print(f"  {letter}: {name}, through {fit.n} of {len(its.error)} runs")
+        if trials is not None:
+            print(f"     {trials.in_short(wanted.law)}")
     for each in ats:
         _print_at(each)
     for one in saved:
@@ -159,12 +164,15 @@ def _two(options: argparse.Namespace, points: Sequence[Points]) -> tuple[list[st
     return names, [its for _, its in groups]
 
 
-def _fits(wanted: Asked, names: Sequence[str], studies: Sequence[Points]) -> list[Fit]:
+def _fits(
+    wanted: Asked, names: Sequence[str], studies: Sequence[Points]
+) -> list[tuple[Fit, Trials | None]]:
     fits, refusals = [], []
     for name, its in zip(names, studies, strict=True):
         try:
             asked_of_it = wanted.with_seeds(its)
-            fits.append(asked_of_it.fit(asked_of_it.runs(its)))
+            runs = asked_of_it.runs(its)
+            fits.append((asked_of_it.fit(runs), asked_of_it.trials(runs)))
         except ValueError as wrong:
             refusals.append(f"{name}: {wrong}")
     if refusals:
@@ -244,7 +252,7 @@ def _answer(
     }
 
 
-def _study(name: str, points: Points, fit: Fit) -> dict[str, Any]:
+def _study(name: str, points: Points, fit: Fit, trials: Trials | None) -> dict[str, Any]:
     ends = [[finite(end) for end in pair] for pair in fit.intervals]
     return {
         "name": name,
@@ -253,6 +261,7 @@ def _study(name: str, points: Points, fit: Fit) -> dict[str, Any]:
         "intervals": dict(zip(fit.law.parameters, ends, strict=True)),
         "points": fit.n,
         "runs": len(points.error),
+        "held_out": trials and trials.plain(),
     }
 
 

@@ -107,7 +107,7 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
         if group.fit is not None:
             _print_fit(group, group.fit, f"{len(group.points.error)} {which}", wanted)
         if group.trials is not None:
-            for line in group.trials.in_words():
+            for line in group.trials.in_words(group.asked.law):
                 print(f"  {line}")
         for warning in group.warnings(wanted):
             print(f"  warning: {warning}")
@@ -116,11 +116,11 @@ def print_groups(groups: Sequence[Group], wanted: Sequence[Place]) -> None:
 def _print_fit(group: Group, fit: Fit | Foretold, among: str, wanted: Sequence[Place]) -> None:
     if isinstance(fit, Foretold):
         print("  forecast: saturating laws of many shapes, averaged")
-        print(f"  from {fit.n} of {among}; {fit.level:.0%} intervals of one more measurement")
+        print(f"  from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement")
     else:
         law = fit.law
         print(f"  law {law.name}: E({', '.join(law.variables)}) = {law.formula}")
-        print(f"  through {fit.n} of {among}; {fit.level:.0%} intervals")
+        print(f"  through {fit.n} of {among}; {100 * fit.level:g}% intervals")
         for term in group.asked.in_words(group.asked.runs(group.points)):
             print(f"  {term}")
         for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):

@@ -13,11 +13,11 @@ how much it would add to what they say. Nothing is written unless --json names a
 
 options:
   --x COL --y COL --y-is KIND --where COL=VALUE --all-points --law NAME
-  --loss NAME --huber DELTA --on SCALE --weights COL --together COL
+  --loss NAME --huber DELTA --on SCALE --weights COL --together COL --level P
                      as fit-laws --help says; a law of several variables takes --x once for each,
                      and all points
   --predict X        where the law's error is wanted; for several variables X,X,... in their order
-  --budget FLOPS     of all runs together
+  --budget FLOPS     of all runs together, in the unit of their costs
   --candidates TABLE the runs that may be launched: CSV or Parquet with the columns of --x and the
                      cost of each, as `scaling plan STUDY --table FILE` writes it; a --where holds
                      here too if there is such a column
@@ -31,10 +31,14 @@ options:
   -h, --help         print this
 
 The runs come in the order in which each narrows the interval most for its cost, each with the
-interval to be expected after it. That holds if the law does; a plan that pays for all its far
-points at once learns late that it does not: launch the first few, fit again, ask again.
+interval to be expected after it; several of one x in a row stand on one line, "4-9", with what the
+last of them leaves. Left out are runs that all together would narrow it by less than half a
+percent; many cheap ones that together give more stay, however little each gives. That holds if the
+law does; a plan that pays for all its far points at once learns late that it does not: launch the
+first few, fit again, ask again.
 With the frontier alone (no --all-points), every candidate is taken to reach it: offer such as may.
-JSON: {x, y, y_is, law, level, predict, error, now: [low, high], budget, cost, runs, warnings};
+JSON: {x, y, y_is, law, level, predict, error, now: [low, high], cost_in, budget, cost, runs,
+held_out as in fit-laws --help, warnings};
 runs: [{candidate, x, cost, spent, low, high}], candidate the line of the table, or null.
 
 exit status: 0 done, 2 a mistake in what was typed or in a table, no candidate within the budget, or
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
     from fits.points import Points
 
 MOST = 5000  # candidates
+FLOPS = "FLOPs"
 OFTEN = 16  # times that an x is run at most, unless --repeat says otherwise
 
 
@@ -87,9 +92,10 @@ class Candidates:
 
     Fields:
       x: one tuple a run, a number a variable.
-      cost: of each, FLOPs.
+      cost: of each.
       times: how often each may be run.
       lines: where each stands in its table; None for a grid.
+      unit: what the cost is counted in.
       notes: what was left out.
     """
 
@@ -97,6 +103,7 @@ class Candidates:
     cost: list[float]
     times: list[int]
     lines: list[int | None]
+    unit: str = FLOPS
     notes: tuple[str, ...] = ()
 
 
@@ -112,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--times", metavar="K")
     parser.add_argument("--repeat", metavar="N", default=str(OFTEN))
     parser.add_argument("--json", metavar="FILE", type=Path)
-    options = parser.parse_args(argv)
+    options = parser.read(argv)
     needed = {"TABLE": options.table, "--x": options.x, "--y": options.y}
     needed |= {"--predict": options.predict, "--budget": options.budget}
     parser.require(needed)
@@ -136,6 +143,8 @@ def _run(options: argparse.Namespace) -> int:
     offered = _not_yet_run(offered, points, int(options.repeat))
     fit, plan, scatter = _planned(options, wanted, points, offered)
     answer = _answer(options, wanted, fit, plan, offered)
+    trials = wanted.trials(wanted.runs(points))
+    answer["held_out"] = trials and trials.plain()
     answer["warnings"] = [*points.notes, *offered.notes, *fit.warnings]
     if options.json:
         write_json(options.json, answer)
@@ -144,6 +153,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"warning: {warning}", file=sys.stderr)
         return 0
     print(f"{options.table}: {error_name(wanted)}, law {wanted.law} through {fit.n} runs")
+    if trials is not None:
+        print(f"  {trials.in_short(wanted.law)}")
     _print(answer, fit, scatter, len(offered.x))
     if options.json:
         print(f"\nwritten: {options.json}")
@@ -198,6 +209,7 @@ def _from_grid(options: argparse.Namespace) -> Candidates:
         cost=[times * math.prod(run) for run in runs],
         times=[1] * len(runs),
         lines=[None] * len(runs),
+        unit=options.x[0] if len(options.x) == 1 and options.times is None else FLOPS,
     )
 
 
@@ -223,7 +235,13 @@ def _from_table(options: argparse.Namespace) -> Candidates:
         raise InputError(*wrong)
     runs = list(zip(*columns[: len(options.x)], strict=True))
     lines: list[int | None] = list(table.numbers)
-    return Candidates(x=runs, cost=columns[-1], times=[1] * len(runs), lines=lines)
+    return Candidates(
+        x=runs,
+        cost=columns[-1],
+        times=[1] * len(runs),
+        lines=lines,
+        unit=FLOPS if costs.lower() == "flops" else costs,
+    )
 
 
 def _judge(value: float) -> str | None:
@@ -254,6 +272,7 @@ def _not_yet_run(offered: Candidates, points: Points, repeat: int) -> Candidates
         cost=[cost for _, cost in keep],
         times=[left[run] for run in keep],
         lines=[offered.lines[rows[run][0]] for run in keep],
+        unit=offered.unit,
         notes=notes,
     )
 
@@ -267,7 +286,8 @@ def _planned(
 
     budget, cost = number(options.budget), np.array(offered.cost)
     if cost.min() > budget:
-        raise InputError([f"--budget: the cheapest candidate costs {cost.min():.3g} FLOPs."])
+        cheapest = f"the cheapest candidate costs {cost.min():.3g} {offered.unit}"
+        raise InputError([f"--budget: {cheapest}. Give more, or offer smaller runs."])
     try:
         fit = wanted.fit(wanted.runs(points))
     except ValueError as wrong:
@@ -313,6 +333,7 @@ def _answer(
         "predict": at,
         "error": error,
         "now": _ends(error, plan.before),
+        "cost_in": offered.unit,
         "budget": number(options.budget),
         "cost": sum(costs),
         "runs": [
@@ -340,20 +361,26 @@ def _print(answer: dict[str, Any], fit: Fit, scatter: float, offered: int) -> No
     at = ", ".join(f"{each:g}" for each in answer["predict"])
     low, high = answer["now"]
     print(f"  scatter of runs about it: {100 * scatter:.2g} % of the error")
-    print(f"  E({at}) = {answer['error']:.4g}, {fit.level:.0%} interval [{low:.4g}, {high:.4g}]")
-    runs = answer["runs"]
+    print(
+        f"  E({at}) = {answer['error']:.4g}, {100 * fit.level:g}% interval [{low:.4g}, {high:.4g}]"
+    )
+    runs, unit = answer["runs"], answer["cost_in"]
     print(
         f"\n{len(runs)} runs of {offered} candidates, {answer['cost']:.4g} of "
-        f"{answer['budget']:.4g} FLOPs; the interval to be expected after each:\n"
+        f"{answer['budget']:.4g} {unit}; the interval to be expected after each:\n"
     )
-    names = [*answer["x"], "FLOPs", "spent", "low", "high"]
-    head = "".join(f"{short(name):>13}" for name in names)
-    print(f"     {head}")
-    for k, run in enumerate(runs, 1):
+    cost = FLOPS if unit == FLOPS else "cost"  # which may be one of the x
+    head = "".join(f"{short(name):>13}" for name in [*answer["x"], cost, "spent", "low", "high"])
+    print(f"{'run':>7}{head}")
+    last = 0
+    for _, alike in itertools.groupby(runs, lambda run: (run["x"], run["cost"])):
+        *_, run = its = list(alike)
+        first, last = last + 1, last + len(its)
+        which = f"{first}-{last}" if len(its) > 1 else f"{first}"
         numbers = [*run["x"], run["cost"], run["spent"], run["low"], run["high"]]
         cells = "".join(f"{each:13.4g}" for each in numbers)
         line = f"   line {run['candidate']}" if run["candidate"] is not None else ""
-        print(f"{k:5}{cells}{line}")
+        print(f"{which:>7}{cells}{line}")
     if answer["warnings"]:
         print()
     for warning in answer["warnings"]:

@@ -25,14 +25,17 @@ options:
   --budgets C ...    computes of the profiles; left out: wherever many sizes were given about the
                      same
   --huber DELTA      for the law, log errors off by more count in proportion, not squared
+  --level P          probability that an interval is meant to hold the truth (default 0.9)
   --json FILE        write it all as JSON; - prints JSON and nothing else
   --plot FILE        draw best size against compute: .pdf, .png or .svg
   -h, --help         print this
 
-Intervals are meant to hold the truth with a probability of 90 %. The answers but for the best size
-come from the law of size and data alone. JSON: {table, y, y_is, level, points, ways, compute,
-reach, against, warnings}; ways: [{way, exponent, best, warnings}] or {way, refused} where runs of
-such a kind are too few; compute: [{compute, sizes: [{way, value, low, high}], data, error}]; reach:
+Intervals are meant to hold the truth with the probability of --level. The answers but for the best
+size come from the law of size and data alone; how well that law, fitted to the runs of least N D,
+foretells those of most, and how well laws of one of the two alone, is said beside it. JSON: {table,
+y, y_is, level, points, ways, compute, reach, against, held_out as in fit-laws --help, warnings};
+ways: [{way, exponent, best, warnings}] or {way, refused} where runs of such a kind are too few;
+compute: [{compute, sizes: [{way, value, low, high}], data, error}]; reach:
 [{error, compute}]; against: [{size, data, error, cheaper, twice_the_data}], estimates as {value,
 low, high}, null where there is no end or nothing reaches it.
 
@@ -51,11 +54,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fits.commands.shared import (
+    LEVELS,
     Parser,
+    add_level,
     ending,
     file_mistakes,
     finite,
     interval,
+    level_of,
     number_mistakes,
     place_mistakes,
     plot_mistakes,
@@ -67,8 +73,7 @@ from fits.tables import InputError, number
 if TYPE_CHECKING:
     from fits.allocation import Allocation, Estimate, Trainings
     from fits.parametric import Surface
-
-LEVEL = 0.9
+    from fits.selection import Trials
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,9 +88,10 @@ def main(argv: Sequence[str]) -> int:
     for option in ("--compute", "--reach", "--against", "--budgets"):
         parser.add_argument(option, metavar="C", nargs="+", action="extend", default=[])
     parser.add_argument("--huber", metavar="DELTA")
+    add_level(parser)
     parser.add_argument("--json", metavar="FILE", type=Path)
     parser.add_argument("--plot", metavar="FILE", type=Path)
-    options = parser.parse_args(argv)
+    options = parser.read(argv)
     parser.require({"TABLE": options.table, "--size": options.size, "--y": options.y})
     if options.data is None and options.flops is None:
         parser.error("size alone says nothing of compute; give --data, --flops, or both")
@@ -100,11 +106,13 @@ class Answer:
       ways: those that the runs allow.
       refused: why not, by the name of the way.
       law: the way that answers all other questions; None where there is none.
+      trials: how well it foretells large runs; None where it cannot be tried.
     """
 
     ways: list[Allocation]
     refused: dict[str, str]
     law: Surface | None
+    trials: Trials | None
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -127,7 +135,13 @@ def _run(options: argparse.Namespace) -> int:
         from fits.plots import canvas, draw_allocations, save
 
         figure, (panel,) = canvas()
-        draw_allocations(found.ways, runs, computes, xlabel="FLOPs", ylabel=options.size, ax=panel)
+        draw_allocations(
+            *(found.ways, runs, computes),
+            xlabel="FLOPs",
+            ylabel=options.size,
+            level=level_of(options),
+            ax=panel,
+        )
         save(figure, options.plot)
     answer = _answer(options, runs, found, doubts)
     if options.json:
@@ -152,6 +166,7 @@ def _mistakes(options: argparse.Namespace) -> list[list[str]]:
         *number_mistakes("--reach", options.reach, *Y_RANGE),
         *place_mistakes("--against", options.against, 2, X_RANGE),
         *number_mistakes("--budgets", options.budgets, *X_RANGE),
+        *number_mistakes("--level", [options.level], *LEVELS),
         *number_mistakes("--huber", [options.huber] if options.huber else [], *BENDS),
     ]
     files = [
@@ -177,7 +192,7 @@ def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
     from fits.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES
     from fits.envelope import envelope
     from fits.isoflop import isoflop
-    from fits.parametric import Surface, parametric
+    from fits.parametric import Surface, parametric, trials
 
     budgets = [number(text) for text in options.budgets] or None
     huber = number(options.huber) if options.huber else None
@@ -196,24 +211,28 @@ def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
     if not ways:
         raise InputError([f"{options.table}: {name}: {why}" for name, why in refused.items()])
     law = next((way for way in ways if isinstance(way, Surface)), None)
-    return Answer(ways=ways, refused=refused, law=law)
+    tried = trials(runs, huber=huber) if law else None
+    return Answer(ways=ways, refused=refused, law=law, trials=tried)
 
 
 def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]) -> None:
-    print(f"{options.table}: {len(runs.loss)} points; {LEVEL:.0%} intervals")
+    level = level_of(options)
+    print(f"{options.table}: {len(runs.loss)} points; {100 * level:g}% intervals")
     print("\nthe best size grows as compute to the power of")
     for way in found.ways:
-        print(f"  {interval(*way.exponent(LEVEL)):24} {way.approach}")
+        print(f"  {interval(*way.exponent(level)):24} {way.approach}")
     for name, why in found.refused.items():
         print(f"  none: {name}: {why}")
+    if found.trials is not None and found.law:
+        print(f"\n{found.trials.in_short(found.law.fit.law.name)}")
     for text in options.compute:
         compute = number(text)
         print(f"\nof {compute:g} FLOPs")
         for way in found.ways:
-            print(f"  size   {interval(*way.size(compute, LEVEL)):28} {way.approach}")
+            print(f"  size   {interval(*way.size(compute, level)):28} {way.approach}")
         if found.law:
-            print(f"  data   {interval(*found.law.data(compute, LEVEL))}")
-            print(f"  {options.y}   {interval(*found.law.loss(compute, LEVEL))}")
+            print(f"  data   {interval(*found.law.data(compute, level))}")
+            print(f"  {options.y}   {interval(*found.law.loss(compute, level))}")
     if found.law:
         _print_law(options, found.law)
     print()
@@ -223,21 +242,26 @@ def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: 
 
 def _print_law(options: argparse.Namespace, law: Surface) -> None:
     """What is asked of the law of size and data alone."""
+    level = level_of(options)
     for text in options.reach:
-        print(f"\n{options.y} {text} takes FLOPs {_open(law.compute(number(text), LEVEL))}")
+        print(f"\n{options.y} {text} takes FLOPs {_open(law.compute(number(text), level))}")
     for text in options.against:
         size, data = map(number, text.split(","))
-        cheaper = interval(*law.saved(size, data, LEVEL))
+        cheaper = interval(*law.saved(size, data, level))
         print(f"\na model of size {size:g}, trained on {data:g}")
-        print(f"  {options.y}   {interval(*law.at(size, data, LEVEL))}")
+        print(f"  {options.y}   {interval(*law.at(size, data, level))}")
         print(f"  the best size does the same {cheaper} times cheaper")
-        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, LEVEL))}")
+        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, level))}")
 
 
 def _open(found: Estimate) -> str:
-    if not math.isfinite(found[0]):
-        return f"without end: the floor is fitted above it; at least {found[1]:.3g}"
-    return interval(*found)
+    value, low, _ = found
+    if math.isfinite(value):
+        return interval(*found)
+    if not math.isfinite(low):
+        return "without end: the floor is fitted above it, with all of its interval"
+    least = f"; at least {low:.3g}" if low > 0 else ""
+    return f"without end: the floor is fitted above it{least}"
 
 
 def _fine(found: Estimate) -> str:
@@ -248,18 +272,18 @@ def _fine(found: Estimate) -> str:
 def _answer(
     options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]
 ) -> dict[str, Any]:
-    law = found.law
+    law, level = found.law, level_of(options)
     return {
         "table": str(options.table),
         "y": options.y,
         "y_is": options.y_is,
-        "level": LEVEL,
+        "level": level,
         "points": len(runs.loss),
         "ways": [
             *(
                 {
                     "way": way.approach,
-                    "exponent": _plain(way.exponent(LEVEL)),
+                    "exponent": _plain(way.exponent(level)),
                     "best": [
                         {"compute": c, "size": n} for c, n in zip(*map(list, way.best), strict=True)
                     ],
@@ -273,27 +297,28 @@ def _answer(
             {
                 "compute": compute,
                 "sizes": [
-                    {"way": way.approach, **_plain(way.size(compute, LEVEL))} for way in found.ways
+                    {"way": way.approach, **_plain(way.size(compute, level))} for way in found.ways
                 ],
-                "data": law and _plain(law.data(compute, LEVEL)),
-                "error": law and _plain(law.loss(compute, LEVEL)),
+                "data": law and _plain(law.data(compute, level)),
+                "error": law and _plain(law.loss(compute, level)),
             }
             for compute in map(number, options.compute)
         ],
         "reach": [
-            {"error": error, "compute": law and _plain(law.compute(error, LEVEL))}
+            {"error": error, "compute": law and _plain(law.compute(error, level))}
             for error in map(number, options.reach)
         ],
         "against": [
             {
                 "size": size,
                 "data": data,
-                "error": law and _plain(law.at(size, data, LEVEL)),
-                "cheaper": law and _plain(law.saved(size, data, LEVEL)),
-                "twice_the_data": law and _plain(law.more_data(size, data, 2, LEVEL)),
+                "error": law and _plain(law.at(size, data, level)),
+                "cheaper": law and _plain(law.saved(size, data, level)),
+                "twice_the_data": law and _plain(law.more_data(size, data, 2, level)),
             }
             for size, data in (map(number, text.split(",")) for text in options.against)
         ],
+        "held_out": found.trials and found.trials.plain(),
         "warnings": doubts,
     }
 

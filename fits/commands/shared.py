@@ -10,8 +10,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat
 
 from fits.tables import InputError, is_number, near, number, short, written_aside
@@ -19,6 +20,12 @@ from fits.tables import InputError, is_number, near, number, short, written_asid
 if TYPE_CHECKING:
     from fits.asked import Asked
     from fits.points import Points
+
+
+# What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022.
+ALSO = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
+LEVEL = 0.9
+LEVELS = 0.01, 0.999  # as `provenance.py` reads it back
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +39,21 @@ class Parser(argparse.ArgumentParser):
         return self.help_text
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"fit-laws: {message}. See {self.prog} --help.\n")
+        end = "" if message.endswith("?") else "."
+        self.exit(2, f"fit-laws: {message}{end} See {self.prog} --help.\n")
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """As parse_args, but of options that there are not the near ones are named."""
+        options, others = self.parse_known_args(words)
+        known = sorted(name[2:] for name in self._option_string_actions if name[:2] == "--")
+        wrong = [word.partition("=")[0] for word in others if word.startswith("-")]
+        meant = [near(name.strip("-"), known).replace(" '", " '--") for name in wrong]
+        said = [f"no option {short(o)}. {m}".strip(" .") for o, m in zip(wrong, meant, strict=True)]
+        if said:
+            self.error(". ".join(said).replace("?. ", "? "))
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(map(short, others))}")
+        return options
 
     def require(self, needed: dict[str, object], hint: str = "") -> None:
         """Ends with the names of what was left out, those whose value is None."""
@@ -50,12 +71,26 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-points", action="store_true")
     parser.add_argument("--frontier", action="store_true")
     parser.add_argument("--hull", action="store_true")
-    parser.add_argument("--law", metavar="NAME", default="saturating")
+    parser.add_argument("--law", metavar="NAME", default="saturating", type=_law_name)
     parser.add_argument("--loss", metavar="NAME")
     parser.add_argument("--huber", metavar="DELTA")
     parser.add_argument("--on", metavar="SCALE", default="log")
     parser.add_argument("--weights", metavar="COL", default="")
     parser.add_argument("--together", "--groups", metavar="COL", action="append", default=[])
+    add_level(parser)
+
+
+def _law_name(typed: str) -> str:
+    return ALSO.get(typed.lower(), typed)
+
+
+def add_level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--level", metavar="P", default=str(LEVEL))
+
+
+def level_of(options: argparse.Namespace) -> float:
+    """Of the intervals; the usual one where what was typed is none, which is said elsewhere."""
+    return number(options.level) if is_number(options.level) else LEVEL
 
 
 def asked(options: argparse.Namespace) -> Asked:
@@ -73,6 +108,7 @@ def asked(options: argparse.Namespace) -> Asked:
         on=options.on,
         weights=options.weights,
         groups=tuple(options.together),
+        level=level_of(options),
     )
 
 
@@ -146,11 +182,12 @@ def asked_mistakes(
 
     known = [name for name, law in CURVES.items() if variables in (None, len(law.variables))]
     said = [
-        *_no_choice("--law", options.law, [*known, *more]),
+        *_no_choice("--law", options.law, [*known, *more], ALSO),
         *_no_choice("--loss", options.loss or LOSSES[0], LOSSES),
         *_huber_mistakes(options),
         *_no_choice("--on", options.on, SCALES),
         *_which_mistakes(options),
+        *number_mistakes("--level", [options.level], *LEVELS),
     ]
     if options.law not in (*known, *more):
         return said
@@ -189,10 +226,14 @@ def _which_mistakes(options: argparse.Namespace) -> list[str]:
     return []
 
 
-def _no_choice(option: str, name: str, known: Sequence[str]) -> list[str]:
+def _no_choice(
+    option: str, name: str, known: Sequence[str], also: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     if name in known:
         return []
-    return [f"{option}: no '{short(name)}'. {near(name, known)}Use {', '.join(known)}."]
+    others = {its: f"{its} (or {other})" for other, its in also.items()}
+    listed = ", ".join(others.get(each, each) for each in known)
+    return [f"{option}: no '{short(name)}'. {near(name, [*known, *also])}Use {listed}."]
 
 
 def number_mistakes(option: str, texts: Iterable[str], low: float, high: float) -> list[str]:
@@ -270,7 +311,7 @@ def write_json(path: str | Path, answer: dict[str, Any]) -> None:
 
 def interval(value: float, low: float, high: float) -> str:
     """Say "0.93 [0.9, 0.97]"; an end without bound says so."""
-    ends = f"{low:.3g}", (f"{high:.3g}" if math.isfinite(high) else "no end")
+    ends = (f"{end:.3g}" if math.isfinite(end) else "no end" for end in (low, high))
     return f"{value:.3g} [{', '.join(ends)}]"
 
 
