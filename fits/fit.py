@@ -73,9 +73,13 @@ class Fit:
         return "sound" if not self.warnings else "; ".join(self.warnings)
 
     def predict(self, x: ArrayLike) -> Array:
-        """Error at `x`, same shape as `x` (less its first axis, where the law has variables)."""
+        """Error at `x`, same shape as `x` (less its first axis, where the law has variables).
+
+        Raises:
+          ValueError: an x below 0.
+        """
         with np.errstate(over="ignore"):
-            return self.law.predict(np.asarray(x, float), *self.values)
+            return self.law.predict(_not_below_zero(x), *self.values)
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
         """Low and high end of the curve at `x`, each of the shape of `predict(x)`.
@@ -84,7 +88,7 @@ class Fit:
           x: as in `predict`.
           level: None: the fit's.
         """
-        x = np.asarray(x, float)
+        x = _not_below_zero(x)
         shape = x.shape if len(self.law.variables) == 1 else x.shape[1:]
         flat = x.reshape(*x.shape[: x.ndim - len(shape)], -1)
         different, back = np.unique(flat, axis=-1, return_inverse=True)
@@ -122,6 +126,15 @@ class Fit:
         if float(self.predict(x)) <= 0:
             said.append("the law foretells an error below 0 there: it cannot hold so far out")
         return "; ".join(filter(None, said)) or None
+
+
+def _not_below_zero(x: ArrayLike) -> Array:
+    x = np.asarray(x, float)
+    if not (x >= 0).all():
+        raise ValueError(
+            f"x is {x[~(x >= 0)].ravel()[0]:g} somewhere; a law is asked for x of 0 or above."
+        )
+    return x
 
 
 def _log(curve: Array) -> Array:
@@ -185,6 +198,8 @@ def fit(
         logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
         or below 0 whatever its parameters; a level, a bend or a number of refits that is none.
     """
+    if not isinstance(law, Law):
+        raise TypeError(f"law is {law!r}; give a Law, such as fits.laws.LAWS['saturating'].")
     _refuse_terms(level, huber, replicates)
     x, y = _checked(law, x, y)
     counts = checked_weights(weights, len(y))

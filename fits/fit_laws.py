@@ -57,8 +57,8 @@ options:
   -h, --help         print this
 
 Rows without x or y are left out, and said. Intervals are meant to hold the truth with the
-probability that --level says: of all points from the profile of the loss, of a frontier from a
-bootstrap over runs with a fixed seed, so the same table gives the same digits.
+probability that --level says: from the profile of the loss, and of a frontier no narrower than runs
+drawn anew say, with a fixed seed, so the same table gives the same digits.
 
 Which law? With every fit comes a table of how well each law, fitted to the smallest two thirds of
 the points, foretells the largest third: the root mean square of log error. The best is chosen. Of

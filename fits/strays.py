@@ -225,7 +225,8 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     falls = np.sqrt(2 * np.maximum(profile.loss - losses, 0) / np.maximum(noise, 1e-300))
     groups = np.arange(profile.group.max() + 1)[:, None] == profile.group
     sums = (free * pull) @ groups.T
-    uneven = np.sqrt((sums**2).sum(axis=1) / (noise * inside * power)).clip(1.0)
+    even = np.maximum(noise * inside * power, 1e-300)
+    uneven = np.sqrt((sums**2).sum(axis=1) / even).clip(1.0)
     return factors, _normal(falls / uneven, freedom)
 
 

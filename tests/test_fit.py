@@ -503,3 +503,14 @@ def test_points_that_do_not_fall_are_not_called_steep():
     )
     with pytest.raises(ValueError, match="hardly fall"):
         _refuse_too_steep(np.array([np.inf]), np.array(1.0), x, error)
+
+
+def test_a_law_by_name_and_an_x_below_zero_are_refused_in_words():
+    with pytest.raises(TypeError, match="law is 'saturating'; give a Law"):
+        fit("saturating", COMPUTE, noisy())
+    found = fit(POWER, COMPUTE, noisy())
+    for ask in (found.predict, found.band):
+        with pytest.raises(
+            ValueError, match="x is -5 somewhere; a law is asked for x of 0 or above"
+        ):
+            ask([1.0, -5.0])
