@@ -52,6 +52,12 @@ class Noise:
         mine = self.deviation[its]
         return alike * mine[:, :, None] * mine[:, None]
 
+    def alone(self, groups: int) -> float:
+        """How many groups that err on their own would tell as much of the size of the noise."""
+        if self.neighbours is None:
+            return float(groups)
+        return groups**2 / float((self.neighbours**2).sum())
+
 
 def noise(
     place: Array, rows: Array, pull: Array, group: NDArray[np.int64], neighbours: bool

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 TENFOLD = np.log(100.0)  # change of the logarithm of a variance
 CHANGES = TENFOLD * np.linspace(-3, 3, 31)
 LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
+ASKED = 0.5  # share of a variance that is asked of the groups one by one, not of all together
 GONE = 1e-8  # of a variance, below which nothing is left of it
 NODES = np.sin((np.arange(16) + 0.5) * np.pi / 32) ** -2.0  # 1 / sin^2 in the midst of 16 angles
 HALVINGS = 10
@@ -38,8 +39,9 @@ class Scatter:
       masses: [groups, parameters, parameters].
       pulls: [groups, parameters, twice the parameters].
       sharing: [twice the parameters, twice the parameters].
-      apart, together: covariance of the sum of all scores, as if groups had nothing in common and
-        as it is, up to a common factor, [parameters, parameters].
+      apart, together: covariance of the sum of all scores if groups had nothing in common, and
+        if the noise is what `noise` takes it for, [parameters, parameters].
+      freedom: degrees of freedom of the size of that noise.
     """
 
     bread: Array
@@ -49,6 +51,7 @@ class Scatter:
     sharing: Array
     apart: Array
     together: Array
+    freedom: float
 
     def along(self, slopes: Array, level: float) -> tuple[Array, Array, Array]:
         """Of quantities: curvature of their profile, standard error, how many of these to allow.
@@ -60,26 +63,32 @@ class Scatter:
         """
         turned = slopes @ self.bread
         stiff = 1 / np.maximum(np.einsum("qp,qp->q", turned, slopes), 1e-300)
-        squares = ((turned @ self.scores.T) ** 2).sum(axis=1)
+        asked = ((turned @ self.scores.T) ** 2).sum(axis=1)
         apart, together = (
             np.maximum(np.einsum("qp,pr,qr->q", turned, each, turned), 1e-300)
             for each in (self.apart, self.together)
         )
-        spread = np.sqrt(squares * (together / apart))
+        spread = np.sqrt(ASKED * asked * (together / apart) + (1 - ASKED) * together)
         mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True).clip(0)
         pulls = np.einsum("gpr,qp->qgr", self.pulls, turned)
         trace = mass.sum(axis=1) - np.einsum("qgr,rs,qgs->q", pulls, self.sharing, pulls)
         solid = (trace > 1e-9 * mass.sum(axis=1)) & (len(self.scores) > 1)
         allowed = np.full(len(slopes), np.inf)
         if solid.any():
-            total = trace[solid]
-            mass, pulls = mass[solid] / total[:, None], pulls[solid] / np.sqrt(total)[:, None, None]
-            allowed[solid] = within(level, mass, pulls, self.sharing)
+            share = (ASKED / trace[solid])[:, None]
+            even = np.full((int(solid.sum()), 1), (1 - ASKED) / self.freedom)
+            allowed[solid] = within(
+                level,
+                np.concatenate([mass[solid] * share, even], axis=1),
+                np.append(np.ones(mass.shape[1]), self.freedom),
+                pulls[solid] * np.sqrt(share)[..., None],
+                self.sharing,
+            )
         least = LEAST / np.sqrt(stiff)
         return stiff, np.maximum(spread, np.maximum(least, 1e-300)), allowed
 
 
-def within(level: float, mass: Array, pulls: Array, sharing: Array) -> Array:
+def within(level: float, mass: Array, count: Array, pulls: Array, sharing: Array) -> Array:
     """How many standard errors a normal number lies within with probability `level`, [quantities].
 
     Student's answer for a standard error that is itself known from few and unequal groups: the
@@ -91,17 +100,20 @@ def within(level: float, mass: Array, pulls: Array, sharing: Array) -> Array:
     by Craig's formula (1991) for the normal tail and the sum's moment generating function.
 
     Args:
-      mass: [quantities, groups]; pulls: [quantities, groups, k]; sharing: [k, k]; G of trace 1.
+      mass: [quantities, masses]; the last may stand for several, or for a part of one.
+      count: for how many, [masses].
+      pulls: of the other masses, [quantities, groups, k].
+      sharing: [k, k]; G of trace 1.
     """
     bottom, top = NormalDist().inv_cdf((1 + level) / 2), np.tan(np.pi / 2 * level)
     low, high = (np.full(len(mass), np.log(end)) for end in (bottom, top))  # none fewer, one group
 
     def beyond(log_t: Array) -> Array:
         s = np.exp(2 * log_t)[:, None] * NODES
-        softer = 1 / (1 + s[..., None] * mass[:, None])  # [quantities, nodes, groups]
-        held = pulls[:, None].swapaxes(2, 3) * softer[:, :, None] @ pulls[:, None]
+        softer = 1 / (1 + s[..., None] * mass[:, None])  # [quantities, nodes, masses]
+        held = pulls[:, None].swapaxes(2, 3) * softer[:, :, None, :-1] @ pulls[:, None]
         inner = np.eye(len(sharing)) - s[..., None, None] * (sharing @ held)
-        log_det = np.linalg.slogdet(inner)[1] - np.log(softer).sum(axis=2)
+        log_det = np.linalg.slogdet(inner)[1] - np.log(softer) @ count
         return np.exp(-0.5 * log_det).mean(axis=1)
 
     at_low, at_high = beyond(low), beyond(high)
@@ -124,6 +136,8 @@ def scatter(
     little noise, which the others drag the curve away from, larger. Both are undone, group by
     group, as if the noise were what `noise` takes it for: unbiased where it is, sound where not.
     What neighbours have in common enlarges it all, in the proportion that noise is taken to have.
+    Half of each variance (ASKED) is what groups say in this way, one by one; that leans on nothing,
+    but few groups know little. The other half is what `noise` says, of a size known from all.
 
     Args:
       place: of the points along the curve, such as log x, [points].
@@ -155,6 +169,7 @@ def scatter(
         across = plain @ together @ plain
         alone = np.diag(whole) + ((across @ rows - 2 * plain @ told) * rows).sum(axis=0)
     scores, masses, pulls = [], [], []
+    seen, expected = 0.0, 0.0  # squares of residuals, and what noise of size 1 would leave
     for its in alike:  # [groups, members]
         part, block = rows.T[its], errors.block(its)
         told = block @ part
@@ -163,6 +178,9 @@ def scatter(
             rest = block - taken - taken.swapaxes(1, 2) + part @ spread @ part.swapaxes(1, 2)
         else:
             rest = alone[its][..., None]
+        size = errors.deviation[its] ** -2
+        seen += float((size * pull[its] ** 2).sum())
+        expected += float((size * np.einsum("gmm->gm", rest)).sum())
         root = np.linalg.cholesky(block)
         shares, vectors = np.linalg.eigh(root.swapaxes(1, 2) @ rest @ root)
         gone = GONE * np.trace(block, axis1=1, axis2=2)[:, None] ** 2
@@ -172,14 +190,17 @@ def scatter(
         scores.append(np.einsum("gmp,gm->gp", enlarged, pull[its]))
         masses.append(enlarged.swapaxes(1, 2) @ block @ enlarged)
         pulls.append(enlarged.swapaxes(1, 2) @ np.concatenate([part, told], axis=2))
+    freedom = errors.alone(len(count)) - np.linalg.matrix_rank(even)
+    noise_size = seen / max(expected, 1e-300)
     return Scatter(
         bread=plain,
         scores=np.concatenate(scores),
         masses=np.concatenate(masses),
         pulls=np.concatenate(pulls),
         sharing=np.block([[-spread, plain], [plain, np.zeros_like(plain)]]),
-        apart=apart,
-        together=together,
+        apart=noise_size * apart,
+        together=noise_size * together,
+        freedom=max(freedom, 1.0),
     )
 
 
