@@ -156,7 +156,7 @@ def scatter(
     plain = np.linalg.pinv(even @ even.T, rcond=1e-12, hermitian=True) / np.outer(size, size)
     errors = noise(place, even, pull, group, neighbours)
     count = np.bincount(group)
-    alike = [_members(group, count, size) for size in np.unique(count)]
+    alike = [_members(group, count, members) for members in np.unique(count)]
     apart = np.zeros_like(plain)
     for its in alike:
         part = rows.T[its]
@@ -178,9 +178,9 @@ def scatter(
             rest = block - taken - taken.swapaxes(1, 2) + part @ spread @ part.swapaxes(1, 2)
         else:
             rest = alone[its][..., None]
-        size = errors.deviation[its] ** -2
-        seen += float((size * pull[its] ** 2).sum())
-        expected += float((size * np.einsum("gmm->gm", rest)).sum())
+        sure = errors.deviation[its] ** -2
+        seen += float((sure * pull[its] ** 2).sum())
+        expected += float((sure * np.einsum("gmm->gm", rest)).sum())
         root = np.linalg.cholesky(block)
         shares, vectors = np.linalg.eigh(root.swapaxes(1, 2) @ rest @ root)
         gone = GONE * np.trace(block, axis1=1, axis2=2)[:, None] ** 2
@@ -191,15 +191,15 @@ def scatter(
         masses.append(enlarged.swapaxes(1, 2) @ block @ enlarged)
         pulls.append(enlarged.swapaxes(1, 2) @ np.concatenate([part, told], axis=2))
     freedom = errors.alone(len(count)) - np.linalg.matrix_rank(even)
-    noise_size = seen / max(expected, 1e-300)
+    variance = seen / max(expected, 1e-300)
     return Scatter(
         bread=plain,
         scores=np.concatenate(scores),
         masses=np.concatenate(masses),
         pulls=np.concatenate(pulls),
         sharing=np.block([[-spread, plain], [plain, np.zeros_like(plain)]]),
-        apart=noise_size * apart,
-        together=noise_size * together,
+        apart=variance * apart,
+        together=variance * together,
         freedom=max(freedom, 1.0),
     )
 
