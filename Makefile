@@ -29,7 +29,7 @@ lint: $(VENV)/installed-dev
 check: lint test
 
 docs: $(VENV)/installed-dev
-	$(BIN)/python -m scaling.schema > docs/study-file.md
+	$(BIN)/python -m scaling.study.schema > docs/study-file.md
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock

@@ -15,11 +15,11 @@ import sys
 
 import numpy as np
 
-from fits.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, disagreements, trainings
-from fits.envelope import envelope
-from fits.isoflop import isoflop
-from fits.parametric import parametric
-from fits.surfaces import chinchilla
+from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, disagreements, trainings
+from fits.allocation.envelope import envelope
+from fits.allocation.isoflop import isoflop
+from fits.allocation.parametric import parametric
+from fits.laws.surfaces import chinchilla
 
 E, A, ALPHA, B, BETA = LAW = 1.8172, 477.8, 0.3473, 2143.4, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)

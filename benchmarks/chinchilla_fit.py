@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from fits.descent import Measure, descend, in_units, minimise, unit_of
-from fits.fit import fit
-from fits.laws import SATURATING, Array, saturating
-from fits.surfaces import CHINCHILLA
+from fits.base.numbers import Array
+from fits.laws.curves import SATURATING, saturating
+from fits.laws.surfaces import CHINCHILLA
+from fits.regression.fit import fit
+from fits.regression.solver import Measure, descend, in_units, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/chinchilla_epoch/svg_extracted_data.csv"
 LEAST = 1.0182740178e-3  # smallest objective that anybody has found

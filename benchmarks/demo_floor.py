@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fits.fit import fit
-from fits.frontier import on_frontier
-from fits.laws import SATURATING
+from fits.data.frontier import on_frontier
+from fits.laws.curves import SATURATING
+from fits.regression.fit import fit
 from scaling.launch.local import Local
-from scaling.parse import read_study
-from scaling.runs import RunFolder
-from scaling.study import Study
+from scaling.runs.run_folder import RunFolder
+from scaling.study.parse import read_study
+from scaling.study.study import Study
 
 
 def with_seed(study: Study, seed: int) -> Study:

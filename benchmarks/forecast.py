@@ -6,8 +6,8 @@
 
 FOLDER holds `benchmark_vision_dev.csv` and `anchors_dev.csv`: learning curves of the 2022
 scaling-law benchmark (Alabdulmohsin, Neyshabur and Zhai) and what published estimators score on
-them. By default ../shared/data/scaling_benchmark_2022 beside the project. Every law of `fits.laws`
-is fitted unless some are named. A few minutes, most of them for the broken laws.
+them. By default ../shared/data/scaling_benchmark_2022 beside the project. Every law is fitted
+unless some are named. A few minutes, most of them for the broken laws.
 
 Each curve is fitted on its rows with Training = 1 and scored on its other rows; `longer` fits only
 those of them with x <= a quarter of their largest, and scores the same rows. A score is the root
@@ -16,7 +16,7 @@ points the 90 % interval holds, `width` the mean of log(high / low), `Winkler` t
 width + 20 x what lies outside; `cpu ms` is processor time a curve, forecast included, on one core.
 
 Below the scores stands how much of the misfit is noise: so many points a likelihood is worth.
-The last table asks whether the constants of `fits.forecast.Belief` were tuned to these curves: they
+The last table asks whether the constants of `forecast.Belief` were tuned to these curves: they
 are chosen anew on one data set's curves and scored on the other's.
 
 `--synthetic` scores made-up curves instead, of kinds that those data sets lack, N of each kind
@@ -44,9 +44,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fits.fit import fit
-from fits.forecast import BELIEF, Array, Belief, forecast
-from fits.laws import LAWS, Law
+from fits.forecast.forecast import BELIEF, Array, Belief, forecast
+from fits.laws.curves import LAWS, Law
+from fits.regression.fit import fit
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "scaling_benchmark_2022"
 GRID = DATA.parent / "zhai2022"

@@ -29,10 +29,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.fit import Fit, fit
-from fits.frontier import on_frontier
-from fits.laws import SATURATING, Array, Law
-from fits.surfaces import CHINCHILLA
+from fits.base.numbers import Array
+from fits.data.frontier import on_frontier
+from fits.laws.curves import SATURATING, Law
+from fits.laws.surfaces import CHINCHILLA
+from fits.regression.fit import Fit, fit
 
 Noise = Callable[[np.random.Generator, NDArray[np.int64], Array], Array]
 

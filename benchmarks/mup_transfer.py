@@ -29,7 +29,7 @@ from models.shapes import MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.recipe import Recipe, optimizer, schedule
+from scaling.training.recipe import Recipe, optimizer, schedule
 
 BATCH = 64
 WIDTHS = (32, 64, 128, 256)

@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.commands.next_runs import OFTEN
-from fits.descent import descend, in_units, unit_of
-from fits.design import Question, ask, plan
-from fits.laws import Array
-from fits.surfaces import CHINCHILLA
+from fits.base.numbers import Array
+from fits.cli.next_runs import OFTEN
+from fits.decisions.design import Question, ask, plan
+from fits.laws.surfaces import CHINCHILLA
+from fits.regression.solver import descend, in_units, unit_of
 
 TRUTH = 0.08, 8.0, 0.25, 30.0, 0.28  # E, A, alpha, B, beta, of N parameters and D images
 SIZES, DURATIONS = 1e6 * 2.0 ** np.arange(7), 1e7 * 2.0 ** np.arange(7)
@@ -235,7 +235,7 @@ def _width(off: Array) -> float:
 
 def draw(curves: dict[str, Curve], studies: int) -> None:
     """Width against compute; colours of Okabe and Ito, and markers, for whoever sees no colours."""
-    from fits.plots import canvas, save
+    from fits.plotting import canvas, save
 
     looks = {
         "design": ("#0072b2", "o", "-"),

@@ -37,9 +37,9 @@ import optax
 from models.shapes import ViTShape
 from models.zoo import vit
 from scaling.data import Procedural
-from scaling.recipe import Recipe
-from scaling.study import Run
-from scaling.train import Trainer
+from scaling.training.loop import Trainer
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 MICRO = ViTShape(name="micro", patch=4, resolution=32, width=64, depth=4, mlp=256, heads=4)
 CASES = {"Ti/16": (vit("Ti/16"), 32), "micro": (MICRO, 256)}

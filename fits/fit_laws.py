@@ -91,8 +91,9 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file, Python would look for `fits` beside the file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from fits.commands import check, compare, next_runs, optimal
-from fits.commands.shared import (
+from fits.base.names import did_you_mean
+from fits.cli import check, compare, next_runs, optimal
+from fits.cli.shared import (
     Parser,
     add_asked,
     asked,
@@ -104,7 +105,7 @@ from fits.commands.shared import (
     read,
     write_json,
 )
-from fits.tables import is_number, near, number
+from fits.data.tables import is_number, number
 
 COMMANDS = {
     "check": check.main,
@@ -130,7 +131,7 @@ def _command_meant(word: str) -> str:
     path = Path(word)
     if word.startswith("-") or path.suffix or path.exists():
         return ""
-    return near(word, list(COMMANDS)).strip()
+    return did_you_mean(word, list(COMMANDS)).strip()
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -154,7 +155,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     wanted = asked(options)
     (points,) = read(_mistakes(options), [(wanted, options.table)], options.by)
     wanted = wanted.with_seeds(points)
-    from fits.commands import groups as of
+    from fits.cli import groups as of
 
     at = [tuple(map(number, text.split(","))) for text in options.predict]
     groups = of.fit_groups(wanted, points, options.by)
@@ -178,8 +179,8 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 def _mistakes(options: argparse.Namespace) -> list[list[str]]:
     """What is wrong with the options, but for those that say what to read."""
-    from fits.asked import FORECAST
-    from fits.laws import X_RANGE
+    from fits.base.numbers import X_RANGE
+    from fits.spec import FORECAST
 
     files = {"--save": options.save, "--json": options.json, "--plot": options.plot}
     out = [*plot_mistakes(options.plot), *file_mistakes(files, [options.table])]

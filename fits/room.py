@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fits.laws import Array
+from fits.base.numbers import Array
 
 FORBIDDEN = 1e6
 

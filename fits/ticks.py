@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fits.laws import Array
+from fits.base.numbers import Array
 
 # From dense to sparse: which multiples of 1, 10, 100 ... to name.
 PLANS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 3, 5), (1, 3)

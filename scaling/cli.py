@@ -41,7 +41,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scaling.mistakes import Mistakes
+from fits.base.errors import UserError
 
 app = typer.Typer(
     help=__doc__,
@@ -77,8 +77,8 @@ def plan_command(
     run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
     included; params are those of the backbone, its pool included, classifier left out.
     """
-    from scaling.parse import read_study
-    from scaling.plan import as_csv, as_json, plan, show
+    from scaling.planning.closed_form import as_csv, as_json, plan, show
+    from scaling.study.parse import read_study
 
     wanted = read_study(study)
     found = plan(wanted)
@@ -106,7 +106,7 @@ def launch(
     when a run failed: its reason is printed and in RUNS/<run>/failed.txt, the others are done.
     """
     from scaling.launch.local import Local
-    from scaling.parse import read_study
+    from scaling.study.parse import read_study
 
     done = Local(workers=workers).launch(read_study(study), runs, retry=retry)
     raise typer.Exit(0 if done else 1)
@@ -125,10 +125,10 @@ def run(
     """
     absent = [folder for folder in folders if not (folder / "run.json").exists()]
     if absent:
-        raise Mistakes(
-            f"{folder} has no run.json; `scaling launch` writes it." for folder in absent
+        raise UserError(
+            *([f"{folder} has no run.json; `scaling launch` writes it."] for folder in absent)
         )
-    from scaling.work import work
+    from scaling.worker import work
 
     raise typer.Exit(0 if work(folders) else 1)
 
@@ -137,7 +137,7 @@ def run(
 def status(study: StudyName, runs: Runs = Path("runs")) -> None:
     """How far STUDY is: runs done, at work, waiting, failed. Writes nothing."""
     from scaling.launch.status import show
-    from scaling.parse import read_study
+    from scaling.study.parse import read_study
 
     show(read_study(study, data_needed=False), runs)
 
@@ -145,10 +145,12 @@ def status(study: StudyName, runs: Runs = Path("runs")) -> None:
 @app.command()
 def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
     """Gather the finished runs' numbers into OUT/<study>.parquet and OUT/<study>.csv."""
-    from scaling.parse import read_study
+    from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
-    from scaling.report import collect as gather  # mistakes are said before seconds of imports
+    from scaling.report.report import (
+        collect as gather,  # mistakes are said before seconds of imports
+    )
 
     gather(found, runs, out)
 
@@ -156,10 +158,10 @@ def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("result
 @app.command()
 def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
     """Collect, fit the laws, print them and draw them into OUT/."""
-    from scaling.parse import read_study
+    from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
-    from scaling.report import report as tell
+    from scaling.report.report import report as tell
 
     tell(found, runs, out)
 
@@ -167,8 +169,8 @@ def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results
 @app.command()
 def sheet(study: StudyName, out: Out = Path("results")) -> None:
     """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png."""
-    from scaling.data.sheet import contact_sheet
-    from scaling.parse import read_study
+    from scaling.data.contact_sheet import contact_sheet
+    from scaling.study.parse import read_study
 
     found = read_study(study)
     path = out / f"{found.name}.sheet.png"
@@ -176,7 +178,7 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
     try:
         contact_sheet(found.runs[0].data.train(), path)
     except ValueError as error:  # an image that cannot be decoded, a cache that cannot be kept
-        raise Mistakes([str(error)]) from error
+        raise UserError([str(error)]) from error
     print(path)
 
 
@@ -218,11 +220,11 @@ def models(
     best for a 16th to 16 times the budget, rounded to what hardware tiles well. `images_seen` is
     what the budget itself buys of each; its FLOPs are those of training, backward passes included.
     """
-    from scaling import catalogue
+    from scaling.zoo import catalogue
 
     if budget is not None:
         if names:
-            raise Mistakes(
+            raise UserError(
                 [f"{names[0]}: with --budget there are no names; leave one of them out."]
             )
         proposed = catalogue.proposals(budget, patch, resolution, classes)
@@ -232,7 +234,7 @@ def models(
             _write_json(proposed, json_file)
         return
     if patch is not None:
-        raise Mistakes(
+        raise UserError(
             [f"--patch {patch}: is for --budget; a model's name says its own: Ti/{patch}."]
         )
     rows = catalogue.rows(names or [], resolution, classes)
@@ -289,7 +291,7 @@ def convert(
     named, nothing is written, exit status 2. --to huggingface writes config.json beside OUT.
     """
     from models.weights.facts import About
-    from scaling.convert import convert as translate
+    from scaling.zoo.convert import convert as translate
 
     translate(
         source,
@@ -318,7 +320,7 @@ def main() -> None:
     """The command `scaling`. A user's mistake is said on standard error, without a traceback."""
     try:
         app(prog_name="scaling")
-    except Mistakes as mistakes:
+    except UserError as mistakes:
         print(mistakes, file=sys.stderr)
         sys.exit(2)
     except OSError as error:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fits.laws import LAWS
-from fits.surfaces import SURFACES
+from fits.laws.curves import LAWS
+from fits.laws.surfaces import SURFACES
 
 
 def crossed(*axes):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from scaling.evaluate.measured import Measured
-from scaling.runs import RunFolder, TrunkFolder, note
+from scaling.runs.run_folder import RunFolder, TrunkFolder, note
 
 UNLUCKY = 13
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from fits.allocation import disagreements, trainings
-from fits.envelope import Envelope, envelope
-from fits.isoflop import isoflop
-from fits.parametric import parametric
-from fits.surfaces import chinchilla
+from fits.allocation.allocation import disagreements, trainings
+from fits.allocation.envelope import Envelope, envelope
+from fits.allocation.isoflop import isoflop
+from fits.allocation.parametric import parametric
+from fits.laws.surfaces import chinchilla
 
 E, A, ALPHA, B, BETA = LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)

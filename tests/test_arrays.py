@@ -85,7 +85,7 @@ def test_an_archive_that_cannot_be_used_says_why(arrays, saved, name, array, sai
 def test_an_archive_that_is_not_there_names_the_nearest(arrays, saved, tmp_path):
     saved(arrays)
     assert Arrays(path=tmp_path / "image.npz", resolution=6).problem() == (
-        f"there is no {tmp_path / 'image.npz'}. Did you mean images.npz?"
+        f"there is no {tmp_path / 'image.npz'}. Did you mean 'images.npz'?"
     )
     nowhere = tmp_path / "nowhere" / "images.npz"
     assert "does not exist" in Arrays(path=nowhere, resolution=6).problem()

@@ -16,11 +16,11 @@ from models.build import build
 from models.noise import Noise
 from models.shapes import BiTShape
 from models.zoo import bit
-from scaling import checkpoint
 from scaling.data import Procedural
-from scaling.recipe import Recipe
-from scaling.study import Run
-from scaling.train import Trainer
+from scaling.training import checkpoints as checkpoint
+from scaling.training.loop import Trainer
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 # These tests compile much and compute little.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.descent import Measure, descend, in_units, minimise, unit_of
-from fits.fit import fit
-from fits.surfaces import CHINCHILLA
+from fits.laws.surfaces import CHINCHILLA
+from fits.regression.fit import fit
+from fits.regression.solver import Measure, descend, in_units, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "chinchilla_epoch"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the points are not at {DATA}")

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fits.data.results import read_results
 from fits.fit_laws import main as fit_laws
-from fits.results import read_results
 from models import cost
 from models.zoo import shape
 from scaling import cli
 from scaling.evaluate.measured import Measured
 from scaling.launch.local import Local
-from scaling.parse import read_study
-from scaling.runs import RunFolder
-from scaling.schema import EXAMPLE
+from scaling.runs.run_folder import RunFolder
+from scaling.study.parse import read_study
+from scaling.study.schema import EXAMPLE
 
 ROOT = Path(__file__).resolve().parents[1]
 

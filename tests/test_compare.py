@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from fits.compare import at, doubts, ratio, saved
-from fits.fit import fit
+from fits.decisions.compare import at, doubts, ratio, saved
 from fits.fit_laws import main
-from fits.laws import POWER, POWER_FLOOR, power
+from fits.laws.curves import POWER, POWER_FLOOR, power
+from fits.regression.fit import fit
 
 X = np.geomspace(1, 1e4, 24)
 

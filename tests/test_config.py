@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from models.zoo import vit
-from scaling.config import Config, NoneAs, contents, digest
+from scaling.base.config import Config, NoneAs, contents, digest
 
 
 class Bowl(Config):

@@ -15,13 +15,14 @@ from models.weights.ours import parameters
 from models.weights.reading import read
 from models.weights.rows import entries
 from models.weights.writing import write
-from scaling import checkpoint, cli
-from scaling.checkpoint import Moment
-from scaling.convert import mappings
+from scaling import cli
 from scaling.data import Procedural
-from scaling.recipe import Recipe, optimizer
-from scaling.runs import RunFolder, TrunkFolder
-from scaling.study import Run
+from scaling.runs.run_folder import RunFolder, TrunkFolder
+from scaling.training import checkpoints as checkpoint
+from scaling.training.checkpoints import Moment
+from scaling.training.recipe import Recipe, optimizer
+from scaling.training.run import Run
+from scaling.zoo.convert import mappings
 
 
 @pytest.fixture

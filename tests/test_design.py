@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.commands.next_runs import OFTEN
-from fits.design import ask, plan
+from fits.cli.next_runs import OFTEN
+from fits.decisions.design import ask, plan
 from fits.fit_laws import main
-from fits.laws import POWER, SATURATING, power
-from fits.surfaces import CHINCHILLA
+from fits.laws.curves import POWER, SATURATING, power
+from fits.laws.surfaces import CHINCHILLA
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares, minimize
 
-from fits.descent import Measure, descend
-from fits.fit import fit
-from fits.frontier import on_frontier
-from fits.laws import LOG_LINEAR, POWER, POWER_FLOOR, SATURATING, saturating
-from fits.profile import _crossing
+from fits.data.frontier import on_frontier
+from fits.laws.curves import LOG_LINEAR, POWER, POWER_FLOOR, SATURATING, saturating
+from fits.regression.fit import fit
+from fits.regression.profile import _crossing
+from fits.regression.solver import Measure, descend
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
@@ -94,7 +94,7 @@ def test_replicates_side_by_side_end_where_each_would_end_alone():
 
 def test_work_cut_into_pieces_gives_the_same_digits(monkeypatch):
     whole = fit(SATURATING, COMPUTE, noisy(), choose=on_frontier)
-    monkeypatch.setattr("fits.descent.CELLS", 24 * 70)
+    monkeypatch.setattr("fits.regression.solver.CELLS", 24 * 70)
     again = fit(SATURATING, COMPUTE, noisy(), choose=on_frontier)
     np.testing.assert_allclose(again.intervals, whole.intervals)
 
@@ -418,7 +418,7 @@ def test_a_frontier_that_one_run_decides_says_so():
 def test_a_search_that_stops_too_early_says_so(monkeypatch):
     error = noisy((0.5, 0.2, 0.0, 0.0), noise=0.03, seed=4)
     assert not any("stopped" in warning for warning in fit(POWER_FLOOR, COMPUTE, error).warnings)
-    monkeypatch.setattr("fits.descent.STEPS", 1)
+    monkeypatch.setattr("fits.regression.solver.STEPS", 1)
     stopped = fit(SATURATING, COMPUTE, noisy(noise=0.05, seed=3)).warnings
     assert any("stopped before the minimum" in warning for warning in stopped)
 
@@ -487,7 +487,7 @@ def test_points_of_one_curve_that_err_together_are_found_out():
 
 
 def test_noise_that_grows_along_the_curve_is_found_out():
-    from fits.noise import noise
+    from fits.regression.error_model import noise
 
     rng, place = np.random.default_rng(0), np.linspace(0, 1, 200)
     rows, alone = np.ones((1, 200)), np.arange(200)
@@ -503,7 +503,7 @@ def test_noise_that_grows_along_the_curve_is_found_out():
 
 
 def test_points_that_do_not_fall_are_not_called_steep():
-    from fits.fit import _refuse_too_steep
+    from fits.regression.fit import _refuse_too_steep
 
     x, error = (
         np.geomspace(1, 100, 12),

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.asked import CURVES, LOSSES, SCALES
+from fits.data.points import KINDS
+from fits.data.results import COLUMNS
 from fits.fit_laws import COMMANDS, main
-from fits.laws import LAWS, saturating
-from fits.points import KINDS
-from fits.provenance import read_law
-from fits.results import COLUMNS
-from fits.surfaces import CHINCHILLA
+from fits.laws.curves import LAWS, saturating
+from fits.laws.surfaces import CHINCHILLA
+from fits.saved.law_file import read_law
+from fits.spec import CURVES, LOSSES, SCALES
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"

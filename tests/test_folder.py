@@ -242,13 +242,13 @@ def test_a_good_folder_has_no_problem(root):
 def test_a_missing_folder_is_named_with_the_nearest_there_is(root):
     problem = opened(root.with_name("photograph")).problem()
     assert "there is no" in problem
-    assert "Did you mean photographs?" in problem
+    assert "Did you mean 'photographs'?" in problem
 
 
 def test_a_missing_split_is_named_with_the_splits_there_are(root):
     problem = opened(root, heldout_split="tests").problem()
     assert "no folder 'tests' (heldout_split); its folders: test, train." in problem
-    assert "Did you mean test?" in problem
+    assert "Did you mean 'test'?" in problem
 
 
 def test_a_file_in_place_of_the_folder_is_said(root):
@@ -265,7 +265,7 @@ def test_a_heldout_class_that_was_never_trained_on_is_named(root):
     save(pixels(0), root / "test" / "caat" / "0.png")
     problem = opened(root).problem()
     assert "class 'caat'" in problem
-    assert "Did you mean cat?" in problem
+    assert "Did you mean 'cat'?" in problem
 
 
 def test_an_empty_class_is_named(root):

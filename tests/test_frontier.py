@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fits.fit import fit
-from fits.frontier import frontier, on_frontier, on_hull
-from fits.laws import SATURATING, saturating
+from fits.data.frontier import frontier, on_frontier, on_hull
+from fits.laws.curves import SATURATING, saturating
+from fits.regression.fit import fit
 
 COMPUTE = [4, 1, 2, 8, 3]
 ERROR = [0.3, 0.5, 0.6, 0.3, 0.4]

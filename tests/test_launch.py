@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 
 from models.shapes import ViTShape
-from scaling.config import digest
+from scaling.base.config import digest
 from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
-from scaling.launch.lanes import Stretch, lanes, seconds_left
+from scaling.launch.jobs import Stretch, lanes, seconds_left
 from scaling.launch.local import Local, worker_command
 from scaling.launch.status import look, show
-from scaling.recipe import Recipe
-from scaling.runs import Progress, RunFolder
-from scaling.study import Run, Study
+from scaling.runs.run_folder import Progress, RunFolder
+from scaling.study.study import Study
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 PRETEND = Path(__file__).with_name("pretend_worker.py")
 UNLUCKY = 13
@@ -75,7 +76,7 @@ class Place:
             "import sys\n"
             "from pathlib import Path\n"
             "from scaling.launch.local import Local\n"
-            "from scaling.study import Study\n"
+            "from scaling.study.study import Study\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"study = Study.model_validate_json({study.model_dump_json()!r})\n"
             f"start = [sys.executable, {str(PRETEND)!r}, {str(self.audit)!r}, {str(pause)!r}]\n"

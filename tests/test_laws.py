@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_laws import KNOWN, TRUTHS, X, crossed, known
 
-from fits.descent import in_units, minimise, unit_of
-from fits.fit import fit
-from fits.laws import (
+from fits.laws.curves import (
     BROKEN,
     BROKEN_2,
     LAWS,
@@ -31,8 +29,7 @@ from fits.laws import (
     saturating,
     sigmoidal,
 )
-from fits.selection import choose_law
-from fits.surfaces import (
+from fits.laws.surfaces import (
     CHINCHILLA,
     REPEATED,
     SHAPE,
@@ -42,6 +39,9 @@ from fits.surfaces import (
     rivals,
     shape_law,
 )
+from fits.regression.fit import fit
+from fits.regression.holdout import choose_law
+from fits.regression.solver import in_units, minimise, unit_of
 
 EVERY_LAW = pytest.mark.parametrize("law", KNOWN.values(), ids=KNOWN)
 

@@ -18,9 +18,9 @@ from models.shapes import BiTShape, MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.recipe import Recipe, optimizer
-from scaling.study import Run
-from scaling.train import Trainer
+from scaling.training.loop import Trainer
+from scaling.training.recipe import Recipe, optimizer
+from scaling.training.run import Run
 
 CLASSES, BATCH, STEPS = 8, 32, 4
 OBJECTIVE = Classify()

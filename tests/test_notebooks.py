@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fits.laws import saturating
-from fits.results import Result, write_csv
+from fits.data.results import Result, write_csv
+from fits.laws.curves import saturating
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

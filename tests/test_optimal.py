@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from fits.commands.optimal import _open
+from fits.cli.optimal import _open
 from fits.fit_laws import main
-from fits.surfaces import chinchilla
+from fits.laws.surfaces import chinchilla
 
 LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 

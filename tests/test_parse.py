@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from toml_text import toml
 
+from fits.base.errors import UserError
 from models import zoo
 from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import vit
-from scaling.mistakes import Mistakes
-from scaling.parse import read_study
-from scaling.schema import EXAMPLE, MODELS
+from scaling.study.parse import read_study
+from scaling.study.schema import EXAMPLE, MODELS
 
 GOOD = """\
 name = "small"
@@ -67,7 +67,7 @@ def mistakes(tmp_path, monkeypatch):
             assert text.count(old) == 1
             text = text.replace(old, new)
         (tmp_path / "small.toml").write_text(text, encoding="utf-8")
-        with pytest.raises(Mistakes) as caught:
+        with pytest.raises(UserError) as caught:
             read_study("small.toml")
         assert all(each.startswith("small.toml") for each in caught.value.mistakes)
         return [each.removeprefix("small.toml, line ") for each in caught.value.mistakes]
@@ -141,9 +141,9 @@ def test_a_study_of_the_project_is_read_by_its_name_from_anywhere(tmp_path, monk
     studies = tmp_path / "studies"
     studies.mkdir()
     (studies / "small.toml").write_text(GOOD)
-    monkeypatch.setattr("scaling.parse.files", lambda package: tmp_path)
+    monkeypatch.setattr("scaling.study.parse.files", lambda package: tmp_path)
     assert len(read_study("small").runs) == 4
-    with pytest.raises(Mistakes, match=r'project \("small"\).*Did you mean "small"\?'):
+    with pytest.raises(UserError, match=r'project \("small"\).*Did you mean "small"\?'):
         read_study("smal")
 
 
@@ -542,7 +542,7 @@ def test_a_folder_of_images_that_is_not_there_is_a_mistake_with_the_nearest_name
     (tmp_path / "flowers").mkdir()
     found = mistakes(('kind = "procedural"', 'kind = "folder"\npath = "flower"'))
     assert found == [
-        f"6: data.path: there is no {tmp_path}/flower. Did you mean flowers? Unpack the images "
+        f"6: data.path: there is no {tmp_path}/flower. Did you mean 'flowers'? Unpack the images "
         f"there as train/<class>/ and test/<class>/, or say another path."
     ]
 
@@ -670,15 +670,15 @@ def test_absurd_numbers_are_refused_with_the_range_allowed(mistakes, old, new, s
 def test_a_study_that_is_not_there_brings_the_nearest_names(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.toml").write_text(GOOD)
-    with pytest.raises(Mistakes, match=r'nor a file\. Did you mean "small.toml"\?'):
+    with pytest.raises(UserError, match=r'nor a file\. Did you mean "small.toml"\?'):
         read_study(name)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "small.toml").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(Mistakes, match=r"small.toml: byte 0 is not UTF-8"):
+    with pytest.raises(UserError, match=r"small.toml: byte 0 is not UTF-8"):
         read_study(tmp_path / "small.toml")
-    with pytest.raises(Mistakes, match=r"cannot be read: Is a directory"):
+    with pytest.raises(UserError, match=r"cannot be read: Is a directory"):
         read_study(tmp_path)
 
 
@@ -717,7 +717,7 @@ def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):
     said, runs = (), ()
     try:
         runs = read_study(file).runs
-    except Mistakes as mistakes:
+    except UserError as mistakes:
         said = mistakes.mistakes
     assert bool(said) != bool(runs)
     assert all(each.startswith(str(file)) and each.endswith((".", "?")) for each in said)

@@ -10,10 +10,11 @@ from models.shapes import MuP
 from models.zoo import shape
 from scaling.data import Digits
 from scaling.evaluate import Upstream
-from scaling.launch.lanes import lanes
-from scaling.plan import as_csv, as_json, plan, show
-from scaling.recipe import Recipe
-from scaling.study import Run, Study
+from scaling.launch.jobs import lanes
+from scaling.planning.closed_form import as_csv, as_json, plan, show
+from scaling.study.study import Study
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 
 def a_study(models, steps, recipe, seeds=(0,), batch=64):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fits.points import read_points
-from fits.tables import InputError
+from fits.base.errors import UserError
+from fits.data.points import read_points
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def test_all_kinds_of_y_become_errors_as_fractions(csv, kind, cells):
     ],
 )
 def test_a_y_that_is_no_rate_is_named_with_its_line(csv, kind, cell, words):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_points(csv("x,y", "1,0.5", f"2,{cell}"), "x", "y", kind)
     assert f"runs.csv, line 3: y is {cell}, " in str(error.value)
     assert words in str(error.value)
 
 
 def test_mistakes_in_x_and_y_are_named_together(csv):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_points(csv("x,y", "0,0.5", "-2,1.5", "3,0.2"), "x", "y")
     lines = str(error.value).splitlines()
     assert [line.partition("line ")[2].split(",")[0] for line in lines] == [
@@ -79,7 +79,7 @@ def test_mistakes_in_x_and_y_are_named_together(csv):
 def test_no_mistake_in_a_row_hides_another(csv):
     rows = [f"-{k},0.5,{k}" for k in range(1, 13)]
     path = csv("x,y,n", *rows, "1,7,a", "2", "3,half,b", "4,0.4,c", "4,0.4,c", "1e31,0.4,d")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_points(path, "x", "y")
     said = str(error.value).splitlines()
     assert "line 15: 1 cells" in said[0]
@@ -93,14 +93,14 @@ def test_no_mistake_in_a_row_hides_another(csv):
 
 
 def test_what_is_asked_wrongly_is_named_with_the_columns_and_the_form(csv):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_points(csv("x,y", "1,0.5", "2"), "x", "why", "eror", where=["y"])
     kind, where, column, form = str(error.value).splitlines()
     assert kind.startswith("--y-is: no 'eror'. Did you mean 'error'")
     assert where.startswith("--where: 'y' has no '='")
     assert "no column 'why'" in column
     assert "line 3: 1 cells" in form
-    with pytest.raises(InputError, match=r"(?s)--y-is: no 'eror'.*is empty"):
+    with pytest.raises(UserError, match=r"(?s)--y-is: no 'eror'.*is empty"):
         read_points(csv(""), "x", "y", "eror")
 
 
@@ -111,7 +111,7 @@ def test_rows_without_x_or_y_are_left_out_and_said(csv):
         "1 of 4 rows have no x and are left out",
         "1 of 3 rows have no y and are left out",
     )
-    with pytest.raises(InputError, match=r"(?s)column x is empty in every row.*column y is empty"):
+    with pytest.raises(UserError, match=r"(?s)column x is empty in every row.*column y is empty"):
         read_points(csv("x,y,z", ",,1", ",,2"), "x", "y")
 
 
@@ -127,12 +127,12 @@ def test_mistakes_outside_the_rows_asked_for_do_not_matter(csv):
 
 
 def test_twins_among_the_rows_asked_for_are_refused(csv):
-    with pytest.raises(InputError, match="line 4: the same as line 2"):
+    with pytest.raises(UserError, match="line 4: the same as line 2"):
         read_points(csv("x,y", "1,0.5", "2,0.4", "1,0.5"), "x", "y")
 
 
 def test_all_columns_that_are_missing_are_named_at_once(csv):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_points(csv("x,y", "1,0.5"), "X", "why", where=["set=a"], by=["seed"])
     assert [line.split("'")[1] for line in str(error.value).splitlines()] == [
         "X",
@@ -144,9 +144,7 @@ def test_all_columns_that_are_missing_are_named_at_once(csv):
 
 def test_metrics_in_one_column_are_not_mixed(csv):
     lines = ["flops,metric,value", "1,digits_5shot_error,0.5", "1,upstream_loss,0.7"]
-    with pytest.raises(
-        InputError, match=r"2 metrics .* --where metric=digits_5shot_error, or --by"
-    ):
+    with pytest.raises(UserError, match=r"2 metrics .* --where metric=digits_5shot_error, or --by"):
         read_points(csv(*lines), "flops", "value")
     assert len(read_points(csv(*lines), "flops", "value", by=["metric"]).x) == 2
     assert len(read_points(csv(*lines), "flops", "value", where=["metric=upstream_loss"]).x) == 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling.mistakes import Mistakes
-from scaling.parse import read_study
+from fits.base.errors import UserError
+from scaling.study.parse import read_study
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -21,7 +21,7 @@ def test_the_study_of_ones_own_lacks_nothing_but_the_data_set(tmp_path):
     (block,) = blocks("toml")
     path = tmp_path / "flowers.toml"
     path.write_text(block)
-    with pytest.raises(Mistakes) as problem:
+    with pytest.raises(UserError) as problem:
         read_study(str(path))
     assert len(str(problem.value).splitlines()) == 1
     assert "oxford_flowers102" in str(problem.value)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models.build import build
 from models.zoo import vit
-from scaling.recipe import Recipe, beta2_at, optimizer, schedule
+from scaling.training.recipe import Recipe, beta2_at, optimizer, schedule
 
 PAPER = Recipe(cooldown_steps=50_000)
 

@@ -8,20 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fits.base.errors import UserError
+from fits.data.results import COLUMNS, read_results
 from fits.fit_laws import main as fit_laws
-from fits.laws import saturating
-from fits.results import COLUMNS, read_results
+from fits.laws.curves import saturating
 from models.shapes import MuP, ViTShape
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.procedural import Procedural
 from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.upstream import Upstream
-from scaling.mistakes import Mistakes
-from scaling.recipe import Recipe
-from scaling.report import collect, report
-from scaling.runs import RunFolder
-from scaling.study import Run, Study
+from scaling.report.report import collect, report
+from scaling.runs.run_folder import RunFolder
+from scaling.study.study import Study
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 FLOOR = 0.1
 
@@ -138,13 +139,13 @@ def test_a_run_that_another_study_measured_otherwise_is_not_finished(tmp_path):
     for run in study.runs[:2]:
         finish(tmp_path, study, run)
     other = study.model_copy(update={"evaluate": (Upstream(images=500),)})
-    with pytest.raises(Mistakes, match="20 waiting"):
+    with pytest.raises(UserError, match="20 waiting"):
         collect(other, tmp_path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("ask", [collect, report])
 def test_without_a_finished_run_nothing_is_written(tmp_path, ask):
-    with pytest.raises(Mistakes, match=r"none of the 20 runs of small .*\(20 waiting\).*launch"):
+    with pytest.raises(UserError, match=r"none of the 20 runs of small .*\(20 waiting\).*launch"):
         ask(grid(), tmp_path / "runs", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

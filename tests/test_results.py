@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from fits.results import COLUMNS, Result, read_results, write_csv, write_parquet
-from fits.tables import InputError
+from fits.base.errors import UserError
+from fits.data.results import COLUMNS, Result, read_results, write_csv, write_parquet
 
 RESULT = Result(
     study="demo",
@@ -103,7 +103,7 @@ def test_every_row_that_is_no_result_is_named_with_its_line(tmp_path):
         good[2].replace(",2.5e-17,", ",nan,"),
     ]
     path.write_text("\n".join([*rows, "demo,3f9c"]))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         read_results(path)
     form, *lines = str(error.value).splitlines()
     assert f"{path}, line 6: 2 cells" in form
@@ -115,5 +115,5 @@ def test_every_row_that_is_no_result_is_named_with_its_line(tmp_path):
 def test_a_table_with_other_columns_is_no_results_table(tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("study,run,model\na,b,c\n")
-    with pytest.raises(InputError, match=r"no column params, flops, .*; a results table has"):
+    with pytest.raises(UserError, match=r"no column params, flops, .*; a results table has"):
         read_results(path)

@@ -7,14 +7,14 @@ import os
 import pytest
 
 from models.shapes import ViTShape
-from scaling.config import digest
+from scaling.base.config import digest
+from scaling.base.files import is_locked, locked, locked_if_free, set_aside, write_text
 from scaling.data import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
-from scaling.files import is_locked, locked, locked_if_free, set_aside, write_text
-from scaling.recipe import Recipe
-from scaling.runs import Damaged, Row, RunFolder, TrunkFolder
-from scaling.study import Run
+from scaling.runs.run_folder import Damaged, Row, RunFolder, TrunkFolder
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 RUN = Run(
     model=ViTShape(name="tiny", patch=4, resolution=16, width=32, depth=1, mlp=64, heads=2),
@@ -305,7 +305,7 @@ def test_the_last_report_is_read_back(folder):
 
 def test_reports_are_written_once_a_second_and_at_every_new_phase(folder, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("scaling.runs.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("scaling.runs.run_folder.time.monotonic", lambda: clock[0])
     seen = []
     for step, (now, phase) in enumerate(
         [(0.0, "train"), (0.5, "train"), (0.9, "train"), (1.0, "train"), (1.1, "evaluate")]
@@ -357,7 +357,7 @@ def test_a_write_that_is_interrupted_leaves_the_old_text(tmp_path, monkeypatch):
     def interrupted(*_):
         raise InterruptedError
 
-    monkeypatch.setattr("scaling.files.os.replace", interrupted)
+    monkeypatch.setattr("scaling.base.files.os.replace", interrupted)
     with pytest.raises(InterruptedError):
         write_text(path, "new")
     assert path.read_text() == "old"

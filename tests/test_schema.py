@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from scaling.schema import page
+from scaling.study.schema import page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "study-file.md"
 
 
 def test_the_docs_are_those_of_today_s_schema():
     assert DOCS.read_text(encoding="utf-8") == page(), (
-        "The schema has changed: python -m scaling.schema > docs/study-file.md"
+        "The schema has changed: python -m scaling.study.schema > docs/study-file.md"
     )
 
 

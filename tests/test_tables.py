@@ -5,7 +5,10 @@ import threading
 
 import pytest
 
-from fits.tables import InputError, near, read_numbers, read_table, short, written_aside
+from fits.base.errors import UserError
+from fits.base.files import written_aside
+from fits.base.names import did_you_mean, short
+from fits.data.tables import read_numbers, read_table
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_a_parquet_table_reads_as_its_csv_would_and_counts_rows(tmp_path):
     ],
 )
 def test_a_malformed_table_is_refused_with_its_line(table, text, words):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         table(text)
     assert says(error, *words)
 
@@ -96,13 +99,13 @@ def test_a_message_holds_only_the_beginning_of_a_long_value(table):
     _, ((mistake,),) = read_numbers(read, "x", lambda value: None)
     assert ": x is text text text text text text text te..., not a number." in mistake
     assert "\n" not in mistake
-    with pytest.raises(InputError) as error:
+    with pytest.raises(UserError) as error:
         table("x,y\n" + "a" * 300 + ",2\n").where("x", "b" * 300)
     assert len(str(error.value).partition("no row")[2]) < 130
 
 
 def test_what_is_no_parquet_file_is_refused(table):
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(UserError, match="not a readable Parquet file"):
         table("x,y\n1,2\n", name="runs.parquet")
 
 
@@ -118,7 +121,7 @@ def test_rows_are_chosen_by_text_or_by_number(table):
     assert read.where("size", "10.0").numbers == [2, 3]
     assert read.where("size", "ten").numbers == [4]
     assert read.where("size", "10", equal=False).numbers == [4, 5]
-    with pytest.raises(InputError, match=r"no row has size=12\. Values of size: 10, 1e1, ten, 11"):
+    with pytest.raises(UserError, match=r"no row has size=12\. Values of size: 10, 1e1, ten, 11"):
         read.where("size", "12")
 
 
@@ -142,7 +145,7 @@ def test_every_cell_that_is_no_number_is_named_with_its_line(table):
 
 
 def test_of_many_mistakes_of_a_kind_ten_are_spelled_out_and_the_rest_counted():
-    wrong = InputError([f"mistake {k}" for k in range(23)], [], ["another"])
+    wrong = UserError([f"mistake {k}" for k in range(23)], [], ["another"])
     lines = str(wrong).splitlines()
     assert lines[:10] == [f"mistake {k}" for k in range(10)]
     assert lines[10:] == ["... and 13 more of this kind.", "another"]
@@ -150,8 +153,8 @@ def test_of_many_mistakes_of_a_kind_ten_are_spelled_out_and_the_rest_counted():
 
 
 def test_a_name_far_from_all_known_ones_has_no_neighbours():
-    assert near("flop", ["flops", "value"]) == "Did you mean 'flops'? "
-    assert near("zebra", ["flops", "value"]) == ""
+    assert did_you_mean("flop", ["flops", "value"]) == "Did you mean 'flops'? "
+    assert did_you_mean("zebra", ["flops", "value"]) == ""
 
 
 def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path):

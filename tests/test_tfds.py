@@ -179,7 +179,7 @@ def test_a_missing_data_folder_is_said(prepared):
 def test_an_unknown_data_set_is_answered_with_those_that_are_prepared(prepared):
     problem = specks(prepared, name="speks").problem()
     assert "holds no data set 'speks'; prepared there: specks:1.0.0." in problem
-    assert "Did you mean specks" in problem
+    assert "Did you mean 'specks" in problem
 
 
 def test_an_empty_data_folder_says_so(tmp_path):

@@ -305,7 +305,7 @@ def test_a_link_is_written_through(tmp_path):
 PEAK = """
 import sys
 from pathlib import Path
-import models.weights.reading, models.weights.writing, scaling.convert
+import models.weights.reading, models.weights.writing, scaling.zoo.convert
 from models.weights.facts import About
 
 def peak():
@@ -316,7 +316,7 @@ before = peak()
 if sys.argv[2] == "read":
     params = models.weights.reading.read(sys.argv[1])
 else:
-    scaling.convert.convert(
+    scaling.zoo.convert.convert(
         Path(sys.argv[1]), Path(sys.argv[2]), to=None, shape=None, resolution=None,
         given=About(), dtype=None, dry_run=False,
     )

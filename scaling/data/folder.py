@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.config import Clash
+from fits.base.names import did_you_mean
+from scaling.base.config import Clash
 from scaling.data.decode import decode_all, decoder
 from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
-from scaling.mistakes import did_you_mean
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
@@ -102,7 +102,7 @@ class Folder(SourceConfig):
                 return Fault(
                     field,
                     f"{self.root} has no folder {split!r} ({field}); its folders: {there}."
-                    f"{did_you_mean(split, splits)}",
+                    f" {did_you_mean(split, splits)}".rstrip(),
                 )
         return None
 
@@ -116,7 +116,7 @@ class Folder(SourceConfig):
                 return Fault(
                     "heldout_split",
                     f"class {name!r} of {heldout} is not among the {len(classes)} of "
-                    f"{self.train_split!r}.{did_you_mean(name, classes)}",
+                    f"{self.train_split!r}. {did_you_mean(name, classes)}".rstrip(),
                 )
         for field, split in (("train_split", train), ("heldout_split", heldout)):
             for name in _folders(split):

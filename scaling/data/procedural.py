@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.config import Clash
+from scaling.base.config import Clash
 from scaling.data.hashing import hash64, key
 from scaling.data.order import permute
 from scaling.data.source import MOST_PIXELS, Batch, SourceConfig

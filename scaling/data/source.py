@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.config import Config
+from fits.base.names import did_you_mean
+from scaling.base.config import Config
 from scaling.data.order import subset
-from scaling.mistakes import did_you_mean
 
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
@@ -126,4 +126,4 @@ def missing(path: Path) -> str | None:
     if not there.is_dir():
         return f"there is no {path}: the folder {there} does not exist."
     near = did_you_mean(path.name, [entry.name for entry in there.iterdir()])
-    return f"there is no {path}.{near}"
+    return f"there is no {path}. {near}".rstrip()

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.config import Clash
+from fits.base.names import did_you_mean
+from scaling.base.config import Clash
 from scaling.data.decode import decode_all, decoder
 from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
-from scaling.mistakes import did_you_mean
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
@@ -108,7 +108,7 @@ class Tfds(SourceConfig):
             return Fault(
                 "name",
                 f"{self.root} holds no data set {self.name!r}; prepared there: {names}."
-                f"{did_you_mean(self.name, there)} "
+                f" {did_you_mean(self.name, there)}"
                 f"To prepare it: tfds build {self.name} --file_format=array_record.",
             )
         try:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.config import Config
+from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
 

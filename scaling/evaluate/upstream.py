@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from scaling.config import Config
+from scaling.base.config import Config
 from scaling.evaluate.measured import Measured
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from scaling.runs import Progress
-from scaling.study import Run
+from scaling.runs.run_folder import Progress
+from scaling.training.run import Run
 
 SECONDS_BETWEEN_LINES = 30.0
 BAR = 30  # characters

@@ -14,12 +14,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from scaling.config import Config
-from scaling.launch.crew import Command, Crew, cores
+from scaling.base.config import Config
 from scaling.launch.display import describe, display, duration
-from scaling.launch.lanes import lanes
-from scaling.runs import RunFolder, Say, TrunkFolder
-from scaling.study import Study
+from scaling.launch.jobs import lanes
+from scaling.launch.pool import Command, Crew, cores
+from scaling.runs.run_folder import RunFolder, Say, TrunkFolder
+from scaling.study.study import Study
 
 
 def worker_command(folders: Sequence[Path]) -> list[str]:

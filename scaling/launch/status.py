@@ -9,11 +9,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.base.console import print_table
 from scaling.launch.display import describe, duration
-from scaling.launch.lanes import Stretch, lanes
-from scaling.runs import Damaged, RunFolder, State
-from scaling.study import Run, Study
-from scaling.tables import print_table
+from scaling.launch.jobs import Stretch, lanes
+from scaling.runs.run_folder import Damaged, RunFolder, State
+from scaling.study.study import Study
+from scaling.training.run import Run
 
 
 @dataclass(frozen=True)

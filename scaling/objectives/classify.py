@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from scaling.config import Config
+from scaling.base.config import Config
 
 if TYPE_CHECKING:
     from flax import nnx

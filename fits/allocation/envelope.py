@@ -1,0 +1,246 @@
+"""The best size by the envelope of all runs (approach 1 of Hoffmann et al. 2022).
+
+Assumes that at each compute some run is about as good as any could be: sizes close together, and
+learning rates that had come down where the run touches the envelope.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Estimate, Trainings
+from fits.base.numbers import Array
+from fits.data.frontier import on_frontier
+
+COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
+LEAST_GROUPS = 3  # a line has two numbers, its scatter one
+PASSES = 20  # of line and computes left out, which settle in two or three
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Envelope:
+    """A power N = k C^a through the sizes of the best runs.
+
+    Fields:
+      best: computes and the sizes that were the best there, [computes] each.
+      group: 0, 1, ...; computes of one group err together, [computes].
+      centre: mean logarithm of the computes.
+      values: logarithm of the size there, and a.
+      doubts: in words.
+    """
+
+    best: tuple[Array, Array]
+    group: NDArray[np.int64]
+    centre: float
+    values: Array
+    doubts: tuple[str, ...]
+    approach: str = BY_ENVELOPE
+
+    def exponent(self, level: float = 0.9) -> Estimate:
+        value, reach = self.values[1], self._reach(np.array([0.0, 1.0]), level)
+        return float(value), float(value - reach), float(value + reach)
+
+    def size(self, compute: float, level: float = 0.9) -> Estimate:
+        basis = np.array([1.0, math.log(compute) - self.centre])
+        value, reach = basis @ self.values, self._reach(basis, level)
+        with np.errstate(over="ignore"):
+            low, high = np.exp(value - reach), np.exp(value + reach)
+        return float(np.exp(value)), float(low), float(high)
+
+    def _reach(self, basis: Array, level: float) -> float:
+        """How far basis @ values may lie from the truth.
+
+        The sandwich of errors shared within groups: each adds the sum of weight times residual over
+        its computes. As the line leans towards its points, residuals are smaller than errors; were
+        the errors of a group alike and their sum as wide in every group, `shown` of them would be
+        left, so much is made up for, and Student's t has the degrees of freedom of what is left
+        (HC2, and Bell and McCaffrey 2002). A sum is no wider where a group has more computes: luck
+        that keeps a run the best for longer has it too large at first and too small at last.
+        """
+        from scipy.special import stdtrit
+
+        x = np.log(self.best[0]) - self.centre
+        design = np.stack([np.ones_like(x), x], axis=1)
+        residuals = np.log(self.best[1]) - design @ self.values
+        member = (self.group == np.arange(self.group.max() + 1)[:, None]).astype(float)
+        mean = member / member.sum(axis=1, keepdims=True)
+        inverse = np.linalg.inv(design.T @ design)
+        weights = design @ inverse @ basis
+        own = mean @ weights
+        shown = np.diag(own) - (member * weights) @ design @ inverse @ (mean @ design).T
+        left = np.maximum((shown**2).sum(axis=1), 1e-12 * own**2)
+        gain = np.divide(own**2, left, out=np.zeros_like(own), where=left > 0)
+        variance = gain @ ((member * weights) @ residuals) ** 2
+        scatter = shown @ shown.T * np.sqrt(np.outer(gain, gain))
+        freedom = np.trace(scatter) ** 2 / (scatter**2).sum()
+        return float(np.sqrt(variance) * stdtrit(freedom, (1 + level) / 2))
+
+
+def envelope(runs: Trainings) -> Envelope:
+    """Approach 1: at every compute the run with the lowest loss, and a line through their sizes.
+
+    Learning curves are interpolated in log loss against log compute and read at 1500 computes,
+    evenly on a log axis; single points are taken as they are, those that set a new minimum.
+    Computes where the sizes tried do not reach past the line by as much as best sizes scatter about
+    it are left out: there only runs to one side could be the best.
+
+    Intervals come from the scatter about the line. Not every compute is an observation: those at
+    which one curve is the best count as one, and so do single points of about one budget, whose
+    sizes are drawn from the same few without being put back.
+
+    Raises:
+      ValueError: one size alone is ever the best, or fewer than three runs or budgets are, or no
+        two sizes were tried at one compute.
+    """
+    if runs.in_step:
+        raise ValueError(
+            f"{runs.in_step}: at no compute were two sizes tried, so none is the best; add sizes."
+        )
+    labels = {label: k for k, label in enumerate(dict.fromkeys(runs.run))}
+    of = np.array([labels[label] for label in runs.run])
+    curves = len(labels) < len(runs.run)
+    compute, size, group = _of_curves(runs, of) if curves else _of_points(runs)
+    if not _enough(size, group):
+        raise ValueError(
+            "the best are of one size alone, or fewer than three runs or budgets; add sizes."
+        )
+    doubts = _doubts(runs, size)
+    if curves:
+        last = np.array([runs.compute[of == k].max() for k in range(len(labels))])
+        doubts = [*_early(compute, last[group]), *doubts]
+    kept = _kept(runs, compute, size, group)
+    if kept is None:
+        kept = np.ones(len(compute), bool)
+        doubts.append(
+            "best sizes scatter as wide as the sizes tried reach, which cuts them off at the least "
+            "and the largest computes: the exponent is likely too low"
+        )
+    compute, size, group = compute[kept], size[kept], group[kept]
+    centre = float(np.log(compute).mean())
+    return Envelope(
+        best=(compute, size),
+        group=np.unique(group, return_inverse=True)[1].ravel(),
+        centre=centre,
+        values=_line(np.log(compute) - centre, np.log(size)),
+        doubts=tuple(doubts),
+    )
+
+
+def _of_curves(runs: Trainings, of: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Computes between the first and the last; size and number of the best run there."""
+    first, last = float(runs.compute.min()), float(runs.compute.max())
+    places = np.linspace(math.log(first), math.log(last), COMPUTES)
+    lowest = np.full(COMPUTES, np.inf)
+    best = np.zeros(COMPUTES, np.int64)
+    size = np.empty(of.max() + 1)
+    for k in range(len(size)):
+        mine = np.flatnonzero(of == k)
+        mine = mine[np.argsort(runs.compute[mine])]
+        x, y = np.log(runs.compute[mine]), np.log(runs.loss[mine])
+        height = np.interp(places, x, y, left=np.inf, right=np.inf)
+        best[height < lowest] = k
+        lowest = np.minimum(lowest, height)
+        size[k] = runs.size[mine[0]]
+    seen = np.isfinite(lowest)
+    return np.exp(places[seen]), size[best[seen]], best[seen]
+
+
+def _of_points(runs: Trainings) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Compute and size of the runs on the frontier; the number of their budget."""
+    compute = np.exp(np.round(np.log(runs.compute), 9))  # those that rounding alone parts are one
+    best = np.flatnonzero(on_frontier(compute, runs.loss, np.ones((1, len(compute)), bool))[0])
+    best = best[np.argsort(compute[best])]
+    budget = np.zeros(len(best), np.int64)
+    first = compute[best[0]]
+    for place, run in enumerate(best[1:], start=1):
+        apart = compute[run] > EQUAL * first
+        first = compute[run] if apart else first
+        budget[place] = budget[place - 1] + apart
+    return compute[best], runs.size[best], budget
+
+
+def _kept(
+    runs: Trainings, compute: Array, size: Array, group: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """Computes where the sizes tried reach past the line by its scatter; None: too few.
+
+    The line decides, not the size that was the best there: to leave out the computes where the
+    smallest was the best would keep those where it was not by luck.
+    """
+    x, y = np.log(compute), np.log(size)
+    smallest, largest = _tried(runs, x)
+    kept = np.ones(len(x), bool)
+    for _ in range(PASSES):
+        centre = x[kept].mean()
+        height, slope = _line(x[kept] - centre, y[kept])
+        line = height + slope * (x - centre)
+        scatter = np.sqrt(((y - line)[kept] ** 2).mean())
+        inside = np.minimum(line - smallest, largest - line) >= scatter
+        if not _enough(size[inside], group[inside]):
+            return None
+        if (inside == kept).all():
+            break
+        kept = inside
+    return kept
+
+
+def _enough(size: Array, group: NDArray[np.int64]) -> bool:
+    return len(np.unique(group)) >= LEAST_GROUPS and len(np.unique(size)) > 1
+
+
+def _tried(runs: Trainings, x: Array) -> tuple[Array, Array]:
+    """Logarithms of the least and the largest size tried about each log compute.
+
+    Edges of the convex hull of all points, so that no two runs need share a compute.
+    """
+    points = np.stack([np.log(runs.compute), np.log(runs.size)], axis=1)
+    edges = []
+    for sign in (1.0, -1.0):
+        corners: list[Array] = []
+        for point in points[np.lexsort((sign * points[:, 1], points[:, 0]))]:
+            if corners and point[0] == corners[-1][0]:
+                continue
+            while len(corners) > 1 and sign * _turn(corners[-2], corners[-1], point) <= 0:
+                corners.pop()
+            corners.append(point)
+        edges.append(np.interp(x, *np.array(corners).T))
+    return edges[0], edges[1]
+
+
+def _turn(first: Array, middle: Array, last: Array) -> float:
+    """Above 0 where the way from `first` over `middle` to `last` turns left."""
+    one, other = middle - first, last - first
+    return float(one[0] * other[1] - one[1] * other[0])
+
+
+def _early(compute: Array, last: Array) -> list[str]:
+    """Of curves: at which part of the envelope a learning rate had not come down."""
+    early = float((compute < 0.85 * last).mean())
+    if early <= 0.2:
+        return []
+    return [
+        f"{early:.0%} of the envelope lies before the last 15 % of its run, where the learning "
+        "rate was still high: there a run of that length would be better"
+    ]
+
+
+def _doubts(runs: Trainings, best: Array) -> list[str]:
+    said = []
+    end = len(best) - max(1, len(best) // 4)
+    if (best[end:] == runs.size.max()).all():
+        said.append("the largest size tried is the best at the largest computes: try larger ones")
+    steps = np.unique(runs.size)
+    step = float(np.exp(np.diff(np.log(steps)).max())) if len(steps) > 1 else 1.0
+    if step > 3:
+        said.append(f"sizes stand up to {step:.2g} times apart: no best size is known better")
+    return said
+
+
+def _line(x: Array, y: Array) -> Array:
+    """Height at 0 and slope, by least squares."""
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return np.array([y.mean() - slope * x.mean(), slope])

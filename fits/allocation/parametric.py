@@ -1,0 +1,165 @@
+"""The best size by a law of size and data (approach 3 of Hoffmann et al. 2022), and what it says.
+
+Assumes that the loss is L(N, D) = E + A / N^alpha + B / D^beta for all runs fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fits.allocation.allocation import BY_LAW, Estimate, Trainings
+from fits.base.numbers import Array
+from fits.laws.surfaces import CHINCHILLA, rivals
+from fits.regression.fit import Fit, fit
+from fits.regression.holdout import Trials, choose_law
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Surface:
+    """The best sizes that a law L(N, D) = E + A / N^alpha + B / D^beta implies.
+
+        N(C) = G (C / k)^a,  a = beta / (alpha + beta),  G = (alpha A / (beta B))^(1/(alpha+beta))
+
+    Fields:
+      fit: of the law.
+      per: k of compute = k N D.
+      doubts: in words.
+    """
+
+    fit: Fit
+    per: float
+    doubts: tuple[str, ...]
+    approach: str = BY_LAW
+
+    @property
+    def best(self) -> tuple[Array, Array]:
+        return np.empty(0), np.empty(0)
+
+    def exponent(self, level: float = 0.9) -> Estimate:
+        ends = self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
+        value, low, high = (min(max(end, 0.0), 1.0) for end in ends)  # as exponents are above 0
+        return value, low, high
+
+    def size(self, compute: float, level: float = 0.9) -> Estimate:
+        return self._exp(lambda *law: _log_size(np.log(compute / self.per), *law), level)
+
+    def data(self, compute: float, level: float = 0.9) -> Estimate:
+        """The best data at a compute: value, low, high."""
+        budget = np.log(compute / self.per)
+        return self._exp(lambda *law: budget - _log_size(budget, *law), level)
+
+    def loss(self, compute: float, level: float = 0.9) -> Estimate:
+        """The loss of the best size at a compute: value, low, high."""
+        budget = np.log(compute / self.per)
+        return self._exp(lambda *law: np.log(_best_loss(budget, *law)), level)
+
+    def at(self, size: float, data: float, level: float = 0.9) -> Estimate:
+        """The loss of a given size with given data: value, low, high."""
+        place = np.array([size, data])
+        low, high = self.fit.band(place[:, None], level)
+        return float(self.fit.predict(place)), float(low[0]), float(high[0])
+
+    def compute(self, loss: float, level: float = 0.9) -> Estimate:
+        """Least compute that reaches a loss: value, low, high; infinite where none does.
+
+        The profile is that of C^-g, g fitted: it goes on below 0 where the floor is above `loss`.
+        """
+        _, _, alpha, _, beta = self.fit.values
+        g = alpha * beta / (alpha + beta)
+
+        def ease(*law: Array) -> Array:
+            E = law[0]
+            gap = loss - E
+            return np.sign(gap) * np.exp(-g * _log_budget(E + np.abs(gap), *law))
+
+        ends = self.value(ease, level)
+        value, high, low = (self.per * e ** (-1 / g) if e > 0 else np.inf for e in ends)
+        return value, low, high
+
+    def saved(self, size: float, data: float, level: float = 0.9) -> Estimate:
+        """How many times cheaper the best size reaches what this one does: value, low, high."""
+        spent = np.log(size * data)
+
+        def factor(*law: Array) -> Array:
+            E, A, alpha, B, beta = law
+            loss = E + A * size**-alpha + B * data**-beta
+            return spent - _log_budget(loss, *law)
+
+        return self._exp(factor, level)
+
+    def more_data(
+        self, size: float, data: float, factor: float = 2.0, level: float = 0.9
+    ) -> Estimate:
+        """By what the loss of a size is multiplied when its data are: value, low, high."""
+
+        def ratio(E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
+            model = E + A * size**-alpha
+            return np.log((model + B * (factor * data) ** -beta) / (model + B * data**-beta))
+
+        value, low, high = self._exp(ratio, level)
+        return value, low, high if factor < 1 else min(high, 1.0)  # more data never raise it
+
+    def _exp(self, quantity: Callable[..., Array], level: float) -> Estimate:
+        with np.errstate(over="ignore"):
+            value, low, high = np.exp(self.value(quantity, level)).tolist()
+        return value, low, high
+
+    def value(self, quantity: Callable[..., Array], level: float = 0.9) -> Estimate:
+        """Whatever follows from E, A, alpha, B, beta: value, low, high."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            value = float(quantity(*(np.array([v]) for v in self.fit.values))[0])
+        low, high = self.fit.interval(quantity, level)
+        return value, low, high
+
+
+def _log_size(budget: float, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
+    """log N at the lowest loss with N D = exp(budget): where alpha A N^-alpha = beta B D^-beta."""
+    return (np.log(alpha * A) - np.log(beta * B) + beta * budget) / (alpha + beta)
+
+
+def _best_loss(budget: float, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
+    n = _log_size(budget, E, A, alpha, B, beta)
+    return E + A * np.exp(-alpha * n) + B * np.exp(-beta * (budget - n))
+
+
+def _log_budget(loss: ArrayLike, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
+    """log N D at which the best size reaches `loss`; infinite from the floor down.
+
+    Along the best sizes the loss above E is one power of N D, of exponent alpha beta / (alpha +
+    beta).
+    """
+    above_at_one = _best_loss(0.0, 0.0 * E, A, alpha, B, beta)
+    gap = np.maximum(np.asarray(loss) - E, 0.0)
+    with np.errstate(divide="ignore"):
+        return (np.log(above_at_one) - np.log(gap)) * (alpha + beta) / (alpha * beta)
+
+
+def parametric(runs: Trainings, *, huber: float | None = None) -> Surface:
+    """Approach 3: fit L(N, D) to all points, and take the best size from the formula.
+
+    Args:
+      huber: log losses off by more count in proportion only; Hoffmann et al. take 1e-3.
+
+    Raises:
+      ValueError: fewer points than the law has parameters.
+    """
+    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, huber=huber)
+    return Surface(fit=found, per=runs.per, doubts=(*found.warnings, *runs.doubts()))
+
+
+def trials(runs: Trainings, *, huber: float | None = None) -> Trials | None:
+    """How well the law, fitted to the runs of least N D as `parametric` fits it, foretells those of
+    most, beside laws of N or D alone; None: all runs are of one N D.
+    """
+    try:
+        return choose_law(
+            *((runs.size, runs.data), runs.loss, rivals(CHINCHILLA)),
+            groups=runs.run,
+            huber=huber,
+        )
+    except ValueError:
+        return None

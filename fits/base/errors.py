@@ -1,0 +1,30 @@
+"""The one family of exceptions for what a user did wrong; `scaling` raises it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+SHOWN = 10  # mistakes of a kind spelled out before the rest is only counted
+
+
+class UserError(ValueError):
+    """What is wrong with what a user handed in, one mistake a line, each with what to do.
+
+    Fields:
+      kinds: the mistakes, those of a kind together, so that many of one kind hide no other.
+    """
+
+    def __init__(self, *kinds: Sequence[str]):
+        self.kinds = [list(kind) for kind in kinds if kind]
+        super().__init__("\n".join(chain.from_iterable(map(_shown, self.kinds))))
+
+    @property
+    def mistakes(self) -> list[str]:
+        """All of them, none left out."""
+        return list(chain.from_iterable(self.kinds))
+
+
+def _shown(kind: list[str]) -> list[str]:
+    more = len(kind) - SHOWN
+    return [*kind[:SHOWN], f"... and {more} more of this kind."] if more > 0 else kind

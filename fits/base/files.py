@@ -1,0 +1,52 @@
+"""The one atomic writer: a reader, or a restart after a kill, finds the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """A path to write to that takes the place of `path` once all is written, or not at all.
+
+    A link stays, and what it points to is replaced. What is there and no file, a pipe or a device,
+    cannot be replaced: it is written to as it is. The temporary name is random, so that writers in
+    two containers that share a folder, and so may share a process id, do not meet.
+
+    Args:
+      path: where; its folder exists.
+      durable: also wait until a power cut could not undo it.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = path.resolve()
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield aside
+        if durable:
+            _sync(aside)
+        os.replace(aside, path)
+        if durable:
+            _sync(path.parent)  # the new name must reach the disk too
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
+    """All of `text`, in UTF-8, through `written_aside`."""
+    with written_aside(path, durable=durable) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,24 @@
+"""Arrays and the numbers that fits are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+# What a law is fitted to: what a double holds even after the steepest exponent.
+X_RANGE = 1e-30, 1e30
+Y_RANGE = 1e-12, 1e12
+
+
+def arrays(*each: ArrayLike) -> list[Array]:
+    """Each as an array of doubles."""
+    return [np.asarray(one, float) for one in each]
+
+
+def stack(*each: ArrayLike) -> Array:
+    """All along a new first axis, broadcast to one shape."""
+    return np.stack(np.broadcast_arrays(*each))

@@ -1,0 +1,183 @@
+"""From the rows of a table to runs that can be fitted: resource spent and error, both above 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean, short
+from fits.base.numbers import X_RANGE, Y_RANGE, Array
+from fits.data.tables import Table, read_numbers, read_table
+
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """Runs to fit.
+
+    Fields:
+      table: their rows.
+      x: resource spent, > 0, [runs], or [variables, runs] where several were asked for.
+      error: as a fraction, in (0, 1], or a loss, > 0, [runs].
+      notes: what was left out, and what looks odd.
+    """
+
+    table: Table
+    x: Array
+    error: Array
+    notes: tuple[str, ...]
+
+    def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
+        """The runs of each combination of values in the columns `by`, and those values."""
+        members: dict[tuple[str, ...], list[int]] = {}
+        for row in range(len(self.table)):
+            key = tuple(self.table.column(name)[row] for name in by)
+            members.setdefault(key, []).append(row)
+        for key, rows in members.items():
+            points = Points(
+                table=self.table.keep(rows),
+                x=self.x[..., rows],
+                error=self.error[rows],
+                notes=self.notes,
+            )
+            yield dict(zip(by, key, strict=True)), points
+
+
+def read_points(
+    path: str | Path,
+    x: str | Sequence[str],
+    y: str,
+    kind: str = "error",
+    *,
+    where: Sequence[str] = (),
+    by: Sequence[str] = (),
+) -> Points:
+    """Read runs from any table.
+
+    Args:
+      path: CSV or Parquet.
+      x, y: columns of the resource spent, one or several, and of what was measured.
+      kind: what y is, one of KINDS.
+      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
+      by: columns along which the caller means to split.
+
+    Raises:
+      UserError: all mistakes in what is asked for, or else all in the rows; either time together
+        with the rows that do not fit the header.
+      OSError: the file cannot be read.
+    """
+    names = [x] if isinstance(x, str) else list(x)
+    asked = _asked_wrongly(kind, where)
+    try:
+        table = read_table(path)
+    except UserError as wrong:
+        raise UserError(asked, *wrong.kinds) from None
+    conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
+    missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
+    if asked or missing:
+        raise UserError(asked, missing, table.ragged)
+    for name, value in conditions:
+        table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
+    table, notes = _without_blanks(table, [*names, y])
+    columns = [read_numbers(table, name, _judge_x) for name in names]
+    spent = [numbers for numbers, _ in columns]
+    wrong_x = [kind for _, wrong in columns for kind in wrong]
+    measured, wrong_y = read_numbers(table, y, lambda value: _judge_y(value, kind))
+    kinds = table.ragged, table.twins(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
+    if any(kinds):
+        raise UserError(*kinds)
+    if kind.endswith("percent") and max(measured) <= 1:
+        notes.append(
+            f"no {y} is above 1 %; if these are fractions, say {kind.removesuffix('-percent')}"
+        )
+    return Points(
+        table=table,
+        x=np.array(spent[0] if len(spent) == 1 else spent),
+        error=as_error(measured, kind),
+        notes=tuple(notes),
+    )
+
+
+def as_error(measured: Sequence[float], kind: str) -> Array:
+    """Errors as fractions, or losses as they are, of numbers that are of this kind."""
+    error = np.array(measured, float) / _whole(kind)
+    return 1 - error if kind.startswith("accuracy") else error
+
+
+def _asked_wrongly(kind: str, where: Sequence[str]) -> list[str]:
+    mistakes = []
+    if kind not in KINDS:
+        mistakes.append(f"--y-is: no '{kind}'. {did_you_mean(kind, KINDS)}Use {', '.join(KINDS)}.")
+    mistakes += [
+        f"--where: '{condition}' has no '='. Write COL=VALUE or COL!=VALUE."
+        for condition in where
+        if "=" not in condition
+    ]
+    return mistakes
+
+
+def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[str]]:
+    """A run that was not measured is an empty cell in many a table: left out, and said."""
+    notes, empty = [], []
+    for name in dict.fromkeys(names):
+        cells = table.column(name)
+        full = [row for row, cell in enumerate(cells) if cell]
+        if not full:
+            empty.append(f"{table.path}: column {name} is empty in every row to be fitted.")
+        elif left_out := len(cells) - len(full):
+            notes.append(f"{left_out} of {len(cells)} rows have no {name} and are left out")
+            table = table.keep(full)
+    if empty:
+        raise UserError(empty, table.ragged)
+    return table, notes
+
+
+def _mixed_metrics(table: Table, y: str, by: Sequence[str]) -> list[str]:
+    """A results table holds many metrics in one column; a frontier across them means nothing."""
+    metrics = list(dict.fromkeys(table.columns.get("metric", ())))
+    if y != "value" or len(metrics) < 2 or "metric" in by:
+        return []
+    return [
+        f"{table.path}: the rows hold {len(metrics)} metrics ({short(', '.join(metrics))}). Say "
+        f"--where metric={metrics[0]}, or --by metric for a fit of each."
+    ]
+
+
+def _whole(kind: str) -> float:
+    return 100.0 if kind.endswith("percent") else 1.0
+
+
+def _judge_x(value: float) -> str | None:
+    if value <= 0:
+        return "not above 0. x is on a log axis: leave such rows out."
+    low, high = X_RANGE
+    if not low <= value <= high:
+        return f"not from {low:g} to {high:g}. Count x in another unit."
+    return None
+
+
+def _judge_y(value: float, kind: str) -> str | None:
+    """What keeps a number from being an error in (0, 1], or an accuracy in [0, 1)."""
+    name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
+    loss = "" if accuracy else "; for a loss say --y-is loss"
+    if value < 0:
+        return f"below 0, which no {name} is. Correct it, or leave the row out."
+    if kind == "loss":
+        low, high = Y_RANGE
+        return (
+            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+        )
+    if value > whole == 100:
+        return f"above 100 %. Correct it, or leave the row out{loss}."
+    if value > whole:
+        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{loss}."
+    if value == (whole if accuracy else 0):
+        return "an error of 0, which has no logarithm. Leave it out, or measure on more images."
+    if not accuracy and value / whole < Y_RANGE[0]:
+        return f"an error below {Y_RANGE[0]:g}, which nobody can measure. Leave the row out."
+    return None

@@ -1,0 +1,408 @@
+"""A forecast: from a learning curve to what it will be, and how sure that is.
+
+Only the curve's own points speak: this file knows no table, no figure and no other curve. It fits
+the saturating law in very many shapes to ever longer ends of the curve and averages them all; it
+never picks one. As far as the curve may follow a law, `lawful.py` has its say. docs/forecast.md
+says why, and how well that does.
+
+Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
+forecast depends on a unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fits.forecast.evidence import (
+    EXCESS,
+    FLOOR,
+    LAWS,
+    LOG_D,
+    NOISE,
+    NOWHERE,
+    Lawful,
+    independent_share,
+    law,
+    lawful,
+)
+
+Array = NDArray[np.float64]
+
+# A shape is (x + d)^-b. The grid ends where one shape cannot be told from the next: at b = 0.03 an
+# error halves in 23 e-folds, at b = 3 it has reached its floor; a d above 1 lies beyond the points.
+EXPONENTS = np.geomspace(0.03, 3.0, 32)
+SHIFTS = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 16)])
+B, D = (axis.ravel() for axis in np.meshgrid(EXPONENTS, SHIFTS))
+
+# What is fitted: tau of the weights (x / largest)^(1 / tau), the e-folds at the curve's end that
+# count, and whether there may be a floor.
+ENDS = ((np.inf, True), (np.inf, False), (2.0, True), (1.0, True), (0.5, True), (0.3, True))
+CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
+PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
+SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
+RESOLUTION = 3e-4  # no error is known better than this, relatively
+STEPS = 10  # of Gauss and Newton
+MOST = 200  # different x; of more, neighbours are averaged
+SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """What is believed before a curve is seen.
+
+    Fields:
+      exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
+      exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
+        rates faster: only the order of magnitude is known.
+      scatter: how far the truth lies from the mean of all shapes, as a share of how far these do,
+        besides what backtests tell. Where the misfit is smooth the likelihood rules out few shapes,
+        the prior is weak, and most of what is left is less likely than it has it: hence below 1.
+    """
+
+    exponent: float = 0.7
+    exponent_spread: float = 1.5
+    scatter: float = 0.125
+
+    def log_prior(self) -> Array:
+        """Of each shape, up to a constant: log-normal in b, even over log d."""
+        return -0.5 * (np.log(B / self.exponent) / self.exponent_spread) ** 2
+
+
+BELIEF = Belief()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
+
+    Each x stands once, in rising order.
+    """
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class End:
+    """All shapes, fitted to one end of a curve: y = excess * ((x + d) / (1 + d))^-b + floor.
+
+    Fields:
+      excess, floor: of each shape, >= 0, [shapes].
+      probability: of each shape, summing to 1.
+    """
+
+    excess: Array
+    floor: Array
+    probability: Array
+
+    def __call__(self, falls: Array) -> tuple[Array, Array]:
+        """Mean and variance over the shapes of log y, [x] each, from `_falls(x)`."""
+        logs = np.log(np.maximum(falls * self.excess + self.floor, 1e-300))
+        mean = logs @ self.probability
+        return mean, (logs - mean[:, None]) ** 2 @ self.probability
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecast:
+    """What a curve will be.
+
+    Fields:
+      ends: the fits that are averaged, in the order of ENDS.
+      risk: expected square of each one's log error, from its backtests, [ends].
+      tested: whether there were any; where not, all ends have the same risk.
+      lawful: what the laws say in case one is true; None where points are too few to tell.
+      noise: standard deviation of log y from point to point.
+      repeated: variance of log y among the points of one x; 0 where each has but one.
+      independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
+        what a smooth law does not describe, and does not average out.
+      rms: root mean square of the relative errors of the best law through all of the points.
+      n: points given.
+      span: smallest and largest x of these.
+      last: y at the largest x.
+      warnings: what a reader should know before trusting it; empty is good.
+      belief: what was believed before.
+    """
+
+    ends: tuple[End, ...]
+    risk: Array
+    tested: bool
+    lawful: Lawful | None
+    noise: float
+    repeated: float
+    independent: float
+    rms: float
+    n: int
+    span: tuple[float, float]
+    last: float
+    warnings: tuple[str, ...]
+    belief: Belief
+
+    def __call__(self, x: ArrayLike, level: float = 0.9) -> tuple[Array, Array, Array]:
+        """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
+
+        The ends are averaged in log y, each weighted by one over its expected squared error there:
+        what its backtests showed plus how far its own shapes disagree. The variance of log y is the
+        noise, the risk that the backtests showed, and `belief.scatter`^2 of the variance over all
+        shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
+        interval is normal in log y.
+
+        Args:
+          x: resource, > 0, any shape, in the unit of the points.
+          level: probability that one more measurement at x falls between low and high, in (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(
+                f"level is {level:g}; it is a probability between 0 and 1, such as 0.9."
+            )
+        wanted = np.asarray(x, float)
+        _refuse(wanted.ravel(), "x")
+        relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
+        mean, variance = self._averaged(_falls(relative))
+        if self.lawful is not None:
+            chance = self.lawful.chance
+            told, told_variance = self.lawful(relative)
+            apart = told - mean
+            mean = mean + chance * apart
+            told_variance = told_variance + self.repeated
+            variance = chance * told_variance + (1 - chance) * (variance + chance * apart**2)
+        deviation = np.sqrt(variance)
+        reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
+        log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
+        # Points that span next to nothing leave ends beyond all numbers.
+        median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
+        return median, low, high
+
+    def _averaged(self, falls: Array) -> tuple[Array, Array]:
+        """Mean of the ends, and variance of one more measurement about it, from `_falls(x)`."""
+        means, variances = (
+            np.array(each) for each in zip(*(end(falls) for end in self.ends), strict=True)
+        )
+        weights = 1 / (self.risk[:, None] + variances)
+        weights /= weights.sum(axis=0)
+        mean = (weights * means).sum(axis=0)
+        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+        if not self.tested:
+            return mean, 2 * self.noise**2 + scatter
+        shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
+        return mean, self.noise**2 + shown + self.belief.scatter**2 * scatter
+
+    def beyond(self, x: float) -> str | None:
+        """In words how far `x` lies outside the points; None where it lies among them."""
+        first, last = self.span
+        if first <= x <= last:
+            return None
+        side, factor = ("above", x / last) if x > last else ("below", first / x)
+        edge = "largest" if x > last else "smallest"
+        untested = "; backtests reach 4 times" if x > last / min(CUTS) else ""
+        return f"x = {x:g} is {factor:.3g} times {side} the {edge} x of the curve{untested}"
+
+
+def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
+    """Forecast a learning curve from its points.
+
+    Args:
+      x: resource spent (examples seen, compute), > 0, any unit, any order, [points].
+      y: error or loss, > 0, any unit, [points].
+      belief: what is believed before; there is no need to change it.
+
+    Raises:
+      ValueError: no points, or numbers that have no logarithm.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise ValueError(
+            f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every point "
+            "of the curve, and at least one point."
+        )
+    _refuse(x, "x")
+    _refuse(y, "y")
+    log_x, log_y, scatter = _merged(np.log(x), np.log(y))
+    points = _points(log_x, log_y)
+    ends, squares, independent = _fit(points, belief)
+    risk, tested = _backtest(log_x, log_y, belief)
+    freedom = max(len(points.x) - PARAMETERS, 0)
+    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + scatter))
+    first, last = ends[0](_falls(points.x[[0, -1]]))[0]
+    return Forecast(
+        ends=ends,
+        risk=risk,
+        tested=tested,
+        lawful=_lawful(points, belief),
+        noise=noise,
+        repeated=scatter,
+        independent=independent,
+        rms=float(np.sqrt(squares / len(points.x))),
+        n=len(x),
+        span=(float(x.min()), float(x.max())),
+        last=float(np.exp(log_y[-1])),
+        warnings=tuple(_doubts(len(points.x), tested, first - last, noise)),
+        belief=belief,
+    )
+
+
+def _refuse(numbers: Array, name: str) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
+    if len(wrong):
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so "
+            f"every {name} must be above 0 and finite ({len(wrong)} are not). Leave those out."
+        )
+
+
+def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
+    """Each x once, in rising order, with the mean log y; neighbours averaged if there are many.
+
+    Also the variance of log y about these means.
+    """
+    order = np.lexsort((log_y, log_x))  # sums, too, must not depend on the order of the points
+    log_x, log_y = log_x[order], log_y[order]
+    group = np.cumsum(np.diff(log_x, prepend=log_x[0]) > SAME, dtype=np.int64)
+    if group[-1] >= MOST:
+        width, first = np.ptp(log_x) / MOST, log_x[np.searchsorted(group, group)]
+        # The offset keeps points that lie at even distances off the edges.
+        _, group = np.unique(-np.floor((log_x[-1] - first) / width + 0.382), return_inverse=True)
+    count = np.bincount(group)
+    mean_x, mean_y = (np.bincount(group, each) / count for each in (log_x, log_y))
+    repeated = len(log_y) - len(count)
+    squares = float(((log_y - mean_y[group]) ** 2).sum())
+    return mean_x, mean_y, squares / repeated if repeated else 0.0
+
+
+def _points(log_x: Array, log_y: Array) -> Points:
+    return Points(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
+
+
+def _falls(x: Array) -> Array:
+    """Every shape at every x, 1 at the largest x of the curve, [x, shapes]."""
+    return np.exp(np.clip(-B * np.log((x[:, None] + D) / (1 + D)), -600, 300))
+
+
+def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]:
+    """All ends; the sum of squares about the best law through all points; its independent share.
+
+    A weighted mean of errors that have the share s to themselves and the rest in common has the
+    variance s sum(w^2) + 1 - s, as if one over that were the number of points: it is the power of
+    the likelihood.
+    """
+    falls = _falls(points.x) / points.y[:, None]
+    fits = [_solve(falls, 1 / points.y, points.x ** (1 / tau), floor) for tau, floor in ENDS]
+    residuals = _residuals(points, *(each[fits[0][2].argmin()] for each in (B, D, *fits[0][:2])))
+    total = float((residuals**2).sum()) + len(residuals) * RESOLUTION**2
+    share = independent_share(residuals, RESOLUTION)
+    ends = []
+    for (tau, _), (excess, floor, squares) in zip(ENDS, fits, strict=True):
+        weights = points.x ** (1 / tau)
+        effective = 1 / (share * (weights**2).sum() / weights.sum() ** 2 + 1 - share)
+        likelihood = belief.log_prior() - 0.5 * effective * np.log(squares + RESOLUTION**2)
+        probability = np.exp(likelihood - likelihood.max())
+        ends.append(End(excess=excess, floor=floor, probability=probability / probability.sum()))
+    return tuple(ends), total, share
+
+
+def _lawful(points: Points, belief: Belief) -> Lawful | None:
+    """The laws, from the best shapes of the grid on."""
+    falls, ones = _falls(points.x) / points.y[:, None], 1 / points.y
+    starts: list[Array | None] = []
+    for free in LAWS:
+        shapes = np.flatnonzero((D > 0) == (LOG_D in free))
+        excess, floor, squares = _solve(falls[:, shapes], ones, np.ones_like(ones), FLOOR in free)
+        best = int(squares.argmin())
+        log_b, log_d = (
+            np.log(B[shapes[best]]),
+            np.log(D[shapes[best]]) if LOG_D in free else NOWHERE,
+        )
+        if EXCESS not in free:
+            starts.append(np.array([0.0, ones.sum() / (ones**2).sum(), log_b, NOWHERE]))
+        elif excess[best] > 0:
+            starts.append(np.array([excess[best], floor[best], log_b, log_d]))
+        else:
+            starts.append(None)
+    return lawful(points.x, points.y, starts, belief.exponent, belief.exponent_spread)
+
+
+def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
+    """Relative errors of the best law near this shape, [points].
+
+    By Gauss-Newton steps in excess, floor, log b and log d, so that what is left over is the
+    curve's and not the grid's. A floor just below 0 does no harm here.
+    """
+    values = np.array([excess, floor, np.log(b), np.log(max(d, SHIFTS[1] / 2))])
+    errors, slopes = _errors(points, values)
+    for _ in range(STEPS):
+        step, *_ = np.linalg.lstsq(slopes, errors, rcond=1e-6)
+        for part in (1.0, 0.3, 0.1):
+            there, slopes_there = _errors(points, values + part * step)
+            if (there**2).sum() < (errors**2).sum():
+                break
+        else:
+            break
+        values, errors, slopes = values + part * step, there, slopes_there
+    return errors
+
+
+def _errors(points: Points, values: Array) -> tuple[Array, Array]:
+    """Relative errors of a law, and the derivatives of what it says, [points] and [points, 4]."""
+    y, slopes = law(points.x, values)
+    return 1 - y / points.y, slopes / points.y[:, None]
+
+
+def _solve(
+    falls: Array, ones: Array, weights: Array, may_floor: bool
+) -> tuple[Array, Array, Array]:
+    """Excess and floor >= 0 of least mean squared relative error, and that, for each shape."""
+    weights = weights / weights.sum()
+    aa, ac, cc = weights @ falls**2, (weights * ones) @ falls, weights @ ones**2
+    ay, cy = weights @ falls, weights @ ones
+    lone, flat = ay / aa, cy / cc  # the best a without c, and c without a
+    if not may_floor:
+        return lone, np.zeros_like(lone), np.maximum(1 - lone * ay, 0)
+    determinant = aa * cc - ac**2
+    solvable = determinant > 1e-9 * aa * cc
+    determinant = np.where(solvable, determinant, 1.0)
+    a, c = (ay * cc - cy * ac) / determinant, (cy * aa - ay * ac) / determinant
+    inside = solvable & (a > 0) & (c > 0)
+    falling = lone * ay > flat * cy
+    a = np.where(inside, a, np.where(falling, lone, 0.0))
+    c = np.where(inside, c, np.where(falling, 0.0, flat))
+    squares = 1 - 2 * (a * ay + c * cy) + a * a * aa + 2 * a * c * ac + c * c * cc
+    return a, c, np.maximum(squares, 0)
+
+
+def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
+    """Expected squared log error of each end, from forecasts of points already there, [ends].
+
+    Also whether there were any such; where not, all ends are as good.
+    """
+    errors = []
+    for cut in CUTS:
+        known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
+        if known.sum() < PARAMETERS:
+            continue
+        ends, _, _ = _fit(_points(log_x[known], log_y[known]), belief)
+        falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
+        truth = log_y[~known] - log_y[known][-1]
+        errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])
+    if not errors:
+        return np.ones(len(ENDS)), False
+    return np.mean(errors, axis=0) + SURPRISE**2, True
+
+
+def _doubts(different: int, tested: bool, fall: float, noise: float) -> list[str]:
+    doubts = []
+    if different <= PARAMETERS:
+        doubts.append(
+            f"{different} different x for a law of {PARAMETERS} parameters: the forecast is little "
+            "more than its prior"
+        )
+    elif not tested:
+        doubts.append(
+            f"fewer than {PARAMETERS} different x up to half of the largest: nothing to test a "
+            "forecast on"
+        )
+    if different > 1 and fall <= 2 * noise:
+        doubts.append("the curve does not fall by more than its noise; nor does the forecast")
+    return doubts

@@ -1,0 +1,236 @@
+"""In words, what speaks against trusting a fit. A fit that went badly is still an answer.
+
+What single points do to it is in `strays.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.base.numbers import Array
+from fits.laws.curves import Law
+from fits.regression.outliers import ones
+from fits.regression.profile import Profile
+from fits.regression.solver import natural
+
+TOGETHER = 4.0  # standard deviations of what neighbours have in common by chance
+MANY = 1500  # points among which neighbours are looked for
+
+
+def few_points(law: Law, n: int, groups: int, misfit: float) -> list[str]:
+    """Too few to say how sure the numbers are.
+
+    Args:
+      misfit: root mean square of the residuals, as a share of the error.
+    """
+    needs = len(law.parameters)
+    if groups == 1 and n > 1:
+        return [
+            f"all {n} points are of one group, which tells nothing of how groups scatter: no "
+            "interval is known"
+        ]
+    if n == needs:
+        through = "goes through every point" if misfit < 1e-6 else "has none to spare"
+        return [
+            f"{n} points for {needs} parameters: the curve {through} and the intervals mean nothing"
+        ]
+    if n < 2 * needs:
+        return [f"{n} points for {needs} parameters: too few to trust the intervals"]
+    if groups < 4:
+        return [
+            f"the {n} points come in {groups} independent groups: too few to say how sure the "
+            "numbers are"
+        ]
+    return []
+
+
+def flat(profile: Profile) -> list[str]:
+    curve = profile.law.predict(profile.x, *profile.scaled)
+    if np.ptp(curve) >= 1e-3 * np.abs(curve).max():
+        return []
+    return ["the error does not fall with x, so the exponent means nothing"]
+
+
+def on_bounds(profile: Profile) -> list[str]:
+    """Parameters that could as well be their bound."""
+    told = zip(profile.law.parameters, resting(profile), strict=True)
+    return [f"{name} rests on its bound {ends[0]:g}" for name, ends in told if len(ends) == 1]
+
+
+def unfinished(profile: Profile) -> list[str]:
+    """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
+    law, at = profile.law, profile.law.fold(*profile.scaled)
+    low, high = law.fold(*np.array(law.bounds)).T
+    pull = profile.measure.pull(profile.residuals) * profile.weights
+    downhill = profile.slopes @ pull
+    free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
+    rows = (profile.slopes * np.sqrt(profile.weights))[free]
+    size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)  # so that the step knows no unit
+    step = np.linalg.lstsq((rows.T / size), pull / np.sqrt(profile.weights), rcond=1e-9)[0] / size
+    gain = float(downhill[free] @ step) / 2
+    if gain <= 1e-4 * profile.loss + 1e-20 * len(pull) * ones(profile) ** 2:
+        return []
+    return [f"the search stopped before the minimum: the loss could still fall by {gain:.2g}"]
+
+
+def resting(profile: Profile) -> list[list[float]]:
+    """For each parameter, its bounds that would move no prediction by 1e-6 if it were there."""
+    law, curve = profile.law, profile.law.predict(profile.x, *profile.scaled)
+    found = []
+    for k, bounds in enumerate(law.bounds):
+        ends = []
+        for bound in filter(np.isfinite, bounds):
+            moved = profile.scaled.copy()
+            moved[k] = bound
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                if np.abs(law.predict(profile.x, *moved) / curve - 1).max() < 1e-6:
+                    ends.append(bound)
+        found.append(ends)
+    return found
+
+
+def floor_unknown(
+    law: Law, intervals: Sequence[tuple[float, float]], level: float, lowest: float
+) -> list[str]:
+    """An interval of the floor wider than half the lowest error fitted says next to nothing."""
+    if law.floor is None:
+        return []
+    low, high = intervals[law.parameters.index(law.floor)]
+    if high - low <= lowest / 2:
+        return []
+    return [
+        f"the floor is not identified: the {100 * level:g} % interval of {law.floor} is "
+        f"[{low:.2g}, "
+        f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
+    ]
+
+
+def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[str]:
+    """Parameters that could be almost anything while others make up for it.
+
+    Either to first order, whatever the noise: some combination of coordinates moves no point. Or
+    because the points, such as they are, object to no value however large, or however near to 0.
+    """
+    law = profile.law
+    scale = natural(law, law.fold(*profile.scaled))
+    rows = profile.slopes * np.sqrt(profile.weights) * scale[:, None]
+    size = np.linalg.norm(rows, axis=1)
+    seen = size > 1e-6 * size.max()
+    _, strengths, ways = np.linalg.svd(rows[seen].T / size[seen], full_matrices=False)
+    weak = np.zeros(len(size), bool)
+    weak[seen] = (np.abs(ways[strengths < 1e-6 * strengths[0]]) > 0.1).any(axis=0)
+    weak |= ~seen
+    at_bound = resting(profile)
+    names = [
+        name
+        for k, (name, (bottom, _), (low, high)) in enumerate(
+            zip(law.parameters, law.bounds, intervals, strict=True)
+        )
+        if len(at_bound[k]) == 2
+        or (not at_bound[k] and (weak[k] or (bottom > 0 and (low <= 0 or not np.isfinite(high)))))
+    ]
+    if not names:
+        return []
+    are = "is" if len(names) == 1 else "are"
+    return [
+        f"{', '.join(names)} {are} not identified: quite other values, with the others to suit, "
+        "fit these points as well"
+    ]
+
+
+def bends_otherwise(profile: Profile) -> list[str]:
+    """A law that has the data's shape leaves residuals that know nothing of their neighbours.
+
+    Neighbours are points of like x, and points that were handed in one after another: those of a
+    learning curve mostly are. Where there are several variables, points that follow one another
+    along one of them while the others stay alike.
+    """
+    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * ones(profile) ** 2:
+        return []
+    if profile.x.ndim > 1:
+        return _agreeing(profile)
+    residuals = profile.residuals
+    power = (residuals**2).sum()
+    along = residuals[np.argsort(profile.x, kind="stable")], residuals
+    correlation = max((each[1:] * each[:-1]).sum() for each in along) / power
+    by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
+    if correlation < by_chance:
+        return []
+    return [
+        f"neighbouring points lie on the same side of the curve (correlation {correlation:.2f}): "
+        "the law bends otherwise than the data, or the points are not independent; the intervals "
+        "are too narrow, unless the fit is told which points belong together"
+    ]
+
+
+def _agreeing(profile: Profile) -> list[str]:
+    """Variables along which neighbours lie on the same side of a law of several.
+
+    The sum over neighbours of the products of their residuals, less what it is in the mean where
+    errors know nothing of each other (the curve has taken its share of them), over how far it then
+    scatters.
+
+    Source: Moran 1950; of residuals, Cliff and Ord 1972.
+    """
+    if not 2 * len(profile.scaled) < len(profile.y) <= MANY:
+        return []
+    roots = np.sqrt(profile.weights)
+    residuals = profile.residuals * roots
+    rows = (
+        profile.slopes
+        * roots
+        / np.linalg.norm(profile.slopes * roots, axis=1).clip(1e-300)[:, None]
+    )
+    left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
+    basis = left[:, strengths > 1e-9 * strengths[0]]
+    noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
+    named = []
+    for k, name in enumerate(profile.law.variables):
+        one, other = _neighbours(profile.x, k)
+        if len(one) < 10:
+            continue
+        pairs = np.zeros((len(residuals), len(residuals)))
+        pairs[one, other] = pairs[other, one] = 0.5
+        shared = pairs @ basis
+        held = basis.T @ shared
+        mean = -noise * np.trace(held)
+        scatter = (pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum()
+        uneven = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
+        spread = np.sqrt(2 * max(noise**2 * scatter, uneven))
+        if residuals @ pairs @ residuals - mean > TOGETHER * spread:
+            named.append(name)
+    if not named:
+        return []
+    return [
+        f"neighbours along {' and along '.join(named)} lie on the same side of the law: it bends "
+        "otherwise than the data, or the points are not independent; the intervals are too narrow, "
+        "unless the fit is told which points belong together"
+    ]
+
+
+def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of points: each with the one that comes next along variable k, the others alike."""
+    place = np.log(x)
+    place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)
+    further = place[k] - place[k][:, None]
+    aside = sum(np.abs(each - each[:, None]) for v, each in enumerate(place) if v != k)
+    far = np.where(further > 1e-6, further + 5 * aside, np.inf)
+    following = far.argmin(axis=1)
+    there = far[np.arange(len(far)), following] < 0.5
+    return np.flatnonzero(there), following[there]
+
+
+def beyond(law: Law, x: float | Array, first: float | Array, last: float | Array) -> str | None:
+    """In words how far `x` lies outside the points fitted; None where it lies among them."""
+    said = []
+    each = np.broadcast_arrays(*(np.atleast_1d(v) for v in (x, first, last)))
+    for name, at, low, high in zip(law.variables, *each, strict=True):
+        if low <= at <= high:
+            continue
+        side, factor = ("above", at / high) if at > high else ("below", low / at)
+        edge = "largest" if at > high else "smallest"
+        said.append(f"{name} = {at:g} is {factor:.3g} times {side} the {edge} {name} fitted")
+    return "; ".join(said) or None

@@ -1,0 +1,285 @@
+"""Which law to trust: the one that, fitted to the small runs, foretells the large ones.
+
+How well a law describes the points it was fitted to says little: more parameters always describe
+them better. What a scaling law is for is to be right where it has seen nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fits.base.numbers import Array, arrays
+from fits.laws.curves import Law
+from fits.regression.bootstrap import Choose, Mask
+from fits.regression.fit import LOG, bend_of, checked_weights, every_point, numbered
+from fits.regression.solver import Measure, in_units, minimise, unit_of
+
+SHARE = 1 / 3  # of the points, those of largest x, that are held out
+BEST = 3  # laws named on a line
+WHOLE = 1 / 2  # of the points below those, so many are to be fitted for groups to be kept whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How a law did where it had seen nothing.
+
+    Fields:
+      law: the curve.
+      error: how far off it was over the points held out, as `Trials.score` says; None: it could
+        not be tried.
+      values: parameters fitted to the other points, in the order of `law.parameters`.
+      refusal: why it could not be tried.
+    """
+
+    law: Law
+    error: float | None = None
+    values: tuple[float, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Laws in the order in which they foretold.
+
+    Fields:
+      rows: one a law, the best first, of equals the simplest; those that could not be tried last.
+      fitted, held_out: how many points were fitted and foretold.
+      left_out: how many were neither: smaller points of groups that reach among the largest.
+      cut: how many groups have points on both sides, fitted and foretold.
+      reach: how many times larger the largest x held out is than the largest fitted.
+      measure: log or not, as the points were fitted.
+      robust: fitted by Huber's loss.
+      weighted: some points counted more than others.
+    """
+
+    rows: tuple[Trial, ...]
+    fitted: int
+    held_out: int
+    left_out: int
+    cut: int
+    reach: float
+    measure: Measure
+    robust: bool
+    weighted: bool
+
+    @property
+    def score(self) -> str:
+        """What the error of a trial is."""
+        return " ".join(
+            [
+                *(["weighted"] if self.weighted else []),
+                "mean absolute" if self.robust else "root mean square of",
+                "log error" if self.measure.log else "error",
+            ]
+        )
+
+    @property
+    def tried(self) -> list[tuple[str, float]]:
+        """Names and errors, the best first."""
+        return [(row.law.name, row.error) for row in self.rows if row.error is not None]
+
+    @property
+    def chosen(self) -> str | None:
+        """The law that foretold best; None: none could be tried."""
+        return self.tried[0][0] if self.tried else None
+
+    @property
+    def _score(self) -> str:
+        return self.score.removeprefix("root mean square of ")
+
+    def in_short(self, fitted: str) -> str:
+        """On one line: the best, and the law that was fitted."""
+        if not self.tried:
+            return f"held out, the {self.held_out} largest: no law could be tried"
+        shown = self.tried[:BEST]
+        shown += [each for each in self.tried[BEST:] if each[0] == fitted]
+        errors = ", ".join(f"{name} {error:.3g}" for name, error in shown)
+        return f"held out, the {self.held_out} largest, {self._score}: {errors}"
+
+    def in_words(self, fitted: str) -> Iterator[str]:
+        """For a person, beside the fit of the law of this name."""
+        far = f", up to {self.reach:.3g} times as large" if self.reach > 1 else ""
+        yield f"which law? Fitted to the smallest and asked for the largest{far}:"
+        yield from self._table(fitted)
+        refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.error is None]
+        if refused:
+            yield f"  not tried: {', '.join(refused)}"
+        if self.left_out:
+            yield (
+                f"  groups kept whole: {self.left_out} smaller points of those that reach among "
+                "the largest are neither fitted nor foretold"
+            )
+        if self.cut:
+            yield (
+                f"  {self.cut} groups cut along x, too few lie below the largest: it is foretold "
+                "how they go on, not what other runs do"
+            )
+
+    def _table(self, fitted: str) -> Iterator[str]:
+        """A line a law that could be tried."""
+        wide = max((len(name) for name, _ in self.tried), default=0)
+        high = max(len(self._score), 7)
+        count = f"{self.held_out} / {self.fitted}"
+        if self.tried:
+            yield f"  {'law':{wide}}  {self._score:>{high}}  held out / fitted"
+        for name, error in self.tried:
+            said = [
+                word for word, law in (("chosen", self.chosen), ("fitted", fitted)) if law == name
+            ]
+            line = f"  {name:{wide}}  {error:{high}.3g}  {count:>17}  {', '.join(said)}"
+            yield line.rstrip()
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {
+            "chosen": self.chosen,
+            "fitted": self.fitted,
+            "foretold": self.held_out,
+            "left_out": self.left_out,
+            "groups_cut": self.cut,
+            "times_larger": self.reach,
+            "score": self.score,
+            "log_error" if self.measure.log else "error": {
+                row.law.name: row.error for row in self.rows
+            },
+        }
+
+
+def choose_law(
+    x: ArrayLike,
+    y: ArrayLike,
+    laws: Iterable[Law],
+    *,
+    by: ArrayLike | None = None,
+    share: float = SHARE,
+    choose: Choose = every_point,
+    weights: ArrayLike | None = None,
+    groups: Sequence[Hashable] | None = None,
+    measure: Measure = LOG,
+    huber: float | Literal["auto"] | None = None,
+) -> Trials:
+    """Fit each law to the points of smaller x, and see how well it foretells those of larger.
+
+    What decides a fit decides this too, so hand over all that was handed to `fit`.
+
+    Weights count in the fits to the smaller points, and in the score. The score is the root mean
+    square of log(predicted / measured), or of predicted - measured where errors count as
+    differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
+    among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
+    its bend follows each law's own scatter, and a law that fits too closely would be forgiven.)
+
+    Groups are kept whole where that can be. Runs that err together would, torn apart, tell the law
+    some of the noise it is then asked to foretell. So the seeds of a setting, which are of one
+    size, are fitted or foretold together; and of a learning curve that reaches among the largest
+    points, the smaller ones are neither fitted nor foretold. Where that would leave less than half
+    of the smaller points, say because all curves reach equally far, the curves are cut along x
+    instead. Then a law is asked how curves go on whose beginnings it has seen, an easier question
+    than what a run yet to be launched will do, and `Trials` says so.
+
+    Args:
+      x: resource spent by each run, > 0, [runs] or [variables, runs].
+      y: its error, > 0, [runs].
+      laws: to try, all of as many variables as x holds.
+      by: what makes a run a large one, [runs]; None: x, or the product of its variables.
+      share: of the points to hold out; those of equal size stay together.
+      choose: which of the runs are points at all, as in `fit`.
+      weights, groups, measure, huber: as in `fit`; "auto" is found anew for each law, from the
+        smaller points.
+
+    Raises:
+      ValueError: all points are of one size, so that none can be held out; or weights or groups
+        are not one for each run; or `share` is no share.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share:g}; it is that of the points to hold out, such as 1/3.")
+    every_x, every_y = arrays(x, y)
+    points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
+    counts = checked_weights(weights, len(every_y))[points]
+    group = numbered(groups, len(every_y))[points]
+    compute, error = every_x[..., points], every_y[points]
+    sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
+    if by is not None:
+        sizes = np.asarray(by, float)[points]
+    small, large = _split(sizes, group, share)
+    rows = [_try(law, compute, error, counts, small, large, measure, huber) for law in laws]
+    rows.sort(key=_rank)
+    return Trials(
+        rows=tuple(rows),
+        fitted=int(small.sum()),
+        held_out=int(large.sum()),
+        left_out=int((~small & ~large).sum()),
+        cut=len(np.intersect1d(group[small], group[large])),
+        reach=float(np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))),
+        measure=measure,
+        robust=_robust(measure, huber),
+        weighted=bool(np.ptp(counts) > 0),
+    )
+
+
+def _rank(row: Trial) -> tuple[float, int]:
+    """Of laws that foretell alike to the three digits shown, the one of fewest parameters first."""
+    error = np.inf if row.error is None else float(f"{row.error:.3g}")
+    return error, len(row.law.parameters)
+
+
+def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, Mask]:
+    """The points to fit and those to foretell, each [points]."""
+    edge = float(np.sort(sizes)[-max(1, round(share * len(sizes)))])
+    below = sizes < edge - 1e-12 * abs(edge)
+    if not below.any():
+        raise ValueError(
+            f"the {len(sizes)} points are of one size: a law can be tried only where some runs are "
+            "larger than others, the small ones to fit and the large ones to foretell."
+        )
+    whole = below & ~np.isin(group, group[~below])
+    return (whole if whole.sum() >= WHOLE * below.sum() else below), ~below
+
+
+def _robust(measure: Measure, huber: float | Literal["auto"] | None) -> bool:
+    return huber is not None or bool(np.isfinite(measure.huber))
+
+
+def _try(
+    law: Law,
+    x: Array,
+    y: Array,
+    weights: Array,
+    small: Mask,
+    large: Mask,
+    measure: Measure,
+    huber: float | Literal["auto"] | None,
+) -> Trial:
+    seen = x if law.reads is None else x[list(law.reads)]
+    different = np.unique(seen[..., small], axis=-1).shape[-1]
+    if different <= len(law.parameters):
+        return Trial(
+            law=law,
+            refusal=f"{different} different x to fit, {len(law.parameters)} parameters",
+        )
+    unit = unit_of(law, x[..., small])
+    plain = in_units(x, unit)
+    try:
+        if huber is not None:
+            bend = bend_of(law, plain, y, weights, small, measure) if huber == "auto" else huber
+            bent = replace(measure, huber=float(bend))
+        else:
+            bent = measure
+        values, _ = minimise(law, plain[..., small], y[small], weights[small], bent)
+    except ValueError as wrong:
+        return Trial(law=law, refusal=str(wrong))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        curve = law.predict(plain[..., large], *values)
+        missed = measure.residuals(curve, y[large])
+        values = law.rescale(unit, *values)
+    if not (np.isfinite(missed) & (curve > 0)).all():
+        return Trial(law=law, values=tuple(values.tolist()), refusal="it foretells errors below 0")
+    if _robust(measure, huber):
+        error = np.average(np.abs(missed), weights=weights[large])
+    else:
+        error = np.sqrt(np.average(missed**2, weights=weights[large]))
+    return Trial(law=law, error=float(error), values=tuple(values.tolist()))

@@ -1,0 +1,92 @@
+"""Who trains what: runs that share a trunk make a lane, and a worker takes a whole lane.
+
+Arithmetic alone: no files, no processes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from scaling.training.run import Run
+
+STEP_FLOPS = 1e8  # what a core could compute in the fixed cost of a step; tiny models feel it
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What one run adds to its lane: the trunk from where it ends so far, then a cooldown."""
+
+    run: Run
+    start: int
+    """The step up to which an earlier run of the lane has trained the trunk."""
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs of the steps that are this run's own to do."""
+        return self.run.flops * (self.run.steps - self.start) / self.run.steps
+
+    def flops_done(self, step: int) -> float:
+        """Training FLOPs of this stretch once the run has come to `step`."""
+        steps = min(max(step - self.start, 0), self.run.steps - self.start)
+        return self.run.flops * steps / self.run.steps
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one worker does: the stretches of one trunk, in ascending `images_seen`."""
+
+    trunk: str
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def flops(self) -> float:
+        return sum(stretch.flops for stretch in self.stretches)
+
+    @property
+    def length(self) -> float:
+        """What decides which lane takes longer: FLOPs, and the fixed cost of each step in FLOPs."""
+        steps = sum(stretch.run.steps - stretch.start for stretch in self.stretches)
+        return self.flops + STEP_FLOPS * steps
+
+
+def lanes(runs: Iterable[Run], todo: Collection[str]) -> list[Lane]:
+    """The lanes still to do, the longest first, so that the last to end is a short one.
+
+    Args:
+      runs: all runs of a study; those done already have left their trunk behind.
+      todo: the ids of those to do.
+    """
+    trunks: dict[str, list[Run]] = {}
+    for run in {run.id: run for run in runs}.values():
+        trunks.setdefault(run.trunk, []).append(run)
+    found = []
+    for trunk, several in trunks.items():
+        reached, stretches = 0, []
+        for run in sorted(several, key=lambda run: run.images_seen):
+            if run.id in todo:
+                stretches.append(Stretch(run, start=min(reached, run.branch_step)))
+            reached = max(reached, run.branch_step)
+        if stretches:
+            found.append(Lane(trunk, tuple(stretches)))
+    return sorted(found, key=lambda lane: -lane.length)
+
+
+def seconds_left(
+    busy: Iterable[float], queued: Iterable[float], workers: int, flops_per_second: float
+) -> float:
+    """Time until the last worker rests, if each keeps its pace and takes the next lane in turn.
+
+    Args:
+      busy: FLOPs that each worker at work has still to do in its lane.
+      queued: FLOPs of each lane that waits, in the order in which they start.
+      workers: how many work at the same time.
+      flops_per_second: pace of one worker, > 0.
+    """
+    free_at = sorted(busy)[-workers:]
+    free_at = [0.0] * (workers - len(free_at)) + free_at
+    heapq.heapify(free_at)
+    for flops in queued:
+        heapq.heapreplace(free_at, free_at[0] + flops)
+    return max(free_at) / flops_per_second

@@ -1,0 +1,242 @@
+"""The workers of one launch: started, watched, and buried with the reason of their death.
+
+A path is all that travels to a worker; what comes back is the run's folder. Knows no JAX.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from scaling.evaluate import Evaluation
+from scaling.launch import process_guard as tether
+from scaling.launch.display import Display, Standing, describe
+from scaling.launch.jobs import Lane, Stretch, seconds_left
+from scaling.runs.run_folder import NOTE, Progress, RunFolder
+from scaling.study.study import Study
+
+SECONDS_BETWEEN_LOOKS = 0.1  # at workers
+SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
+SECONDS_TO_STOP = 5.0  # that a worker has after being asked
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
+# XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
+# that. Needs glibc 2.35; anything else ignores it. Moves no digit.
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
+"""Run folders -> the command that works through them."""
+
+
+@dataclass
+class Worker:
+    """A process at work on a lane."""
+
+    lane: Lane
+    left: deque[Stretch]
+    """Stretches not seen to end, in the order in which the process takes them."""
+    process: subprocess.Popen[bytes]
+    core: int
+    began: float
+    log: Path
+    read: int
+    """Bytes of the log that were there before, or have been read."""
+    last_words: str = ""
+
+    def new_lines(self) -> Iterator[str]:
+        """Whole lines that came to the log since the last call."""
+        with self.log.open("rb") as log:
+            log.seek(self.read)
+            whole = log.read().rpartition(b"\n")[0]
+        if whole:
+            self.read += len(whole) + 1
+            yield from whole.decode(errors="replace").splitlines()
+
+    def death(self) -> str:
+        """Why the process is gone, in words."""
+        status = self.process.returncode
+        if status < 0:
+            hint = ", as when memory runs out" if -status == signal.SIGKILL else ""
+            return f"its worker was killed by signal {-status}{hint}"
+        if status > 0:
+            return f"its worker ended with exit status {status} ({self.last_words or self.log})"
+        return f"its worker ended without finishing it (see {self.log})"
+
+
+class Crew:
+    """At most `size` workers at a time, each with a lane, until no lane is left."""
+
+    def __init__(
+        self,
+        study: Study,
+        runs: Path,
+        queue: Sequence[Lane],
+        *,
+        size: int,
+        command: Command,
+        screen: Display,
+    ):
+        self._evaluate: tuple[Evaluation, ...] = study.evaluate
+        self._runs, self._size, self._command, self._screen = runs, size, command, screen
+        self._queue = deque(queue)
+        self._busy: list[Worker] = []
+        self._seconds = 0.0  # worked by those that have gone
+        ids = {run.id for run in study.runs}
+        self.count = len(ids)
+        self.done = sum(RunFolder(runs / name).is_done(study.evaluate) for name in ids)
+        self.failed = self.count - self.done - sum(len(lane.stretches) for lane in queue)
+        self.unfinished: dict[str, str] = {}
+        """Run id -> why it is neither done nor failed."""
+        self._asked = {s.run.id: s.flops for lane in queue for s in lane.stretches}  # FLOPs
+        self._found = {s.run.id: self._reached(s) for lane in queue for s in lane.stretches}
+        self._now = dict(self._found)  # FLOPs done so far, by whomever
+
+    def work(self) -> None:
+        """Until every lane has had its worker and every worker has gone."""
+        shown = 0.0
+        while self._queue or self._busy:
+            while self._queue and len(self._busy) < self._size:
+                self._busy.append(self._start(self._queue.popleft()))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            for worker in list(self._busy):
+                gone = worker.process.poll() is not None  # asked before its folders are looked at
+                self._look(worker)
+                if gone:
+                    self._bury(worker)
+            if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
+                shown = time.monotonic()
+                self._screen.update(self._standing())
+
+    def stop(self) -> None:
+        """Ends every worker: asks, waits, and then insists."""
+        for worker in self._busy:
+            worker.process.terminate()
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        for worker in self._busy:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            self._look(worker)
+        self._busy.clear()
+
+    def _start(self, lane: Lane) -> Worker:
+        log = self._runs / "logs" / f"{lane.trunk}.log"
+        log.parent.mkdir(exist_ok=True)
+        command = self._command([self._runs / stretch.run.id for stretch in lane.stretches])
+        taken = [worker.core for worker in self._busy]
+        core = min(cores(), key=taken.count)
+        if sys.platform == "linux":
+            tie = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(core)]
+            command = tie + command
+        flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD_XLA}".strip()
+        tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))
+        with log.open("ab") as output:
+            size = output.tell()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={
+                    **os.environ,
+                    **ONE_THREAD,
+                    "XLA_FLAGS": flags,
+                    "GLIBC_TUNABLES": tunables,
+                },
+            )
+        return Worker(
+            lane, deque(lane.stretches), process, core, began=time.monotonic(), log=log, read=size
+        )
+
+    def _look(self, worker: Worker) -> None:
+        """Takes note of what was said, and of the runs that have ended since the last look."""
+        for line in worker.new_lines():
+            if line.startswith(NOTE):
+                self._screen.say(line.removeprefix(NOTE))
+            worker.last_words = line.strip() or worker.last_words
+        while worker.left:
+            run = worker.left[0].run
+            folder = RunFolder(self._runs / run.id)
+            if folder.is_done(self._evaluate):
+                self.done += 1
+                self._now[run.id] = self._asked[run.id]
+                self._screen.say(f"done: {describe(run)}{self._error(folder)}")
+            elif (reason := folder.failure()) is not None:
+                self.failed += 1
+                for account in (self._asked, self._found, self._now):  # no longer to be done
+                    del account[run.id]
+                self._screen.say(f"failed: {describe(run)}: {reason}")
+            else:
+                return
+            worker.left.popleft()
+
+    def _bury(self, worker: Worker) -> None:
+        """Says which runs a worker that has gone leaves unfinished, and why."""
+        self._busy.remove(worker)
+        self._seconds += time.monotonic() - worker.began
+        for position, stretch in enumerate(worker.left):
+            progress = self._progress(worker, stretch)
+            where = "before its turn came" if position else "before its first step"
+            if progress is not None:
+                where = f"while at step {progress.step:_} of {progress.steps:_}"
+            self.unfinished[stretch.run.id] = f"{worker.death()}, {where}"
+            self._screen.say(f"unfinished: {describe(stretch.run)}: {worker.death()}, {where}")
+
+    def _progress(self, worker: Worker, stretch: Stretch) -> Progress | None:
+        """What `worker` itself has reported of a run."""
+        progress = RunFolder(self._runs / stretch.run.id).progress()
+        return progress if progress and progress.pid == worker.process.pid else None
+
+    def _reached(self, stretch: Stretch) -> float:
+        """FLOPs of a stretch that are done, as far as anybody has reported."""
+        progress = RunFolder(self._runs / stretch.run.id).progress()
+        return stretch.flops_done(progress.step) if progress else 0.0
+
+    def _error(self, folder: RunFolder) -> str:
+        """The first error measured; a line has no room for all, and the table has them."""
+        rows = folder.results(self._evaluate)
+        errors = (
+            f", {row.metric} {row.value:.4g}" for row in rows if row.metric.endswith("_error")
+        )
+        return next(errors, "")
+
+    def _standing(self) -> Standing:
+        """How things stand, with the time left if every worker keeps the pace so far."""
+        at_work = [worker for worker in self._busy if worker.left]
+        for stretch in (worker.left[0] for worker in at_work):
+            name = stretch.run.id  # a worker that resumes may report less than was found
+            self._now[name] = max(self._now[name], self._reached(stretch))
+        ahead = {name: flops - self._now[name] for name, flops in self._asked.items()}
+        seconds = self._seconds + sum(time.monotonic() - worker.began for worker in self._busy)
+        pace = (sum(self._now.values()) - sum(self._found.values())) / seconds
+        left = None
+        if pace > 0:
+            busy = [sum(ahead[stretch.run.id] for stretch in worker.left) for worker in at_work]
+            queued = [sum(ahead[s.run.id] for s in lane.stretches) for lane in self._queue]
+            left = seconds_left(busy, queued, self._size, pace)
+        return Standing(
+            runs=self.count,
+            done=self.done,
+            failed=self.failed,
+            flops=sum(self._asked.values()),
+            flops_done=sum(self._now.values()),
+            seconds_left=left,
+            busy=tuple((w.left[0].run, self._progress(w, w.left[0])) for w in at_work),
+        )
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if sys.platform == "linux":
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -1,0 +1,181 @@
+"""What a study will cost, in closed form, before anything is trained.
+
+FLOPs are those of matrix products, 2 a multiply-add, a backward pass twice the forward
+(`models.cost`); evaluation is not counted. Knows no JAX and no clock: FLOPs, not seconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.cost import forward_macs, parameters
+from models.shapes import Shape
+from scaling.base.console import print_table
+from scaling.study.study import Study
+from scaling.training.run import Run
+
+HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
+RUN_COLUMNS = ("run", "model", "params", "flops", "images_seen", "data_size", "seed")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some runs take together, and what they would take if each were trained alone.
+
+    Runs that differ only in `images_seen` share a trunk: it is trained once, up to where the last
+    of them leaves it, and each pays for its own cooldown.
+    """
+
+    runs: int
+    trunks: int
+    steps: int
+    steps_alone: int
+    images: int
+    images_alone: int
+    flops: int
+    flops_alone: int
+
+    @property
+    def saving_percent(self) -> float:
+        """FLOPs that shared trunks save, of those of runs trained alone."""
+        return 100 * (1 - self.flops / self.flops_alone)
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """One of a study's models, and its share of the cost."""
+
+    name: str
+    params: int
+    """Of the backbone, its pool included, classifier left out: as in the results."""
+    forward_gmacs: float
+    """1e9 multiply-adds of one image's forward pass, classifier included."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study will cost, model by model and in all."""
+
+    study: str
+    question: str
+    models: tuple[ModelCost, ...]
+    cost: Cost
+
+
+def plan(study: Study) -> Plan:
+    """The cost of all runs of a study, none of them trained yet."""
+    by_model: dict[Shape, list[Run]] = {}
+    for run in study.runs:
+        by_model.setdefault(run.model, []).append(run)
+    models = [
+        ModelCost(
+            name=runs[0].model_name,
+            params=parameters(model),
+            forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
+            cost=_cost(runs),
+        )
+        for model, runs in by_model.items()
+    ]
+    return Plan(study.name, study.question, tuple(models), _sum(m.cost for m in models))
+
+
+def _cost(runs: list[Run]) -> Cost:
+    trunks: dict[str, list[Run]] = {}
+    for run in runs:
+        trunks.setdefault(run.trunk, []).append(run)
+    return _sum(_trunk_cost(sharing) for sharing in trunks.values())
+
+
+def _trunk_cost(sharing: list[Run]) -> Cost:
+    """Cost of all runs of one trunk; they have everything in common but their length."""
+    any_run = sharing[0]
+    flops_an_image = any_run.flops // any_run.images_seen
+    longest = max(run.branch_step for run in sharing)
+    steps = longest + sum(run.steps - run.branch_step for run in sharing)
+    images_alone = sum(run.images_seen for run in sharing)
+    return Cost(
+        runs=len(sharing),
+        trunks=1,
+        steps=steps,
+        steps_alone=sum(run.steps for run in sharing),
+        images=steps * any_run.batch,
+        images_alone=images_alone,
+        flops=steps * any_run.batch * flops_an_image,
+        flops_alone=images_alone * flops_an_image,
+    )
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    return Cost(*map(sum, zip(*(asdict(cost).values() for cost in costs), strict=True)))
+
+
+def as_json(found: Plan) -> dict[str, Any]:
+    """The plan as plain JSON; costs lie beside the names of what costs."""
+    return {
+        "study": found.study,
+        "question": found.question,
+        **_cost_json(found.cost),
+        "models": [
+            {
+                "name": model.name,
+                "params": model.params,
+                "forward_gmacs": model.forward_gmacs,
+                **_cost_json(model.cost),
+            }
+            for model in found.models
+        ],
+    }
+
+
+def _cost_json(cost: Cost) -> dict[str, Any]:
+    return {**asdict(cost), "saving_percent": cost.saving_percent}
+
+
+def as_csv(study: Study) -> str:
+    """The runs of a study as CSV, columns as in its results; no data_size: data are endless.
+
+    FLOPs are those of each run as if trained alone: those that share a trunk cost less.
+    """
+    unbound = {run.data for run in study.runs if run.data_size is None}
+    sizes = {data: data.sizes()[0] for data in unbound}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RUN_COLUMNS)
+    for run in study.runs:
+        size = run.data_size or sizes[run.data] or ""
+        writer.writerow(
+            [run.id, run.model_name, run.params, run.flops, run.images_seen, size, run.seed]
+        )
+    return text.getvalue()
+
+
+def show(found: Plan) -> None:
+    """Prints the plan: one line a model, and the sum in words."""
+    print(f"{found.study}: {found.question}\n")
+    rows = [
+        (m.name, f"{m.params:_}", f"{m.forward_gmacs:.3g}", *_cells(m.cost)) for m in found.models
+    ]
+    print_table(HEADINGS, rows, left=("model",))
+    cost = found.cost
+    print(
+        f"\n{cost.runs:_} runs on {cost.trunks:_} trunks: {cost.steps:_} steps, "
+        f"{cost.images:_} images, {cost.flops:.3g} FLOPs.\n"
+        f"Trained alone they would take {cost.flops_alone:.3g} FLOPs; "
+        f"sharing trunks saves {cost.saving_percent:.0f} %."
+    )
+
+
+def _cells(cost: Cost) -> tuple[str, ...]:
+    return (
+        f"{cost.runs:_}",
+        f"{cost.trunks:_}",
+        f"{cost.images:_}",
+        f"{cost.flops:.3g}",
+        f"{cost.flops_alone:.3g}",
+        f"{cost.saving_percent:.0f} %",
+    )

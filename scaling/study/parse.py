@@ -1,0 +1,252 @@
+"""From a study file to a Study, or to every mistake in it, named at once.
+
+The schema checks each key on its own (`study_file.py`); here keys are checked against each
+other, against the zoo, and against the data that is really there. Whatever can be checked is
+checked, whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from importlib.resources import files
+from pathlib import Path
+
+from fits.base.errors import UserError
+from models.shapes import Shape, ViTShape
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.evaluate.upstream import Upstream
+from scaling.study import networks
+from scaling.study.mistakes import listed, near_names, show
+from scaling.study.networks import network
+from scaling.study.reading import AXES, Reading
+from scaling.study.study import Study
+from scaling.study.study_file import Grid, StudyFile
+from scaling.study.toml_lines import Place
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run, check_noise, check_whole_batches
+
+NOISE = {"dropout", "stochastic_depth"}
+COOLDOWN = {"cooldown_steps", "cooldown_fraction"}  # either replaces the other
+
+
+def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
+    """The study that comes with the project under this name, or that of a file.
+
+    Args:
+      name_or_path: what a person types.
+      data_needed: whether to look at the data. Who only looks at results need not have it.
+
+    Raises:
+      UserError: there is no such study, or all that is wrong with it.
+    """
+    file = Reading(*_find(str(name_or_path)))
+    file.check_keys()
+    data = _check_source(file, ("data",), data_needed)
+    _check_evaluations(file, data, data_needed)
+    shapes = networks.check(file, data.resolution)
+    for grid in file.tables("grid"):
+        _check_family(file, grid, shapes[grid])
+        _check_axes(file, grid, data)
+        _check_durations(file, grid)
+    file.raise_mistakes()
+    return _study(file.parse())
+
+
+def _study(file: StudyFile) -> Study:
+    """A file without mistakes as a study; a run that several grids name is kept once."""
+    runs = [run for grid in file.grid for run in _runs(file, grid)]
+    once = {run.id: run for run in runs}
+    return Study(
+        name=file.name,
+        question=file.question,
+        runs=tuple(once.values()),
+        evaluate=file.evaluate,
+    )
+
+
+def _runs(file: StudyFile, grid: Grid) -> list[Run]:
+    recipe = _changed(file.recipe, grid.recipe)
+    return [
+        Run(
+            model=network(model, file.models.get(model), file.data.resolution, grid.mup),
+            objective=file.objective,
+            data=file.data,
+            data_size=data_size,
+            recipe=recipe,
+            images_seen=images_seen,
+            flip=grid.flip,
+            batch=batch,
+            seed=seed,
+        )
+        for model, data_size, images_seen, batch, seed in itertools.product(
+            grid.model, grid.data_size, grid.images_seen, grid.batch, grid.seed
+        )
+    ]
+
+
+def _changed(recipe: Recipe, changes: Recipe) -> Recipe:
+    """`recipe` with every key that was written down in `changes`."""
+    new = {key: getattr(changes, key) for key in changes.model_fields_set}
+    old = {key: getattr(recipe, key) for key in recipe.model_fields_set}
+    if new.keys() & COOLDOWN:
+        old = {key: value for key, value in old.items() if key not in COOLDOWN}
+    return Recipe(**old | new)
+
+
+class _Data:
+    """What can be relied on about a source in a file that may have mistakes: None is unknown."""
+
+    resolution: int | None = None
+    train_size: float | None = None
+    """Number of images; infinite, if there is no end to them."""
+    heldout_size: float | None = None
+
+
+def _check_source(file: Reading, place: Place, data_needed: bool) -> _Data:
+    data = _Data()
+    source = file.part(Source, place)
+    if source is None:
+        return data
+    doubtful = file.doubtful(place, type(source))
+    if "resolution" not in doubtful:
+        data.resolution = source.resolution
+    if not data_needed:
+        return data
+    if fault := source.fault():
+        file.mistake((*place, fault.key), fault.words)
+    elif not doubtful:
+        train, heldout = source.sizes()
+        data.train_size = math.inf if train is None else train
+        data.heldout_size = math.inf if heldout is None else heldout
+    return data
+
+
+def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
+    measured: dict[str, Place] = {}
+    for place in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, place)
+        if "data" in file.at(place):
+            _check_transfer(file, (*place, "data"), data, data_needed)
+        if evaluation is None or file.doubtful(place, type(evaluation)):
+            continue
+        if isinstance(evaluation, Upstream):
+            _check_heldout(file, place, evaluation.images, data.heldout_size)
+        for metric in evaluation.metrics:
+            if metric in measured:
+                file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
+                break
+            measured[metric] = place
+
+
+def _check_heldout(file: Reading, place: Place, images: int | None, size: float | None) -> None:
+    if images is None and size == math.inf:
+        file.mistake((*place, "images"), "is missing: there is no end to the images of [data].")
+    if images is not None and size is not None and images > size:
+        file.mistake(
+            (*place, "images"),
+            f"{images:_} is more than the {size:_} held-out images of [data]; "
+            f"leave the key out for all of them.",
+        )
+
+
+def _check_transfer(file: Reading, place: Place, data: _Data, data_needed: bool) -> None:
+    """The images of a transfer task have the size that the networks have learnt to see."""
+    task = _check_source(file, place, data_needed)
+    if task.train_size == math.inf:
+        file.mistake(
+            place,
+            "there is no end to these images, and shots are drawn from all; take a finite set.",
+        )
+    if task.resolution and data.resolution and task.resolution != data.resolution:
+        file.mistake(
+            (*place, "resolution"),
+            f"is {task.resolution} px where [data] has {data.resolution} px, which is what the "
+            f"networks see; use {data.resolution}.",
+        )
+
+
+def _check_family(file: Reading, grid: Place, trained: dict[Place, Shape | None]) -> None:
+    """Keys of a grid that are for some families are not asked of the others."""
+    recipe = _known_recipe(file, grid, NOISE)
+    for place, shape in trained.items():
+        try:
+            if recipe is not None and shape is not None:
+                check_noise(shape, recipe)
+        except ValueError as error:
+            file.mistake(place, str(error))
+    keys, known = file.at(grid), [shape for shape in trained.values() if shape is not None]
+    if "mup" not in keys or file.lost((*grid, "mup")) or len(known) < len(keys.get("model", ())):
+        return
+    if not any(isinstance(shape, ViTShape) for shape in known):
+        file.mistake((*grid, "mup"), "is for ViTs, and this grid has none; leave it out.")
+
+
+def _check_axes(file: Reading, grid: Place, data: _Data) -> None:
+    for axis in AXES:
+        seen = set()
+        for place, value in file.values(grid, axis):
+            if value in seen:
+                file.mistake(place, f"{show(value)} is there twice; write it once.")
+            seen.add(value)
+    for place, size in file.values(grid, "data_size"):
+        if isinstance(size, int) and data.train_size is not None and size > data.train_size:
+            file.mistake(
+                place,
+                f"{size:_} is more than the {data.train_size:_} training images of [data]; "
+                f'use "all", or less.',
+            )
+
+
+def _check_durations(file: Reading, grid: Place) -> None:
+    """Each number of images is whole batches, and long enough for warm-up and cooldown."""
+    recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
+    durations = list(file.values(grid, "images_seen"))
+    for (place, images_seen), (_, batch) in itertools.product(
+        durations, list(file.values(grid, "batch"))
+    ):
+        try:
+            check_whole_batches(images_seen, batch)
+        except ValueError as error:
+            file.mistake(place, str(error))
+        try:
+            if recipe is not None and images_seen >= batch:
+                recipe.check(images_seen // batch)
+        except ValueError as error:
+            file.mistake(place, str(error))
+
+
+def _known_recipe(file: Reading, grid: Place, keys: set[str]) -> Recipe | None:
+    """The recipe of a grid, if what it says of these keys is beyond doubt."""
+    places = (("recipe",), (*grid, "recipe"))
+    recipe, changes = (file.part(Recipe, place) for place in places)
+    if recipe is None or changes is None:
+        return None
+    doubtful = set().union(*(file.doubtful(place, Recipe) for place in places))
+    return None if doubtful & keys else _changed(recipe, changes)
+
+
+def _find(name: str) -> tuple[str, str]:
+    """Label and text of the built-in study of this name, or else of the file of this path."""
+    folder = files("scaling").joinpath("studies")
+    built_in = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml"))
+    if name in built_in:
+        return f"{name}.toml", folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    path = Path(name)
+    try:
+        return name, path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
+    except FileNotFoundError:
+        near = near_names(name, [*built_in, *map(str, path.parent.glob("*.toml"))])
+        raise UserError(
+            [
+                f"{name} is neither a study that comes with the project ({listed(built_in)}) "
+                f"nor a file." + (f" Did you mean {listed(near)}?" if near else "")
+            ]
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            [f"{name}: byte {error.start} is not UTF-8; this is no text file."]
+        ) from None
+    except OSError as error:
+        raise UserError([f"{name} cannot be read: {error.strerror}."]) from None

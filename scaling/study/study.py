@@ -1,0 +1,19 @@
+"""A question and the runs that answer it.
+
+Reading a study file, with every mistake named at once, is the work of `parse.py`.
+"""
+
+from __future__ import annotations
+
+from scaling.base.config import Config
+from scaling.evaluate import Evaluation
+from scaling.training.run import Run
+
+
+class Study(Config):
+    """A question, and the runs whose results answer it."""
+
+    name: str
+    question: str
+    runs: tuple[Run, ...]
+    evaluate: tuple[Evaluation, ...]

@@ -1,0 +1,198 @@
+"""What a study file may say, table by table; `docs/study-file.md` is generated from this.
+
+Only the shape of the file, one key at a time. What keys mean to each other, and the runs that come
+of them, is `scaling.study.parse`'s work.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import Discriminator, Field, Tag
+
+from models.shapes import MuP
+from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.objectives import Objective
+from scaling.study.mistakes import near_names
+from scaling.training.recipe import Recipe
+
+T = TypeVar("T")
+Size: TypeAlias = Annotated[int, Field(gt=0, le=10**6)]
+Images: TypeAlias = Annotated[int, Field(gt=0, le=10**15)]
+Axis: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1, json_schema_extra={"axis": True})]
+"""Values that a grid crosses with those of its other axes; one alone needs no brackets."""
+
+
+class MuPKeys(Config):
+    """The maximal update parametrisation: the learning rate found at a small width stays right."""
+
+    base_width: Size
+    """Width of the model on which the learning rate was found."""
+    base_head: Size = 64
+    """Features of a head there, where 1 / size and 1 / sqrt(size) give the same attention."""
+    base_depth: Size | None = None
+    """Number of blocks there; left out, depth changes nothing."""
+    depth_exponent: float = Field(default=0.5, ge=0.5, le=1)
+    """Each residual branch is multiplied by (depth / base_depth) to minus this."""
+
+    def clashes(self) -> Iterator[Clash]:
+        try:
+            MuP(**self.model_dump())
+        except ValueError as error:
+            yield Clash(("base_depth", "depth_exponent"), str(error).removeprefix("mup: "))
+
+
+class ViTOptions(Config):
+    """What a paper may have chosen otherwise than "Scaling Vision Transformers"."""
+
+    pool: Literal["map", "gap", "token"] = "map"
+    """What makes one vector of the tokens: attention with a learned query, their mean, or a class
+    token that travels with them."""
+    pre_logits: Size | None = None
+    """Features of a layer with tanh between pool and classifier; left out, there is none."""
+    position: Literal["learned", "sincos"] = "learned"
+    """A table of parameters, or fixed sines and cosines of row and column."""
+    gelu: Literal["tanh", "erf"] = "tanh"
+    """GELU by its tanh approximation, as in flax, or exact, as in PyTorch."""
+    block: Literal["sequential", "parallel"] = "sequential"
+    """Attention, then MLP; or both at once on one normalised input, as in ViT-22B."""
+    query_key_norm: bool = False
+    """Whether queries and keys are normalised before their product, as in ViT-22B."""
+    qkv_and_norm_biases: bool = True
+    """Whether query, key, value and the norms have biases; ViT-22B leaves them out."""
+    mup: MuPKeys | None = None
+    """The maximal update parametrisation; left out, the standard one."""
+
+
+class ViTSizes(ViTOptions):
+    """A ViT of one's own, smaller than the zoo's or of another shape."""
+
+    patch: Size
+    """Side of a patch, pixels."""
+    width: Size
+    """Features of a token; a multiple of `heads`."""
+    depth: Size
+    """Number of blocks."""
+    mlp: Size
+    """Features inside each block's MLP; 4 times the width, usually."""
+    heads: Size
+    """Attention heads."""
+
+
+class ViTLike(ViTOptions):
+    """A ViT of the zoo with something changed: `like = "Ti/16"` and what is to be different."""
+
+    like: str
+    """Name of a ViT of the zoo, such as "Ti/16"; what is left out here is as there."""
+    patch: Size | None = None
+    """Side of a patch, pixels."""
+    width: Size | None = None
+    """Features of a token; a multiple of the heads."""
+    depth: Size | None = None
+    """Number of blocks."""
+    mlp: Size | None = None
+    """Features inside each block's MLP; does not follow the width."""
+    heads: Size | None = None
+    """Attention heads."""
+
+
+class BiTSizes(Config):
+    """A ResNet with GroupNorm and weight standardisation, as in "Big Transfer": known by
+    `stages`."""
+
+    stages: tuple[Annotated[int, Field(gt=0, le=1000)], ...] = Field(min_length=1, max_length=8)
+    """Bottleneck blocks of each stage; R50 has [3, 4, 6, 3]."""
+    width: Size
+    """Channels of the root, a multiple of 32; R50x1 has 64."""
+    order: Literal["pre", "post"] = "pre"
+    """Norm and ReLU before each convolution, as in the paper, or after it."""
+
+
+class MixerSizes(Config):
+    """An MLP-Mixer, known by `mlp_tokens`."""
+
+    patch: Size
+    """Side of a patch, pixels."""
+    width: Size
+    """Features of a patch."""
+    depth: Size
+    """Number of blocks."""
+    mlp_tokens: Size
+    """Features inside the MLP across the patches; half the width, usually."""
+    mlp: Size
+    """Features inside the MLP across the features; 4 times the width, usually."""
+    gelu: Literal["tanh", "erf"] = "tanh"
+    """GELU by its tanh approximation, as in flax, or exact, as in PyTorch."""
+
+
+TELLING = {"like": "like", "stages": "BiT", "mlp_tokens": "Mixer"}
+
+
+def _family(table: Any) -> str:
+    """Which of `OwnModel`'s members a table is meant as, by its keys; slips are forgiven."""
+    keys = set(table) if isinstance(table, dict) else set()
+    told = keys & set(TELLING)
+    strange = keys - set(ViTSizes.model_fields)
+    near = (near_names(key, TELLING) for key in sorted(told or strange))
+    return next((TELLING[names[0]] for names in near if names), "ViT")
+
+
+OwnModel: TypeAlias = Annotated[
+    Annotated[ViTSizes, Tag("ViT")]
+    | Annotated[ViTLike, Tag("like")]
+    | Annotated[BiTSizes, Tag("BiT")]
+    | Annotated[MixerSizes, Tag("Mixer")],
+    Discriminator(_family),
+    MembersByKeys(("ViT", "like", "BiT", "Mixer")),
+]
+
+
+class Grid(Config):
+    """Every combination of the values of `model`, `images_seen`, `batch`, `data_size` and `seed`.
+
+    A single value may stand without brackets. A run that several grids name is trained once.
+    """
+
+    model: Axis[str]
+    """Names of the zoo, such as "Ti/16" or "BiT-R50x1" (`scaling models` lists them), or of
+    `[models.NAME]`."""
+    images_seen: Axis[Images]
+    """Training images shown in all, repeats counted; a multiple of `batch`."""
+    batch: Axis[Annotated[int, Field(gt=0, le=10**9)]]
+    """Images a step."""
+    data_size: Axis[Annotated[Images | None, NoneAs("all")]] = (None,)
+    """Number of different training images, the smaller sets inside the larger."""
+    seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
+    """Decides the initial parameters and the order of the images."""
+    flip: bool = False
+    """Whether every image is mirrored, left to right, half of the times it is shown."""
+    mup: MuPKeys | None = None
+    """The maximal update parametrisation, for every ViT of this grid that has none of its own;
+    in results its model is then called "Ti/16 muP64" or the like."""
+    recipe: Recipe = Recipe()
+    """Keys of `[recipe]` that are different in this grid."""
+
+
+class StudyFile(Config):
+    """A question, and the grid of runs that answers it."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        json_schema_extra={"in_words": "a name of letters, digits, - and _"},
+    )
+    """Names the files that the study's results end up in."""
+    question: str = Field(min_length=1)
+    """What the study is to find out, in a sentence."""
+    data: Source
+    """Where images come from."""
+    models: dict[str, OwnModel] = Field(default_factory=dict)
+    """Networks of one's own, one a table; NAME must not contain a `/`, nor be one of the zoo's."""
+    objective: Objective = Objective()
+    """What is minimised."""
+    recipe: Recipe = Recipe()
+    """How every run is trained."""
+    evaluate: tuple[Evaluation, ...] = Field(min_length=1)
+    """What is measured on every trained network."""
+    grid: tuple[Grid, ...] = Field(min_length=1)
+    """Which runs to train."""

@@ -1,0 +1,115 @@
+"""Run: one training, fully decided. Knows no study, no evaluation and no folder."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from models.cost import parameters, train_flops
+from models.shapes import BiTShape, MuP, Shape, ViTShape
+from scaling.base.config import Config, contents, digest
+from scaling.data import Source
+from scaling.objectives import Objective
+from scaling.training.recipe import Recipe
+
+
+class Run(Config):
+    """One training, fully decided: everything that its numbers depend on, and nothing else."""
+
+    model: Shape
+    """The network's shape, spelled out; its resolution is the data's."""
+    objective: Objective = Objective()
+    """What is minimised."""
+    data: Source
+    """Where images come from."""
+    data_size: int | None = Field(None, gt=0)
+    """Number of different training images; None: every image the source has (endless, if it is)."""
+    recipe: Recipe = Recipe()
+    """Optimizer and schedule."""
+    images_seen: int = Field(gt=0)
+    """Training images shown in all, repeats counted."""
+    flip: bool = False
+    """Whether every image is mirrored, left to right, half of the times it is shown."""
+    batch: int = Field(gt=0)
+    """Images a step."""
+    seed: int = Field(0, ge=0)
+    """Decides the initial parameters and the order of the images."""
+
+    @property
+    def id(self) -> str:
+        """Names the run's contents; fields at their default leave it unchanged."""
+        return digest(self)
+
+    @property
+    def trunk(self) -> str:
+        """Names what the run shares with those that differ only in `images_seen`."""
+        return digest({k: v for k, v in contents(self).items() if k != "images_seen"})
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps from the first image to the last."""
+        return self.images_seen // self.batch
+
+    @property
+    def branch_step(self) -> int:
+        """The step at which the cooldown begins and the run leaves its trunk."""
+        return self.steps - self.recipe.cooldown(self.steps)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name in results and tables, by which runs are told apart: "Ti/16 muP64".
+
+        Two grids may train one shape with and without `mup`, which are different models: what is
+        set of it follows the shape's name, base width first, then only what is not the default.
+        """
+        mup = self.model.mup if isinstance(self.model, ViTShape) else None
+        return f"{self.model.name} {_mup_name(mup)}" if mup else self.model.name
+
+    @property
+    def params(self) -> int:
+        """Parameters of the backbone, its pool included, classifier left out."""
+        return parameters(self.model)
+
+    @property
+    def flops(self) -> int:
+        """Training FLOPs as if trained alone: 2 a multiply-add, backward twice the forward."""
+        return train_flops(self.model, self.images_seen, self.data.classes)
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Run:
+        check_whole_batches(self.images_seen, self.batch)
+        self.recipe.check(self.steps)
+        check_noise(self.model, self.recipe)
+        return self
+
+
+def _mup_name(mup: MuP) -> str:
+    """Different for every other `mup`: "muP64", "muP64-head32-depth4-exponent1.0"."""
+    plain = MuP(base_width=mup.base_width)
+    rest = ("base_head", "base_depth", "depth_exponent")
+    said = [
+        f"-{key.rpartition('_')[2]}{getattr(mup, key)}"
+        for key in rest
+        if getattr(mup, key) != getattr(plain, key)
+    ]
+    return f"muP{mup.base_width}{''.join(said)}"
+
+
+def check_whole_batches(images_seen: int, batch: int) -> None:
+    """Raise ValueError when the last batch would be a part of one."""
+    if images_seen % batch:
+        below = images_seen - images_seen % batch
+        near = f"{below:_} or {below + batch:_}" if below else f"{batch:_}"
+        raise ValueError(
+            f"images_seen={images_seen:_} is not a whole number of batches of {batch:_}; "
+            f"use {near}."
+        )
+
+
+def check_noise(model: Shape, recipe: Recipe) -> None:
+    """Raise ValueError when a recipe asks for noise that the model's family does not have."""
+    asked = [key for key in ("dropout", "stochastic_depth") if getattr(recipe, key)]
+    if isinstance(model, BiTShape) and asked:
+        raise ValueError(
+            f"{model.name} is a BiT, which has no {' and no '.join(asked)}; train it with "
+            f"{', '.join(f'{key} = 0' for key in asked)}."
+        )

@@ -1,0 +1,232 @@
+"""`scaling convert`: weights from one layout to another, and trained runs into any.
+
+What a layout is, `models.weights` knows; here a file or a run's folder is read, compared, listed
+and written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fits.base.errors import UserError
+from models.shapes import Shape
+from models.weights.facts import About
+from models.weights.ours import BACKBONE, HEAD, paths
+from models.weights.reading import in_words, inspect
+from models.weights.rows import SAME, Entry
+from models.weights.tensors import Spec, Unusable
+from models.weights.writing import Plan, plan, write
+from scaling.base.console import print_table
+from scaling.runs.run_folder import Damaged, RunFolder, TrunkFolder
+from scaling.training import checkpoints as checkpoint
+from scaling.training.checkpoints import found as checkpoints
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters that can be read, and where they stand.
+
+    Fields:
+      words: what they are, for a person.
+      ours: shape and type by path.
+      entries: the table between our parameters and the names in `specs`.
+      specs: shape and type of what is read, by the name in `entries`.
+      names: how that is called where it stands, by the same name.
+      skipped: what else stands there, and why it is left.
+      read: gives the parameters.
+    """
+
+    words: str
+    shape: Shape
+    ours: Mapping[str, Spec]
+    entries: list[Entry]
+    specs: Mapping[str, Spec]
+    names: Mapping[str, str]
+    skipped: Mapping[str, str]
+    read: Callable[[], dict[Any, Any]]
+
+
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    to: str | None,
+    shape: str | None,
+    resolution: int | None,
+    given: About,
+    dtype: str | None,
+    dry_run: bool,
+) -> None:
+    """Writes `source` as `out`, or says what that would do.
+
+    Args:
+      source: a file of weights, or the folder of a run.
+      to: a layout; None: the first of `out`'s extension.
+      shape: name of the network, where it is not to be seen in the weights.
+      resolution: side of the images in pixels, to which learned positions are resized; None: as
+        in `source`.
+      given: what else is not to be seen.
+      dtype: one of `DTYPES`; None: as in `source`.
+
+    Raises:
+      UserError: all that is wrong with the request, or with the files.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError([f"--dtype {dtype}: there are {' and '.join(DTYPES)}."])
+    if not out.parent.is_dir():
+        raise UserError([f"{out.parent} is no folder; make it first."])
+    if out.is_dir():
+        raise UserError([f"{out} is a folder; name a file."])
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError([f"{out} is what is read; write to another file."])
+    try:
+        if not source.is_dir():
+            weights = of_file(source, shape, resolution, given)
+        elif shape is None and resolution is None and given == About():
+            weights = of_run(source)
+        else:
+            raise UserError(
+                [f"{source} is a run, which knows its shape; give --to and --dtype alone."]
+            )
+        planned = plan(out, weights.ours, weights.shape, to, dtype=dtype)
+        print(f"{source}: {weights.words}")
+        if dry_run:
+            show(weights, planned)
+            return
+        for why, count in Counter(weights.skipped.values()).items():
+            print(f"left out: {count:_} array{'s' if count > 1 else ''}, {why}")
+        write(out, weights.read(), weights.shape, to, dtype=dtype)
+    except Unusable as error:
+        raise UserError(error.mistakes) from error
+    written = " and ".join(str(path) for path in planned.files.values())
+    size = sum(spec.bytes for spec in planned.specs.values())
+    print(f"{written}: {planned.layout}, {len(planned.specs):_} arrays, {size / 1e6:.4g} MB")
+    gelu = getattr(planned.shape, "gelu", None)  # a BiT has none
+    if planned.layout == "timm" and gelu == "tanh":
+        print('in timm say act_layer="gelu_tanh": it computes the exact GELU otherwise')
+    if out.suffix == ".npz" and gelu == "erf":
+        print(
+            "these weights were read as ones of the exact GELU; from an .npz they are read as tanh"
+        )
+
+
+def of_file(path: Path, shape: str | None, resolution: int | None, given: About) -> Weights:
+    """The weights in a file of any layout."""
+    found = inspect(path, shape, resolution=resolution, given=given)
+    return Weights(
+        words=f"{found.layout}, {in_words(found.shape, found.classes)}",
+        shape=found.shape,
+        ours=found.ours,
+        entries=found.entries,
+        specs={name: found.specs[there] for name, there in found.names.items()},
+        names=found.names,
+        skipped=found.skipped,
+        read=found.read,
+    )
+
+
+def of_run(path: Path) -> Weights:
+    """The last parameters of a run of this project, its classifier included."""
+    if not (path / "run.json").exists():
+        inside = next(path.glob("*.safetensors"), None) or next(path.glob("*.npz"), None)
+        remedy = f" Did you mean {inside}?" if inside else ""
+        raise UserError([f"{path} is no run's folder: it has no run.json.{remedy}"])
+    folder = RunFolder(path.absolute())
+    try:
+        run, _ = folder.read()
+        own = checkpoints(folder.path / "checkpoints")
+        trunk = checkpoints(TrunkFolder.of(folder, run).path)
+        there = own or [each for each in trunk if each[0] <= run.branch_step]
+        if not there:
+            raise UserError([f"{path} has no checkpoint yet; train it: `scaling run {path}`."])
+        step, last = there[-1]
+        params = _parameters(last)
+    except (Damaged, checkpoint.Damaged) as damage:
+        raise UserError([str(damage)]) from damage
+    kept = {key: params[key] for key in (BACKBONE, HEAD) if key in params}
+    arrays = paths(kept)
+    ours = {name: Spec(array.shape, array.dtype) for name, array in arrays.items()}
+    moment = f"step {step:_} of {run.steps:_}" + ("" if step == run.steps else ", not its end")
+    classes = run.data.classes if HEAD in kept else None
+    return Weights(
+        words=f"run, {moment}, {in_words(run.model, classes)}",
+        shape=run.model,
+        ours=ours,
+        entries=[
+            Entry((name,), (name,), SAME, None, (spec.shape,), (spec.shape,))
+            for name, spec in ours.items()
+        ],
+        specs=ours,
+        names={name: name for name in ours},
+        skipped={name: "of the objective alone" for name in paths(params) if name not in ours},
+        read=lambda: kept,
+    )
+
+
+def show(weights: Weights, planned: Plan) -> None:
+    """Prints what becomes of what, a line for each array of the file, or for each of its layers
+    where they are stacked there and apart in the other."""
+    print(f"{planned.files['weights']}: {planned.layout}, would hold {len(planned.specs):_} arrays")
+    headings = ("array", "is", "here", "becomes", "as")
+    lines = [
+        (
+            " + ".join(weights.names[name] for name in theirs) or "(computed)",
+            " + ".join(str(weights.specs[name]) for name in theirs),
+            path if layer is None else f"{path}[{layer}]",
+            " + ".join(becomes),
+            " + ".join(str(planned.specs[name]) for name in becomes),
+        )
+        for theirs, path, layer, becomes in mappings(weights.entries, planned.entries)
+    ]
+    print_table(headings, lines, left=headings)
+    for name, why in weights.skipped.items():
+        print(f"left out: {name}, {why}")
+    print("nothing was written: --dry-run")
+
+
+def mappings(
+    here: list[Entry], there: list[Entry]
+) -> Iterator[tuple[tuple[str, ...], str, int | None, tuple[str, ...]]]:
+    """Names that a parameter comes from, its path and layer, and the names that it goes to.
+
+    The layer is None where a parameter has none, or all of them go together.
+    """
+    sources = {(path, entry.layer): entry.theirs for entry in here for path in entry.ours}
+    targets = {(path, entry.layer): entry.theirs for entry in there for path in entry.ours}
+    layers: dict[str, list[int | None]] = {}
+    for path, layer in targets:
+        layers.setdefault(path, []).append(layer)
+    for (path, layer), names in sources.items():
+        together = layer is not None or (path, None) in targets
+        for each in [layer] if together else layers[path]:
+            yield names, path, each, targets.get((path, each)) or targets[path, None]
+    known = {path for path, _ in sources}
+    for (path, layer), names in targets.items():
+        if path not in known:
+            yield (), path, layer, names
+
+
+def _parameters(folder: Path) -> Any:
+    """The parameters in a checkpoint of a training, whatever else its state is made of.
+
+    Raises:
+      Damaged: it is not what was written.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
+    except Exception as error:  # whatever a broken folder makes Orbax say
+        reason = str(error).splitlines()[0]
+        raise checkpoint.Damaged(f"{folder} cannot be read back: {reason}") from error
+    return checkpoint.restore(folder, like).state[0]

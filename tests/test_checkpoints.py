@@ -1,0 +1,78 @@
+"""Checkpoints: whole or not there, and noticed when they change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling.training import checkpoints as checkpoint
+from scaling.training.checkpoints import Damaged, Moment
+
+
+@pytest.fixture
+def moment():
+    state = {"w": jnp.arange(6.0).reshape(2, 3), "m": jnp.ones(4, jnp.bfloat16)}, (jnp.int32(7),)
+    return Moment(step=12, seconds=3.5, state=state)
+
+
+def like(moment):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), moment.state
+    )
+
+
+def test_a_moment_comes_back_bit_for_bit(tmp_path, moment):
+    checkpoint.save(tmp_path / "12", moment)
+    found = checkpoint.restore(tmp_path / "12", like(moment))
+    assert (found.step, found.seconds) == (12, 3.5)
+    for a, b in zip(jax.tree.leaves(found.state), jax.tree.leaves(moment.state), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_saving_again_replaces_what_was_there(tmp_path, moment):
+    checkpoint.save(tmp_path / "passing", moment)
+    checkpoint.save(tmp_path / "passing", Moment(step=13, seconds=4.0, state=moment.state))
+    assert checkpoint.found(tmp_path) == [(13, tmp_path / "passing")]
+
+
+def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, moment):
+    for step in (100, 20):
+        checkpoint.save(tmp_path / str(step), Moment(step=step, seconds=0.0, state=moment.state))
+    (tmp_path / "300.partial").mkdir()
+    (tmp_path / "400").mkdir()
+    assert [step for step, _ in checkpoint.found(tmp_path)] == [20, 100]
+    assert checkpoint.found(tmp_path / "nowhere") == []
+
+
+def test_one_changed_byte_in_any_file_is_noticed(tmp_path, moment):
+    checkpoint.save(tmp_path / "good", moment)
+    names = [
+        path.relative_to(tmp_path / "good")
+        for path in (tmp_path / "good").rglob("*")
+        if path.is_file() and path.stat().st_size
+    ]
+    assert len(names) > 3
+    for name in names:
+        path = tmp_path / "good" / name
+        original = path.read_bytes()
+        path.write_bytes(bytes([original[0] ^ 1]) + original[1:])
+        with pytest.raises(Damaged, match="good"):
+            checkpoint.restore(tmp_path / "good", like(moment))
+        path.write_bytes(original)
+    checkpoint.restore(tmp_path / "good", like(moment))
+
+
+def test_a_missing_file_is_named(tmp_path, moment):
+    checkpoint.save(tmp_path / "12", moment)
+    victim = next(p for p in (tmp_path / "12").rglob("*") if p.is_file() and "json" not in p.name)
+    victim.unlink()
+    with pytest.raises(Damaged, match=victim.name):
+        checkpoint.restore(tmp_path / "12", like(moment))
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path, moment):
+    checkpoint.save(tmp_path / "12", moment)
+    other = Moment(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
+    with pytest.raises(Damaged, match="cannot be read back"):
+        checkpoint.restore(tmp_path / "12", like(other))

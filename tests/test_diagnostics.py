@@ -1,0 +1,158 @@
+"""What speaks against a fit is said where it is bad, whatever the unit, and not where it is sound.
+
+Shares of simulated studies are small here; the docstrings of `strays.py` have those of many.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+from fits.allocation.allocation import trainings
+from fits.allocation.parametric import parametric
+from fits.laws.curves import LAWS, POWER_FLOOR, SATURATING, saturating
+from fits.laws.surfaces import CHINCHILLA, SURFACES, chinchilla
+from fits.regression.fit import fit
+from fits.regression.solver import Measure, _in_errors
+
+COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
+TRUTH = 0.6, 0.35, 0.10, 0.5
+LAW = 1.8172, 477.8, 0.3473, 2143.4, 0.3672
+
+
+def noisy(seed=0, noise=0.01, x=COMPUTE, truth=TRUTH):
+    return saturating(x, *truth) * np.exp(noise * np.random.default_rng(seed).normal(size=len(x)))
+
+
+def grid(seed=0, noise=0.003, side=6):
+    axes = np.geomspace(1e8, 1e10, side), np.geomspace(2e9, 2e11, side)
+    size, data = (each.ravel() for each in np.meshgrid(*axes))
+    scatter = np.exp(noise * np.random.default_rng(seed).normal(size=size.size))
+    return size, data, chinchilla(size, data, *LAW) * scatter
+
+
+def saying(fitted, words):
+    return [warning for warning in fitted.warnings if words in warning]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize(("factor", "words"), [(1.3, "far above"), (0.7, "far below")])
+def test_points_off_the_curve_do_not_hide_behind_one_another(count, factor, words):
+    for seed in range(2):
+        error = noisy(seed)
+        off = np.random.default_rng(seed).choice(24, count, replace=False)
+        error[off] *= factor
+        (said,) = saying(fit(SATURATING, COMPUTE, error), words)
+        assert said.startswith(f"{count} of 24 points")
+
+
+@pytest.mark.parametrize("change", [0.1, 1.0, 10.0])
+def test_noise_that_grows_or_shrinks_along_the_curve_puts_no_point_off_it(change):
+    noise = 0.01 * np.geomspace(change**-0.5, change**0.5, 24)
+    for seed in range(5):
+        found = fit(SATURATING, COMPUTE, noisy(seed, noise))
+        assert not saying(found, "far above")
+        assert not saying(found, "far below")
+
+
+def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
+    size, data, loss = grid()
+    loss[data == data.min()] *= 1.4
+    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law that the others follow")
+    assert said.startswith("runs of the smallest D (D up to 2e+09) lie 4")
+    assert "% above the law" in said
+    assert said in parametric(trainings(size, data, loss)).doubts
+
+
+def test_the_largest_models_are_named_if_they_lie_above_the_law():
+    size, data, loss = grid()
+    loss[size >= np.unique(size)[-2]] *= 1.15
+    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law that the others follow")
+    assert said.startswith("runs of the largest N (N from 3.98e+09) lie 1")
+
+
+def test_residuals_that_wave_along_a_variable_name_it():
+    size, data, loss = grid(side=8)
+    waves = fit(CHINCHILLA, (size, data), loss * np.exp(0.02 * np.sin(3 * np.log(size / 1e9))))
+    (said,) = saying(waves, "neighbours along")
+    assert "along D lie on the same side" in said or "along N and along D" in said
+
+
+@pytest.mark.parametrize("noise", [0.003, 0.01])
+def test_a_sound_law_of_size_and_data_is_sound(noise):
+    for seed in range(4):
+        size, data, loss = grid(seed, noise, side=7)
+        assert fit(CHINCHILLA, (size, data), loss).status == "sound"
+
+
+def test_learning_curves_that_are_said_to_be_such_are_sound_and_else_noticed():
+    size, data, loss = grid(noise=0.001, side=7)
+    curve = np.unique(size, return_inverse=True)[1].tolist()
+    loss = loss * np.exp(0.005 * np.random.default_rng(1).normal(size=7))[curve]
+    told, untold = (fit(CHINCHILLA, (size, data), loss, groups=g) for g in (curve, None))
+    assert not saying(told, "neighbours") + saying(told, "law that the others follow")
+    assert saying(untold, "neighbours along D")
+
+
+@pytest.mark.parametrize("place", [-5, -2])
+@pytest.mark.parametrize("factor", [0.6, 0.7])
+def test_a_lucky_run_that_moves_the_forecast_is_named(place, factor):
+    x = np.geomspace(1, 1e4, 14)
+    error = noisy(3, 0.005, x, (0.5, 0.3, 0.02, 0.5))
+    assert not saying(fit(SATURATING, x, error), "one run")
+    error[place] *= factor
+    (said,) = saying(fit(SATURATING, x, error), "one run decides")
+    assert f"without that at x = {x[place]:.3g} the forecast" in said
+
+
+def test_one_run_does_not_decide_where_there_are_few():
+    x = COMPUTE[::3]
+    assert not any(saying(fit(SATURATING, x, noisy(s, 0.005, x)), "one run") for s in range(8))
+
+
+@pytest.mark.parametrize(
+    ("unit", "measure"),
+    [*((u, Measure()) for u in (1e-6, 1e7, 1e9)), (1e6, Measure(log=False))],
+    ids=lambda value: "" if isinstance(value, float) else "log" if value.log else "difference",
+)
+@pytest.mark.parametrize(("law", "off"), [(SATURATING, 1), (SATURATING, 1.3), (POWER_FLOOR, 1)])
+def test_no_warning_depends_on_the_unit_of_the_error(law, off, unit, measure):
+    error = noisy()
+    error[5] *= off
+    ones, others = (fit(law, COMPUTE, error * u, measure=measure) for u in (1, unit))
+
+    def words(found):
+        return [re.sub(r"-?[\d.]+(e[+-]\d+)?", "", warning) for warning in found.warnings]
+
+    assert words(others) == words(ones)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e7])
+def test_no_band_depends_on_the_unit_of_the_error(unit):
+    ones, others = (fit(SATURATING, COMPUTE, noisy() * u) for u in (1, unit))
+    x = np.geomspace(1e-3, 1e5, 9)
+    np.testing.assert_allclose(np.array(others.band(x)) / unit, ones.band(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("law", [*LAWS.values(), *SURFACES.values()], ids=lambda law: law.name)
+def test_floors_and_offsets_are_counted_in_the_unit_of_the_error(law):
+    linear = {"c", "lowest", "E", "xi", "eps"} - ({"c"} if law.name == "shape" else set())
+    linear |= {"log-linear": {"a", "b"}, "parabola": {"bend"}}.get(law.name, set())
+    found = {name for name, is_so in zip(law.parameters, _in_errors(law), strict=True) if is_so}
+    assert found == linear & set(law.parameters)
+
+
+def test_as_many_points_as_parameters_are_said_to_be_met_only_where_they_are():
+    x = COMPUTE[::7]
+    met = fit(SATURATING, x, saturating(x, *TRUTH))
+    assert saying(met, "4 points for 4 parameters: the curve goes through every point")
+    missed = fit(SATURATING, x, [0.5, 0.2, 0.4, 0.3])
+    assert missed.rms > 1e-2
+    assert saying(missed, "4 points for 4 parameters: the curve has none to spare")
+    assert not saying(missed, "through every point")
+
+
+def test_one_group_alone_tells_nothing_of_scatter():
+    found = fit(SATURATING, COMPUTE, noisy(), groups=["a"] * 24)
+    (said,) = saying(found, "one group")
+    assert said.startswith("all 24 points are of one group, which tells nothing of how groups")

@@ -1,0 +1,212 @@
+"""Choice of law: the one that foretells the large runs from the small."""
+
+import numpy as np
+import pytest
+from known_laws import known
+
+from fits.data.frontier import on_frontier
+from fits.laws.curves import LAWS, LOG_LINEAR, M3, M4, POWER, POWER_FLOOR, SATURATING, saturating
+from fits.laws.surfaces import CHINCHILLA
+from fits.regression.holdout import choose_law
+from fits.regression.solver import Measure
+
+X = np.geomspace(1e-2, 1e3, 30)
+ERROR = saturating(X, 0.6, 0.35, 0.1, 0.5) * np.exp(
+    0.005 * np.random.default_rng(0).normal(size=30)
+)
+
+
+def test_the_law_that_made_the_points_foretells_best():
+    trials = choose_law(X, ERROR, [POWER, SATURATING, POWER_FLOOR])
+    assert trials.rows[0].law is SATURATING
+    assert trials.rows[0].error < 0.05 < trials.rows[-1].error
+    assert (trials.fitted, trials.held_out) == (20, 10)
+    assert trials.reach == pytest.approx(X[-1] / X[19])
+
+
+def test_what_is_foretold_was_not_fitted():
+    marred = np.where(np.arange(30) < 20, ERROR, 7.0)
+    first, second = (choose_law(X, error, [POWER]).rows[0] for error in (ERROR, marred))
+    assert first.values == second.values
+    assert second.error > 1
+    assert first.error == pytest.approx(
+        np.sqrt(np.mean(np.log(POWER.predict(X[20:], *first.values) / ERROR[20:]) ** 2))
+    )
+
+
+def test_the_table_says_what_was_held_out_what_is_chosen_and_what_was_fitted():
+    first, *lines = choose_law(X, ERROR, [POWER, SATURATING, LOG_LINEAR]).in_words("power")
+    assert first.startswith("which law? Fitted to the smallest and asked for the largest, up to ")
+    assert [line.split() for line in lines[:1]] == [
+        ["law", "log", "error", "held", "out", "/", "fitted"]
+    ]
+    names, counts, marks = zip(
+        *((line.split()[0], line.split()[2:5], line.split()[5:]) for line in lines[1:3]),
+        strict=True,
+    )
+    assert names == ("saturating", "power")
+    assert counts == (["10", "/", "20"],) * 2
+    assert marks == (["chosen"], ["fitted"])
+    assert len({line.index(" / ") for line in lines[1:3]}) == 1
+    assert lines[3] == "  not tried: log-linear (it foretells errors below 0)"
+
+
+def test_on_one_line_the_best_are_named_and_the_law_that_was_fitted():
+    trials = choose_law(X, ERROR, LAWS.values())
+    said = trials.in_short("power")
+    assert said.startswith("held out, the 10 largest, log error: ")
+    assert trials.chosen == trials.rows[0].law.name
+    named = [each.split()[0] for each in said.split(": ")[1].split(", ")]
+    assert named == [*(row.law.name for row in trials.rows[:3]), "power"]
+    none = choose_law(X[:3], ERROR[:3], [M4])
+    assert none.in_short("m4") == "held out, the 1 largest: no law could be tried"
+    assert none.chosen is None
+
+
+def test_of_laws_that_foretell_alike_the_simplest_is_chosen():
+    """A curve that falls ever faster: its floor rests on 0, but for rounding."""
+    steeper = 0.5 * X**-0.3 * np.exp(-0.01 * np.log(X) ** 2)
+    floor, plain = (choose_law(X, steeper, [each]).rows[0] for each in (POWER_FLOOR, POWER))
+    assert floor.error == pytest.approx(plain.error, rel=1e-4)
+    assert choose_law(X, steeper, [POWER_FLOOR, POWER]).chosen == "power"
+
+
+def test_where_no_variable_reaches_farther_nothing_is_said_of_reach():
+    n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1, 9, 5), np.geomspace(1, 9, 5)))
+    loss = CHINCHILLA.predict(np.stack([n, d]), 0.1, 1.0, 0.4, 1.0, 0.3)
+    trials = choose_law((n, d), loss, [CHINCHILLA])
+    assert trials.reach <= 1
+    words = next(trials.in_words("chinchilla"))
+    assert words == "which law? Fitted to the smallest and asked for the largest:"
+
+
+@pytest.mark.parametrize("share", [0, 1, 2, -0.5, np.nan])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="it is that of the points to hold out, such as 1/3"):
+        choose_law(X, ERROR, [POWER], share=share)
+
+
+def test_points_too_steep_for_a_law_are_tried_without_a_stray_warning():
+    """Warnings are errors here: M3's amplitude is below all numbers where x spans 12 decades."""
+    x = np.geomspace(1, 1e12, 6)
+    (row,) = choose_law(x, np.maximum(0.5 * x**-5, 1e-12), [M3]).rows
+    assert row.values or row.refusal
+
+
+def test_every_law_gets_a_row_and_those_that_cannot_be_tried_say_why():
+    trials = choose_law(X[:8], ERROR[:8], LAWS.values())
+    assert {row.law.name for row in trials.rows} == set(LAWS)
+    (m4,) = (row for row in trials.rows if row.law is M4)
+    assert m4.error is None
+    assert m4.refusal == "5 different x to fit, 5 parameters"
+    assert trials.rows[-1].error is None
+
+
+def test_a_line_that_foretells_errors_below_0_is_refused():
+    (row,) = choose_law(X, 0.5 * X**-1.5, [LOG_LINEAR]).rows
+    assert row.error is None
+    assert row.refusal == "it foretells errors below 0"
+    assert len(row.values) == 2
+
+
+def test_runs_of_one_size_stay_together():
+    x = np.repeat([1.0, 2, 4, 8], 3)
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], share=0.2)
+    assert (trials.fitted, trials.held_out) == (9, 3)
+    with pytest.raises(ValueError, match="the 12 points are of one size"):
+        choose_law(np.ones(12), 0.5 * np.ones(12), [POWER])
+
+
+def test_weights_count_in_the_fit_and_in_the_score():
+    """Points off the law decide neither where they count for next to nothing."""
+    off = np.arange(30) % 4 == 1
+    error = np.where(off, 2 * ERROR, ERROR)
+    weights = np.where(off, 1e-9, 1.0)
+    kept = choose_law(X, error, [SATURATING], weights=weights)
+    alone = choose_law(X[~off], ERROR[~off], [SATURATING], share=7 / 22)
+    assert (kept.held_out, alone.held_out) == (10, 7)
+    assert kept.rows[0].error == pytest.approx(alone.rows[0].error, rel=1e-6)
+    assert kept.score == "weighted root mean square of log error"
+    assert choose_law(X, error, [SATURATING]).rows[0].error > 0.3
+    same = choose_law(X, ERROR, [SATURATING], weights=np.full(30, 7.0))
+    assert same.rows[0].error == pytest.approx(choose_law(X, ERROR, [SATURATING]).rows[0].error)
+
+
+def test_seeds_of_one_setting_are_fitted_or_foretold_together():
+    """Also where what they spent is not the same to the digit."""
+    x = np.repeat(np.geomspace(1, 100, 6), 2) * np.tile([1.0, 1.05], 6)
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=np.repeat(range(6), 2), share=3 / 12)
+    assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (8, 1, 3, 0)
+    assert any("kept whole: 1 smaller points" in line for line in trials.in_words("power"))
+    apart = choose_law(x, 0.5 * x**-0.3, [POWER], share=3 / 12)
+    assert (apart.fitted, apart.left_out) == (9, 0)
+
+
+def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_foretell():
+    """Each run has luck of its own, all along its curve; that of the last is not to be seen."""
+    starts = np.geomspace(1, 1e4, 6)
+    x = np.concatenate([start * np.geomspace(1, 30, 8) for start in starts])
+    run = np.repeat(range(6), 8)
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=run.tolist())
+    beyond = np.sort(x)[-16]
+    reaching = np.isin(run, run[x >= beyond])
+    assert trials.fitted == (~reaching).sum()
+    assert trials.left_out == (reaching & (x < beyond)).sum() > 0
+    lucky = np.where(reaching, 0.8, 1.0) * 0.5 * x**-0.3
+    torn, whole = (choose_law(x, lucky, [POWER], groups=groups) for groups in (None, run.tolist()))
+    assert whole.rows[0].values == pytest.approx((0.5, 0.3))
+    assert whole.rows[0].error == pytest.approx(-np.log(0.8))
+    assert torn.rows[0].error < 0.7 * whole.rows[0].error
+
+
+def test_curves_that_all_reach_equally_far_are_cut_along_x_and_that_is_said():
+    x = np.tile(np.geomspace(1, 100, 9), 4)
+    curve = np.repeat(range(4), 9)
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=curve.tolist())
+    assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (24, 0, 12, 4)
+    assert any("4 groups cut along x" in line for line in trials.in_words("power"))
+    assert trials.plain()["groups_cut"] == 4
+
+
+@pytest.mark.parametrize("huber", ["auto", 0.01])
+def test_by_huber_s_loss_runs_that_went_wrong_do_not_choose_the_law(huber):
+    """One among the small, which squares would bend to, and one among the large."""
+    error = ERROR * np.where(np.isin(np.arange(30), [15, 24]), 2.5, 1.0)
+    laws = [POWER, SATURATING, POWER_FLOOR]
+    robust = choose_law(X, error, laws, huber=huber)
+    assert robust.score == "mean absolute log error"
+    assert robust.rows[0].law is SATURATING
+    assert robust.rows[0].error == pytest.approx(np.log(2.5) / 10, rel=0.3)
+    assert "law          mean absolute log error" in list(robust.in_words("power"))[1]
+    np.testing.assert_allclose(robust.rows[0].values, (0.6, 0.35, 0.1, 0.5), rtol=0.3)
+    squares = next(row for row in choose_law(X, error, laws).rows if row.law is SATURATING)
+    assert abs(squares.values[2] - 0.1) > 0.05  # the floor
+
+
+def test_errors_that_count_as_differences_are_scored_as_such():
+    trials = choose_law(X, ERROR, [POWER_FLOOR], measure=Measure(log=False))
+    (row,) = trials.rows
+    missed = POWER_FLOOR.predict(X[20:], *row.values) - ERROR[20:]
+    assert row.error == pytest.approx(np.sqrt(np.mean(missed**2)))
+    assert trials.score == "root mean square of error"
+    assert trials.plain()["error"] == {"power-floor": row.error}
+
+
+def test_weights_and_groups_are_one_for_each_run():
+    with pytest.raises(ValueError, match="give one number above 0 for each of 30 runs"):
+        choose_law(X, ERROR, [POWER], weights=np.ones(29))
+    with pytest.raises(ValueError, match="29 labels of groups for 30 runs"):
+        choose_law(X, ERROR, [POWER], groups=range(29))
+
+
+def test_only_chosen_points_are_fitted_and_foretold():
+    error = np.where(np.arange(30) % 5 == 2, 3 * ERROR, ERROR)
+    assert choose_law(X, error, [SATURATING], choose=on_frontier).rows[0].error < 0.05
+    assert choose_law(X, error, [SATURATING]).rows[0].error > 0.1
+
+
+def test_a_law_of_several_variables_foretells_the_runs_of_most_compute():
+    (n, d), loss = known(CHINCHILLA)
+    trials = choose_law((n, d), loss, [CHINCHILLA])
+    assert trials.rows[0].error < 1e-10
+    assert choose_law((n, d), loss, [CHINCHILLA], by=n).held_out == 12

@@ -1,0 +1,534 @@
+"""A law kept as a file: what is in it, what is refused, and when it no longer holds."""
+
+import json
+import sys
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fits.base.errors import UserError
+from fits.fit_laws import main
+from fits.laws.curves import LAWS, SATURATING, saturating
+from fits.saved.check import SAME, _alike
+from fits.saved.law_file import read_law
+from fits.saved.published import FOLDER, zhai_2022
+from fits.spec import Asked
+
+TRUTH = 0.6, 0.35, 0.1, 0.5
+ASKED = "--x", "eflop", "--y", "error", "--where", "model=S"
+
+
+def rows(n=16, noise=0.01, seed=0, first=1e-2, last=1e3):
+    compute = np.geomspace(first, last, n)
+    error = saturating(compute, *TRUTH) * np.exp(noise * np.random.default_rng(seed).normal(size=n))
+    return [f"S,{x:.6g},{y:.6f}" for x, y in zip(compute, error, strict=True)]
+
+
+def write(path, lines):
+    path.write_text("\n".join(["model,eflop,error", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write(tmp_path / "runs.csv", [*rows(), "B,1,0.9", "B,2,0.8", "S,5,", "S,50,0.9"])
+
+
+@pytest.fixture
+def law(table, tmp_path, capsys):
+    path = tmp_path / "law.json"
+    assert main([str(table), *ASKED, "--save", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+@pytest.fixture
+def check(capsys):
+    def run(*arguments):
+        status = main(["check", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def edit(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+# What is in the file
+
+
+def test_the_file_says_what_the_law_rests_on(law, table):
+    said = json.loads(law.read_text())
+    assert (said["law"], said["formula"]) == ("saturating", SATURATING.formula)
+    assert said["table"]["file"] == "runs.csv"
+    assert len(said["table"]["sha256"]) == 64
+    assert said["dropped"] == {"not model=S": "18-19", "no error": "20"}
+    assert len(said["fitted"]) + len(said["behind"]) == 17
+    assert [21, 50.0, 0.9] in said["behind"]
+    assert said["made"]["command"].startswith("fit-laws ")
+    assert said["made"]["python"] == sys.version.split()[0]
+    assert said["made"]["numpy"] == np.__version__
+    assert said["asked"]["where"] == ["model=S"]
+    assert said["notes"] == ["1 of 18 rows have no error and are left out"]
+
+
+def test_reading_gives_back_every_digit(law, table):
+    kept = read_law(law)
+    asked = Asked(x=("eflop",), y="error", where=("model=S",))
+    points = asked.read(table)
+    again = asked.fit(asked.runs(points))
+    assert kept.values == again.values
+    assert kept.intervals == again.intervals
+    assert kept.evidence.asked == asked
+    np.testing.assert_array_equal(kept.predict(points.x), again.predict(points.x))
+
+
+def test_the_same_command_writes_the_same_bytes(law, table, capsys):
+    before = law.read_bytes()
+    main([str(table), *ASKED, "--save", str(law)])
+    assert law.read_bytes() == before
+
+
+def test_a_file_holds_one_law(table, tmp_path, capsys):
+    path = tmp_path / "law.json"
+    status = main([str(table), "--x", "eflop", "--y", "error", "--by", "model", "--law", "power",
+                   "--save", str(path)])  # fmt: skip
+    assert status == 2
+    assert "a file holds one law, and there are 2 groups" in capsys.readouterr().err
+    assert not path.exists()
+
+
+# Does it still hold?
+
+
+def test_a_law_whose_table_has_not_changed_holds_to_every_digit(law, check):
+    status, said, _ = check(law)
+    assert status == 0
+    assert "the rows in the file give its values and intervals to every digit" in said
+    assert "the table is the same to the byte" in said
+    assert said.endswith("\nholds\n")
+
+
+@pytest.mark.parametrize("ends", [[5, 1], [0.3, 0.5], [0.36, None]])
+def test_an_interval_changed_by_hand_is_found_out(law, check, ends):
+    kept = json.loads(law.read_text())
+    assert kept["intervals"]["b"] != ends
+    kept["intervals"]["b"] = ends
+    law.write_text(json.dumps(kept))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "the rows in the file do not give its interval of b" in said
+
+
+def test_a_span_changed_by_hand_is_found_out(law, check):
+    """It decides what is said to lie beyond the points."""
+    edit(law, lambda kept: kept.update(span={"eflop": [0.01, 1e6]}))
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        "the file gives the span eflop from 0.01 to 1e+06; its rows give eflop from 0.01 to 1000"
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        (
+            {"not model=S": "18", "no error": "20"},
+            "not model=S: the file says 18, the table has 18-19",
+        ),
+        ({"not model=S": "18-19"}, "no error: the file says none, the table has 20"),
+        (
+            {"not model=S": "18-19", "no error": "20", "outliers": "3"},
+            "outliers: the file says 3, the table has none",
+        ),
+    ],
+)
+def test_rows_left_out_otherwise_than_the_file_says_are_found_out(law, check, dropped, words):
+    edit(law, lambda kept: kept.update(dropped=dropped))
+    status, said, _ = check(law)
+    assert status == 1
+    assert f"rows left out, {words}" in said
+
+
+def test_other_rows_left_out_of_a_table_that_changed_are_said_and_not_held_against_it(
+    law, table, check
+):
+    write(table, [*rows(), "B,1,0.9", "B,2,0.8", "S,5,", "S,50,0.9", "S,6,"])
+    status, said, _ = check(law)
+    assert status == 0
+    assert "rows left out, no error: then 20, now 20, 22" in said
+
+
+def test_a_law_is_kept_and_checked_at_its_own_level(table, tmp_path, capsys, check):
+    path = tmp_path / "half.json"
+    assert main([str(table), *ASKED, "--level", "0.5", "--save", str(path)]) == 0
+    assert "50% intervals" in capsys.readouterr().out
+    assert json.loads(path.read_text())["asked"]["level"] == 0.5
+    status, said, _ = check(path)
+    assert status == 0
+    assert "to every digit" in said
+
+
+def test_an_interval_that_another_machine_rounds_otherwise_still_holds(law, check):
+    kept = json.loads(law.read_text())
+    kept["intervals"]["b"] = [end * (1 + 1e-9) for end in kept["intervals"]["b"]]
+    law.write_text(json.dumps(kept))
+    assert check(law)[0] == 0
+
+
+@pytest.fixture
+def doubtful(tmp_path, capsys):
+    """A law with something said against it: a floor that its points do not show."""
+    table, path = write(tmp_path / "few.csv", rows(8, last=1.0)), tmp_path / "few.json"
+    assert main([str(table), *ASKED, "--law", "power-floor", "--save", str(path)]) == 0
+    capsys.readouterr()
+    assert json.loads(path.read_text())["warnings"]
+    return path
+
+
+def test_a_file_says_that_its_points_its_scatter_and_its_warnings_were_looked_at(
+    law, doubtful, check
+):
+    status, said, _ = check(doubtful)
+    assert status == 0
+    count = len(json.loads(doubtful.read_text())["warnings"])
+    assert "as in the file: 8 points, root mean square of log error 0.0" in said
+    assert f", {count} warning" in said
+    assert ", no warnings" in check(law)[1]
+
+
+def test_a_root_mean_square_that_the_rows_do_not_give_is_said(law, check):
+    now = json.loads(law.read_text())["rms_log_error"]
+    edit(law, lambda kept: kept.update(rms_log_error=0.5 * now))
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        f"the file gives a root mean square of log error of {now / 2:.4g}; its rows give {now:.4g}"
+    ) in said
+    edit(law, lambda kept: kept.update(rms_log_error=now * (1 + 1e-9)))
+    assert check(law)[0] == 0
+
+
+def test_a_warning_that_was_taken_out_or_added_is_said(doubtful, check):
+    kept = json.loads(doubtful.read_text())
+    warning = kept["warnings"].pop(0)
+    kept["warnings"].append("all is well")
+    doubtful.write_text(json.dumps(kept))
+    status, said, _ = check(doubtful)
+    assert status == 1
+    assert f"the file is silent about a warning of the refit: {warning}" in said
+    assert "the file has a warning that the refit has not: all is well" in said
+
+
+def test_a_note_on_the_table_is_held_against_the_table_while_it_is_the_same(law, table, check):
+    edit(law, lambda kept: kept.update(notes=[]))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "silent about a note of the refit: 1 of 18 rows have no error and are left out" in said
+    table.write_text(table.read_text() + "B,3,0.7\n")
+    assert check(law)[0] == 0  # what the table was like then is not known any more
+
+
+def test_a_file_whose_notes_stand_among_its_warnings_still_holds(law, check):
+    edit(law, lambda kept: kept.update(warnings=[*kept.pop("notes"), *kept["warnings"]]))
+    assert check(law)[0] == 0
+    edit(law, lambda kept: kept["warnings"].append("all is well"))
+    assert "a warning that the refit has not: all is well" in check(law)[1]
+
+
+@pytest.mark.parametrize(("before", "now", "same"), [
+    ("12 points, floor 0.123 to 4.5e-03", "12 points, floor 0.124 to 4.6e-03", True),
+    ("12 points, floor 0.123", "12 points, floor 0.125", False),
+    ("12 points, floor 0.123", "13 points, floor 0.123", False),
+    ("12 points, floor 0.123", "12 points, top 0.123", False),
+])  # fmt: skip
+def test_another_machine_may_round_the_numbers_of_a_warning(before, now, same):
+    assert _alike(before, now) is same
+
+
+def test_a_row_taken_for_fitted_that_is_not_is_said(law, check):
+    edit(law, lambda kept: kept["fitted"].append(kept["behind"].pop()))
+    count = len(json.loads(law.read_text())["fitted"])
+    status, said, _ = check(law)
+    assert status == 1
+    assert (
+        f"the curve goes through {count} rows, and of its rows {count - 1} are on the frontier: "
+        "line 21 is not on the frontier"
+    ) in said
+
+
+def test_groups_are_known_again_though_a_row_at_the_top_moves_their_numbers(tmp_path, check):
+    table, path = tmp_path / "seeds.csv", tmp_path / "law.json"
+    rng = np.random.default_rng(0)
+    runs = [
+        f"S,{x:.6g},{seed},{saturating(x, *TRUTH) * np.exp(0.01 * rng.normal()):.6f}"
+        for x in np.geomspace(1e-2, 1e3, 8)
+        for seed in range(2)
+    ]
+    head = "model,eflop,seed,error"
+    table.write_text("\n".join([head, *runs]) + "\n")
+    assert main([str(table), *ASKED, "--all-points", "--save", str(path)]) == 0
+    assert json.loads(path.read_text())["asked"]["groups"] == ["model", "eflop"]
+    status, said, _ = check(path)
+    assert status == 0
+    assert "\n  8 groups of rows that may err together, those that agree in model, eflop\n" in said
+    between = f"S,0.05,0,{saturating(0.05, *TRUTH):.6f}"
+    table.write_text("\n".join([head, between, *runs]) + "\n")
+    status, said, _ = check(path)
+    assert status == 0
+    assert "  1 rows new:\n    line 2: eflop 0.05" in said
+    assert "changed:\n    line" not in said
+
+
+def test_a_law_and_its_table_may_move_together(law, table, tmp_path, check):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    law.rename(folder / "law.json")
+    status, _, complaints = check(folder / "law.json")
+    assert status == 2
+    assert "no such file. Say with --table where the table is now" in complaints
+    table.rename(folder / "runs.csv")
+    assert check(folder / "law.json")[0] == 0
+    (folder / "runs.csv").rename(tmp_path / "renamed.csv")
+    assert check(folder / "law.json", "--table", tmp_path / "renamed.csv")[0] == 0
+
+
+def test_columns_and_rows_that_were_not_read_may_change(law, table, check):
+    table.write_text(table.read_text().replace("B,1,0.9", "B,1,0.7"))
+    status, said, _ = check(law)
+    assert status == 0
+    assert "not in the rows and columns that were read" in said
+
+
+def test_rows_that_agree_leave_a_law_standing_and_are_named(law, table, check):
+    with table.open("a") as file:
+        for x in (3e3, 1e4):
+            file.write(f"S,{x:g},{saturating(x, *TRUTH):.6f}\n")
+    status, said, _ = check(law)
+    assert status == 0
+    assert "2 rows new:\n    line 22: eflop 3000, error" in said
+    assert "stays inside the band it had" in said
+    assert "of 2 new or changed rows that are fitted, 2 lie inside" in said
+
+
+def test_rows_that_contradict_a_law_end_it(law, table, check):
+    with table.open("a") as file:
+        for x in (3e3, 1e4):
+            file.write(f"S,{x:g},{0.8 * saturating(x, *TRUTH):.6f}\n")
+    status, said, _ = check(law)
+    assert status == 1
+    assert "of 2 new or changed rows that are fitted, 0 lie inside" in said
+    assert said.endswith("\nDOES NOT HOLD\n")
+
+
+def test_changed_and_lost_rows_are_named(law, table, check):
+    lines = table.read_text().splitlines()
+    x, y = lines[3].split(",")[1:]
+    lines[3] = f"S,{x},{float(y) * 0.7:.6f}"
+    gone = lines.pop(10).split(",")
+    table.write_text("\n".join(lines) + "\n")
+    _, said, _ = check(law)
+    assert f"line 4: eflop {float(x):g}, error {float(y) * 0.7:g}; was {float(y):g}" in said
+    assert f"1 rows gone:\n    then line 11: eflop {float(gone[1]):g}" in said
+
+
+def test_numbers_changed_by_hand_are_found_out(law, check):
+    edit(law, lambda said: said["values"].update(c=said["values"]["c"] * 1.01))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "the rows in the file do not give its numbers" in said
+
+
+def test_rows_changed_by_hand_are_found_out(law, check):
+    edit(law, lambda said: said["fitted"].pop())
+    status, said, _ = check(law)
+    assert status == 1
+    assert "the table is the same to the byte, but the file keeps other rows" in said
+
+
+def test_the_last_digits_of_another_machine_are_forgiven(law, check):
+    edit(law, lambda said: said["values"].update(a=said["values"]["a"] * (1 + SAME / 100)))
+    status, said, _ = check(law)
+    assert status == 0
+    assert "another machine's rounding" in said
+
+
+def test_json_says_the_same(law, check):
+    status, said, _ = check(law, "--json", "-")
+    assert status == 0
+    found = json.loads(said)
+    assert found["holds"] is True
+    assert len(found["found"]) == 3
+
+
+# What is refused
+
+
+MISTAKES = {
+    "law": (lambda v: v.update(law="saturatin"), "law: no 'saturatin'. Did you mean 'saturating'?"),
+    "missing": (lambda v: v.pop("band"), "no 'band'"),
+    "unknown": (lambda v: v.update(bnd=1), "'bnd' is unknown. Did you mean 'band'"),
+    "values": (lambda v: v["values"].pop("d"), "values: no 'd'"),
+    "text": (lambda v: v["values"].update(a="1"), "values, a: text, not a number"),
+    "true": (lambda v: v["values"].update(a=True), "values, a: true or false, not a number"),
+    "huge": (lambda v: v["values"].update(a=10**400), "values, a: 1000"),
+    "below": (lambda v: v["values"].update(a=-9.0), "values: no error above 0 comes of them"),
+    "list": (lambda v: v.update(values=[1]), "values: a list, not an object"),
+    "rows": (lambda v: v["fitted"].append([1, 2]), "fitted 17: 2 numbers, not 3"),
+    "cells": (lambda v: v["fitted"].append([1, None, 2]), "fitted 17 2: null, not a number"),
+    "sha": (lambda v: v["table"].update(sha256="abc"), "sha256: not the 64 hexadecimal digits"),
+    "seed": (lambda v: v["asked"].update(seed=1.5), "asked, seed: a number, not a whole number"),
+    "replicates": (lambda v: v["asked"].update(replicates=10**9), "replicates: 1000000000 is not"),
+    "bend": (lambda v: v["asked"].update(bend=0.1), "asked, bend: squares have none"),
+    "note": (lambda v: v.update(notes=[1]), "notes 1: a number, not text"),
+    "which": (lambda v: v["asked"].update(which="best"), "asked, which: no 'best'"),
+    "terminal": (lambda v: v["made"].update(command="\x1b[2J"), "cannot be printed"),
+    "span": (lambda v: v.update(span={"x": [2, 1]}), "span, x: 2 is above 1"),
+    "no rows": (lambda v: v.update(fitted=[]), "fitted: no rows"),
+    "band of 0": (lambda v: v["band"][0].__setitem__(2, 0), "band: no rows, or numbers in them"),
+    "no span": (lambda v: v.update(span={}), "span: 0 entries; law saturating has 1"),
+    "memory": (
+        lambda v: (v["asked"].update(replicates=100_000), v["fitted"].extend([[9, 1, 0.5]] * 1000)),
+        "asked: more than 100,000,000 draws",
+    ),
+    "format": (lambda v: v.update(fit_laws=99), "fit_laws: 99 is not from 1 to 1"),
+    "formula": (lambda v: v.update(formula="a x"), "Another version wrote this"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_what_is_wrong_in_a_file_is_said_with_its_key(law, check, change, words):
+    edit(law, change)
+    status, said, complaints = check(law)
+    assert (status, said) == (2, "")
+    assert words in complaints
+
+
+def test_all_that_is_wrong_in_a_file_is_said_at_once(law, check):
+    def spoil(value):
+        for change, _ in [MISTAKES[name] for name in ("missing", "text", "sha", "seed", "which")]:
+            change(value)
+
+    edit(law, spoil)
+    _, _, complaints = check(law)
+    for name in ("missing", "text", "sha", "seed", "which"):
+        assert MISTAKES[name][1] in complaints
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no JSON"),
+        ("[1, 2", "no JSON"),
+        ("\xff\xfe", "no JSON"),
+        ('{"values": NaN}', "NaN is no number"),
+        ('{"law": 1, "law": 2}', "a key stands twice"),
+        ("[" * 100_000, "nested too deep"),
+        ("3", "a number, not an object"),
+        ("null", "null, not an object"),
+        (" " * (16 * 2**20 + 1), "bytes; such a file has at most"),
+    ],
+    ids=["empty", "cut", "binary", "nan", "twice", "deep", "number", "null", "large"],
+)
+def test_what_is_no_law_is_refused_in_words(tmp_path, check, text, words):
+    path = tmp_path / "law.json"
+    path.write_bytes(text.encode("latin-1"))
+    status, _, complaints = check(path)
+    assert status == 2
+    assert words in complaints
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda some: (
+        st.lists(some, max_size=3) | st.dictionaries(st.text(max_size=5), some, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = ["fit_laws", "law", "values", "span", "intervals", "asked", "table", "band", "fitted"]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, min_size=1, max_size=4))
+def test_any_json_is_read_or_refused_in_words(tmp_path_factory, changes):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    value = json.loads((FOLDER / "zhai2022-pets-5-shot.json").read_text())
+    path.write_text(json.dumps(value | changes))
+    with suppress(UserError):
+        assert read_law(path).values == tuple(value["values"].values())
+
+
+@pytest.mark.parametrize("path", ["nix.json", "."])
+def test_a_file_that_is_not_there_is_said(tmp_path, check, path):
+    assert check(tmp_path / path)[0] == 2
+
+
+def test_a_name_that_no_paper_has_lists_those_there_are(check):
+    status, _, complaints = check("zhai2022-imagenet-10-shots")
+    assert status == 2
+    assert "no law of a paper has that name. Did you mean 'zhai2022-imagenet-" in complaints
+    assert "There are zhai2022-birds-10-shot, " in complaints
+
+
+def test_what_the_file_says_already_is_not_said_again(law, check):
+    status, _, complaints = check(law, "--x", "eflop")
+    assert status == 2
+    assert "--x: the law's file says what was read" in complaints
+
+
+# The laws of papers
+
+
+def test_every_law_of_a_paper_is_read_and_has_a_source():
+    laws = [read_law(path) for path in sorted(FOLDER.glob("*.json"))]
+    assert len(laws) == 10
+    for law in laws:
+        assert law.law.name in LAWS
+        assert "Zhai" in law.source
+        assert law.last_digit == 0.01
+        assert law.evidence is None
+
+
+def test_a_law_of_a_paper_alone_has_nothing_to_hold_against(check):
+    status, said, _ = check("zhai2022-pets-10-shot")
+    assert status == 0
+    assert "as printed by Zhai, Kolesnikov, Houlsby, Beyer 2022" in said
+    assert "no data beside it, so nothing was refitted" in said
+
+
+def test_a_law_of_a_paper_holds_on_the_runs_of_the_paper(check):
+    table = FOLDER.parents[1] / "notebooks" / "zhai2022_inet10.csv"
+    arguments = "--table", table, "--x", "core_days", "--y", "error"
+    status, said, _ = check("zhai2022-imagenet-10-shot", *arguments)
+    assert status == 0
+    assert "lies inside the fit's 90% band" in said
+    assert check("zhai2022-birds-10-shot", *arguments)[0] == 1
+    status, _, complaints = check("zhai2022-birds-10-shot", *arguments[:2])
+    assert status == 2
+    assert "--x COL is needed beside --table" in complaints
+    status, _, complaints = check("zhai2022-birds-10-shot", *arguments, "--law", "powr")
+    assert status == 2
+    assert "--law: no 'powr'" in complaints
+
+
+def test_rounding_moves_a_paper_s_curve_by_as_much_as_its_digits_allow():
+    law = zhai_2022("imagenet-10-shot")
+    x = np.array([1.0, 100.0])
+    ends = np.array([[v - 0.005, v + 0.005] for v in law.values])
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 4)
+    moved = np.abs([law.law.predict(x, *corner) - law.predict(x) for corner in corners]).max(axis=0)
+    assert (moved <= law.rounding(x) * 1.05).all()
+    assert (law.rounding(x) <= 1.2 * moved).all()
+
+
+def test_a_task_that_the_paper_has_not_lists_those_it_has():
+    with pytest.raises(KeyError, match="imagenet-5-shot"):
+        zhai_2022("imagenet-5")

@@ -1,0 +1,249 @@
+"""What a reader of the picture relies on; how it looks is looked at by eye."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fits import plotting as plots
+from fits.data.frontier import frontier
+from fits.laws.curves import SATURATING
+from fits.regression.fit import Fit
+from fits.saved.published import zhai_2022
+
+WORDS = {"xlabel": "compute, FLOP", "ylabel": "error"}
+
+
+class TenPercent:
+    """Every parameter may lie up to ten per cent off, all of them together."""
+
+    def __init__(self, values):
+        self.drawn = values[:, None] * np.linspace(0.9, 1.1, 21)
+
+    def interval(self, quantity, count, level):
+        drawn = np.array([quantity(self.drawn, np.full(21, k)) for k in range(count)])
+        return tuple(np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1))
+
+
+def fitted(a=0.6, b=0.35, c=0.1, d=0.5, *, span=(0.1, 1e3)):
+    values = np.array([a, b, c, d])
+    return Fit(
+        law=SATURATING,
+        values=(a, b, c, d),
+        intervals=tuple((0.91 * value, 1.09 * value) for value in values),
+        level=0.9,
+        rms=0.01,
+        n=9,
+        span=span,
+        warnings=(),
+        sure=TenPercent(values),
+    )
+
+
+def grid(seed=0, models=5, durations=5, series=1):
+    """Runs of a scaling study: x, error, model, series."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (10.0 ** (0.6 * m + 0.4 * t - 1), f"w{16 * 2**m}d{m + 1}p4", 1000 * 4**s)
+        for m in range(models)
+        for t in range(durations)
+        for s in range(series)
+    ]
+    x, names, sizes = zip(*rows, strict=True)
+    x = np.array(x)
+    error = SATURATING.predict(x, 0.6, 0.35, 0.1, 0.5) * np.exp(0.4 * rng.random(len(x)))
+    return x, np.minimum(error, 0.95), names, sizes
+
+
+def draw(found=None, *, seed=0, **more):
+    x, y, names, sizes = grid(seed)
+    return plots.draw_frontier(
+        found, x, y, frontier=frontier(x, y), labels=names, series=sizes, **WORDS, **more
+    )
+
+
+def levels(ax):
+    """Heights of the horizontal lines that span the panel's left end."""
+    return {
+        round(float(line.get_ydata()[0]), 6) for line in ax.lines if line.get_xydata()[0, 0] == 0
+    }
+
+
+def words(ax):
+    """Everything written in or around the panel, with its box in pixels."""
+    ax.figure.draw_without_rendering()
+    texts = [*ax.texts, *ax.get_legend().get_texts(), *ax.get_xticklabels(), *ax.get_yticklabels()]
+    texts += [ax.title, ax.xaxis.label, ax.yaxis.label]
+    return {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("models", "durations", "series"), [(5, 5, 1), (4, 4, 4), (11, 7, 2)])
+def test_no_words_cover_other_words(seed, models, durations, series):
+    x, y, names, sizes = grid(seed, models, durations, series)
+    ax = plots.draw_frontier(
+        fitted(), x, y, frontier=frontier(x, y), labels=names, series=sizes, reference=0.105,
+        title="a study", **WORDS,
+    )  # fmt: skip
+    boxes = words(ax)
+    assert {*names, "true floor 0.105", "plateau 0.86"} < set(boxes)
+    for (one, box), (other, another) in itertools.combinations(boxes.items(), 2):
+        # An extent is a line's full height; half a point of that may be shared by two lines.
+        assert not box.padded(-0.7).overlaps(another.padded(-0.7)), (one, other)
+
+
+def test_words_are_large_enough_in_a_column_of_a_paper():
+    ax = draw(fitted())
+    assert ax.figure.get_size_inches()[0] == 3.4
+    assert all(text.get_fontsize() >= 8 for text in [*ax.texts, *ax.get_xticklabels()])
+    assert all(text.get_fontsize() >= 8 for text in ax.get_legend().get_texts())
+
+
+def test_both_saturations_and_the_true_floor_are_marked():
+    found = fitted()
+    ax = draw(found, reference=0.08)
+    assert {0.1, 0.08, round(float(found.predict(0.0)), 6)} == levels(ax)
+    assert {"floor 0.100 (0.091 to 0.109)", "true floor 0.08", "plateau 0.86"} < set(words(ax))
+
+
+def test_a_plateau_that_is_no_error_rate_is_left_out():
+    assert levels(draw(fitted(a=2.0, d=0.01))) == {0.1}
+
+
+def test_without_a_head_start_there_is_no_plateau():
+    assert levels(draw(fitted(d=0.0))) == {0.1}
+
+
+def test_a_floor_that_is_not_seen_is_told_in_words():
+    ax = draw(fitted(c=0.0), reference=0.0)
+    assert "true floor 0" in words(ax)
+    assert any(text.startswith("floor 0.00") for text in words(ax))
+    assert ax.get_ylim()[0] > 0.05
+
+
+def test_the_law_is_full_where_it_was_fitted_and_dashed_beyond():
+    ax = draw(fitted(span=(0.3, 100.0)))
+    law = [line for line in ax.lines if len(line.get_xdata()) == 200]
+    inside = [line for line in law if line.get_linestyle() == "-"]
+    assert [tuple(line.get_xdata()[[0, -1]]) for line in inside] == [(0.3, 100.0)]
+    assert len(law) == 3
+    assert {line.get_linestyle() for line in law if line not in inside} == {"--"}
+
+
+def test_models_have_markers_of_their_own_and_grow_lighter_with_size():
+    ax = draw(fitted(), seed=1)
+    dots = [
+        line for line in ax.lines if line.get_linestyle() == "None" and line.get_label()[0] == "_"
+    ]
+    dots.sort(key=lambda line: min(line.get_xdata()))
+    grey = [np.dot(line.get_color()[:3], (0.299, 0.587, 0.114)) for line in dots]
+    assert len({line.get_marker() for line in dots}) == len(dots) == 5
+    assert (np.diff(grey) > 0.03).all()  # so that they differ in grey and to the colour-blind
+
+
+def test_runs_of_two_series_are_not_joined():
+    x, y, names, sizes = grid(models=2, durations=3, series=2)
+    ax = plots.draw_frontier(None, x, y, labels=names, series=sizes, **WORDS)
+    joined = [line for line in ax.lines if line.get_linestyle() == "-"]
+    assert sorted(len(line.get_xdata()) for line in joined) == [3, 3, 3, 3]
+    assert all((np.diff(line.get_xdata()) > 0).all() for line in joined)
+
+
+def test_runs_of_one_model_at_the_same_compute_are_no_curve():
+    ax = plots.draw_frontier(None, [1, 2, 2], [0.5, 0.4, 0.3], labels=["S"] * 3, **WORDS)
+    assert not [line for line in ax.lines if line.get_linestyle() == "-"]
+
+
+def test_all_runs_and_levels_lie_within_tight_limits():
+    x, y, _, _ = grid()
+    ax = plots.draw_frontier(fitted(), x, y, reference=0.07, **WORDS)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert x.min() / 2 < left < x.min() < x.max() < right < 5 * x.max()
+    assert 0.04 < bottom < 0.07
+    assert y.max() < top < 1.5 * y.max()
+
+
+@pytest.mark.parametrize("runs", [([3.0], [0.4]), ([1.0, 2.0], [0.3, 0.3])])
+def test_a_study_that_has_hardly_begun_can_be_drawn(runs):
+    ax = plots.draw_frontier(
+        None, *runs, labels=["S"] * len(runs[0]), frontier=frontier(*runs), **WORDS
+    )
+    assert f"frontier, 1 of {len(runs[0])} runs" in words(ax)
+
+
+def test_panels_stand_side_by_side():
+    figure, (left, right) = plots.canvas(2)
+    for ax in (left, right):
+        draw(fitted(), ax=ax)
+    figure.draw_without_rendering()
+    assert left.get_tightbbox().x1 <= right.get_tightbbox().x0
+    assert figure.bbox.containsx(right.get_tightbbox().x1)
+
+
+def test_a_published_law_lies_on_its_own_runs_beside_the_fit():
+    ax = plots.draw_published(zhai_2022("imagenet-10-shot"))
+    draw(fitted(), ax=ax)
+    (line,) = [line for line in ax.lines if line.get_label() == "law as published"]
+    assert tuple(line.get_xdata()[[0, -1]]) == pytest.approx((0.267, 27_500))
+    assert {"law as published", "law and its 90 % band", "frontier, 9 of 25 runs"} & set(words(ax))
+
+
+@pytest.mark.parametrize(
+    ("task", "compute", "error"),
+    [
+        ("imagenet-10-shot", [1, 10, 100, 1e3, 1e4], [0.671, 0.417, 0.264, 0.189, 0.153]),
+        ("imagenet-fine-tuned", [1, 10, 100, 1e3, 1e4], [0.349, 0.206, 0.142, 0.113, 0.100]),
+        ("imagenet-10-shot-from-imagenet-21k", [1, 10, 100], [0.780, 0.456, 0.297]),
+    ],
+)
+def test_the_published_laws_give_the_values_worked_out_from_the_paper(task, compute, error):
+    np.testing.assert_allclose(zhai_2022(task).predict(compute), error, atol=6e-4)
+
+
+@pytest.mark.parametrize("suffix", plots.FORMATS)
+def test_the_same_figure_is_the_same_file(tmp_path, suffix):
+    first, second = (
+        plots.save(draw(fitted()).figure, tmp_path / f"{name}{suffix}").read_bytes()
+        for name in "ab"
+    )
+    assert first == second
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["law.gif", "law"])
+def test_a_suffix_that_cannot_be_written_is_refused_with_those_that_can(tmp_path, name):
+    with pytest.raises(ValueError, match=r"\.pdf, \.png or \.svg"):
+        plots.save(plots.canvas()[0], tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_that_fails_half_way_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "law.png"
+    path.write_bytes(b"old")
+    figure, _ = plots.canvas()
+
+    def half(aside, **_):
+        aside.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OSError, match="disk full"):
+        plots.save(figure, path)
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("law.png", b"old")]
+
+
+def test_pictures_cost_nothing_until_drawn_and_never_need_a_display(tmp_path):
+    script = f"""
+import sys
+from fits import plotting as plots
+assert "matplotlib" not in sys.modules
+ax = plots.draw_frontier(None, [1, 2], [.5, .4], xlabel="x", ylabel="y")
+plots.save(ax.figure, {str(tmp_path / "a.png")!r})
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env=os.environ | {"MPLBACKEND": "tkagg"}
+    )

@@ -1,0 +1,274 @@
+"""Training: shared trunks, interruptions and divergence change no digit."""
+
+import json
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from models.shapes import ViTShape
+from scaling.data import Digits, Procedural
+from scaling.evaluate import FewShot, Upstream
+from scaling.runs.run_folder import RunFolder
+from scaling.training import checkpoints as checkpoint
+from scaling.training import loop as train
+from scaling.training.loop import Diverged, Places, Trainer
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+from scaling.worker import work
+
+NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2)
+DATA = Procedural(classes=8, heldout_size=1000)
+RECIPE = Recipe(learning_rate=1e-2, warmup_steps=2, timescale_steps=8, weight_decay_head=0.1)
+UPSTREAM = Upstream()
+
+
+def run(steps, **changes):
+    fields = {"model": NANO, "data": DATA, "recipe": RECIPE, "images_seen": steps * 16, "batch": 16}
+    return Run(**(fields | changes))
+
+
+def written(root, run, *evaluations):
+    folder = RunFolder(root / run.id)
+    folder.write(run, evaluations or (UPSTREAM,), print)
+    return folder.path
+
+
+def bits(moment):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(moment.state)]
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return Trainer(run(40))
+
+
+@pytest.fixture(scope="module")
+def alone(trainer, tmp_path_factory):
+    """Each run trained in a place of its own, from its first image."""
+    return {
+        steps: finish(trainer, run(steps), tmp_path_factory.mktemp("alone"))
+        for steps in (10, 20, 40)
+    }
+
+
+def finish(trainer, run, root, *, trunk=None, **places):
+    places = Places(trunk=trunk or root / "trunk", own=root / run.id, **places)
+    return train.train(trainer, run, places, tell=lambda progress: None)
+
+
+def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
+    trainer, alone, tmp_path
+):
+    for steps in (10, 20, 40):
+        shared = finish(trainer, run(steps), tmp_path / str(steps), trunk=tmp_path / "trunk")
+        assert bits(shared) == bits(alone[steps])
+    assert [step for step, _ in checkpoint.found(tmp_path / "trunk")] == [8, 16, 32]
+
+
+def test_a_shorter_run_asked_for_later_branches_all_the_same(trainer, alone, tmp_path):
+    for steps in (40, 10):
+        shared = finish(trainer, run(steps), tmp_path / str(steps), trunk=tmp_path / "trunk")
+        assert bits(shared) == bits(alone[steps])
+
+
+def test_each_duration_costs_its_cooldown_alone(trainer, tmp_path, monkeypatch):
+    steps = []
+    compiled = trainer._step
+    monkeypatch.setattr(trainer, "_step", lambda *args: steps.append(1) or compiled(*args))
+    for duration in (10, 20, 40):
+        finish(trainer, run(duration), tmp_path / str(duration), trunk=tmp_path / "trunk")
+    assert len(steps) == 32 + 2 + 4 + 8
+
+
+def test_nothing_is_compiled_twice(trainer, alone):
+    assert trainer._step._cache_size() == 1
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("saves", [1, 5, 20])
+def test_a_training_killed_anywhere_ends_with_the_same_bits(
+    trainer, alone, tmp_path, monkeypatch, saves
+):
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    save, left = checkpoint.save, [saves]
+
+    def save_then_die(folder, moment):
+        save(folder, moment)
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    with pytest.raises(Killed):
+        finish(trainer, run(20), tmp_path, every_seconds=0.0)
+    assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
+    trainer, alone, tmp_path, monkeypatch, saves
+):
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    replace, left = os.replace, [saves]
+
+    def die_instead(source, target):
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", die_instead)
+        with pytest.raises(Killed):
+            finish(trainer, run(20), tmp_path, every_seconds=0.0)
+    assert any(tmp_path.rglob("*.partial"))
+    assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+
+
+def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
+    path = written(tmp_path, run(10))
+
+    def full(folder, moment):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", full)
+        assert not work([path])
+    assert "No space left on device" in capsys.readouterr().err
+    assert RunFolder(path).failure() is None
+    assert work([path])
+
+
+def test_a_damaged_checkpoint_is_said_set_aside_and_trained_again(trainer, alone, tmp_path):
+    finish(trainer, run(20), tmp_path)
+    for folder in (tmp_path / run(20).id / "20", tmp_path / "trunk" / "16"):
+        victim = max(folder.rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+        victim.write_bytes(b"\0" + victim.read_bytes()[1:])
+    said = []
+    assert bits(finish(trainer, run(20), tmp_path, say=said.append)) == bits(alone[20])
+    assert len(said) == 2
+    assert all("changed after it was written" in line and "damaged-1" in line for line in said)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A run with dropout and stochastic depth, as a function of its steps, and its trainer."""
+
+    def noisy(steps):
+        return run(
+            steps, recipe=RECIPE.model_copy(update={"dropout": 0.1, "stochastic_depth": 0.5})
+        )
+
+    return noisy, Trainer(noisy(20))
+
+
+def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone(noisy, tmp_path):
+    run, trainer = noisy
+    for steps in (10, 20):
+        alone = finish(trainer, run(steps), tmp_path / f"alone{steps}")
+        shared = finish(trainer, run(steps), tmp_path / f"{steps}", trunk=tmp_path / "trunk")
+        assert bits(shared) == bits(alone)
+    assert trainer._step._cache_size() == 1
+
+
+def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_path, monkeypatch):
+    run, trainer = noisy
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    whole = bits(finish(trainer, run(10), tmp_path / "whole"))
+    save, left = checkpoint.save, [5]
+
+    def save_then_die(folder, moment):
+        save(folder, moment)
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    with pytest.raises(Killed):
+        finish(trainer, run(10), tmp_path, every_seconds=0.0)
+    assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
+
+
+def test_each_step_has_a_luck_of_its_own_and_no_noise_has_none(trainer, noisy):
+    _, lucky = noisy
+    images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
+    labels = np.arange(16, dtype=np.int32) % 8
+
+    def after(trainer, step):
+        batch = trainer._place(images), trainer._place(labels)
+        updated = trainer._step(*trainer.start().state, *batch, np.float32(1), np.uint32(step))
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(updated)]
+
+    assert after(lucky, 3) == after(lucky, 3)
+    assert after(lucky, 3) != after(lucky, 4)
+    assert after(trainer, 3) == after(trainer, 4)
+
+
+def test_another_seed_gives_other_parameters(trainer, alone, tmp_path):
+    other = run(10, seed=1)
+    assert bits(finish(Trainer(other), other, tmp_path)) != bits(alone[10])
+
+
+def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
+    with pytest.raises(ValueError, match="does not grow from trunk"):
+        finish(trainer, run(10, seed=1), tmp_path)
+
+
+def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    losses = []
+    places = Places(trunk=tmp_path / "trunk", own=tmp_path / "own")
+    train.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_words(tmp_path):
+    hot = run(10, recipe=RECIPE.model_copy(update={"learning_rate": 1e30}))
+    with pytest.raises(Diverged, match=r"diverged\. Try a learning_rate below 1e\+30"):
+        finish(Trainer(hot), hot, tmp_path)
+
+
+def test_a_worker_names_the_failed_run_and_finishes_the_others(tmp_path):
+    hot = run(10, recipe=RECIPE.model_copy(update={"learning_rate": 1e30}))
+    digits = FewShot(name="digits", data=Digits(resolution=16), shots=(1, 5))
+    paths = [written(tmp_path, hot), written(tmp_path, run(10), UPSTREAM, digits)]
+    assert not work(paths)
+    bad, good = map(RunFolder, paths)
+    assert "diverged" in bad.failure()
+    assert not bad.results()
+    assert good.failure() is None
+    rows = {row.metric: row for row in good.results()}
+    assert rows["upstream_error"].n == 1000
+    assert 0 < rows["upstream_error"].value < 1
+    subsets = [rows[f"digits_5shot_error_subset{i}"].value for i in range(3)]
+    assert rows["digits_5shot_error"].value == pytest.approx(np.mean(subsets))
+    assert len(set(subsets)) > 1
+    manifest = json.loads((good.path / "manifest.json").read_text())
+    assert manifest["versions"]["jax"] == jax.__version__
+    assert manifest["seed"] == 0
+    assert manifest["seconds"] > 0
+    assert manifest["flops"] == run(10).flops
+    assert [source["heldout_size"] for source in manifest["data"]] == [1000, 797]
+
+
+def test_a_finished_run_is_not_trained_again_but_can_be_measured_anew(tmp_path, monkeypatch):
+    path = written(tmp_path, run(10))
+    assert work([path])
+    before = {row.metric: row.value for row in RunFolder(path).results()}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Trainer, "advance", refuse)
+    assert work([path])
+    half = Upstream(images=500)
+    written(tmp_path, run(10), half)
+    assert work([path])
+    after = {row.metric: row.n for row in RunFolder(path).results((half,))}
+    assert after["upstream_error"] == 500
+    assert before == {row.metric: row.value for row in RunFolder(path).results((UPSTREAM,))}
