@@ -19,7 +19,7 @@ from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, disagre
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import parametric
-from fits.laws.surfaces import chinchilla
+from fits.laws.chinchilla import chinchilla
 
 E, A, ALPHA, B, BETA = LAW = 1.8172, 477.8, 0.3473, 2143.4, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from fits.base.numbers import Array
-from fits.laws.curves import SATURATING, saturating
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.powers import SATURATING, saturating
 from fits.regression.fit import fit
 from fits.regression.solver import Measure, descend, in_units, minimise, unit_of
 
@@ -85,7 +85,7 @@ def surface(path: Path) -> None:
         lambda: descend(CHINCHILLA, x, loss, rows, start, measure=measure, gain=1e-6)
     )
     best = losses.copy()
-    for other in CHINCHILLA.starts(x, loss, np.ones(len(loss))).T:
+    for other in CHINCHILLA.guess(x, loss, np.ones(len(loss))).T:
         start = np.repeat(other[:, None], REFITS, axis=1)
         best = np.minimum(best, descend(CHINCHILLA, x, loss, rows, start, measure=measure)[1])
     some = range(0, REFITS, 20)
@@ -110,7 +110,7 @@ def _bfgs(x: Array, loss: Array, weights: Array, values: Array) -> float:
         total = (weights * bent * (residual - bent / 2)).sum()
         return total / LEAST, slopes @ (weights * bent) / LEAST
 
-    start = CHINCHILLA.fold(*values)
+    start = CHINCHILLA.to_unconstrained(*values)
     found = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9})
     return float(found.fun) * LEAST
 

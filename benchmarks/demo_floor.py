@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fits.data.frontier import on_frontier
-from fits.laws.curves import SATURATING
+from fits.laws.powers import SATURATING
 from fits.regression.fit import fit
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder

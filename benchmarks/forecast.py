@@ -45,7 +45,8 @@ from pathlib import Path
 import numpy as np
 
 from fits.forecast.forecast import BELIEF, Array, Belief, forecast
-from fits.laws.curves import LAWS, Law
+from fits.laws.law import Law
+from fits.laws.registry import LAWS
 from fits.regression.fit import fit
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "scaling_benchmark_2022"

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 
 from fits.base.numbers import Array
 from fits.data.frontier import on_frontier
-from fits.laws.curves import SATURATING, Law
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.law import Law
+from fits.laws.powers import SATURATING
 from fits.regression.fit import Fit, fit
 
 Noise = Callable[[np.random.Generator, NDArray[np.int64], Array], Array]

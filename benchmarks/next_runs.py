@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from fits.base.numbers import Array
 from fits.cli.next_runs import OFTEN
 from fits.decisions.design import Question, ask, plan
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
 from fits.regression.solver import descend, in_units, unit_of
 
 TRUTH = 0.08, 8.0, 0.25, 30.0, 0.28  # E, A, alpha, B, beta, of N parameters and D images
@@ -221,7 +221,7 @@ def foreknown() -> Question:
 
     def slopes(x: Array) -> Array:
         plain = in_units(x, unit)
-        return (CHINCHILLA.slopes(plain, *truth) / CHINCHILLA.predict(plain, *truth)).T
+        return (CHINCHILLA.derivatives(plain, *truth) / CHINCHILLA.predict(plain, *truth)).T
 
     first, offered, aim = map(slopes, (shape.start, shape.offered, shape.target[:, None]))
     known = first.T @ first / NOISE**2

@@ -16,8 +16,7 @@ from fits.data.frontier import on_frontier, on_hull
 from fits.data.points import Points, read_points
 from fits.data.tables import Table, read_numbers
 from fits.forecast.forecast import Forecast, forecast
-from fits.laws.curves import LAWS, MANY_BREAKS
-from fits.laws.surfaces import SURFACES, rivals
+from fits.laws.registry import LAWS, MANY_BREAKS, SURFACES, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
 from fits.regression.solver import Measure

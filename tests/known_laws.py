@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fits.laws.curves import LAWS
-from fits.laws.surfaces import SURFACES
+from fits.laws.registry import LAWS, SURFACES
 
 
 def crossed(*axes):

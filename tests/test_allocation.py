@@ -12,7 +12,7 @@ from fits.allocation.allocation import disagreements, trainings
 from fits.allocation.envelope import Envelope, envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import parametric
-from fits.laws.surfaces import chinchilla
+from fits.laws.chinchilla import chinchilla
 
 E, A, ALPHA, B, BETA = LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)

@@ -7,7 +7,7 @@ import pytest
 
 from fits.decisions.compare import at, doubts, ratio, saved
 from fits.fit_laws import main
-from fits.laws.curves import POWER, POWER_FLOOR, power
+from fits.laws.powers import POWER, POWER_FLOOR, power
 from fits.regression.fit import fit
 
 X = np.geomspace(1, 1e4, 24)

@@ -12,8 +12,8 @@ import pytest
 from fits.cli.next_runs import OFTEN
 from fits.decisions.design import ask, plan
 from fits.fit_laws import main
-from fits.laws.curves import POWER, SATURATING, power
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.powers import POWER, SATURATING, power
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate

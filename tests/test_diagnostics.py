@@ -10,8 +10,9 @@ import pytest
 
 from fits.allocation.allocation import trainings
 from fits.allocation.parametric import parametric
-from fits.laws.curves import LAWS, POWER_FLOOR, SATURATING, saturating
-from fits.laws.surfaces import CHINCHILLA, SURFACES, chinchilla
+from fits.laws.chinchilla import CHINCHILLA, chinchilla
+from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
+from fits.laws.registry import LAWS, SURFACES
 from fits.regression.fit import fit
 from fits.regression.solver import Measure, _in_errors
 

@@ -9,7 +9,8 @@ import pytest
 from scipy.optimize import least_squares, minimize
 
 from fits.data.frontier import on_frontier
-from fits.laws.curves import LOG_LINEAR, POWER, POWER_FLOOR, SATURATING, saturating
+from fits.laws.lines import LOG_LINEAR
+from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
 from fits.regression.profile import _crossing
 from fits.regression.solver import Measure, descend
@@ -83,7 +84,7 @@ def test_no_start_of_another_optimizer_finds_smaller_squares(error):
 def test_replicates_side_by_side_end_where_each_would_end_alone():
     weights = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), size=40).astype(float)
     x, error = COMPUTE / np.exp(np.log(COMPUTE).mean()), noisy()
-    start = np.tile(SATURATING.starts(x, error, np.ones(24))[:, :1], 40)
+    start = np.tile(SATURATING.guess(x, error, np.ones(24))[:, :1], 40)
     together, losses = descend(SATURATING, x, error, weights, start)
     for k in range(0, 40, 8):
         row = weights[k : k + 1]

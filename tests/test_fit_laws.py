@@ -14,8 +14,9 @@ import pytest
 from fits.data.points import KINDS
 from fits.data.results import COLUMNS
 from fits.fit_laws import COMMANDS, main
-from fits.laws.curves import LAWS, saturating
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.powers import saturating
+from fits.laws.registry import LAWS
 from fits.saved.law_file import read_law
 from fits.spec import CURVES, LOSSES, SCALES
 

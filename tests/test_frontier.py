@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fits.data.frontier import frontier, on_frontier, on_hull
-from fits.laws.curves import SATURATING, saturating
+from fits.laws.powers import SATURATING, saturating
 from fits.regression.fit import fit
 
 COMPUTE = [4, 1, 2, 8, 3]

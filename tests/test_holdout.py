@@ -5,8 +5,11 @@ import pytest
 from known_laws import known
 
 from fits.data.frontier import on_frontier
-from fits.laws.curves import LAWS, LOG_LINEAR, M3, M4, POWER, POWER_FLOOR, SATURATING, saturating
-from fits.laws.surfaces import CHINCHILLA
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.lines import LOG_LINEAR
+from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
+from fits.laws.registry import LAWS
+from fits.laws.sigmoidal import M3, M4
 from fits.regression.holdout import choose_law
 from fits.regression.solver import Measure
 

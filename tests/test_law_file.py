@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fits.base.errors import UserError
 from fits.fit_laws import main
-from fits.laws.curves import LAWS, SATURATING, saturating
+from fits.laws.powers import SATURATING, saturating
+from fits.laws.registry import LAWS
 from fits.saved.check import SAME, _alike
 from fits.saved.law_file import read_law
 from fits.saved.published import FOLDER, zhai_2022
@@ -505,7 +506,7 @@ def test_a_law_of_a_paper_alone_has_nothing_to_hold_against(check):
 
 
 def test_a_law_of_a_paper_holds_on_the_runs_of_the_paper(check):
-    table = FOLDER.parents[1] / "notebooks" / "zhai2022_inet10.csv"
+    table = FOLDER.parents[2] / "notebooks" / "zhai2022_inet10.csv"
     arguments = "--table", table, "--x", "core_days", "--y", "error"
     status, said, _ = check("zhai2022-imagenet-10-shot", *arguments)
     assert status == 0

@@ -8,37 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from known_laws import KNOWN, TRUTHS, X, crossed, known
 
-from fits.laws.curves import (
-    BROKEN,
-    BROKEN_2,
-    LAWS,
-    M1,
-    M2,
-    M3,
-    M4,
-    PARABOLA,
-    POWER,
-    POWER_FLOOR,
-    POWER_SHIFT,
-    SATURATING,
-    broken,
-    broken_power,
-    levelling,
-    log_linear,
-    parabola,
-    saturating,
-    sigmoidal,
-)
-from fits.laws.surfaces import (
-    CHINCHILLA,
-    REPEATED,
-    SHAPE,
-    chinchilla,
-    data_repeated,
-    optimal_params,
-    rivals,
-    shape_law,
-)
+from fits.laws.broken import broken, broken_power
+from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
+from fits.laws.lines import PARABOLA, log_linear, parabola
+from fits.laws.powers import M1, M2, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
+from fits.laws.registry import BROKEN, BROKEN_2, LAWS, rivals
+from fits.laws.repeated import REPEATED, data_repeated
+from fits.laws.shape import SHAPE, shape_law
+from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
 from fits.regression.fit import fit
 from fits.regression.holdout import choose_law
 from fits.regression.solver import in_units, minimise, unit_of
@@ -50,7 +27,7 @@ def in_its_units(law):
     """Points and true parameters with x in units of its geometric mean, as fits see them."""
     x, _ = known(law)
     unit = unit_of(law, x)
-    return in_units(x, unit), law.rescale(1 / unit, *TRUTHS[law.name])
+    return in_units(x, unit), law.in_ones(1 / unit, *TRUTHS[law.name])
 
 
 @EVERY_LAW
@@ -107,7 +84,9 @@ def test_a_formula_names_every_parameter_and_a_law_says_all_that_a_reader_needs(
 @EVERY_LAW
 def test_coordinates_unfold_to_the_values_that_were_folded(law):
     _, values = in_its_units(law)
-    np.testing.assert_allclose(law.unfold(*law.fold(*values)), values, rtol=1e-12)
+    np.testing.assert_allclose(
+        law.from_unconstrained(*law.to_unconstrained(*values)), values, rtol=1e-12
+    )
 
 
 @EVERY_LAW
@@ -116,16 +95,18 @@ def test_every_coordinate_grows_with_its_own_parameter(law):
     for k in range(len(law.parameters)):
         more = values.copy()
         more[k] += 0.1 * abs(more[k])
-        assert law.fold(*more)[k] > law.fold(*values)[k]
+        assert law.to_unconstrained(*more)[k] > law.to_unconstrained(*values)[k]
 
 
 @EVERY_LAW
 def test_slopes_are_the_derivatives_by_the_coordinates(law):
     x, values = in_its_units(law)
-    at, slopes = law.fold(*values), law.slopes(x, *values)
+    at, slopes = law.to_unconstrained(*values), law.derivatives(x, *values)
     for k in range(len(at)):
         step = np.eye(len(at))[k] * 1e-6
-        up, down = (law.predict(x, *law.unfold(*(at + sign * step))) for sign in (1, -1))
+        up, down = (
+            law.predict(x, *law.from_unconstrained(*(at + sign * step))) for sign in (1, -1)
+        )
         numeric = (up - down) / 2e-6
         np.testing.assert_allclose(
             slopes[k], numeric, rtol=1e-6, atol=1e-8 * np.ptp(numeric) + 1e-9
@@ -137,7 +118,7 @@ def test_slopes_are_the_derivatives_by_the_coordinates(law):
 def test_a_curve_does_not_depend_on_the_unit_of_x(law, factor):
     x, error = known(law)
     unit = factor ** (1 + np.array(law.units)) if len(law.variables) > 1 else factor
-    rescaled = law.rescale(unit, *TRUTHS[law.name])
+    rescaled = law.in_ones(unit, *TRUTHS[law.name])
     many = x * unit if len(law.variables) == 1 else x * unit[:, None]
     np.testing.assert_allclose(law.predict(many, *rescaled), error)
 
@@ -205,14 +186,14 @@ def test_m4_is_a_number_and_solved_wherever_its_bounds_allow():
         values[k, k::11], values[k, k + 5 :: 11] = bottom, top
     assert (values[3] <= values[2]).any()
     for x in (1e-30, 1e-3, 1.0, 1e3, 1e30):
-        error, slopes = M4.predict(x, *values), M4.slopes(x, *values)
+        error, slopes = M4.predict(x, *values), M4.derivatives(x, *values)
         assert np.isfinite(error).all()
         assert (error >= 0).all()
         assert np.isfinite(slopes).all()
-    folded = M4.fold(*values)
+    folded = M4.to_unconstrained(*values)
     corners = np.where(rng.random((5, 3000)) < 0.5, *(folded.T[[0, 1]][..., None]))
     for coordinates in (folded, corners, rng.permuted(folded, axis=1)):
-        assert np.isfinite(M4.unfold(*coordinates)).all()
+        assert np.isfinite(M4.from_unconstrained(*coordinates)).all()
 
 
 @pytest.mark.parametrize("s", [1e-2, 0.1, 1.0, 5.0, 20.0])

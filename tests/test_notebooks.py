@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fits.data.results import Result, write_csv
-from fits.laws.curves import saturating
+from fits.laws.powers import saturating
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

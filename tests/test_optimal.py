@@ -8,7 +8,7 @@ import pytest
 
 from fits.cli.optimal import _open
 from fits.fit_laws import main
-from fits.laws.surfaces import chinchilla
+from fits.laws.chinchilla import chinchilla
 
 LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 

@@ -10,7 +10,7 @@ import pytest
 
 from fits import plotting as plots
 from fits.data.frontier import frontier
-from fits.laws.curves import SATURATING
+from fits.laws.powers import SATURATING
 from fits.regression.fit import Fit
 from fits.saved.published import zhai_2022
 

@@ -11,7 +11,7 @@ import pytest
 from fits.base.errors import UserError
 from fits.data.results import COLUMNS, read_results
 from fits.fit_laws import main as fit_laws
-from fits.laws.curves import saturating
+from fits.laws.powers import saturating
 from models.shapes import MuP, ViTShape
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.procedural import Procedural

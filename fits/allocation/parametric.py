@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from fits.allocation.allocation import BY_LAW, Estimate, Trainings
 from fits.base.numbers import Array
-from fits.laws.surfaces import CHINCHILLA, rivals
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.registry import rivals
 from fits.regression.fit import Fit, fit
 from fits.regression.holdout import Trials, choose_law
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.solver import in_units, unit_of
 
 SAMPLES = 64  # curves that a plan is averaged over
@@ -116,13 +116,13 @@ def ask(
     """
     # Of each variable, so that no result depends on the unit in which it is counted.
     unit = unit_of(law, np.concatenate([runs, candidates], axis=-1))
-    centre = law.fold(*law.rescale(1 / unit, *values))
-    low, high = law.fold(*np.array(law.bounds)).T
+    centre = law.to_unconstrained(*law.in_ones(1 / unit, *values))
+    low, high = law.to_unconstrained(*np.array(law.bounds)).T
 
     def slopes(x: Array, at: Array) -> Array:
         """Of log error by the coordinates, [curves, points, coordinates]; `at` [curves, ...]."""
-        parameters = law.unfold(*at.T[..., None])
-        slopes = law.slopes(x, *parameters) / law.predict(x, *parameters)
+        parameters = law.from_unconstrained(*at.T[..., None])
+        slopes = law.derivatives(x, *parameters) / law.predict(x, *parameters)
         return np.broadcast_to(slopes, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
 
     here, there, aim = (in_units(x, unit) for x in (runs, candidates, predict[..., None]))

@@ -1,4 +1,4 @@
-"""Where to start a descent: grids over what is not linear, with what is linear solved for.
+"""Initial guesses by variable projection: a grid over exponents, linear least squares for scales.
 
 Most laws are sums of terms: once the exponents are given, the scales and the floor follow by
 linear least squares (variable projection: Golub and Pereyra 1973). This file knows no law.
@@ -20,7 +20,7 @@ def grid(*axes: Array) -> list[Array]:
     return [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
 
 
-def least(
+def nnls(
     columns: Array, target: Array, weights: Array, free: Sequence[int] = ()
 ) -> tuple[Array, Array]:
     """Coefficients, none below 0, whose combination of the columns comes nearest to the target.
@@ -58,7 +58,7 @@ def least(
     return best / size, (aim**2).sum(axis=1) - gain
 
 
-def foremost(misfit: Array, *parameters: Array, count: int = 4) -> Array:
+def best_of_grid(misfit: Array, *parameters: Array, count: int = 4) -> Array:
     """The parameters of the grid's best places, worth a descent each, [parameters, count]."""
     best = np.argsort(np.where(np.isfinite(misfit), misfit, np.inf))[:count]
     return np.stack([np.broadcast_to(each, misfit.shape)[best] for each in parameters])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.covariance import LEAST
 from fits.regression.profile import Profile, Quantity
 from fits.regression.solver import Measure, descend

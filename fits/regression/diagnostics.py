@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.outliers import ones
 from fits.regression.profile import Profile
 from fits.regression.solver import natural
@@ -62,8 +62,8 @@ def on_bounds(profile: Profile) -> list[str]:
 
 def unfinished(profile: Profile) -> list[str]:
     """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
-    law, at = profile.law, profile.law.fold(*profile.scaled)
-    low, high = law.fold(*np.array(law.bounds)).T
+    law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
+    low, high = law.to_unconstrained(*np.array(law.bounds)).T
     pull = profile.measure.pull(profile.residuals) * profile.weights
     downhill = profile.slopes @ pull
     free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
@@ -115,7 +115,7 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     because the points, such as they are, object to no value however large, or however near to 0.
     """
     law = profile.law
-    scale = natural(law, law.fold(*profile.scaled))
+    scale = natural(law, law.to_unconstrained(*profile.scaled))
     rows = profile.slopes * np.sqrt(profile.weights) * scale[:, None]
     size = np.linalg.norm(rows, axis=1)
     seen = size > 1e-6 * size.max()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression import diagnostics as doubts
 from fits.regression import outliers as strays
 from fits.regression.bootstrap import Choose, Mask, Resampled, draws, refits
@@ -232,7 +232,7 @@ def fit(
         rows = draws(len(law.parameters), x, y, group, choose, replicates, rng) * counts
         found = refits(law, plain, y, rows, values, measure)
         with np.errstate(over="ignore"):
-            return law.rescale(unit, *found.T).T
+            return law.in_ones(unit, *found.T).T
 
     sure: Profile | Resampled = profile
     if choose is not every_point:
@@ -414,7 +414,7 @@ def _intervals(
         low, high = float(lows[k]), float(highs[k])
         if above[k]:
             low, high = np.exp(low), np.exp(high)
-            if name == "b":  # the bounds of a and d are in another unit
+            if law.roles.get(name) == "exponent":  # other bounds are in another unit
                 low, high = max(low, bottom), min(high, top)
         else:
             low = max(low, bottom)
@@ -449,4 +449,4 @@ def _without_each(
     rows = choose(x, y, present) * weights
     found = refits(law, x, y, rows, profile.scaled, profile.measure)
     with np.errstate(over="ignore", invalid="ignore"):
-        return law.rescale(profile.unit, *found.T).T
+        return law.in_ones(profile.unit, *found.T).T

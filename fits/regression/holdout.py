@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fits.base.numbers import Array, arrays
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.bootstrap import Choose, Mask
 from fits.regression.fit import LOG, bend_of, checked_weights, every_point, numbered
 from fits.regression.solver import Measure, in_units, minimise, unit_of
@@ -275,7 +275,7 @@ def _try(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         curve = law.predict(plain[..., large], *values)
         missed = measure.residuals(curve, y[large])
-        values = law.rescale(unit, *values)
+        values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
         return Trial(law=law, values=tuple(values.tolist()), refusal="it foretells errors below 0")
     if _robust(measure, huber):

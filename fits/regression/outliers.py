@@ -152,6 +152,8 @@ def off_at_an_end(profile: Profile) -> list[str]:
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:
         return []
+    if np.sqrt((profile.residuals**2).mean()) < 1e-9 * ones(profile):  # rounding, not noise
+        return []
     x = profile.x * profile.unit[:, None]
     ends = [
         (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
@@ -209,7 +211,7 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
         rows = np.broadcast_to(weights, y.shape)
         values, losses = descend(law, profile.x, y, rows, values, measure=measure, gain=1e-6)
         curve = law.predict(profile.x, *values[..., None])
-        slopes = law.slopes(profile.x, *values[..., None]) / (curve if measure.log else 1.0)
+        slopes = law.derivatives(profile.x, *values[..., None]) / (curve if measure.log else 1.0)
         slopes = slopes.transpose(1, 2, 0) * roots[:, None]
         slopes = slopes / np.linalg.norm(slopes, axis=1, keepdims=True).clip(1e-300)
         left, strengths, _ = np.linalg.svd(slopes, full_matrices=False)

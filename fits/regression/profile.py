@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.covariance import Scatter, scatter
 from fits.regression.solver import Measure, Pin, descend
 
@@ -62,7 +62,7 @@ class Profile:
 
     def _in_ones(self, scaled: Array) -> Array:
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.law.rescale(self.unit, *scaled)
+            return self.law.in_ones(self.unit, *scaled)
 
     @cached_property
     def residuals(self) -> Array:
@@ -71,7 +71,7 @@ class Profile:
     @cached_property
     def slopes(self) -> Array:
         """Of the residuals by the coordinates, [parameters, points]."""
-        slopes = self.law.slopes(self.x, *self.scaled)
+        slopes = self.law.derivatives(self.x, *self.scaled)
         return slopes / self.law.predict(self.x, *self.scaled) if self.measure.log else slopes
 
     @cached_property
@@ -101,7 +101,7 @@ class Profile:
             return quantity(self._in_ones(scaled), which)
 
         here = Pin(asked, every, np.zeros(count), np.zeros(count))
-        at = np.tile(law.fold(*self.scaled), (count, 1))
+        at = np.tile(law.to_unconstrained(*self.scaled), (count, 1))
         centre, slopes = here.excess(law, at), here.slopes(law, at)
         stiff, spread, allowed = self.scatter.along(slopes, level)
         side, reach, which = (
@@ -110,7 +110,7 @@ class Profile:
         which = which.astype(np.int64)
         away = side * reach * (allowed * spread)[which]
         leaving = (slopes @ self.scatter.bread) * stiff[:, None]  # along the profile, per unit
-        least, most = law.fold(*np.array(law.bounds)).T
+        least, most = law.to_unconstrained(*np.array(law.bounds)).T
         start = np.clip(at[which] + leaving[which] * away[:, None], least, most)
         pin = Pin(asked, which, centre[which] + away, STIFF * stiff[which])
         values, losses = descend(
@@ -118,7 +118,7 @@ class Profile:
             self.x,
             self.y,
             np.broadcast_to(self.weights, (len(which), len(self.y))),
-            law.unfold(*start.T),
+            law.from_unconstrained(*start.T),
             measure=self.measure,
             pin=pin,
             gain=1e-7,

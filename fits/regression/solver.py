@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.curves import Law
+from fits.laws.law import Law
 
 STEPS = 200
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
@@ -73,14 +73,14 @@ class Pin:
         return Pin(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
 
     def excess(self, law: Law, at: Array) -> Array:
-        return self.quantity(law.unfold(*at.T), self.which) - self.target
+        return self.quantity(law.from_unconstrained(*at.T), self.which) - self.target
 
     def slopes(self, law: Law, at: Array) -> Array:
         """Of the quantity by the coordinates, [replicates, parameters], by central differences."""
         steps = np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
         size = 1e-5 * natural(law, at)
         moved = (at + steps[:, None] * size).reshape(-1, at.shape[1])
-        ends = self.quantity(law.unfold(*moved.T), np.tile(self.which, len(steps)))
+        ends = self.quantity(law.from_unconstrained(*moved.T), np.tile(self.which, len(steps)))
         up, down = ends.reshape(2, at.shape[1], len(at))
         return (up - down).T / (2 * size)
 
@@ -179,9 +179,9 @@ def _descend(
     pin: Pin | None,
     gain: float,
 ) -> tuple[Array, Array]:
-    low, high = law.fold(*np.array(law.bounds)).T
+    low, high = law.to_unconstrained(*np.array(law.bounds)).T
     with np.errstate(divide="ignore"):  # the logarithm of a start at 0 is then cut at its bound
-        begin = np.clip(law.fold(*start).T, low, high)
+        begin = np.clip(law.to_unconstrained(*start).T, low, high)
     place = _look(law, x, y, weights, begin, measure, pin)
     with np.errstate(invalid="ignore"):  # both are infinite where a curve leaves the numbers
         found, losses = place.at.copy(), place.loss - place.strain
@@ -203,17 +203,17 @@ def _descend(
         if not on.all():
             going, idle, damping = going[on], idle[on], damping[on]
             place, weights, y, pin = place.keep(on), weights[on], y[on], pin and pin.keep(on)
-    return law.unfold(*found.T), losses
+    return law.from_unconstrained(*found.T), losses
 
 
 def _look(
     law: Law, x: Array, y: Array, weights: Array, at: Array, measure: Measure, pin: Pin | None
 ) -> Place:
     with np.errstate(all="ignore"):  # a step too far may leave the numbers: its loss is no better
-        values = law.unfold(*at.T[..., None])
+        values = law.from_unconstrained(*at.T[..., None])
         curve = law.predict(x, *values)
         residuals = measure.residuals(curve, y)
-        slopes = law.slopes(x, *values)
+        slopes = law.derivatives(x, *values)
         if measure.log:
             slopes = slopes / curve
         losses = np.einsum("rn,rn->r", weights, measure.losses(residuals))
@@ -266,7 +266,9 @@ def natural(law: Law, at: Array) -> Array:
     """What each coordinate is counted in: the error at x = 1, or 1 if it has no unit, like `at`."""
     middle = np.ones((len(law.variables), *at.shape[:-1]))
     with np.errstate(all="ignore"):
-        curve = law.predict(middle if len(middle) > 1 else middle[0], *law.unfold(*at.T))
+        curve = law.predict(
+            middle if len(middle) > 1 else middle[0], *law.from_unconstrained(*at.T)
+        )
     error = np.where(np.isfinite(curve) & (curve > 0), curve, 1.0)
     return np.where(_in_errors(law), error[..., None], 1.0)
 
@@ -277,10 +279,12 @@ def _in_errors(law: Law) -> NDArray[np.bool_]:
     floor; scales enter as logarithms. Tried at some place or other.
     """
     count = len(law.parameters)
-    at = law.fold(*(0.3 + 0.1 * np.arange(count)))
+    at = law.to_unconstrained(*(0.3 + 0.1 * np.arange(count)))
     x = np.exp(np.sin(np.arange(1.0, 1 + 8 * len(law.variables)))).reshape(-1, 8)
     moved = np.concatenate([at[None], at + 0.1 * np.eye(count)])
-    slopes = law.slopes(x if len(x) > 1 else x[0], *law.unfold(*moved.T)[..., None])
+    slopes = law.derivatives(
+        x if len(x) > 1 else x[0], *law.from_unconstrained(*moved.T)[..., None]
+    )
     slopes = np.broadcast_to(slopes, (count, count + 1, 8))
     each = np.arange(count)
     same = np.isclose(slopes[each, 0], slopes[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
@@ -289,6 +293,8 @@ def _in_errors(law: Law) -> NDArray[np.bool_]:
 
 def unit_of(law: Law, x: Array) -> Array:
     """The geometric mean of x, or of each of its variables; of those of one unit together."""
+    if law.rescale is None:
+        return np.ones(x.shape[:-1])
     if x.ndim == 1:
         return np.exp(np.log(x).mean())
     means, units = np.log(x).mean(axis=1), np.array(law.units)
@@ -314,7 +320,7 @@ def minimise(
       ValueError: nowhere among the law's starts has the loss a value.
     """
     with np.errstate(all="ignore"):  # some places of a grid are beyond all numbers, and not chosen
-        starts = law.starts(x, y, weights)
+        starts = law.guess(x, y, weights)
     rows = np.broadcast_to(weights, (starts.shape[1], len(y)))
     found, losses = descend(law, x, y, rows, starts, measure=measure)
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))

@@ -27,7 +27,7 @@ from fits.base.files import written_aside
 from fits.base.numbers import X_RANGE, Array
 from fits.data.points import KINDS, Points, as_error
 from fits.data.tables import Table, number, read_table
-from fits.laws.curves import Law
+from fits.laws.law import Law
 from fits.regression.fit import Fit
 from fits.saved.checked_json import LARGEST, Node, read_json
 from fits.spec import BENDS, CURVES, LOSSES, SCALES, WHICH, Asked, Runs

@@ -1,0 +1,64 @@
+"""All laws by name; which could be meant where one of them is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fits.laws.broken import broken
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.law import Law
+from fits.laws.lines import LOG_LINEAR, PARABOLA
+from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING
+from fits.laws.repeated import REPEATED
+from fits.laws.shape import SHAPE
+from fits.laws.sigmoidal import M3, M4
+
+BROKEN, BROKEN_2, *_MORE = map(broken, range(1, 6))
+
+LAWS = {
+    law.name: law
+    for law in (
+        *(SATURATING, POWER, POWER_FLOOR, POWER_SHIFT, M3, M4),
+        *(BROKEN, BROKEN_2, LOG_LINEAR, PARABOLA),
+    )
+}
+"""Of one variable; each is held out beside the law that is fitted."""
+
+MANY_BREAKS = {law.name: law for law in _MORE}
+"""Fitted by name only: too many parameters to be held out beside every fit."""
+
+SURFACES = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
+"""Of several variables."""
+
+EVERY_LAW = LAWS | MANY_BREAKS | SURFACES
+ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
+"""What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022."""
+
+
+def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
+    """`law`, of some of the variables of `other`, as a law of them all: say "power in N"."""
+    places = tuple(other.variables.index(name) for name in variables)
+    mine = places[0] if len(places) == 1 else list(places)
+    return replace(
+        law,
+        name=f"{law.name} in {', '.join(variables)}",
+        predict=lambda x, *values: law.predict(np.asarray(x)[mine], *values),
+        rescale=lambda unit, *values: law.in_ones(unit[mine], *values),
+        jacobian=lambda x, *values: law.derivatives(x[mine], *values),
+        guess=lambda x, y, weights: law.guess(x[mine], y, weights),
+        variables=other.variables,
+        units=other.units,
+        reads=places,
+    )
+
+
+def rivals(law: Law) -> list[Law]:
+    """The laws that could be meant where `law` is fitted: of its variables, or of some of them."""
+    if len(law.variables) == 1:
+        return list(({law.name: law} | LAWS).values())
+    simple = [within(each, law, (name,)) for name in law.variables for each in (POWER, POWER_FLOOR)]
+    if law is REPEATED:
+        simple = [within(CHINCHILLA, law, CHINCHILLA.variables), *simple]
+    return [law, *simple]
