@@ -23,9 +23,10 @@ from fits.base.numbers import Array
 from fits.data.frontier import Frontier
 from fits.decisions.compare import ratio, span
 from fits.regression.fit import Fit
+from fits.report import ForecastFit
 from fits.room import Room, along, beside, distance
-from fits.saved.law_file import Saved
-from fits.spec import Foretold
+from fits.saved.law_file import SavedLaw
+from fits.spec import LEVEL
 from fits.ticks import numeral, small_ticks, ticks
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def draw_frontier(
-    fit: Fit | Foretold | None,
+    fit: Fit | ForecastFit | None,
     runs_x: ArrayLike,
     runs_y: ArrayLike,
     *,
@@ -147,7 +148,7 @@ def draw_frontier(
     return ax
 
 
-def draw_published(law: Saved, *, ax: Axes | None = None) -> Axes:
+def draw_published(law: SavedLaw, *, ax: Axes | None = None) -> Axes:
     """A paper's law over its own range; what `draw_frontier` then draws goes on top of it."""
     ((resource, span),) = law.span.items()
     x = np.geomspace(*span, 200)
@@ -194,7 +195,7 @@ def draw_allocations(
     *,
     xlabel: str,
     ylabel: str,
-    level: float = 0.9,
+    level: float = LEVEL,
     ax: Axes,
 ) -> Axes:
     """The best size against compute as each way sees it, with bands, over all the runs.
@@ -297,7 +298,7 @@ def _draw_runs(
     return curves
 
 
-def _draw_law(ax: Axes, fit: Fit | Foretold) -> None:
+def _draw_law(ax: Axes, fit: Fit | ForecastFit) -> None:
     """The curve and its band: full over the points fitted, dashed and paler beyond."""
     left, right = ax.get_xlim()
     first, last = fit.span
@@ -309,13 +310,13 @@ def _draw_law(ax: Axes, fit: Fit | Foretold) -> None:
         ax.fill_between(x, low, high, color=BAND, alpha=1 if within else 0.55, lw=0, zorder=0.5)
         (line,) = ax.plot(x, fit.predict(x), color=LAW, lw=1.2 if within else 0.8, zorder=2.5)
         if within:
-            what = "forecast" if isinstance(fit, Foretold) else "law"
+            what = "forecast" if isinstance(fit, ForecastFit) else "law"
             line.set_label(f"{what} and its {100 * fit.level:g} % band")
         else:
             line.set_linestyle((0, (4, 2)))
 
 
-def _draw_levels(ax: Axes, fit: Fit | Foretold | None, reference: float | None) -> list[_Level]:
+def _draw_levels(ax: Axes, fit: Fit | ForecastFit | None, reference: float | None) -> list[_Level]:
     """True floor, fitted floor and plateau: a line each, where the axes reach it."""
     bottom, top = ax.get_ylim()
     levels = []
@@ -434,7 +435,7 @@ def _move(ax: Axes, text: Text, centre: Array) -> None:
 
 
 def _set_limits(
-    ax: Axes, fit: Fit | Foretold | None, x: Array, y: Array, reference: float | None
+    ax: Axes, fit: Fit | ForecastFit | None, x: Array, y: Array, reference: float | None
 ) -> None:
     """Limits tight on runs and levels, with half a decade of room for the law to go on."""
     low, high = float(y.min()), float(y.max())
@@ -455,7 +456,7 @@ def _set_limits(
         axis.set_ticks(small_ticks(*limits), labels=[], minor=True)
 
 
-def _floor(fit: Fit | Foretold | None) -> tuple[float | None, tuple[float, float]]:
+def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, float]]:
     """The law's error at endless x and its interval, if the law has a floor."""
     if not isinstance(fit, Fit) or "c" not in fit.law.parameters:
         return None, (math.nan, math.nan)
@@ -463,7 +464,7 @@ def _floor(fit: Fit | Foretold | None) -> tuple[float | None, tuple[float, float
     return fit.values[c], fit.intervals[c]
 
 
-def _plateau(fit: Fit | Foretold | None) -> float | None:
+def _plateau(fit: Fit | ForecastFit | None) -> float | None:
     """The law's error at x = 0, if it has one."""
     if not isinstance(fit, Fit) or "d" not in fit.law.parameters:
         return None

@@ -156,14 +156,21 @@ def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("result
 
 
 @app.command()
-def report(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
+def report(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    out: Out = Path("results"),
+    details: Annotated[
+        bool, typer.Option("--details", help="Every fit in full, with every law's hold-out error.")
+    ] = False,
+) -> None:
     """Collect, fit the laws, print them and draw them into OUT/."""
     from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
     from scaling.report.report import report as tell
 
-    tell(found, runs, out)
+    tell(found, runs, out, details=details)
 
 
 @app.command()

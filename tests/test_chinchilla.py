@@ -66,9 +66,9 @@ def test_points_of_less_data_than_parameters_are_said_to_be_undertrained(found):
 def test_a_prediction_says_which_variable_lies_beyond_the_points(points, found):
     (params, tokens), _ = points
     last = np.array([params.max(), tokens.max()])
-    assert found.beyond(last) is None
-    assert found.beyond(last * [10, 1]).endswith("is 10 times above the largest N fitted")
-    assert len(found.beyond(last * [10, 3]).split("; ")) == 2
+    assert beyond(found, last) is None
+    assert beyond(found, last * [10, 1]).endswith("is 10 times above the largest N fitted")
+    assert len(beyond(found, last * [10, 3]).split("; ")) == 2
 
 
 def test_every_bootstrap_refit_reaches_its_minimum(points):

@@ -294,12 +294,12 @@ def test_points_from_the_smallest_to_the_largest_numbers_are_forecast_in_numbers
 
 def test_the_distance_of_a_forecast_is_told_in_words():
     found = forecast(*learning_curve())
-    assert found.beyond(1e8) is None
-    assert "2 times above the largest x" in found.beyond(4e9)
-    assert "backtests" not in found.beyond(4e9)
-    assert "100 times above" in found.beyond(2e11)
-    assert "backtests reach 4" in found.beyond(2e11)
-    assert "4 times below the smallest x" in found.beyond(1e6)
+    assert beyond(found, 1e8) is None
+    assert "2 times above the largest x" in beyond(found, 4e9)
+    assert "backtests" not in beyond(found, 4e9)
+    assert "100 times above" in beyond(found, 2e11)
+    assert "backtests reach 4" in beyond(found, 2e11)
+    assert "4 times below the smallest x" in beyond(found, 1e6)
 
 
 @pytest.mark.parametrize(

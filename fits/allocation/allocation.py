@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.numbers import Array
+from fits.spec import LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
 BY_PROFILES = "profiles at equal compute"
@@ -137,10 +138,10 @@ class Allocation(Protocol):
     def doubts(self) -> tuple[str, ...]:
         """In words, which of its assumptions fail."""
 
-    def exponent(self, level: float = 0.9) -> Estimate:
+    def exponent(self, level: float = LEVEL) -> Estimate:
         """a of N = k C^a: value, low, high."""
 
-    def size(self, compute: float, level: float = 0.9) -> Estimate:
+    def size(self, compute: float, level: float = LEVEL) -> Estimate:
         """The best size at a compute: value, low, high."""
 
 
@@ -164,11 +165,11 @@ class Line:
     replicates: Array
     doubts: tuple[str, ...]
 
-    def exponent(self, level: float = 0.9) -> Estimate:
+    def exponent(self, level: float = LEVEL) -> Estimate:
         value, reach = self.values[1], self._reach(self.replicates[:, 1] - self.values[1], level)
         return float(value), float(value - reach), float(value + reach)
 
-    def size(self, compute: float, level: float = 0.9) -> Estimate:
+    def size(self, compute: float, level: float = LEVEL) -> Estimate:
         basis = np.array([1.0, np.log(compute) - self.centre])
         value = basis @ self.values
         reach = self._reach((self.replicates - self.values) @ basis, level)

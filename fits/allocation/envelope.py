@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Estimate, Trainings
 from fits.base.numbers import Array
 from fits.data.frontier import on_frontier
+from fits.spec import LEVEL
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
 LEAST_GROUPS = 3  # a line has two numbers, its scatter one
@@ -40,11 +41,11 @@ class Envelope:
     doubts: tuple[str, ...]
     approach: str = BY_ENVELOPE
 
-    def exponent(self, level: float = 0.9) -> Estimate:
+    def exponent(self, level: float = LEVEL) -> Estimate:
         value, reach = self.values[1], self._reach(np.array([0.0, 1.0]), level)
         return float(value), float(value - reach), float(value + reach)
 
-    def size(self, compute: float, level: float = 0.9) -> Estimate:
+    def size(self, compute: float, level: float = LEVEL) -> Estimate:
         basis = np.array([1.0, math.log(compute) - self.centre])
         value, reach = basis @ self.values, self._reach(basis, level)
         with np.errstate(over="ignore"):

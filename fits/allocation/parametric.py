@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike
 
 from fits.allocation.allocation import BY_LAW, Estimate, Trainings
 from fits.base.numbers import Array
-from fits.laws.chinchilla import CHINCHILLA
-from fits.laws.registry import rivals
-from fits.regression.fit import Fit, fit
-from fits.regression.holdout import Trials, choose_law
+from fits.regression.fit import Fit
+from fits.spec import LEVEL
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,31 +38,31 @@ class Surface:
     def best(self) -> tuple[Array, Array]:
         return np.empty(0), np.empty(0)
 
-    def exponent(self, level: float = 0.9) -> Estimate:
+    def exponent(self, level: float = LEVEL) -> Estimate:
         ends = self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
         value, low, high = (min(max(end, 0.0), 1.0) for end in ends)  # as exponents are above 0
         return value, low, high
 
-    def size(self, compute: float, level: float = 0.9) -> Estimate:
+    def size(self, compute: float, level: float = LEVEL) -> Estimate:
         return self._exp(lambda *law: _log_size(np.log(compute / self.per), *law), level)
 
-    def data(self, compute: float, level: float = 0.9) -> Estimate:
+    def data(self, compute: float, level: float = LEVEL) -> Estimate:
         """The best data at a compute: value, low, high."""
         budget = np.log(compute / self.per)
         return self._exp(lambda *law: budget - _log_size(budget, *law), level)
 
-    def loss(self, compute: float, level: float = 0.9) -> Estimate:
+    def loss(self, compute: float, level: float = LEVEL) -> Estimate:
         """The loss of the best size at a compute: value, low, high."""
         budget = np.log(compute / self.per)
         return self._exp(lambda *law: np.log(_best_loss(budget, *law)), level)
 
-    def at(self, size: float, data: float, level: float = 0.9) -> Estimate:
+    def at(self, size: float, data: float, level: float = LEVEL) -> Estimate:
         """The loss of a given size with given data: value, low, high."""
         place = np.array([size, data])
         low, high = self.fit.band(place[:, None], level)
         return float(self.fit.predict(place)), float(low[0]), float(high[0])
 
-    def compute(self, loss: float, level: float = 0.9) -> Estimate:
+    def compute(self, loss: float, level: float = LEVEL) -> Estimate:
         """Least compute that reaches a loss: value, low, high; infinite where none does.
 
         The profile is that of C^-g, g fitted: it goes on below 0 where the floor is above `loss`.
@@ -81,7 +79,7 @@ class Surface:
         value, high, low = (self.per * e ** (-1 / g) if e > 0 else np.inf for e in ends)
         return value, low, high
 
-    def saved(self, size: float, data: float, level: float = 0.9) -> Estimate:
+    def saved(self, size: float, data: float, level: float = LEVEL) -> Estimate:
         """How many times cheaper the best size reaches what this one does: value, low, high."""
         spent = np.log(size * data)
 
@@ -93,7 +91,7 @@ class Surface:
         return self._exp(factor, level)
 
     def more_data(
-        self, size: float, data: float, factor: float = 2.0, level: float = 0.9
+        self, size: float, data: float, factor: float = 2.0, level: float = LEVEL
     ) -> Estimate:
         """By what the loss of a size is multiplied when its data are: value, low, high."""
 
@@ -109,7 +107,7 @@ class Surface:
             value, low, high = np.exp(self.value(quantity, level)).tolist()
         return value, low, high
 
-    def value(self, quantity: Callable[..., Array], level: float = 0.9) -> Estimate:
+    def value(self, quantity: Callable[..., Array], level: float = LEVEL) -> Estimate:
         """Whatever follows from E, A, alpha, B, beta: value, low, high."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = float(quantity(*(np.array([v]) for v in self.fit.values))[0])
@@ -139,28 +137,12 @@ def _log_budget(loss: ArrayLike, E: Array, A: Array, alpha: Array, B: Array, bet
         return (np.log(above_at_one) - np.log(gap)) * (alpha + beta) / (alpha * beta)
 
 
-def parametric(runs: Trainings, *, huber: float | None = None) -> Surface:
-    """Approach 3: fit L(N, D) to all points, and take the best size from the formula.
+def parametric(runs: Trainings, fit: Fit) -> Surface:
+    """Approach 3: the best size from the formula of L(N, D), fitted to all points.
 
     Args:
-      huber: log losses off by more count in proportion only; Hoffmann et al. take 1e-3.
-
-    Raises:
-      ValueError: fewer points than the law has parameters.
+      runs: what was fitted.
+      fit: of the law CHINCHILLA to (size, data) and loss, as `fits.report` makes it; Hoffmann et
+        al. take Huber's loss with a threshold of 1e-3.
     """
-    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, huber=huber)
-    return Surface(fit=found, per=runs.per, doubts=(*found.warnings, *runs.doubts()))
-
-
-def trials(runs: Trainings, *, huber: float | None = None) -> Trials | None:
-    """How well the law, fitted to the runs of least N D as `parametric` fits it, foretells those of
-    most, beside laws of N or D alone; None: all runs are of one N D.
-    """
-    try:
-        return choose_law(
-            *((runs.size, runs.data), runs.loss, rivals(CHINCHILLA)),
-            groups=runs.run,
-            huber=huber,
-        )
-    except ValueError:
-        return None
+    return Surface(fit=fit, per=runs.per, doubts=(*fit.warnings, *runs.doubts()))

@@ -1,131 +1,160 @@
-"""fit-laws compare TABLE_A TABLE_B --x COL --y COL [options]
-fit-laws compare TABLE --by COL --x COL --y COL [options]
-
-Fits a law to each of two studies, recipe A and recipe B, and says how their errors compare and what
-B saves: E_B / E_A at chosen x, and how many times less x (say compute) B needs for the same error,
-both with intervals. With --by, the two studies are rows of one table that differ in column COL,
-A the value that comes first. Nothing is written unless --json or --plot names a file.
-
-  fit-laws compare adam.csv adafactor.csv --x flops --y value --where metric=upstream_error
-  fit-laws compare runs.csv --by data_size --x flops --y error --at 1e15 1e16 --plot ratio.png
-
-options:
-  --x COL --y COL --y-is KIND --where COL=VALUE --all-points --law NAME
-  --loss NAME --huber DELTA --on SCALE --weights COL --together COL --level P
-                     as fit-laws --help says, for both studies
-  --by COL           two studies in one table
-  --at X ...         where to compare; left out: the largest x that both studies reached
-  --error E ...      errors to be reached; left out: those of A at each X
-  --json FILE        write the comparison as JSON; - prints JSON and nothing else
-  --plot FILE        draw E_B / E_A against x with its band: .pdf, .png or .svg
-  -h, --help         print this
-
-Intervals are meant to hold the truth with the probability of --level (0.9). Where that of a ratio
-contains 1, the runs do not tell the two apart, and it is said which study's runs would help most.
-The studies are taken as independent. JSON: {x, y, y_is, level, a, b, at, saved, warnings}; a and b:
-{name, law, values, intervals, points, runs, held_out as in fit-laws --help}; at: [{x, error_a,
-error_b, ratio, low, high, verdict}]; saved: [{error, x_a, x_b, factor, low, high}], an open end, or
-an error out of reach, null.
-
-exit status: 0 done, 2 a mistake in what was typed or in a table, or a study that cannot be fitted:
-all mistakes are named, and nothing is written.
-"""
+"""fit-laws compare: recipe A against recipe B."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.cli.shared import (
-    Parser,
-    add_asked,
-    asked,
-    asked_mistakes,
-    ending,
-    error_name,
-    file_mistakes,
-    finite,
-    interval,
-    number_mistakes,
-    plot_mistakes,
-    read,
-    write_json,
-)
-from fits.data.tables import number
+from fits.cli.options import Json, Plot, all_of, numbers, spec_of
+from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
     from fits.data.points import Points
     from fits.decisions.compare import At, Estimate, Saved
-    from fits.regression.fit import Fit
-    from fits.regression.holdout import Trials
-    from fits.spec import Asked
+    from fits.report import FitReport
+    from fits.spec import FitSpec
 
 AB = "A", "B"
 
 
-def main(argv: Sequence[str]) -> int:
-    parser = Parser("fit-laws compare", __doc__)
-    parser.add_argument("tables", metavar="TABLE", type=Path, nargs="*")
-    add_asked(parser)
-    parser.add_argument("--by", metavar="COL")
-    parser.add_argument("--at", metavar="X", nargs="+", action="extend", default=[])
-    parser.add_argument("--error", metavar="E", nargs="+", action="extend", default=[])
-    parser.add_argument("--json", metavar="FILE", type=Path)
-    parser.add_argument("--plot", metavar="FILE", type=Path)
-    options = parser.read(argv)
-    tables = len(options.tables)
-    parser.require({"TABLE": options.tables or None, "--x": options.x, "--y": options.y})
-    if tables != (1 if options.by else 2):
-        wanted = "--by splits one table" if options.by else "two tables, or one and --by COL"
-        parser.error(f"{tables} tables; {wanted}, and tables come before --at and --error")
-    return ending(lambda: _run(options), options.tables[0])
+def compare(
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE [TABLE]", help="One with --by.")],
+    spec: dict[str, Any],
+    by: Annotated[
+        str | None, typer.Option(metavar="COL", help="Two studies in one table, A's value first.")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X", help="Where to compare; default: the largest x of both."),
+    ] = None,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(metavar="E", help="Errors to reach; default: those of A at each X."),
+    ] = None,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Recipe A against recipe B: the ratio of their errors, and how much x (say compute) B saves.
+
+    Fits a law to each of two studies and prints E_B / E_A at chosen x, and how many times less x B
+    needs for the same error, both with intervals. Where the interval of a ratio contains 1 the runs
+    do not tell the two apart, and it is said which study's runs would help most. The studies are
+    taken as independent.
+
+    Exit status: 0 done; 2 a mistake on the command line or in a table, or a study that cannot be
+    fitted: all mistakes are named, and nothing is written.
+    """
+    raise typer.Exit(ending(lambda: _run(tables, spec, by, at or [], error or [], json_file, plot)))
 
 
-def _run(options: argparse.Namespace) -> int:
-    wanted = asked(options)
-    by = [options.by] if options.by else []
-    points = read(_mistakes(options), [(wanted, table) for table in options.tables], by)
-    names, studies = _two(options, points)
+def _run(
+    tables: list[Path],
+    options: dict[str, Any],
+    by: str | None,
+    at: list[str],
+    error: list[str],
+    json_file: Path | None,
+    plot: Path | None,
+) -> int:
+    from fits.base.numbers import X_RANGE, Y_RANGE
     from fits.decisions import compare
 
-    (a, trials_a), (b, trials_b) = _fits(wanted, names, studies)
-    places = [number(text) for text in options.at] or [min(compare.span(a)[1], compare.span(b)[1])]
-    ats = [compare.at(a, b, x) for x in places]
-    errors = [number(text) for text in options.error] or [each.error_a for each in ats]
-    saved = [compare.saved(a, b, error) for error in errors]
+    if len(tables) != (1 if by else 2):
+        wanted = "--by splits one table" if by else "give two tables, or one and --by COL"
+        raise UserError([f"{len(tables)} tables; {wanted}."])
+    spec, places, errors, *_ = all_of(
+        lambda: spec_of(options),
+        lambda: numbers("--at", at, X_RANGE),
+        lambda: numbers("--error", error, Y_RANGE),
+        lambda: check_files({"--json": json_file, "--plot": plot}, tables),
+    )
+    if len(spec.x) > 1 or spec.law == "forecast":
+        raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
+    names, reports = _two(tables, spec, by)
+    (a, b), studies = _fits(reports), [report.groups[0] for report in reports]
+    xs = [x for (x,) in places] or [min(compare.span(a)[1], compare.span(b)[1])]
+    ats = [compare.at(a, b, x) for x in xs]
+    saved = [compare.saved(a, b, e) for e in [e for (e,) in errors] or [o.error_a for o in ats]]
     doubts = [
-        *(f"{n}: {note}" for n, its in zip(AB, studies, strict=True) for note in its.notes),
-        *([] if options.by else _shared_runs(*studies)),
-        *compare.doubts(a, b, places, AB),
+        *(f"{n}: {note}" for n, its in zip(AB, studies, strict=True) for note in its.points.notes),
+        *([] if by else _shared_runs(studies[0].points, studies[1].points)),
+        *compare.doubts(a, b, xs, AB),
     ]
-    if options.plot:
-        from fits.plotting import canvas, draw_ratio, save
-
-        title = f"B: {Path(names[1]).name}   A: {Path(names[0]).name}"
-        figure, (panel,) = canvas()
-        draw_ratio(a, b, xlabel=wanted.x[0], title=title, ax=panel)
-        save(figure, options.plot)
-    if options.json:
-        studied = zip(names, studies, (a, b), (trials_a, trials_b), strict=True)
-        write_json(
-            options.json, _answer(wanted, [_study(*each) for each in studied], ats, saved, doubts)
-        )
-    if str(options.json) == "-":
+    if plot:
+        _draw(a, b, names, spec, plot)
+    if json_file:
+        write_json(json_file, _answer(spec, names, reports, ats, saved, doubts))
+    if str(json_file) == "-":
         for doubt in doubts:
             print(f"warning: {doubt}", file=sys.stderr)
         return 0
-    what = f"{error_name(wanted)} against {wanted.x[0]}"
-    print(f"{what}, law {wanted.law}; {100 * wanted.level:g}% intervals")
-    told = zip(AB, names, studies, (a, b), (trials_a, trials_b), strict=True)
-    for letter, name, its, fit, trials in told:
-        print(f"  {letter}: {name}, through {fit.n} of {len(its.error)} runs")
-        if trials is not None:
-            print(f"     {trials.in_short(wanted.law)}")
+    _print(spec, names, reports, ats, saved, doubts)
+    say_written((json_file, plot))
+    return 0
+
+
+def _two(tables: list[Path], spec: FitSpec, by: str | None) -> tuple[list[str], list[FitReport]]:
+    """The names of the two studies, and each fitted."""
+    from dataclasses import replace
+
+    from fits.report import fit_table
+
+    if not by:
+        return [str(table) for table in tables], all_of(
+            *(lambda table=table: fit_table(table, spec) for table in tables)
+        )
+    whole = fit_table(tables[0], spec, by=[by])
+    names = [group.title for group in whole.groups]
+    if len(names) != 2:
+        raise UserError(
+            [
+                f"--by: {len(names)} values of {by}, not two ({short(', '.join(names))}). "
+                f"Leave rows out, say with --where '{by}!=VALUE'."
+            ]
+        )
+    return names, [replace(whole, groups=(group,)) for group in whole.groups]
+
+
+def _fits(reports: Sequence[FitReport]) -> list[Any]:
+    groups = [report.groups[0] for report in reports]
+    if refused := [f"{g.title}: {g.refusal}" for g in groups if g.fit is None]:
+        raise UserError(refused)
+    return [group.fit for group in groups]
+
+
+def _draw(a: Any, b: Any, names: Sequence[str], spec: FitSpec, path: Path) -> None:
+    from fits.plotting import canvas, draw_ratio, save
+
+    title = f"B: {Path(names[1]).name}   A: {Path(names[0]).name}"
+    figure, (panel,) = canvas()
+    draw_ratio(a, b, xlabel=spec.x[0], title=title, ax=panel)
+    save(figure, path)
+
+
+def _print(
+    spec: FitSpec,
+    names: Sequence[str],
+    reports: Sequence[FitReport],
+    ats: Sequence[At],
+    saved: Sequence[Saved],
+    doubts: Sequence[str],
+) -> None:
+    from fits.report_text import holdout_line
+
+    what = f"{spec.error_name} against {spec.x[0]}"
+    print(f"{what}, law {spec.law}; {100 * spec.level:g}% intervals")
+    for letter, name, report in zip(AB, names, reports, strict=True):
+        (group,) = report.groups
+        assert group.fit is not None
+        print(f"  {letter}: {name}, through {group.fit.n} of {len(group.points.error)} runs")
+        if group.holdout is not None:
+            print(f"     {next(holdout_line(group.holdout, spec.law))}")
     for each in ats:
         _print_at(each)
     for one in saved:
@@ -133,53 +162,6 @@ def _run(options: argparse.Namespace) -> int:
     print()
     for doubt in doubts:
         print(f"warning: {doubt}")
-    for path in filter(None, (options.json, options.plot)):
-        print(f"\nwritten: {path}")
-    return 0
-
-
-def _mistakes(options: argparse.Namespace) -> list[list[str]]:
-    from fits.base.numbers import X_RANGE, Y_RANGE
-
-    return [
-        asked_mistakes(options, variables=1),
-        number_mistakes("--at", options.at, *X_RANGE),
-        number_mistakes("--error", options.error, *Y_RANGE),
-        plot_mistakes(options.plot),
-        file_mistakes({"--json": options.json, "--plot": options.plot}, options.tables),
-    ]
-
-
-def _two(options: argparse.Namespace, points: Sequence[Points]) -> tuple[list[str], list[Points]]:
-    """The two studies and their names."""
-    if not options.by:
-        return [str(table) for table in options.tables], list(points)
-    groups = list(points[0].split([options.by]))
-    names = [f"{options.by}={short(each[options.by])}" for each, _ in groups]
-    if len(groups) != 2:
-        raise UserError(
-            [
-                f"--by: {len(groups)} values of {options.by}, not two ({short(', '.join(names))}). "
-                f"Leave rows out, say with --where '{options.by}!=VALUE'."
-            ]
-        )
-    return names, [its for _, its in groups]
-
-
-def _fits(
-    wanted: Asked, names: Sequence[str], studies: Sequence[Points]
-) -> list[tuple[Fit, Trials | None]]:
-    fits, refusals = [], []
-    for name, its in zip(names, studies, strict=True):
-        try:
-            asked_of_it = wanted.with_seeds(its)
-            runs = asked_of_it.runs(its)
-            fits.append((asked_of_it.fit(runs), asked_of_it.trials(runs)))
-        except ValueError as wrong:
-            refusals.append(f"{name}: {wrong}")
-    if refusals:
-        raise UserError(refusals)
-    return fits
 
 
 def _shared_runs(a: Points, b: Points) -> list[str]:
@@ -207,12 +189,16 @@ def _verdict(at: At) -> str:
 
 
 def _print_at(at: At) -> None:
+    from fits.report_text import interval
+
     print(f"\nat x = {at.x:.4g}: E_A = {at.error_a:.4g}, E_B = {at.error_b:.4g}")
     print(f"  E_B / E_A = {interval(at.ratio.value, at.ratio.low, at.ratio.high)}")
     print(f"  {_verdict(at)}")
 
 
 def _print_saved(saved: Saved) -> None:
+    from fits.report_text import interval
+
     print(f"\nto reach an error of {saved.error:.4g}:")
     for letter, x in zip(AB, (saved.x_a, saved.x_b), strict=True):
         print(f"  {letter} needs x = {x:.4g}" if x else f"  {letter}: out of reach of its law")
@@ -227,19 +213,23 @@ def _print_saved(saved: Saved) -> None:
 
 
 def _answer(
-    wanted: Asked,
-    studies: Sequence[dict[str, Any]],
+    spec: FitSpec,
+    names: Sequence[str],
+    reports: Sequence[FitReport],
     ats: Sequence[At],
     saved: Sequence[Saved],
     doubts: Sequence[str],
 ) -> dict[str, Any]:
+    from fits.report_json import to_json
+
+    a, b = (
+        {"name": name, **to_json(report)["groups"][0]}
+        for name, report in zip(names, reports, strict=True)
+    )
     return {
-        "x": wanted.x[0],
-        "y": wanted.y,
-        "y_is": wanted.y_is,
-        "level": wanted.level,
-        "a": studies[0],
-        "b": studies[1],
+        "spec": to_json(reports[0])["spec"],
+        "a": a,
+        "b": b,
         "at": [
             {"x": each.x, "error_a": each.error_a, "error_b": each.error_b}
             | _ends("ratio", each.ratio)
@@ -254,20 +244,9 @@ def _answer(
     }
 
 
-def _study(name: str, points: Points, fit: Fit, trials: Trials | None) -> dict[str, Any]:
-    ends = [[finite(end) for end in pair] for pair in fit.intervals]
-    return {
-        "name": name,
-        "law": fit.law.name,
-        "values": dict(zip(fit.law.parameters, fit.values, strict=True)),
-        "intervals": dict(zip(fit.law.parameters, ends, strict=True)),
-        "points": fit.n,
-        "runs": len(points.error),
-        "held_out": trials and trials.plain(),
-    }
-
-
 def _ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    from fits.report_json import finite
+
     if estimate is None:
         return {name: None, "low": None, "high": None}
     return {

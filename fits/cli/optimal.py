@@ -1,206 +1,196 @@
-"""fit-laws optimal TABLE --size COL --data COL --y COL --compute C [options]
-
-How to divide compute between a larger model and more data, by three ways that assume different
-things: the envelope of all runs, profiles at equal compute, and a law of size and data. Says where
-they part and which assumption failed. Nothing is written unless --json or --plot names a file.
-
-  fit-laws optimal runs.csv --size params --data images --y error --compute 1e18 1e19
-  fit-laws optimal points.csv --size params --flops flops --y loss --y-is loss --compute 1e24 \\
-    --reach 2.0 --against 2.8e11,3e11
-
-options:
-  --size COL         parameters of the model, N
-  --data COL         images or tokens seen, D; left out: --flops over K times the size
-  --flops COL        compute spent; left out: K times size times data
-  --per K            FLOPs a parameter and an image or token (default 6); with both columns their
-                     own mean
-  --y COL --y-is KIND --where COL=VALUE
-                     as fit-laws --help says
-  --curve COL        rows with the same value are the learning curve of one run; else every row is
-                     a run; repeat for each combination
-  --compute C ...    budgets to divide
-  --reach E ...      errors to reach: the least compute that does
-  --against N,D ...  models as they were trained: how many times cheaper the best size does the
-                     same, and what twice the data would have bought
-  --budgets C ...    computes of the profiles; left out: wherever many sizes were given about the
-                     same
-  --huber DELTA      for the law, log errors off by more count in proportion, not squared
-  --level P          probability that an interval is meant to hold the truth (default 0.9)
-  --json FILE        write it all as JSON; - prints JSON and nothing else
-  --plot FILE        draw best size against compute: .pdf, .png or .svg
-  -h, --help         print this
-
-Intervals are meant to hold the truth with the probability of --level. The answers but for the best
-size come from the law of size and data alone; how well that law, fitted to the runs of least N D,
-foretells those of most, and how well laws of one of the two alone, is said beside it. JSON: {table,
-y, y_is, level, points, ways, compute, reach, against, held_out as in fit-laws --help, warnings};
-ways: [{way, exponent, best, warnings}] or {way, refused} where runs of such a kind are too few;
-compute: [{compute, sizes: [{way, value, low, high}], data, error}]; reach:
-[{error, compute}]; against: [{size, data, error, cheaper, twice_the_data}], estimates as {value,
-low, high}, null where there is no end or nothing reaches it.
-
-exit status: 0 done, 2 a mistake in what was typed or in the table, or not one way that its runs
-allow: all mistakes are named, and nothing is written.
-"""
+"""fit-laws optimal: how to divide compute between a larger model and more data."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from fits.base.errors import UserError
-from fits.cli.shared import (
-    LEVELS,
-    Parser,
-    add_level,
-    ending,
-    file_mistakes,
-    finite,
-    interval,
-    level_of,
-    number_mistakes,
-    place_mistakes,
-    plot_mistakes,
-    read,
-    write_json,
-)
-from fits.data.tables import number
+from fits.cli.options import Json, Plot, Table, all_of, numbers, spec_of
+from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
     from fits.allocation.allocation import Allocation, Estimate, Trainings
     from fits.allocation.parametric import Surface
+    from fits.data.points import Points
     from fits.regression.holdout import Trials
+    from fits.spec import FitSpec
+
+DATA = "data seen"  # the column made of --flops and --size
 
 
-def main(argv: Sequence[str]) -> int:
-    parser = Parser("fit-laws optimal", __doc__)
-    parser.add_argument("table", metavar="TABLE", type=Path, nargs="?")
-    for option in ("--size", "--data", "--flops", "--y"):
-        parser.add_argument(option, metavar="COL")
-    parser.add_argument("--per", metavar="K", default="6")
-    parser.add_argument("--y-is", metavar="KIND", default="error")
-    parser.add_argument("--where", metavar="COL=VALUE", action="append", default=[])
-    parser.add_argument("--curve", metavar="COL", action="append", default=[])
-    for option in ("--compute", "--reach", "--against", "--budgets"):
-        parser.add_argument(option, metavar="C", nargs="+", action="extend", default=[])
-    parser.add_argument("--huber", metavar="DELTA")
-    add_level(parser)
-    parser.add_argument("--json", metavar="FILE", type=Path)
-    parser.add_argument("--plot", metavar="FILE", type=Path)
-    options = parser.read(argv)
-    parser.require({"TABLE": options.table, "--size": options.size, "--y": options.y})
-    if options.data is None and options.flops is None:
-        parser.error("size alone says nothing of compute; give --data, --flops, or both")
-    return ending(lambda: _run(options), options.table)
+def optimal(
+    table: Table,
+    spec: dict[str, Any],
+    size: Annotated[str, typer.Option(metavar="COL", help="Parameters of the model, N.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="COL", help="Images or tokens, D; default: from --flops.")
+    ] = None,
+    flops: Annotated[
+        str | None, typer.Option(metavar="COL", help="Compute; default: K times N times D.")
+    ] = None,
+    per: Annotated[float, typer.Option(metavar="K", help="FLOPs a parameter and image.")] = 6.0,
+    curve: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL", help="Rows equal in COL are one learning curve; repeatable."),
+    ] = None,
+    compute: Annotated[
+        list[str] | None, typer.Option(metavar="C", help="Budgets to divide; repeatable.")
+    ] = None,
+    reach: Annotated[
+        list[str] | None, typer.Option(metavar="E", help="Errors: the least compute that does.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N,D", help="Models as they were trained: what the best size saves."),
+    ] = None,
+    budgets: Annotated[
+        list[str] | None,
+        typer.Option(metavar="C", help="Computes of the profiles; default: where sizes crowd."),
+    ] = None,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """How to divide compute between a larger model and more data, by three methods.
+
+    The envelope of all runs, IsoFLOP profiles, and the law L(N, D) = E + A / N^alpha + B / D^beta
+    (Hoffmann et al. 2022, approaches 1 to 3) assume different things; says where they disagree and
+    which assumption failed. The law is fitted as `fit-laws TABLE --law chinchilla` fits it, with
+    weights, clusters (a --curve is one), loss and scale. Answers other than the best size come from
+    the law alone.
+
+    Exit status: 0 done; 2 a mistake on the command line or in the table, or not one method that its
+    runs allow: all mistakes are named, and nothing is written.
+    """
+    columns = Columns(size, data, flops, per, curve or [])
+    asked = {"--compute": compute, "--reach": reach, "--against": against, "--budgets": budgets}
+    typed = {name: value or [] for name, value in asked.items()}
+    raise typer.Exit(ending(lambda: _run(table, spec, columns, typed, json_file, plot)))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where size, data and compute stand."""
+
+    size: str
+    data: str | None
+    flops: str | None
+    per: float
+    curve: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What is to be answered."""
+
+    table: Path
+    compute: list[float]
+    reach: list[float]
+    against: list[tuple[float, float]]
+    budgets: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the three ways say.
+    """What the three methods say.
 
     Fields:
+      spec: how the law was fitted.
+      points: the rows.
+      runs: their numbers.
       ways: those that the runs allow.
-      refused: why not, by the name of the way.
-      law: the way that answers all other questions; None where there is none.
-      trials: how well it foretells large runs; None where it cannot be tried.
+      refused: why not, by the name of the method.
+      law: the method that answers all other questions; None where there is none.
+      trials: how well it predicts large runs; None where it cannot be tried.
     """
 
+    spec: FitSpec
+    points: Points
+    runs: Trainings
     ways: list[Allocation]
     refused: dict[str, str]
     law: Surface | None
     trials: Trials | None
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(
+    table: Path,
+    options: dict[str, Any],
+    columns: Columns,
+    typed: dict[str, list[str]],
+    json_file: Path | None,
+    plot: Path | None,
+) -> int:
     from fits.allocation.allocation import disagreements
-    from fits.spec import Asked
 
-    columns = tuple(name for name in (options.size, options.data, options.flops) if name)
-    wanted = Asked(
-        x=columns, y=options.y, y_is=options.y_is, where=tuple(options.where), which="all"
+    spec, wanted, *_ = all_of(
+        lambda: _spec(options, columns),
+        lambda: _questions(table, typed),
+        lambda: check_files({"--json": json_file, "--plot": plot}, [table]),
     )
-    (points,) = read(_mistakes(options), [(wanted, options.table)], options.curve)
-    runs = _trainings(options, dict(zip(columns, points.x, strict=True)), points)
-    found = _ways(options, runs)
+    found = _answers(table, spec, columns, wanted)
+    runs = found.runs
     last = float(runs.compute.max())
     middle = math.sqrt(float(runs.compute.min()) * last)
-    computes = [number(text) for text in options.compute]
-    doubts = [*points.notes, *disagreements(found.ways, [middle, last, *computes])]
-    doubts += [f"{c:g} is {c / last:.3g} times the largest compute" for c in computes if c > last]
-    if options.plot:
-        from fits.plotting import canvas, draw_allocations, save
-
-        figure, (panel,) = canvas()
-        draw_allocations(
-            *(found.ways, runs, computes),
-            xlabel="FLOPs",
-            ylabel=options.size,
-            level=level_of(options),
-            ax=panel,
-        )
-        save(figure, options.plot)
-    answer = _answer(options, runs, found, doubts)
-    if options.json:
-        write_json(options.json, answer)
-    if str(options.json) == "-":
+    doubts = [
+        *found.points.notes,
+        *disagreements(found.ways, [middle, last, *wanted.compute]),
+        *(f"{c:g} is {c / last:.3g} times the largest compute" for c in wanted.compute if c > last),
+    ]
+    if plot:
+        _draw(found, wanted, columns, plot)
+    if json_file:
+        write_json(json_file, _answer(wanted, found, doubts))
+    if str(json_file) == "-":
         for doubt in doubts:
             print(f"warning: {doubt}", file=sys.stderr)
         return 0
-    _print(options, runs, found, doubts)
-    for path in filter(None, (options.json, options.plot)):
-        print(f"\nwritten: {path}")
+    _print(wanted, found, doubts)
+    say_written((json_file, plot))
     return 0
 
 
-def _mistakes(options: argparse.Namespace) -> list[list[str]]:
+def _spec(options: dict[str, Any], columns: Columns) -> FitSpec:
+    if columns.data is None and columns.flops is None:
+        raise UserError(["size alone says nothing of compute; give --data, --flops, or both."])
+    if not 1e-30 <= columns.per <= 1e30:
+        raise UserError([f"--per: {columns.per:g} is not from 1e-30 to 1e+30."])
+    clusters = tuple(options["cluster"] or columns.curve)
+    x = (columns.size, columns.data or DATA)
+    return spec_of(options, law="chinchilla", x=x, rows="all", clusters=clusters)
+
+
+def _questions(table: Path, typed: dict[str, list[str]]) -> Questions:
     from fits.base.numbers import X_RANGE, Y_RANGE
-    from fits.spec import BENDS
 
-    numbers = [
-        *number_mistakes("--per", [options.per], *X_RANGE),
-        *number_mistakes("--compute", options.compute, *X_RANGE),
-        *number_mistakes("--reach", options.reach, *Y_RANGE),
-        *place_mistakes("--against", options.against, 2, X_RANGE),
-        *number_mistakes("--budgets", options.budgets, *X_RANGE),
-        *number_mistakes("--level", [options.level], *LEVELS),
-        *number_mistakes("--huber", [options.huber] if options.huber else [], *BENDS),
-    ]
-    files = [
-        *plot_mistakes(options.plot),
-        *file_mistakes({"--json": options.json, "--plot": options.plot}, [options.table]),
-    ]
-    return [numbers, files]
+    compute, reach, against, budgets = all_of(
+        lambda: [c for (c,) in numbers("--compute", typed["--compute"], X_RANGE)],
+        lambda: [e for (e,) in numbers("--reach", typed["--reach"], Y_RANGE)],
+        lambda: numbers("--against", typed["--against"], X_RANGE, 2),
+        lambda: [c for (c,) in numbers("--budgets", typed["--budgets"], X_RANGE)],
+    )
+    return Questions(table=table, compute=compute, reach=reach, against=against, budgets=budgets)
 
 
-def _trainings(options: argparse.Namespace, columns: dict[str, Any], points: Any) -> Trainings:
-    from fits.allocation.allocation import trainings
-
-    per = number(options.per)
-    size, flops = columns[options.size], columns.get(options.flops)
-    data = columns[options.data] if options.data else flops / (per * size)
-    labels = None
-    if options.curve:
-        labels = list(zip(*(points.table.column(name) for name in options.curve), strict=True))
-    return trainings(size, data, points.error, compute=flops, per=per, run=labels)
-
-
-def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
+def _answers(table: Path, spec: FitSpec, columns: Columns, wanted: Questions) -> Answer:
     from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES
     from fits.allocation.envelope import envelope
     from fits.allocation.isoflop import isoflop
-    from fits.allocation.parametric import Surface, parametric, trials
+    from fits.allocation.parametric import Surface, parametric
+    from fits.report import observations
 
-    budgets = [number(text) for text in options.budgets] or None
-    huber = number(options.huber) if options.huber else None
+    points, runs = _read(table, spec, columns)
+    numbers_to_fit = observations(points, spec)
     tries: dict[str, Callable[[], Allocation]] = {
         BY_ENVELOPE: lambda: envelope(runs),
-        BY_PROFILES: lambda: isoflop(runs, budgets=budgets),
-        BY_LAW: lambda: parametric(runs, huber=huber),
+        BY_PROFILES: lambda: isoflop(runs, budgets=wanted.budgets or None),
+        BY_LAW: lambda: parametric(runs, numbers_to_fit.fit(spec)),
     }
     ways: list[Allocation] = []
     refused: dict[str, str] = {}
@@ -210,52 +200,105 @@ def _ways(options: argparse.Namespace, runs: Trainings) -> Answer:
         except ValueError as why:
             refused[name] = str(why)
     if not ways:
-        raise UserError([f"{options.table}: {name}: {why}" for name, why in refused.items()])
+        raise UserError([f"{table}: {name}: {why}" for name, why in refused.items()])
     law = next((way for way in ways if isinstance(way, Surface)), None)
-    tried = trials(runs, huber=huber) if law else None
-    return Answer(ways=ways, refused=refused, law=law, trials=tried)
+    return Answer(
+        spec=spec,
+        points=points,
+        runs=runs,
+        ways=ways,
+        refused=refused,
+        law=law,
+        trials=numbers_to_fit.hold_out(spec) if law else None,
+    )
 
 
-def _print(options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]) -> None:
-    level = level_of(options)
-    print(f"{options.table}: {len(runs.loss)} points; {100 * level:g}% intervals")
+def _read(table: Path, spec: FitSpec, columns: Columns) -> tuple[Points, Trainings]:
+    """The rows, the data seen made of compute where there is no column of it."""
+    from fits.allocation.allocation import trainings
+    from fits.data.points import points_of
+    from fits.data.tables import read_table
+    from fits.report import read_points
+
+    named = [name for name in (columns.size, columns.data, columns.flops) if name]
+    whole = read_table(table)
+    by = (*columns.curve, *spec.clusters, *filter(None, [spec.weights]))
+    first = points_of(whole, named, spec.y, spec.y_is, where=spec.where, by=by)
+    spent = dict(zip(named, first.x, strict=True))
+    size, flops = spent[columns.size], spent.get(columns.flops or "")
+    data = spent[columns.data] if columns.data else flops / (columns.per * size)
+    labels = None
+    if columns.curve:
+        cells = (first.table.column(name) for name in columns.curve)
+        labels = list(zip(*cells, strict=True))
+    runs = trainings(size, data, first.error, compute=flops, per=columns.per, run=labels)
+    filled = first.table
+    if columns.data is None:
+        made = {**filled.columns, DATA: [repr(float(each)) for each in data]}
+        filled = replace(filled, columns=made)
+    points = read_points(filled, replace(spec, where=()))
+    return replace(points, notes=(*first.notes, *points.notes)), runs
+
+
+def _draw(found: Answer, wanted: Questions, columns: Columns, path: Path) -> None:
+    from fits.plotting import canvas, draw_allocations, save
+
+    figure, (panel,) = canvas()
+    draw_allocations(
+        *(found.ways, found.runs, wanted.compute),
+        xlabel="FLOPs",
+        ylabel=columns.size,
+        level=found.spec.level,
+        ax=panel,
+    )
+    save(figure, path)
+
+
+def _print(wanted: Questions, found: Answer, doubts: list[str]) -> None:
+    from fits.report_text import holdout_line, interval
+
+    level, y = found.spec.level, found.spec.y
+    print(f"{wanted.table}: {len(found.runs.loss)} points; {100 * level:g}% intervals")
     print("\nthe best size grows as compute to the power of")
     for way in found.ways:
         print(f"  {interval(*way.exponent(level)):24} {way.approach}")
     for name, why in found.refused.items():
         print(f"  none: {name}: {why}")
     if found.trials is not None and found.law:
-        print(f"\n{found.trials.in_short(found.law.fit.law.name)}")
-    for text in options.compute:
-        compute = number(text)
+        print(f"\n{next(holdout_line(found.trials, found.law.fit.law.name))}")
+    for compute in wanted.compute:
         print(f"\nof {compute:g} FLOPs")
         for way in found.ways:
             print(f"  size   {interval(*way.size(compute, level)):28} {way.approach}")
         if found.law:
             print(f"  data   {interval(*found.law.data(compute, level))}")
-            print(f"  {options.y}   {interval(*found.law.loss(compute, level))}")
+            print(f"  {y}   {interval(*found.law.loss(compute, level))}")
     if found.law:
-        _print_law(options, found.law)
+        _print_law(wanted, found)
     print()
     for doubt in [*(f"{w.approach}: {d}" for w in found.ways for d in w.doubts), *doubts]:
         print(f"warning: {doubt}")
 
 
-def _print_law(options: argparse.Namespace, law: Surface) -> None:
-    """What is asked of the law of size and data alone."""
-    level = level_of(options)
-    for text in options.reach:
-        print(f"\n{options.y} {text} takes FLOPs {_open(law.compute(number(text), level))}")
-    for text in options.against:
-        size, data = map(number, text.split(","))
+def _print_law(wanted: Questions, found: Answer) -> None:
+    """What the law of size and data alone can say."""
+    from fits.report_text import interval
+
+    law, level, y = found.law, found.spec.level, found.spec.y
+    assert law is not None
+    for loss in wanted.reach:
+        print(f"\n{y} {loss:g} takes FLOPs {_open(law.compute(loss, level))}")
+    for size, data in wanted.against:
         cheaper = interval(*law.saved(size, data, level))
         print(f"\na model of size {size:g}, trained on {data:g}")
-        print(f"  {options.y}   {interval(*law.at(size, data, level))}")
+        print(f"  {y}   {interval(*law.at(size, data, level))}")
         print(f"  the best size does the same {cheaper} times cheaper")
-        print(f"  twice the data: {options.y} times {_fine(law.more_data(size, data, 2, level))}")
+        print(f"  twice the data: {y} times {_fine(law.more_data(size, data, 2, level))}")
 
 
 def _open(found: Estimate) -> str:
+    from fits.report_text import interval
+
     value, low, _ = found
     if math.isfinite(value):
         return interval(*found)
@@ -270,16 +313,16 @@ def _fine(found: Estimate) -> str:
     return f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def _answer(
-    options: argparse.Namespace, runs: Trainings, found: Answer, doubts: list[str]
-) -> dict[str, Any]:
-    law, level = found.law, level_of(options)
+def _answer(wanted: Questions, found: Answer, doubts: list[str]) -> dict[str, Any]:
+    from fits.report_json import holdout_json
+
+    law, level = found.law, found.spec.level
     return {
-        "table": str(options.table),
-        "y": options.y,
-        "y_is": options.y_is,
+        "table": str(wanted.table),
+        "y": found.spec.y,
+        "y_is": found.spec.y_is,
         "level": level,
-        "points": len(runs.loss),
+        "points": len(found.runs.loss),
         "ways": [
             *(
                 {
@@ -303,11 +346,11 @@ def _answer(
                 "data": law and _plain(law.data(compute, level)),
                 "error": law and _plain(law.loss(compute, level)),
             }
-            for compute in map(number, options.compute)
+            for compute in wanted.compute
         ],
         "reach": [
             {"error": error, "compute": law and _plain(law.compute(error, level))}
-            for error in map(number, options.reach)
+            for error in wanted.reach
         ],
         "against": [
             {
@@ -317,12 +360,14 @@ def _answer(
                 "cheaper": law and _plain(law.saved(size, data, level)),
                 "twice_the_data": law and _plain(law.more_data(size, data, 2, level)),
             }
-            for size, data in (map(number, text.split(",")) for text in options.against)
+            for size, data in wanted.against
         ],
-        "held_out": found.trials and found.trials.plain(),
+        "holdout": holdout_json(found.trials).model_dump() if found.trials else None,
         "warnings": doubts,
     }
 
 
 def _plain(found: Estimate) -> dict[str, float | None]:
+    from fits.report_json import finite
+
     return dict(zip(("value", "low", "high"), map(finite, found), strict=True))

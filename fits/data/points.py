@@ -72,11 +72,20 @@ def read_points(
       OSError: the file cannot be read.
     """
     names = [x] if isinstance(x, str) else list(x)
+    return points_of(read_table(path), names, y, kind, where=where, by=by)
+
+
+def points_of(
+    table: Table,
+    names: Sequence[str],
+    y: str,
+    kind: str = "error",
+    *,
+    where: Sequence[str] = (),
+    by: Sequence[str] = (),
+) -> Points:
+    """The runs of a table, as `read_points` reads them."""
     asked = _asked_wrongly(kind, where)
-    try:
-        table = read_table(path)
-    except UserError as wrong:
-        raise UserError(asked, *wrong.kinds) from None
     conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
     missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
     if asked or missing:

@@ -146,7 +146,10 @@ def doubts(a: Fit, b: Fit, x: Sequence[float], names: tuple[str, str]) -> list[s
     said = [
         f"{name}: {warning}"
         for name, fit in zip(names, (a, b), strict=True)
-        for warning in (*fit.warnings, *filter(None, map(fit.beyond, x)))
+        for warning in (
+            *fit.warnings,
+            *(said.words for each in x for said in fit.extrapolates(each)),
+        )
     ]
     (first_a, last_a), (first_b, last_b) = span(a), span(b)
     first, last = max(first_a, first_b), min(last_a, last_b)

@@ -1,23 +1,25 @@
 """What to run next: the runs that make one prediction of a law surest, for a budget.
 
-Bayesian c-optimal design (Chaloner and Verdinelli 1995). Around each of many curves that the runs
-so far allow, the law is linear in its coordinates: a run at x adds J J' / s^2 to what is known,
-J being the slopes of log error there and s the scatter of runs, and the variance of the prediction
-is g' M^-1 g, g being the slopes at the prediction. A plan is judged by the mean over these curves
-of the width that it leaves. This file knows no table and trains nothing.
+V-optimal design of one prediction, averaged over curves (Bayesian c-optimal design: Chaloner and
+Verdinelli 1995). Around each of many curves that the runs so far allow, the law is linear in its
+coordinates: a run at x adds J J' / s^2 to what is known, J being the derivatives of log error there
+and s the scatter of runs, and the variance of the prediction is g' M^-1 g, g being the derivatives
+at the prediction. A plan is judged by the mean over these curves of the width that it leaves. This
+file knows no table and trains nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.laws.law import Law
-from fits.regression.solver import in_units, unit_of
+from fits.regression.fit import Fit
+from fits.regression.solver import in_units
+from fits.spec import SEED
 
 SAMPLES = 64  # curves that a plan is averaged over
 EXCHANGES = 100  # swaps of one run for another, at most
@@ -51,6 +53,7 @@ class Question:
       slopes: of log error at each candidate, [curves, candidates, coordinates].
       scatter: standard deviation of log error between runs of equal x.
       level: of the interval.
+      scale: of all widths: the fit's own interval is not linear, and knows its degrees of freedom.
     """
 
     known: Array
@@ -58,10 +61,11 @@ class Question:
     slopes: Array
     scatter: float
     level: float
+    scale: float = 1.0
 
     def width(self, times: NDArray[np.int64]) -> float:
         """Mean width of the interval if each candidate is run so many times, [candidates]."""
-        return float(_mean_width(self.inverse(times), self.aim, self.level))
+        return self.scale * float(_mean_width(self.inverse(times), self.aim, self.level))
 
     def inverse(self, times: NDArray[np.int64]) -> Array:
         """Covariance of the coordinates then, [curves, coordinates, coordinates]."""
@@ -76,7 +80,7 @@ class Question:
         gain = (along @ self.aim[..., None])[..., 0] ** 2
         gain /= self.scatter**2 + (along * self.slopes).sum(axis=-1)
         variance = np.einsum("cp,cpq,cq->c", self.aim, inverse, self.aim)[:, None] - gain
-        widths: Array = _widths(np.maximum(variance, 0), self.level).mean(axis=0)
+        widths: Array = self.scale * _widths(np.maximum(variance, 0), self.level).mean(axis=0)
         return widths
 
 
@@ -88,35 +92,27 @@ def _mean_width(inverse: Array, aim: Array, level: float) -> Array:
     return _widths(np.einsum("cp,cpq,cq->c", aim, inverse, aim), level).mean()
 
 
-def ask(
-    law: Law,
-    values: Array,
-    runs: Array,
-    candidates: Array,
-    predict: Array,
-    *,
-    scatter: float,
-    level: float = 0.9,
-    samples: int = SAMPLES,
-    seed: int = 0,
+def question(
+    fit: Fit, candidates: Array, predict: Array, *, samples: int = SAMPLES, seed: int = SEED
 ) -> Question:
     """Turn a fitted law into a question.
 
-    The curves that the runs allow are drawn from the normal distribution around the fit, and cut
-    at the law's bounds. Before any run each coordinate alone may change the errors by a factor of
-    e or so: that much is known where the runs say nothing.
+    What is known before any run is the inverse of the fit's own covariance, so that clusters,
+    weights and Huber's loss count here as they do in the fit; the width before any run is that of
+    the fit's interval. The curves that the runs allow are drawn from the normal distribution with
+    that covariance around the fit, and cut at the law's bounds. Before any run each coordinate
+    alone may change the errors by a factor of e or so: that much is known where the runs say
+    nothing.
 
     Args:
-      law: the curve.
-      values: fitted to the runs, [parameters].
-      runs: their x, [runs] or [variables, runs].
-      candidates: x of runs that may be launched, of the same form.
+      fit: of the law to the runs so far, errors as ratios.
+      candidates: x of runs that may be launched, [runs] or [variables, runs].
       predict: x of the prediction, [] or [variables].
-      scatter: standard deviation of log error between runs of equal x.
+      samples: curves to average over.
     """
-    # Of each variable, so that no result depends on the unit in which it is counted.
-    unit = unit_of(law, np.concatenate([runs, candidates], axis=-1))
-    centre = law.to_unconstrained(*law.in_ones(1 / unit, *values))
+    profile, law = fit.profile, fit.law
+    unit = profile.unit
+    centre = law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
 
     def slopes(x: Array, at: Array) -> Array:
@@ -125,22 +121,32 @@ def ask(
         slopes = law.derivatives(x, *parameters) / law.predict(x, *parameters)
         return np.broadcast_to(slopes, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
 
-    here, there, aim = (in_units(x, unit) for x in (runs, candidates, predict[..., None]))
-    at = centre[None]
-    effect = np.concatenate([slopes(x, at) for x in (here, there, aim)], axis=1)
+    here = profile.x
+    there, aim = (in_units(x, unit) for x in (candidates, predict[..., None]))
+    effect = np.concatenate([slopes(x, centre[None]) for x in (here, there, aim)], axis=1)
     prior = np.diag((effect[0] ** 2).mean(axis=0) + 1e-12)
-    rows = slopes(here, at)[0] / scatter
-    spread = np.linalg.cholesky(np.linalg.inv(prior + rows.T @ rows))
+    known = prior + np.linalg.pinv(profile.covariance, rcond=1e-12, hermitian=True)
+    spread = np.linalg.cholesky(np.linalg.inv(known))
     draws = np.random.default_rng(seed).standard_normal((samples, len(centre)))
     at = np.clip(centre + draws @ spread.T, low, high)
-    rows = slopes(here, at) / scatter
-    return Question(
-        known=prior + rows.transpose(0, 2, 1) @ rows,
+    found = Question(
+        known=np.broadcast_to(known, (samples, *known.shape)),
         aim=slopes(aim, at)[:, 0],
         slopes=slopes(there, at),
-        scatter=scatter,
-        level=level,
+        scatter=max(profile.scatter_of_one_run, 1e-4),
+        level=fit.level,
+        scale=1.0,
     )
+    return replace(found, scale=_scale(found, fit, predict))
+
+
+def _scale(found: Question, fit: Fit, predict: Array) -> float:
+    """How much wider the fit's own interval is than the linear one; 1 where it has no end."""
+    low, high = (float(end[0]) for end in fit.band(predict[..., None]))
+    if not (low > 0 and np.isfinite(high)):
+        return 1.0
+    linear = found.width(np.zeros(found.slopes.shape[1], np.int64))
+    return float(np.log(high / low)) / max(linear, 1e-300)
 
 
 def plan(
@@ -178,7 +184,7 @@ def _greedy(
         if not possible.any():
             return times
         inverse = question.inverse(times)
-        now = _mean_width(inverse, question.aim, question.level)
+        now = question.scale * _mean_width(inverse, question.aim, question.level)
         gain = np.log(now / np.maximum(question.widths_with_one_more(inverse), 1e-300))
         best = int(np.where(possible, gain / cost**power, -np.inf).argmax())
         times[best] += 1
@@ -235,7 +241,7 @@ def _ordered(question: Question, cost: Array, times: NDArray[np.int64]) -> Plan:
     widths: list[float] = []
     while left.any():
         inverse = question.inverse(done)
-        now = _mean_width(inverse, question.aim, question.level)
+        now = question.scale * _mean_width(inverse, question.aim, question.level)
         after = question.widths_with_one_more(inverse)
         best = int(np.where(left > 0, np.log(now / after) / cost, -np.inf).argmax())
         left[best] -= 1

@@ -17,6 +17,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fits.base.diagnostic import Diagnostic
 from fits.forecast.evidence import (
     EXCESS,
     FLOOR,
@@ -29,6 +30,7 @@ from fits.forecast.evidence import (
     law,
     lawful,
 )
+from fits.spec import LEVEL
 
 Array = NDArray[np.float64]
 
@@ -123,7 +125,7 @@ class Forecast:
       n: points given.
       span: smallest and largest x of these.
       last: y at the largest x.
-      warnings: what a reader should know before trusting it; empty is good.
+      diagnostics: what a reader should know before trusting it; empty is good.
       belief: what was believed before.
     """
 
@@ -138,10 +140,10 @@ class Forecast:
     n: int
     span: tuple[float, float]
     last: float
-    warnings: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     belief: Belief
 
-    def __call__(self, x: ArrayLike, level: float = 0.9) -> tuple[Array, Array, Array]:
+    def __call__(self, x: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
@@ -156,7 +158,7 @@ class Forecast:
         """
         if not 0 < level < 1:
             raise ValueError(
-                f"level is {level:g}; it is a probability between 0 and 1, such as 0.9."
+                f"level is {level:g}; it is a probability between 0 and 1, such as {LEVEL:g}."
             )
         wanted = np.asarray(x, float)
         _refuse(wanted.ravel(), "x")
@@ -190,15 +192,20 @@ class Forecast:
         shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
         return mean, self.noise**2 + shown + self.belief.scatter**2 * scatter
 
-    def beyond(self, x: float) -> str | None:
-        """In words how far `x` lies outside the points; None where it lies among them."""
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The diagnostics in words."""
+        return tuple(each.words for each in self.diagnostics)
+
+    def extrapolates(self, x: float) -> list[Diagnostic]:
+        """How far `x` lies outside the points; empty where it lies among them."""
         first, last = self.span
         if first <= x <= last:
-            return None
-        side, factor = ("above", x / last) if x > last else ("below", first / x)
-        edge = "largest" if x > last else "smallest"
-        untested = "; backtests reach 4 times" if x > last / min(CUTS) else ""
-        return f"x = {x:g} is {factor:.3g} times {side} the {edge} x of the curve{untested}"
+            return []
+        edge, times = (last, x / last) if x > last else (first, first / x)
+        tested = 1 / min(CUTS) if x > last else np.inf
+        numbers = {"at": x, "edge": edge, "times": times, "tested": tested}
+        return [Diagnostic("forecast_extrapolates", numbers=numbers)]
 
 
 def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
@@ -239,7 +246,7 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
         n=len(x),
         span=(float(x.min()), float(x.max())),
         last=float(np.exp(log_y[-1])),
-        warnings=tuple(_doubts(len(points.x), tested, first - last, noise)),
+        diagnostics=tuple(_diagnostics(len(points.x), tested, first - last, noise)),
         belief=belief,
     )
 
@@ -391,18 +398,13 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
     return np.mean(errors, axis=0) + SURPRISE**2, True
 
 
-def _doubts(different: int, tested: bool, fall: float, noise: float) -> list[str]:
-    doubts = []
+def _diagnostics(different: int, tested: bool, fall: float, noise: float) -> list[Diagnostic]:
+    found = []
+    numbers = {"n": different, "needs": PARAMETERS}
     if different <= PARAMETERS:
-        doubts.append(
-            f"{different} different x for a law of {PARAMETERS} parameters: the forecast is little "
-            "more than its prior"
-        )
+        found.append(Diagnostic("forecast_is_prior", numbers=numbers))
     elif not tested:
-        doubts.append(
-            f"fewer than {PARAMETERS} different x up to half of the largest: nothing to test a "
-            "forecast on"
-        )
+        found.append(Diagnostic("forecast_untested", numbers=numbers))
     if different > 1 and fall <= 2 * noise:
-        doubts.append("the curve does not fall by more than its noise; nor does the forecast")
-    return doubts
+        found.append(Diagnostic("forecast_not_falling"))
+    return found

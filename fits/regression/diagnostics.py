@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.laws.law import Law
 from fits.regression.outliers import ones
@@ -20,47 +21,41 @@ TOGETHER = 4.0  # standard deviations of what neighbours have in common by chanc
 MANY = 1500  # points among which neighbours are looked for
 
 
-def few_points(law: Law, n: int, groups: int, misfit: float) -> list[str]:
+def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]:
     """Too few to say how sure the numbers are.
 
     Args:
       misfit: root mean square of the residuals, as a share of the error.
     """
     needs = len(law.parameters)
+    numbers: dict[str, float] = {"n": n, "needs": needs}
     if groups == 1 and n > 1:
-        return [
-            f"all {n} points are of one group, which tells nothing of how groups scatter: no "
-            "interval is known"
-        ]
+        return [Diagnostic("one_cluster", numbers={"n": n})]
     if n == needs:
-        through = "goes through every point" if misfit < 1e-6 else "has none to spare"
-        return [
-            f"{n} points for {needs} parameters: the curve {through} and the intervals mean nothing"
-        ]
+        return [Diagnostic("no_degrees_of_freedom", numbers={**numbers, "misfit": misfit})]
     if n < 2 * needs:
-        return [f"{n} points for {needs} parameters: too few to trust the intervals"]
+        return [Diagnostic("few_points", numbers=numbers)]
     if groups < 4:
-        return [
-            f"the {n} points come in {groups} independent groups: too few to say how sure the "
-            "numbers are"
-        ]
+        return [Diagnostic("few_clusters", numbers={"n": n, "clusters": groups})]
     return []
 
 
-def flat(profile: Profile) -> list[str]:
+def flat(profile: Profile) -> list[Diagnostic]:
     curve = profile.law.predict(profile.x, *profile.scaled)
     if np.ptp(curve) >= 1e-3 * np.abs(curve).max():
         return []
-    return ["the error does not fall with x, so the exponent means nothing"]
+    return [Diagnostic("flat")]
 
 
-def on_bounds(profile: Profile) -> list[str]:
+def on_bounds(profile: Profile) -> list[Diagnostic]:
     """Parameters that could as well be their bound."""
     told = zip(profile.law.parameters, resting(profile), strict=True)
-    return [f"{name} rests on its bound {ends[0]:g}" for name, ends in told if len(ends) == 1]
+    return [
+        Diagnostic("on_bound", (name,), {"bound": ends[0]}) for name, ends in told if len(ends) == 1
+    ]
 
 
-def unfinished(profile: Profile) -> list[str]:
+def unfinished(profile: Profile) -> list[Diagnostic]:
     """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
     law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
@@ -73,7 +68,7 @@ def unfinished(profile: Profile) -> list[str]:
     gain = float(downhill[free] @ step) / 2
     if gain <= 1e-4 * profile.loss + 1e-20 * len(pull) * ones(profile) ** 2:
         return []
-    return [f"the search stopped before the minimum: the loss could still fall by {gain:.2g}"]
+    return [Diagnostic("not_converged", numbers={"gain": gain})]
 
 
 def resting(profile: Profile) -> list[list[float]]:
@@ -94,21 +89,18 @@ def resting(profile: Profile) -> list[list[float]]:
 
 def floor_unknown(
     law: Law, intervals: Sequence[tuple[float, float]], level: float, lowest: float
-) -> list[str]:
+) -> list[Diagnostic]:
     """An interval of the floor wider than half the lowest error fitted says next to nothing."""
     if law.floor is None:
         return []
     low, high = intervals[law.parameters.index(law.floor)]
     if high - low <= lowest / 2:
         return []
-    return [
-        f"the floor is not identified: the {100 * level:g} % interval of {law.floor} is "
-        f"[{low:.2g}, "
-        f"{high:.2g}], and the lowest error fitted is {lowest:.2g}"
-    ]
+    numbers = {"level": level, "low": low, "high": high, "lowest": lowest}
+    return [Diagnostic("floor_not_identified", (law.floor,), numbers)]
 
 
-def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[str]:
+def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[Diagnostic]:
     """Parameters that could be almost anything while others make up for it.
 
     Either to first order, whatever the noise: some combination of coordinates moves no point. Or
@@ -134,14 +126,10 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     ]
     if not names:
         return []
-    are = "is" if len(names) == 1 else "are"
-    return [
-        f"{', '.join(names)} {are} not identified: quite other values, with the others to suit, "
-        "fit these points as well"
-    ]
+    return [Diagnostic("not_identified", tuple(names))]
 
 
-def bends_otherwise(profile: Profile) -> list[str]:
+def autocorrelated(profile: Profile) -> list[Diagnostic]:
     """A law that has the data's shape leaves residuals that know nothing of their neighbours.
 
     Neighbours are points of like x, and points that were handed in one after another: those of a
@@ -151,7 +139,7 @@ def bends_otherwise(profile: Profile) -> list[str]:
     if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * ones(profile) ** 2:
         return []
     if profile.x.ndim > 1:
-        return _agreeing(profile)
+        return _autocorrelated_along(profile)
     residuals = profile.residuals
     power = (residuals**2).sum()
     along = residuals[np.argsort(profile.x, kind="stable")], residuals
@@ -159,14 +147,10 @@ def bends_otherwise(profile: Profile) -> list[str]:
     by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
     if correlation < by_chance:
         return []
-    return [
-        f"neighbouring points lie on the same side of the curve (correlation {correlation:.2f}): "
-        "the law bends otherwise than the data, or the points are not independent; the intervals "
-        "are too narrow, unless the fit is told which points belong together"
-    ]
+    return [Diagnostic("autocorrelated", numbers={"correlation": float(correlation)})]
 
 
-def _agreeing(profile: Profile) -> list[str]:
+def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     """Variables along which neighbours lie on the same side of a law of several.
 
     The sum over neighbours of the products of their residuals, less what it is in the mean where
@@ -204,11 +188,7 @@ def _agreeing(profile: Profile) -> list[str]:
             named.append(name)
     if not named:
         return []
-    return [
-        f"neighbours along {' and along '.join(named)} lie on the same side of the law: it bends "
-        "otherwise than the data, or the points are not independent; the intervals are too narrow, "
-        "unless the fit is told which points belong together"
-    ]
+    return [Diagnostic("autocorrelated_along", tuple(named))]
 
 
 def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -223,14 +203,15 @@ def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return np.flatnonzero(there), following[there]
 
 
-def beyond(law: Law, x: float | Array, first: float | Array, last: float | Array) -> str | None:
-    """In words how far `x` lies outside the points fitted; None where it lies among them."""
-    said = []
+def extrapolates(
+    law: Law, x: float | Array, first: float | Array, last: float | Array
+) -> list[Diagnostic]:
+    """How far `x` lies outside the points fitted, a diagnostic a variable."""
+    found = []
     each = np.broadcast_arrays(*(np.atleast_1d(v) for v in (x, first, last)))
-    for name, at, low, high in zip(law.variables, *each, strict=True):
+    for name, at, low, high in zip(law.variables, *(v.tolist() for v in each), strict=True):
         if low <= at <= high:
             continue
-        side, factor = ("above", at / high) if at > high else ("below", low / at)
-        edge = "largest" if at > high else "smallest"
-        said.append(f"{name} = {at:g} is {factor:.3g} times {side} the {edge} {name} fitted")
-    return "; ".join(said) or None
+        edge, times = (high, at / high) if at > high else (low, low / at if at else np.inf)
+        found.append(Diagnostic("extrapolates", (name,), {"at": at, "edge": edge, "times": times}))
+    return found

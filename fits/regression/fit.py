@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
 from fits.laws.law import Law
-from fits.regression import diagnostics as doubts
-from fits.regression import outliers as strays
+from fits.regression import diagnostics, outliers
 from fits.regression.bootstrap import Choose, Mask, Resampled, draws, refits
 from fits.regression.profile import Profile, Quantity
 from fits.regression.solver import Measure, in_units, minimise, unit_of
+from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
 LOG = Measure()
 MANY = 200  # points of which none decides alone
@@ -40,7 +40,7 @@ class Fit:
       rms: root mean square of the residuals, log(predicted / measured) if errors count as ratios.
       n: points fitted.
       span: smallest and largest x of these points, each [variables] where there are several.
-      warnings: what a reader should know before trusting the numbers; empty is good.
+      diagnostics: what a reader should know before trusting the numbers; empty is good.
       sure: what tells how far a quantity may lie from its fitted value.
       loss: half the sum of squares, or of Huber's losses.
       draw: makes `replicates`; None: `sure` has them.
@@ -53,7 +53,7 @@ class Fit:
     rms: float
     n: int
     span: tuple[float, float] | tuple[Array, Array]
-    warnings: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     sure: Profile | Resampled
     loss: float = np.nan
     draw: Callable[[], Array] | None = None
@@ -70,9 +70,14 @@ class Fit:
         return self.sure.replicates
 
     @property
-    def status(self) -> str:
-        """In one word how the fit went, or all that speaks against it."""
-        return "sound" if not self.warnings else "; ".join(self.warnings)
+    def profile(self) -> Profile:
+        """Of the points fitted."""
+        return self.sure if isinstance(self.sure, Profile) else self.sure.profile
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The diagnostics in words."""
+        return tuple(each.words for each in self.diagnostics)
 
     def predict(self, x: ArrayLike) -> Array:
         """Error at `x`, same shape as `x` (less its first axis, where the law has variables).
@@ -122,12 +127,12 @@ class Fit:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return self.sure.interval(quantity, count, level)
 
-    def beyond(self, x: float) -> str | None:
-        """In words how far `x` lies outside the points fitted; None where it lies among them."""
-        said = [doubts.beyond(self.law, x, *self.span)]
+    def extrapolates(self, x: ArrayLike) -> list[Diagnostic]:
+        """How far `x` lies outside the points fitted; empty where it lies among them."""
+        found = diagnostics.extrapolates(self.law, np.asarray(x, float), *self.span)
         if float(self.predict(x)) <= 0:
-            said.append("the law foretells an error below 0 there: it cannot hold so far out")
-        return "; ".join(filter(None, said)) or None
+            found.append(Diagnostic("negative_prediction"))
+        return found
 
 
 def _not_below_zero(x: ArrayLike) -> Array:
@@ -164,10 +169,10 @@ def fit(
     weights: ArrayLike | None = None,
     groups: Sequence[Hashable] | None = None,
     measure: Measure = LOG,
-    huber: float | Literal["auto"] | None = None,
-    replicates: int = 1000,
-    level: float = 0.9,
-    seed: int = 0,
+    huber: Huber = None,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+    seed: int = SEED,
 ) -> Fit:
     """The curve nearest to the points, and how sure it is.
 
@@ -250,18 +255,20 @@ def fit(
         rms=rms,
         n=len(residuals),
         span=_span(x[..., chosen]),
-        warnings=(),
+        diagnostics=(),
         sure=sure,
         loss=loss,
         draw=draw if sure is profile else None,
     )
     without = _without_each(profile, plain, y, counts, choose, chosen)
-    return replace(found, warnings=tuple(_warnings(found, profile, without)))
+    return replace(found, diagnostics=tuple(_diagnostics(found, profile, without)))
 
 
 def _refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level is {level:g}; it is a probability between 0 and 1, such as 0.9.")
+        raise ValueError(
+            f"level is {level:g}; it is a probability between 0 and 1, such as {LEVEL:g}."
+        )
     if not (huber is None or huber == "auto" or (isinstance(huber, float | int) and huber > 0)):
         raise ValueError(
             f"huber is {huber!r}; give a residual above 0, such as 0.01, beyond which points count "
@@ -364,27 +371,27 @@ def bend_of(law: Law, x: Array, y: Array, weights: Array, chosen: Mask, measure:
     return size
 
 
-def _warnings(found: Fit, profile: Profile, without: Array) -> list[str]:
+def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnostic]:
     law, lowest = found.law, float(profile.y.min())
     groups = int(profile.group.max()) + 1
     misfit = found.rms if profile.measure.log else found.rms / lowest
-    said = doubts.few_points(law, found.n, groups, misfit)
-    unfinished, flat = doubts.unfinished(profile), doubts.flat(profile)
+    said = diagnostics.few_points(law, found.n, groups, misfit)
+    unfinished, flat = diagnostics.unfinished(profile), diagnostics.flat(profile)
     sound = not (unfinished or flat)  # else the other points have nothing to foretell
     said += unfinished
     if found.n > len(law.parameters) and not flat:
-        said += doubts.on_bounds(profile)
-        said += doubts.floor_unknown(law, found.intervals, found.level, lowest)
-        said += doubts.not_identified(profile, found.intervals)
-        said += strays.off_the_curve(profile) if sound else []
+        said += diagnostics.on_bounds(profile)
+        said += diagnostics.floor_unknown(law, found.intervals, found.level, lowest)
+        said += diagnostics.not_identified(profile, found.intervals)
+        said += outliers.off_the_curve(profile) if sound else []
     said += flat
     if groups == found.n:
-        said += doubts.bends_otherwise(profile)
+        said += diagnostics.autocorrelated(profile)
     if sound:
-        said += strays.off_at_an_end(profile)
+        said += outliers.off_at_an_end(profile)
     if sound and len(without):
-        ahead = np.asarray(found.span[1]) * strays.AHEAD
-        said += strays.decided_by_one(profile, ahead, without, _width(*found.band(ahead)))
+        ahead = np.asarray(found.span[1]) * outliers.AHEAD
+        said += outliers.decided_by_one(profile, ahead, without, _width(*found.band(ahead)))
     return said
 
 

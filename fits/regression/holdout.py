@@ -1,4 +1,4 @@
-"""Which law to trust: the one that, fitted to the small runs, foretells the large ones.
+"""Hold-out: which law, fitted to the small runs, predicts the large ones best.
 
 How well a law describes the points it was fitted to says little: more parameters always describe
 them better. What a scaling law is for is to be right where it has seen nothing.
@@ -6,9 +6,9 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,6 @@ from fits.regression.fit import LOG, bend_of, checked_weights, every_point, numb
 from fits.regression.solver import Measure, in_units, minimise, unit_of
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out
-BEST = 3  # laws named on a line
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for groups to be kept whole
 
 
@@ -44,13 +43,13 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Laws in the order in which they foretold.
+    """Laws in the order in which they predicted.
 
     Fields:
       rows: one a law, the best first, of equals the simplest; those that could not be tried last.
-      fitted, held_out: how many points were fitted and foretold.
+      fitted, held_out: how many points were fitted and predicted.
       left_out: how many were neither: smaller points of groups that reach among the largest.
-      cut: how many groups have points on both sides, fitted and foretold.
+      cut: how many groups have points on both sides, fitted and predicted.
       reach: how many times larger the largest x held out is than the largest fitted.
       measure: log or not, as the points were fitted.
       robust: fitted by Huber's loss.
@@ -85,69 +84,8 @@ class Trials:
 
     @property
     def chosen(self) -> str | None:
-        """The law that foretold best; None: none could be tried."""
+        """The law that predicted best; None: none could be tried."""
         return self.tried[0][0] if self.tried else None
-
-    @property
-    def _score(self) -> str:
-        return self.score.removeprefix("root mean square of ")
-
-    def in_short(self, fitted: str) -> str:
-        """On one line: the best, and the law that was fitted."""
-        if not self.tried:
-            return f"held out, the {self.held_out} largest: no law could be tried"
-        shown = self.tried[:BEST]
-        shown += [each for each in self.tried[BEST:] if each[0] == fitted]
-        errors = ", ".join(f"{name} {error:.3g}" for name, error in shown)
-        return f"held out, the {self.held_out} largest, {self._score}: {errors}"
-
-    def in_words(self, fitted: str) -> Iterator[str]:
-        """For a person, beside the fit of the law of this name."""
-        far = f", up to {self.reach:.3g} times as large" if self.reach > 1 else ""
-        yield f"which law? Fitted to the smallest and asked for the largest{far}:"
-        yield from self._table(fitted)
-        refused = [f"{row.law.name} ({row.refusal})" for row in self.rows if row.error is None]
-        if refused:
-            yield f"  not tried: {', '.join(refused)}"
-        if self.left_out:
-            yield (
-                f"  groups kept whole: {self.left_out} smaller points of those that reach among "
-                "the largest are neither fitted nor foretold"
-            )
-        if self.cut:
-            yield (
-                f"  {self.cut} groups cut along x, too few lie below the largest: it is foretold "
-                "how they go on, not what other runs do"
-            )
-
-    def _table(self, fitted: str) -> Iterator[str]:
-        """A line a law that could be tried."""
-        wide = max((len(name) for name, _ in self.tried), default=0)
-        high = max(len(self._score), 7)
-        count = f"{self.held_out} / {self.fitted}"
-        if self.tried:
-            yield f"  {'law':{wide}}  {self._score:>{high}}  held out / fitted"
-        for name, error in self.tried:
-            said = [
-                word for word, law in (("chosen", self.chosen), ("fitted", fitted)) if law == name
-            ]
-            line = f"  {name:{wide}}  {error:{high}.3g}  {count:>17}  {', '.join(said)}"
-            yield line.rstrip()
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON knows it."""
-        return {
-            "chosen": self.chosen,
-            "fitted": self.fitted,
-            "foretold": self.held_out,
-            "left_out": self.left_out,
-            "groups_cut": self.cut,
-            "times_larger": self.reach,
-            "score": self.score,
-            "log_error" if self.measure.log else "error": {
-                row.law.name: row.error for row in self.rows
-            },
-        }
 
 
 def choose_law(
@@ -163,7 +101,7 @@ def choose_law(
     measure: Measure = LOG,
     huber: float | Literal["auto"] | None = None,
 ) -> Trials:
-    """Fit each law to the points of smaller x, and see how well it foretells those of larger.
+    """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
     What decides a fit decides this too, so hand over all that was handed to `fit`.
 
@@ -174,9 +112,9 @@ def choose_law(
     its bend follows each law's own scatter, and a law that fits too closely would be forgiven.)
 
     Groups are kept whole where that can be. Runs that err together would, torn apart, tell the law
-    some of the noise it is then asked to foretell. So the seeds of a setting, which are of one
-    size, are fitted or foretold together; and of a learning curve that reaches among the largest
-    points, the smaller ones are neither fitted nor foretold. Where that would leave less than half
+    some of the noise it is then asked to predict. So the seeds of a setting, which are of one
+    size, are fitted or predicted together; and of a learning curve that reaches among the largest
+    points, the smaller ones are neither fitted nor predicted. Where that would leave less than half
     of the smaller points, say because all curves reach equally far, the curves are cut along x
     instead. Then a law is asked how curves go on whose beginnings it has seen, an easier question
     than what a run yet to be launched will do, and `Trials` says so.
@@ -222,19 +160,19 @@ def choose_law(
 
 
 def _rank(row: Trial) -> tuple[float, int]:
-    """Of laws that foretell alike to the three digits shown, the one of fewest parameters first."""
+    """Of laws that predict alike to the three digits shown, the one of fewest parameters first."""
     error = np.inf if row.error is None else float(f"{row.error:.3g}")
     return error, len(row.law.parameters)
 
 
 def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, Mask]:
-    """The points to fit and those to foretell, each [points]."""
+    """The points to fit and those to predict, each [points]."""
     edge = float(np.sort(sizes)[-max(1, round(share * len(sizes)))])
     below = sizes < edge - 1e-12 * abs(edge)
     if not below.any():
         raise ValueError(
             f"the {len(sizes)} points are of one size: a law can be tried only where some runs are "
-            "larger than others, the small ones to fit and the large ones to foretell."
+            "larger than others, the small ones to fit and the large ones to predict."
         )
     whole = below & ~np.isin(group, group[~below])
     return (whole if whole.sum() >= WHOLE * below.sum() else below), ~below
@@ -277,7 +215,7 @@ def _try(
         missed = measure.residuals(curve, y[large])
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
-        return Trial(law=law, values=tuple(values.tolist()), refusal="it foretells errors below 0")
+        return Trial(law=law, values=tuple(values.tolist()), refusal="it predicts errors below 0")
     if _robust(measure, huber):
         error = np.average(np.abs(missed), weights=weights[large])
     else:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.regression.profile import Profile
 from fits.regression.solver import descend, minimise
@@ -30,7 +31,7 @@ ALONE = 0.995  # level of what the other points allow the forecast
 Mask = NDArray[np.bool_]
 
 
-def off_the_curve(profile: Profile) -> list[str]:
+def off_the_curve(profile: Profile) -> list[Diagnostic]:
     """Points that lie too far above the curve, or below, to be of one kind with the others.
 
     Up to a third of the points are found out. The curve of least absolute errors, which they can
@@ -56,18 +57,15 @@ def off_the_curve(profile: Profile) -> list[str]:
     size = np.sqrt(((residuals[kept] / noise[kept]) ** 2).sum() / freedom) * noise
     known = min(freedom, max(len(np.unique(profile.group[kept])) - needs, 1))  # of its scatter
     off = ~kept & (_normal(np.abs(residuals) / size, known) > FAR)
-    advice = "Leave them out" + ", or fit with huber" * bool(np.isinf(profile.measure.huber))
-    said = []
-    for which, where, cause in (
-        (off & (residuals < 0), "above", "undertrained or failed runs?"),
-        (off & (residuals > 0), "below", "another metric, or another unit?"),
-    ):
-        if number := int(which.sum()):
-            said.append(
-                f"{number} of {count} points lie far {where} the curve "
-                f"({_places(profile, which)}): {cause} {advice}"
-            )
-    return said
+    numbers = {"n": count, "huber": float(np.isfinite(profile.measure.huber))}
+    return [
+        Diagnostic(code, profile.law.variables, {**numbers, **_places(profile, which)})
+        for code, which in (
+            ("outliers_above", off & (residuals < 0)),
+            ("outliers_below", off & (residuals > 0)),
+        )
+        if which.any()
+    ]
 
 
 def _least_absolute(profile: Profile) -> tuple[Array, Array]:
@@ -140,7 +138,7 @@ def _normal(t: Array, freedom: int) -> Array:
     return part * np.sqrt(freedom * np.log1p(np.square(t) / freedom))
 
 
-def off_at_an_end(profile: Profile) -> list[str]:
+def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     """Runs at the low or the high end of a variable that the law of the others does not foretell.
 
     Such runs bend a law of several variables until little is left to be seen. So those at an end,
@@ -166,14 +164,13 @@ def off_at_an_end(profile: Profile) -> list[str]:
     if likely[first] < APART:
         return []
     (name, which, edge, _), factor = ends[first], float(factors[first])
-    where = f"{name} {'up to' if which == 'smallest' else 'from'} {edge:.3g}"
-    cause = " (undertrained?)" if factor > 0 else ""
-    by = f"{100 * abs(np.expm1(factor)):.2g} %" if profile.measure.log else f"{abs(factor):.2g}"
-    return [
-        f"runs of the {which} {name} ({where}) lie {by} {'above' if factor > 0 else 'below'} the "
-        f"law that the others follow: they are of another kind{cause}, or the law does not hold "
-        "there"
-    ]
+    relative = profile.measure.log
+    numbers = {
+        "edge": edge,
+        "by": abs(float(np.expm1(factor))) if relative else abs(factor),
+        "relative": float(relative),
+    }
+    return [Diagnostic(f"{which}_{'above' if factor > 0 else 'below'}", (name,), numbers)]
 
 
 def _ends(values: Array) -> list[tuple[str, float, Mask]]:
@@ -232,7 +229,9 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     return factors, _normal(falls / uneven, freedom)
 
 
-def decided_by_one(profile: Profile, ahead: Array, without: Array, width: float) -> list[str]:
+def decided_by_one(
+    profile: Profile, ahead: Array, without: Array, width: float
+) -> list[Diagnostic]:
     """A run that the forecast hangs on: without it, it would be another.
 
     Either the others, fitted alone, are surer of another forecast than chance allows (as Hausman
@@ -279,10 +278,9 @@ def decided_by_one(profile: Profile, ahead: Array, without: Array, width: float)
     if told == made:
         return []
     one = np.arange(len(moved)) == first
-    return [
-        f"one run decides: without that at {_places(profile, one)} the forecast at "
-        f"{AHEAD:g} times the largest x would be {told:.3g}, not {made:.3g}"
-    ]
+    numbers = {"ahead": AHEAD, "without": told, "with": made}
+    where = _places(profile, one)
+    return [Diagnostic("influential", law.variables, {**numbers, **where})]
 
 
 def _off(rest: Profile, profile: Profile, one: int) -> bool:
@@ -294,10 +292,9 @@ def _off(rest: Profile, profile: Profile, one: int) -> bool:
     return bool(away > FAR * size)
 
 
-def _places(profile: Profile, which: Mask) -> str:
-    """The x of some points, at most three."""
+def _places(profile: Profile, which: Mask) -> dict[str, float | tuple[float, ...]]:
+    """How many points, and the x of at most three, one tuple a variable."""
     x = profile.x * profile.unit if profile.x.ndim == 1 else profile.x * profile.unit[:, None]
-    rows = np.atleast_2d(x)[:, which].T[:3]
-    names = profile.law.variables
-    told = [", ".join(f"{n} = {v:.3g}" for n, v in zip(names, row, strict=True)) for row in rows]
-    return "; ".join(told) + ("; ..." if which.sum() > 3 else "")
+    first = np.atleast_2d(x)[:, which][:, :3]
+    named = zip(profile.law.variables, first.tolist(), strict=True)
+    return {"count": int(which.sum()), **{name: tuple(values) for name, values in named}}

@@ -84,6 +84,23 @@ class Profile:
         soft = np.average(np.abs(self.residuals) <= bend, weights=self.weights)
         return replace(found, bread=found.bread / max(float(soft), 1 / len(pull)))
 
+    @cached_property
+    def covariance(self) -> Array:
+        """Of the coordinates, to first order, [parameters, parameters]."""
+        found = self.scatter
+        return found.bread @ found.together @ found.bread
+
+    @property
+    def scatter_of_one_run(self) -> float:
+        """Standard deviation of the residual of a run of weight 1; of Huber's loss, as large as
+        the noise would be under squares that made the fit as sure as it is.
+        """
+        freedom = max(len(self.y) - len(self.scaled), 1)
+        psi = self.measure.pull(self.residuals)
+        inside = np.average(np.abs(self.residuals) <= self.measure.huber, weights=self.weights)
+        size = np.sqrt((self.weights * psi**2).sum() / freedom)
+        return float(size / max(float(inside), 1 / len(self.y)))
+
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """Low and high ends for the quantities 0 ... count - 1, each [count].
 

@@ -1,12 +1,12 @@
-"""Does a law that was kept still hold? Refits it, and says in words what changed since.
+"""Does a saved law still hold? Refits it, and says what changed since.
 
 Two questions, answered apart: do the rows kept in the file still give its numbers, and do the rows
-that the table has now still agree with its curve? Reads no file.
+that the table has now still agree with its curve? Diagnostics are compared by code and numbers.
+Reads no file.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,27 @@ from statistics import NormalDist
 
 import numpy as np
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.data.points import Points
 from fits.decisions.compare import span
 from fits.regression.fit import Fit
-from fits.saved.law_file import Evidence, Saved, band_of, rows_of, runs_of, span_of
-from fits.spec import Asked, Runs
+from fits.report import Observations
+from fits.saved.law_file import (
+    Evidence,
+    SavedLaw,
+    band_of,
+    observations_of,
+    rows_of,
+    span_of,
+)
+from fits.spec import FitSpec
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
 SAME_RMS = 1e-9  # of the root mean square, where the rows lie on the curve but for rounding
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
+SAME_NUMBERS = 0.02  # of a diagnostic, relative: another machine may round otherwise
 NAMED = 5  # rows of a kind that are spelled out
 
 
@@ -38,7 +47,7 @@ class Verdict:
     found: tuple[str, ...]
 
 
-def refit(law: Saved, points: Points, digest: str, dropped: Mapping[str, str]) -> Verdict:
+def refit(law: SavedLaw, points: Points, digest: str, dropped: Mapping[str, str]) -> Verdict:
     """Of a law that was fitted here, against the table it was fitted to as it is now.
 
     Args:
@@ -48,26 +57,29 @@ def refit(law: Saved, points: Points, digest: str, dropped: Mapping[str, str]) -
     """
     evidence = law.evidence
     assert evidence is not None
+    spec = evidence.spec.spec()
     kept = evidence.rows
     try:
-        again = evidence.asked.fit(runs_of(kept, evidence.asked))
+        again = observations_of(kept, spec).fit(spec)
     except ValueError as wrong:
         return Verdict(False, (f"the rows in the file can no longer be fitted: {wrong}",))
     reproduced = _both(
         _reproduced(law, evidence, again),
-        _says_the_same(evidence, again, kept, points.notes if digest == evidence.sha256 else None),
+        _says_the_same(
+            evidence, again, kept, points.notes if digest == evidence.table.sha256 else None
+        ),
         _spans_the_same(law, evidence),
-        _dropped_the_same(evidence.dropped, dropped, digest == evidence.sha256),
+        _dropped_the_same(evidence.dropped, dropped, digest == evidence.table.sha256),
     )
-    now = _renumbered(rows_of(points, evidence.asked), kept, evidence.asked)
-    changes = _changes(kept, now, evidence.asked)
-    if digest == evidence.sha256 and not changes.found:
+    now = _renumbered(rows_of(points, spec), kept, spec)
+    changes = _changes(kept, now, spec)
+    if digest == evidence.table.sha256 and not changes.found:
         same = "the table is the same to the byte, and its rows are those in the file"
         return Verdict(reproduced.holds, (*reproduced.found, same))
     if not changes.found:
         same = "the table has changed, but not in the rows and columns that were read"
         return Verdict(reproduced.holds, (*reproduced.found, same))
-    if digest == evidence.sha256:
+    if digest == evidence.table.sha256:
         edited = "the table is the same to the byte, but the file keeps other rows:"
         return Verdict(False, (*reproduced.found, edited, *changes.found))
     agreed = _agrees(again, evidence, now, changes.added)
@@ -75,20 +87,21 @@ def refit(law: Saved, points: Points, digest: str, dropped: Mapping[str, str]) -
     return Verdict(reproduced.holds and agreed.holds, said)
 
 
-def _reproduced(law: Saved, evidence: Evidence, again: Fit) -> Verdict:
+def _reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
     """Do the rows in the file give the numbers in the file?"""
-    if again.values == law.values and again.intervals == law.intervals:
+    if again.values == law.numbers and again.intervals == law.ends:
         return Verdict(True, ("the rows in the file give its values and intervals to every digit",))
-    x = evidence.band[:, :-3].T
+    band, fitted = np.array(evidence.band), np.array(evidence.fitted)
+    x = band[:, :-3].T
     at = x[0] if len(x) == 1 else x
     apart = float(np.abs(again.predict(at) / law.predict(at) - 1).max())
-    now = band_of(again, evidence.fitted[:, 1 : 1 + len(x)].T)
-    if now.shape != evidence.band.shape:
+    now = band_of(again, fitted[:, 1 : 1 + len(x)].T)
+    if now.shape != band.shape:
         return Verdict(False, ("the band in the file is not that of its rows",))
-    ends, ends_now = np.log(evidence.band[:, -2:]), np.log(now[:, -2:])
+    ends, ends_now = np.log(band[:, -2:]), np.log(now[:, -2:])
     width = np.ptp(ends_now, axis=1) + SAME
     moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
-    kept = float(np.abs(evidence.band[:, -3] / law.predict(at) - 1).max())
+    kept = float(np.abs(band[:, -3] / law.predict(at) - 1).max())
     close = max(apart, kept) <= SAME and moved <= SAME_BAND
     other = _other_intervals(law, again)
     if close and other:
@@ -116,9 +129,10 @@ def _both(*each: Verdict) -> Verdict:
     )
 
 
-def _spans_the_same(law: Saved, evidence: Evidence) -> Verdict:
+def _spans_the_same(law: SavedLaw, evidence: Evidence) -> Verdict:
     """Is the span in the file that of its rows? It decides what is said to lie beyond."""
-    span = span_of(evidence.asked, evidence.fitted[:, 1 : 1 + len(evidence.asked.x)].T)
+    spec = evidence.spec.spec()
+    span = span_of(spec, np.array(evidence.fitted)[:, 1 : 1 + len(spec.x)].T)
     if law.span == span:
         return Verdict(True, ())
     words = (
@@ -153,24 +167,24 @@ def _says_the_same(
       kept: all the rows in the file.
       notes: on the table as it is, if it is as it was; else None.
     """
-    asked = evidence.asked
-    found = _other_rows(evidence, kept[asked.chosen(runs_of(kept, asked))])
-    scale = "log error" if asked.on == "log" else "error"
+    spec = evidence.spec.spec()
+    found = _other_rows(evidence, kept[observations_of(kept, spec).fitted(spec)])
+    scale = "log error" if spec.scale == "log" else "error"
     if abs(evidence.rms - again.rms) > SAME * again.rms + SAME_RMS:
         found.append(
             f"the file gives a root mean square of {scale} of {evidence.rms:.4g}; its rows give "
             f"{again.rms:.4g}"
         )
-    if evidence.notes is not None:
-        found += _other_words("warning", evidence.warnings, again.warnings, again.warnings)
-        if notes is not None:
-            found += _other_words("note", evidence.notes, notes, notes)
-    else:  # an early file: its notes stand among its warnings
-        known = None if notes is None else (*again.warnings, *notes)
-        found += _other_words("warning", evidence.warnings, again.warnings, known)
+    kept_diagnostics = [each.diagnostic() for each in evidence.diagnostics]
+    found += _other_diagnostics(kept_diagnostics, again.diagnostics)
+    if notes is not None:
+        found += [
+            f"the file lacks a note on the table: {n}" for n in set(notes) - {*evidence.notes}
+        ]
+        found += [f"the file has a note not made now: {n}" for n in set(evidence.notes) - {*notes}]
     if found:
         return Verdict(False, tuple(found))
-    count = len(again.warnings)
+    count = len(again.diagnostics)
     warnings = f"{count or 'no'} warning{'' if count == 1 else 's'}"
     return Verdict(
         True,
@@ -184,8 +198,9 @@ def _says_the_same(
 def _other_rows(evidence: Evidence, fitted: Array) -> list[str]:
     """In words, which rows the file takes for fitted and the choice of points does not."""
     choices = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
-    where, count = choices[evidence.asked.which], len(evidence.fitted)
-    more, less = _surplus(evidence.fitted, fitted), _surplus(fitted, evidence.fitted)
+    where, count = choices[evidence.spec.rows], len(evidence.fitted)
+    kept = np.array(evidence.fitted)
+    more, less = _surplus(kept, fitted), _surplus(fitted, kept)
     if not more and not less:
         return []
     said = [f"line {int(row[0])} is not {where}" for row in more]
@@ -197,43 +212,25 @@ def _other_rows(evidence: Evidence, fitted: Array) -> list[str]:
     ]
 
 
-def _other_words(
-    kind: str, kept: Sequence[str], needed: Sequence[str], known: Sequence[str] | None
-) -> list[str]:
-    """In words, what is needed and not in the file, and what is in it and not known; None: all."""
-    unsaid = [each for each in needed if not any(_alike(each, other) for other in kept)]
-    stale = [
-        each
-        for each in kept
-        if known is not None and not any(_alike(each, other) for other in known)
-    ]
+def _other_diagnostics(kept: Sequence[Diagnostic], now: Sequence[Diagnostic]) -> list[str]:
+    """In words, which diagnostics one has and the other lacks, by code and numbers."""
+
+    def lacks(one: Diagnostic, others: Sequence[Diagnostic]) -> bool:
+        return not any(one.agrees(other, SAME_NUMBERS) for other in others)
+
     return [
-        *(f"the file is silent about a {kind} of the refit: {each}" for each in unsaid),
-        *(f"the file has a {kind} that the refit has not: {each}" for each in stale),
+        *(f"the file lacks a warning of the refit: {d.words}" for d in now if lacks(d, kept)),
+        *(f"the file has a warning that the refit lacks: {d.words}" for d in kept if lacks(d, now)),
     ]
 
 
-def _alike(one: str, other: str) -> bool:
-    """The same words, and numbers but for one in the last digit of those with a decimal point."""
-    if NUMBER.split(one) != NUMBER.split(other):
-        return False
-    pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
-    return all(a == b or ("." in a and _last_digit(a, b)) for a, b in pairs)
-
-
-def _last_digit(a: str, b: str) -> bool:
-    whole, _, exponent = a.partition("e")
-    unit = 10.0 ** (int(exponent or 0) - len(whole.partition(".")[2]))
-    return abs(float(a) - float(b)) <= 1.01 * unit
-
-
-def _renumbered(now: Array, kept: Array, asked: Asked) -> Array:
+def _renumbered(now: Array, kept: Array, spec: FitSpec) -> Array:
     """The rows there are now, their groups numbered as in the file, new ones beyond.
 
     A number says which rows belong together and nothing else, and a row added at the top of a
     table moves them all. A group is the one in the file with which it has most rows in common.
     """
-    if not asked.groups:
+    if not spec.clusters:
         return now
     group_of: dict[tuple[float, ...], int] = {
         tuple(row[1:-1].tolist()): int(row[-1]) for row in kept
@@ -256,9 +253,9 @@ def _renumbered(now: Array, kept: Array, asked: Asked) -> Array:
     return again
 
 
-def _other_intervals(law: Saved, again: Fit) -> str:
+def _other_intervals(law: SavedLaw, again: Fit) -> str:
     """Names of the parameters whose intervals differ, on a linear and on a logarithmic scale."""
-    pairs = zip(law.law.parameters, law.intervals or (), again.intervals, strict=True)
+    pairs = zip(law.curve.parameters, law.ends or (), again.intervals, strict=True)
     return ", ".join(name for name, kept, now in pairs if not _same_ends(kept, now))
 
 
@@ -282,11 +279,11 @@ class _Changes:
     found: tuple[str, ...]
 
 
-def _changes(before: Array, now: Array, asked: Asked) -> _Changes:
+def _changes(before: Array, now: Array, spec: FitSpec) -> _Changes:
     """Rows are told by their numbers, wherever they stand; those of the same x belong together."""
     lost = _surplus(before, now)
     new = _surplus(now, before)
-    at, y_at = slice(1, 1 + len(asked.x)), 1 + len(asked.x)
+    at, y_at = slice(1, 1 + len(spec.x)), 1 + len(spec.x)
     pairs = []
     for row in list(lost):
         twin = next((other for other in new if (other[at] == row[at]).all()), None)
@@ -294,7 +291,7 @@ def _changes(before: Array, now: Array, asked: Asked) -> _Changes:
             pairs.append((row, twin))
             lost = [each for each in lost if each is not row]
             new = [each for each in new if each is not twin]
-    x, y = ", ".join(asked.x), asked.y
+    x, y = ", ".join(spec.x), spec.y
 
     def said(row: Array) -> str:
         return f"line {int(row[0])}: {x} {_listed(row[at])}, {y} {row[y_at]:g}"
@@ -335,24 +332,24 @@ def _named(kind: str, rows: Sequence[str]) -> list[str]:
 
 def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict:
     """Do the rows there are now agree with the curve and the band of the rows there were?"""
-    asked = evidence.asked
-    runs = runs_of(rows, asked)
+    spec = evidence.spec.spec()
+    runs = observations_of(rows, spec)
     try:
-        now = asked.fit(runs)
+        now = runs.fit(spec)
     except ValueError as wrong:
         return Verdict(False, (f"the table can no longer be fitted: {wrong}",))
-    variables = len(asked.x)
-    band = band_of(then, evidence.fitted[:, 1 : 1 + variables].T)
+    variables = len(spec.x)
+    band = band_of(then, np.array(evidence.fitted)[:, 1 : 1 + variables].T)
     at = band[:, 0] if variables == 1 else band[:, :-3].T
     curve = now.predict(at)
     inside = bool(((band[:, -2] <= curve) & (curve <= band[:, -1])).all())
     apart = float(np.abs(curve / then.predict(at) - 1).max())
     side = "stays inside" if inside else "leaves"
     said = [f"refitted, the curve {side} the band it had; it moved by {apart:.2g} of the error"]
-    new = [row for row in rows[asked.chosen(runs)] if (row == added).all(axis=1).any()]
+    new = [row for row in rows[runs.fitted(spec)] if (row == added).all(axis=1).any()]
     if not new:
         return Verdict(inside, tuple(said))
-    outside = int(_outside(then, runs_of(np.array(new), asked)).sum())
+    outside = int(_outside(then, observations_of(np.array(new), spec)).sum())
     surprise = _at_least(outside, len(new), 1 - then.level)
     said.append(
         f"of {len(new)} new or changed rows that are fitted, {len(new) - outside} lie inside the "
@@ -361,7 +358,7 @@ def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict
     return Verdict(inside and surprise >= CHANCE, tuple(said))
 
 
-def _outside(fit: Fit, runs: Runs) -> Array:
+def _outside(fit: Fit, runs: Observations) -> Array:
     """Which rows lie beyond the band, widened by as much as rows scatter, [rows]."""
     centre, (low, high) = np.log(fit.predict(runs.x)), fit.band(runs.x)
     scatter = NormalDist().inv_cdf((1 + fit.level) / 2) * fit.rms
@@ -375,7 +372,7 @@ def _at_least(k: int, n: int, chance: float) -> float:
     return sum(comb(n, j) * chance**j * (1 - chance) ** (n - j) for j in range(k, n + 1))
 
 
-def beside(law: Saved, fit: Fit) -> Verdict:
+def beside(law: SavedLaw, fit: Fit) -> Verdict:
     """Of a paper's law, against a fit to somebody's rows, where both have points."""
     ((first, last),) = law.span.values()
     first, last = max(first, span(fit)[0]), min(last, span(fit)[1])

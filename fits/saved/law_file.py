@@ -1,8 +1,7 @@
-"""A fitted law as a file: the numbers and what they rest on, for people and for `fit-laws check`.
+"""A fitted law as a file: a pydantic model of the numbers and of what they rest on.
 
-A file holds one law. Those that a paper printed have no rows and no table behind them, but a source
-and the unit of their last digit. What is read back is believed only after every key of it has been
-looked at; this file draws no conclusions (`recheck.py` does).
+Those that a paper printed have no rows and no table behind them, but a source and the unit of their
+last digit. What is read is believed only after every key of it was checked.
 """
 
 from __future__ import annotations
@@ -12,190 +11,346 @@ import json
 import math
 import os
 import platform
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.files import written_aside
+from fits.base.messages import MESSAGES
+from fits.base.names import did_you_mean, short
 from fits.base.numbers import X_RANGE, Array
-from fits.data.points import KINDS, Points, as_error
+from fits.data.points import Points, as_error
 from fits.data.tables import Table, number, read_table
 from fits.laws.law import Law
+from fits.laws.registry import EVERY_LAW
 from fits.regression.fit import Fit
-from fits.saved.checked_json import LARGEST, Node, read_json
-from fits.spec import BENDS, CURVES, LOSSES, SCALES, WHICH, Asked, Runs
+from fits.report import GroupReport, Observations, observations
+from fits.spec import FORECAST, FitSpec
 
-FORMAT = 1
+LARGEST = 16 * 2**20  # bytes of a file that is read
 MOST_ROWS = 200_000
-MOST_REPLICATES = 100_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
-MOST_COLUMNS = 999
-LATER = ("bend",)  # keys of `asked` that came after the first files; left out at their default
+LONGEST_TEXT = 2000  # characters
 BAND_POINTS = 33
 TINY = 1e-300
 LINE = 110  # characters
 PROJECT = "vit-scaling-laws"
-HEAD = "fit_laws", "title", "law", "formula", "values", "span"  # keys of every file
-PRINTED = "source", "last_digit"  # and of a paper's law
-FITTED = (  # and of a law fitted here
-    *("intervals", "rms_log_error", "warnings", "asked", "table", "dropped", "made"),
-    *("band", "fitted", "behind"),
-)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+def _printable(text: str) -> str:
+    """One line, and nothing that a terminal would obey."""
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e300)]
+Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
+Row = Annotated[list[Number], Field(max_length=99)]
+Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SavedSpec(_File):
+    """FitSpec, as `fits/spec.py` explains its fields."""
+
+    x: Annotated[list[Text], Field(min_length=1, max_length=9)]
+    y: Text
+    y_is: Text
+    where: Annotated[list[Text], Field(max_length=99)]
+    rows: Text
+    law: Text
+    loss: Text
+    huber: Number | None
+    scale: Text
+    weights: Text
+    clusters: Annotated[list[Text], Field(max_length=999)]
+    level: Number
+    replicates: Annotated[int, Field(ge=10, le=100_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    def spec(self) -> FitSpec:
+        """Raises UserError where it cannot be."""
+        fields: dict[str, Any] = self.model_dump()
+        tuples = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+        return FitSpec(**{**fields, **tuples})
+
+    @model_validator(mode="after")
+    def _possible(self) -> SavedSpec:
+        self.spec()
+        if self.law == FORECAST:
+            raise ValueError("a forecast is no law that could be kept")
+        return self
+
+
+class SavedDiagnostic(_File):
+    """Diagnostic, less its words."""
+
+    code: Text
+    parameters: Annotated[list[Text], Field(max_length=99)]
+    numbers: dict[Text, Number | Annotated[list[Number | None], Field(max_length=99)] | None]
+
+    @model_validator(mode="after")
+    def _known(self) -> SavedDiagnostic:
+        if self.code not in MESSAGES:
+            raise ValueError(f"no diagnostic '{short(self.code)}' is known")
+        return self
+
+    def diagnostic(self) -> Diagnostic:
+        def back(value: Any) -> Any:
+            if isinstance(value, list):
+                return tuple(map(back, value))
+            return math.inf if value is None else value
+
+        numbers = {name: back(value) for name, value in self.numbers.items()}
+        return Diagnostic(self.code, tuple(self.parameters), numbers)
+
+
+class TableFile(_File):
+    """The table, as a path from the law's own folder, and the SHA-256 of its bytes."""
+
+    file: Text
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Evidence(_File):
     """What a law fitted here rests on.
 
     Fields:
-      asked: what decided the fit, the table aside.
-      table: the table, as a path from the law's own folder.
-      sha256: of the table's bytes.
-      fitted: line, x (every variable), y, and where asked for weight and number of the group, of
-        each row the curve goes through, as the table says them, [rows, columns].
-      behind: the same of rows that the choice of points left out.
-      dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
+      spec: how it was fitted.
+      table: which table.
       rms: root mean square of the residuals over the rows fitted, log(predicted / measured) where
         errors count as ratios.
-      warnings: what speaks against the fit.
-      notes: what was left out of the table, and what looked odd in it; None: an early file, whose
-        warnings hold these too.
+      diagnostics: what speaks against the fit.
+      notes: what was left out of the table, and what looked odd in it.
+      dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
+      made: command and versions.
       band: x, curve, low and high end, at BAND_POINTS places over the span, or for several
         variables at the rows fitted, [places, variables + 3].
-      made: command and versions.
+      fitted: line, x (every variable), y, and where there are such weight and number of the
+        cluster, of each row that the law goes through, as the table says them, [rows, columns].
+      behind: the same of rows that were not on the frontier.
     """
 
-    asked: Asked
-    table: str
-    sha256: str
-    fitted: Array
-    behind: Array
-    dropped: dict[str, str]
-    rms: float
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...] | None
-    band: Array
-    made: dict[str, str]
+    spec: SavedSpec
+    table: TableFile
+    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
+    notes: Annotated[list[Text], Field(max_length=99)]
+    dropped: dict[Text, Annotated[str, AfterValidator(_printable)]]
+    made: Annotated[dict[Text, Text], Field(max_length=9)]
+    band: Rows
+    fitted: Annotated[Rows, Field(min_length=1)]
+    behind: Rows
 
     @property
     def rows(self) -> Array:
         """Fitted and behind, in the order of the table."""
-        rows = np.concatenate([self.fitted, self.behind])
+        rows = np.array([*self.fitted, *self.behind], float)
         return rows[np.argsort(rows[:, 0], kind="stable")]
 
+    @model_validator(mode="after")
+    def _whole(self) -> Evidence:
+        variables = len(self.spec.x)
+        columns = 2 + variables + bool(self.spec.weights) + bool(self.spec.clusters)
+        for name, rows, wide in (
+            ("fitted", self.fitted, columns),
+            ("behind", self.behind, columns),
+            ("band", self.band, variables + 3),
+        ):
+            if any(len(row) != wide for row in rows):
+                raise ValueError(f"{name}: not every row has {wide} numbers")
+            if any(each <= 0 for row in rows for each in row[1 : 1 + variables]):
+                raise ValueError(f"{name}: numbers that are not above 0")
+        if self.spec.replicates * (len(self.fitted) + len(self.behind)) > MOST_DRAWS:
+            raise ValueError(f"more than {MOST_DRAWS:,} draws: too many refits for so many rows")
+        return self
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Saved:
+
+class SavedLaw(_File):
     """A law with numbers, from a file.
 
     Fields:
+      fit_laws: version of the format.
       title: what is predicted, say "ImageNet 10-shot error".
+      law, formula: the curve.
+      values: a number a parameter.
       span: what x is, with its unit where one is known -> smallest and largest fitted; one entry
         a variable of the law.
-      law: the curve.
-      values: one number a parameter, in the order of `law.parameters`.
-      intervals: (low, high) of each; None: none were given.
-      source: the paper it is from; "" for a fit of one's own.
+      intervals: low and high end of each parameter, null: no end; left out: none were given.
+      source: the paper it is from; left out for a fit of one's own.
       last_digit: unit of the last digit printed, say 0.01; 0: all digits are there.
-      evidence: None where there is no table behind it.
+      evidence: what it rests on; left out where there is no table behind it.
     """
 
-    title: str
-    span: dict[str, tuple[float, float]]
-    law: Law
-    values: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...] | None
-    source: str = ""
-    last_digit: float = 0.0
+    fit_laws: Literal[2] = 2
+    title: Text
+    law: Text
+    formula: Text
+    values: dict[Text, Number]
+    span: Annotated[dict[Text, tuple[Resource, Resource]], Field(max_length=9)]
+    intervals: dict[Text, tuple[Number | None, Number | None]] | None = None
+    source: Text = ""
+    last_digit: Annotated[float, Field(ge=0, le=1)] = 0.0
     evidence: Evidence | None = None
+
+    @property
+    def curve(self) -> Law:
+        return EVERY_LAW[self.law]
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """In the order of the law's parameters."""
+        return tuple(self.values[name] for name in self.curve.parameters)
+
+    @property
+    def ends(self) -> tuple[tuple[float, float], ...] | None:
+        """Intervals in the order of the law's parameters; an open end is infinite."""
+        if self.intervals is None:
+            return None
+        pairs = (self.intervals[name] for name in self.curve.parameters)
+        return tuple(
+            (-math.inf if low is None else low, math.inf if high is None else high)
+            for low, high in pairs
+        )
 
     def predict(self, x: ArrayLike) -> Array:
         """Error at `x`, same shape as `x`."""
-        return self.law.predict(x, *self.values)
+        return self.curve.predict(x, *self.numbers)
 
     def rounding(self, x: Array) -> Array:
         """How far rounding the values may have moved the error at `x`, [points]."""
-        moved = np.zeros(np.shape(x))
-        for k, value in enumerate(self.values):
+        moved, values = np.zeros(np.shape(x)), self.numbers
+        for k, value in enumerate(values):
             either = [
-                self.law.predict(x, *self.values[:k], max(end, 0.0), *self.values[k + 1 :])
+                self.curve.predict(x, *values[:k], max(end, 0.0), *values[k + 1 :])
                 for end in (value - self.last_digit / 2, value + self.last_digit / 2)
             ]
             moved += np.abs(np.stack(either) - self.predict(x)).max(axis=0)
         return moved
 
+    @model_validator(mode="after")
+    def _a_law(self) -> SavedLaw:
+        if self.law not in EVERY_LAW:
+            meant = did_you_mean(self.law, EVERY_LAW)
+            raise ValueError(f"law: no '{short(self.law)}'. {meant}Use {', '.join(EVERY_LAW)}")
+        law = self.curve
+        if self.formula != law.formula:
+            raise ValueError(f"formula: law {law.name} is {law.formula} here; another version?")
+        named = {"values": self.values, "intervals": self.intervals or dict.fromkeys(self.values)}
+        for name, found in named.items():
+            if set(found) != set(law.parameters):
+                raise ValueError(f"{name}: give one for each of {', '.join(law.parameters)}")
+        if len(self.span) != len(law.variables):
+            raise ValueError(f"span: {len(self.span)} entries; the law has {len(law.variables)}")
+        if any(low > high for low, high in self.span.values()):
+            raise ValueError("span: from a larger to a smaller number")
+        if bool(self.source) == (self.evidence is not None):
+            raise ValueError("give a source (a paper's law) or evidence (one fitted here)")
+        ends = np.array(list(self.span.values()))
+        with np.errstate(all="ignore"):
+            curve = self.predict(ends[0] if len(ends) == 1 else ends)
+        if not (np.isfinite(curve) & (curve > 0)).all():
+            raise ValueError("values: no error above 0 comes of them over the span")
+        return self
+
 
 # ---------------------------------------------------------------------------------------- writing
 
 
-def saved(asked: Asked, points: Points, fit: Fit, folder: Path, command: str, title: str) -> Saved:
+def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLaw:
     """The law as it is to be kept in `folder`.
 
     Raises UserError where its band leaves the numbers that have a logarithm.
     """
+    spec, points, fit = group.spec, group.points, group.fit
+    assert isinstance(fit, Fit)
     table = points.table.path
-    chosen = asked.chosen(asked.runs(points))
+    chosen = group.observations.fitted(spec)
     x = np.atleast_2d(points.x)[:, chosen]
     band = band_of(fit, x)
     if not (np.isfinite(band) & (band > 0)).all():
         raise UserError(["--save: the law is not above 0 and finite over its own points."])
-    return Saved(
-        title=title,
-        span=span_of(asked, x),
-        law=fit.law,
-        values=fit.values,
-        intervals=fit.intervals,
-        evidence=Evidence(
-            asked=asked,
-            table=Path(os.path.relpath(table.resolve(), folder.resolve())).as_posix(),
+    rows = rows_of(points, spec)
+    evidence = Evidence(
+        spec=_plain_spec(spec),
+        table=TableFile(
+            file=Path(os.path.relpath(table.resolve(), folder.resolve())).as_posix(),
             sha256=sha256(table),
-            fitted=rows_of(points, asked)[chosen],
-            behind=rows_of(points, asked)[~chosen],
-            dropped=dropped_rows(asked, table),
-            rms=fit.rms,
-            warnings=fit.warnings,
-            notes=points.notes,
-            band=band,
-            made={
-                "command": command,
-                PROJECT: _version(PROJECT),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
         ),
+        rms=fit.rms,
+        diagnostics=[_plain_diagnostic(each) for each in fit.diagnostics],
+        notes=list(points.notes),
+        dropped=dropped_rows(spec, table),
+        made={
+            "command": command,
+            PROJECT: _version(PROJECT),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        band=band.tolist(),
+        fitted=rows[chosen].tolist(),
+        behind=rows[~chosen].tolist(),
+    )
+    names = fit.law.parameters
+    ends = [tuple(e if math.isfinite(e) else None for e in pair) for pair in fit.intervals]
+    return SavedLaw(
+        title=title,
+        law=fit.law.name,
+        formula=fit.law.formula,
+        values=dict(zip(names, fit.values, strict=True)),
+        span=span_of(spec, x),
+        intervals=dict(zip(names, ends, strict=True)),  # type: ignore[arg-type]
+        evidence=evidence,
     )
 
 
-def span_of(asked: Asked, x: Array) -> dict[str, tuple[float, float]]:
+def _plain_spec(spec: FitSpec) -> SavedSpec:
+    fields: dict[str, Any] = asdict(spec)
+    lists = {k: list(v) for k, v in fields.items() if isinstance(v, tuple)}
+    return SavedSpec(**{**fields, **lists})
+
+
+def _plain_diagnostic(found: Diagnostic) -> SavedDiagnostic:
+    plain = found.to_json()
+    return SavedDiagnostic(**{name: plain[name] for name in ("code", "parameters", "numbers")})
+
+
+def span_of(spec: FitSpec, x: Array) -> dict[str, tuple[float, float]]:
     """Smallest and largest of each variable of the points fitted [variables, points]."""
     ends = ((float(each.min()), float(each.max())) for each in x)
-    return dict(zip(asked.x, ends, strict=True))
+    return dict(zip(spec.x, ends, strict=True))
 
 
-def rows_of(points: Points, asked: Asked) -> Array:
+def rows_of(points: Points, spec: FitSpec) -> Array:
     """Every row as Evidence has it, [runs, columns]."""
-    runs = asked.runs(points)
-    y = [number(cell) for cell in points.table.columns[asked.y]]
-    more = [each for each in (runs.weights, runs.groups) if each is not None]
+    found = observations(points, spec)
+    y = [number(cell) for cell in points.table.columns[spec.y]]
+    more = [each for each in (found.weights, found.clusters) if each is not None]
     return np.array([points.table.numbers, *np.atleast_2d(points.x), y, *more], float).T
 
 
-def runs_of(rows: Array, asked: Asked) -> Runs:
+def observations_of(rows: Array, spec: FitSpec) -> Observations:
     """Such rows as they are fitted."""
-    columns = iter(rows.T[1:])
-    x = np.stack([next(columns) for _ in asked.x])
-    return Runs(
+    columns = iter(np.asarray(rows, float).T[1:])
+    x = np.stack([next(columns) for _ in spec.x])
+    return Observations(
         x=x[0] if len(x) == 1 else x,
-        error=as_error(next(columns).tolist(), asked.y_is),
-        weights=next(columns) if asked.weights else None,
-        groups=next(columns).astype(int) if asked.groups else None,
+        error=as_error(next(columns).tolist(), spec.y_is),
+        weights=next(columns) if spec.weights else None,
+        clusters=next(columns).astype(int) if spec.clusters else None,
     )
 
 
@@ -222,15 +377,15 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def dropped_rows(asked: Asked, table: Path) -> dict[str, str]:
+def dropped_rows(spec: FitSpec, table: Path) -> dict[str, str]:
     """The rows that no fit saw, by the first reason there is: a condition, or an empty cell."""
     left, dropped = read_table(table), {}
-    for condition in asked.where:
+    for condition in spec.where:
         name, _, value = condition.partition("=")
         after = left.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
         dropped[f"not {condition}"] = _lines(left, after)
         left = after
-    for name in dict.fromkeys((*asked.x, asked.y)):
+    for name in dict.fromkeys((*spec.x, spec.y)):
         full = [row for row, cell in enumerate(left.column(name)) if cell]
         after = left.keep(full)
         dropped[f"no {name}"] = _lines(left, after)
@@ -239,68 +394,27 @@ def dropped_rows(asked: Asked, table: Path) -> dict[str, str]:
 
 
 def _lines(before: Table, after: Table) -> str:
-    """Lines that are in one and not in the other, neighbours drawn together: "2-9, 12"."""
+    """Lines that are in one and not in the other, neighbors drawn together: "2-9, 12"."""
     kept = set(after.numbers)
-    runs: list[list[int]] = []
+    spans: list[list[int]] = []
     for line in (each for each in before.numbers if each not in kept):
-        if runs and line == runs[-1][1] + 1:
-            runs[-1][1] = line
+        if spans and line == spans[-1][1] + 1:
+            spans[-1][1] = line
         else:
-            runs.append([line, line])
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+            spans.append([line, line])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
 
 
-def write_law(path: Path, law: Saved) -> None:
+def write_law(path: Path, law: SavedLaw) -> None:
     """Write it for `read_law`: whole or not at all, every digit, one row of the table a line."""
-    with written_aside(path) as aside:
-        aside.write_text(_json(_plain(law)) + "\n", encoding="utf-8")
-
-
-def _plain(law: Saved) -> dict[str, Any]:
-    names = law.law.parameters
-    answer: dict[str, Any] = {
-        "fit_laws": FORMAT,
-        "title": law.title,
-        "law": law.law.name,
-        "formula": law.law.formula,
-        "values": dict(zip(names, law.values, strict=True)),
-        "span": {name: list(ends) for name, ends in law.span.items()},
-    }
-    if law.intervals is not None:
-        ends = ([end if math.isfinite(end) else None for end in pair] for pair in law.intervals)
-        answer["intervals"] = dict(zip(names, ends, strict=True))
-    if law.source:
-        answer |= {"source": law.source, "last_digit": law.last_digit}
+    plain = law.model_dump(mode="json", exclude_none=False)
+    plain = {k: v for k, v in plain.items() if v is not None and v != ""}
     if law.evidence is not None:
-        answer |= _plain_evidence(law.evidence)
-    return answer
-
-
-def _plain_evidence(evidence: Evidence) -> dict[str, Any]:
-    asked = {
-        field.name: list(value) if isinstance(value, tuple) else value
-        for field in fields(Asked)
-        if field.name != "law"
-        for value in [getattr(evidence.asked, field.name)]
-        if field.name not in LATER or value != field.default
-    }
-    return {
-        "rms_log_error": evidence.rms,
-        "warnings": list(evidence.warnings),
-        **({} if evidence.notes is None else {"notes": list(evidence.notes)}),
-        "asked": asked,
-        "table": {"file": evidence.table, "sha256": evidence.sha256},
-        "dropped": evidence.dropped,
-        "made": evidence.made,
-        "band": [_row(row) for row in evidence.band.tolist()],
-        "fitted": [_row(row, lines=True) for row in evidence.fitted.tolist()],
-        "behind": [_row(row, lines=True) for row in evidence.behind.tolist()],
-    }
-
-
-def _row(row: list[float], *, lines: bool = False) -> list[float | int | None]:
-    numbers: list[float | int | None] = [each if math.isfinite(each) else None for each in row]
-    return [int(row[0]), *numbers[1:]] if lines else numbers
+        plain.pop("last_digit")
+        for name in ("fitted", "behind"):
+            plain["evidence"][name] = [[int(r[0]), *r[1:]] for r in plain["evidence"][name]]
+    with written_aside(path) as aside:
+        aside.write_text(_json(plain) + "\n", encoding="utf-8")
 
 
 def _json(value: Any, indent: str = "") -> str:
@@ -326,129 +440,47 @@ def _json(value: Any, indent: str = "") -> str:
 # ---------------------------------------------------------------------------------------- reading
 
 
-def read_law(path: Path) -> Saved:
+def read_law(path: Path) -> SavedLaw:
     """Read what `write_law` wrote.
 
     Raises:
       UserError: everything in the file that keeps it from being such a law, each with its key.
       OSError: the file cannot be read.
     """
-    top = read_json(path)
-    printed = isinstance(top.value, dict) and "source" in top.value
-    keys = top.keys((*HEAD, *PRINTED)) if printed else top.keys((*HEAD, *FITTED), ["notes"])
-    keys["fit_laws"].whole(FORMAT, FORMAT)
-    name = keys["law"].choice(tuple(CURVES))
-    law = CURVES[name] if keys["law"].value == name else None  # else no more is known of its keys
-    if law and keys["formula"].text() != law.formula:
-        keys["formula"].wrong(f"law {law.name} is {law.formula} here. Another version wrote this.")
-    span = {each: _pair(node) for each, node in keys["span"].named(9).items()}
-    if law and isinstance(keys["span"].value, dict) and len(span) != len(law.variables):
-        keys["span"].wrong(f"{len(span)} entries; law {law.name} has {len(law.variables)}.")
-    values = _by_parameter(keys["values"], law)
-    found = Saved(
-        title=keys["title"].text(),
-        span=span,
-        law=law or CURVES[name],
-        values=tuple(node.number() for node in values),
-        intervals=None if printed else tuple(map(_interval, _by_parameter(keys["intervals"], law))),
-        source=keys["source"].text() if printed else "",
-        last_digit=keys["last_digit"].number(0, 1) if printed else 0.0,
-        evidence=None if printed else _evidence(keys, name, len(span)),
-    )
-    if not top.mistakes and not _falls_on_numbers(found):
-        keys["values"].wrong("no error above 0 comes of them over the span.")
-    if top.mistakes:
-        raise UserError(top.mistakes)
+    try:
+        return SavedLaw.model_validate_json(json.dumps(_read(path)))
+    except ValidationError as error:
+        raise UserError([_words(path, each) for each in error.errors()]) from None
+
+
+def _words(path: Path, error: Any) -> str:
+    """One of pydantic's errors with its key."""
+    where = "".join(f", {short(str(key))}" for key in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path}{where}: is unknown."
+    said = error["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{path}{where}: {said}."
+
+
+def _read(path: Path) -> Any:
+    size = path.stat().st_size
+    if not path.is_file():
+        raise UserError([f"{path}: not a file."])
+    if size > LARGEST:
+        raise UserError([f"{path}: {size:,} bytes; such a file has at most {LARGEST:,}."])
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=_object, parse_constant=_refused)
+    except (ValueError, RecursionError) as wrong:
+        why = "nested too deep" if isinstance(wrong, RecursionError) else short(str(wrong))
+        raise UserError([f"{path}: no JSON that can be read ({why})."]) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
     return found
 
 
-def _by_parameter(node: Node, law: Law | None) -> list[Node]:
-    return list((node.keys(law.parameters) if law else node.named(99)).values())
-
-
-def _pair(node: Node) -> tuple[float, float]:
-    low, high = _two(node, lambda each: each.number(*X_RANGE))
-    if low > high:
-        node.wrong(f"{low:g} is above {high:g}.")
-    return low, high
-
-
-def _interval(node: Node) -> tuple[float, float]:
-    """Open ends are null."""
-    ends = _two(node, lambda each: math.inf if each.value is None else each.number())
-    return (-math.inf if ends[0] == math.inf else ends[0]), ends[1]
-
-
-def _two(node: Node, read: Callable[[Node], float]) -> tuple[float, float]:
-    ends = [read(each) for each in node.items(2)]
-    if len(ends) == 2:
-        return ends[0], ends[1]
-    if isinstance(node.value, list):
-        node.wrong(f"{len(node.value)} numbers, not 2.")
-    return math.nan, math.nan
-
-
-def _falls_on_numbers(law: Saved) -> bool:
-    ends = np.array(list(law.span.values()))
-    with np.errstate(all="ignore"):
-        curve = law.predict(ends[0] if len(ends) == 1 else ends)
-    return bool((np.isfinite(curve) & (curve > 0)).all())
-
-
-def _evidence(keys: dict[str, Node], law: str, variables: int) -> Evidence:
-    table = keys["table"].keys(("file", "sha256"))
-    digest = table["sha256"]
-    asked = _asked(keys["asked"], law, variables)
-    columns = 2 + variables + bool(asked.weights) + bool(asked.groups)
-    if not re.fullmatch("[0-9a-f]{64}", digest.text()) and isinstance(digest.value, str):
-        digest.wrong("not the 64 hexadecimal digits of a sha256.")
-    fitted, behind = (keys[name].numbers(columns, MOST_ROWS) for name in ("fitted", "behind"))
-    band = keys["band"].numbers(variables + 3, MOST_ROWS)
-    for name, found in (("fitted", fitted[:, 1 : 1 + variables]), ("band", band)):
-        if not len(found) or (found <= 0).any():
-            keys[name].wrong("no rows, or numbers in them that are not above 0.")
-    if asked.replicates * (len(fitted) + len(behind)) > MOST_DRAWS:
-        keys["asked"].wrong(f"more than {MOST_DRAWS:,} draws: too many refits for so many rows.")
-    return Evidence(
-        asked=asked,
-        table=table["file"].text(),
-        sha256=digest.text(),
-        fitted=fitted,
-        behind=behind,
-        dropped={why: node.text(LARGEST) for why, node in keys["dropped"].named(99).items()},
-        rms=keys["rms_log_error"].number(0),
-        warnings=_texts(keys["warnings"]),
-        notes=None if keys["notes"].value is None else _texts(keys["notes"]),
-        band=band,
-        made={name: node.text() for name, node in keys["made"].named(9).items()},
-    )
-
-
-def _texts(node: Node) -> tuple[str, ...]:
-    return tuple(each.text() for each in node.items(99))
-
-
-def _asked(node: Node, law: str, variables: int) -> Asked:
-    names = [field.name for field in fields(Asked) if field.name != "law"]
-    keys = node.keys([name for name in names if name not in LATER], LATER)
-    x = tuple(each.text() for each in keys["x"].items(9))
-    if isinstance(keys["x"].value, list) and len(x) != variables:
-        keys["x"].wrong(f"{len(x)} columns; the law's span has {variables}.")
-    if keys["bend"].value is not None and keys["loss"].value != "huber":
-        keys["bend"].wrong("squares have none. Leave it out, or let loss be huber.")
-    return Asked(
-        x=x,
-        y=keys["y"].text(),
-        y_is=keys["y_is"].choice(KINDS),
-        where=tuple(each.text() for each in keys["where"].items(99)),
-        which=keys["which"].choice(tuple(WHICH)),
-        law=law,
-        loss=keys["loss"].choice(LOSSES),
-        bend=None if keys["bend"].value is None else keys["bend"].number(*BENDS),
-        on=keys["on"].choice(SCALES),
-        weights=keys["weights"].text(),
-        groups=tuple(each.text() for each in keys["groups"].items(MOST_COLUMNS)),
-        level=keys["level"].number(0.01, 0.999),
-        replicates=keys["replicates"].whole(10, MOST_REPLICATES),
-        seed=keys["seed"].whole(0, 2**63),
-    )
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")

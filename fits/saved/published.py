@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fits.saved.law_file import Saved, read_law
+from fits.saved.law_file import SavedLaw, read_law
 
 FOLDER = Path(__file__).with_name("papers")
 
 
-def zhai_2022(task: str) -> Saved:
+def zhai_2022(task: str) -> SavedLaw:
     """A law of "Scaling Vision Transformers", say of "imagenet-10-shot": the name of its file.
 
     Raises:

@@ -53,6 +53,11 @@ class FewShot(Config):
         """Names of the numbers that say how good the features are: means over subsets."""
         return tuple(f"{self.name}_{k}shot_error" for k in self.shots)
 
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates."""
+        return self.metrics
+
     def measure(
         self, module: nnx.Module, *, objective: Any, source: SourceConfig
     ) -> list[Measured]:

@@ -28,6 +28,11 @@ class Upstream(Config):
         """Names of the numbers measured."""
         return ("upstream_loss", "upstream_error")
 
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates."""
+        return ("upstream_error",)
+
     def measure(
         self, module: nnx.Module, *, objective: Any, source: SourceConfig
     ) -> list[Measured]:

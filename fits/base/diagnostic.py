@@ -1,0 +1,71 @@
+"""Diagnostic: one doubt about a fit, as data. `messages.py` renders it into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isclose, isfinite
+from typing import Any
+
+from fits.base.messages import MESSAGES
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One doubt.
+
+    Fields:
+      code: what is doubted, a key of `messages.MESSAGES`.
+      parameters: of the law, or its variables, that it is about.
+      numbers: what decided it, by name.
+    """
+
+    code: str
+    parameters: tuple[str, ...] = ()
+    numbers: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.code not in MESSAGES:
+            raise ValueError(f"there is no diagnostic '{self.code}'; add it to messages.py.")
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        return MESSAGES[self.code](self.parameters, self.numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Code, parameters, numbers and words; a number that is not finite is null."""
+        return {
+            "code": self.code,
+            "parameters": list(self.parameters),
+            "numbers": {name: _plain(value) for name, value in self.numbers.items()},
+            "words": self.words,
+        }
+
+    def agrees(self, other: Diagnostic, tolerance: float) -> bool:
+        """Whether the other says the same, its numbers to within this relative tolerance."""
+        return (
+            self.code == other.code
+            and self.parameters == other.parameters
+            and self.numbers.keys() == other.numbers.keys()
+            and all(_close(mine, other.numbers[k], tolerance) for k, mine in self.numbers.items())
+        )
+
+
+def _plain(value: float | tuple[float, ...]) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value if isfinite(value) else None
+
+
+def _close(
+    one: float | tuple[float, ...], other: float | tuple[float, ...], tolerance: float
+) -> bool:
+    if isinstance(one, tuple) or isinstance(other, tuple):
+        return (
+            isinstance(one, tuple)
+            and isinstance(other, tuple)
+            and len(one) == len(other)
+            and all(_close(a, b, tolerance) for a, b in zip(one, other, strict=True))
+        )
+    return one == other or isclose(one, other, rel_tol=tolerance, abs_tol=1e-12)

@@ -1,0 +1,132 @@
+"""The words of every diagnostic, in one place: code -> (parameters, numbers) -> a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+Names: TypeAlias = tuple[str, ...]
+Numbers: TypeAlias = Mapping[str, Any]
+SHOWN = 3  # places of a kind that are spelled out
+
+
+def places(variables: Names, n: Numbers) -> str:
+    """x of some points: "x = 1e+03; x = 2e+03; ..."."""
+    count = len(n[variables[0]])
+    said = [
+        ", ".join(f"{name} = {n[name][k]:.3g}" for name in variables)
+        for k in range(min(count, SHOWN))
+    ]
+    return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
+
+
+def _are(names: Names) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _no_degrees_of_freedom(names: Names, n: Numbers) -> str:
+    through = "goes through every point" if n["misfit"] < 1e-6 else "has no point to spare"
+    return (
+        f"{n['n']:.0f} points for {n['needs']:.0f} parameters: the curve {through} and the "
+        "intervals mean nothing"
+    )
+
+
+def _outliers(where: str, cause: str) -> Callable[[Names, Numbers], str]:
+    def words(variables: Names, n: Numbers) -> str:
+        advice = "Leave them out" + ("" if n["huber"] else ", or fit with --loss huber")
+        return (
+            f"{n['count']:.0f} of {n['n']:.0f} points are outliers, far {where} the curve "
+            f"({places(variables, n)}): {cause} {advice}"
+        )
+
+    return words
+
+
+def _end(which: str, side: str) -> Callable[[Names, Numbers], str]:
+    def words(names: Names, n: Numbers) -> str:
+        (name,) = names
+        where = f"{name} {'up to' if which == 'smallest' else 'from'} {n['edge']:.3g}"
+        by = f"{100 * n['by']:.2g} %" if n["relative"] else f"{n['by']:.2g}"
+        cause = " (undertrained?)" if side == "above" else ""
+        return (
+            f"runs of the {which} {name} ({where}) lie {by} {side} the law fitted to the others: "
+            f"they are of another kind{cause}, or the law does not hold there"
+        )
+
+    return words
+
+
+AUTOCORRELATED = (
+    "the law does not have the shape of the data, or the points are not independent. The "
+    "intervals are too narrow unless --cluster says which points have correlated errors"
+)
+
+MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
+    "one_cluster": lambda p, n: (
+        f"all {n['n']:.0f} points are in one cluster, so the variance between clusters is unknown: "
+        "no interval is known"
+    ),
+    "no_degrees_of_freedom": _no_degrees_of_freedom,
+    "few_points": lambda p, n: (
+        f"{n['n']:.0f} points for {n['needs']:.0f} parameters: too few to trust the intervals"
+    ),
+    "few_clusters": lambda p, n: (
+        f"the {n['n']:.0f} points are in {n['clusters']:.0f} independent clusters: too few to "
+        "trust the intervals"
+    ),
+    "flat": lambda p, n: "the error does not fall with x, so the exponent means nothing",
+    "on_bound": lambda p, n: f"{p[0]} is on its bound {n['bound']:g}",
+    "not_converged": lambda p, n: (
+        f"the solver stopped before the minimum: the loss could still fall by {n['gain']:.2g}"
+    ),
+    "floor_not_identified": lambda p, n: (
+        f"the floor is not identified: the {100 * n['level']:g} % interval of {p[0]} is "
+        f"[{n['low']:.2g}, {n['high']:.2g}], and the lowest error fitted is {n['lowest']:.2g}"
+    ),
+    "not_identified": lambda p, n: (
+        f"{_are(p)} not identified: very different values fit equally well"
+    ),
+    "autocorrelated": lambda p, n: (
+        f"residuals of neighboring points are correlated ({n['correlation']:.2f}): {AUTOCORRELATED}"
+    ),
+    "autocorrelated_along": lambda p, n: (
+        f"residuals of neighboring points along {' and along '.join(p)} are correlated: "
+        f"{AUTOCORRELATED}"
+    ),
+    "outliers_above": _outliers("above", "undertrained or failed runs?"),
+    "outliers_below": _outliers("below", "another metric, or another unit?"),
+    "smallest_above": _end("smallest", "above"),
+    "smallest_below": _end("smallest", "below"),
+    "largest_above": _end("largest", "above"),
+    "largest_below": _end("largest", "below"),
+    "influential": lambda p, n: (
+        f"one run decides: without the run at {places(p, n)} the prediction at {n['ahead']:g} "
+        f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
+    ),
+    "extrapolates": lambda p, n: (
+        f"{p[0]} = {n['at']:g} is {n['times']:.3g} times "
+        + ("above the largest" if n["at"] > n["edge"] else "below the smallest")
+        + f" {p[0]} fitted"
+    ),
+    "negative_prediction": lambda p, n: (
+        "the law predicts an error below 0 there: it cannot hold that far out"
+    ),
+    "forecast_is_prior": lambda p, n: (
+        f"{n['n']:.0f} different x for a law of {n['needs']:.0f} parameters: the forecast is "
+        "little more than its prior"
+    ),
+    "forecast_untested": lambda p, n: (
+        f"fewer than {n['needs']:.0f} different x up to half of the largest: no backtest of the "
+        "forecast is possible"
+    ),
+    "forecast_not_falling": lambda p, n: (
+        "the curve does not fall by more than its noise; nor does the forecast"
+    ),
+    "forecast_extrapolates": lambda p, n: (
+        f"x = {n['at']:g} is {n['times']:.3g} times "
+        + ("above the largest" if n["at"] > n["edge"] else "below the smallest")
+        + " x of the curve"
+        + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")
+    ),
+}

@@ -1,0 +1,315 @@
+"""From a table and a FitSpec to a FitReport: the one way in.
+
+The command line, `scaling report`, saved laws and notebooks all call `fit_table`; so the same
+question has the same interval everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fits.base.diagnostic import Diagnostic
+from fits.base.errors import UserError
+from fits.base.names import short
+from fits.base.numbers import Array, Indices, Mask
+from fits.data.frontier import on_frontier, on_hull
+from fits.data.points import Points, points_of
+from fits.data.tables import Table, read_numbers, read_table
+from fits.forecast.forecast import Forecast, forecast
+from fits.laws.registry import EVERY_LAW, LAWS, rivals
+from fits.regression.fit import Fit, every_point, fit
+from fits.regression.holdout import Trials, choose_law
+from fits.regression.solver import Measure
+from fits.spec import FORECAST, FitSpec
+
+CHOICES = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
+SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
+
+Place: TypeAlias = tuple[float, ...]
+"""One x a variable of the law."""
+
+
+def as_x(place: Place) -> Any:
+    """As a law takes it: a number, or [variables]."""
+    return place[0] if len(place) == 1 else np.array(place)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """Numbers to fit, in the order of the table.
+
+    Fields:
+      x: resource spent, [runs], or [variables, runs].
+      error: [runs].
+      weights: how much each counts, [runs]; None: all alike.
+      clusters: number of each run's cluster, [runs]; None: each is one of its own.
+    """
+
+    x: Array
+    error: Array
+    weights: Array | None = None
+    clusters: Indices | None = None
+
+    def fit(self, spec: FitSpec) -> Fit:
+        """Raises ValueError where there can be no fit."""
+        return fit(
+            EVERY_LAW[spec.law],
+            self.x,
+            self.error,
+            choose=CHOICES[str(spec.rows)],
+            **self._terms(spec),
+            replicates=spec.replicates,
+            level=spec.level,
+            seed=spec.seed,
+        )
+
+    def hold_out(self, spec: FitSpec) -> Trials | None:
+        """How well each law predicts the large runs from the small; None: all are of one size."""
+        laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
+        choose = CHOICES[str(spec.rows)]
+        try:
+            return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
+        except ValueError:
+            return None
+
+    def _terms(self, spec: FitSpec) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "groups": None if self.clusters is None else self.clusters.tolist(),
+            "measure": Measure(log=spec.scale == "log"),
+            "huber": spec.threshold,
+        }
+
+    def fitted(self, spec: FitSpec) -> Mask:
+        """Which of the runs the law goes through, [runs]."""
+        present = np.ones((1, len(self.error)), bool)
+        return CHOICES[str(spec.rows)](self.x, self.error, present)[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForecastFit:
+    """A forecast with the methods of a Fit. Its band is of one more measurement, not of a curve."""
+
+    forecast: Forecast
+    level: float
+
+    @property
+    def n(self) -> int:
+        return self.forecast.n
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.forecast.span
+
+    @property
+    def rms(self) -> float:
+        return self.forecast.rms
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        return self.forecast.diagnostics
+
+    def predict(self, x: ArrayLike) -> Array:
+        return self.forecast(x, self.level)[0]
+
+    def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
+        _, low, high = self.forecast(x, self.level if level is None else level)
+        return low, high
+
+    def extrapolates(self, x: float) -> list[Diagnostic]:
+        return self.forecast.extrapolates(x)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupReport:
+    """Rows that share a fit.
+
+    Fields:
+      names: their value of each column that the table was split by.
+      spec: how they were fitted, clusters found in the table included.
+      points: the rows.
+      fit: None where there can be none.
+      holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
+      refusal: why there is no fit.
+    """
+
+    names: dict[str, str]
+    spec: FitSpec
+    points: Points
+    fit: Fit | ForecastFit | None = None
+    holdout: Trials | None = None
+    refusal: str = ""
+
+    @property
+    def title(self) -> str:
+        """Say "model=S, data_size=1000"; empty where nothing tells groups apart."""
+        return ", ".join(f"{name}={short(value)}" for name, value in self.names.items())
+
+    @property
+    def observations(self) -> Observations:
+        return observations(self.points, self.spec)
+
+    def diagnostics(self, at: Sequence[Place] = ()) -> list[Diagnostic]:
+        """All that speaks against the fit, and against its predictions at `at`."""
+        if self.fit is None:
+            return []
+        beyond = (each for place in at for each in self.fit.extrapolates(as_x(place)))
+        return [*self.fit.diagnostics, *beyond]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitReport:
+    """A table, fitted.
+
+    Fields:
+      table: where the rows came from.
+      spec: how they were fitted.
+      at: where predictions were wanted.
+      groups: one a combination of values of the columns that the table was split by.
+    """
+
+    table: Path
+    spec: FitSpec
+    at: tuple[Place, ...]
+    groups: tuple[GroupReport, ...]
+
+
+def fit_table(
+    table: str | Path | Table,
+    spec: FitSpec,
+    *,
+    by: Sequence[str] = (),
+    at: Sequence[Place] = (),
+    holdout: bool = True,
+    strict: bool = True,
+) -> FitReport:
+    """Fit a table as a spec says, one fit for each combination of values in the columns `by`.
+
+    Args:
+      table: a file, CSV or Parquet, or one that was read.
+      spec: everything else that decides the digits.
+      by: columns to split the rows by.
+      at: where predictions are wanted, a number a variable.
+      holdout: whether to try how well each law predicts the largest runs.
+      strict: whether it is an error that no group has a fit.
+
+    Raises:
+      UserError: all mistakes in the spec's columns, or all in the rows, or why no group has a fit.
+      OSError: the file cannot be read.
+    """
+    points = read_points(table, spec, by)
+    spec = with_seeds(spec, points)
+    groups = [_fit_group(spec, names, its, holdout) for names, its in points.split(by)]
+    if strict and not any(group.fit for group in groups):
+        raise UserError(
+            [f"{points.table.path}{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
+        )
+    return FitReport(table=points.table.path, spec=spec, at=tuple(at), groups=tuple(groups))
+
+
+def _fit_group(spec: FitSpec, names: dict[str, str], points: Points, holdout: bool) -> GroupReport:
+    found = observations(points, spec)
+    try:
+        if spec.law == FORECAST:
+            chosen = found.fitted(spec)
+            made = forecast(found.x[chosen], found.error[chosen])
+            fitted: Fit | ForecastFit = ForecastFit(forecast=made, level=spec.level)
+        else:
+            fitted = found.fit(spec)
+    except ValueError as wrong:
+        refusal = f"{wrong} {_advice(spec, names)}"
+        return GroupReport(names=names, spec=spec, points=points, refusal=refusal)
+    trials = found.hold_out(spec) if holdout else None
+    return GroupReport(names=names, spec=spec, points=points, fit=fitted, holdout=trials)
+
+
+def _advice(spec: FitSpec, names: dict[str, str]) -> str:
+    advice = ["Add runs"]
+    if spec.law != "power":
+        advice.append("try --law power, which has 2")
+    if spec.rows != "all":
+        advice.append("say --all-points to fit more than the frontier")
+    advice += [f"leave the group out with --where '{name}!={names[name]}'" for name in names]
+    if spec.y_is.startswith("error"):
+        advice.append(f"say --y-is accuracy if {spec.y} grows as runs get better")
+    return "; or ".join(advice) + "."
+
+
+# ------------------------------------------------------------------------ rows, weights, clusters
+
+
+def read_points(table: str | Path | Table, spec: FitSpec, by: Sequence[str] = ()) -> Points:
+    """The rows of a table as a spec wants them.
+
+    Raises:
+      UserError: all columns that are missing, or all mistakes in the rows.
+      OSError: the file cannot be read.
+    """
+    whole = table if isinstance(table, Table) else read_table(table)
+    columns = (*by, *spec.clusters, *filter(None, [spec.weights]))
+    found = points_of(whole, spec.x, spec.y, spec.y_is, where=spec.where, by=columns)
+    if spec.weights and (wrong := read_numbers(found.table, spec.weights, _judge_weight)[1]):
+        raise UserError(*wrong)
+    return replace(found, notes=(*found.notes, *_untold_seeds(found.table, spec)))
+
+
+def observations(points: Points, spec: FitSpec) -> Observations:
+    """The numbers in the rows."""
+    columns = points.table.columns
+    weights = [float(cell) for cell in columns[spec.weights]] if spec.weights else None
+    labels = list(zip(*(columns[name] for name in spec.clusters), strict=True))
+    first = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+    return Observations(
+        x=points.x,
+        error=points.error,
+        weights=None if weights is None else np.array(weights),
+        clusters=np.array([first[label] for label in labels]) if labels else None,
+    )
+
+
+def with_seeds(spec: FitSpec, points: Points) -> FitSpec:
+    """The same, seeds of one setting a cluster, where no clusters were named.
+
+    One setting is what rows agree in that differ in the columns `seed` and `run`, in what was
+    measured and in their weights, and in no other. A results table is made so.
+    """
+    if spec.clusters or spec.law == FORECAST or not _has_seeds(points.table, spec):
+        return spec
+    return replace(spec, clusters=_setting(points.table, spec))
+
+
+def _setting(table: Table, spec: FitSpec) -> tuple[str, ...]:
+    apart = (SEED_COLUMN, RUN_COLUMN, spec.y, spec.weights)
+    return tuple(name for name in table.columns if name not in apart)
+
+
+def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = None) -> bool:
+    """Whether rows that agree in these columns, or else in their setting, differ in seed."""
+    names = _setting(table, spec) if columns is None else columns
+    if SEED_COLUMN not in table.columns or SEED_COLUMN in (*spec.x, spec.y):
+        return False
+    rows = [table.columns[name] for name in (*names, SEED_COLUMN)]
+    different = set(zip(*rows, strict=True))
+    return len({row[:-1] for row in different}) < len(different)
+
+
+def _untold_seeds(table: Table, spec: FitSpec) -> Iterator[str]:
+    """A note where rows of one x and several seeds differ in yet another column."""
+    if spec.clusters or spec.law == FORECAST or _has_seeds(table, spec):
+        return
+    if _has_seeds(table, spec, spec.x):
+        yield (
+            f"rows of equal {', '.join(spec.x)} differ in seed, but never in seed alone: each is "
+            "taken as independent. Where they are seeds of one setting, say --cluster with the "
+            "columns that make the setting"
+        )
+
+
+def _judge_weight(value: float) -> str | None:
+    return None if 1e-12 <= value <= 1e12 else "a weight not from 1e-12 to 1e12."
