@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from fits.base.messages import MESSAGES
+from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.report import FitReport, ForecastFit, GroupReport, as_x
@@ -31,7 +32,8 @@ def heading(report: FitReport) -> str:
 def summary(report: FitReport) -> Iterator[str]:
     """One row a group: law, floor, exponent, points and the worst diagnostic."""
     spec = report.spec
-    head = ("group", "law", "floor", "exponent", "points", "worst diagnostic")
+    columns = ", ".join(report.groups[0].names) or "rows"
+    head = (columns, "law", "floor", "exponent", "points", "worst diagnostic")
     rows = [head, *(_row(group) for group in report.groups)]
     wide = [max(len(row[k]) for row in rows) for k in range(len(head))]
     for row in rows:
@@ -40,7 +42,7 @@ def summary(report: FitReport) -> Iterator[str]:
 
 
 def _row(group: GroupReport) -> tuple[str, ...]:
-    name, fit = group.title or "all rows", group.fit
+    name, fit = ", ".join(map(short, group.names.values())) or "all", group.fit
     if fit is None:
         return name, "no fit", "", "", f"{len(group.points.error)}", _cut(group.refusal)
     points = f"{fit.n} of {len(group.points.error)}"

@@ -60,15 +60,16 @@ def test_intervals_are_about_as_wide_as_the_replication_s_bootstrap_says(found):
 def test_points_of_less_data_than_parameters_are_said_to_be_undertrained(found):
     said, end = found.warnings
     assert end.startswith("runs of the largest D (D from 5.4e+10) lie 0.55 % below the law")
-    assert said.startswith("3 of 240 points lie far above the curve (N = 1.61e+09, D = 1.01e+09; ")
+    assert said.startswith("3 of 240 points are outliers, far above the curve (N = 1.61e+09, D = 1")
 
 
 def test_a_prediction_says_which_variable_lies_beyond_the_points(points, found):
     (params, tokens), _ = points
     last = np.array([params.max(), tokens.max()])
-    assert beyond(found, last) is None
-    assert beyond(found, last * [10, 1]).endswith("is 10 times above the largest N fitted")
-    assert len(beyond(found, last * [10, 3]).split("; ")) == 2
+    assert found.extrapolates(last) == []
+    (beyond,) = found.extrapolates(last * [10, 1])
+    assert beyond.words.endswith("is 10 times above the largest N fitted")
+    assert len(found.extrapolates(last * [10, 3])) == 2
 
 
 def test_every_bootstrap_refit_reaches_its_minimum(points):

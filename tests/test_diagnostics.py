@@ -59,7 +59,7 @@ def test_noise_that_grows_or_shrinks_along_the_curve_puts_no_point_off_it(change
 def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
     size, data, loss = grid()
     loss[data == data.min()] *= 1.4
-    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law that the others follow")
+    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law fitted to the others")
     assert said.startswith("runs of the smallest D (D up to 2e+09) lie 4")
     assert "% above the law" in said
     assert said in parametric(trainings(size, data, loss)).doubts
@@ -68,7 +68,7 @@ def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
 def test_the_largest_models_are_named_if_they_lie_above_the_law():
     size, data, loss = grid()
     loss[size >= np.unique(size)[-2]] *= 1.15
-    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law that the others follow")
+    (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law fitted to the others")
     assert said.startswith("runs of the largest N (N from 3.98e+09) lie 1")
 
 
@@ -76,7 +76,7 @@ def test_residuals_that_wave_along_a_variable_name_it():
     size, data, loss = grid(side=8)
     waves = fit(CHINCHILLA, (size, data), loss * np.exp(0.02 * np.sin(3 * np.log(size / 1e9))))
     (said,) = saying(waves, "neighbours along")
-    assert "along D lie on the same side" in said or "along N and along D" in said
+    assert "points along D are correlated" in said or "along N and along D" in said
 
 
 @pytest.mark.parametrize("noise", [0.003, 0.01])
@@ -91,7 +91,7 @@ def test_learning_curves_that_are_said_to_be_such_are_sound_and_else_noticed():
     curve = np.unique(size, return_inverse=True)[1].tolist()
     loss = loss * np.exp(0.005 * np.random.default_rng(1).normal(size=7))[curve]
     told, untold = (fit(CHINCHILLA, (size, data), loss, groups=g) for g in (curve, None))
-    assert not saying(told, "neighbours") + saying(told, "law that the others follow")
+    assert not saying(told, "neighboring") + saying(told, "law fitted to the others")
     assert saying(untold, "neighbours along D")
 
 
@@ -149,11 +149,11 @@ def test_as_many_points_as_parameters_are_said_to_be_met_only_where_they_are():
     assert saying(met, "4 points for 4 parameters: the curve goes through every point")
     missed = fit(SATURATING, x, [0.5, 0.2, 0.4, 0.3])
     assert missed.rms > 1e-2
-    assert saying(missed, "4 points for 4 parameters: the curve has none to spare")
+    assert saying(missed, "4 points for 4 parameters: the curve has no point to spare")
     assert not saying(missed, "through every point")
 
 
 def test_one_group_alone_tells_nothing_of_scatter():
     found = fit(SATURATING, COMPUTE, noisy(), groups=["a"] * 24)
     (said,) = saying(found, "one group")
-    assert said.startswith("all 24 points are of one group, which tells nothing of how groups")
+    assert said.startswith("all 24 points are in one cluster, so the variance between")

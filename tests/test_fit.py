@@ -174,15 +174,16 @@ def test_a_band_holds_its_curve_and_widens_with_its_level_and_beyond_the_data():
 def test_a_fit_says_how_far_a_prediction_lies_beyond_its_points():
     found = fit(SATURATING, COMPUTE, noisy())
     assert found.span == pytest.approx((1e-2, 1e3))
-    assert beyond(found, 1e-2) is None
-    assert beyond(found, 10) is None
-    assert beyond(found, 5e4) == "x = 50000 is 50 times above the largest x fitted"
-    assert beyond(found, 1e-3) == "x = 0.001 is 10 times below the smallest x fitted"
+    assert found.extrapolates(1e-2) == []
+    assert found.extrapolates(10) == []
+    (above,), (below,) = found.extrapolates(5e4), found.extrapolates(1e-3)
+    assert above.words == "x = 50000 is 50 times above the largest x fitted"
+    assert below.words == "x = 0.001 is 10 times below the smallest x fitted"
 
 
 def test_a_parameter_on_its_bound_is_named():
     found = fit(SATURATING, COMPUTE, saturating(COMPUTE, 0.5, 0.2, 0, 0))
-    assert found.warnings == ("c rests on its bound 0", "d rests on its bound 0")
+    assert found.warnings == ("c is on its bound 0", "d is on its bound 0")
 
 
 def test_a_floor_far_below_the_data_is_not_identified():
@@ -197,7 +198,7 @@ def test_a_floor_on_its_bound_may_be_as_high_as_the_squares_allow():
     x = np.geomspace(1, 30, 12)
     error = noisy((0.5, 0.2, 0.05, 0), x=x, seed=5)
     found = fit(POWER_FLOOR, x, error)
-    assert found.warnings[0] == "c rests on its bound 0"
+    assert found.warnings[0] == "c is on its bound 0"
     assert np.quantile(found.replicates[:, 2], 0.8) < 0.02  # the bootstrap sees next to nothing
     assert fit(POWER_FLOOR, x, error, choose=on_frontier).intervals[2][1] > 0.1
     shape = np.geomspace(0.01, 3, 500)[:, None]  # every exponent, with its best a
@@ -297,7 +298,7 @@ def test_huber_s_loss_cannot_be_ruled_by_outliers():
     assert near < off / 2
     assert also < off / 2
     (said,) = (warning for warning in robust.warnings if "far above" in warning)
-    assert said.startswith("4 of 24 points lie far above the curve (x = 0.01; x = 0.202; ")
+    assert said.startswith("4 of 24 points are outliers, far above the curve (x = 0.01; x =")
 
 
 def test_huber_s_minimum_is_that_of_another_optimizer():
@@ -394,15 +395,15 @@ def test_one_run_that_decides_is_named():
     )
     error[-1] *= 1.1
     (said,) = (w for w in fit(POWER, x, error).warnings if "one run" in w)
-    assert said.startswith("one run decides: without that at x = 1e+04 the forecast at 10 times")
+    assert said.startswith("one run decides: without the run at x = 1e+04 the prediction at 10")
     assert not any("one run" in w for w in fit(SATURATING, COMPUTE, noisy()).warnings)
 
 
-def test_a_status_is_sound_or_says_what_is_not():
-    assert fit(SATURATING, COMPUTE, noisy()).warnings == ()
-    assert fit(SATURATING, COMPUTE, saturating(COMPUTE, 0.5, 0.2, 0, 0)).status == (
-        "c rests on its bound 0; d rests on its bound 0"
-    )
+def test_a_diagnostic_is_data_and_its_words_follow():
+    assert fit(SATURATING, COMPUTE, noisy()).diagnostics == ()
+    first, second = fit(SATURATING, COMPUTE, saturating(COMPUTE, 0.5, 0.2, 0, 0)).diagnostics
+    assert (first.code, first.parameters, first.numbers) == ("on_bound", ("c",), {"bound": 0.0})
+    assert second.words == "d is on its bound 0"
 
 
 def test_a_frontier_that_one_run_decides_says_so():
@@ -413,7 +414,7 @@ def test_a_frontier_that_one_run_decides_says_so():
         for e in (error, error * lucky)
     )
     assert not sound
-    assert "without that at x = 1e+03 the forecast at 10 times the largest x" in decided[0]
+    assert "without the run at x = 1e+03 the prediction at 10 times the largest x" in decided[0]
 
 
 def test_a_search_that_stops_too_early_says_so(monkeypatch):

@@ -238,7 +238,7 @@ def test_few_points_are_forecast_with_a_warning_and_a_doubt(points):
 
 def test_a_curve_without_early_points_cannot_be_tested():
     x = np.linspace(1, 1.5, 20)
-    assert any("nothing to test" in said for said in forecast(x, x**-0.5).warnings)
+    assert any("no backtest" in said for said in forecast(x, x**-0.5).warnings)
 
 
 def test_a_healthy_curve_carries_no_warning():
@@ -294,12 +294,13 @@ def test_points_from_the_smallest_to_the_largest_numbers_are_forecast_in_numbers
 
 def test_the_distance_of_a_forecast_is_told_in_words():
     found = forecast(*learning_curve())
-    assert beyond(found, 1e8) is None
-    assert "2 times above the largest x" in beyond(found, 4e9)
-    assert "backtests" not in beyond(found, 4e9)
-    assert "100 times above" in beyond(found, 2e11)
-    assert "backtests reach 4" in beyond(found, 2e11)
-    assert "4 times below the smallest x" in beyond(found, 1e6)
+    assert found.extrapolates(1e8) == []
+    (near,), (far,), (below,) = (found.extrapolates(x) for x in (4e9, 2e11, 1e6))
+    assert "2 times above the largest x" in near.words
+    assert "backtests" not in near.words
+    assert "100 times above" in far.words
+    assert "backtests reach 4" in far.words
+    assert "4 times below the smallest x" in below.words
 
 
 @pytest.mark.parametrize(
