@@ -439,7 +439,7 @@ MISTAKES = {
     "missing": (lambda v: v["evidence"].pop("band"), "evidence, band: Field required"),
     "unknown": (
         lambda v: v["evidence"].update(bnd=1),
-        "evidence, bnd: is unknown. Did you mean 'band'?",
+        "evidence, bnd: is unknown. Did you mean 'band'",
     ),
     "values": (lambda v: v["values"].pop("d"), "values: give one for each of a, b, c, d"),
     "intervals": (lambda v: v["intervals"].pop("d"), "intervals: give one for each of a, b, c, d"),
