@@ -25,7 +25,7 @@ from fits.decisions.compare import ratio, span
 from fits.regression.fit import Fit
 from fits.report import ForecastFit
 from fits.room import Room, along, beside, distance
-from fits.saved.law_file import SavedLaw
+from fits.saved.saved_law import SavedLaw
 from fits.spec import LEVEL
 from fits.ticks import numeral, small_ticks, ticks
 

@@ -254,7 +254,7 @@ def read_points(table: str | Path | Table, spec: FitSpec, by: Sequence[str] = ()
     whole = table if isinstance(table, Table) else read_table(table)
     columns = (*by, *spec.clusters, *filter(None, [spec.weights]))
     found = points_of(whole, spec.x, spec.y, spec.y_is, where=spec.where, by=columns)
-    if spec.weights and (wrong := read_numbers(found.table, spec.weights, _judge_weight)[1]):
+    if spec.weights and (wrong := read_numbers(found.table, spec.weights, judge_weight)[1]):
         raise UserError(*wrong)
     return replace(found, notes=(*found.notes, *_untold_seeds(found.table, spec)))
 
@@ -311,5 +311,5 @@ def _untold_seeds(table: Table, spec: FitSpec) -> Iterator[str]:
         )
 
 
-def _judge_weight(value: float) -> str | None:
+def judge_weight(value: float) -> str | None:
     return None if 1e-12 <= value <= 1e12 else "a weight not from 1e-12 to 1e12."

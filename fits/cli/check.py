@@ -14,7 +14,7 @@ from fits.cli.output import check_files, ending, write_json
 
 if TYPE_CHECKING:
     from fits.saved.check import Verdict
-    from fits.saved.law_file import SavedLaw
+    from fits.saved.saved_law import SavedLaw
 
 
 def check(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fits.base.errors import UserError
-from fits.cli.options import Json, Plot, Table, all_of, numbers, spec_of
+from fits.cli.options import Json, Plot, Table, all_of, numbers, read_columns, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ def _run(
     from fits.report_text import print_report, warnings_of
 
     files = {"--save": save, "--json": json_file, "--plot": plot}
-    spec, at, *_ = all_of(
+    spec, at, *_, rows = all_of(
         lambda: spec_of(options),
         lambda: numbers("--predict", predict, X_RANGE, len(options["x"])),
         lambda: check_files(files, [table]),
         lambda: _check(options, save, plot),
+        lambda: read_columns(table, options, by),
     )
-    report = fit_table(table, spec, by=by, at=at)
+    report = fit_table(rows, spec, by=by, at=at)
     if save:
         save_law(report, save)
     if plot:

@@ -13,6 +13,7 @@ from fits.base.errors import UserError
 from fits.base.names import short
 
 if TYPE_CHECKING:
+    from fits.data.tables import Table as Rows
     from fits.spec import FitSpec
 
 T = TypeVar("T")
@@ -188,15 +189,17 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
     try:
         spec = FitSpec(**{**fields, "rows": rows, **more})
     except UserError as error:
-        raise UserError(*([_as_option(each)] for each in error.mistakes), wrong, both) from None
+        raise UserError(
+            *([_as_option(each, rows)] for each in error.mistakes), wrong, both
+        ) from None
     if wrong or both:
         raise UserError(wrong, both)
     return spec
 
 
-def _as_option(mistake: str) -> str:
+def _as_option(mistake: str, rows: str | None) -> str:
     field, _, rest = mistake.partition(":")
-    named = {"clusters": "cluster", "rows": "all-points"}.get(field, field).replace("_", "-")
+    named = {"clusters": "cluster", "rows": str(rows)}.get(field, field).replace("_", "-")
     return f"--{named}:{rest}"
 
 
@@ -216,6 +219,32 @@ def _rows(given: dict[str, Any]) -> tuple[str | None, list[str]]:
         options = " and ".join(typed[name] for name in said)
         return None, [f"{options}: say which points to fit but once."]
     return {"all_points": "all"}.get(said[0], said[0]) if said else None, []
+
+
+def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) -> Rows:
+    """The table, if it has every column that the options name.
+
+    Raises:
+      UserError: those it has not, or why it cannot be read.
+    """
+    from fits.data.tables import read_table
+
+    try:
+        found = read_table(path)
+    except OSError as error:
+        raise UserError([f"{error.filename or path}: {error.strerror or error}."]) from None
+    conditions = [each.partition("=")[0] for each in options["where"] or [] if "=" in each]
+    named = [
+        *options["x"],
+        options["y"],
+        *by,
+        *(options["cluster"] or []),
+        *filter(None, [options["weights"]]),
+        *(name.removesuffix("!") for name in conditions),
+    ]
+    if missing := found.missing(list(dict.fromkeys(named))):
+        raise UserError(missing, found.ragged)
+    return found
 
 
 def all_of(*works: Callable[[], Any]) -> list[Any]:

@@ -72,7 +72,11 @@ def read_points(
       OSError: the file cannot be read.
     """
     names = [x] if isinstance(x, str) else list(x)
-    return points_of(read_table(path), names, y, kind, where=where, by=by)
+    try:
+        table = read_table(path)
+    except UserError as error:
+        raise UserError(_asked_wrongly(kind, where), *error.kinds) from None
+    return points_of(table, names, y, kind, where=where, by=by)
 
 
 def points_of(
@@ -93,10 +97,10 @@ def points_of(
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     table, notes = _without_blanks(table, [*names, y])
-    columns = [read_numbers(table, name, _judge_x) for name in names]
+    columns = [read_numbers(table, name, judge_x) for name in names]
     spent = [numbers for numbers, _ in columns]
     wrong_x = [kind for _, wrong in columns for kind in wrong]
-    measured, wrong_y = read_numbers(table, y, lambda value: _judge_y(value, kind))
+    measured, wrong_y = read_numbers(table, y, lambda value: judge_y(value, kind))
     kinds = table.ragged, table.twins(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
     if any(kinds):
         raise UserError(*kinds)
@@ -161,7 +165,7 @@ def _whole(kind: str) -> float:
     return 100.0 if kind.endswith("percent") else 1.0
 
 
-def _judge_x(value: float) -> str | None:
+def judge_x(value: float) -> str | None:
     if value <= 0:
         return "not above 0. x is on a log axis: leave such rows out."
     low, high = X_RANGE
@@ -170,7 +174,7 @@ def _judge_x(value: float) -> str | None:
     return None
 
 
-def _judge_y(value: float, kind: str) -> str | None:
+def judge_y(value: float, kind: str) -> str | None:
     """What keeps a number from being an error in (0, 1], or an accuracy in [0, 1)."""
     name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
     loss = "" if accuracy else "; for a loss say --y-is loss"

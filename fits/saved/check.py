@@ -21,14 +21,8 @@ from fits.data.points import Points
 from fits.decisions.compare import span
 from fits.regression.fit import Fit
 from fits.report import Observations
-from fits.saved.law_file import (
-    Evidence,
-    SavedLaw,
-    band_of,
-    observations_of,
-    rows_of,
-    span_of,
-)
+from fits.saved.law_file import band_of, observations_of, rows_of, span_of
+from fits.saved.saved_law import Evidence, SavedLaw
 from fits.spec import FitSpec
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fits.saved.law_file import SavedLaw, read_law
+from fits.saved.law_file import read_law
+from fits.saved.saved_law import SavedLaw
 
 FOLDER = Path(__file__).with_name("papers")
 

@@ -1,0 +1,274 @@
+"""SavedLaw: the numbers of a law and what they rest on, as a pydantic model of its file.
+
+Those that a paper printed have no rows and no table behind them, but a source and the unit of their
+last digit. Every key is checked before it is believed. Knows no file: see `law_file.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from fits.base.diagnostic import Diagnostic
+from fits.base.messages import MESSAGES
+from fits.base.names import did_you_mean, short
+from fits.base.numbers import X_RANGE, Array
+from fits.data.points import judge_x, judge_y
+from fits.laws.law import Law
+from fits.laws.registry import EVERY_LAW
+from fits.report import judge_weight
+from fits.spec import FORECAST, FitSpec
+
+MOST_ROWS = 200_000
+MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
+LONGEST_TEXT = 2000  # characters
+
+
+def _printable(text: str) -> str:
+    """One line, and nothing that a terminal would obey."""
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e300)]
+Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
+Row = Annotated[list[Number], Field(max_length=99)]
+Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SavedSpec(_File):
+    """FitSpec, as `fits/spec.py` explains its fields."""
+
+    x: Annotated[list[Text], Field(min_length=1, max_length=9)]
+    y: Text
+    y_is: Text
+    where: Annotated[list[Text], Field(max_length=99)]
+    rows: Text
+    law: Text
+    loss: Text
+    huber: Number | None
+    scale: Text
+    weights: Text
+    clusters: Annotated[list[Text], Field(max_length=999)]
+    level: Number
+    replicates: Annotated[int, Field(ge=10, le=100_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    def spec(self) -> FitSpec:
+        """Raises UserError where it cannot be."""
+        fields: dict[str, Any] = self.model_dump()
+        tuples = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
+        return FitSpec(**{**fields, **tuples})
+
+    @model_validator(mode="after")
+    def _possible(self) -> SavedSpec:
+        self.spec()
+        if self.law == FORECAST:
+            raise ValueError("a forecast is no law that could be kept")
+        return self
+
+
+class SavedDiagnostic(_File):
+    """Diagnostic, less its words."""
+
+    code: Text
+    parameters: Annotated[list[Text], Field(max_length=99)]
+    numbers: dict[Text, Number | Annotated[list[Number | None], Field(max_length=99)] | None]
+
+    @model_validator(mode="after")
+    def _known(self) -> SavedDiagnostic:
+        if self.code not in MESSAGES:
+            raise ValueError(f"no diagnostic '{short(self.code)}' is known")
+        try:
+            self.diagnostic().words  # noqa: B018  # it raises where a number is missing
+        except (LookupError, TypeError, ValueError):
+            raise ValueError(f"{self.code} has other parameters or numbers") from None
+        return self
+
+    def diagnostic(self) -> Diagnostic:
+        def back(value: Any) -> Any:
+            if isinstance(value, list):
+                return tuple(map(back, value))
+            return math.inf if value is None else value
+
+        numbers = {name: back(value) for name, value in self.numbers.items()}
+        return Diagnostic(self.code, tuple(self.parameters), numbers)
+
+
+class TableFile(_File):
+    """The table, as a path from the law's own folder, and the SHA-256 of its bytes."""
+
+    file: Text
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Evidence(_File):
+    """What a law fitted here rests on.
+
+    Fields:
+      spec: how it was fitted.
+      table: which table.
+      rms: root mean square of the residuals over the rows fitted, log(predicted / measured) where
+        errors count as ratios.
+      diagnostics: what speaks against the fit.
+      notes: what was left out of the table, and what looked odd in it.
+      dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
+      made: command and versions.
+      band: x, curve, low and high end, at BAND_POINTS places over the span, or for several
+        variables at the rows fitted, [places, variables + 3].
+      fitted: line, x (every variable), y, and where there are such weight and number of the
+        cluster, of each row that the law goes through, as the table says them, [rows, columns].
+      behind: the same of rows that were not on the frontier.
+    """
+
+    spec: SavedSpec
+    table: TableFile
+    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
+    notes: Annotated[list[Text], Field(max_length=99)]
+    dropped: dict[Text, Annotated[str, AfterValidator(_printable)]]
+    made: Annotated[dict[Text, Text], Field(max_length=9)]
+    band: Annotated[Rows, Field(min_length=1)]
+    fitted: Annotated[Rows, Field(min_length=1)]
+    behind: Rows
+
+    @property
+    def rows(self) -> Array:
+        """Fitted and behind, in the order of the table."""
+        rows = np.array([*self.fitted, *self.behind], float)
+        return rows[np.argsort(rows[:, 0], kind="stable")]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Evidence:
+        _check_rows("fitted", self.fitted, self.spec)
+        _check_rows("behind", self.behind, self.spec)
+        if any(len(row) != len(self.spec.x) + 3 for row in self.band):
+            raise ValueError(f"band: not every row has {len(self.spec.x) + 3} numbers")
+        if any(each <= 0 for row in self.band for each in row):
+            raise ValueError("band: numbers that are not above 0")
+        if self.spec.replicates * (len(self.fitted) + len(self.behind)) > MOST_DRAWS:
+            raise ValueError(f"more than {MOST_DRAWS:,} draws: too many refits for so many rows")
+        return self
+
+
+def _check_rows(name: str, rows: list[list[float]], spec: SavedSpec) -> None:
+    """Raises ValueError where rows are not such as a table gives."""
+    judges: list[tuple[str, Callable[[float], str | None]]] = [
+        ("line", _judge_count),
+        *((x, judge_x) for x in spec.x),
+        (spec.y, lambda value: judge_y(value, spec.y_is)),
+        *([(spec.weights, judge_weight)] if spec.weights else []),
+        *([("cluster", _judge_count)] if spec.clusters else []),
+    ]
+    if any(len(row) != len(judges) for row in rows):
+        raise ValueError(f"{name}: not every row has {len(judges)} numbers")
+    for row in rows:
+        for value, (column, judge) in zip(row, judges, strict=True):
+            if wrong := judge(value):
+                raise ValueError(f"{name}: {column} is {value:g}, {wrong}")
+
+
+def _judge_count(value: float) -> str | None:
+    return None if value.is_integer() and 0 <= value < 2**31 else "not a whole number from 0"
+
+
+class SavedLaw(_File):
+    """A law with numbers, from a file.
+
+    Fields:
+      fit_laws: version of the format.
+      title: what is predicted, say "ImageNet 10-shot error".
+      law, formula: the curve.
+      values: a number a parameter.
+      span: what x is, with its unit where one is known -> smallest and largest fitted; one entry
+        a variable of the law.
+      intervals: low and high end of each parameter, null: no end; left out: none were given.
+      source: the paper it is from; left out for a fit of one's own.
+      last_digit: unit of the last digit printed, say 0.01; 0: all digits are there.
+      evidence: what it rests on; left out where there is no table behind it.
+    """
+
+    fit_laws: Literal[2] = 2
+    title: Text
+    law: Text
+    formula: Text
+    values: dict[Text, Number]
+    span: Annotated[dict[Text, tuple[Resource, Resource]], Field(max_length=9)]
+    intervals: dict[Text, tuple[Number | None, Number | None]] | None = None
+    source: Text = ""
+    last_digit: Annotated[float, Field(ge=0, le=1)] = 0.0
+    evidence: Evidence | None = None
+
+    @property
+    def curve(self) -> Law:
+        return EVERY_LAW[self.law]
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """In the order of the law's parameters."""
+        return tuple(self.values[name] for name in self.curve.parameters)
+
+    @property
+    def ends(self) -> tuple[tuple[float, float], ...] | None:
+        """Intervals in the order of the law's parameters; an open end is infinite."""
+        if self.intervals is None:
+            return None
+        pairs = (self.intervals[name] for name in self.curve.parameters)
+        return tuple(
+            (-math.inf if low is None else low, math.inf if high is None else high)
+            for low, high in pairs
+        )
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Error at `x`, same shape as `x`."""
+        return self.curve.predict(x, *self.numbers)
+
+    def rounding(self, x: Array) -> Array:
+        """How far rounding the values may have moved the error at `x`, [points]."""
+        moved, values = np.zeros(np.shape(x)), self.numbers
+        for k, value in enumerate(values):
+            either = [
+                self.curve.predict(x, *values[:k], max(end, 0.0), *values[k + 1 :])
+                for end in (value - self.last_digit / 2, value + self.last_digit / 2)
+            ]
+            moved += np.abs(np.stack(either) - self.predict(x)).max(axis=0)
+        return moved
+
+    @model_validator(mode="after")
+    def _a_law(self) -> SavedLaw:
+        if self.law not in EVERY_LAW:
+            meant = did_you_mean(self.law, EVERY_LAW)
+            raise ValueError(f"law: no '{short(self.law)}'. {meant}Use {', '.join(EVERY_LAW)}")
+        law = self.curve
+        if self.formula != law.formula:
+            raise ValueError(f"formula: law {law.name} is {law.formula} here; another version?")
+        named = {"values": self.values, "intervals": self.intervals or dict.fromkeys(self.values)}
+        for name, found in named.items():
+            if set(found) != set(law.parameters):
+                raise ValueError(f"{name}: give one for each of {', '.join(law.parameters)}")
+        if len(self.span) != len(law.variables):
+            raise ValueError(f"span: {len(self.span)} entries; the law has {len(law.variables)}")
+        if any(low > high for low, high in self.span.values()):
+            raise ValueError("span: from a larger to a smaller number")
+        if bool(self.source) == (self.evidence is not None):
+            raise ValueError("give a source (a paper's law) or evidence (one fitted here)")
+        if self.evidence is not None and self.evidence.spec.law != self.law:
+            raise ValueError(f"evidence, spec: law {self.evidence.spec.law} is not {self.law}")
+        ends = np.array(list(self.span.values()))
+        with np.errstate(all="ignore"):
+            curve = self.predict(ends[0] if len(ends) == 1 else ends)
+        if not (np.isfinite(curve) & (curve > 0)).all():
+            raise ValueError("values: no error above 0 comes of them over the span")
+        return self
