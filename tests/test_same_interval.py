@@ -207,7 +207,7 @@ def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
     ],
 )
 def test_simulated_studies_on_which_commands_parted(name, x, terms, at, truth, interval, ask):
-    """`next` once knew neither clusters nor Huber's loss: a quarter of the width, or 11 times it."""
+    """`next` once knew neither clusters nor Huber's loss: a quarter of the width, or 11 times."""
     table = FIELD / name
     if not table.exists():
         pytest.skip("needs the simulated studies in ../shared")
