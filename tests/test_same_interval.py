@@ -40,6 +40,7 @@ ROWS = {
 def ask(capsys):
     def asked(*arguments):
         """The JSON of a command that has to succeed."""
+        capsys.readouterr()  # what a command said before
         status = main([*map(str, arguments), "--json", "-"])
         said, complaints = capsys.readouterr()
         assert status == 0, complaints
