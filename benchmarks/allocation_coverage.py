@@ -19,12 +19,19 @@ from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, disagre
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import parametric
-from fits.laws.chinchilla import chinchilla
+from fits.laws.chinchilla import CHINCHILLA, chinchilla
+from fits.regression.fit import fit
 
 E, A, ALPHA, B, BETA = LAW = 1.8172, 477.8, 0.3473, 2143.4, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)
 FIRST, LAST, AHEAD = 6e18, 3e21, 3e22
-WAYS = {BY_ENVELOPE: envelope, BY_PROFILES: isoflop, BY_LAW: parametric}
+
+
+def by_law(runs):
+    return parametric(runs, fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run))
+
+
+WAYS = {BY_ENVELOPE: envelope, BY_PROFILES: isoflop, BY_LAW: by_law}
 
 
 def main():

@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.cli.next_runs import OFTEN
-from fits.decisions.design import Question, ask, plan
+from fits.cli.next import OFTEN
+from fits.decisions.design import Question, plan, question
 from fits.laws.chinchilla import CHINCHILLA
+from fits.regression.fit import fit
 from fits.regression.solver import descend, in_units, unit_of
 
 TRUTH = 0.08, 8.0, 0.25, 30.0, 0.28  # E, A, alpha, B, beta, of N parameters and D images
@@ -78,7 +79,8 @@ class Studies:
 
     Fields:
       times: how often each candidate was run, [studies, candidates].
-      total, squares: sums over these runs of log error / truth, and of its squares.
+      total: sums over these runs of log error / truth.
+      bought: each study's runs in their order, candidates and log error / truth.
     """
 
     def __init__(self, grid: Grid, first: Array, rng: np.random.Generator):
@@ -86,7 +88,8 @@ class Studies:
         self.grid, self.first, self.rng = grid, first, rng
         shape = len(first), len(grid.cost)
         self.times = np.zeros(shape, int)
-        self.total, self.squares = np.zeros(shape), np.zeros(shape)
+        self.total = np.zeros(shape)
+        self.bought: list[tuple[list[int], list[float]]] = [([], []) for _ in first]
 
     @property
     def spent(self) -> Array:
@@ -98,10 +101,11 @@ class Studies:
             noise = NOISE * self.rng.normal(size=times[candidate])
             self.times[study, candidate] += len(noise)
             self.total[study, candidate] += noise.sum()
-            self.squares[study, candidate] += (noise**2).sum()
+            self.bought[study][0].extend([int(candidate)] * len(noise))
+            self.bought[study][1].extend(noise.tolist())
 
-    def fitted(self) -> tuple[Array, Array]:
-        """Parameters of each study, [studies, parameters], and the scatter of its runs, [studies].
+    def fitted(self) -> Array:
+        """Parameters of each study, [studies, parameters].
 
         Runs of one x enter as their mean, which counts as often as there are runs.
         """
@@ -111,38 +115,35 @@ class Studies:
         unit = unit_of(CHINCHILLA, x)
         start = CHINCHILLA.rescale(1 / unit, *TRUTH)
         y = CHINCHILLA.predict(x, *TRUTH) * np.exp(off)
-        values, losses = descend(
+        values, _ = descend(
             CHINCHILLA, in_units(x, unit), y, weights, np.repeat(start[:, None], len(y), axis=1)
         )
-        within = (self.squares - self.total**2 / np.maximum(self.times, 1)).sum(axis=1)
-        freedom = weights.sum(axis=1) - len(TRUTH)
-        scatter = np.sqrt((2 * losses + within) / freedom)
-        return np.array(CHINCHILLA.rescale(unit, *values)).T, scatter
+        return np.array(CHINCHILLA.rescale(unit, *values)).T
+
+    def runs(self, study: int) -> tuple[Array, Array]:
+        """N and D of all its runs, [2, runs], and their losses, [runs]."""
+        candidates, off = self.bought[study]
+        x = np.concatenate([self.grid.start, self.grid.offered[:, candidates]], axis=1)
+        noise = np.concatenate([self.first[study], off])
+        return x, CHINCHILLA.predict(x, *TRUTH) * np.exp(noise)
 
     def predicted(self) -> Array:
         """Log of each study's prediction over the truth, [studies]."""
-        values, _ = self.fitted()
-        found = CHINCHILLA.predict(self.grid.target, *values.T)
+        found = CHINCHILLA.predict(self.grid.target, *self.fitted().T)
         return np.log(found / CHINCHILLA.predict(self.grid.target, *TRUTH))
 
 
 def designed(studies: Studies, budget: float, repeats: int) -> None:
     """Buys what `fit-laws next` says for what is left of the budget of each study."""
     grid = studies.grid
-    values, scatters = studies.fitted()
-    for study, (at, scatter) in enumerate(zip(values, scatters, strict=True)):
-        had = studies.times[study]
+    for study, had in enumerate(studies.times):
         left = budget - float(had @ grid.cost)
         allowed = np.flatnonzero((grid.cost <= left) & (had < repeats))
         if not len(allowed):
             continue
-        bought = np.repeat(grid.offered, had, axis=1)
-        runs = np.concatenate([grid.start, bought], axis=1)
-        offered = grid.offered[:, allowed]
-        question = ask(
-            CHINCHILLA, at, runs, offered, grid.target, scatter=max(float(scatter), 1e-3)
-        )
-        chosen = plan(question, grid.cost[allowed], left, (repeats - had)[allowed]).runs
+        found = fit(CHINCHILLA, *studies.runs(study))
+        asked = question(found, grid.offered[:, allowed], grid.target)
+        chosen = plan(asked, grid.cost[allowed], left, (repeats - had)[allowed]).runs
         times = np.zeros_like(had)
         np.add.at(times, allowed[list(chosen)], 1)
         studies.buy(study, times)
@@ -282,11 +283,11 @@ def main() -> None:
     print()
     for name in WAYS:
         print(f"{name:>22} reaches the full grid's width at {curves[name].reaches(full):.2f}")
-    question, cost = foreknown(), grid().cost
+    asked, cost = foreknown(), grid().cost
     print("\nwere the law known beforehand")
-    print(f"full grid: {question.width(np.ones(len(cost), int)):.3f}\n")
+    print(f"full grid: {asked.width(np.ones(len(cost), int)):.3f}\n")
     for repeats in (1, 3, 8, OFTEN, 1000):
-        widths = [plan(question, cost, share * cost.sum(), repeats).widths[-1] for share in SHARES]
+        widths = [plan(asked, cost, share * cost.sum(), repeats).widths[-1] for share in SHARES]
         print(f"{f'--repeat {repeats}':>22}" + "".join(f"{width:8.3f}" for width in widths))
     draw(curves, studies)
     print(f"\nwritten: {FIGURE.relative_to(FIGURE.parents[2])}")

@@ -12,7 +12,8 @@ from fits.allocation.allocation import disagreements, trainings
 from fits.allocation.envelope import Envelope, envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import parametric
-from fits.laws.chinchilla import chinchilla
+from fits.laws.chinchilla import CHINCHILLA, chinchilla
+from fits.regression.fit import fit
 
 E, A, ALPHA, B, BETA = LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 EXPONENT = BETA / (ALPHA + BETA)
@@ -37,10 +38,16 @@ def study(seed, noise, *, sizes=11, span=16.0, budgets=8, shift=1.0):
     return trainings(size, data, loss)
 
 
+def by_law(runs, **terms):
+    """Approach 3, with a fit of its own."""
+    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, **terms)
+    return parametric(runs, found)
+
+
 @pytest.fixture(scope="module")
 def ways():
     runs = study(0, 0.003)
-    return [envelope(runs), isoflop(runs), parametric(runs)]
+    return [envelope(runs), isoflop(runs), by_law(runs)]
 
 
 def test_the_three_ways_find_the_exponent_and_the_best_size_ten_times_ahead(ways):
@@ -73,7 +80,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     hits = np.zeros(4)
     for seed in range(20):
         runs = study(seed, 0.005)
-        ways = envelope(runs), isoflop(runs, replicates=400), parametric(runs)
+        ways = envelope(runs), isoflop(runs, replicates=400), by_law(runs)
         for k, way in enumerate((*ways, envelope(curves(seed, 0.003)))):
             _, low, high = way.size(3e22)
             hits[k] += low <= truth <= high
@@ -81,7 +88,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 
 
 def test_noise_free_runs_give_the_law_back():
-    way = parametric(study(1, 0.0))
+    way = by_law(study(1, 0.0))
     np.testing.assert_allclose(way.exponent()[0], EXPONENT, rtol=1e-8)
     np.testing.assert_allclose(way.size(1e22)[0], best_size(1e22), rtol=1e-4)
     best = best_size(1e22)
@@ -92,7 +99,7 @@ def test_noise_free_runs_give_the_law_back():
 
 
 def test_a_model_of_the_best_size_saves_nothing_and_one_too_large_much():
-    way = parametric(study(1, 0.001))
+    way = by_law(study(1, 0.001))
     best = best_size(1e22)
     value, low, high = way.saved(best, 1e22 / 6 / best)
     assert low <= 1.001
@@ -102,13 +109,13 @@ def test_a_model_of_the_best_size_saves_nothing_and_one_too_large_much():
 
 
 def test_twice_the_data_lowers_the_loss_by_what_the_law_says():
-    way = parametric(study(1, 0.0))
+    way = by_law(study(1, 0.0))
     before, after = (chinchilla(1e9, d, *LAW) for d in (2e10, 4e10))
     np.testing.assert_allclose(way.more_data(1e9, 2e10)[0], after / before, rtol=1e-8)
 
 
 def test_an_error_below_the_floor_is_out_of_reach_and_one_near_it_has_no_upper_end():
-    way = parametric(study(2, 0.01))
+    way = by_law(study(2, 0.01))
     value, low, high = way.compute(1.5)
     assert value == high == np.inf
     assert low > 1e24
@@ -181,7 +188,7 @@ def test_profiles_that_are_no_parabolas_are_said_to_be_none():
 def test_ways_that_part_say_which_assumption_failed():
     """Wide profiles of another curvature on either side pull the parabola away from the best."""
     runs = study(0, 0.0005, span=1000.0)
-    (said,) = disagreements([isoflop(runs), parametric(runs)], [1e20])
+    (said,) = disagreements([isoflop(runs), by_law(runs)], [1e20])
     assert "part" in said
     assert "no parabolas" in said
 
@@ -219,7 +226,7 @@ def chinchilla_points():
 def test_on_the_chinchilla_points_the_three_ways_agree():
     """Besiroglu et al. 2024: 0.513 by the law; Hoffmann et al. 2022: 0.50, 0.49 by the others."""
     runs = chinchilla_points()
-    ways = [envelope(runs), isoflop(runs), parametric(runs, huber=1e-3)]
+    ways = [envelope(runs), isoflop(runs), by_law(runs, huber=1e-3)]
     assert not disagreements(ways, [1e20, 5.76e23])
     assert ways[2].exponent()[0] == pytest.approx(0.513, abs=0.002)
     for way in ways[:2]:
@@ -270,7 +277,7 @@ def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
 def test_twice_the_data_never_raise_the_loss_and_exponents_are_shares():
     size = np.geomspace(1e7, 1e9, 16)
     noise = np.exp(0.01 * np.random.default_rng(3).normal(size=16))
-    way = parametric(trainings(size, 20 * size, chinchilla(size, 20 * size, *LAW) * noise))
+    way = by_law(trainings(size, 20 * size, chinchilla(size, 20 * size, *LAW) * noise))
     assert way.more_data(1e9, 2e10)[2] <= 1
     assert way.more_data(1e9, 2e10, 0.5)[2] >= 1
     _, low, high = way.exponent(0.99)

@@ -9,17 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.cli.next_runs import OFTEN
-from fits.decisions.design import ask, plan
+from fits.cli.next import OFTEN
+from fits.decisions.design import plan, question
 from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import POWER, SATURATING, power
+from fits.regression.fit import fit
+from fits.regression.solver import Measure
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate
 
 RUNS = np.geomspace(1, 10, 6)
 OFFERED = np.geomspace(1, 1000, 13)
+
+
+def ask(law, values, runs, candidates, predict, *, scatter, samples=64):
+    """The question of a fit with these values, about which runs scatter by so much."""
+    off = np.random.default_rng(0).normal(size=runs.shape[-1])
+    slopes = (law.derivatives(runs, *values) / law.predict(runs, *values)).T
+    off -= slopes @ np.linalg.lstsq(slopes, off, rcond=None)[0]
+    off *= scatter * np.sqrt((len(off) - len(values)) / (off**2).sum())
+    found = fit(law, runs, law.predict(runs, *values) * np.exp(off))
+    return question(found, candidates, predict, samples=samples)
 
 
 def line(samples=16, scatter=0.02, unit=1.0, predict=1e4):
@@ -32,15 +44,36 @@ def line(samples=16, scatter=0.02, unit=1.0, predict=1e4):
 
 
 def test_the_width_is_that_of_a_straight_line_on_log_axes():
-    """Where the runs decide, the prior is nothing: ordinary least squares."""
+    """Where the runs decide, the prior is nothing: ordinary least squares, but for the sandwich."""
     runs = np.geomspace(1, 1e4, 400)
-    question = ask(
-        POWER, np.array([0.8, 0.2]), runs, OFFERED, np.array(1e6), scatter=0.02, samples=1
-    )
+    asked = ask(POWER, np.array([0.8, 0.2]), runs, OFFERED, np.array(1e6), scatter=0.02, samples=1)
     line = np.log(runs)
     variance = 1 / 400 + (np.log(1e6) - line.mean()) ** 2 / ((line - line.mean()) ** 2).sum()
     none = np.zeros(len(OFFERED), int)
-    assert question.width(none) == pytest.approx(2 * 1.6449 * 0.02 * variance**0.5, rel=1e-3)
+    assert asked.width(none) == pytest.approx(2 * 1.6449 * 0.02 * variance**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another_point(log):
+    """Also where errors count as differences: a run of small error then says less of its log."""
+    runs = np.geomspace(1, 1e4, 200)
+    rng, measure = np.random.default_rng(1), Measure(log=log)
+    error, off = power(runs, 0.8, 0.2), 0.02 * rng.normal(size=len(runs))
+    found = fit(POWER, runs, error * np.exp(off) if log else error + off, measure=measure)
+    asked = question(found, OFFERED, np.array(1e6), samples=1)
+    low, high = found.band(1e6)
+    before, many = np.zeros(len(OFFERED), int), np.full(len(OFFERED), 50)
+    assert asked.width(before) == pytest.approx(float(np.log(high / low)), rel=1e-9)
+
+    def variance(x):
+        """Of the log of the prediction, by least squares."""
+        weight = np.ones(len(x)) if log else power(x, 0.8, 0.2) ** 2
+        rows = np.stack([np.ones(len(x)), np.log(x)])
+        aim = np.array([1, np.log(1e6)])
+        return aim @ np.linalg.inv(rows * weight @ rows.T) @ aim
+
+    after = np.sqrt(variance(np.concatenate([runs, np.repeat(OFFERED, 50)])) / variance(runs))
+    assert asked.width(many) / asked.width(before) == pytest.approx(after, rel=0.1)
 
 
 def test_one_more_run_narrows_by_as_much_as_computing_it_anew_says():
@@ -202,12 +235,12 @@ def test_a_column_of_costs_lends_its_name(table, tmp_path, command):
     assert json.loads(command(*asked, "--json", "-")[1])["cost_in"] == "euro"
 
 
-def test_how_the_law_foretold_is_said_on_one_line(table, command):
+def test_how_the_law_predicts_is_said_on_one_line(table, command):
     asked = table, *COLUMNS, "--budget", "1200", *GRID
-    (line,) = (each for each in command(*asked)[1].splitlines() if "held out" in each)
+    (line,) = (each for each in command(*asked)[1].splitlines() if "hold-out" in each)
     assert "log error: " in line
     assert "power 0.0" in line
-    assert json.loads(command(*asked, "--json", "-")[1])["held_out"]["log_error"]["power"] < 0.1
+    assert json.loads(command(*asked, "--json", "-")[1])["fit"]["holdout"]["errors"]["power"] < 0.1
 
 
 def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command):
@@ -255,7 +288,8 @@ def test_a_law_of_two_variables_costs_six_times_their_product(tmp_path, command)
     [
         (["--budget", "x", *GRID], ["--budget: x is not"]),
         (["--budget", "0.5", *GRID], ["--budget: the cheapest candidate costs 1"]),
-        (["--budget", "9", "--grid", "d=1", "--repeat", "0"], ["--grid: 'd=1'", "--repeat: 0"]),
+        (["--budget", "x", "--grid", "d=1"], ["--budget: x is not", "--grid: 'd=1'"]),
+        (["--budget", "9", "--grid", "c=1", "--repeat", "0"], ["--repeat"]),
         (["--budget", "9", "--grid", "c=1,x,-3"], ["--grid c: x is", "--grid c: -3 is"]),
         (["--budget", "9", *GRID, "--cost", "c"], ["--cost: a grid has no columns"]),
         (["--budget", "9", "--candidates", "nix.csv"], ["nix.csv: No such file"]),
@@ -300,9 +334,7 @@ def test_rows_of_one_x_are_its_seeds_and_conditions_hold_for_candidates_too(
 
 @pytest.mark.parametrize("offers", [[], ["--grid", "c=1", "--candidates", "a.csv"]])
 def test_candidates_come_from_a_grid_or_from_a_table(table, offers, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["next", str(table), *COLUMNS, "--budget", "9", *offers])
-    assert end.value.code == 2
+    assert main(["next", str(table), *COLUMNS, "--budget", "9", *offers]) == 2
     assert "by --candidates or by --grid" in capsys.readouterr().err
 
 

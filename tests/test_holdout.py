@@ -1,4 +1,4 @@
-"""Choice of law: the one that foretells the large runs from the small."""
+"""Choice of law: the one that predicts the large runs from the small."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from fits.laws.registry import LAWS
 from fits.laws.sigmoidal import M3, M4
 from fits.regression.holdout import choose_law
 from fits.regression.solver import Measure
+from fits.report_json import holdout_json
+from fits.report_text import holdout_line, holdout_table
 
 X = np.geomspace(1e-2, 1e3, 30)
 ERROR = saturating(X, 0.6, 0.35, 0.1, 0.5) * np.exp(
@@ -19,7 +21,7 @@ ERROR = saturating(X, 0.6, 0.35, 0.1, 0.5) * np.exp(
 )
 
 
-def test_the_law_that_made_the_points_foretells_best():
+def test_the_law_that_made_the_points_predicts_best():
     trials = choose_law(X, ERROR, [POWER, SATURATING, POWER_FLOOR])
     assert trials.rows[0].law is SATURATING
     assert trials.rows[0].error < 0.05 < trials.rows[-1].error
@@ -27,7 +29,7 @@ def test_the_law_that_made_the_points_foretells_best():
     assert trials.reach == pytest.approx(X[-1] / X[19])
 
 
-def test_what_is_foretold_was_not_fitted():
+def test_what_is_predicted_was_not_fitted():
     marred = np.where(np.arange(30) < 20, ERROR, 7.0)
     first, second = (choose_law(X, error, [POWER]).rows[0] for error in (ERROR, marred))
     assert first.values == second.values
@@ -38,35 +40,37 @@ def test_what_is_foretold_was_not_fitted():
 
 
 def test_the_table_says_what_was_held_out_what_is_chosen_and_what_was_fitted():
-    first, *lines = choose_law(X, ERROR, [POWER, SATURATING, LOG_LINEAR]).in_words("power")
-    assert first.startswith("which law? Fitted to the smallest and asked for the largest, up to ")
-    assert [line.split() for line in lines[:1]] == [
-        ["law", "log", "error", "held", "out", "/", "fitted"]
-    ]
-    names, counts, marks = zip(
-        *((line.split()[0], line.split()[2:5], line.split()[5:]) for line in lines[1:3]),
-        strict=True,
+    trials = choose_law(X, ERROR, [POWER, SATURATING, LOG_LINEAR])
+    first, head, *lines = holdout_table(trials, "power")
+    assert first.startswith("hold-out: fitted to the 20 smallest points, scored on the 10 largest")
+    assert first.endswith(f", up to {trials.reach:.3g} times larger")
+    assert head.split() == ["law", "log", "error"]
+    names, errors, marks = zip(
+        *((line.split()[0], line.split()[1], line.split()[2:]) for line in lines[:2]), strict=True
     )
     assert names == ("saturating", "power")
-    assert counts == (["10", "/", "20"],) * 2
-    assert marks == (["chosen"], ["fitted"])
-    assert len({line.index(" / ") for line in lines[1:3]}) == 1
-    assert lines[3] == "  not tried: log-linear (it foretells errors below 0)"
+    assert errors == tuple(f"{row.error:.3g}" for row in trials.rows[:2])
+    assert marks == (["best"], ["fitted"])
+    assert (
+        len({line.index(error) + len(error) for line, error in zip(lines[:2], errors, strict=True)})
+        == 1
+    )
+    assert lines[2] == "  not tried, it predicts errors below 0: log-linear"
 
 
 def test_on_one_line_the_best_are_named_and_the_law_that_was_fitted():
     trials = choose_law(X, ERROR, LAWS.values())
-    said = trials.in_short("power")
-    assert said.startswith("held out, the 10 largest, log error: ")
+    (said,) = holdout_line(trials, "power")
+    assert said.startswith("hold-out of the 10 largest, log error: ")
     assert trials.chosen == trials.rows[0].law.name
     named = [each.split()[0] for each in said.split(": ")[1].split(", ")]
     assert named == [*(row.law.name for row in trials.rows[:3]), "power"]
     none = choose_law(X[:3], ERROR[:3], [M4])
-    assert none.in_short("m4") == "held out, the 1 largest: no law could be tried"
+    assert list(holdout_line(none, "m4")) == ["hold-out of the 1 largest: no law could be tried"]
     assert none.chosen is None
 
 
-def test_of_laws_that_foretell_alike_the_simplest_is_chosen():
+def test_of_laws_that_predict_alike_the_simplest_is_chosen():
     """A curve that falls ever faster: its floor rests on 0, but for rounding."""
     steeper = 0.5 * X**-0.3 * np.exp(-0.01 * np.log(X) ** 2)
     floor, plain = (choose_law(X, steeper, [each]).rows[0] for each in (POWER_FLOOR, POWER))
@@ -79,8 +83,8 @@ def test_where_no_variable_reaches_farther_nothing_is_said_of_reach():
     loss = CHINCHILLA.predict(np.stack([n, d]), 0.1, 1.0, 0.4, 1.0, 0.3)
     trials = choose_law((n, d), loss, [CHINCHILLA])
     assert trials.reach <= 1
-    words = next(trials.in_words("chinchilla"))
-    assert words == "which law? Fitted to the smallest and asked for the largest:"
+    words = next(holdout_table(trials, "chinchilla"))
+    assert words.endswith(f"scored on the {trials.held_out} largest")
 
 
 @pytest.mark.parametrize("share", [0, 1, 2, -0.5, np.nan])
@@ -105,10 +109,10 @@ def test_every_law_gets_a_row_and_those_that_cannot_be_tried_say_why():
     assert trials.rows[-1].error is None
 
 
-def test_a_line_that_foretells_errors_below_0_is_refused():
+def test_a_line_that_predicts_errors_below_0_is_refused():
     (row,) = choose_law(X, 0.5 * X**-1.5, [LOG_LINEAR]).rows
     assert row.error is None
-    assert row.refusal == "it foretells errors below 0"
+    assert row.refusal == "it predicts errors below 0"
     assert len(row.values) == 2
 
 
@@ -135,17 +139,17 @@ def test_weights_count_in_the_fit_and_in_the_score():
     assert same.rows[0].error == pytest.approx(choose_law(X, ERROR, [SATURATING]).rows[0].error)
 
 
-def test_seeds_of_one_setting_are_fitted_or_foretold_together():
+def test_seeds_of_one_setting_are_fitted_or_predicted_together():
     """Also where what they spent is not the same to the digit."""
     x = np.repeat(np.geomspace(1, 100, 6), 2) * np.tile([1.0, 1.05], 6)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=np.repeat(range(6), 2), share=3 / 12)
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (8, 1, 3, 0)
-    assert any("kept whole: 1 smaller points" in line for line in trials.in_words("power"))
+    assert any("kept whole: 1 smaller points" in line for line in holdout_table(trials, "power"))
     apart = choose_law(x, 0.5 * x**-0.3, [POWER], share=3 / 12)
     assert (apart.fitted, apart.left_out) == (9, 0)
 
 
-def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_foretell():
+def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_predict():
     """Each run has luck of its own, all along its curve; that of the last is not to be seen."""
     starts = np.geomspace(1, 1e4, 6)
     x = np.concatenate([start * np.geomspace(1, 30, 8) for start in starts])
@@ -167,8 +171,8 @@ def test_curves_that_all_reach_equally_far_are_cut_along_x_and_that_is_said():
     curve = np.repeat(range(4), 9)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=curve.tolist())
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (24, 0, 12, 4)
-    assert any("4 groups cut along x" in line for line in trials.in_words("power"))
-    assert trials.plain()["groups_cut"] == 4
+    assert any("4 clusters are split along x" in line for line in holdout_table(trials, "power"))
+    assert holdout_json(trials).clusters_split == 4
 
 
 @pytest.mark.parametrize("huber", ["auto", 0.01])
@@ -180,7 +184,7 @@ def test_by_huber_s_loss_runs_that_went_wrong_do_not_choose_the_law(huber):
     assert robust.score == "mean absolute log error"
     assert robust.rows[0].law is SATURATING
     assert robust.rows[0].error == pytest.approx(np.log(2.5) / 10, rel=0.3)
-    assert "law          mean absolute log error" in list(robust.in_words("power"))[1]
+    assert "law          mean absolute log error" in list(holdout_table(robust, "power"))[1]
     np.testing.assert_allclose(robust.rows[0].values, (0.6, 0.35, 0.1, 0.5), rtol=0.3)
     squares = next(row for row in choose_law(X, error, laws).rows if row.law is SATURATING)
     assert abs(squares.values[2] - 0.1) > 0.05  # the floor
@@ -192,7 +196,7 @@ def test_errors_that_count_as_differences_are_scored_as_such():
     missed = POWER_FLOOR.predict(X[20:], *row.values) - ERROR[20:]
     assert row.error == pytest.approx(np.sqrt(np.mean(missed**2)))
     assert trials.score == "root mean square of error"
-    assert trials.plain()["error"] == {"power-floor": row.error}
+    assert holdout_json(trials).errors == {"power-floor": row.error}
 
 
 def test_weights_and_groups_are_one_for_each_run():
@@ -202,13 +206,13 @@ def test_weights_and_groups_are_one_for_each_run():
         choose_law(X, ERROR, [POWER], groups=range(29))
 
 
-def test_only_chosen_points_are_fitted_and_foretold():
+def test_only_chosen_points_are_fitted_and_predicted():
     error = np.where(np.arange(30) % 5 == 2, 3 * ERROR, ERROR)
     assert choose_law(X, error, [SATURATING], choose=on_frontier).rows[0].error < 0.05
     assert choose_law(X, error, [SATURATING]).rows[0].error > 0.1
 
 
-def test_a_law_of_several_variables_foretells_the_runs_of_most_compute():
+def test_a_law_of_several_variables_predicts_the_runs_of_most_compute():
     (n, d), loss = known(CHINCHILLA)
     trials = choose_law((n, d), loss, [CHINCHILLA])
     assert trials.rows[0].error < 1e-10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,6 +80,7 @@ def _run(
     names, reports = _two(tables, spec, by)
     (a, b), studies = _fits(reports), [report.groups[0] for report in reports]
     xs = [x for (x,) in places] or [min(compare.span(a)[1], compare.span(b)[1])]
+    reports = [replace(report, at=tuple((x,) for x in xs)) for report in reports]
     ats = [compare.at(a, b, x) for x in xs]
     saved = [compare.saved(a, b, e) for e in [e for (e,) in errors] or [o.error_a for o in ats]]
     doubts = [
@@ -101,8 +103,6 @@ def _run(
 
 def _two(tables: list[Path], spec: FitSpec, by: str | None) -> tuple[list[str], list[FitReport]]:
     """The names of the two studies, and each fitted."""
-    from dataclasses import replace
-
     from fits.report import fit_table
 
     if not by:

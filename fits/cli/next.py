@@ -336,7 +336,9 @@ def _print(answer: dict[str, Any], scatter: float, offered: int) -> None:
     at = ", ".join(f"{each:g}" for each in answer["predict"])
     level = f"{100 * answer['spec']['level']:g}"
     low, high = answer["now"]
-    print(f"  scatter of runs about it: {100 * scatter:.2g} % of the error")
+    of_log = answer["spec"]["scale"] == "log"
+    size = f"{100 * scatter:.2g} % of the error" if of_log else f"{scatter:.2g}"
+    print(f"  scatter of runs about it: {size}")
     print(f"  E({at}) = {answer['error']:.4g}, {level}% interval [{low:.4g}, {high:.4g}]")
     runs, unit = answer["runs"], answer["cost_in"]
     columns = answer["spec"]["x"]

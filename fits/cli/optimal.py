@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -157,13 +157,23 @@ def _run(
 
 
 def _spec(options: dict[str, Any], columns: Columns) -> FitSpec:
-    if columns.data is None and columns.flops is None:
-        raise UserError(["size alone says nothing of compute; give --data, --flops, or both."])
-    if not 1e-30 <= columns.per <= 1e30:
-        raise UserError([f"--per: {columns.per:g} is not from 1e-30 to 1e+30."])
     clusters = tuple(options["cluster"] or columns.curve)
     x = (columns.size, columns.data or DATA)
-    return spec_of(options, law="chinchilla", x=x, rows="all", clusters=clusters)
+    spec, _ = all_of(
+        lambda: spec_of(options, law="chinchilla", x=x, rows="all", clusters=clusters),
+        lambda: _check(columns),
+    )
+    return cast("FitSpec", spec)
+
+
+def _check(columns: Columns) -> None:
+    wrong = []
+    if columns.data is None and columns.flops is None:
+        wrong.append("size alone says nothing of compute; give --data, --flops, or both.")
+    if not 1e-30 <= columns.per <= 1e30:
+        wrong.append(f"--per: {columns.per:g} is not from 1e-30 to 1e+30.")
+    if wrong:
+        raise UserError(wrong)
 
 
 def _questions(table: Path, typed: dict[str, list[str]]) -> Questions:
@@ -183,9 +193,10 @@ def _answers(table: Path, spec: FitSpec, columns: Columns, wanted: Questions) ->
     from fits.allocation.envelope import envelope
     from fits.allocation.isoflop import isoflop
     from fits.allocation.parametric import Surface, parametric
-    from fits.report import observations
+    from fits.report import observations, with_seeds
 
     points, runs = _read(table, spec, columns)
+    spec = with_seeds(spec, points)
     numbers_to_fit = observations(points, spec)
     tries: dict[str, Callable[[], Allocation]] = {
         BY_ENVELOPE: lambda: envelope(runs),

@@ -50,8 +50,9 @@ class Question:
     Fields:
       known: what is known before, around each curve, [curves, coordinates, coordinates].
       aim: slopes of log error at the prediction, [curves, coordinates].
-      slopes: of log error at each candidate, [curves, candidates, coordinates].
-      scatter: standard deviation of log error between runs of equal x.
+      slopes: at each candidate, [curves, candidates, coordinates]: of log error, or of error where
+        the fit counts differences.
+      scatter: standard deviation of the same between runs of equal x.
       level: of the interval.
       scale: of all widths: the fit's own interval is not linear, and knows its degrees of freedom.
     """
@@ -105,7 +106,7 @@ def question(
     nothing.
 
     Args:
-      fit: of the law to the runs so far, errors as ratios.
+      fit: of the law to the runs so far.
       candidates: x of runs that may be launched, [runs] or [variables, runs].
       predict: x of the prediction, [] or [variables].
       samples: curves to average over.
@@ -115,10 +116,12 @@ def question(
     centre = law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
 
-    def slopes(x: Array, at: Array) -> Array:
-        """Of log error by the coordinates, [curves, points, coordinates]; `at` [curves, ...]."""
+    def slopes(x: Array, at: Array, log: bool = True) -> Array:
+        """Of (log) error by the coordinates, [curves, points, coordinates]; `at` [curves, ...]."""
         parameters = law.from_unconstrained(*at.T[..., None])
-        slopes = law.derivatives(x, *parameters) / law.predict(x, *parameters)
+        slopes = law.derivatives(x, *parameters)
+        if log:
+            slopes = slopes / law.predict(x, *parameters)
         return np.broadcast_to(slopes, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
 
     here = profile.x
@@ -129,11 +132,12 @@ def question(
     spread = np.linalg.cholesky(np.linalg.inv(known))
     draws = np.random.default_rng(seed).standard_normal((samples, len(centre)))
     at = np.clip(centre + draws @ spread.T, low, high)
+    size = 1.0 if profile.measure.log else float(np.exp(np.log(profile.y).mean()))
     found = Question(
         known=np.broadcast_to(known, (samples, *known.shape)),
         aim=slopes(aim, at)[:, 0],
-        slopes=slopes(there, at),
-        scatter=max(profile.scatter_of_one_run, 1e-4),
+        slopes=slopes(there, at, profile.measure.log),
+        scatter=max(profile.scatter_of_one_run, 1e-4 * size),
         level=fit.level,
         scale=1.0,
     )
