@@ -35,6 +35,7 @@ check: lint test
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m scaling.study.schema > docs/study-file.md
+	$(BIN)/python docs/make_api.py > docs/api.md
 
 notebook: $(VENV)/installed-notebook
 	$(BIN)/jupyter lab notebooks
