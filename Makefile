@@ -1,7 +1,9 @@
 # make demo    train the demo study, print its law and where its figure is
-# make test    all tests
+# make test    the tests, without those marked slow
+# make test-slow  the tests marked slow
+# make notebook   open the notebooks in JupyterLab; make notebooks runs them without it
 # make lint    formatting, linting, types and import contracts
-# make check   lint and test; CI does that, types the README's commands and runs the notebooks
+# make check   lint and test; CI does that, runs the slow tests, types the README's commands and runs the notebooks
 # make lock    pin the newest versions that pyproject.toml allows (needs uv)
 #
 # Needs python3 (3.11, 3.12 or 3.13), make and git. PYTHON=python3.13 chooses another Python.
@@ -11,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint check docs lock clean
+.PHONY: demo test test-slow lint check docs notebook notebooks lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/scaling launch demo
@@ -19,6 +21,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -30,13 +35,20 @@ check: lint test
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m scaling.study.schema > docs/study-file.md
+	$(BIN)/python docs/make_api.py > docs/api.md
+
+notebook: $(VENV)/installed-notebook
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(VENV)/installed-dev
+	$(BIN)/python notebooks/execute.py
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .pytest_cache
 
 $(VENV)/bin/python:
 ifdef UV
@@ -60,5 +72,15 @@ ifdef UV
 	uv pip install --quiet --python $(BIN)/python -r requirements-dev.lock
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+endif
+	touch $@
+
+# Not locked: a reader's tool, which no number depends on. Read by tomllib since old pips know no groups.
+$(VENV)/installed-notebook: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["notebook"], sep="\n")' > $(VENV)/notebook.txt
+ifdef UV
+	uv pip install --quiet --python $(BIN)/python -r $(VENV)/notebook.txt
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/notebook.txt
 endif
 	touch $@

@@ -8,8 +8,11 @@ without anything that another run or another machine would change; without, noth
 import sys
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
+try:
+    import nbformat
+    from nbclient import NotebookClient
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed; run `make notebooks`, which installs it first.")
 
 HERE = Path(__file__).resolve().parent
 

@@ -75,6 +75,7 @@ def curves(seed, noise, *, sizes=24):
     return trainings(size, data, loss, run=run.tolist())
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     truth = best_size(3e22)
     hits = np.zeros(4)

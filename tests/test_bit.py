@@ -258,6 +258,7 @@ def test_noise_that_a_bit_does_not_have_is_refused(network, function):
     assert trained(0, 0).shape == (1, TINY.features)
 
 
+@pytest.mark.slow
 def test_a_bit_learns_and_its_checkpoint_is_read_back(tmp_path):
     shape = BiTShape(name="nano", resolution=16, stages=(2,), width=32)
     run = Run(

@@ -18,6 +18,7 @@ def study(a, b, seed, noise=0.01, x=X):
     return fit(POWER, x, power(x, a, b) * np.exp(noise * rng.normal(size=len(x))))
 
 
+@pytest.mark.slow
 def test_the_intervals_of_ratio_and_saving_hold_the_truth_as_often_as_they_say():
     """Of 24 pairs of studies, nominal 90 %; fewer than 16 would be 1 in 1,000 by chance."""
     held = np.zeros(2, int)

@@ -148,6 +148,7 @@ def test_a_floor_at_its_bound_and_laws_of_two_variables_are_planned_for():
     assert found.widths[-1] < 0.8 * found.before
 
 
+@pytest.mark.slow
 def test_in_simulation_a_third_of_the_grid_s_compute_reaches_the_width_of_the_grid():
     """With seeds on offer; 16 studies, whose widths are known to some 20 %."""
     curves = simulate(16, ways=["design", "random"], shares=(0.1, 1 / 3))

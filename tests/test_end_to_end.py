@@ -122,6 +122,7 @@ def test_launching_again_trains_nothing(place):
     assert stamps == {p: p.stat().st_mtime_ns for p in (place / "runs").glob("*/manifest.json")}
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_launched_again_it_ends_with_the_same_bytes(place):
     """The launcher dies after one run is done, and after three; the workers die with it."""
     command = [sys.executable, "-m", "scaling", "launch", "tiny.toml", "--runs", "again"]

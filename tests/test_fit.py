@@ -137,7 +137,12 @@ def benchmark():
 
 @pytest.mark.parametrize(
     ("kind", "widest"),
-    [("steep", 0.04), ("4 % noise", 0.1), ("dense grid, 8 x 12", 0.04), ("slow, 4 % noise", 0.3)],
+    [
+        pytest.param("steep", 0.04, marks=pytest.mark.slow),
+        pytest.param("4 % noise", 0.1, marks=pytest.mark.slow),
+        ("dense grid, 8 x 12", 0.04),
+        pytest.param("slow, 4 % noise", 0.3, marks=pytest.mark.slow),
+    ],
 )
 def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
     benchmark, kind, widest
@@ -148,7 +153,13 @@ def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
 
 
 @pytest.mark.parametrize(
-    "kind", ["independent", "noise grows tenfold", "8 curves of 12", "N, D independent"]
+    "kind",
+    [
+        pytest.param("independent", marks=pytest.mark.slow),
+        pytest.param("noise grows tenfold", marks=pytest.mark.slow),
+        pytest.param("8 curves of 12", marks=pytest.mark.slow),
+        "N, D independent",
+    ],
 )
 def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark, kind):
     rng = np.random.default_rng(1)
@@ -338,6 +349,7 @@ def test_a_run_of_twice_the_weight_counts_as_two():
         fit(SATURATING, COMPUTE, error, weights=np.where(twice > 1, 2.0, 0.0))
 
 
+@pytest.mark.slow
 def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     rng = np.random.default_rng(0)
     curve = np.repeat(np.arange(6), 4)

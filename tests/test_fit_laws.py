@@ -425,6 +425,7 @@ def test_seeds_that_another_column_tells_apart_are_noted_and_no_clusters(seeds, 
     assert not any("seed" in said for said in group["notes"])
 
 
+@pytest.mark.slow
 def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
     wide = tmp_path / "two.csv"
     head, *lines = seeds.read_text().split()
@@ -621,6 +622,7 @@ def test_a_law_of_no_such_name_is_refused_with_all_names(table, command):
         assert name in complaints
 
 
+@pytest.mark.slow
 def test_a_law_of_three_breaks_is_fitted_kept_and_tried_where_it_is_asked_for(
     table, tmp_path, answer
 ):

@@ -21,7 +21,15 @@ def commands():
     for typed, printed in (block for page in PAGES for block in SHOWN.findall(page.read_text())):
         line = typed.replace("\\\n", " ").strip()
         if line.startswith("fit-laws") and "\n" not in line:
-            found.append(pytest.param(line, printed, id=" ".join(line.split()[:3])))
+            slow = line.split()[1] in {"compare", "optimal"}  # 20 s
+            found.append(
+                pytest.param(
+                    line,
+                    printed,
+                    id=" ".join(line.split()[:3]),
+                    marks=[pytest.mark.slow] if slow else [],
+                )
+            )
     return found
 
 

@@ -271,6 +271,7 @@ def test_at_the_base_training_is_the_program_of_the_standard_parametrisation():
         assert texts[0] == texts[1]
 
 
+@pytest.mark.slow
 def test_positions_and_probe_start_as_large_at_every_width():
     narrow, broad, plain = (
         trained(shape).first["backbone"] for shape in (shape_of(), wide(), wide(mup=False))
@@ -293,7 +294,7 @@ def test_without_mup_they_change_the_more_the_wider_the_network():
     assert found["embedded"] < -0.15  # through positions that start at 1 / sqrt(width)
 
 
-@pytest.mark.parametrize("exponent", [0.5, 1.0])
+@pytest.mark.parametrize("exponent", [pytest.param(0.5, marks=pytest.mark.slow), 1.0])
 def test_with_scaled_branches_features_change_by_no_more_at_eight_times_the_depth(exponent):
     found = exponents(deep(exponent), 8)
     for key in ("pooled", "logits"):

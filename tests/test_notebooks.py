@@ -47,12 +47,14 @@ def execute(**environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_notebook_runs_on_a_table_of_ones_own(tmp_path):
     small_table(tmp_path / "small.csv")
     said = execute(FRONTIER_TABLE=str(tmp_path / "small.csv"))
     assert [line.split(":")[0] for line in said.splitlines()] == [path.name for path in NOTEBOOKS]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not OURS.exists(), reason="the study's table is not committed")
 def test_every_notebook_runs_on_the_committed_table():
     execute()

@@ -281,7 +281,7 @@ def test_the_whole_update_equals_its_numpy_transcription():
     assert rounded_otherwise < 1e-3 * 5 * sum(p.size for p in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize("depth", [2, 40])
+@pytest.mark.parametrize("depth", [2, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_stack_is_optimised_like_its_layers_one_by_one(depth):
     recipe = Recipe(learning_rate=1.0, weight_decay_body=0.5, clip_norm=None, beta1=0.0)
     tx = optimizer(recipe)

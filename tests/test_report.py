@@ -174,6 +174,7 @@ def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
     ]
 
 
+@pytest.mark.slow
 def test_a_true_floor_outside_the_interval_is_said_to_be_outside(tmp_path, capsys):
     study = grid()
     for run in study.runs:
@@ -201,6 +202,7 @@ def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path
     assert metrics == ["upstream_error", "digits_1shot_error", "digits_5shot_error"]
 
 
+@pytest.mark.slow
 def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_path, capsys):
     once = grid().runs
     study = a_study([run.model_copy(update={"seed": seed}) for run in once for seed in range(2)])
@@ -223,6 +225,7 @@ def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_p
     assert ours["holdout"] == theirs["holdout"]
 
 
+@pytest.mark.slow
 def test_the_same_results_make_the_same_files(finished, tmp_path):
     for out in "ab":
         report(finished, tmp_path / "runs", tmp_path / out)

@@ -90,6 +90,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 5, 20])
 def test_a_training_killed_anywhere_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
@@ -109,6 +110,7 @@ def test_a_training_killed_anywhere_ends_with_the_same_bits(
     assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 3])
 def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
@@ -130,6 +132,7 @@ def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
     assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
     path = written(tmp_path, run(10))
 
@@ -167,6 +170,7 @@ def noisy():
     return noisy, Trainer(noisy(20))
 
 
+@pytest.mark.slow
 def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone(noisy, tmp_path):
     run, trainer = noisy
     for steps in (10, 20):
@@ -209,6 +213,7 @@ def test_each_step_has_a_luck_of_its_own_and_no_noise_has_none(trainer, noisy):
     assert after(trainer, 3) == after(trainer, 4)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_parameters(trainer, alone, tmp_path):
     other = run(10, seed=1)
     assert bits(finish(Trainer(other), other, tmp_path)) != bits(alone[10])
@@ -233,6 +238,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_words(tmp_path):
         finish(Trainer(hot), hot, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_names_the_failed_run_and_finishes_the_others(tmp_path):
     hot = run(10, recipe=RECIPE.model_copy(update={"learning_rate": 1e30}))
     digits = FewShot(name="digits", data=Digits(resolution=16), shots=(1, 5))

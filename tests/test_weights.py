@@ -508,7 +508,10 @@ def test_networks_that_no_layout_can_say_are_refused(tmp_path, changes, reason):
         write(tmp_path / "a.npz", random_params(MAP, None), replace(MAP, **changes))
 
 
-@pytest.mark.parametrize("shape", [MAP, TOKEN], ids=["map", "token"])
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param(MAP, id="map", marks=pytest.mark.slow), pytest.param(TOKEN, id="token")],
+)
 def test_a_network_of_mup_is_written_as_the_same_function_in_the_standard_parametrisation(
     tmp_path, shape
 ):
