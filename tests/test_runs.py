@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from fits.base.files import write_text
 from models.shapes import ViTShape
 from scaling.base.config import digest
-from scaling.base.files import is_locked, locked, locked_if_free, set_aside, write_text
+from scaling.base.files import is_locked, locked, locked_if_free, set_aside
 from scaling.data import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
@@ -357,7 +358,7 @@ def test_a_write_that_is_interrupted_leaves_the_old_text(tmp_path, monkeypatch):
     def interrupted(*_):
         raise InterruptedError
 
-    monkeypatch.setattr("scaling.base.files.os.replace", interrupted)
+    monkeypatch.setattr("fits.base.files.os.replace", interrupted)
     with pytest.raises(InterruptedError):
         write_text(path, "new")
     assert path.read_text() == "old"

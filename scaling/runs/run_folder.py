@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from fits.base.files import write_text
 from scaling.base.config import Config, digest
-from scaling.base.files import is_locked, locked, locked_if_free, set_aside, write_text
+from scaling.base.files import is_locked, locked, locked_if_free, set_aside
 from scaling.evaluate import Evaluation
 from scaling.training.run import Run
 
@@ -115,7 +116,7 @@ class RunFolder:
         else:
             if all(evaluation in there.evaluate for evaluation in order.evaluate):
                 return
-        write_text(self.path / "run.json", order.model_dump_json(indent=2) + "\n")
+        write_text(self.path / "run.json", order.model_dump_json(indent=2) + "\n", durable=True)
 
     def read(self) -> tuple[Run, tuple[Evaluation, ...]]:
         """The run and what to measure on it; `Damaged` when run.json is not what its name says."""
@@ -180,7 +181,7 @@ class RunFolder:
         }
         record = {**manifest, **confirmation}
         record["sha256"] = _sha256(record)
-        write_text(self.path / "manifest.json", json.dumps(record, indent=2) + "\n")
+        write_text(self.path / "manifest.json", json.dumps(record, indent=2) + "\n", durable=True)
         (self.path / "failed.txt").unlink(missing_ok=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
@@ -248,7 +249,7 @@ class RunFolder:
         """Writes why the run failed; numbers that nothing confirms are dropped."""
         if not (self.path / "manifest.json").exists():
             (self.path / "results.jsonl").unlink(missing_ok=True)
-        write_text(self.path / "failed.txt", reason.rstrip() + "\n")
+        write_text(self.path / "failed.txt", reason.rstrip() + "\n", durable=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
     def failure(self) -> str | None:
@@ -289,7 +290,7 @@ class RunFolder:
             phase=phase,
             pid=os.getpid(),
         )
-        write_text(self.path / "progress.json", progress.model_dump_json(), durable=False)
+        write_text(self.path / "progress.json", progress.model_dump_json())
 
     def progress(self) -> Progress | None:
         """The last report; None when there is none that can be read."""
@@ -348,7 +349,8 @@ class TrunkFolder:
 
     def diverge(self, step: int, reason: str) -> None:
         """Remembers that the loss stopped being finite by `step`, so that none tries it again."""
-        write_text(self.path / "diverged.json", json.dumps({"step": step, "reason": reason}) + "\n")
+        text = json.dumps({"step": step, "reason": reason}) + "\n"
+        write_text(self.path / "diverged.json", text, durable=True)
 
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
