@@ -52,6 +52,7 @@ def work(paths: Sequence[Path]) -> bool:
             trunk = TrunkFolder.of(folder, run)
             with trunk.lock(), folder.lock():  # whoever was here before may have done the work
                 folder.repair(note)
+                _, evaluations = folder.read()  # another study may have added some meanwhile
                 if not folder.is_done(evaluations):
                     _carry_out(folder, trunk, run, evaluations, trainers)
         except Exception as error:
@@ -66,7 +67,10 @@ def _write_down(folder: RunFolder, error: Exception) -> None:
     """Why a run ended early: as a failure, unless the machine is at fault and not the run."""
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
-        note(f"{folder.id} stopped: {reason} Mend that and launch again; it goes on from there.")
+        note(
+            f"{folder.id} stopped: {reason} Fix this and launch again: training resumes from the "
+            "last checkpoint."
+        )
         return
     _say(f"{folder.id} failed: {reason}")
     try:

@@ -1,18 +1,22 @@
 """Checkpoints: whole or not there, and noticed when they change."""
 
+import os
+import shutil
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import Damaged, Moment
+from scaling.training.checkpoints import Checkpoint, Damaged
 
 
 @pytest.fixture
 def moment():
     state = {"w": jnp.arange(6.0).reshape(2, 3), "m": jnp.ones(4, jnp.bfloat16)}, (jnp.int32(7),)
-    return Moment(step=12, seconds=3.5, state=state)
+    return Checkpoint(step=12, seconds=3.5, state=state)
 
 
 def like(moment):
@@ -32,13 +36,15 @@ def test_a_moment_comes_back_bit_for_bit(tmp_path, moment):
 
 def test_saving_again_replaces_what_was_there(tmp_path, moment):
     checkpoint.save(tmp_path / "passing", moment)
-    checkpoint.save(tmp_path / "passing", Moment(step=13, seconds=4.0, state=moment.state))
+    checkpoint.save(tmp_path / "passing", Checkpoint(step=13, seconds=4.0, state=moment.state))
     assert checkpoint.found(tmp_path) == [(13, tmp_path / "passing")]
 
 
 def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, moment):
     for step in (100, 20):
-        checkpoint.save(tmp_path / str(step), Moment(step=step, seconds=0.0, state=moment.state))
+        checkpoint.save(
+            tmp_path / str(step), Checkpoint(step=step, seconds=0.0, state=moment.state)
+        )
     (tmp_path / "300.partial").mkdir()
     (tmp_path / "400").mkdir()
     assert [step for step, _ in checkpoint.found(tmp_path)] == [20, 100]
@@ -73,6 +79,46 @@ def test_a_missing_file_is_named(tmp_path, moment):
 
 def test_a_state_of_another_shape_is_refused(tmp_path, moment):
     checkpoint.save(tmp_path / "12", moment)
-    other = Moment(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
+    other = Checkpoint(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
     with pytest.raises(Damaged, match="cannot be read back"):
         checkpoint.restore(tmp_path / "12", like(other))
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("second", range(6))
+@pytest.mark.parametrize("first", range(6))
+def test_two_kills_at_any_steps_of_a_save_leave_a_whole_checkpoint(
+    tmp_path, moment, monkeypatch, first, second
+):
+    """Step by step: manifest, rename aside, rename in, deletions; 5 lets the save finish."""
+    checkpoint.save(tmp_path / "passing", moment)
+    for step, kill_at in ((13, first), (14, second)):
+        best = checkpoint.found(tmp_path)[-1][0]
+        with monkeypatch.context() as patch:
+            calls = iter(range(100))
+
+            def dies(real, calls=calls, kill_at=kill_at):
+                def call(*args, **kwargs):
+                    if next(calls) == kill_at:
+                        raise Killed
+                    return real(*args, **kwargs)
+
+                return call
+
+            patch.setattr(checkpoint, "write_text", dies(checkpoint.write_text))
+            mine = SimpleNamespace(rename=dies(os.rename), urandom=os.urandom)
+            patch.setattr(checkpoint, "os", mine)
+            patch.setattr(checkpoint, "shutil", SimpleNamespace(rmtree=dies(shutil.rmtree)))
+            try:
+                new = Checkpoint(step=step, seconds=4.0, state=moment.state)
+                checkpoint.save(tmp_path / "passing", new)
+            except Killed:
+                pass
+        found, last = checkpoint.found(tmp_path)[-1]
+        assert found >= best
+        assert checkpoint.restore(last, like(moment)).step == found
+    checkpoint.save(tmp_path / "passing", Checkpoint(step=15, seconds=5.0, state=moment.state))
+    assert os.listdir(tmp_path) == ["passing"]

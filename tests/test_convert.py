@@ -19,7 +19,7 @@ from scaling import cli
 from scaling.data import Procedural
 from scaling.runs.run_folder import RunFolder, TrunkFolder
 from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import Moment
+from scaling.training.checkpoints import Checkpoint as Moment
 from scaling.training.recipe import Recipe, optimizer
 from scaling.training.run import Run
 from scaling.zoo.convert import mappings

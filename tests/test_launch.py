@@ -275,7 +275,7 @@ def test_damaged_files_are_said_kept_aside_and_their_runs_done_again(place, capf
     capfd.readouterr()
     assert place.launch(study)
     said = capfd.readouterr().out
-    assert f"{torn / 'results.jsonl'}, line 2 is torn" in said
+    assert f"{torn / 'results.jsonl'} is not what its manifest confirmed" in said
     assert f"{garbage / 'manifest.json'} is not" in said
     assert f"{order / 'run.json'} does not describe a run" in said
     for path in (torn / "results.jsonl", garbage / "manifest.json", order / "run.json"):

@@ -26,6 +26,15 @@ def test_an_id_published_once_never_changes():
     assert run().trunk == "1b0ac16beb24"
 
 
+def test_a_changed_copy_has_an_id_and_a_trunk_of_its_own():
+    first = run()
+    before = first.id, first.trunk  # computed once, and kept
+    copy = first.model_copy(update={"seed": 5})
+    assert (copy.id, copy.trunk) == (run(seed=5).id, run(seed=5).trunk)
+    assert (first.id, first.trunk) == before
+    assert first == run()
+
+
 def test_defaults_that_ids_leave_out_never_change():
     """Changing one of these silently gives new runs the ids, and so the results, of old ones."""
     assert Recipe().model_dump() == {

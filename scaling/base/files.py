@@ -1,4 +1,4 @@
-"""Files that a process killed at any moment cannot half-write, and locks that die with it.
+"""Damaged files kept aside, and locks that are freed when their process ends.
 
 Knows nothing of runs or studies.
 """
@@ -10,27 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Puts `text` at `path`: a reader, or a restart after a kill, finds the old or the new text.
-
-    Args:
-      path: where; its folder exists.
-      text: everything the file will hold.
-      durable: also wait until a power cut could not undo it.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(aside, path)
-    if durable:
-        folder = os.open(path.parent, os.O_RDONLY)  # the new name must reach the disk too
-        os.fsync(folder)
-        os.close(folder)
 
 
 def set_aside(path: Path) -> Path:

@@ -5,6 +5,7 @@
     manifest.json   what decided the numbers; written last, so its presence means done
     failed.txt      why the run failed, in words
     progress.json   how far the process at work has come; a courtesy, never a fact
+    run.lock        held while run.json is written
     lock            held by the process at work, freed by the kernel when that dies
 
 A number counts once the manifest confirms it (length and SHA-256 of results.jsonl). Knows nothing
@@ -26,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from fits.base.files import write_text
 from scaling.base.config import Config, digest
-from scaling.base.files import is_locked, locked, locked_if_free, set_aside, write_text
+from scaling.base.files import is_locked, locked, locked_if_free, set_aside
 from scaling.evaluate import Evaluation
 from scaling.training.run import Run
 
@@ -101,21 +103,27 @@ class RunFolder:
     # What was asked
 
     def write(self, run: Run, evaluate: Sequence[Evaluation], say: Say) -> None:
-        """Makes the folder and its run.json; leaves one that already asks for as much alone."""
-        order = Order(run=run, evaluate=tuple(evaluate))
+        """Makes the folder, and its run.json with all evaluations that any study asks for.
+
+        Evaluations already there stay, and new ones follow them. A lock of its own, held for this
+        alone, keeps two studies from losing each other's; a run being trained delays neither.
+        """
         if self.path.exists() and not self.path.is_dir():
             say(f"{self.path} is not a folder; kept aside as {set_aside(self.path).name}.")
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            there = self._order()
-        except FileNotFoundError:
-            pass
-        except Damaged as damage:
-            say(f"{damage} Kept aside as {self.quarantine('run.json')} and written anew.")
-        else:
-            if all(evaluation in there.evaluate for evaluation in order.evaluate):
-                return
-        write_text(self.path / "run.json", order.model_dump_json(indent=2) + "\n")
+        with locked(self.path / "run.lock"):
+            there: tuple[Evaluation, ...] | None = None
+            try:
+                there = self._order().evaluate
+            except FileNotFoundError:
+                pass
+            except Damaged as damage:
+                say(f"{damage} Kept aside as {self.quarantine('run.json')} and written anew.")
+            new = [each for each in evaluate if each not in (there or ())]
+            if there is None or new:
+                order = Order(run=run, evaluate=(*(there or ()), *new))
+                text = order.model_dump_json(indent=2) + "\n"
+                write_text(self.path / "run.json", text, durable=True)
 
     def read(self) -> tuple[Run, tuple[Evaluation, ...]]:
         """The run and what to measure on it; `Damaged` when run.json is not what its name says."""
@@ -180,14 +188,15 @@ class RunFolder:
         }
         record = {**manifest, **confirmation}
         record["sha256"] = _sha256(record)
-        write_text(self.path / "manifest.json", json.dumps(record, indent=2) + "\n")
+        write_text(self.path / "manifest.json", json.dumps(record, indent=2) + "\n", durable=True)
         (self.path / "failed.txt").unlink(missing_ok=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
     def results(self, evaluate: Sequence[Evaluation] | None = None) -> tuple[Row, ...]:
         """Confirmed rows, none while the run is not done; of `evaluate` alone where it is given.
 
-        Raises `Damaged` when results.jsonl is not what the manifest confirmed.
+        What lies beyond the confirmed length is not read: the next `finish` overwrites it. Raises
+        `Damaged` when results.jsonl is not what the manifest confirmed.
         """
         path = self.path / "results.jsonl"
         try:
@@ -201,9 +210,9 @@ class RunFolder:
             raise Damaged(reason, path, self.path / "manifest.json") from None
         confirmed = whole[: manifest["results_bytes"]]
         try:
-            rows = _rows(path, whole)[: confirmed.count(b"\n")]
             if hashlib.sha256(confirmed).hexdigest() != manifest["results_sha256"]:
                 raise Damaged(f"{path} is not what its manifest confirmed (SHA-256 differs).", path)
+            rows = _rows(path, confirmed)
         except Damaged as damage:
             raise Damaged(str(damage), path, self.path / "manifest.json") from None
         wanted = None if evaluate is None else {digest(evaluation) for evaluation in evaluate}
@@ -248,7 +257,7 @@ class RunFolder:
         """Writes why the run failed; numbers that nothing confirms are dropped."""
         if not (self.path / "manifest.json").exists():
             (self.path / "results.jsonl").unlink(missing_ok=True)
-        write_text(self.path / "failed.txt", reason.rstrip() + "\n")
+        write_text(self.path / "failed.txt", reason.rstrip() + "\n", durable=True)
         (self.path / "progress.json").unlink(missing_ok=True)
 
     def failure(self) -> str | None:
@@ -289,7 +298,7 @@ class RunFolder:
             phase=phase,
             pid=os.getpid(),
         )
-        write_text(self.path / "progress.json", progress.model_dump_json(), durable=False)
+        write_text(self.path / "progress.json", progress.model_dump_json())
 
     def progress(self) -> Progress | None:
         """The last report; None when there is none that can be read."""
@@ -320,8 +329,8 @@ class RunFolder:
         results = self.path / "results.jsonl"
         try:
             self.results()
-            if results.exists():
-                _rows(results, results.read_bytes())  # confirmed or not
+            if results.exists() and not (self.path / "manifest.json").exists():
+                _rows(results, results.read_bytes())  # nothing confirms any of it
         except Damaged as damage:
             kept = [self.quarantine(path.name) for path in damage.paths if path.exists()]
             say(f"{damage} Kept aside as {' and '.join(kept)}; the run will be done again.")
@@ -348,7 +357,8 @@ class TrunkFolder:
 
     def diverge(self, step: int, reason: str) -> None:
         """Remembers that the loss stopped being finite by `step`, so that none tries it again."""
-        write_text(self.path / "diverged.json", json.dumps({"step": step, "reason": reason}) + "\n")
+        text = json.dumps({"step": step, "reason": reason}) + "\n"
+        write_text(self.path / "diverged.json", text, durable=True)
 
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fits.base.files import write_text
+
 MANIFEST = "checkpoint.json"
 NOT_THE_FILES_FAULT = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -25,7 +27,7 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class Checkpoint:
     """A point of a training: its state after `step` updates and `seconds` of training."""
 
     step: int
@@ -33,34 +35,65 @@ class Moment:
     state: Any
 
 
-def save(folder: Path, moment: Moment) -> None:
-    """Write `moment` as `folder`, which appears only when it is complete.
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` as `folder`, which appears only when it is complete.
 
+    The old folder is renamed aside, the new one renamed in, and only then is the old one deleted:
+    a process killed at any point leaves at least one whole checkpoint, which `found` lists.
     Several processes of one training call this together; the first of them does the renaming.
     """
     import jax
     import orbax.checkpoint as ocp
 
-    partial = folder.with_name(folder.name + ".partial").absolute()
-    if jax.process_index() == 0 and partial.exists():
-        shutil.rmtree(partial)
+    token = _token()
+    partial = folder.with_name(f"{folder.name}.{token}.partial").absolute()
     partial.parent.mkdir(parents=True, exist_ok=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(partial, moment.state)
+        checkpointer.save(partial, checkpoint.state)
     if jax.process_index() != 0:
         return
-    about = {"step": moment.step, "seconds": moment.seconds, "files": _sums(partial)}
-    with open(partial / MANIFEST, "w") as file:
-        json.dump(about, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    about = {"step": checkpoint.step, "seconds": checkpoint.seconds, "files": _sums(partial)}
+    write_text(partial / MANIFEST, json.dumps(about, indent=1), durable=True)
     if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(partial, folder)
+        os.rename(folder, folder.with_name(f"{folder.name}.{token}.old"))
+    os.rename(partial, folder)
+    _delete_leftovers(folder)
 
 
-def restore(folder: Path, like: Any) -> Moment:
-    """The moment saved as `folder`.
+def delete(folder: Path) -> None:
+    """Delete the checkpoint `folder`, and what interrupted saves left of it."""
+    _delete(folder)
+    _delete_leftovers(folder)
+
+
+def _token() -> str:
+    """A random name for one save, the same in all processes of a training."""
+    import jax
+    import numpy as np
+
+    token = int.from_bytes(os.urandom(4), "big")
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        token = int(multihost_utils.broadcast_one_to_all(np.uint32(token)))
+    return f"{token:08x}"
+
+
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what earlier saves of `folder` left beside it, now that `folder` is whole."""
+    for path in folder.parent.glob(f"{folder.name}.*"):
+        if ".damaged" not in path.name and (".partial" in path.name or path.suffix == ".old"):
+            _delete(path)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint; its manifest first, so that half a deletion is no checkpoint."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def restore(folder: Path, like: Any) -> Checkpoint:
+    """The checkpoint saved as `folder`.
 
     Args:
       like: pytree of `jax.ShapeDtypeStruct` with shardings, of the state's structure.
@@ -90,14 +123,14 @@ def restore(folder: Path, like: Any) -> Moment:
             raise
         # whatever a broken folder makes Orbax say
         raise Damaged(f"{folder} cannot be read back: {str(error).splitlines()[0]}") from error
-    return Moment(step=step, seconds=seconds, state=state)
+    return Checkpoint(step=step, seconds=seconds, state=state)
 
 
 def found(parent: Path) -> list[tuple[int, Path]]:
     """Step and folder of every checkpoint below `parent`, by step; nothing is read but its step.
 
-    A folder whose `checkpoint.json` cannot be read counts with step 0, so that whoever restores
-    it is told.
+    What an interrupted save left whole (`.partial`, `.old`) counts too. A folder whose
+    `checkpoint.json` cannot be read counts with step 0, so that whoever restores it is told.
     """
     if not parent.is_dir():
         return []

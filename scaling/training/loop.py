@@ -30,7 +30,8 @@ from scaling.base.files import set_aside
 from scaling.data.loader import batches
 from scaling.data.pixels import to_floats
 from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import Damaged, Moment
+from scaling.training.checkpoints import Checkpoint as Moment
+from scaling.training.checkpoints import Damaged
 from scaling.training.recipe import optimizer, schedule
 from scaling.training.run import Run
 

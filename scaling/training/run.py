@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from models.cost import parameters, train_flops
@@ -34,15 +38,22 @@ class Run(Config):
     seed: int = Field(0, ge=0)
     """Decides the initial parameters and the order of the images."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Names the run's contents; fields at their default leave it unchanged."""
         return digest(self)
 
-    @property
+    @cached_property
     def trunk(self) -> str:
         """Names what the run shares with those that differ only in `images_seen`."""
         return digest({k: v for k, v in contents(self).items() if k != "images_seen"})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
+        """As pydantic's; the copy computes its own `id` and `trunk`."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in ("id", "trunk"):
+            copy.__dict__.pop(name, None)
+        return copy
 
     @property
     def steps(self) -> int:
