@@ -64,7 +64,7 @@ def schema_command() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    words = typed = sys.argv[1:] if argv is None else list(argv)
     known = [str(each.name) for each in app.registered_commands]
     if words and words[0] not in (*known, "-h", "--help"):
         path = Path(words[0])
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         words = ["fit", *words]
     try:
-        app(args=words, prog_name="fit-laws")
+        app(args=words, prog_name="fit-laws", obj=typed)
     except SystemExit as end:
         return int(end.code or 0)
     return 0

@@ -241,7 +241,9 @@ def test_few_points_are_said():
 
 def test_a_law_that_bends_otherwise_than_the_data_says_so():
     error = noisy()
-    assert any("bends otherwise" in warning for warning in fit(POWER, COMPUTE, error).warnings)
+    assert any(
+        "does not have the shape" in warning for warning in fit(POWER, COMPUTE, error).warnings
+    )
     assert not fit(SATURATING, COMPUTE, error).warnings
 
 
@@ -382,7 +384,7 @@ def test_points_of_learning_curves_that_pass_for_independent_are_noticed():
     error = saturating(x, *TRUTH) * np.exp(0.01 * rng.normal(size=8)[curve])
     error *= np.exp(0.005 * rng.normal(size=96))
     (said,) = fit(SATURATING, x, error).warnings
-    assert "unless the fit is told which points belong together" in said
+    assert "unless --cluster says which points" in said
     assert not fit(SATURATING, x, error, groups=curve).warnings
 
 

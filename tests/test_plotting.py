@@ -38,7 +38,7 @@ def fitted(a=0.6, b=0.35, c=0.1, d=0.5, *, span=(0.1, 1e3)):
         rms=0.01,
         n=9,
         span=span,
-        warnings=(),
+        diagnostics=(),
         sure=TenPercent(values),
     )
 

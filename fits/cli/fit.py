@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def fit(
+    ctx: typer.Context,
     table: Table,
     spec: dict[str, Any],
     by: Annotated[
@@ -55,7 +56,11 @@ def fit(
     fitted: all mistakes are named, and nothing is written.
     """
     raise typer.Exit(
-        ending(lambda: _run(table, spec, by or [], predict or [], details, save, json_file, plot))
+        ending(
+            lambda: _run(
+                table, spec, by or [], predict or [], details, save, json_file, plot, ctx.obj or []
+            )
+        )
     )
 
 
@@ -68,6 +73,7 @@ def _run(
     save: Path | None,
     json_file: Path | None,
     plot: Path | None,
+    words: list[str],
 ) -> int:
     from fits.base.numbers import X_RANGE
     from fits.report import fit_table
@@ -84,7 +90,7 @@ def _run(
     )
     report = fit_table(rows, spec, by=by, at=at)
     if save:
-        save_law(report, save)
+        save_law(report, save, words)
     if plot:
         draw(report, spec, plot)
     if json_file:
@@ -108,8 +114,8 @@ def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> Non
         raise UserError(wrong)
 
 
-def save_law(report: FitReport, path: Path) -> None:
-    """Keep the law of the only group."""
+def save_law(report: FitReport, path: Path, words: list[str]) -> None:
+    """Keep the law of the only group; `words` are those of the command."""
     from fits.saved.law_file import saved, write_law
 
     if len(report.groups) > 1:
@@ -123,7 +129,7 @@ def save_law(report: FitReport, path: Path) -> None:
     (group,) = report.groups
     said = f", {group.title}" if group.title else ""
     title = f"{group.spec.error_name}{said} against {', '.join(group.spec.x)}"
-    command = shlex.join(["fit-laws", *sys.argv[1:]])
+    command = shlex.join(["fit-laws", *words])
     write_law(path, saved(group, path.resolve().parent, command, title))
 
 

@@ -204,10 +204,9 @@ class Crew:
 
     def _error(self, folder: RunFolder) -> str:
         """The first error measured; a line has no room for all, and the table has them."""
+        named = {name for each in self._evaluate for name in each.errors}
         rows = folder.results(self._evaluate)
-        errors = (
-            f", {row.metric} {row.value:.4g}" for row in rows if row.metric.endswith("_error")
-        )
+        errors = (f", {row.metric} {row.value:.4g}" for row in rows if row.metric in named)
         return next(errors, "")
 
     def _standing(self) -> Standing:

@@ -84,8 +84,7 @@ def _line(run: Run, study: Study, folder: RunFolder) -> Line:
 
 
 def _first_error(study: Study) -> str | None:
-    names = (name for each in study.evaluate for name in each.metrics)
-    return next((name for name in names if name.endswith("_error")), None)
+    return next((name for each in study.evaluate for name in each.errors), None)
 
 
 def _seconds_left(lines: list[Line]) -> float | None:
