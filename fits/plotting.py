@@ -458,15 +458,18 @@ def _set_limits(
 
 def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, float]]:
     """The law's error at endless x and its interval, if the law has a floor."""
-    if not isinstance(fit, Fit) or "c" not in fit.law.parameters:
+    if not isinstance(fit, Fit) or fit.law.floor is None:
         return None, (math.nan, math.nan)
-    c = fit.law.parameters.index("c")
+    c = fit.law.parameters.index(fit.law.floor)
     return fit.values[c], fit.intervals[c]
 
 
 def _plateau(fit: Fit | ForecastFit | None) -> float | None:
     """The law's error at x = 0, if it has one."""
-    if not isinstance(fit, Fit) or "d" not in fit.law.parameters:
+    if not isinstance(fit, Fit):
         return None
-    head_start = fit.values[fit.law.parameters.index("d")]
+    shifts = [name for name, role in fit.law.roles.items() if role == "shift"]
+    if not shifts:
+        return None
+    head_start = fit.values[fit.law.parameters.index(shifts[0])]
     return float(fit.predict(0.0)) if head_start > 0 else None
