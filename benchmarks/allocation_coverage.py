@@ -5,7 +5,7 @@
 Simulated studies of a known law L(N, D) (the one fitted to the Chinchilla points), over 2.7 decades
 of compute, of three designs: eight budgets, at each eleven or six sizes about the best one; a grid
 of sixteen sizes by eight lengths, where no budget has profiles; 24 runs, each a learning curve
-whose points err together. Losses scatter. Three more kinds are hard on the envelope. Prints, for
+whose errors are correlated. Losses scatter. Three more kinds are hard on the envelope. Prints, for
 the exponent a of N = k C^a and for the best size at ten times the largest budget: the share of
 nominal 90 % intervals that hold the truth, their mean width (of the size: the logarithm of high
 over low), and the mean error of the value; and how often two ways are said to part. Writes nothing.
@@ -119,7 +119,7 @@ def measured(rng, size, compute, noise, shared=0.0, run=None):
 
 
 ALL = BY_ENVELOPE, BY_PROFILES, BY_LAW
-NO_PROFILES = BY_ENVELOPE, BY_LAW  # few sizes at about equal compute, or points that err together
+NO_PROFILES = BY_ENVELOPE, BY_LAW  # few sizes at about equal compute, or correlated errors
 KINDS = {
     "scatter .2 %, sizes 9 times apart": (budgets(0.002, 9), ALL),
     "scatter .5 %, sizes 16 times apart": (budgets(0.005, 16), ALL),

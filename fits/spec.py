@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from fits.data.points import KINDS
 from fits.laws.registry import ALIASES, EVERY_LAW
 
 LEVEL = 0.9  # of intervals
@@ -18,7 +19,6 @@ REPLICATES = 1000  # refits of the bootstrap, where there is one
 SEED = 0
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")

@@ -19,7 +19,7 @@ from scaling import cli
 from scaling.data import Procedural
 from scaling.runs.run_folder import RunFolder, TrunkFolder
 from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import Checkpoint as Moment
+from scaling.training.checkpoints import Checkpoint
 from scaling.training.recipe import Recipe, optimizer
 from scaling.training.run import Run
 from scaling.zoo.convert import mappings
@@ -236,7 +236,7 @@ def trained(tmp_path_factory):
         there = jax.device_put(params[step])
         empty = jax.eval_shape(optimizer(run.recipe).init, there)
         state = (there, jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty))
-        checkpoint.save(where, Moment(step=step, seconds=1.0, state=state))
+        checkpoint.save(where, Checkpoint(step=step, seconds=1.0, state=state))
     return folder, params
 
 

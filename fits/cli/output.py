@@ -12,8 +12,6 @@ from typing import Any
 from fits.base.errors import UserError
 from fits.base.files import write_text
 
-FORMATS = (".pdf", ".png", ".svg")
-
 
 def ending(work: Callable[[], int]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
@@ -50,8 +48,11 @@ def check_files(files: dict[str, Path | None], tables: Sequence[Path]) -> None:
         if before != option:
             wrong.append(f"{before} and {option}: both name {path}. Name two files.")
     plot = named.get("--plot")
-    if plot is not None and plot.suffix.lower() not in FORMATS:
-        wrong.append(f"--plot: {plot} ends in none of {', '.join(FORMATS)}.")
+    if plot is not None:
+        from fits.plotting import FORMATS
+
+        if plot.suffix.lower() not in FORMATS:
+            wrong.append(f"--plot: {plot} ends in none of {', '.join(FORMATS)}.")
     if wrong:
         raise UserError(wrong)
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Mask
 from fits.laws.law import Law
 from fits.regression.covariance import LEAST
 from fits.regression.profile import Profile, Quantity
 from fits.regression.solver import Measure, descend
 
-Mask = NDArray[np.bool_]
 Choose = Callable[[Array, Array, Mask], Mask]
 
 DRAWS = 1.5  # groups drawn, per group

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Mask
 from fits.regression.profile import Profile
 from fits.regression.solver import descend, minimise
 
@@ -27,8 +27,6 @@ LEAST_GROUPS = 5  # at an end, whose scatter is to be known
 TURNS = 6  # of law and factor, which settle in three or four
 SPARE = 4  # points beyond the parameters, without which the others foretell nothing
 ALONE = 0.995  # level of what the other points allow the forecast
-
-Mask = NDArray[np.bool_]
 
 
 def off_the_curve(profile: Profile) -> list[Diagnostic]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scaling.evaluate import Evaluation
-from scaling.launch import process_guard as tether
+from scaling.launch import process_guard
 from scaling.launch.display import Display, Standing, describe
 from scaling.launch.jobs import Lane, Stretch, seconds_left
 from scaling.runs.run_folder import NOTE, Progress, RunFolder
@@ -136,7 +136,7 @@ class Crew:
         taken = [worker.core for worker in self._busy]
         core = min(cores(), key=taken.count)
         if sys.platform == "linux":
-            tie = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(core)]
+            tie = [sys.executable, "-I", "-S", process_guard.__file__, str(os.getpid()), str(core)]
             command = tie + command
         flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD_XLA}".strip()
         tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))

@@ -30,8 +30,7 @@ from scaling.base.files import set_aside
 from scaling.data.loader import batches
 from scaling.data.pixels import to_floats
 from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import Checkpoint as Moment
-from scaling.training.checkpoints import Damaged
+from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.recipe import optimizer, schedule
 from scaling.training.run import Run
 
@@ -101,9 +100,9 @@ class Trainer:
             out_shardings=whole,
         )
 
-    def start(self) -> Moment:
+    def start(self) -> Checkpoint:
         """The beginning: parameters drawn from the run's seed."""
-        return Moment(step=0, seconds=0.0, state=self._start())
+        return Checkpoint(step=0, seconds=0.0, state=self._start())
 
     def like(self) -> Any:
         """The state's shapes, types and shardings, without its numbers."""
@@ -120,14 +119,14 @@ class Trainer:
 
     def advance(
         self,
-        moment: Moment,
+        moment: Checkpoint,
         until: int,
         *,
         total_steps: int | None,
-        keep: Callable[[Moment], None],
+        keep: Callable[[Checkpoint], None],
         every_seconds: float,
         tell: Callable[[Progress], None],
-    ) -> Moment:
+    ) -> Checkpoint:
         """Train from `moment` to step `until`; `moment`'s arrays are used up.
 
         Args:
@@ -168,10 +167,14 @@ class Trainer:
             tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
             looked, losses = now, []
             if now - kept >= every_seconds and done < until:
-                keep(Moment(step=done, seconds=moment.seconds + now - began, state=(params, state)))
+                keep(
+                    Checkpoint(
+                        step=done, seconds=moment.seconds + now - began, state=(params, state)
+                    )
+                )
                 kept = time.monotonic()
         seconds = moment.seconds + time.monotonic() - began
-        return Moment(step=max(until, moment.step), seconds=seconds, state=(params, state))
+        return Checkpoint(step=max(until, moment.step), seconds=seconds, state=(params, state))
 
     def _init(self) -> nnx.Module:
         run = self._run
@@ -206,7 +209,9 @@ class Trainer:
         return jax.make_array_from_process_local_data(self._split, local)
 
 
-def train(trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress], None]) -> Moment:
+def train(
+    trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress], None]
+) -> Checkpoint:
     """The end of `run`: its parameters, and the seconds it would have taken alone.
 
     Args:
@@ -218,7 +223,7 @@ def train(trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress],
     if run.trunk != trainer.trunk:
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
 
-    def save(folder: Path) -> Callable[[Moment], None]:
+    def save(folder: Path) -> Callable[[Checkpoint], None]:
         return lambda moment: checkpoint.save(folder, moment)
 
     moment = _latest(trainer, places.own, run.steps, places)
@@ -248,7 +253,7 @@ def train(trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress],
     return moment
 
 
-def _latest(trainer: Trainer, parent: Path, at_most: int, places: Places) -> Moment | None:
+def _latest(trainer: Trainer, parent: Path, at_most: int, places: Places) -> Checkpoint | None:
     """The last whole moment below `parent` that is not past `at_most`, or None."""
     for step, folder in reversed(checkpoint.found(parent)):
         if step <= at_most:
