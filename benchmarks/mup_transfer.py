@@ -25,6 +25,7 @@ import numpy as np
 from flax import nnx
 
 from models.mup import multipliers
+from models.precision import Precision
 from models.shapes import MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
@@ -132,7 +133,7 @@ def training(shape: ViTShape, steps: int) -> Callable[[float, int], float]:
     labels = labels.reshape(steps, BATCH)
 
     def init(key):
-        return OBJECTIVE.init(shape, DATA.classes, rngs=nnx.Rngs(key))
+        return OBJECTIVE.init(shape, DATA.classes, Precision(), rngs=nnx.Rngs(key))
 
     graph, state = nnx.split(nnx.eval_shape(init, jax.random.key(0)))
 

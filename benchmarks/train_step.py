@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import vit
 from scaling.data import Procedural
@@ -108,30 +109,23 @@ def timed(step: Callable[[], object]) -> Timing:
     return Timing(wall, after.user - before.user, after.system - before.system)
 
 
-class Looped(Trainer):
-    """A trainer that never writes the depth loop out."""
-
-    def module(self, params):
-        module = super().module(params)
-        module.backbone.unroll = 1
-        return module
-
-
 def looped(shape, pixels, labels):
-    return ours(shape, pixels, labels, Looped)
+    """The same with the depth loop never written out."""
+    return ours(shape, pixels, labels, Precision())
 
 
-def ours(shape, pixels, labels, kind=Trainer):
+def ours(shape, pixels, labels, precision=None):
     """A step of `Trainer`, without the loader."""
     batch = len(pixels)
-    trainer = kind(
+    trainer = Trainer(
         Run(
             model=shape,
             data=Procedural(resolution=shape.resolution, classes=CLASSES),
             recipe=Recipe(optimizer="adam", learning_rate=RATE, warmup_steps=0),
             images_seen=100 * batch,
             batch=batch,
-        )
+        ),
+        precision,
     )
     state = trainer.start().state
 

@@ -18,6 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from models.noise import Noise
+from models.precision import PLAIN, Precision
 from models.shapes import GROUPS, BiTShape
 from models.stack import stacked
 
@@ -192,7 +193,12 @@ class BiT(nnx.Module):
     first and smaller than any other to the second. Kolesnikov et al. 2020, section 3.3.
     """
 
-    def __init__(self, shape: BiTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: BiTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
+        if precision.compute != "float32" or precision.rematerialise:
+            raise ValueError(
+                f"{shape.name} is a BiT, which computes in float32 and keeps what it computed; "
+                f"{precision} asks for something else."
+            )
         self.root = StandardisedConv(3, shape.width, side=7, stride=2, rngs=rngs)
         self.root_norm = GroupNorm(shape.width) if shape.order == "post" else None
         stages, inputs = [], shape.width

@@ -41,7 +41,10 @@ class Linear(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """Zero mean, unit variance over the features of each token, then `scale` and `bias`."""
+    """Zero mean, unit variance over the features of each token, then `scale` and `bias`.
+
+    In float32, whatever x comes in, and what goes out is of x's dtype.
+    """
 
     EPSILON = 1e-6  # flax's; PyTorch's 1e-5 is another function
 
@@ -50,11 +53,12 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-        centred = x - x.mean(-1, keepdims=True)
+        wide = x.astype(jnp.float32)
+        centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         unit = centred * jax.lax.rsqrt(variance + self.EPSILON)
         scaled = unit * self.scale[...]
-        return scaled if self.bias is None else scaled + self.bias[...]
+        return (scaled if self.bias is None else scaled + self.bias[...]).astype(x.dtype)
 
 
 class IntoHeads(nnx.Module):
@@ -144,10 +148,11 @@ class Attention(nnx.Module):
             q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        scores = q * self.scale @ k.swapaxes(-1, -2)
+        scores = (q * self.scale @ k.swapaxes(-1, -2)).astype(jnp.float32)
         largest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))  # keeps exp from overflow
         weights = jnp.exp(scores - largest)
-        return self.out(weights @ v / weights.sum(-1, keepdims=True))
+        mean = weights.astype(v.dtype) @ v / weights.sum(-1, keepdims=True)
+        return self.out(mean.astype(v.dtype))
 
 
 class MLP(nnx.Module):

@@ -14,6 +14,7 @@ from flax import nnx
 
 from models.build import build
 from models.mup import attention_scale, branch_scale, multiplier, multipliers
+from models.precision import Precision
 from models.shapes import BiTShape, MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
@@ -182,7 +183,7 @@ def programs(shape):
     update = optimizer(RECIPE, multipliers(shape))
 
     def init(key):
-        return OBJECTIVE.init(shape, CLASSES, rngs=nnx.Rngs(key))
+        return OBJECTIVE.init(shape, CLASSES, Precision(), rngs=nnx.Rngs(key))
 
     graph, state = nnx.split(nnx.eval_shape(init, jax.random.key(0)))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from models.noise import Noise
+    from models.precision import Precision
     from models.shapes import Shape
 
 
@@ -31,13 +32,15 @@ class Classify(Config):
     couples_examples: ClassVar[bool] = False
     """Each image's loss depends on that image alone."""
 
-    def init(self, shape: Shape, classes: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    def init(
+        self, shape: Shape, classes: int, precision: Precision, *, rngs: nnx.Rngs
+    ) -> nnx.Module:
         """Backbone of `shape` under a zero-initialised linear head for `classes` classes."""
         from models.build import build
         from models.heads import LinearHead
         from scaling.objectives.wrappers import Classifier
 
-        backbone = build(shape, rngs=rngs)
+        backbone = build(shape, precision, rngs=rngs)
         head = LinearHead(shape.features, classes, bias=self.head_bias, rngs=rngs)
         return Classifier(backbone, head)
 

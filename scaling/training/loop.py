@@ -26,6 +26,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from models.mup import multipliers
 from models.noise import Noise, at
+from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
 from scaling.data.loader import batches
 from scaling.data.pixels import to_floats
@@ -78,8 +79,9 @@ class Trainer:
     is split over them. Both are pinned, so that a second call compiles nothing.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, precision: Precision | None = None):
         self.trunk = run.trunk
+        self._precision = precision or precision_for(jax.default_backend())
         self._run = run
         self._images = run.data.train()
         self._optimizer = optimizer(run.recipe, multipliers(run.model))
@@ -178,7 +180,9 @@ class Trainer:
 
     def _init(self) -> nnx.Module:
         run = self._run
-        return run.objective.init(run.model, run.data.classes, rngs=nnx.Rngs(run.seed))
+        return run.objective.init(
+            run.model, run.data.classes, self._precision, rngs=nnx.Rngs(run.seed)
+        )
 
     def _first_state(self) -> Any:
         params = nnx.to_pure_dict(nnx.split(self._init())[1])
