@@ -127,12 +127,14 @@ def ours(shape, pixels, labels, precision=None):
         ),
         precision,
     )
+    index = np.arange(batch, dtype=np.uint32)
+    images = {"image": pixels, "label": labels, "index": index}
     state = trainer.start().state
 
     def step():
         nonlocal state
-        *state, loss = trainer._step(*state, pixels, labels, np.float32(1), np.uint32(0))
-        return float(loss)
+        state, metrics = trainer._step(state, images, np.float32(1), np.uint32(0))
+        return float(metrics["loss"])
 
     return step
 

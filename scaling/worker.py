@@ -114,7 +114,7 @@ def _carry_out(
     folder.report(step=run.steps, steps=run.steps, phase="evaluate")
     measured = []
     confirmed = {row.evaluation for row in folder.results()}
-    module = trainer.module(end.state[0])
+    module = trainer.module(end.state)
     for evaluation in evaluations:
         if digest(evaluation) not in confirmed:
             found = evaluation.measure(module, objective=run.objective, source=run.data)

@@ -13,7 +13,25 @@ from pydantic import ValidationError
 
 from models.build import build
 from models.zoo import vit
-from scaling.training.recipe import Recipe, beta2_at, optimizer, schedule
+from scaling.objectives.protocol import kernels
+from scaling.training import optimizer as optimizers
+from scaling.training.optimizer import beta2_at
+from scaling.training.recipe import Recipe, schedule
+
+
+def groups(params):
+    """The kernel under `head` apart from every other one."""
+    return {
+        name: kernels(part, "head" if name == "head" else "body")
+        if isinstance(part, dict)
+        else ("body" if name == "kernel" else "undecayed")
+        for name, part in params.items()
+    }
+
+
+def optimizer(recipe):
+    return optimizers.optimizer(recipe, groups)
+
 
 PAPER = Recipe(cooldown_steps=50_000)
 

@@ -14,31 +14,29 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from models.mup import multipliers
-from models.noise import Noise, at
 from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
-from scaling.data.loader import batches
-from scaling.data.pixels import to_floats
+from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints as checkpoint
 from scaling.training.checkpoints import Checkpoint, Damaged
-from scaling.training.recipe import optimizer, schedule
+from scaling.training.gradients import Gradients, plain
+from scaling.training.hosts import agreed
+from scaling.training.placement import Placement, data_parallel
+from scaling.training.recipe import schedule
 from scaling.training.run import Run
+from scaling.training.step import TrainState, learned, program, step_key
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
-NOISE = 2**32 - 1  # sets the luck of training apart from the parameters', which count from 0
-LOOK_EVERY = 1.0  # seconds between looks at the loss: each one waits for the device
+LOOK_EVERY = 1.0  # seconds, about, between reading the loss: each time waits for the device
 
 
 class Diverged(Exception):
@@ -75,31 +73,37 @@ class Places:
 class Trainer:
     """The compiled step of all runs that share a trunk.
 
-    The state is a plain pytree (params, optimizer state), replicated over the devices; the batch
-    is split over them. Both are pinned, so that a second call compiles nothing.
+    Where arrays lie is pinned on inputs and outputs, so that a second call compiles nothing.
     """
 
-    def __init__(self, run: Run, precision: Precision | None = None):
+    def __init__(
+        self,
+        run: Run,
+        precision: Precision | None = None,
+        placement: Placement | None = None,
+        gradients: Gradients = plain,
+    ):
+        platform = jax.default_backend()
         self.trunk = run.trunk
-        self._precision = precision or precision_for(jax.default_backend())
         self._run = run
         self._images = run.data.train()
-        self._optimizer = optimizer(run.recipe, multipliers(run.model))
-        self._graph, self._shapes = nnx.split(nnx.eval_shape(self._init))
-        mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec("data"))
-        whole, split = self._everywhere, self._split
-        self._start = jax.jit(
-            self._first_state,
-            out_shardings=whole,
-            compiler_options=QUICK if jax.default_backend() == "cpu" else None,
+        self._objective = run.objective.build(
+            run.model, run.data.classes, precision or precision_for(platform)
         )
+        self._placement = placement or data_parallel(run.objective.views)
+        start, step = program(run, self._objective, gradients)
+        self._shapes = jax.eval_shape(start)
+        lie = self._placement.of_state(self._shapes)
+        self._start = jax.jit(
+            start, out_shardings=lie, compiler_options=QUICK if platform == "cpu" else None
+        )
+        one = self._placement.everywhere()
+        batch = {name: self._placement.of_batch(name) for name in ("image", "label", "index")}
         self._step = jax.jit(
-            self._update,
-            donate_argnums=(0, 1),
-            in_shardings=(whole, whole, split, split, whole, whole),
-            out_shardings=whole,
+            lambda state, batch, rate, number: step(state, batch, rate, step_key(run.seed, number)),
+            donate_argnums=0,
+            in_shardings=(lie, batch, one, one),
+            out_shardings=(lie, one),
         )
 
     def start(self) -> Checkpoint:
@@ -109,15 +113,14 @@ class Trainer:
     def like(self) -> Any:
         """The state's shapes, types and shardings, without its numbers."""
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._everywhere),
-            jax.eval_shape(self._first_state),
+            lambda x, lie: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lie),
+            self._shapes,
+            self._placement.of_state(self._shapes),
         )
 
-    def module(self, params: Any) -> nnx.Module:
-        """The trained thing, with a `.backbone`, around `params` (a nested dict of arrays)."""
-        shapes = jax.tree.map(lambda x: x, self._shapes)  # replaced in place below
-        nnx.replace_by_pure_dict(shapes, params)
-        return nnx.merge(self._graph, shapes)
+    def module(self, state: TrainState) -> Any:
+        """The trained network, with a `.backbone`."""
+        return self._objective.module(learned(state))
 
     def advance(
         self,
@@ -133,84 +136,58 @@ class Trainer:
 
         Args:
           total_steps: where the learning rate cools down to; None on the trunk.
-          keep: is given a moment to save, every `every_seconds`.
+          keep: is given a moment to save, every `every_seconds` by the first process's clock; all
+            processes agree on the step.
           tell: is told how it goes, about once a second.
 
         Raises:
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
-        run, (params, state) = self._run, moment.state
-        stream = batches(
-            self._images,
-            seed=run.seed,
-            batch=run.batch,
-            data_size=run.data_size,
-            first_step=moment.step,
-            last_step=until,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
-            flip=run.flip,
-        )
+        run, state = self._run, moment.state
         began = looked = kept = time.monotonic()
-        losses: list[Any] = []
-        for step, (images, labels) in enumerate(stream, start=moment.step):
+        look_at, losses = moment.step + 1, []
+        for step, batch in enumerate(self._batches(moment.step, until), start=moment.step):
             rate = np.float32(schedule(run.recipe, step, total_steps))
-            params, state, loss = self._step(
-                params, state, self._place(images), self._place(labels), rate, np.uint32(step)
-            )
-            losses.append(loss)
+            state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
+            losses.append(metrics["loss"])
             done = step + 1
-            if time.monotonic() - looked < LOOK_EVERY and done < until:
+            if done < min(look_at, until):
                 continue
             mean = float(np.mean(jax.device_get(losses)))  # one that is not finite shows here
             if not math.isfinite(mean):
                 raise Diverged(_divergence(mean, done - len(losses), done, run), step=done)
             now = time.monotonic()
             tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
-            looked, losses = now, []
-            if now - kept >= every_seconds and done < until:
-                keep(
-                    Checkpoint(
-                        step=done, seconds=moment.seconds + now - began, state=(params, state)
-                    )
-                )
+            ahead, save = agreed(
+                _steps_until_look(len(losses), now - looked), now - kept >= every_seconds
+            )
+            look_at, looked, losses = done + ahead, now, []
+            if save and done < until:
+                keep(Checkpoint(step=done, seconds=moment.seconds + now - began, state=state))
                 kept = time.monotonic()
         seconds = moment.seconds + time.monotonic() - began
-        return Checkpoint(step=max(until, moment.step), seconds=seconds, state=(params, state))
+        return Checkpoint(step=max(until, moment.step), seconds=seconds, state=state)
 
-    def _init(self) -> nnx.Module:
+    def _batches(self, first: int, last: int) -> Iterator[Batch]:
         run = self._run
-        return run.objective.init(
-            run.model, run.data.classes, self._precision, rngs=nnx.Rngs(run.seed)
+        return batches(
+            self._images,
+            seed=run.seed,
+            batch=run.batch,
+            data_size=run.data_size,
+            first_step=first,
+            last_step=last,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            augment=run.augment,
+            views=run.objective.views,
         )
 
-    def _first_state(self) -> Any:
-        params = nnx.to_pure_dict(nnx.split(self._init())[1])
-        return params, self._optimizer.init(params)
 
-    def _update(
-        self, params: Any, state: Any, images: Any, labels: Any, rate: Any, step: Any
-    ) -> Any:
-        def mean_loss(params: Any) -> Any:
-            module, noise = self.module(params), self._noise(step)
-            losses, _ = self._run.objective.losses(module, to_floats(images), labels, noise)
-            return losses.mean()
-
-        loss, grads = jax.value_and_grad(mean_loss)(params)
-        updates, state = self._optimizer.update(grads, state, params)
-        params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), params, updates)
-        return params, state, loss
-
-    def _noise(self, step: Any) -> Noise | None:
-        """The luck of update number `step`: a function of the seed and the step alone."""
-        recipe = self._run.recipe
-        if recipe.dropout == recipe.stochastic_depth == 0:
-            return None
-        whole = Noise(jax.random.key(self._run.seed), recipe.dropout, recipe.stochastic_depth)
-        return at(at(whole, NOISE), step)
-
-    def _place(self, local: np.ndarray) -> jax.Array:
-        return jax.make_array_from_process_local_data(self._split, local)
+def _steps_until_look(steps: int, seconds: float) -> int:
+    """Steps that take about `LOOK_EVERY` seconds, if `steps` took `seconds`; at most twice as many
+    as last time, because the first steps include compilation."""
+    return max(1, min(2 * steps, round(steps * LOOK_EVERY / max(seconds, 1e-9))))
 
 
 def train(
