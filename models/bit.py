@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from models.layers import Kernel
 from models.noise import Noise
 from models.precision import PLAIN, Precision
 from models.shapes import GROUPS, BiTShape
@@ -68,7 +69,7 @@ class StandardisedConv(nnx.Module):
           stride: pixels between two places of the kernel.
         """
         lecun_normal = jax.nn.initializers.lecun_normal()
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (side, side, inputs, outputs)))
+        self.kernel = Kernel(lecun_normal(rngs.params(), (side, side, inputs, outputs)))
         self.stride = stride
 
     def __call__(

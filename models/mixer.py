@@ -63,6 +63,15 @@ class Mixer(nnx.Module):
           noise: of training. Dropout acts on the embedding, in each MLP after its GELU, and on
             each branch before it is added; stochastic depth skips branches for some images.
         """
-        x = dropped(self.embedding(images), at(noise, self.depth))
-        x = through(self.blocks, x, self.depth, noise, self.precision)
+        x = self.tokens(images, noise)
+        return self.summary(through(self.blocks, x, self.depth, noise, self.precision))
+
+    def tokens(
+        self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch patches width"]:
+        """What the first block is given."""
+        return dropped(self.embedding(images), at(noise, self.depth))
+
+    def summary(self, x: Float[Array, "batch patches width"]) -> Float[Array, "batch features"]:
+        """One vector of what the last block gives."""
         return self.norm(x).mean(1)

@@ -15,8 +15,9 @@ class Precision:
     """The choices of one build. Parameters are float32 whatever is chosen here.
 
     Fields:
-      compute: dtype of a block's products and of the residual stream. Norms and softmax keep
-        float32, and so do embedding, pool and head.
+      compute: dtype of the blocks' products and of the residual stream. The statistics of norms,
+        and the scores and sums of softmax, are float32 all the same; so are embedding, pool and
+        head.
       rematerialise: keep only the input of each block for the backward pass and compute the rest
         of it again: less memory, a third more arithmetic.
       unroll_up_to: the depth loop of a network with at most so many blocks is written out; a

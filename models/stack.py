@@ -40,10 +40,10 @@ def through(
       blocks: made by `stacked`; each takes (x, noise) and leaves the shape of x as it is.
       noise: of the whole network; each block has its own part of it.
       precision: what the blocks compute in, what is kept for the backward pass, and how many
-        blocks a turn of the loop computes. Input and output are float32.
+        blocks a turn of the loop computes. Input, output and parameters are float32.
     """
     block, layers = nnx.split(blocks)
-    x, layers = (cast(each, precision.compute) for each in (x, layers))
+    x = x.astype(precision.compute)
 
     def step(x: Any, layer_and_number: Any) -> tuple[Any, None]:
         layer, number = layer_and_number
@@ -55,8 +55,3 @@ def through(
     unroll = precision.blocks_a_turn(depth)
     x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=unroll)
     return x.astype(jnp.float32)
-
-
-def cast(tree: Any, dtype: str) -> Any:
-    """Every array of `tree` in `dtype`."""
-    return jax.tree.map(lambda x: x.astype(dtype), tree)

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from models.heads import PreLogits, pool
-from models.layers import MLP, Attention, LayerNorm
+from models.layers import MLP, Attention, Kernel, LayerNorm
 from models.mup import base_width, branch_scale
 from models.noise import Noise, at, dropped, skipped
 from models.positions import sincos_positions
@@ -33,7 +33,7 @@ class PatchEmbedding(nnx.Module):
     def __init__(self, patch: int, width: int, *, rngs: nnx.Rngs):
         lecun_normal = jax.nn.initializers.lecun_normal()
         self.patch = patch
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (patch * patch * 3, width)))
+        self.kernel = Kernel(lecun_normal(rngs.params(), (patch * patch * 3, width)))
         self.bias = nnx.Param(jnp.zeros(width))
 
     def __call__(
@@ -131,13 +131,21 @@ class ViT(nnx.Module):
             its GELU, and on each branch before it is added, as in big_vision; not in the pool.
             Stochastic depth skips a block's attention and its MLP, each for some of the images.
         """
-        shape = self.shape
+        x = self.tokens(images, noise)
+        return self.summary(through(self.blocks, x, self.shape.depth, noise, self.precision))
+
+    def tokens(
+        self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch tokens width"]:
+        """What the first block is given."""
         x = self.embedding(images) + self.positions()
         if self.token is not None:
-            token = jnp.broadcast_to(self.token[...], (len(x), 1, shape.width))
+            token = jnp.broadcast_to(self.token[...], (len(x), 1, self.shape.width))
             x = jnp.concatenate([token, x], axis=1)
-        x = dropped(x, at(noise, shape.depth))
-        x = through(self.blocks, x, shape.depth, noise, self.precision)
+        return dropped(x, at(noise, self.shape.depth))
+
+    def summary(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch features"]:
+        """One vector of what the last block gives."""
         x = self.pool(self.norm(x))
         return x if self.pre_logits is None else self.pre_logits(x)
 

@@ -19,7 +19,7 @@ from scaling.data import Procedural
 from scaling.data.augment import Flip
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.objectives.protocol import Learned, kernels
+from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints as checkpoint
 from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
@@ -50,7 +50,7 @@ class Distilled:
         self.new = lambda key: build(model, precision, rngs=nnx.Rngs(key))
         self.graph, self.shapes = nnx.split(nnx.eval_shape(self.new, jax.random.key(0)))
 
-    def init(self, key):
+    def init(self, key, backbone=None):
         student, teacher = (
             nnx.to_pure_dict(nnx.split(self.new(each))[1]) for each in jax.random.split(key)
         )
@@ -73,7 +73,7 @@ class Distilled:
         raise NotImplementedError
 
     def parameter_groups(self, params):
-        return kernels(params, "body")
+        return {"backbone": groups_of(self.shapes, "body")}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from models.build import build
 from models.zoo import vit
-from scaling.objectives.protocol import kernels
 from scaling.training import optimizer as optimizers
 from scaling.training.optimizer import beta2_at
 from scaling.training.recipe import Recipe, schedule
@@ -21,12 +20,12 @@ from scaling.training.recipe import Recipe, schedule
 
 def groups(params):
     """The kernel under `head` apart from every other one."""
-    return {
-        name: kernels(part, "head" if name == "head" else "body")
-        if isinstance(part, dict)
-        else ("body" if name == "kernel" else "undecayed")
-        for name, part in params.items()
-    }
+
+    def group(path, _):
+        first, *_, last = [entry.key for entry in (path[0], path[-1])]
+        return "undecayed" if last != "kernel" else "head" if first == "head" else "body"
+
+    return jax.tree.map_with_path(group, params)
 
 
 def optimizer(recipe):

@@ -13,7 +13,7 @@ from scaling.evaluate import FewShot, Upstream
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints as checkpoint
 from scaling.training import loop as train
-from scaling.training.loop import Diverged, Places, Trainer
+from scaling.training.loop import CheckpointPaths, Diverged, Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.worker import work
@@ -54,7 +54,7 @@ def alone(trainer, tmp_path_factory):
 
 
 def finish(trainer, run, root, *, trunk=None, **places):
-    places = Places(trunk=trunk or root / "trunk", own=root / run.id, **places)
+    places = CheckpointPaths(trunk=trunk or root / "trunk", own=root / run.id, **places)
     return train.train(trainer, run, places, tell=lambda progress: None)
 
 
@@ -228,7 +228,7 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
     losses = []
-    places = Places(trunk=tmp_path / "trunk", own=tmp_path / "own")
+    places = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
     train.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
 

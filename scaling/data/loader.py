@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from scaling.data.augment import Augment
 from scaling.data.order import places, step_indices, subset
 from scaling.data.source import Images
 
-Batch: TypeAlias = dict[str, NDArray]
+Batch: TypeAlias = dict[str, Any]
+"""Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
+[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch]; `index`
+uint32 [batch], each image's member of the data set."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
 
@@ -45,9 +48,7 @@ def batches(
       views: differently augmented versions of each image.
 
     Yields:
-      `image` uint8 [batch / hosts, resolution, resolution, 3], with an axis of views before them
-      where there are several; `label` int32 [batch / hosts]; `index` uint32, the images' members
-      of the data set.
+      `Batch`es with batch / hosts rows.
     """
     total = images.size
     if data_size is None:

@@ -13,9 +13,10 @@ from models.heads import LinearHead
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import Shape
+from scaling.data.loader import Batch
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.objectives.protocol import Batch, Group, Learned, kernels
+from scaling.objectives.protocol import Learned, groups_of
 
 
 class Classifier(nnx.Module):
@@ -39,9 +40,12 @@ class ClassifierObjective:
         self._precision = precision
         self._graph, self._shapes = nnx.split(nnx.eval_shape(lambda: self._new(jax.random.key(0))))
 
-    def init(self, key: jax.Array) -> Learned:
+    def init(self, key: jax.Array, backbone: Any = None) -> Learned:
         """Backbone under a zero-initialised linear head."""
-        return Learned(nnx.to_pure_dict(nnx.split(self._new(key))[1]), {}, {})
+        params = nnx.to_pure_dict(nnx.split(self._new(key))[1])
+        if backbone is not None:
+            params["backbone"] = backbone
+        return Learned(params, {}, {})
 
     def loss(
         self, params: Any, frozen: Any, state: Any, batch: Batch, noise: Noise
@@ -61,8 +65,11 @@ class ClassifierObjective:
 
     def parameter_groups(self, params: Any) -> Any:
         """The classifier's kernel is the head, every other kernel the body."""
-        groups: dict[str, Group] = {"backbone": "body", "head": "head"}
-        return {part: kernels(tree, groups[part]) for part, tree in params.items()}
+        del params  # the network's own variables say what they are
+        return {
+            "backbone": groups_of(self._shapes["backbone"], "body"),
+            "head": groups_of(self._shapes["head"], "head"),
+        }
 
     def _new(self, key: jax.Array) -> Classifier:
         rngs = nnx.Rngs(key)

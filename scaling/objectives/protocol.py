@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import jax
+from flax import nnx
 
+from models.layers import Kernel
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import Shape
-
-Batch: TypeAlias = dict[str, Any]
-"""`image` uint8 [batch, side, side, 3], or [views, batch, side, side, 3] where an objective wants
-more than one view; `label` int32 [batch]; `index` uint32 [batch], the image's
-member of the data set."""
+from scaling.data.loader import Batch
 
 Group: TypeAlias = Literal["head", "body", "undecayed"]
 """Which of a recipe's weight decays a parameter has; `undecayed` has none."""
@@ -28,7 +26,8 @@ class Learned(NamedTuple):
     """All that an objective keeps from step to step; each a plain pytree of arrays.
 
     Fields:
-      params: get gradients and updates.
+      params: get gradients and updates; a nested dict, in which the network that evaluations look
+        at and that `scaling convert` writes lies under `backbone`.
       frozen: never change.
       state: what the last `loss` returned, such as a moving average.
     """
@@ -41,8 +40,13 @@ class Learned(NamedTuple):
 class BuiltObjective(Protocol):
     """An objective for one shape of network: pure functions, made without any array."""
 
-    def init(self, key: jax.Array) -> Learned:
-        """The beginning, a function of the key."""
+    def init(self, key: jax.Array, backbone: Any = None) -> Learned:
+        """The beginning, a function of its arguments.
+
+        Args:
+          key: of all that is drawn.
+          backbone: parameters of a network of this shape to begin with; None: drawn as well.
+        """
 
     def loss(
         self, params: Any, frozen: Any, state: Any, batch: Batch, noise: Noise
@@ -50,7 +54,9 @@ class BuiltObjective(Protocol):
         """Mean loss of the batch, then the new state, and metrics, of which `loss` is one.
 
         Args:
-          noise: the key of this step's random numbers, and the recipe's rates of dropout.
+          batch: a global batch, whatever the hosts, images as bytes.
+          noise: the key of this step's random numbers, and the recipe's rates of dropout. A network
+            folds small numbers into the key; an objective folds in others for draws of its own.
         """
 
     def module(self, learned: Learned) -> Any:
@@ -61,7 +67,11 @@ class BuiltObjective(Protocol):
 
 
 class ObjectiveConfig(Protocol):
-    """An objective as a study file names it."""
+    """An objective as a study file names it.
+
+    `evaluate.upstream` asks it besides for `losses(module, images, labels)`: loss and error of
+    each image.
+    """
 
     views: ClassVar[int]
     """Differently augmented versions of each image a step."""
@@ -75,8 +85,19 @@ class ObjectiveConfig(Protocol):
         """FLOPs of training on `images_seen` images."""
 
 
-def kernels(tree: Any, group: Group) -> Any:
-    """`group` for every kernel of `tree`, `undecayed` for biases, norms, tables and probes."""
-    return jax.tree.map_with_path(
-        lambda path, _: group if path[-1].key == "kernel" else "undecayed", tree
-    )
+def groups_of(variables: nnx.State, kernels: Group) -> Any:
+    """The `Group` of every variable of a module, as nested dicts: `kernels` for each `Kernel`,
+    `undecayed` for biases, norms, position tables, tokens and probes.
+
+    Args:
+      variables: of the module, as `nnx.split` gives them; abstract ones will do.
+    """
+    flat = nnx.to_flat_state(variables)
+    found: dict[Any, Any] = {}
+    for path, variable in flat:
+        *above, last = path
+        inner = found
+        for step in above:
+            inner = inner.setdefault(step, {})
+        inner[last] = kernels if isinstance(variable, Kernel) else "undecayed"
+    return found

@@ -12,7 +12,6 @@ Knows no objective's name, no metric and no launcher.
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,14 +24,14 @@ import numpy as np
 from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
 from scaling.data.loader import Batch, batches
-from scaling.training import checkpoints as checkpoint
+from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.gradients import Gradients, plain
-from scaling.training.hosts import agreed
-from scaling.training.placement import Placement, data_parallel
+from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.placement import Placement, data_parallel, jitted
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
-from scaling.training.step import TrainState, learned, program, step_key
+from scaling.training.step import TrainState, abstract_batch, learned, program
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
@@ -57,7 +56,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Places:
+class CheckpointPaths:
     """Where a training leaves its checkpoints, and how often.
 
     `trunk` is shared by runs that differ only in duration; `own` holds the cooldown's.
@@ -83,40 +82,35 @@ class Trainer:
         placement: Placement | None = None,
         gradients: Gradients = plain,
     ):
+        """
+        Args:
+          run: or any that differs in `images_seen` alone.
+          precision: how the network is computed; None: as suits the platform.
+          placement: where arrays lie; None: batches split over all devices.
+          gradients: how they are taken.
+        """
         platform = jax.default_backend()
         self.trunk = run.trunk
+        self.precision = precision or precision_for(platform)
         self._run = run
         self._images = run.data.train()
-        self._objective = run.objective.build(
-            run.model, run.data.classes, precision or precision_for(platform)
-        )
+        self._objective = run.objective.build(run.model, run.data.classes, self.precision)
         self._placement = placement or data_parallel(run.objective.views)
-        start, step = program(run, self._objective, gradients)
-        self._shapes = jax.eval_shape(start)
-        lie = self._placement.of_state(self._shapes)
-        self._start = jax.jit(
-            start, out_shardings=lie, compiler_options=QUICK if platform == "cpu" else None
-        )
-        one = self._placement.everywhere()
-        batch = {name: self._placement.of_batch(name) for name in ("image", "label", "index")}
-        self._step = jax.jit(
-            lambda state, batch, rate, number: step(state, batch, rate, step_key(run.seed, number)),
-            donate_argnums=0,
-            in_shardings=(lie, batch, one, one),
-            out_shardings=(lie, one),
+        self._start, self._step, self._state = jitted(
+            program(run, self._objective, gradients),
+            self._placement,
+            abstract_batch(run),
+            run.seed,
+            quick_start=QUICK if platform == "cpu" else None,
         )
 
     def start(self) -> Checkpoint:
         """The beginning: parameters drawn from the run's seed."""
-        return Checkpoint(step=0, seconds=0.0, state=self._start())
+        return Checkpoint(step=0, seconds=0.0, state=self._start(None))
 
-    def like(self) -> Any:
+    def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""
-        return jax.tree.map(
-            lambda x, lie: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=lie),
-            self._shapes,
-            self._placement.of_state(self._shapes),
-        )
+        return self._state
 
     def module(self, state: TrainState) -> Any:
         """The trained network, with a `.backbone`."""
@@ -124,7 +118,7 @@ class Trainer:
 
     def advance(
         self,
-        moment: Checkpoint,
+        checkpoint: Checkpoint,
         until: int,
         *,
         total_steps: int | None,
@@ -132,21 +126,24 @@ class Trainer:
         every_seconds: float,
         tell: Callable[[Progress], None],
     ) -> Checkpoint:
-        """Train from `moment` to step `until`; `moment`'s arrays are used up.
+        """Train from `checkpoint` to step `until`; the arrays of `checkpoint` are used up.
+
+        The loss is read, and a checkpoint kept, after steps on which all processes agree: the first
+        process's clock decides, each time the loss is read, how many steps are made before the next
+        time and whether a checkpoint is due.
 
         Args:
           total_steps: where the learning rate cools down to; None on the trunk.
-          keep: is given a moment to save, every `every_seconds` by the first process's clock; all
-            processes agree on the step.
+          keep: is given a checkpoint to save, about every `every_seconds`.
           tell: is told how it goes, about once a second.
 
         Raises:
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
-        run, state = self._run, moment.state
+        run, first, state = self._run, checkpoint.step, checkpoint.state
         began = looked = kept = time.monotonic()
-        look_at, losses = moment.step + 1, []
-        for step, batch in enumerate(self._batches(moment.step, until), start=moment.step):
+        look_at, losses = first + 1, []
+        for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
             state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
             losses.append(metrics["loss"])
@@ -159,14 +156,16 @@ class Trainer:
             now = time.monotonic()
             tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
             ahead, save = agreed(
-                _steps_until_look(len(losses), now - looked), now - kept >= every_seconds
+                steps_until_look(len(losses), now - looked), now - kept >= every_seconds
             )
-            look_at, looked, losses = done + ahead, now, []
+            look_at, losses = done + ahead, []
             if save and done < until:
-                keep(Checkpoint(step=done, seconds=moment.seconds + now - began, state=state))
+                seconds = checkpoint.seconds + now - began
+                keep(Checkpoint(step=done, seconds=seconds, state=state))
                 kept = time.monotonic()
-        seconds = moment.seconds + time.monotonic() - began
-        return Checkpoint(step=max(until, moment.step), seconds=seconds, state=state)
+            looked = time.monotonic()
+        seconds = checkpoint.seconds + time.monotonic() - began
+        return Checkpoint(step=max(until, first), seconds=seconds, state=state)
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
         run = self._run
@@ -184,16 +183,18 @@ class Trainer:
         )
 
 
-def _steps_until_look(steps: int, seconds: float) -> int:
+def steps_until_look(steps: int, seconds: float) -> int:
     """Steps that take about `LOOK_EVERY` seconds, if `steps` took `seconds`; at most twice as many
     as last time, because the first steps include compilation."""
     return max(1, min(2 * steps, round(steps * LOOK_EVERY / max(seconds, 1e-9))))
 
 
 def train(
-    trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress], None]
+    trainer: Trainer, run: Run, places: CheckpointPaths, tell: Callable[[Progress], None]
 ) -> Checkpoint:
     """The end of `run`: its parameters, and the seconds it would have taken alone.
+
+    With several processes all of them call this, and the first of them alone writes.
 
     Args:
       trainer: compiled for `run`, or for one that differs only in `images_seen`.
@@ -205,45 +206,62 @@ def train(
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
 
     def save(folder: Path) -> Callable[[Checkpoint], None]:
-        return lambda moment: checkpoint.save(folder, moment)
+        return lambda reached: checkpoints.save(folder, reached)
 
-    moment = _latest(trainer, places.own, run.steps, places)
-    if moment is None:
-        moment = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
-        if moment.step < run.branch_step:
-            moment = trainer.advance(
-                moment,
+    reached = _latest(trainer, places.own, run.steps, places)
+    if reached is None:
+        reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
+        if reached.step < run.branch_step:
+            reached = trainer.advance(
+                reached,
                 run.branch_step,
                 total_steps=None,
                 keep=save(places.trunk / PASSING),
                 every_seconds=places.every_seconds,
                 tell=tell,
             )
-            checkpoint.save(places.trunk / str(moment.step), moment)
-    if moment.step < run.steps:
-        moment = trainer.advance(
-            moment,
+            checkpoints.save(places.trunk / str(reached.step), reached)
+    if reached.step < run.steps:
+        reached = trainer.advance(
+            reached,
             run.steps,
             total_steps=run.steps,
             keep=save(places.own / PASSING),
             every_seconds=places.every_seconds,
             tell=tell,
         )
-        checkpoint.save(places.own / str(moment.step), moment)
-        shutil.rmtree(places.own / PASSING, ignore_errors=True)
-    return moment
+        checkpoints.save(places.own / str(reached.step), reached)
+        if is_first():
+            checkpoints.delete(places.own / PASSING)
+    return reached
 
 
-def _latest(trainer: Trainer, parent: Path, at_most: int, places: Places) -> Checkpoint | None:
-    """The last whole moment below `parent` that is not past `at_most`, or None."""
-    for step, folder in reversed(checkpoint.found(parent)):
-        if step <= at_most:
-            try:
-                return checkpoint.restore(folder, trainer.like())
-            except Damaged as problem:
-                aside = set_aside(folder)
-                places.say(f"{problem} Kept as {aside.name}; that part is trained again.")
+def _latest(
+    trainer: Trainer, parent: Path, at_most: int, places: CheckpointPaths
+) -> Checkpoint | None:
+    """The last whole checkpoint below `parent` that is not past `at_most`, or None.
+
+    One that any process finds damaged is set aside, and the one before it is tried.
+    """
+    while name := agreed_word(_last_name(parent, at_most)):
+        folder, found, problem = parent / name, None, None
+        try:
+            found = checkpoints.restore(folder, trainer.like())
+        except Damaged as damage:
+            problem = damage
+        if all_of(found is not None):
+            return found
+        if is_first():
+            aside = set_aside(folder)
+            reason = problem or f"{folder} is damaged for another process of this training."
+            places.say(f"{reason} Kept as {aside.name}; that part is trained again.")
     return None
+
+
+def _last_name(parent: Path, at_most: int) -> str:
+    """Name of the last checkpoint below `parent` that is not past `at_most`, or ""."""
+    names = [folder.name for step, folder in checkpoints.found(parent) if step <= at_most]
+    return names[-1] if names else ""
 
 
 def _divergence(loss: float, first: int, last: int, run: Run) -> str:

@@ -2,7 +2,8 @@
 
     step(state, batch, rate, key) -> state, metrics
 
-The same function trains, and can be lowered and compiled for abstract values.
+The same function trains, and can be lowered and compiled for abstract values and for devices that
+are not there. `placement.py` says where its arrays lie.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from optax import GradientTransformation
 
 from models.mup import multipliers
 from models.noise import Noise
-from scaling.objectives.protocol import Batch, BuiltObjective, Learned
+from scaling.data.loader import Batch
+from scaling.objectives.protocol import BuiltObjective, Learned
 from scaling.training.gradients import Gradients, plain
 from scaling.training.optimizer import optimizer
 from scaling.training.run import Run
@@ -32,13 +35,16 @@ class TrainState(NamedTuple):
     optimizer: Any
 
 
+Start: TypeAlias = Callable[[Any], TrainState]
+"""From the backbone's parameters, or None for drawn ones, to the state before the first step."""
 Step: TypeAlias = Callable[[TrainState, Batch, Any, jax.Array], tuple[TrainState, dict[str, Any]]]
+"""(state, batch, rate, key) -> state, metrics; `rate` is the schedule's fraction of the peak."""
 
 
 class Program(NamedTuple):
     """The two pure functions that a training is made of, not compiled."""
 
-    start: Callable[[], TrainState]
+    start: Start
     step: Step
 
 
@@ -51,8 +57,8 @@ def program(run: Run, objective: BuiltObjective, gradients: Gradients = plain) -
     """
     recipe, update = run.recipe, update_rule(run, objective)
 
-    def start() -> TrainState:
-        learned = objective.init(jax.random.key(run.seed))
+    def start(backbone: Any = None) -> TrainState:
+        learned = objective.init(jax.random.key(run.seed), backbone)
         return TrainState(*learned, update.init(learned.params))
 
     def step(
@@ -67,6 +73,17 @@ def program(run: Run, objective: BuiltObjective, gradients: Gradients = plain) -
         return TrainState(params, state.frozen, new, optimizer), metrics
 
     return Program(start, step)
+
+
+def abstract_batch(run: Run) -> Batch:
+    """Shapes and types of a batch of `run`, all hosts together."""
+    views = () if run.objective.views == 1 else (run.objective.views,)
+    side = run.data.resolution
+    return {
+        "image": jax.ShapeDtypeStruct((*views, run.batch, side, side, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((run.batch,), jnp.int32),
+        "index": jax.ShapeDtypeStruct((run.batch,), jnp.uint32),
+    }
 
 
 def update_rule(run: Run, objective: BuiltObjective) -> GradientTransformation:
