@@ -23,7 +23,7 @@ from scaling.base.config import digest
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.runs.run_folder import Damaged, RunFolder, TrunkFolder, note
-from scaling.training.loop import Diverged, Places, Progress, Trainer, train
+from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
 from scaling.training.run import Run
 
 PACKAGES = (
@@ -104,7 +104,7 @@ def _carry_out(
             loss=progress.loss,
         )
 
-    places = Places(trunk=trunk.path, own=folder.path / "checkpoints", say=note)
+    places = CheckpointPaths(trunk=trunk.path, own=folder.path / "checkpoints", say=note)
     try:
         end = train(trainer, run, places, tell)
     except Diverged as error:
@@ -114,7 +114,7 @@ def _carry_out(
     folder.report(step=run.steps, steps=run.steps, phase="evaluate")
     measured = []
     confirmed = {row.evaluation for row in folder.results()}
-    module = trainer.module(end.state[0])
+    module = trainer.module(end.state)
     for evaluation in evaluations:
         if digest(evaluation) not in confirmed:
             found = evaluation.measure(module, objective=run.objective, source=run.data)

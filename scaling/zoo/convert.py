@@ -229,4 +229,4 @@ def _parameters(folder: Path) -> Any:
     except Exception as error:  # whatever a broken folder makes Orbax say
         reason = str(error).splitlines()[0]
         raise checkpoint.Damaged(f"{folder} cannot be read back: {reason}") from error
-    return checkpoint.restore(folder, like).state[0]
+    return checkpoint.restore(folder, like).state["params"]
