@@ -8,7 +8,7 @@ compute, or of which one in ten errs eightfold; seeds that share what their conf
 learning curves whose points err together, and one such curve alone. Of the saturating law: b, c,
 d, and the error at 10 times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times
 the largest compute, and the best model size there. `above` is the share of studies in which the
-last of these lay above its interval.
+last of these lay above its interval. Below each row: the median width of the intervals.
 
 Then the frontier is fitted, as `fit-laws` does: how often the interval of the floor c holds the
 truth, how often the truth lay below and above it, how wide it was, and how often the error at 10
@@ -61,17 +61,17 @@ class Kind:
     grouped: bool = False
     robust: bool = False
 
-    def held(self, rng: np.random.Generator) -> Array:
-        """-1 where the truth lay below an interval, 1 where above, else 0; [quantities]."""
+    def study(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Of each interval: -1 where the truth lay below, 1 where above, else 0; and its width."""
         compute = np.log(np.atleast_2d(self.x)).sum(axis=0)
         share = (compute - compute.min()) / np.ptp(compute)
         error = self.law.predict(self.x, *self.truth)
         error = error * np.exp(self.noise(rng, self.group, share))
         groups = self.group.tolist() if self.grouped else None
-        found = fit(self.law, self.x, error, groups=groups, huber="auto" if self.robust else None)
+        found = fit(self.law, self.x, error, clusters=groups, huber="auto" if self.robust else None)
         ends, truths = zip(*self.asked(found), strict=True)
         (low, high), true = np.array(ends).T, np.array(truths)
-        return np.where(true < low, -1, np.where(true > high, 1, 0))
+        return np.where(true < low, -1, np.where(true > high, 1, 0)), high - low
 
     def asked(self, found: Fit) -> list[tuple[tuple[float, float], float]]:
         """Intervals, each with the truth."""
@@ -172,9 +172,11 @@ def points_fitted(studies: int) -> None:
         if name == "N, D independent":
             print(f"{'':24}{'alpha':>8}{'beta':>8}{'E':>8}{'10x':>8}{'size':>8}{'above':>8}")
         rng = np.random.default_rng(0)
-        missed = np.array([kind.held(rng) for _ in range(studies)])
+        missed, width = np.array([kind.study(rng) for _ in range(studies)]).swapaxes(0, 1)
         shares = [*(missed == 0).mean(axis=0), (missed[:, -1] > 0).mean()]
-        print(f"{name:24}" + "".join(f"{share:8.2f}" for share in shares), flush=True)
+        print(f"{name:24}" + "".join(f"{share:8.2f}" for share in shares))
+        print(f"{'  median width':24}" + "".join(f"{w:8.3g}" for w in np.median(width, axis=0)))
+        sys.stdout.flush()
 
 
 @dataclass(frozen=True, kw_only=True)

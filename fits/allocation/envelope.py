@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Estimate, Trainings
 from fits.base.numbers import Array
 from fits.data.frontier import on_frontier
+from fits.regression.covariance import ClusterRobust, cluster_robust
+from fits.regression.error_model import ErrorModel
 from fits.spec import LEVEL
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
@@ -53,32 +56,23 @@ class Envelope:
         return float(np.exp(value)), float(low), float(high)
 
     def _reach(self, basis: Array, level: float) -> float:
-        """How far basis @ values may lie from the truth.
+        """Half the width of the interval of basis @ values."""
+        _, error, quantile = self._sandwich.standard_errors(basis[None], level)
+        return float(error[0] * quantile[0])
 
-        The sandwich of errors shared within groups: each adds the sum of weight times residual over
-        its computes. As the line leans towards its points, residuals are smaller than errors; were
-        the errors of a group alike and their sum as wide in every group, `shown` of them would be
-        left, so much is made up for, and Student's t has the degrees of freedom of what is left
-        (HC2, and Bell and McCaffrey 2002). A sum is no wider where a group has more computes: luck
-        that keeps a run the best for longer has it too large at first and too small at last.
+    @cached_property
+    def _sandwich(self) -> ClusterRobust:
+        """CR2, with the working model that the computes of a group all have the same error.
+
+        The sum of these errors is as wide in every group: a group has more computes where
+        randomness keeps a run the best for longer, with a size too large at first and too small at
+        last.
         """
-        from scipy.special import stdtrit
-
         x = np.log(self.best[0]) - self.centre
-        design = np.stack([np.ones_like(x), x], axis=1)
-        residuals = np.log(self.best[1]) - design @ self.values
-        member = (self.group == np.arange(self.group.max() + 1)[:, None]).astype(float)
-        mean = member / member.sum(axis=1, keepdims=True)
-        inverse = np.linalg.inv(design.T @ design)
-        weights = design @ inverse @ basis
-        own = mean @ weights
-        shown = np.diag(own) - (member * weights) @ design @ inverse @ (mean @ design).T
-        left = np.maximum((shown**2).sum(axis=1), 1e-12 * own**2)
-        gain = np.divide(own**2, left, out=np.zeros_like(own), where=left > 0)
-        variance = gain @ ((member * weights) @ residuals) ** 2
-        scatter = shown @ shown.T * np.sqrt(np.outer(gain, gain))
-        freedom = np.trace(scatter) ** 2 / (scatter**2).sum()
-        return float(np.sqrt(variance) * stdtrit(freedom, (1 + level) / 2))
+        design = np.stack([np.ones_like(x), x])
+        residuals = np.log(self.best[1]) - self.values @ design
+        share = 1 / np.bincount(self.group)[self.group]
+        return cluster_robust(design, residuals, ErrorModel(share, self.group, 1.0))
 
 
 def envelope(runs: Trainings) -> Envelope:

@@ -1,6 +1,6 @@
 """In words, what speaks against trusting a fit. A fit that went badly is still an answer.
 
-What single points do to it is in `strays.py`.
+What single points do to it is in `outliers.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.laws.law import Law
-from fits.regression.outliers import ones
+from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
-from fits.regression.solver import natural
+from fits.regression.solver import coordinate_scale
 
 TOGETHER = 4.0  # standard deviations of what neighbours have in common by chance
 MANY = 1500  # points among which neighbours are looked for
@@ -41,8 +41,7 @@ def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]
 
 
 def flat(profile: Profile) -> list[Diagnostic]:
-    curve = profile.law.predict(profile.x, *profile.scaled)
-    if np.ptp(curve) >= 1e-3 * np.abs(curve).max():
+    if np.ptp(profile.curve) >= 1e-3 * np.abs(profile.curve).max():
         return []
     return [Diagnostic("flat")]
 
@@ -59,29 +58,28 @@ def unfinished(profile: Profile) -> list[Diagnostic]:
     """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
     law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
-    pull = profile.measure.pull(profile.residuals) * profile.weights
-    downhill = profile.slopes @ pull
+    psi = profile.loss.psi(profile.residuals) * profile.weights
+    downhill = profile.jacobian @ psi
     free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
-    rows = (profile.slopes * np.sqrt(profile.weights))[free]
+    rows = (profile.jacobian * np.sqrt(profile.weights))[free]
     size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)  # so that the step knows no unit
-    step = np.linalg.lstsq((rows.T / size), pull / np.sqrt(profile.weights), rcond=1e-9)[0] / size
+    step = np.linalg.lstsq((rows.T / size), psi / np.sqrt(profile.weights), rcond=1e-9)[0] / size
     gain = float(downhill[free] @ step) / 2
-    if gain <= 1e-4 * profile.loss + 1e-20 * len(pull) * ones(profile) ** 2:
+    if gain <= 1e-4 * profile.minimum + 1e-20 * len(psi) * error_unit(profile) ** 2:
         return []
     return [Diagnostic("not_converged", numbers={"gain": gain})]
 
 
 def resting(profile: Profile) -> list[list[float]]:
     """For each parameter, its bounds that would move no prediction by 1e-6 if it were there."""
-    law, curve = profile.law, profile.law.predict(profile.x, *profile.scaled)
-    found = []
+    law, found = profile.law, []
     for k, bounds in enumerate(law.bounds):
         ends = []
         for bound in filter(np.isfinite, bounds):
             moved = profile.scaled.copy()
             moved[k] = bound
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                if np.abs(law.predict(profile.x, *moved) / curve - 1).max() < 1e-6:
+                if np.abs(law.predict(profile.x, *moved) / profile.curve - 1).max() < 1e-6:
                     ends.append(bound)
         found.append(ends)
     return found
@@ -107,8 +105,8 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     because the points, such as they are, object to no value however large, or however near to 0.
     """
     law = profile.law
-    scale = natural(law, law.to_unconstrained(*profile.scaled))
-    rows = profile.slopes * np.sqrt(profile.weights) * scale[:, None]
+    scale = coordinate_scale(law, law.to_unconstrained(*profile.scaled))
+    rows = profile.jacobian * np.sqrt(profile.weights) * scale[:, None]
     size = np.linalg.norm(rows, axis=1)
     seen = size > 1e-6 * size.max()
     _, strengths, ways = np.linalg.svd(rows[seen].T / size[seen], full_matrices=False)
@@ -136,7 +134,7 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
     learning curve mostly are. Where there are several variables, points that follow one another
     along one of them while the others stay alike.
     """
-    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * ones(profile) ** 2:
+    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
         return []
     if profile.x.ndim > 1:
         return _autocorrelated_along(profile)
@@ -164,9 +162,9 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     roots = np.sqrt(profile.weights)
     residuals = profile.residuals * roots
     rows = (
-        profile.slopes
+        profile.jacobian
         * roots
-        / np.linalg.norm(profile.slopes * roots, axis=1).clip(1e-300)[:, None]
+        / np.linalg.norm(profile.jacobian * roots, axis=1).clip(1e-300)[:, None]
     )
     left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
     basis = left[:, strengths > 1e-9 * strengths[0]]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Mask
 from fits.regression.profile import Profile
-from fits.regression.solver import descend, minimise
+from fits.regression.solver import levenberg_marquardt, minimise
 
 AHEAD = 10.0  # times the largest x fitted: how far a forecast is asked to hold
 DECIDES = 0.92  # of what leaving out each run in turn does: 1 in 50 sound studies reach it
@@ -41,21 +41,21 @@ def off_the_curve(profile: Profile) -> list[Diagnostic]:
     if count < 2 * needs:
         return []
     curve, noise = _least_absolute(profile)
-    residuals = profile.measure.residuals(curve, profile.y) * np.sqrt(profile.weights)
-    if noise.max() < 1e-9 * ones(profile):
+    residuals = profile.loss.residuals(curve, profile.y) * np.sqrt(profile.weights)
+    if noise.max() < 1e-9 * error_unit(profile):
         return []
     kept = np.abs(residuals) < NEAR * noise
     if kept.all() or kept.sum() < max(2 * needs, count / 2):
         return []
     rest = _only(profile, kept)
     curve = profile.law.predict(profile.x, *rest.scaled)
-    residuals = profile.measure.residuals(curve, profile.y)
+    residuals = profile.loss.residuals(curve, profile.y)
     residuals = residuals * np.sqrt(profile.weights)
     freedom = int(kept.sum()) - needs
     size = np.sqrt(((residuals[kept] / noise[kept]) ** 2).sum() / freedom) * noise
-    known = min(freedom, max(len(np.unique(profile.group[kept])) - needs, 1))  # of its scatter
+    known = min(freedom, max(len(np.unique(profile.cluster[kept])) - needs, 1))  # of its scatter
     off = ~kept & (_normal(np.abs(residuals) / size, known) > FAR)
-    numbers = {"n": count, "huber": float(np.isfinite(profile.measure.huber))}
+    numbers = {"n": count, "huber": float(np.isfinite(profile.loss.delta))}
     return [
         Diagnostic(code, profile.law.variables, {**numbers, **_places(profile, which)})
         for code, which in (
@@ -69,29 +69,29 @@ def off_the_curve(profile: Profile) -> list[Diagnostic]:
 def _least_absolute(profile: Profile) -> tuple[Array, Array]:
     """The curve that the larger part of the points agrees on; standard deviations of their noise.
 
-    Huber's loss with a bend far below the noise is next to the sum of absolute errors.
+    Huber's loss with a threshold far below the noise is next to the sum of absolute errors.
     """
-    measure, law = profile.measure, profile.law
-    roots = np.sqrt(profile.weights)
-    freedom = 1 - len(profile.scaled) / len(profile.y)
+    law, loss, roots = profile.law, profile.loss, np.sqrt(profile.weights)
+    x, y, weights = profile.x, profile.y, profile.weights
+    freedom, least = 1 - len(profile.scaled) / len(y), 1e-9 * error_unit(profile)
+
+    def off(curve: Array) -> Array:
+        return np.abs(loss.residuals(curve, y)) * roots
 
     def size(curve: Array) -> float:
-        residuals = np.abs(measure.residuals(curve, profile.y)) * roots
-        return 2.32 * float(np.quantile(residuals, 1 - 2 * freedom / 3))  # a third is below .43
+        return 2.32 * float(np.quantile(off(curve), 1 - 2 * freedom / 3))  # a third is below .43
 
-    x, y, weights = profile.x, profile.y, profile.weights
-    bent = replace(measure, huber=max(size(law.predict(x, *profile.scaled)), 1e-9 * ones(profile)))
-    values, _ = minimise(law, x, y, weights, bent)
+    near = replace(loss, delta=max(size(profile.curve), least))
+    values, _ = minimise(law, x, y, weights, near)
     curve = law.predict(x, *values)
     for _ in range(2):
-        bent = replace(measure, huber=max(0.3 * size(curve), 1e-9 * ones(profile)))
-        values = descend(law, x, y, weights[None], values[:, None], measure=bent, gain=1e-6)[0][
-            :, 0
-        ]
+        near = replace(loss, delta=max(0.3 * size(curve), least))
+        found, _ = levenberg_marquardt(
+            law, x, y, weights[None], values[:, None], loss=near, gain=1e-6
+        )
+        values = found[:, 0]
         curve = law.predict(x, *values)
-    return curve, _growing(
-        profile, np.abs(measure.residuals(curve, profile.y)) * roots, size(curve)
-    )
+    return curve, _growing(profile, off(curve), size(curve))
 
 
 def _growing(profile: Profile, residuals: Array, size: float) -> Array:
@@ -111,23 +111,23 @@ def _growing(profile: Profile, residuals: Array, size: float) -> Array:
 def _only(profile: Profile, rows: Mask) -> Profile:
     """Some of the points, and the curve that is nearest to these."""
     law, x, y, weights = profile.law, profile.x[..., rows], profile.y[rows], profile.weights[rows]
-    values, loss = minimise(law, x, y, weights, profile.measure)
+    values, minimum = minimise(law, x, y, weights, profile.loss)
     return Profile(
         law=law,
         x=x,
         y=y,
         weights=weights,
-        group=np.unique(profile.group[rows], return_inverse=True)[1],
-        measure=profile.measure,
+        cluster=np.unique(profile.cluster[rows], return_inverse=True)[1],
+        loss=profile.loss,
         unit=profile.unit,
         scaled=values,
-        loss=loss,
+        minimum=minimum,
     )
 
 
-def ones(profile: Profile) -> float:
+def error_unit(profile: Profile) -> float:
     """What residuals are counted in: shares of the error, or its own unit."""
-    return 1.0 if profile.measure.log else float(np.exp(np.log(profile.y).mean()))
+    return 1.0 if profile.loss.log else float(np.exp(np.log(profile.y).mean()))
 
 
 def _normal(t: Array, freedom: int) -> Array:
@@ -148,13 +148,13 @@ def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:
         return []
-    if np.sqrt((profile.residuals**2).mean()) < 1e-9 * ones(profile):  # rounding, not noise
+    if np.sqrt((profile.residuals**2).mean()) < 1e-9 * error_unit(profile):  # rounding, not noise
         return []
     x = profile.x * profile.unit[:, None]
     ends = [
         (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
     ]
-    ends = [end for end in ends if len(np.unique(profile.group[end[-1]])) >= LEAST_GROUPS]
+    ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_GROUPS]
     if not ends:
         return []
     factors, likely = _apart(profile, np.array([rows for *_, rows in ends]))
@@ -162,7 +162,7 @@ def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     if likely[first] < APART:
         return []
     (name, which, edge, _), factor = ends[first], float(factors[first])
-    relative = profile.measure.log
+    relative = profile.loss.log
     numbers = {
         "edge": edge,
         "by": abs(float(np.expm1(factor))) if relative else abs(factor),
@@ -194,34 +194,34 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
 
     Returns:
       Logarithms of factors (or differences); and normal numbers as rare as the loss's fall, or as
-      the factor against its scatter by groups, whichever is the less, [ends].
+      the factor against its cluster-robust standard error, whichever is the less, [ends].
     """
-    law, measure, weights = profile.law, profile.measure, profile.weights
+    law, loss, weights = profile.law, profile.loss, profile.weights
     roots, freedom = np.sqrt(weights), len(profile.y) - len(profile.scaled) - 1
     factors = np.zeros(len(ends))
     values = np.repeat(profile.scaled[:, None], len(ends), axis=1)
     for _ in range(TURNS):
         away = factors[:, None] * ends
-        y = profile.y * np.exp(-away) if measure.log else profile.y - away
+        y = profile.y * np.exp(-away) if loss.log else profile.y - away
         rows = np.broadcast_to(weights, y.shape)
-        values, losses = descend(law, profile.x, y, rows, values, measure=measure, gain=1e-6)
+        values, losses = levenberg_marquardt(law, profile.x, y, rows, values, loss=loss, gain=1e-6)
         curve = law.predict(profile.x, *values[..., None])
-        slopes = law.derivatives(profile.x, *values[..., None]) / (curve if measure.log else 1.0)
-        slopes = slopes.transpose(1, 2, 0) * roots[:, None]
-        slopes = slopes / np.linalg.norm(slopes, axis=1, keepdims=True).clip(1e-300)
-        left, strengths, _ = np.linalg.svd(slopes, full_matrices=False)
+        jacobian = loss.jacobian(law.derivatives(profile.x, *values[..., None]), curve)
+        jacobian = jacobian.transpose(1, 2, 0) * roots[:, None]
+        jacobian = jacobian / np.linalg.norm(jacobian, axis=1, keepdims=True).clip(1e-300)
+        left, strengths, _ = np.linalg.svd(jacobian, full_matrices=False)
         left = left * (strengths > 1e-9 * strengths[:, :1])[:, None]
         free = ends * roots  # what of the factor no parameter can do
         free = free - (left @ (left.transpose(0, 2, 1) @ free[..., None]))[..., 0]
         power = np.maximum((free**2).sum(axis=1), 1e-12)
-        pull = measure.pull(measure.residuals(curve, y)) * roots
-        last, factors = factors, factors - (free * pull).sum(axis=1) / power
+        psi = loss.psi(loss.residuals(curve, y)) * roots
+        last, factors = factors, factors - (free * psi).sum(axis=1) / power
     factors = last
-    inside = np.maximum(np.mean(np.abs(pull) <= measure.huber * roots, axis=1), 0.1)
-    noise = (pull**2).sum(axis=1) / freedom / inside
-    falls = np.sqrt(2 * np.maximum(profile.loss - losses, 0) / np.maximum(noise, 1e-300))
-    groups = np.arange(profile.group.max() + 1)[:, None] == profile.group
-    sums = (free * pull) @ groups.T
+    inside = np.maximum(np.mean(np.abs(psi) <= loss.delta * roots, axis=1), 0.1)
+    noise = (psi**2).sum(axis=1) / freedom / inside
+    falls = np.sqrt(2 * np.maximum(profile.minimum - losses, 0) / np.maximum(noise, 1e-300))
+    clusters = np.arange(profile.cluster.max() + 1)[:, None] == profile.cluster
+    sums = (free * psi) @ clusters.T
     even = np.maximum(noise * inside * power, 1e-300)
     uneven = np.sqrt((sums**2).sum(axis=1) / even).clip(1.0)
     return factors, _normal(falls / uneven, freedom)
@@ -248,11 +248,11 @@ def decided_by_one(
         return []
     forecasts = law.predict(ahead[..., None], *without.T)
     x = (profile.x.T * profile.unit).T
-    residuals = profile.measure.residuals(law.predict(x[..., None, :], *each), profile.y)
+    residuals = profile.loss.residuals(law.predict(x[..., None, :], *each), profile.y)
     others = profile.weights * (1 - np.eye(len(without)))
-    losses = (others * profile.measure.losses(residuals)).sum(axis=1)
+    losses = (others * profile.loss.rho(residuals)).sum(axis=1)
     made = float(np.ravel(law.predict(ahead, *profile.values))[0])
-    if not (forecasts > 0).all() or not made > 0 or not profile.group.any():
+    if not (forecasts > 0).all() or not made > 0 or not profile.cluster.any():
         return []
 
     def forecast(values: Array, which: NDArray[np.int64]) -> Array:
@@ -283,9 +283,9 @@ def decided_by_one(
 
 def _off(rest: Profile, profile: Profile, one: int) -> bool:
     """Whether a run lies farther from the curve of the rest than their scatter allows."""
-    measure, freedom = profile.measure, len(rest.y) - len(rest.scaled)
+    loss, freedom = profile.loss, len(rest.y) - len(rest.scaled)
     curve = rest.law.predict(profile.x[..., one : one + 1], *rest.scaled)
-    away = abs(float(measure.residuals(curve, profile.y[one : one + 1])[0]))
+    away = abs(float(loss.residuals(curve, profile.y[one : one + 1])[0]))
     size = np.sqrt((rest.weights * rest.residuals**2).sum() / freedom / profile.weights[one])
     return bool(away > FAR * size)
 
