@@ -1,4 +1,4 @@
-"""In words, what speaks against trusting a fit. A fit that went badly is still an answer.
+"""Diagnostics: what speaks against trusting a fit. A fit that went badly is still an answer.
 
 What single points do to it is in `outliers.py`.
 """
@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
 from fits.regression.solver import coordinate_scale
 
-TOGETHER = 4.0  # standard deviations of what neighbours have in common by chance
+LARGE = 4.0  # standard deviations of Moran's statistic without autocorrelation
 MANY = 1500  # points among which neighbours are looked for
 
 
-def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]:
+def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnostic]:
     """Too few to say how sure the numbers are.
 
     Args:
@@ -29,14 +28,14 @@ def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]
     """
     needs = len(law.parameters)
     numbers: dict[str, float] = {"n": n, "needs": needs}
-    if groups == 1 and n > 1:
+    if clusters == 1 and n > 1:
         return [Diagnostic("one_cluster", numbers={"n": n})]
     if n == needs:
         return [Diagnostic("no_degrees_of_freedom", numbers={**numbers, "misfit": misfit})]
     if n < 2 * needs:
         return [Diagnostic("few_points", numbers=numbers)]
-    if groups < 4:
-        return [Diagnostic("few_clusters", numbers={"n": n, "clusters": groups})]
+    if clusters < 4:
+        return [Diagnostic("few_clusters", numbers={"n": n, "clusters": clusters})]
     return []
 
 
@@ -48,9 +47,9 @@ def flat(profile: Profile) -> list[Diagnostic]:
 
 def on_bounds(profile: Profile) -> list[Diagnostic]:
     """Parameters that could as well be their bound."""
-    told = zip(profile.law.parameters, resting(profile), strict=True)
+    each = zip(profile.law.parameters, resting(profile), strict=True)
     return [
-        Diagnostic("on_bound", (name,), {"bound": ends[0]}) for name, ends in told if len(ends) == 1
+        Diagnostic("on_bound", (name,), {"bound": ends[0]}) for name, ends in each if len(ends) == 1
     ]
 
 
@@ -149,23 +148,17 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
 
 
 def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
-    """Variables along which neighbours lie on the same side of a law of several.
+    """Variables along which the residuals of a law of several are autocorrelated: Moran's I.
 
-    The sum over neighbours of the products of their residuals, less what it is in the mean where
-    errors know nothing of each other (the curve has taken its share of them), over how far it then
-    scatters.
-
-    Source: Moran 1950; of residuals, Cliff and Ord 1972.
+    The sum over neighbours of the products of their residuals, less its mean where errors are
+    independent, in its standard deviations. Source: Moran 1950; of residuals, Cliff and Ord 1972.
     """
     if not 2 * len(profile.scaled) < len(profile.y) <= MANY:
         return []
     roots = np.sqrt(profile.weights)
     residuals = profile.residuals * roots
-    rows = (
-        profile.jacobian
-        * roots
-        / np.linalg.norm(profile.jacobian * roots, axis=1).clip(1e-300)[:, None]
-    )
+    rows = profile.jacobian * roots
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-300)
     left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
     basis = left[:, strengths > 1e-9 * strengths[0]]
     noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
@@ -179,17 +172,17 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
         shared = pairs @ basis
         held = basis.T @ shared
         mean = -noise * np.trace(held)
-        scatter = (pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum()
-        uneven = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
-        spread = np.sqrt(2 * max(noise**2 * scatter, uneven))
-        if residuals @ pairs @ residuals - mean > TOGETHER * spread:
+        equal = noise**2 * ((pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum())
+        unequal = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
+        deviation = np.sqrt(2 * max(equal, unequal))
+        if residuals @ pairs @ residuals - mean > LARGE * deviation:
             named.append(name)
     if not named:
         return []
     return [Diagnostic("autocorrelated_along", tuple(named))]
 
 
-def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _neighbours(x: Array, k: int) -> tuple[Indices, Indices]:
     """Pairs of points: each with the one that comes next along variable k, the others alike."""
     place = np.log(x)
     place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,7 +24,7 @@ from fits.regression.inputs import (
     refuse_too_few,
     refuse_too_steep,
 )
-from fits.regression.profile import Profile
+from fits.regression.profile import Profile, profile_of
 from fits.regression.solver import Loss, in_units, minimise, unit_of
 from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
@@ -50,7 +49,6 @@ class Fit:
       diagnostics: what a reader should know before trusting the numbers; empty is good.
       inference: what tells how far a quantity may lie from its fitted value.
       objective: the loss at the minimum: half the sum of squares, or of Huber's rho.
-      draw: makes `replicates`; None: `inference` has them.
     """
 
     law: Law
@@ -63,18 +61,6 @@ class Fit:
     diagnostics: tuple[Diagnostic, ...]
     inference: Profile | Bootstrap
     objective: float
-    draw: Callable[[], Array] | None = None
-
-    @cached_property
-    def replicates(self) -> Array:
-        """Values refitted to resampled runs, [replicates, parameters], as `bootstrap_weights` says.
-
-        They lie closer together than those of repeated studies. For an interval ask `interval`.
-        """
-        if self.draw is not None:
-            return self.draw()
-        assert isinstance(self.inference, Bootstrap)
-        return self.inference.replicates
 
     @property
     def profile(self) -> Profile:
@@ -122,7 +108,7 @@ class Fit:
 
         Args:
           quantity: (*parameters) -> its value; each parameter an array of any length. Best on a
-            scale where it scatters evenly: the logarithm of what is above 0.
+            scale where its errors are about normal: the logarithm of what is above 0.
           level: None: the fit's.
         """
         low, high = self._ends(lambda values, which: quantity(*values), 1, level)
@@ -204,7 +190,7 @@ def fit(
       loss: `Loss(log=False)` for errors that count as differences rather than as ratios.
       huber: threshold of Huber's loss: residuals beyond it count in proportion to their size, not
         to its square; "auto": 1.345 times the noise; None: as `loss` says, squares by default.
-      replicates: number of refits where there are any; more make the digits steadier.
+      replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
       seed: of the draws; the same seed gives the same digits.
 
@@ -214,7 +200,7 @@ def fit(
         or below 0 whatever its parameters; a level, a threshold or a number of refits that is none.
     """
     if not isinstance(law, Law):
-        raise TypeError(f"law is {law!r}; give a Law, such as fits.laws.curves.LAWS['saturating'].")
+        raise TypeError(f"law is {law!r}; give a Law, such as fits.laws.registry.LAWS['saturating'].")
     refuse_terms(level, huber, replicates)
     x, y = checked_points(law, x, y)
     counts = checked_weights(weights, len(y))
@@ -225,36 +211,21 @@ def fit(
     plain = in_units(x, unit)
     points = plain[..., chosen], y[chosen], counts[chosen]
     loss = with_threshold(loss, huber, law, *points)
-    values, minimum = minimise(law, *points, loss)
-    profile = Profile(
-        law=law,
-        x=points[0],
-        y=points[1],
-        weights=points[2],
-        cluster=np.unique(cluster[chosen], return_inverse=True)[1],
-        loss=loss,
-        unit=unit,
-        scaled=values,
-        minimum=minimum,
-    )
+    profile = profile_of(law, *points, cluster[chosen], loss, unit)
     refuse_too_steep(profile.values, unit, profile.x, profile.y)
-
-    def draw() -> Array:
-        rng = np.random.default_rng(seed)
-        drawn = bootstrap_weights(len(law.parameters), x, y, cluster, choose, replicates, rng)
-        found = refits(law, plain, y, drawn * counts, values, loss)
-        with np.errstate(over="ignore"):
-            return law.in_ones(unit, *found.T).T
-
     inference: Profile | Bootstrap = profile
     if choose is not every_point:
-        inference = Bootstrap(profile, draw())
+        rng = np.random.default_rng(seed)
+        drawn = bootstrap_weights(len(law.parameters), x, y, cluster, choose, replicates, rng)
+        found = refits(law, plain, y, drawn * counts, profile.scaled, loss)
+        with np.errstate(over="ignore"):
+            inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)
         refuse_too_steep(inference.replicates, unit, profile.x, profile.y)
     residuals = profile.residuals
     rms = float(np.sqrt(np.mean(residuals**2)))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         intervals = _intervals(profile, inference, level, float(y[chosen].min() * np.exp(2 * rms)))
-    found = Fit(
+    fitted = Fit(
         law=law,
         values=tuple(profile.values.tolist()),
         intervals=intervals,
@@ -264,11 +235,10 @@ def fit(
         span=_span(x[..., chosen]),
         diagnostics=(),
         inference=inference,
-        objective=minimum,
-        draw=draw if inference is profile else None,
+        objective=profile.minimum,
     )
     without = _without_each(profile, plain, y, counts, choose, chosen)
-    return replace(found, diagnostics=tuple(_diagnostics(found, profile, without)))
+    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without)))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -312,7 +282,7 @@ def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnosti
         said += outliers.off_at_an_end(profile)
     if sound and len(without):
         ahead = np.asarray(found.span[1]) * outliers.AHEAD
-        said += outliers.decided_by_one(profile, ahead, without, _width(*found.band(ahead)))
+        said += outliers.influential(profile, ahead, without, _width(*found.band(ahead)))
     return said
 
 

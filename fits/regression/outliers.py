@@ -1,9 +1,8 @@
-"""Points that the other points do not foretell: single ones, those at an end, one that decides.
+"""Outliers: points that the others do not predict, single ones or an end, and influential ones.
 
-Points that are wrong drag the curve towards themselves and make the scatter seem large: asked of
-the fit itself, they hide behind one another. So it is the other points that are asked, fitted
-without them. Thresholds are such that of a hundred sound studies two at most get a warning of a
-kind; each function says what simulated ones got.
+Outliers drag the curve towards themselves and inflate the residual variance, so that they mask one
+another. So they are compared with a fit to the other points. Thresholds are such that of a hundred
+sound studies two at most get a diagnostic of a kind; each function says what simulated ones got.
 """
 
 from __future__ import annotations
@@ -11,31 +10,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array, Mask
-from fits.regression.profile import Profile
+from fits.base.numbers import Array, Indices, Mask
+from fits.regression.profile import Profile, profile_of
 from fits.regression.solver import levenberg_marquardt, minimise
 
-AHEAD = 10.0  # times the largest x fitted: how far a forecast is asked to hold
+AHEAD = 10.0  # times the largest x fitted: where predictions are compared
 DECIDES = 0.92  # of what leaving out each run in turn does: 1 in 50 sound studies reach it
-NEAR = 4.0  # standard deviations from the curve of least absolute errors that need no question
+NEAR = 4.0  # standard deviations from the curve of least absolute errors that are no outliers
 FAR = 4.5  # from the curve of the other points, that are no accident
 APART = 3.5  # standard deviations of what sets the runs at an end apart by chance
-LEAST_GROUPS = 5  # at an end, whose scatter is to be known
+LEAST_CLUSTERS = 5  # at an end, whose variance is to be known
 TURNS = 6  # of law and factor, which settle in three or four
-SPARE = 4  # points beyond the parameters, without which the others foretell nothing
+SPARE = 4  # points beyond the parameters, without which the others predict nothing
 ALONE = 0.995  # level of what the other points allow the forecast
 
 
 def off_the_curve(profile: Profile) -> list[Diagnostic]:
     """Points that lie too far above the curve, or below, to be of one kind with the others.
 
-    Up to a third of the points are found out. The curve of least absolute errors, which they can
-    hardly move, tells which are to be asked about; the squares of the others, how far these lie
-    from where they should. Noise may grow or shrink along the curve. Of 150 sound studies of each
-    of a dozen kinds none to two were told of such points; of 40 with learning curves, none.
+    Up to a third of the points are found. The curve of least absolute errors, which they can hardly
+    move, says which are suspect; a fit to the others, how far these lie off. Noise may grow or
+    shrink along the curve. Of 150 sound studies of each of a dozen kinds none to two had such
+    points; of 40 with learning curves, none.
     """
     needs, count = len(profile.scaled), len(profile.y)
     if count < 2 * needs:
@@ -53,7 +51,7 @@ def off_the_curve(profile: Profile) -> list[Diagnostic]:
     residuals = residuals * np.sqrt(profile.weights)
     freedom = int(kept.sum()) - needs
     size = np.sqrt(((residuals[kept] / noise[kept]) ** 2).sum() / freedom) * noise
-    known = min(freedom, max(len(np.unique(profile.cluster[kept])) - needs, 1))  # of its scatter
+    known = min(freedom, max(len(np.unique(profile.cluster[kept])) - needs, 1))
     off = ~kept & (_normal(np.abs(residuals) / size, known) > FAR)
     numbers = {"n": count, "huber": float(np.isfinite(profile.loss.delta))}
     return [
@@ -97,7 +95,7 @@ def _least_absolute(profile: Profile) -> tuple[Array, Array]:
 def _growing(profile: Profile, residuals: Array, size: float) -> Array:
     """Standard deviations that change evenly along each variable, of about `size`, [points].
 
-    The logarithm of a residual scatters little: no outlier can make the noise around it seem large.
+    In logarithms no outlier can make the noise around it seem large.
     """
     least = np.maximum(residuals, 0.1 * size + 1e-300)
     height = np.log(np.minimum(least, 3 * size + 1e-300))
@@ -110,19 +108,8 @@ def _growing(profile: Profile, residuals: Array, size: float) -> Array:
 
 def _only(profile: Profile, rows: Mask) -> Profile:
     """Some of the points, and the curve that is nearest to these."""
-    law, x, y, weights = profile.law, profile.x[..., rows], profile.y[rows], profile.weights[rows]
-    values, minimum = minimise(law, x, y, weights, profile.loss)
-    return Profile(
-        law=law,
-        x=x,
-        y=y,
-        weights=weights,
-        cluster=np.unique(profile.cluster[rows], return_inverse=True)[1],
-        loss=profile.loss,
-        unit=profile.unit,
-        scaled=values,
-        minimum=minimum,
-    )
+    points = profile.x[..., rows], profile.y[rows], profile.weights[rows], profile.cluster[rows]
+    return profile_of(profile.law, *points, profile.loss, profile.unit)
 
 
 def error_unit(profile: Profile) -> float:
@@ -137,13 +124,13 @@ def _normal(t: Array, freedom: int) -> Array:
 
 
 def off_at_an_end(profile: Profile) -> list[Diagnostic]:
-    """Runs at the low or the high end of a variable that the law of the others does not foretell.
+    """Runs at the low or the high end of a variable that the law of the others does not predict.
 
-    Such runs bend a law of several variables until little is left to be seen. So those at an end,
-    about a sixth or a third of all, may lie above the law or below by a factor of their own, fitted
-    with it: where that lowers the loss by more than chance does, they are named. Of several ends
-    the one is named that lowers it most. Of 150 sound studies of each of five kinds none or one had
-    such an end.
+    A law of several variables follows such runs until little is left to be seen. So those at an
+    end, about a sixth or a third of all, may lie above the law or below by a factor of their own,
+    fitted with it: where that lowers the loss by more than chance does, they are named. Of several
+    ends the one is named that lowers it most. Of 150 sound studies of each of five kinds none or
+    one had such an end.
     """
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:
@@ -154,7 +141,7 @@ def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     ends = [
         (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
     ]
-    ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_GROUPS]
+    ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_CLUSTERS]
     if not ends:
         return []
     factors, likely = _apart(profile, np.array([rows for *_, rows in ends]))
@@ -227,21 +214,19 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     return factors, _normal(falls / uneven, freedom)
 
 
-def decided_by_one(
-    profile: Profile, ahead: Array, without: Array, width: float
-) -> list[Diagnostic]:
-    """A run that the forecast hangs on: without it, it would be another.
+def influential(profile: Profile, ahead: Array, without: Array, width: float) -> list[Diagnostic]:
+    """An influential run: without it, a prediction would be another.
 
-    Either the others, fitted alone, are surer of another forecast than chance allows (as Hausman
-    1978 compares two estimates); asked of the run that moves the forecast most, and of that without
-    which the others agree best. Or it moves the forecast more than all others do, left out in
-    turn and taken together, and by no less than a sixth of the forecast's interval, or a tenth if
-    the others do not foretell it. Of 150 sound studies of each of five kinds none hung on a run.
+    Either the prediction lies outside the interval of the other runs alone (as Hausman 1978
+    compares two estimates); tried are the run that moves the prediction most, and that without
+    which the others agree best. Or it moves the prediction more than all others do, left out in
+    turn and taken together, and by no less than a sixth of the prediction's interval, or a tenth if
+    the others do not predict it. Of 150 sound studies of each of five kinds none had such a run.
 
     Args:
-      ahead: where the forecast is asked for.
+      ahead: x of the prediction.
       without: parameters fitted without each of the points, [points, parameters].
-      width: of the forecast's interval, as a logarithm; 0 where it has no end.
+      width: of the prediction's interval, as a logarithm; 0 where it has no end.
     """
     law, each = profile.law, without.T[..., None]
     if len(without) < len(law.parameters) + SPARE:
@@ -255,34 +240,34 @@ def decided_by_one(
     if not (forecasts > 0).all() or not made > 0 or not profile.cluster.any():
         return []
 
-    def forecast(values: Array, which: NDArray[np.int64]) -> Array:
+    def forecast(values: Array, which: Indices) -> Array:
         return np.log(np.maximum(law.predict(ahead[..., None], *values), 1e-300))
 
     moved = np.abs(np.log(forecasts / made))
     first = int(np.argmax(moved))
-    told, least = made, width / 6
+    other, least = made, width / 6
     for run in dict.fromkeys((first, int(np.argmin(losses)))):
         rest = _only(profile, np.arange(len(moved)) != run)
-        other = float(np.ravel(law.predict(ahead, *rest.values))[0])
+        alone = float(np.ravel(law.predict(ahead, *rest.values))[0])
         low, high = rest.interval(forecast, 1, ALONE)
         if run == first and _off(rest, profile, first):
             least = width / 10
-        if not low[0] <= np.log(made) <= high[0] and abs(np.log(other / made)) > 1e-6:
-            first, told = run, other
+        if not low[0] <= np.log(made) <= high[0] and abs(np.log(alone / made)) > 1e-6:
+            first, other = run, alone
     enough = len(moved) >= 4 * len(law.parameters)
     share = moved[first] ** 2 / max((moved**2).sum(), 1e-300)
-    if told == made and enough and share > DECIDES and moved[first] > least > 0:
-        told = float(forecasts[first])
-    if told == made:
+    if other == made and enough and share > DECIDES and moved[first] > least > 0:
+        other = float(forecasts[first])
+    if other == made:
         return []
     one = np.arange(len(moved)) == first
-    numbers = {"ahead": AHEAD, "without": told, "with": made}
+    numbers = {"ahead": AHEAD, "without": other, "with": made}
     where = _places(profile, one)
     return [Diagnostic("influential", law.variables, {**numbers, **where})]
 
 
 def _off(rest: Profile, profile: Profile, one: int) -> bool:
-    """Whether a run lies farther from the curve of the rest than their scatter allows."""
+    """Whether a run lies farther from the curve of the rest than their residuals allow."""
     loss, freedom = profile.loss, len(rest.y) - len(rest.scaled)
     curve = rest.law.predict(profile.x[..., one : one + 1], *rest.scaled)
     away = abs(float(loss.residuals(curve, profile.y[one : one + 1])[0]))

@@ -19,7 +19,7 @@ from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.regression.covariance import ClusterRobust, ModelBased, cluster_robust, model_based
 from fits.regression.error_model import ErrorModel, reml
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt
+from fits.regression.solver import Loss, Penalty, levenberg_marquardt, minimise
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
 STRENGTH = 30.0  # of the penalty, against the loss's own curvature
@@ -170,6 +170,28 @@ class Profile:
         ]
         low, high = np.where(np.isfinite(quantile), ends, np.nan)
         return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+
+
+def profile_of(
+    law: Law, x: Array, y: Array, weights: Array, cluster: Indices, loss: Loss, unit: Array
+) -> Profile:
+    """Of the curve with the smallest loss; arguments as the fields of Profile, any cluster labels.
+
+    Raises ValueError where the loss has no value.
+    """
+    scaled, minimum = minimise(law, x, y, weights, loss)
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    return Profile(
+        law=law,
+        x=x,
+        y=y,
+        weights=weights,
+        cluster=cluster,
+        loss=loss,
+        unit=unit,
+        scaled=scaled,
+        minimum=minimum,
+    )
 
 
 def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:
