@@ -13,8 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Estimate, Trainings
-from fits.base.numbers import Array
+from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Trainings
+from fits.base.diagnostic import Diagnostic
+from fits.base.messages import along_a_line
+from fits.base.numbers import Array, Estimate
 from fits.data.frontier import on_frontier
 from fits.regression.covariance import ClusterRobust, cluster_robust
 from fits.regression.error_model import ErrorModel
@@ -31,29 +33,29 @@ class Envelope:
 
     Fields:
       best: computes and the sizes that were the best there, [computes] each.
-      group: 0, 1, ...; computes of one group err together, [computes].
+      group: 0, 1, ...; computes of one group have correlated errors, [computes].
       centre: mean logarithm of the computes.
       values: logarithm of the size there, and a.
-      doubts: in words.
+      diagnostics: which assumptions fail.
     """
 
     best: tuple[Array, Array]
     group: NDArray[np.int64]
     centre: float
     values: Array
-    doubts: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     approach: str = BY_ENVELOPE
 
     def exponent(self, level: float = LEVEL) -> Estimate:
         value, reach = self.values[1], self._reach(np.array([0.0, 1.0]), level)
-        return float(value), float(value - reach), float(value + reach)
+        return Estimate(float(value), float(value - reach), float(value + reach))
 
     def size(self, compute: float, level: float = LEVEL) -> Estimate:
         basis = np.array([1.0, math.log(compute) - self.centre])
         value, reach = basis @ self.values, self._reach(basis, level)
         with np.errstate(over="ignore"):
             low, high = np.exp(value - reach), np.exp(value + reach)
-        return float(np.exp(value)), float(low), float(high)
+        return Estimate(float(np.exp(value)), float(low), float(high))
 
     def _reach(self, basis: Array, level: float) -> float:
         """Half the width of the interval of basis @ values."""
@@ -91,9 +93,10 @@ def envelope(runs: Trainings) -> Envelope:
       ValueError: one size alone is ever the best, or fewer than three runs or budgets are, or no
         two sizes were tried at one compute.
     """
-    if runs.in_step:
+    if line := runs.collinear:
         raise ValueError(
-            f"{runs.in_step}: at no compute were two sizes tried, so none is the best; add sizes."
+            f"{along_a_line(line)}: at no compute were two sizes tried, so none is the best; add "
+            "sizes."
         )
     labels = {label: k for k, label in enumerate(dict.fromkeys(runs.run))}
     of = np.array([labels[label] for label in runs.run])
@@ -103,17 +106,14 @@ def envelope(runs: Trainings) -> Envelope:
         raise ValueError(
             "the best are of one size alone, or fewer than three runs or budgets; add sizes."
         )
-    doubts = _doubts(runs, size)
+    found = _diagnostics(runs, size)
     if curves:
         last = np.array([runs.compute[of == k].max() for k in range(len(labels))])
-        doubts = [*_early(compute, last[group]), *doubts]
+        found = [*_early(compute, last[group]), *found]
     kept = _kept(runs, compute, size, group)
     if kept is None:
         kept = np.ones(len(compute), bool)
-        doubts.append(
-            "best sizes scatter as wide as the sizes tried reach, which cuts them off at the least "
-            "and the largest computes: the exponent is likely too low"
-        )
+        found.append(Diagnostic("best_sizes_cut"))
     compute, size, group = compute[kept], size[kept], group[kept]
     centre = float(np.log(compute).mean())
     return Envelope(
@@ -121,7 +121,7 @@ def envelope(runs: Trainings) -> Envelope:
         group=np.unique(group, return_inverse=True)[1].ravel(),
         centre=centre,
         values=_line(np.log(compute) - centre, np.log(size)),
-        doubts=tuple(doubts),
+        diagnostics=tuple(found),
     )
 
 
@@ -163,8 +163,8 @@ def _kept(
 ) -> NDArray[np.bool_] | None:
     """Computes where the sizes tried reach past the line by its scatter; None: too few.
 
-    The line decides, not the size that was the best there: to leave out the computes where the
-    smallest was the best would keep those where it was not by luck.
+    The line decides, not the size that was the best there: leaving out the computes where the
+    smallest was the best would keep those where it was not by chance.
     """
     x, y = np.log(compute), np.log(size)
     smallest, largest = _tried(runs, x)
@@ -212,27 +212,22 @@ def _turn(first: Array, middle: Array, last: Array) -> float:
     return float(one[0] * other[1] - one[1] * other[0])
 
 
-def _early(compute: Array, last: Array) -> list[str]:
+def _early(compute: Array, last: Array) -> list[Diagnostic]:
     """Of curves: at which part of the envelope a learning rate had not come down."""
-    early = float((compute < 0.85 * last).mean())
-    if early <= 0.2:
-        return []
-    return [
-        f"{early:.0%} of the envelope lies before the last 15 % of its run, where the learning "
-        "rate was still high: there a run of that length would be better"
-    ]
+    share = float((compute < 0.85 * last).mean())
+    return [Diagnostic("before_cooldown", numbers={"share": share})] if share > 0.2 else []
 
 
-def _doubts(runs: Trainings, best: Array) -> list[str]:
-    said = []
+def _diagnostics(runs: Trainings, best: Array) -> list[Diagnostic]:
+    found = []
     end = len(best) - max(1, len(best) // 4)
     if (best[end:] == runs.size.max()).all():
-        said.append("the largest size tried is the best at the largest computes: try larger ones")
-    steps = np.unique(runs.size)
-    step = float(np.exp(np.diff(np.log(steps)).max())) if len(steps) > 1 else 1.0
-    if step > 3:
-        said.append(f"sizes stand up to {step:.2g} times apart: no best size is known better")
-    return said
+        found.append(Diagnostic("largest_is_best"))
+    sizes = np.unique(runs.size)
+    factor = float(np.exp(np.diff(np.log(sizes)).max())) if len(sizes) > 1 else 1.0
+    if factor > 3:
+        found.append(Diagnostic("sizes_far_apart", numbers={"factor": factor}))
+    return found
 
 
 def _line(x: Array, y: Array) -> Array:
