@@ -14,6 +14,10 @@ PUBLIC = [
     ("models.zoo", None),
     ("scaling.training.run", ["Run"]),
     ("scaling.training.recipe", ["Recipe"]),
+    ("scaling.training.step", ["program", "TrainState"]),
+    ("scaling.training.placement", None),
+    ("scaling.objectives.protocol", ["Learned", "BuiltObjective", "ObjectiveConfig", "groups_of"]),
+    ("models.precision", None),
 ]  # a module, and its names; None lists all that it defines and documents
 
 

@@ -23,6 +23,7 @@ from scaling.base.config import digest
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.runs.run_folder import Damaged, RunFolder, TrunkFolder, note
+from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
 from scaling.training.run import Run
 
@@ -138,6 +139,7 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "flops": run.flops,
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources],
+        "init": None if run.init is None else provenance(run.init),
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
