@@ -35,6 +35,7 @@ Exit status:  0    done
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,38 +78,47 @@ def plan_command(
     run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
     included; params are those of the backbone, its pool included, classifier left out.
     """
-    from scaling.planning.closed_form import as_csv, as_json, plan, show
+    from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
     from scaling.study.parse import read_study
 
     wanted = read_study(study)
-    found = plan(wanted)
+    found = study_cost(wanted)
     if table is not None:
         _write(as_csv(wanted), table)
     if json_file is not None:
         _write_json(as_json(found), json_file)
     elif table != "-":
-        show(found)
+        show_cost(found)
 
 
 @app.command()
 def launch(
     study: StudyName,
     runs: Runs = Path("runs"),
+    on: Annotated[
+        str, typer.Option(metavar="LAUNCHER", help="Where to train: local is this machine.")
+    ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes at a time; by default one a core.")
+        int | None,
+        typer.Option(min=1, help="Processes at a time.", show_default="one a core"),
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again the runs that failed.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Also train runs that failed before.")
+    ] = False,
 ) -> None:
-    """Train and measure every run of STUDY that is not finished, one process a core.
+    """Train and measure every run of STUDY that is not done.
 
-    Kill it at any moment, with Ctrl-C or worse; launched again it goes on from where it was and
-    ends with the same numbers, bit for bit. Writes RUNS/<run>/ and RUNS/trunks/. Exit status 1
-    when a run failed: its reason is printed and in RUNS/<run>/failed.txt, the others are done.
+    It may be stopped at any moment, by Ctrl-C or a kill. Launch again and each run resumes from its
+    last checkpoint and ends with the same numbers, bit for bit. Two launches may share RUNS: a run
+    is trained by one of them, and the other waits for it. Writes RUNS/<run>/, RUNS/trunks/ and
+    RUNS/logs/. Exit status 1 when a run failed: the reason is printed, and in
+    RUNS/<run>/failed.txt.
     """
-    from scaling.launch.local import Local
+    from scaling.launch.protocol import launcher
     from scaling.study.parse import read_study
 
-    done = Local(workers=workers).launch(read_study(study), runs, retry=retry)
+    chosen = launcher(on, workers=workers)
+    done = chosen.launch(read_study(study), runs, retry=retry)
     raise typer.Exit(0 if done else 1)
 
 
@@ -120,14 +130,16 @@ def run(
 ) -> None:
     """Train and measure single runs, one after another, in this process.
 
-    Launchers call this; a path is all that they hand over. Writes into the given folders, and
-    into trunks/ beside them. Exit status 1 when a run failed.
+    Launchers start this; a path is all that they pass. A run that another process trains is waited
+    for. Writes into the given folders, and into trunks/ beside them. Exit status 1 when a run
+    failed.
     """
     absent = [folder for folder in folders if not (folder / "run.json").exists()]
     if absent:
         raise UserError(
             *([f"{folder} has no run.json; `scaling launch` writes it."] for folder in absent)
         )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that leases are given back
     from scaling.worker import work
 
     raise typer.Exit(0 if work(folders) else 1)
@@ -135,28 +147,28 @@ def run(
 
 @app.command()
 def status(study: StudyName, runs: Runs = Path("runs")) -> None:
-    """How far STUDY is: runs done, at work, waiting, failed. Writes nothing."""
-    from scaling.launch.status import show
+    """The state of each run of STUDY: done, running, waiting or failed. Writes nothing."""
+    from scaling.launch.status import show_status
     from scaling.study.parse import read_study
 
-    show(read_study(study, data_needed=False), runs)
+    show_status(read_study(study, data_needed=False), runs)
 
 
-@app.command()
-def collect(study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")) -> None:
-    """Gather the finished runs' numbers into OUT/<study>.parquet and OUT/<study>.csv."""
+@app.command("collect")
+def collect_command(
+    study: StudyName, runs: Runs = Path("runs"), out: Out = Path("results")
+) -> None:
+    """Write the results of the finished runs into OUT/<study>.parquet and OUT/<study>.csv."""
     from scaling.study.parse import read_study
 
-    found = read_study(study, data_needed=False)
-    from scaling.report.report import (
-        collect as gather,  # mistakes are said before seconds of imports
-    )
+    found = read_study(study, data_needed=False)  # before the seconds that imports take
+    from scaling.report.report import collect
 
-    gather(found, runs, out)
+    collect(found, runs, out)
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_command(
     study: StudyName,
     runs: Runs = Path("runs"),
     out: Out = Path("results"),
@@ -168,9 +180,9 @@ def report(
     from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
-    from scaling.report.report import report as tell
+    from scaling.report.report import report
 
-    tell(found, runs, out, details=details)
+    report(found, runs, out, details=details)
 
 
 @app.command()
@@ -251,8 +263,8 @@ def models(
         _write_json(rows, json_file)
 
 
-@app.command()
-def convert(
+@app.command("convert")
+def convert_command(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="An .npz or .safetensors, or a folder RUNS/ID.")
     ],
@@ -298,9 +310,9 @@ def convert(
     named, nothing is written, exit status 2. --to huggingface writes config.json beside OUT.
     """
     from models.weights.facts import About
-    from scaling.zoo.convert import convert as translate
+    from scaling.zoo.convert import convert
 
-    translate(
+    convert(
         source,
         out,
         to=to,

@@ -2,6 +2,9 @@
 
 Works through them in order, compiling once for all that share a trunk. Whatever goes wrong with
 one run is written into its folder and stops none of the others.
+
+Several processes may be one worker (`jax.process_count()` > 1). The first of them alone takes
+leases and writes; the others wait in a collective for it to say what to do, never for a lease.
 """
 
 from __future__ import annotations
@@ -12,21 +15,31 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from scaling.base.config import digest
+from scaling.base.config import Config, digest
+from scaling.base.console import note
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.runs.run_folder import Damaged, RunFolder, TrunkFolder, note
+from scaling.evaluate.measured import Measured
+from scaling.runs.damage import DamagedRun
+from scaling.runs.held_run import HeldRun, hold_run
+from scaling.runs.lease import LeaseLost
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
+from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
 from scaling.training.run import Run
 
+WAIT, SKIP = "wait", "skip"
 PACKAGES = (
     "vit-scaling-laws",
     "jax",
@@ -39,91 +52,187 @@ PACKAGES = (
 )
 
 
+class Task(Config):
+    """What is to be done in one run's folder; the first process tells the others."""
+
+    run: Run
+    evaluate: tuple[Evaluation, ...]
+    missing: tuple[Evaluation, ...]
+    """Those of `evaluate` that are not confirmed yet."""
+
+
 def work(paths: Sequence[Path]) -> bool:
     """Bring every run to its end; True when all of them got there.
 
     A run that is done is left alone; one that fails gets a `failed.txt` with the reason.
     """
     trainers: dict[str, Trainer] = {}
+    do = _lead if jax.process_index() == 0 else _follow
     finished = True
     for path in paths:
-        folder = RunFolder(path)
-        try:
-            run, evaluations = folder.read()
-            trunk = TrunkFolder.of(folder, run)
-            with trunk.lock(), folder.lock():  # whoever was here before may have done the work
-                folder.repair(note)
-                _, evaluations = folder.read()  # another study may have added some meanwhile
-                if not folder.is_done(evaluations):
-                    _carry_out(folder, trunk, run, evaluations, trainers)
-        except Exception as error:
-            finished = False
-            if not isinstance(error, Diverged | Damaged):
-                traceback.print_exc()  # into the worker's log; the folder gets the reason alone
-            _write_down(folder, error)
+        finished &= do(RunFolder(path), trainers)
     return finished
 
 
-def _write_down(folder: RunFolder, error: Exception) -> None:
-    """Why a run ended early: as a failure, unless the machine is at fault and not the run."""
-    reason = _reason(error)
-    if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
-        note(
-            f"{folder.id} stopped: {reason} Fix this and launch again: training resumes from the "
-            "last checkpoint."
-        )
-        return
-    _say(f"{folder.id} failed: {reason}")
+def _lead(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
+    """As the only process, or the first of several: decide, take the leases, write."""
+    while True:
+        try:
+            with ExitStack() as leases:
+                held = leases.enter_context(hold_run(folder.path, _keep_waiting))
+                return _lead_holding(held, leases, trainers)
+        except LeaseLost as lost:
+            note(f"{folder.id}: {lost} This process waits until that one ends.")
+            _alone_or_exit()
+
+
+def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]) -> bool:
+    """As `_lead`, the run's lease in hand; the trunk's is added to `leases`."""
+    task = None
     try:
-        folder.fail(reason)
-    except OSError as trouble:
-        note(f"{folder.id} failed: {reason} (which could not be written down: {trouble})")
+        task = _task(held)
+        if task is not None:
+            trunk = TrunkFolder.of(held, task.run)
+            held_trunk = leases.enter_context(hold_trunk(trunk.path, _keep_waiting))
+    except LeaseLost:
+        raise
+    except Exception as error:
+        _send(SKIP)
+        return _write_down(held, error)
+    _send(SKIP if task is None else task.model_dump_json())
+    if task is None:
+        return True
+    try:
+        _carry_out(task, held, held_trunk, trainers)
+    except LeaseLost:
+        raise
+    except Exception as error:
+        finished = _write_down(held, error)
+        if not isinstance(error, Diverged):  # which all processes see; this they do not
+            _alone_or_exit()
+        return finished
+    return True
 
 
-def _carry_out(
-    folder: RunFolder,
-    trunk: TrunkFolder,
-    run: Run,
-    evaluations: Sequence[Evaluation],
-    trainers: dict[str, Trainer],
-) -> None:
+def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
+    """As one of the other processes: do what the first says, and write nothing."""
+    while (message := agreed_word("")) == WAIT:
+        pass
+    if message == SKIP:
+        return True
+    task = Task.model_validate_json(message)
+    places = CheckpointPaths(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
+    try:
+        _train_and_measure(task, trainers, places, report=lambda **progress: None)
+    except Diverged:
+        return False
+    return True
+
+
+def _task(held: HeldRun) -> Task | None:
+    """What is still to be done; None when nothing is."""
+    held.repair(note)
+    run, evaluations = held.read()
+    if held.is_done(evaluations):
+        return None
+    confirmed = {row.evaluation for row in held.results()}
+    missing = tuple(each for each in evaluations if digest(each) not in confirmed)
+    return Task(run=run, evaluate=evaluations, missing=missing)
+
+
+def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
+    """Train, measure and write down."""
+    run, began = task.run, time.monotonic()
     reason = trunk.divergence(run.branch_step)
     if reason is not None:
         raise Diverged(reason, step=run.branch_step)
-    began = time.monotonic()
-    folder.report(step=0, steps=run.steps, phase="compile")
+
+    def report(**progress: Any) -> None:
+        trunk.check()
+        held.report(**progress)
+
+    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note)
+    try:
+        seconds, measured = _train_and_measure(task, trainers, places, report)
+    except Diverged as error:
+        if error.step <= run.branch_step:
+            trunk.diverge(error.step, str(error))
+        raise
+    manifest = _manifest(run, task.evaluate)
+    manifest["precision"] = asdict(trainers[run.trunk].precision)
+    manifest["seconds"] = round(seconds, 3)
+    manifest["seconds_here"] = round(time.monotonic() - began, 3)
+    held.finish(measured, manifest)
+
+
+def _train_and_measure(
+    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, report: Callable[..., None]
+) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
+    """Seconds of training, and what each missing evaluation found; all processes do this."""
+    run = task.run
+    report(step=0, steps=run.steps, phase="compile")
     if run.trunk not in trainers:
         trainers[run.trunk] = Trainer(run)
     trainer = trainers[run.trunk]
 
     def tell(progress: Progress) -> None:
-        folder.report(
+        report(
             step=progress.step,
             steps=run.steps,
-            phase="train" if progress.step <= run.branch_step else "cool down",
+            phase="train" if progress.step <= run.branch_step else "cooldown",
             images_per_second=progress.images_per_second,
             loss=progress.loss,
         )
 
-    places = CheckpointPaths(trunk=trunk.path, own=folder.path / "checkpoints", say=note)
-    try:
-        end = train(trainer, run, places, tell)
-    except Diverged as error:
-        if error.step <= run.branch_step:
-            trunk.diverge(error.step, str(error))
-        raise
-    folder.report(step=run.steps, steps=run.steps, phase="evaluate")
-    measured = []
-    confirmed = {row.evaluation for row in folder.results()}
+    end = train(trainer, run, places, tell)
+    report(step=run.steps, steps=run.steps, phase="evaluate")
     module = trainer.module(end.state)
-    for evaluation in evaluations:
-        if digest(evaluation) not in confirmed:
-            found = evaluation.measure(module, objective=run.objective, source=run.data)
-            measured.append((evaluation, found))
-    manifest = _manifest(run, evaluations)
-    manifest["seconds"] = round(end.seconds, 3)
-    manifest["seconds_here"] = round(time.monotonic() - began, 3)
-    folder.finish(measured, manifest)
+    measured = [
+        (each, each.measure(module, objective=run.objective, source=run.data))
+        for each in task.missing
+    ]
+    return end.seconds, measured
+
+
+def _write_down(held: HeldRun, error: Exception) -> bool:
+    """Why a run ended early: as a failure, unless the machine is at fault and not the run.
+
+    Returns False: the run did not get to its end.
+    """
+    if not isinstance(error, Diverged | DamagedRun):
+        traceback.print_exc()  # into the worker's log; the folder gets the reason alone
+    reason = _reason(error)
+    if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+        note(
+            f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
+            "last checkpoint."
+        )
+        return False
+    _say(f"{held.id} failed: {reason}")
+    try:
+        held.fail(reason)
+    except OSError as trouble:
+        note(f"{held.id} failed: {reason} (failed.txt could not be written: {trouble})")
+    return False
+
+
+def _keep_waiting() -> None:
+    """Keeps the other processes from waiting in one collective for longer than it may take."""
+    _send(WAIT)
+
+
+def _send(message: str) -> None:
+    """To the other processes, which wait for it in `agreed_word`."""
+    agreed_word(message)
+
+
+def _alone_or_exit() -> None:
+    """Ends one of several processes that met an error the others know nothing of.
+
+    They wait for it in a collective; when it ends, JAX ends them.
+    """
+    if jax.process_count() > 1:
+        raise SystemExit(1)
 
 
 def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -184,9 +293,9 @@ def _version(package: str) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Diverged | Damaged):
+    if isinstance(error, Diverged | DamagedRun):
         return str(error)
-    return f"{type(error).__name__}: {str(error).strip() or 'no further word'}"
+    return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
 
 
 def _say(line: str) -> None:

@@ -9,11 +9,14 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from scaling.base.config import digest
+from scaling.base.console import note
 from scaling.evaluate.measured import Measured
-from scaling.runs.run_folder import RunFolder, TrunkFolder, note
+from scaling.runs.held_run import hold_run
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 
 UNLUCKY = 13
 
@@ -33,13 +36,14 @@ def main() -> None:
         with audit.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    for folder in map(RunFolder, folders):
-        run, evaluate = folder.read()
-        with TrunkFolder.of(folder, run).lock(), folder.lock():
+    for path in folders:
+        with ExitStack() as leases:
+            folder = leases.enter_context(hold_run(path))
             folder.repair(note)
-            _, evaluate = folder.read()
+            run, evaluate = folder.read()
             if folder.is_done(evaluate):
                 continue
+            leases.enter_context(hold_trunk(TrunkFolder.of(folder, run).path))
             folder.report(step=0, steps=run.steps, phase="compile")
             enter("begin", run.id)
             for step in range(run.steps):

@@ -40,7 +40,7 @@ def study(seed, noise, *, sizes=11, span=16.0, budgets=8, shift=1.0):
 
 def by_law(runs, **terms):
     """Approach 3, with a fit of its own."""
-    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, **terms)
+    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, clusters=runs.run, **terms)
     return parametric(runs, found)
 
 

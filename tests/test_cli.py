@@ -19,7 +19,8 @@ from models.zoo import shape
 from scaling import cli
 from scaling.evaluate.measured import Measured
 from scaling.launch.local import Local
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import write_run_file
 from scaling.study.parse import read_study
 from scaling.study.schema import EXAMPLE
 
@@ -148,11 +149,12 @@ def test_results_outlive_the_data(scaling, photographs, capsys):
     """What a run has measured is collected with the sizes and FLOPs of when the data were there."""
     study = read_study("study.toml")
     run = study.runs[0]
-    folder = RunFolder(Path("runs") / run.id)
-    folder.write(run, study.evaluate, print)
+    path = Path("runs") / run.id
+    write_run_file(path, run, study.evaluate, print)
     flops = run.flops
     measured = [(each, [Measured(m, 0.5, 8) for m in each.metrics]) for each in study.evaluate]
-    folder.finish(measured, {"flops": flops, "data": [{"train_size": 8}]})
+    with hold_run(path) as folder:
+        folder.finish(measured, {"flops": flops, "data": [{"train_size": 8}]})
     shutil.rmtree(photographs)
     assert "1 of " in scaling("status", "study.toml")[1]
     assert scaling("collect", "study.toml")[0] == 0

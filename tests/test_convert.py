@@ -17,7 +17,9 @@ from models.weights.rows import entries
 from models.weights.writing import write
 from scaling import cli
 from scaling.data import Procedural
-from scaling.runs.run_folder import RunFolder, TrunkFolder
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training import checkpoints as checkpoint
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.optimizer import optimizer
@@ -230,7 +232,7 @@ def trained(tmp_path_factory):
         batch=8,
     )
     folder = RunFolder(tmp_path_factory.mktemp("runs") / run.id)
-    folder.write(run, (), print)
+    write_run_file(folder.path, run, (), print)
     trunk = TrunkFolder.of(folder, run).path
     own = folder.path / "checkpoints"
     params = {step: random_params(shape, 5, seed=step) for step in (6, 8, 10)}

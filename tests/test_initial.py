@@ -14,6 +14,7 @@ from models.shapes import MuP, ViTShape
 from models.weights.writing import write
 from scaling.base.config import digest
 from scaling.data import Procedural
+from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.training.initial import Init, backbone, problems, provenance
@@ -44,7 +45,7 @@ def done(tmp_path_factory):
     """The folder of a run that was trained to its end, and its last parameters."""
     first = run()
     folder = RunFolder(tmp_path_factory.mktemp("runs") / first.id)
-    folder.write(first, (), print)
+    write_run_file(folder.path, first, (), print)
     places = CheckpointPaths(folder.path.parent / "trunk", folder.path / "checkpoints")
     end = train(Trainer(first), first, places, lambda progress: None)
     return folder.path, jax.tree.map(np.asarray, end.state.params)
@@ -94,7 +95,7 @@ def test_what_does_not_fit_is_named(weights, done, tmp_path):
 
 def test_a_run_that_is_not_done_is_no_beginning(tmp_path):
     folder = RunFolder(tmp_path / run().id)
-    folder.write(run(), (), print)
+    write_run_file(folder.path, run(), (), print)
     (problem,) = problems(Init(from_=folder.path), NANO)
     assert problem.endswith("has no checkpoint of its end; train it first.")
 

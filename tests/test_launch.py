@@ -19,10 +19,12 @@ from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
-from scaling.launch.jobs import Stretch, lanes, seconds_left
+from scaling.launch.jobs import Segment, jobs, seconds_left
 from scaling.launch.local import Local, worker_command
-from scaling.launch.status import look, show
-from scaling.runs.run_folder import Progress, RunFolder
+from scaling.launch.status import show_status, statuses
+from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.study.study import Study
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -115,7 +117,7 @@ def place(tmp_path, monkeypatch):
 
 
 def is_alive(pid):
-    """Whether a process is there and not only waits to be buried by a lazy first process."""
+    """Whether a process is there and not only waits for a slow first process to reap it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -215,7 +217,7 @@ def test_a_killed_worker_is_named_the_others_go_on_and_launching_again_resumes(p
     assert place.ended_once(study)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans finish their lanes")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans finish their jobs")
 def test_killing_the_launcher_ends_its_workers_and_launching_again_at_once_does_the_rest(place):
     study = a_study(0, 1)
     launcher = place.launcher(study, pause=2.0, stdout=subprocess.DEVNULL)  # 20 s a run
@@ -236,7 +238,7 @@ def test_an_interrupt_ends_all_says_so_and_exits_with_130(place):
     said, complaints = launcher.communicate(timeout=60)
     assert launcher.returncode == 130
     assert "0 of 2 runs are done" in said
-    assert "resumes the rest" in said
+    assert "launch again to resume" in said
     assert complaints == ""
     assert not any(is_alive(pid) for pid in workers)
 
@@ -252,9 +254,9 @@ def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
 def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, capfd):
     study = a_study(0)
     place.runs.mkdir()
-    folder = RunFolder(place.runs / study.runs[0].id)
-    folder.write(study.runs[0], study.evaluate, pytest.fail)
-    with subprocess.Popen(place.command(pause=0.2)([folder.path])):
+    path = place.runs / study.runs[0].id
+    write_run_file(path, study.runs[0], study.evaluate, pytest.fail)
+    with subprocess.Popen(place.command(pause=0.2)([path])):
         place.wait_for("begin")
         assert place.launch(study)
     assert "is being trained by another process" in capfd.readouterr().out
@@ -295,38 +297,38 @@ def test_what_a_worker_notes_reaches_the_person(place, capfd):
     assert "noise" not in said
 
 
-# Lanes
+# Jobs
 
 
-def test_runs_that_share_a_trunk_make_a_lane_in_ascending_duration():
+def test_runs_that_share_a_trunk_make_a_job_in_ascending_duration():
     runs = [a_run(images, seed) for images in (1280, 640) for seed in (0, 1)]
-    found = lanes(runs, {run.id for run in runs})
-    assert [[s.run.images_seen for s in lane.stretches] for lane in found] == [[640, 1280]] * 2
-    assert {lane.trunk for lane in found} == {run.trunk for run in runs}
+    found = jobs(runs, {run.id for run in runs})
+    assert [[s.run.images_seen for s in job.segments] for job in found] == [[640, 1280]] * 2
+    assert {job.trunk for job in found} == {run.trunk for run in runs}
 
 
-def test_a_lane_costs_its_trunk_once_and_every_cooldown():
+def test_a_job_costs_its_trunk_once_and_every_cooldown():
     short, long = a_run(640), a_run(1280)  # 10 and 20 steps, cooldowns of 2 and 4
-    (lane,) = lanes([short, long], {short.id, long.id})
-    assert [s.start for s in lane.stretches] == [0, 8]
-    assert lane.flops == pytest.approx(short.flops * (10 + 20 - 8) / 10)
+    (job,) = jobs([short, long], {short.id, long.id})
+    assert [s.start for s in job.segments] == [0, 8]
+    assert job.flops == pytest.approx(short.flops * (10 + 20 - 8) / 10)
 
 
 def test_a_run_that_is_done_leaves_its_trunk_to_the_longer_ones():
     short, long = a_run(640), a_run(1280)
-    (lane,) = lanes([short, long], {long.id})
-    assert [(s.run, s.start) for s in lane.stretches] == [(long, 8)]
+    (job,) = jobs([short, long], {long.id})
+    assert [(s.run, s.start) for s in job.segments] == [(long, 8)]
 
 
-def test_the_longest_lane_comes_first_and_finished_ones_not_at_all():
+def test_the_longest_job_comes_first_and_finished_ones_not_at_all():
     runs = [a_run(640, 0), a_run(1280, 1), a_run(1920, 2)]
-    found = lanes(runs, {runs[0].id, runs[1].id})
-    assert [lane.stretches[0].run.seed for lane in found] == [1, 0]
+    found = jobs(runs, {runs[0].id, runs[1].id})
+    assert [job.segments[0].run.seed for job in found] == [1, 0]
 
 
-def test_a_stretch_is_done_in_proportion_to_its_own_steps():
-    stretch = Stretch(a_run(1280), start=8)
-    assert [stretch.flops_done(step) / stretch.flops for step in (0, 8, 14, 20)] == [0, 0, 0.5, 1]
+def test_a_segment_is_done_in_proportion_to_its_own_steps():
+    segment = Segment(a_run(1280), start=8)
+    assert [segment.flops_done(step) / segment.flops for step in (0, 8, 14, 20)] == [0, 0, 0.5, 1]
 
 
 @pytest.mark.parametrize(
@@ -334,12 +336,12 @@ def test_a_stretch_is_done_in_proportion_to_its_own_steps():
     [
         ([10.0], [], 1, 5.0),
         ([10.0, 4.0], [], 2, 5.0),
-        ([10.0, 4.0], [8.0], 2, 6.0),  # the freed worker takes the third lane
+        ([10.0, 4.0], [8.0], 2, 6.0),  # the freed worker takes the third job
         ([], [6.0, 4.0, 2.0], 2, 3.0),
         ([1.0], [6.0], 4, 3.0),
     ],
 )
-def test_the_time_left_is_that_of_the_last_worker_to_rest(busy, queued, workers, expected):
+def test_the_time_left_is_that_of_the_last_worker_to_finish(busy, queued, workers, expected):
     assert seconds_left(busy, queued, workers, 2.0) == expected
 
 
@@ -350,18 +352,19 @@ def test_status_tells_every_state_without_escape_codes(place, capfd):
     study = a_study(0, 1, 2, 3)
     done, failed, running, waiting = (RunFolder(place.runs / run.id) for run in study.runs)
     for run in study.runs:
-        RunFolder(place.runs / run.id).write(run, study.evaluate, pytest.fail)
+        write_run_file(place.runs / run.id, run, study.evaluate, pytest.fail)
     values = zip(UPSTREAM.metrics, (2.0, 0.125), strict=True)
-    done.finish(
-        [(UPSTREAM, [Measured(name, value, 100) for name, value in values])], {"seconds_here": 7}
-    )
-    failed.fail("the loss is nan at step 3.")
-    with running.lock():
-        running.report(step=5, steps=10, phase="train", images_per_second=64.0)
-        assert [line.state for line in look(study, place.runs)] == [
+    measured = [Measured(name, value, 100) for name, value in values]
+    with hold_run(done.path) as held:
+        held.finish([(UPSTREAM, measured)], {"seconds_here": 7})
+    with hold_run(failed.path) as held:
+        held.fail("the loss is nan at step 3.")
+    with hold_run(running.path) as held:
+        held.report(step=5, steps=10, phase="train", images_per_second=64.0)
+        assert [status.state for status in statuses(study, place.runs)] == [
             *("done", "failed", "running", "waiting")
         ]
-        show(study, place.runs)
+        show_status(study, place.runs)
     said = capfd.readouterr().out
     assert "\x1b" not in said
     rows = {line.split()[0]: line.split() for line in said.splitlines()}
@@ -379,13 +382,13 @@ def test_status_says_damage_and_changes_nothing(place, capfd):
     (place.runs / study.runs[0].id / "manifest.json").write_text("?")
     before = sorted(place.runs.rglob("*"))
     capfd.readouterr()
-    show(study, place.runs)
+    show_status(study, place.runs)
     assert "manifest.json is not what was written there" in capfd.readouterr().out
     assert sorted(place.runs.rglob("*")) == before
 
 
 def test_status_of_a_study_never_launched_makes_no_folder(place, capfd):
-    show(a_study(0), place.runs)
+    show_status(a_study(0), place.runs)
     assert "0 of 1 runs done, 1 waiting" in capfd.readouterr().out
     assert not place.runs.exists()
 
@@ -416,10 +419,10 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
-    progress = Progress(
+    progress = RunProgress(
         step=5, steps=10, images_per_second=1234.0, loss=0.51234, phase="train", pid=1
     )
-    standing = display.Standing(
+    launch = display.LaunchProgress(
         runs=4,
         done=1,
         failed=0,
@@ -429,7 +432,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
         busy=((a_run(), progress), (a_run(seed=1), None)),
     )
     with Live(console=console, auto_refresh=False) as live:
-        display.Table(live).update(standing)
+        display.LiveTable(live).update(launch)
     shown = screen.getvalue()
     assert "5/10" in shown
     assert "1_234" in shown
@@ -441,9 +444,9 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
 def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
-    plain = display.Plain()
-    progress = Progress(step=5, steps=10, images_per_second=64.0, loss=0.5, phase="train", pid=1)
-    standing = display.Standing(
+    plain = display.PlainLines()
+    progress = RunProgress(step=5, steps=10, images_per_second=64.0, loss=0.5, phase="train", pid=1)
+    launch = display.LaunchProgress(
         runs=4,
         done=1,
         failed=1,
@@ -453,7 +456,7 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
         busy=((a_run(), progress),),
     )
     for clock[0] in (1.0, 29.0, 30.0, 31.0, 60.0):
-        plain.update(standing)
+        plain.update(launch)
     line = (
         "1 of 4 runs done, 1 failed; tiny, 640 images, train, step 5 of 10, 64 images/s, loss 0.5"
     )

@@ -10,8 +10,8 @@ from models.shapes import MuP
 from models.zoo import shape
 from scaling.data import Digits
 from scaling.evaluate import Upstream
-from scaling.launch.jobs import lanes
-from scaling.planning.closed_form import as_csv, as_json, plan, show
+from scaling.launch.jobs import jobs
+from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
 from scaling.study.study import Study
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -38,7 +38,7 @@ TWO = Recipe(warmup_steps=4, cooldown_steps=2)
 
 
 def test_a_trunk_costs_its_longest_run_and_the_others_their_cooldowns():
-    found = plan(a_study(["mu/4"], [10, 20, 40], TWO)).cost
+    found = study_cost(a_study(["mu/4"], [10, 20, 40], TWO)).cost
     assert (found.runs, found.trunks) == (3, 1)
     assert (found.steps, found.steps_alone) == (38 + 3 * 2, 10 + 20 + 40)
     assert (found.images, found.images_alone) == (64 * 44, 64 * 70)
@@ -49,16 +49,16 @@ def test_a_trunk_costs_its_longest_run_and_the_others_their_cooldowns():
 
 def test_a_cooldown_that_grows_with_the_run_is_paid_for_by_each():
     recipe = Recipe(warmup_steps=4, cooldown_fraction=0.5)
-    assert plan(a_study(["mu/4"], [10, 20, 40], recipe)).cost.steps == 20 + 5 + 10 + 20
+    assert study_cost(a_study(["mu/4"], [10, 20, 40], recipe)).cost.steps == 20 + 5 + 10 + 20
 
 
 def test_runs_with_other_seeds_share_nothing():
-    found = plan(a_study(["mu/4"], [10], TWO, seeds=(0, 1, 2))).cost
+    found = study_cost(a_study(["mu/4"], [10], TWO, seeds=(0, 1, 2))).cost
     assert (found.trunks, found.steps, found.saving_percent) == (3, 30, 0)
 
 
 def test_the_sum_is_over_models_and_each_model_knows_its_size():
-    found = plan(a_study(["mu/4", "Ti/8"], [10, 20], TWO))
+    found = study_cost(a_study(["mu/4", "Ti/8"], [10, 20], TWO))
     assert [model.name for model in found.models] == ["mu/4", "Ti/8"]
     assert [model.params for model in found.models] == [
         parameters(shape(name, 16)) for name in ("mu/4", "Ti/8")
@@ -73,20 +73,20 @@ def test_a_shape_with_and_without_mup_is_two_models_of_the_plan():
     with_mup = run.model_copy(update={"model": replace(run.model, mup=MuP(base_width=16))})
     both = study.model_copy(update={"runs": (run, with_mup)})
     names = ["mu/4", "mu/4 muP16"]
-    assert [model.name for model in plan(both).models] == names
+    assert [model.name for model in study_cost(both).models] == names
     assert [line.split(",")[1] for line in as_csv(both).splitlines()[1:]] == names
 
 
 def test_the_plan_agrees_with_what_a_launcher_will_do():
     study = a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO, seeds=(0, 1))
-    to_do = lanes(study.runs, {run.id for run in study.runs})
-    found = plan(study).cost
+    to_do = jobs(study.runs, {run.id for run in study.runs})
+    found = study_cost(study).cost
     assert found.trunks == len(to_do)
-    assert found.flops == pytest.approx(sum(lane.flops for lane in to_do), rel=1e-12)
+    assert found.flops == pytest.approx(sum(job.flops for job in to_do), rel=1e-12)
 
 
 def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
-    show(plan(a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO)))
+    show_cost(study_cost(a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO)))
     text = capsys.readouterr().out
     assert "\x1b" not in text
     title, _, head, mu, ti, _, total, alone = text.splitlines()
@@ -100,7 +100,7 @@ def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
 
 
 def test_the_plan_as_json_is_complete_and_flat():
-    found = json.loads(json.dumps(as_json(plan(a_study(["mu/4"], [10, 20], TWO)))))
+    found = json.loads(json.dumps(as_json(study_cost(a_study(["mu/4"], [10, 20], TWO)))))
     model = found.pop("models")[0]
     assert found.pop("study") == "small"
     assert found.pop("question") == "How much?"
@@ -116,7 +116,7 @@ def test_the_plan_as_json_is_complete_and_flat():
 
 def test_a_plan_takes_models_of_every_family():
     names = ("mu/4", "BiT-R50x1", "Mixer-B/16")
-    found = plan(a_study(names, [10], TWO))
+    found = study_cost(a_study(names, [10], TWO))
     assert [model.name for model in found.models] == list(names)
     for model in found.models:
         one = shape(model.name, 16)

@@ -19,7 +19,8 @@ from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import write_run_file
 from scaling.study.study import Study
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -58,14 +59,14 @@ def error(run):
 
 def finish(runs, study, run, errors=None):
     """What a worker leaves behind: numbers measured and confirmed."""
-    folder = RunFolder(runs / run.id)
-    folder.write(run, study.evaluate, print)
+    write_run_file(runs / run.id, run, study.evaluate, print)
     upstream, transfer = study.evaluate
     found = {"upstream_loss": 2 * error(run), "upstream_error": error(run)}
     found |= {name: min(1.3 * error(run), 1.0) for name in transfer.metrics} | (errors or {})
     measured = [Measured(name, value, 1000) for name, value in found.items()]
     manifest = {"flops": run.flops, "data": [{"train_size": run.data.sizes()[0]}]}
-    folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], manifest)
+    with hold_run(runs / run.id) as folder:
+        folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], manifest)
 
 
 @pytest.fixture
@@ -124,8 +125,9 @@ def test_runs_that_differ_in_mup_alone_are_not_mixed_in_the_table(tmp_path):
 def test_a_failed_run_is_an_absent_row_and_said_in_one_line(tmp_path, capsys):
     study = grid()
     lost, _, *rest = study.runs
-    RunFolder(tmp_path / lost.id).write(lost, study.evaluate, print)
-    RunFolder(tmp_path / lost.id).fail("the loss is nan")
+    write_run_file(tmp_path / lost.id, lost, study.evaluate, print)
+    with hold_run(tmp_path / lost.id) as folder:
+        folder.fail("the loss is nan")
     for run in rest:
         finish(tmp_path, study, run)
     table = collect(study, tmp_path, tmp_path / "out")[1]

@@ -9,11 +9,16 @@ import pytest
 from fits.base.files import write_text
 from models.shapes import ViTShape
 from scaling.base.config import digest
-from scaling.base.files import is_locked, locked, locked_if_free, set_aside
+from scaling.base.files import set_aside
 from scaling.data import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
-from scaling.runs.run_folder import Damaged, Row, RunFolder, TrunkFolder
+from scaling.runs.damage import DamagedRun
+from scaling.runs.held_run import hold_run, hold_run_if_free
+from scaling.runs.results_file import ResultRow
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -29,10 +34,18 @@ TRANSFER = FewShot(name="shapes", data=Procedural(seed=1), shots=(1,))
 
 
 @pytest.fixture
-def folder(tmp_path):
-    folder = RunFolder(tmp_path / "runs" / RUN.id)
-    folder.write(RUN, [UPSTREAM], pytest.fail)
-    return folder
+def path(tmp_path):
+    """The folder of `RUN`, its lease free."""
+    path = tmp_path / "runs" / RUN.id
+    write_run_file(path, RUN, [UPSTREAM], pytest.fail)
+    return path
+
+
+@pytest.fixture
+def folder(path):
+    """The folder of `RUN`, its lease held."""
+    with hold_run(path) as folder:
+        yield folder
 
 
 def found(evaluation, value=0.25):
@@ -56,16 +69,16 @@ def test_run_json_spells_out_defaults(folder):
 
 
 def test_asking_again_for_no_more_leaves_run_json_alone(folder):
-    folder.write(RUN, [UPSTREAM, TRANSFER], pytest.fail)
+    write_run_file(folder.path, RUN, [UPSTREAM, TRANSFER], pytest.fail)
     before = (folder.path / "run.json").stat().st_ino
-    folder.write(RUN, [UPSTREAM], pytest.fail)
+    write_run_file(folder.path, RUN, [UPSTREAM], pytest.fail)
     assert (folder.path / "run.json").stat().st_ino == before
     assert folder.read()[1] == (UPSTREAM, TRANSFER)
 
 
 def test_two_studies_that_share_a_run_keep_each_others_evaluations(folder):
-    folder.write(RUN, [TRANSFER], pytest.fail)
-    folder.write(RUN, [Upstream(images=200), UPSTREAM], pytest.fail)
+    write_run_file(folder.path, RUN, [TRANSFER], pytest.fail)
+    write_run_file(folder.path, RUN, [Upstream(images=200), UPSTREAM], pytest.fail)
     assert folder.read() == (RUN, (UPSTREAM, TRANSFER, Upstream(images=200)))
 
 
@@ -85,10 +98,10 @@ def test_two_studies_that_share_a_run_keep_each_others_evaluations(folder):
 )
 def test_a_damaged_run_json_is_said_kept_aside_and_written_anew(folder, damage):
     damage(folder.path / "run.json")
-    with pytest.raises(Damaged, match=r"run\.json"):
+    with pytest.raises(DamagedRun, match=r"run\.json"):
         folder.read()
     said = []
-    folder.write(RUN, [UPSTREAM], said.append)
+    write_run_file(folder.path, RUN, [UPSTREAM], said.append)
     assert folder.read() == (RUN, (UPSTREAM,))
     assert (folder.path / "run.json.damaged-1").exists()
     assert len(said) == 1
@@ -96,12 +109,12 @@ def test_a_damaged_run_json_is_said_kept_aside_and_written_anew(folder, damage):
 
 
 def test_a_file_in_place_of_the_folder_is_kept_aside(tmp_path):
-    folder = RunFolder(tmp_path / RUN.id)
-    folder.path.write_text("not a folder")
+    path = tmp_path / RUN.id
+    path.write_text("not a folder")
     said = []
-    folder.write(RUN, [UPSTREAM], said.append)
-    assert folder.read()[0] == RUN
-    assert said == [f"{folder.path} is not a folder; kept aside as {RUN.id}.damaged-1."]
+    write_run_file(path, RUN, [UPSTREAM], said.append)
+    assert RunFolder(path).read()[0] == RUN
+    assert said == [f"{path} is not a folder; kept aside as {RUN.id}.damaged-1."]
 
 
 # What was measured
@@ -133,7 +146,7 @@ def test_rows_without_a_manifest_are_no_results_and_the_next_finish_replaces_the
 
 def test_a_second_study_adds_its_evaluation_and_the_first_keeps_its_rows(folder):
     finished(folder)
-    assert folder.status([UPSTREAM, TRANSFER]) == "waiting"
+    assert not folder.is_done([UPSTREAM, TRANSFER])
     folder.finish([found(TRANSFER, 0.75)], {"seconds": 3.0})
     assert folder.is_done([UPSTREAM, TRANSFER])
     assert {row.evaluation for row in folder.results([UPSTREAM])} == {digest(UPSTREAM)}
@@ -182,7 +195,7 @@ def test_a_number_that_is_not_finite_is_no_result(folder, value):
 
 def test_measuring_the_same_thing_twice_is_refused_and_nothing_is_written(folder):
     before = (finished(folder).path / "results.jsonl").read_bytes()
-    with pytest.raises(Damaged, match="a second time"):
+    with pytest.raises(DamagedRun, match="a second time"):
         folder.finish([found(UPSTREAM)], {})
     assert (folder.path / "results.jsonl").read_bytes() == before
     assert folder.is_done([UPSTREAM])
@@ -215,9 +228,9 @@ DAMAGES = {
 @pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
 def test_damaged_results_are_said_kept_aside_and_count_for_nothing(folder, name, damage):
     damage(finished(folder).path / name)
-    with pytest.raises(Damaged, match=str(folder.path)):
+    with pytest.raises(DamagedRun, match=str(folder.path)):
         folder.results()
-    assert folder.status([UPSTREAM]) == "waiting"
+    assert not folder.is_done([UPSTREAM])
     said = []
     folder.repair(said.append)
     assert len(said) == 1
@@ -269,25 +282,29 @@ def test_a_line_that_is_no_result_is_damage(folder, line):
 # How it stands
 
 
-def test_a_failed_run_has_a_reason_and_no_row(folder):
-    (folder.path / "results.jsonl").write_text(
-        Row(evaluation="0", metric="m", value=0.5, n=1).model_dump_json() + "\n"
-    )
-    folder.fail("the loss is nan at step 7.")
+def test_a_failed_run_has_a_reason_and_no_row(path):
+    row = ResultRow(evaluation="0", metric="m", value=0.5, n=1)
+    (path / "results.jsonl").write_text(row.model_dump_json() + "\n")
+    with hold_run(path) as folder:
+        folder.fail("the loss is nan at step 7.")
     assert folder.status([UPSTREAM]) == "failed"
     assert folder.failure() == "the loss is nan at step 7."
-    assert not (folder.path / "results.jsonl").exists()
+    assert not (path / "results.jsonl").exists()
 
 
-def test_failing_at_a_second_study_takes_nothing_from_the_first(folder):
-    finished(folder).fail("the transfer data is gone.")
+def test_failing_at_a_second_study_takes_nothing_from_the_first(path):
+    with hold_run(path) as folder:
+        finished(folder).fail("the transfer data is gone.")
     assert folder.is_done([UPSTREAM])
     assert folder.status([UPSTREAM, TRANSFER]) == "failed"
 
 
-def test_a_failure_that_is_forgiven_waits_again(folder):
-    folder.fail("no memory.")
-    folder.forgive()
+def test_a_failure_that_is_cleared_waits_again(path):
+    with hold_run(path) as folder:
+        folder.fail("no memory.")
+    assert folder.status([UPSTREAM]) == "failed"
+    with hold_run(path) as folder:
+        folder.clear_failure()
     assert folder.status([UPSTREAM]) == "waiting"
     assert folder.failure() is None
 
@@ -297,15 +314,17 @@ def test_finishing_forgets_an_earlier_failure(folder):
     assert finished(folder).failure() is None
 
 
-def test_a_run_is_running_as_long_as_its_lock_is_held(folder):
-    with folder.lock():
-        assert folder.status([UPSTREAM]) == "running"
-        with folder.lock_if_free() as mine:
-            assert not mine
-    assert folder.status([UPSTREAM]) == "waiting"
-    with folder.lock_if_free() as mine:
-        assert mine
-        assert folder.status([UPSTREAM]) == "running"
+def test_a_run_is_running_as_long_as_its_lease_is_held(tmp_path):
+    path = tmp_path / RUN.id
+    write_run_file(path, RUN, [UPSTREAM], pytest.fail)
+    with hold_run(path) as held:
+        assert held.status([UPSTREAM]) == "running"
+        with hold_run_if_free(path) as mine:
+            assert mine is None
+    assert RunFolder(path).status([UPSTREAM]) == "waiting"
+    with hold_run_if_free(path) as mine:
+        assert mine is not None
+        assert RunFolder(path).status([UPSTREAM]) == "running"
 
 
 def test_the_last_report_is_read_back(folder):
@@ -317,7 +336,7 @@ def test_the_last_report_is_read_back(folder):
 
 def test_reports_are_written_once_a_second_and_at_every_new_phase(folder, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("scaling.runs.run_folder.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("scaling.runs.held_run.time.monotonic", lambda: clock[0])
     seen = []
     for step, (now, phase) in enumerate(
         [(0.0, "train"), (0.5, "train"), (0.9, "train"), (1.0, "train"), (1.1, "evaluate")]
@@ -349,14 +368,13 @@ def test_a_trunk_lies_beside_its_runs_and_longer_runs_share_it(folder):
     assert TrunkFolder.of(folder, longer).path == trunk.path
 
 
-def test_a_divergence_stands_in_the_way_of_later_steps_alone_until_forgiven(folder):
-    trunk = TrunkFolder.of(folder, RUN)
-    with trunk.lock():
+def test_a_divergence_stands_in_the_way_of_later_steps_alone_until_it_is_cleared(folder):
+    with hold_trunk(TrunkFolder.of(folder, RUN).path) as trunk:
         trunk.diverge(100, "the loss is nan.")
-    assert trunk.divergence(99) is None
-    assert trunk.divergence(100) == "the loss is nan."
-    trunk.forgive()
-    assert trunk.divergence(100) is None
+        assert trunk.divergence(99) is None
+        assert trunk.divergence(100) == "the loss is nan."
+        trunk.clear_divergence()
+        assert trunk.divergence(100) is None
 
 
 # Files
@@ -378,15 +396,3 @@ def test_a_write_that_is_interrupted_leaves_the_old_text(tmp_path, monkeypatch):
 def test_setting_aside_works_for_folders_too(tmp_path):
     (tmp_path / "7").mkdir()
     assert set_aside(tmp_path / "7").name == "7.damaged-1"
-
-
-def test_looking_at_a_lock_that_never_was_makes_no_file(tmp_path):
-    assert not is_locked(tmp_path / "lock")
-    assert not (tmp_path / "lock").exists()
-
-
-def test_a_lock_is_free_again_after_an_error(tmp_path):
-    with pytest.raises(RuntimeError), locked(tmp_path / "lock"):
-        raise RuntimeError
-    with locked_if_free(tmp_path / "lock") as mine:
-        assert mine

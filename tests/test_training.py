@@ -10,6 +10,7 @@ import pytest
 from models.shapes import ViTShape
 from scaling.data import Digits, Procedural
 from scaling.evaluate import FewShot, Upstream
+from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints as checkpoint
 from scaling.training import loop as train
@@ -30,9 +31,9 @@ def run(steps, **changes):
 
 
 def written(root, run, *evaluations):
-    folder = RunFolder(root / run.id)
-    folder.write(run, evaluations or (UPSTREAM,), print)
-    return folder.path
+    path = root / run.id
+    write_run_file(path, run, evaluations or (UPSTREAM,), print)
+    return path
 
 
 def bits(moment):

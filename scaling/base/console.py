@@ -1,15 +1,30 @@
-"""A table for a person: its head in bold on a screen, plain aligned text in a pipe."""
+"""What a person reads: tables, and the notes that a worker hands to its launcher."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeAlias
+
+Say: TypeAlias = Callable[[str], None]
+"""Takes one line for a person."""
+
+NOTE = "note: "
+"""Begins a line of a worker's log that its launcher passes on to the person."""
+
+
+def note(line: str) -> None:
+    """Write a line of standard error, marked `NOTE`: the person who launched the worker sees it."""
+    print(f"{NOTE}{line}", file=sys.stderr, flush=True)
 
 
 def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[str] = ()
 ) -> None:
-    """Prints to standard output; columns of numbers are flush right, those named in `left` left."""
+    """Print to standard output: its head in bold on a screen, plain aligned text in a pipe.
+
+    Columns of numbers are flush right, those named in `left` flush left.
+    """
     from rich.console import Console
     from rich.table import Table
 

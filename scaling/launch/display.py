@@ -1,6 +1,6 @@
 """What a person sees while runs are trained: a live table, or plain lines without a terminal.
 
-Knows how things stand, not how they came about.
+Knows the progress of a launch, not how it comes about.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from scaling.runs.run_folder import Progress
+from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -21,41 +21,41 @@ BAR = 30  # characters
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a launch stands at one moment."""
+class LaunchProgress:
+    """How far a launch is at one moment."""
 
     runs: int
     done: int
     failed: int
     flops: float
-    """Of all that this launch set out to do."""
+    """Of all runs that this launch trains."""
     flops_done: float
     seconds_left: float | None
-    busy: tuple[tuple[Run, Progress | None], ...]
+    busy: tuple[tuple[Run, RunProgress | None], ...]
     """One entry a worker: its run, and how far that is."""
 
 
 class Display(Protocol):
-    """Where a launch shows itself."""
+    """Where a launch shows its progress."""
 
     def say(self, line: str) -> None:
         """One line that stays."""
 
-    def update(self, standing: Standing) -> None:
-        """How things stand now; may be shown or not."""
+    def update(self, launch: LaunchProgress) -> None:
+        """The progress now; may be shown or not."""
 
 
 @contextmanager
 def display() -> Iterator[Display]:
     """A live table when standard output is a terminal, plain lines otherwise."""
     if not in_terminal():
-        yield Plain()
+        yield PlainLines()
         return
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(), auto_refresh=False, transient=True) as live:
-        yield Table(live)
+        yield LiveTable(live)
 
 
 def in_terminal() -> bool:
@@ -63,8 +63,8 @@ def in_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-class Plain:
-    """Lines for a log: what happened, and twice a minute how things stand."""
+class PlainLines:
+    """Lines for a log: what happened, and the progress twice a minute."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -72,14 +72,14 @@ class Plain:
     def say(self, line: str) -> None:
         print(line, flush=True)
 
-    def update(self, standing: Standing) -> None:
+    def update(self, launch: LaunchProgress) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            self.say(in_words(standing))
+            self.say(in_words(launch))
 
 
-class Table:
-    """One line a worker and one for the whole, drawn over in place."""
+class LiveTable:
+    """One line a worker and one for the whole launch, redrawn in place."""
 
     def __init__(self, live) -> None:  # type: ignore[no-untyped-def]  # rich loads only when used
         self._live = live
@@ -87,7 +87,7 @@ class Table:
     def say(self, line: str) -> None:
         self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def update(self, standing: Standing) -> None:
+    def update(self, launch: LaunchProgress) -> None:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -95,15 +95,15 @@ class Table:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("model", "images seen", "step", "images/s", "loss", ""):
             table.add_column(heading, justify="left" if heading in ("model", "") else "right")
-        for run, progress in standing.busy:
+        for run, progress in launch.busy:
             table.add_row(*cells(run, progress))
-        done = standing.flops_done / standing.flops if standing.flops else 1.0
+        done = launch.flops_done / launch.flops if launch.flops else 1.0
         bar = ("█" * round(BAR * done)).ljust(BAR, "░")
-        total = Text(f"{bar} {100 * done:.0f} %  {_counts(standing)}{_left(standing)}")
+        total = Text(f"{bar} {100 * done:.0f} %  {_counts(launch)}{_left(launch)}")
         self._live.update(Group(table, total), refresh=True)
 
 
-def cells(run: Run, progress: Progress | None) -> tuple[str, ...]:
+def cells(run: Run, progress: RunProgress | None) -> tuple[str, ...]:
     """A worker's line: model, images seen in all, step, images/s, loss, phase."""
     name, images = run.model_name, f"{run.images_seen:_}"
     if progress is None:
@@ -113,10 +113,10 @@ def cells(run: Run, progress: Progress | None) -> tuple[str, ...]:
     return name, images, f"{progress.step:_}/{progress.steps:_}", rate, loss, progress.phase
 
 
-def in_words(standing: Standing) -> str:
-    """One line: how many runs are done, what is at work, how long it may take."""
-    line = _counts(standing)
-    for run, progress in standing.busy:
+def in_words(launch: LaunchProgress) -> str:
+    """One line: how many runs are done, what is being trained, and the time left."""
+    line = _counts(launch)
+    for run, progress in launch.busy:
         line += f"; {run.model_name}, {run.images_seen:_} images"
         if progress is not None:
             line += f", {progress.phase}, step {progress.step:_} of {progress.steps:_}"
@@ -124,11 +124,11 @@ def in_words(standing: Standing) -> str:
                 line += f", {progress.images_per_second:_.0f} images/s"
             if progress.loss is not None:
                 line += f", loss {progress.loss:.4g}"
-    return line + _left(standing)
+    return line + _left(launch)
 
 
 def describe(run: Run) -> str:
-    """Names a run for a person: its id, and what most often tells it from its neighbours."""
+    """Names a run for a person: its id, model, images seen, data size and seed."""
     size = "" if run.data_size is None else f" of {run.data_size:_}"
     return f"{run.id} ({run.model_name}, {run.images_seen:_} images{size}, seed {run.seed})"
 
@@ -144,12 +144,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def _counts(standing: Standing) -> str:
-    failed = f", {standing.failed} failed" if standing.failed else ""
-    return f"{standing.done} of {standing.runs} runs done{failed}"
+def _counts(launch: LaunchProgress) -> str:
+    failed = f", {launch.failed} failed" if launch.failed else ""
+    return f"{launch.done} of {launch.runs} runs done{failed}"
 
 
-def _left(standing: Standing) -> str:
-    if standing.seconds_left is None:
+def _left(launch: LaunchProgress) -> str:
+    if launch.seconds_left is None:
         return ""
-    return f"; about {duration(standing.seconds_left)} left"
+    return f"; about {duration(launch.seconds_left)} left"

@@ -1,4 +1,4 @@
-"""Who trains what: runs that share a trunk make a lane, and a worker takes a whole lane.
+"""Who trains what: the runs of one trunk make a job, and a worker takes a whole job.
 
 Arithmetic alone: no files, no processes.
 """
@@ -15,12 +15,12 @@ STEP_FLOPS = 1e8  # what a core could compute in the fixed cost of a step; tiny 
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What one run adds to its lane: the trunk from where it ends so far, then a cooldown."""
+class Segment:
+    """What one run adds to its job: the trunk from where it ends so far, then a cooldown."""
 
     run: Run
     start: int
-    """The step up to which an earlier run of the lane has trained the trunk."""
+    """The step up to which an earlier run of the job has trained the trunk."""
 
     @property
     def flops(self) -> float:
@@ -28,31 +28,31 @@ class Stretch:
         return self.run.flops * (self.run.steps - self.start) / self.run.steps
 
     def flops_done(self, step: int) -> float:
-        """Training FLOPs of this stretch once the run has come to `step`."""
+        """Training FLOPs of this segment once the run has come to `step`."""
         steps = min(max(step - self.start, 0), self.run.steps - self.start)
         return self.run.flops * steps / self.run.steps
 
 
 @dataclass(frozen=True)
-class Lane:
-    """What one worker does: the stretches of one trunk, in ascending `images_seen`."""
+class Job:
+    """What one worker does: the segments of one trunk, in ascending `images_seen`."""
 
     trunk: str
-    stretches: tuple[Stretch, ...]
+    segments: tuple[Segment, ...]
 
     @property
     def flops(self) -> float:
-        return sum(stretch.flops for stretch in self.stretches)
+        return sum(segment.flops for segment in self.segments)
 
     @property
     def length(self) -> float:
-        """What decides which lane takes longer: FLOPs, and the fixed cost of each step in FLOPs."""
-        steps = sum(stretch.run.steps - stretch.start for stretch in self.stretches)
+        """What decides which job takes longer: FLOPs, and the fixed cost of each step in FLOPs."""
+        steps = sum(segment.run.steps - segment.start for segment in self.segments)
         return self.flops + STEP_FLOPS * steps
 
 
-def lanes(runs: Iterable[Run], todo: Collection[str]) -> list[Lane]:
-    """The lanes still to do, the longest first, so that the last to end is a short one.
+def jobs(runs: Iterable[Run], todo: Collection[str]) -> list[Job]:
+    """The jobs still to do, the longest first, so that the last to end is a short one.
 
     Args:
       runs: all runs of a study; those done already have left their trunk behind.
@@ -62,25 +62,25 @@ def lanes(runs: Iterable[Run], todo: Collection[str]) -> list[Lane]:
     for run in {run.id: run for run in runs}.values():
         trunks.setdefault(run.trunk, []).append(run)
     found = []
-    for trunk, several in trunks.items():
-        reached, stretches = 0, []
-        for run in sorted(several, key=lambda run: run.images_seen):
+    for trunk, sharing in trunks.items():
+        reached, segments = 0, []
+        for run in sorted(sharing, key=lambda run: run.images_seen):
             if run.id in todo:
-                stretches.append(Stretch(run, start=min(reached, run.branch_step)))
+                segments.append(Segment(run, start=min(reached, run.branch_step)))
             reached = max(reached, run.branch_step)
-        if stretches:
-            found.append(Lane(trunk, tuple(stretches)))
-    return sorted(found, key=lambda lane: -lane.length)
+        if segments:
+            found.append(Job(trunk, tuple(segments)))
+    return sorted(found, key=lambda job: -job.length)
 
 
 def seconds_left(
     busy: Iterable[float], queued: Iterable[float], workers: int, flops_per_second: float
 ) -> float:
-    """Time until the last worker rests, if each keeps its pace and takes the next lane in turn.
+    """Time until the last worker is free, if each keeps its pace and takes the next job in turn.
 
     Args:
-      busy: FLOPs that each worker at work has still to do in its lane.
-      queued: FLOPs of each lane that waits, in the order in which they start.
+      busy: FLOPs that each worker at work has still to do in its job.
+      queued: FLOPs of each job that waits, in the order in which they start.
       workers: how many work at the same time.
       flops_per_second: pace of one worker, > 0.
     """

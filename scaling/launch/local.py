@@ -1,4 +1,4 @@
-"""Trains a study's runs on this machine: one process a core, each with a lane of runs.
+"""Trains a study's runs on this machine: one process a core, each with a job of runs.
 
 Any process may be killed at any moment: what is finished stays finished, and launching again does
 the rest. Knows no JAX: a worker is `python -m scaling run FOLDER ...`.
@@ -15,11 +15,16 @@ from typing import Literal
 from pydantic import Field
 
 from scaling.base.config import Config
+from scaling.base.console import Say
 from scaling.launch.display import describe, display, duration
-from scaling.launch.jobs import lanes
-from scaling.launch.pool import Command, Crew, cores
-from scaling.runs.run_folder import RunFolder, Say, TrunkFolder
+from scaling.launch.jobs import jobs
+from scaling.launch.pool import Command, Pool, cores
+from scaling.runs.held_run import hold_run_if_free
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
 from scaling.study.study import Study
+from scaling.training.run import Run
 
 
 def worker_command(folders: Sequence[Path]) -> list[str]:
@@ -42,67 +47,73 @@ class Local(Config):
         retry: bool = False,
         command: Command = worker_command,
     ) -> bool:
-        """Trains what is not done yet, shows how it goes, and names at the end what went wrong.
+        """As `scaling.launch.protocol.StartsWorkers` says.
 
         Each worker computes with one thread on one core, however many there are, so that a
         study's digits do not depend on it.
 
         Args:
-          study: its runs, and what to measure on each.
-          runs: the folder of run folders, made if need be; other studies may share it.
-          retry: also train runs that failed before.
           command: what a worker is.
-
-        Returns:
-          Whether all runs of the study are done. Ctrl-C raises SystemExit(130).
         """
         began = time.monotonic()
         with display() as screen:
             todo = prepare(study, runs, retry=retry, say=screen.say)
-            crew = Crew(
+            pool = Pool(
                 study,
                 runs,
-                lanes(study.runs, todo),
+                jobs(study.runs, todo),
                 size=self.workers or len(cores()),
                 command=command,
                 screen=screen,
             )
             try:
-                crew.work()
+                pool.work()
             except KeyboardInterrupt:
-                crew.stop()
+                pool.stop()
                 screen.say(
-                    f"Stopped: {crew.done} of {crew.count} runs are done and stay done; "
-                    f"the same command again resumes the rest."
+                    f"Stopped: {pool.done} of {pool.count} runs are done and stay done; "
+                    f"launch again to resume the others."
                 )
                 raise SystemExit(130) from None
             finally:
-                crew.stop()
-        return conclude(study, runs, crew.unfinished, time.monotonic() - began)
+                pool.stop()
+        return conclude(study, runs, pool.unfinished, time.monotonic() - began)
 
 
 def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:
-    """Writes and repairs the folders of a study's runs; returns the ids of those to train."""
+    """Write and repair the folders of a study's runs; returns the ids of those to train."""
     todo = set()
     for run in study.runs:
         folder = RunFolder(runs / run.id)
-        folder.write(run, study.evaluate, say)
-        with folder.lock_if_free() as free:
-            if free:
-                folder.repair(say)
-            if free and retry and folder.failure() is not None:
-                folder.forgive()
-                TrunkFolder.of(folder, run).forgive()
+        write_run_file(folder.path, run, study.evaluate, say)
+        failed = folder.failure() is not None
+        if folder.needs_repair() or (retry and failed):
+            _mend(folder, run, retry and failed, say)
         state = folder.status(study.evaluate)
         if state in ("waiting", "running"):
             todo.add(run.id)
         if state == "running":
-            say(f"{describe(run)} is being trained by another process; its end is waited for.")
+            say(f"{describe(run)} is being trained by another process; waiting for it.")
     return todo
 
 
+def _mend(folder: RunFolder, run: Run, clear_failure: bool, say: Say) -> None:
+    """Set aside damaged files and forget a failure, unless a worker is in there."""
+    with hold_run_if_free(folder.path) as held:
+        if held is None:
+            return
+        held.repair(say)
+        if clear_failure:
+            with hold_trunk_if_free(TrunkFolder.of(folder, run).path) as trunk:
+                if trunk is None:
+                    say(f"{describe(run)} is not tried again: its trunk is being trained.")
+                    return
+                trunk.clear_divergence()
+            held.clear_failure()
+
+
 def conclude(study: Study, runs: Path, unfinished: dict[str, str], seconds: float) -> bool:
-    """Says how the study stands after a launch; returns whether it is done."""
+    """Print the state of the study after a launch; returns whether it is done."""
     named = {run.id: run for run in study.runs}
     folders = {name: RunFolder(runs / name) for name in named}
     done = {name for name in named if folders[name].is_done(study.evaluate)}
@@ -117,7 +128,7 @@ def conclude(study: Study, runs: Path, unfinished: dict[str, str], seconds: floa
     for name, why in left.items():
         print(f"unfinished: {describe(named[name])}: {why}")
     if left:
-        print("The same command again resumes what is unfinished.")
+        print("Launch again to resume what is unfinished.")
     if failed:
-        print("The same command with --retry tries again what failed.")
+        print("Launch with --retry to try again what failed.")
     return len(done) == len(named)

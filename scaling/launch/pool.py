@@ -1,4 +1,4 @@
-"""The workers of one launch: started, watched, and buried with the reason of their death.
+"""The worker processes of one launch: started, watched, and reaped with the reason they ended.
 
 A path is all that travels to a worker; what comes back is the run's folder. Knows no JAX.
 """
@@ -16,16 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from scaling.base.console import NOTE
 from scaling.evaluate import Evaluation
 from scaling.launch import process_guard
-from scaling.launch.display import Display, Standing, describe
-from scaling.launch.jobs import Lane, Stretch, seconds_left
-from scaling.runs.run_folder import NOTE, Progress, RunFolder
+from scaling.launch.display import Display, LaunchProgress, describe
+from scaling.launch.jobs import Job, Segment, seconds_left
+from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.study.study import Study
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at workers
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
-SECONDS_TO_STOP = 5.0  # that a worker has after being asked
+SECONDS_TO_STOP = 5.0  # between SIGTERM and SIGKILL
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
 # XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
@@ -38,11 +39,11 @@ Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
 
 @dataclass
 class Worker:
-    """A process at work on a lane."""
+    """A process at work on a job."""
 
-    lane: Lane
-    left: deque[Stretch]
-    """Stretches not seen to end, in the order in which the process takes them."""
+    job: Job
+    left: deque[Segment]
+    """Segments not seen to end, in the order in which the process takes them."""
     process: subprocess.Popen[bytes]
     core: int
     began: float
@@ -60,8 +61,8 @@ class Worker:
             self.read += len(whole) + 1
             yield from whole.decode(errors="replace").splitlines()
 
-    def death(self) -> str:
-        """Why the process is gone, in words."""
+    def exit_reason(self) -> str:
+        """Why the process ended."""
         status = self.process.returncode
         if status < 0:
             hint = ", as when memory runs out" if -status == signal.SIGKILL else ""
@@ -71,14 +72,14 @@ class Worker:
         return f"its worker ended without finishing it (see {self.log})"
 
 
-class Crew:
-    """At most `size` workers at a time, each with a lane, until no lane is left."""
+class Pool:
+    """At most `size` workers at a time, each with a job, until no job is left."""
 
     def __init__(
         self,
         study: Study,
         runs: Path,
-        queue: Sequence[Lane],
+        queue: Sequence[Job],
         *,
         size: int,
         command: Command,
@@ -88,35 +89,35 @@ class Crew:
         self._runs, self._size, self._command, self._screen = runs, size, command, screen
         self._queue = deque(queue)
         self._busy: list[Worker] = []
-        self._seconds = 0.0  # worked by those that have gone
+        self._seconds = 0.0  # worked by those that have ended
         ids = {run.id for run in study.runs}
         self.count = len(ids)
         self.done = sum(RunFolder(runs / name).is_done(study.evaluate) for name in ids)
-        self.failed = self.count - self.done - sum(len(lane.stretches) for lane in queue)
+        self.failed = self.count - self.done - sum(len(job.segments) for job in queue)
         self.unfinished: dict[str, str] = {}
         """Run id -> why it is neither done nor failed."""
-        self._asked = {s.run.id: s.flops for lane in queue for s in lane.stretches}  # FLOPs
-        self._found = {s.run.id: self._reached(s) for lane in queue for s in lane.stretches}
+        self._asked = {s.run.id: s.flops for job in queue for s in job.segments}  # FLOPs
+        self._found = {s.run.id: self._reached(s) for job in queue for s in job.segments}
         self._now = dict(self._found)  # FLOPs done so far, by whomever
 
     def work(self) -> None:
-        """Until every lane has had its worker and every worker has gone."""
+        """Until every job has had its worker and every worker has ended."""
         shown = 0.0
         while self._queue or self._busy:
             while self._queue and len(self._busy) < self._size:
                 self._busy.append(self._start(self._queue.popleft()))
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for worker in list(self._busy):
-                gone = worker.process.poll() is not None  # asked before its folders are looked at
+                ended = worker.process.poll() is not None  # asked before its folders are looked at
                 self._look(worker)
-                if gone:
-                    self._bury(worker)
+                if ended:
+                    self._reap(worker)
             if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
                 shown = time.monotonic()
-                self._screen.update(self._standing())
+                self._screen.update(self._launch_progress())
 
     def stop(self) -> None:
-        """Ends every worker: asks, waits, and then insists."""
+        """End every worker: SIGTERM, then SIGKILL after `SECONDS_TO_STOP`."""
         for worker in self._busy:
             worker.process.terminate()
         deadline = time.monotonic() + SECONDS_TO_STOP
@@ -129,15 +130,22 @@ class Crew:
             self._look(worker)
         self._busy.clear()
 
-    def _start(self, lane: Lane) -> Worker:
-        log = self._runs / "logs" / f"{lane.trunk}.log"
+    def _start(self, job: Job) -> Worker:
+        log = self._runs / "logs" / f"{job.trunk}.log"
         log.parent.mkdir(exist_ok=True)
-        command = self._command([self._runs / stretch.run.id for stretch in lane.stretches])
+        command = self._command([self._runs / segment.run.id for segment in job.segments])
         taken = [worker.core for worker in self._busy]
         core = min(cores(), key=taken.count)
         if sys.platform == "linux":
-            tie = [sys.executable, "-I", "-S", process_guard.__file__, str(os.getpid()), str(core)]
-            command = tie + command
+            guard = [
+                sys.executable,
+                "-I",
+                "-S",
+                process_guard.__file__,
+                str(os.getpid()),
+                str(core),
+            ]
+            command = guard + command
         flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD_XLA}".strip()
         tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))
         with log.open("ab") as output:
@@ -155,11 +163,11 @@ class Crew:
                 },
             )
         return Worker(
-            lane, deque(lane.stretches), process, core, began=time.monotonic(), log=log, read=size
+            job, deque(job.segments), process, core, began=time.monotonic(), log=log, read=size
         )
 
     def _look(self, worker: Worker) -> None:
-        """Takes note of what was said, and of the runs that have ended since the last look."""
+        """Pass on the worker's notes, and count the runs that ended since the last look."""
         for line in worker.new_lines():
             if line.startswith(NOTE):
                 self._screen.say(line.removeprefix(NOTE))
@@ -180,27 +188,29 @@ class Crew:
                 return
             worker.left.popleft()
 
-    def _bury(self, worker: Worker) -> None:
-        """Says which runs a worker that has gone leaves unfinished, and why."""
+    def _reap(self, worker: Worker) -> None:
+        """Say which runs a worker that ended leaves unfinished, and why."""
         self._busy.remove(worker)
         self._seconds += time.monotonic() - worker.began
-        for position, stretch in enumerate(worker.left):
-            progress = self._progress(worker, stretch)
+        for position, segment in enumerate(worker.left):
+            progress = self._progress(worker, segment)
             where = "before its turn came" if position else "before its first step"
             if progress is not None:
                 where = f"while at step {progress.step:_} of {progress.steps:_}"
-            self.unfinished[stretch.run.id] = f"{worker.death()}, {where}"
-            self._screen.say(f"unfinished: {describe(stretch.run)}: {worker.death()}, {where}")
+            self.unfinished[segment.run.id] = f"{worker.exit_reason()}, {where}"
+            self._screen.say(
+                f"unfinished: {describe(segment.run)}: {worker.exit_reason()}, {where}"
+            )
 
-    def _progress(self, worker: Worker, stretch: Stretch) -> Progress | None:
+    def _progress(self, worker: Worker, segment: Segment) -> RunProgress | None:
         """What `worker` itself has reported of a run."""
-        progress = RunFolder(self._runs / stretch.run.id).progress()
+        progress = RunFolder(self._runs / segment.run.id).progress()
         return progress if progress and progress.pid == worker.process.pid else None
 
-    def _reached(self, stretch: Stretch) -> float:
-        """FLOPs of a stretch that are done, as far as anybody has reported."""
-        progress = RunFolder(self._runs / stretch.run.id).progress()
-        return stretch.flops_done(progress.step) if progress else 0.0
+    def _reached(self, segment: Segment) -> float:
+        """FLOPs of a segment that are done, as far as anybody has reported."""
+        progress = RunFolder(self._runs / segment.run.id).progress()
+        return segment.flops_done(progress.step) if progress else 0.0
 
     def _error(self, folder: RunFolder) -> str:
         """The first error measured; a line has no room for all, and the table has them."""
@@ -209,21 +219,21 @@ class Crew:
         errors = (f", {row.metric} {row.value:.4g}" for row in rows if row.metric in named)
         return next(errors, "")
 
-    def _standing(self) -> Standing:
-        """How things stand, with the time left if every worker keeps the pace so far."""
+    def _launch_progress(self) -> LaunchProgress:
+        """The progress, with the time left if every worker keeps its pace so far."""
         at_work = [worker for worker in self._busy if worker.left]
-        for stretch in (worker.left[0] for worker in at_work):
-            name = stretch.run.id  # a worker that resumes may report less than was found
-            self._now[name] = max(self._now[name], self._reached(stretch))
+        for segment in (worker.left[0] for worker in at_work):
+            name = segment.run.id  # a worker that resumes may report less than was found
+            self._now[name] = max(self._now[name], self._reached(segment))
         ahead = {name: flops - self._now[name] for name, flops in self._asked.items()}
         seconds = self._seconds + sum(time.monotonic() - worker.began for worker in self._busy)
         pace = (sum(self._now.values()) - sum(self._found.values())) / seconds
         left = None
         if pace > 0:
-            busy = [sum(ahead[stretch.run.id] for stretch in worker.left) for worker in at_work]
-            queued = [sum(ahead[s.run.id] for s in lane.stretches) for lane in self._queue]
+            busy = [sum(ahead[segment.run.id] for segment in worker.left) for worker in at_work]
+            queued = [sum(ahead[s.run.id] for s in job.segments) for job in self._queue]
             left = seconds_left(busy, queued, self._size, pace)
-        return Standing(
+        return LaunchProgress(
             runs=self.count,
             done=self.done,
             failed=self.failed,

@@ -1,10 +1,10 @@
-"""A worker's first breath: tie its life to the launcher's, pin it to one core, become the worker.
+"""Starts a worker that is killed when its launcher dies, on one core.
 
-    python -I -S tether.py LAUNCHER_PID CORE COMMAND [ARGUMENT ...]
+    python -I -S process_guard.py LAUNCHER_PID CORE COMMAND [ARGUMENT ...]
 
 Started as a file of its own, so that nothing else is loaded and nothing runs between fork and
-exec in the launcher. Linux only: elsewhere workers outlive a killed launcher, and locks alone keep
-two of them from training the same thing.
+exec in the launcher. Linux only: elsewhere workers outlive a killed launcher, and leases alone keep
+two of them from training the same run.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 def main() -> None:
     launcher, core, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.getppid() != launcher:  # it died before the tie was made
+    if os.getppid() != launcher:  # it died before the signal was asked for
         sys.exit(1)
     os.sched_setaffinity(0, {core})
     os.execvp(command[0], command)

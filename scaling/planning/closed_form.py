@@ -58,7 +58,7 @@ class ModelCost:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyCost:
     """What a study will cost, model by model and in all."""
 
     study: str
@@ -67,7 +67,7 @@ class Plan:
     cost: Cost
 
 
-def plan(study: Study) -> Plan:
+def study_cost(study: Study) -> StudyCost:
     """The cost of all runs of a study, none of them trained yet."""
     by_model: dict[Shape, list[Run]] = {}
     for run in study.runs:
@@ -81,7 +81,7 @@ def plan(study: Study) -> Plan:
         )
         for model, runs in by_model.items()
     ]
-    return Plan(study.name, study.question, tuple(models), _sum(m.cost for m in models))
+    return StudyCost(study.name, study.question, tuple(models), _sum(m.cost for m in models))
 
 
 def _cost(runs: list[Run]) -> Cost:
@@ -114,7 +114,7 @@ def _sum(costs: Iterable[Cost]) -> Cost:
     return Cost(*map(sum, zip(*(asdict(cost).values() for cost in costs), strict=True)))
 
 
-def as_json(found: Plan) -> dict[str, Any]:
+def as_json(found: StudyCost) -> dict[str, Any]:
     """The plan as plain JSON; costs lie beside the names of what costs."""
     return {
         "study": found.study,
@@ -154,7 +154,7 @@ def as_csv(study: Study) -> str:
     return text.getvalue()
 
 
-def show(found: Plan) -> None:
+def show_cost(found: StudyCost) -> None:
     """Prints the plan: one line a model, and the sum in words."""
     print(f"{found.study}: {found.question}\n")
     rows = [

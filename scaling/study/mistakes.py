@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from fits.base.names import near_names
-from scaling.study.toml_lines import Place
+from scaling.study.toml_lines import KeyPath
 
 LARGEST_EXACT = 2**53  # whole numbers beyond may differ from the float that was written
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
@@ -35,12 +35,12 @@ class Schema:
     def named(self, reference: str) -> dict[str, Any]:
         return self.root["$defs"][reference.rpartition("/")[2]]
 
-    def follow(self, loc: Sequence[str | int]) -> tuple[Place, dict[str, Any]]:
+    def follow(self, loc: Sequence[str | int]) -> tuple[KeyPath, dict[str, Any]]:
         """Pydantic's `loc` as a place in the file, and the schema of what stands there.
 
         `loc` also names the member of each union it passes through; the file does not.
         """
-        place: Place = ()
+        place: KeyPath = ()
         schema = self.root
         for step in loc:
             around = self.node(schema)
@@ -88,7 +88,7 @@ class Schema:
         return "a table"
 
 
-def explain(error: ErrorDetails, schema: Schema) -> tuple[Place, str]:
+def explain(error: ErrorDetails, schema: Schema) -> tuple[KeyPath, str]:
     """One of pydantic's errors as a place and a sentence of our own."""
     place, there = schema.follow(error["loc"])
     node = schema.node(there)
@@ -124,7 +124,7 @@ def explain(error: ErrorDetails, schema: Schema) -> tuple[Place, str]:
     return place, f"{show(found)} is not {schema.wanted(there)}.{_remedy(found, node, place)}"
 
 
-def _remedy(found: Any, node: dict[str, Any], place: Place) -> str:
+def _remedy(found: Any, node: dict[str, Any], place: KeyPath) -> str:
     """What to do about a value of the wrong type, where that can be guessed."""
     if isinstance(found, str) and node.get("type") in ("integer", "number") and _is_number(found):
         return " Leave out the quotes."

@@ -13,7 +13,7 @@ from models.shapes import BiTShape, MixerShape, MuP, Shape, ViTShape
 from scaling.study.mistakes import near_names, show
 from scaling.study.reading import Reading
 from scaling.study.study_file import BiTSizes, MixerSizes, MuPKeys, OwnModel, ViTLike, ViTSizes
-from scaling.study.toml_lines import Place
+from scaling.study.toml_lines import KeyPath
 
 UNKNOWN_RESOLUTION = 1 << 20  # large enough that no patch is refused for it
 
@@ -60,7 +60,7 @@ def _vit_fields(own: ViTLike | ViTSizes) -> dict[str, Any]:
     return written
 
 
-def check(file: Reading, resolution: int | None) -> dict[Place, dict[Place, Shape | None]]:
+def check(file: Reading, resolution: int | None) -> dict[KeyPath, dict[KeyPath, Shape | None]]:
     """Notes what is wrong with the networks of a file.
 
     Args:
@@ -74,7 +74,7 @@ def check(file: Reading, resolution: int | None) -> dict[Place, dict[Place, Shap
     own = file.names("models")
     shapes = {name: _own_shape(file, name, resolution) for name in own}
     unused, unknown = set(own), []
-    found: dict[Place, dict[Place, Shape | None]] = {}
+    found: dict[KeyPath, dict[KeyPath, Shape | None]] = {}
     for grid in file.tables("grid"):
         trained = found[grid] = {}
         for place, name in file.values(grid, "model"):
@@ -106,7 +106,7 @@ def _own_shape(file: Reading, name: str, resolution: int) -> Shape | None:
     return None if own is None else _try_shape(file, place, name, own, resolution)
 
 
-def _try_like(file: Reading, place: Place, like: str) -> Shape | None:
+def _try_like(file: Reading, place: KeyPath, like: str) -> Shape | None:
     """The model that another is to be like; it is to be a ViT."""
     shape = _try_shape(file, (*place, "like"), like, None, UNKNOWN_RESOLUTION)
     if shape is not None and not isinstance(shape, ViTShape):
@@ -124,7 +124,7 @@ def _in_zoo(name: str) -> bool:
 
 
 def _try_shape(
-    file: Reading, place: Place, name: str, own: OwnModel | None, resolution: int
+    file: Reading, place: KeyPath, name: str, own: OwnModel | None, resolution: int
 ) -> Shape | None:
     try:
         return network(name, own, resolution)

@@ -23,7 +23,7 @@ from scaling.study.networks import network, with_mup
 from scaling.study.reading import AXES, Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
-from scaling.study.toml_lines import Place
+from scaling.study.toml_lines import KeyPath
 from scaling.training.initial import Init, problems
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run, check_noise, check_whole_batches
@@ -108,7 +108,7 @@ class _Data:
     heldout_size: float | None = None
 
 
-def _check_source(file: Reading, place: Place, data_needed: bool) -> _Data:
+def _check_source(file: Reading, place: KeyPath, data_needed: bool) -> _Data:
     data = _Data()
     source = file.part(Source, place)
     if source is None:
@@ -128,7 +128,7 @@ def _check_source(file: Reading, place: Place, data_needed: bool) -> _Data:
 
 
 def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
-    measured: dict[str, Place] = {}
+    measured: dict[str, KeyPath] = {}
     for place in file.tables("evaluate"):
         evaluation = file.part(Evaluation, place)
         if "data" in file.at(place):
@@ -144,7 +144,7 @@ def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
             measured[metric] = place
 
 
-def _check_heldout(file: Reading, place: Place, images: int | None, size: float | None) -> None:
+def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: float | None) -> None:
     if images is None and size == math.inf:
         file.mistake((*place, "images"), "is missing: there is no end to the images of [data].")
     if images is not None and size is not None and images > size:
@@ -155,7 +155,7 @@ def _check_heldout(file: Reading, place: Place, images: int | None, size: float 
         )
 
 
-def _check_transfer(file: Reading, place: Place, data: _Data, data_needed: bool) -> None:
+def _check_transfer(file: Reading, place: KeyPath, data: _Data, data_needed: bool) -> None:
     """The images of a transfer task have the size that the networks have learnt to see."""
     task = _check_source(file, place, data_needed)
     if task.train_size == math.inf:
@@ -171,7 +171,7 @@ def _check_transfer(file: Reading, place: Place, data: _Data, data_needed: bool)
         )
 
 
-def _check_family(file: Reading, grid: Place, trained: dict[Place, Shape | None]) -> None:
+def _check_family(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
     """Keys of a grid that are for some families are not asked of the others."""
     recipe = _known_recipe(file, grid, NOISE)
     for place, shape in trained.items():
@@ -187,7 +187,7 @@ def _check_family(file: Reading, grid: Place, trained: dict[Place, Shape | None]
         file.mistake((*grid, "mup"), "is for ViTs, and this grid has none; leave it out.")
 
 
-def _check_init(file: Reading, grid: Place, trained: dict[Place, Shape | None]) -> None:
+def _check_init(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
     """What a grid's networks are to begin with is there, and fits each of them."""
     place = (*grid, "init")
     init = file.part(Init, place) if "init" in file.at(grid) else None
@@ -200,7 +200,7 @@ def _check_init(file: Reading, grid: Place, trained: dict[Place, Shape | None]) 
                 file.mistake(place, problem)
 
 
-def _check_axes(file: Reading, grid: Place, data: _Data) -> None:
+def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
     for axis in AXES:
         seen = set()
         for place, value in file.values(grid, axis):
@@ -216,7 +216,7 @@ def _check_axes(file: Reading, grid: Place, data: _Data) -> None:
             )
 
 
-def _check_durations(file: Reading, grid: Place) -> None:
+def _check_durations(file: Reading, grid: KeyPath) -> None:
     """Each number of images is whole batches, and long enough for warm-up and cooldown."""
     recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
     durations = list(file.values(grid, "images_seen"))
@@ -234,7 +234,7 @@ def _check_durations(file: Reading, grid: Place) -> None:
             file.mistake(place, str(error))
 
 
-def _known_recipe(file: Reading, grid: Place, keys: set[str]) -> Recipe | None:
+def _known_recipe(file: Reading, grid: KeyPath, keys: set[str]) -> Recipe | None:
     """The recipe of a grid, if what it says of these keys is beyond doubt."""
     places = (("recipe",), (*grid, "recipe"))
     recipe, changes = (file.part(Recipe, place) for place in places)

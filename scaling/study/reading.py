@@ -20,7 +20,7 @@ from fits.base.errors import UserError
 from scaling.base.config import Clashes, Config
 from scaling.study.mistakes import LARGEST_EXACT, Schema, explain, near_names
 from scaling.study.study_file import Grid, StudyFile
-from scaling.study.toml_lines import Place, lines
+from scaling.study.toml_lines import KeyPath, lines
 
 AXES = tuple(
     name for name, field in Grid.model_json_schema()["properties"].items() if "axis" in field
@@ -54,7 +54,7 @@ class Reading:
         self.label = label
         self.lines = lines(text)
         self.mistakes: set[tuple[int, str]] = set()  # line and message
-        self.wrong: set[Place] = set()
+        self.wrong: set[KeyPath] = set()
 
     def check_keys(self) -> None:
         """Hold every key, on its own, against the schema."""
@@ -72,7 +72,7 @@ class Reading:
     def parse(self) -> StudyFile:
         return StudyFile.model_validate_json(_json(self.raw), strict=True)
 
-    def mistake(self, place: Place, message: str) -> None:
+    def mistake(self, place: KeyPath, message: str) -> None:
         """Note a mistake; what stands there and below is not looked at again."""
         self.wrong.add(place)
         if place not in self.lines and isinstance(place[-1], int):
@@ -86,15 +86,15 @@ class Reading:
         if self.mistakes:
             raise UserError(*([message] for _, message in sorted(self.mistakes)))
 
-    def lost(self, place: Place) -> bool:
+    def lost(self, place: KeyPath) -> bool:
         """Whether there is a mistake at `place` or above it, so that nothing is known of it."""
         return any(w == place[: len(w)] for w in self.wrong)
 
-    def spoilt(self, place: Place) -> bool:
+    def spoilt(self, place: KeyPath) -> bool:
         """Whether there is a mistake at `place`, above it or below it."""
         return self.lost(place) or any(place == w[: len(place)] for w in self.wrong)
 
-    def tables(self, key: str) -> Iterator[Place]:
+    def tables(self, key: str) -> Iterator[KeyPath]:
         """Places of the tables in a list of tables."""
         given = self.raw.get(key)
         for i, table in enumerate(given if isinstance(given, list) else ()):
@@ -106,14 +106,14 @@ class Reading:
         given = self.raw.get(key)
         return list(given) if isinstance(given, dict) else []
 
-    def values(self, grid: Place, axis: str) -> Iterator[tuple[Place, Any]]:
+    def values(self, grid: KeyPath, axis: str) -> Iterator[tuple[KeyPath, Any]]:
         """Those values of an axis that are right on their own, and their places."""
         given = self.at(grid).get(axis)
         for i, value in enumerate(given if isinstance(given, list) else ()):
             if not self.spoilt((*grid, axis, i)):
                 yield (*grid, axis, i), value
 
-    def part(self, config: Any, place: Place) -> Any:
+    def part(self, config: Any, place: KeyPath) -> Any:
         """The table at `place` as a `config`, wrong keys left out; None if it cannot be one."""
         table = self.at(place)
         if not isinstance(table, dict) or self.lost(place):
@@ -128,21 +128,21 @@ class Reading:
                     self._note(place, clashes)
             return None
 
-    def _note(self, place: Place, clashes: Clashes) -> None:
+    def _note(self, place: KeyPath, clashes: Clashes) -> None:
         """Note what the keys of the table at `place` say against each other, if beyond doubt."""
         doubtful = self.doubtful(place, clashes.config)
         for clash in clashes.found:
             if doubtful.isdisjoint(clash.keys):
                 self.mistake(place, clash.words)
 
-    def doubtful(self, place: Place, config: type[Config]) -> set[str]:
+    def doubtful(self, place: KeyPath, config: type[Config]) -> set[str]:
         """Fields of `config` that the table at `place` may have meant to set, and did not."""
         fields = config.model_fields
         keys = {str(w[len(place)]) for w in self.wrong if w[: len(place)] == place != w}
         meant = ([key] if key in fields else near_names(key, fields) for key in keys)
         return set().union(*meant)
 
-    def at(self, place: Place) -> Any:
+    def at(self, place: KeyPath) -> Any:
         """The value at `place`; an absent table is an empty one."""
         value: Any = self.raw
         for step in place:
@@ -184,7 +184,7 @@ def _json(value: Any) -> str:
     return json.dumps(value)
 
 
-def _shown(place: Place) -> str:
+def _shown(place: KeyPath) -> str:
     """("grid", 0, "model", 2) as grid[0].model[2]."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return "".join(steps).removeprefix(".")

@@ -21,7 +21,7 @@ from scaling.training.recipe import Recipe
 
 T = TypeVar("T")
 Size: TypeAlias = Annotated[int, Field(gt=0, le=10**6)]
-Images: TypeAlias = Annotated[int, Field(gt=0, le=10**15)]
+ImageCount: TypeAlias = Annotated[int, Field(gt=0, le=10**15)]
 Axis: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1, json_schema_extra={"axis": True})]
 """Values that a grid crosses with those of its other axes; one alone needs no brackets."""
 
@@ -159,11 +159,11 @@ class Grid(Config):
     model: Axis[str]
     """Names of the zoo, such as "Ti/16" or "BiT-R50x1" (`scaling models` lists them), or of
     `[models.NAME]`."""
-    images_seen: Axis[Images]
+    images_seen: Axis[ImageCount]
     """Training images shown in all, repeats counted; a multiple of `batch`."""
     batch: Axis[Annotated[int, Field(gt=0, le=10**9)]]
     """Images a step."""
-    data_size: Axis[Annotated[Images | None, NoneAs("all")]] = (None,)
+    data_size: Axis[Annotated[ImageCount | None, NoneAs("all")]] = (None,)
     """Number of different training images, the smaller sets inside the larger."""
     seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-Place: TypeAlias = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the top of the document, as in ("grid", 0, "model", 2)."""
 
 TOKEN = re.compile(
@@ -27,7 +27,7 @@ class Token(NamedTuple):
     line: int
 
 
-def lines(toml: str) -> dict[Place, int]:
+def lines(toml: str) -> dict[KeyPath, int]:
     """Line, from 1, of every table, key and list element of a valid TOML document."""
     return _Scanner(toml).document()
 
@@ -38,11 +38,11 @@ class _Scanner:
     def __init__(self, toml: str):
         self.tokens = list(_tokens(toml))
         self.at = 0
-        self.lines: dict[Place, int] = {}
-        self.elements: dict[Place, int] = {}  # of each [[list of tables]] so far
+        self.lines: dict[KeyPath, int] = {}
+        self.elements: dict[KeyPath, int] = {}  # of each [[list of tables]] so far
 
-    def document(self) -> dict[Place, int]:
-        table: Place = ()
+    def document(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
         while self.peek().kind != "end":
             if self.skip("\n"):
                 continue
@@ -52,10 +52,10 @@ class _Scanner:
                 self.pair(table)
         return self.lines
 
-    def header(self) -> Place:
+    def header(self) -> KeyPath:
         """[a.b] or [[a.b]], its first bracket behind us. A key on the way may name a list."""
         many = self.skip("[")
-        path: Place = ()
+        path: KeyPath = ()
         line = self.peek().line
         keys = self.keys()
         for i, key in enumerate(keys):
@@ -70,7 +70,7 @@ class _Scanner:
         self.skip("]")
         return path
 
-    def pair(self, table: Place) -> None:
+    def pair(self, table: KeyPath) -> None:
         """key = value, where the key may be dotted."""
         line = self.peek().line
         for key in self.keys():
@@ -89,7 +89,7 @@ class _Scanner:
         token = self.next()
         return tomllib.loads(f"key = {token.text}")["key"] if token.kind == "text" else token.text
 
-    def value(self, path: Place) -> None:
+    def value(self, path: KeyPath) -> None:
         if self.skip("["):
             self.array(path)
         elif self.skip("{"):
@@ -100,7 +100,7 @@ class _Scanner:
             while self.peek().kind != "end" and self.peek().text not in ("\n", ",", "]", "}"):
                 self.next()
 
-    def array(self, path: Place) -> None:
+    def array(self, path: KeyPath) -> None:
         index = 0
         while not self.skip("]"):
             if self.skip("\n") or self.skip(","):

@@ -10,8 +10,6 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-LONGEST = 256  # bytes of a word
-
 
 def is_first() -> bool:
     """Whether this process writes and decides."""
@@ -27,14 +25,15 @@ def agreed(steps: int, yes: bool) -> tuple[int, bool]:
 
 
 def agreed_word(word: str) -> str:
-    """The first process's word, on every process; at most `LONGEST` bytes of UTF-8."""
+    """The first process's word, on every process; the others' is not used."""
     if jax.process_count() == 1:
         return word
-    encoded = word.encode()
-    if len(encoded) > LONGEST:
-        raise ValueError(f"{word!r} is longer than {LONGEST} bytes.")
-    padded = np.frombuffer(encoded.ljust(LONGEST, b"\0"), np.uint8)
-    return _from_the_first(padded).astype(np.uint8).tobytes().rstrip(b"\0").decode()
+    encoded = np.array(list(word.encode()), np.uint8)
+    size = int(_from_the_first(np.array(len(encoded), np.int32)))
+    if not size:
+        return ""
+    padded = encoded if is_first() else np.zeros(size, np.uint8)
+    return _from_the_first(padded).astype(np.uint8).tobytes().decode()
 
 
 def all_of(yes: bool) -> bool:

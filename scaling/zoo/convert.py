@@ -21,9 +21,10 @@ from models.weights.rows import SAME, Entry
 from models.weights.tensors import Spec, Unusable
 from models.weights.writing import Plan, plan, write
 from scaling.base.console import print_table
-from scaling.runs.run_folder import Damaged, RunFolder, TrunkFolder
-from scaling.training import checkpoints as checkpoint
-from scaling.training.checkpoints import found as checkpoints
+from scaling.runs.damage import DamagedRun
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder
+from scaling.training import checkpoints
 
 DTYPES = ("float32", "bfloat16")
 
@@ -140,14 +141,14 @@ def of_run(path: Path) -> Weights:
     folder = RunFolder(path.absolute())
     try:
         run, _ = folder.read()
-        own = checkpoints(folder.path / "checkpoints")
-        trunk = checkpoints(TrunkFolder.of(folder, run).path)
+        own = checkpoints.found(folder.checkpoints)
+        trunk = checkpoints.found(TrunkFolder.of(folder, run).path)
         there = own or [each for each in trunk if each[0] <= run.branch_step]
         if not there:
             raise UserError([f"{path} has no checkpoint yet; train it: `scaling run {path}`."])
         step, last = there[-1]
-        params = checkpoint.parameters(last)
-    except (Damaged, checkpoint.Damaged) as damage:
+        params = checkpoints.parameters(last)
+    except (DamagedRun, checkpoints.Damaged) as damage:
         raise UserError([str(damage)]) from damage
     kept = {key: params[key] for key in (BACKBONE, HEAD) if key in params}
     arrays = paths(kept)

@@ -1,0 +1,153 @@
+"""Writing into a run's folder: only as long as this process holds its lease.
+
+Every write asks the lease right before it is published, so that a process whose lease another has
+taken over (it was suspended, or its machine lost the network) gets `LeaseLost` and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fits.base.files import written_aside
+from scaling.base.console import Say
+from scaling.base.files import set_aside
+from scaling.evaluate import Evaluation
+from scaling.runs import lease
+from scaling.runs.results_file import (
+    MANIFEST,
+    RESULTS,
+    confirmed_text,
+    manifest_text,
+    parse_rows,
+    rows_text,
+)
+from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, RunFolder, RunProgress
+
+if TYPE_CHECKING:
+    from scaling.evaluate.measured import Measured
+
+SECONDS_BETWEEN_REPORTS = 1.0
+
+
+class HeldRun(RunFolder):
+    """A run's folder whose lease this process holds. Whatever writes may raise `LeaseLost`."""
+
+    def __init__(self, path: Path, held: lease.Lease):
+        super().__init__(path)
+        self._lease = held
+        self._reported: tuple[str, float] | None = None  # phase and time of the last report
+
+    def check(self) -> None:
+        """Raise `LeaseLost` unless this process may still write."""
+        self._lease.check()
+
+    def finish(
+        self,
+        measured: Iterable[tuple[Evaluation, Sequence[Measured]]],
+        manifest: Mapping[str, Any],
+    ) -> None:
+        """Append what was measured, then confirm it: from here on the run is done.
+
+        Rows confirmed earlier (by a study that measures something else) stay. A process killed in
+        here leaves rows that nothing confirms; the next one replaces them.
+
+        Args:
+          measured: what each evaluation found; none of it confirmed already.
+          manifest: what decided the numbers (versions, device, seconds, FLOPs, ...), plain JSON.
+
+        Raises:
+          DamagedRun: what would be appended to is damaged, or something is measured twice.
+          ValueError: a number is not finite; nothing is written then.
+        """
+        whole = confirmed_text(self.path) + rows_text(measured)
+        parse_rows(self.path / RESULTS, whole)
+        confirmation = manifest_text(manifest, whole)
+        self._write(RESULTS, whole, durable=True)
+        self._write(MANIFEST, confirmation.encode(), durable=True)
+        self._remove(FAILED)
+        self._remove(PROGRESS)
+
+    def fail(self, reason: str) -> None:
+        """Write why the run failed; numbers that nothing confirms are dropped."""
+        if not (self.path / MANIFEST).exists():
+            self._remove(RESULTS)
+        self._write(FAILED, (reason.rstrip() + "\n").encode(), durable=True)
+        self._remove(PROGRESS)
+
+    def clear_failure(self) -> None:
+        """Forget a failure, so that the run is tried again."""
+        self._remove(FAILED)
+
+    def report(
+        self,
+        *,
+        step: int,
+        steps: int,
+        phase: str,
+        images_per_second: float | None = None,
+        loss: float | None = None,
+    ) -> None:
+        """Say how far this process is; cheap to call every step, written once a second."""
+        now = time.monotonic()
+        if self._reported is not None:
+            last_phase, last = self._reported
+            if phase == last_phase and now - last < SECONDS_BETWEEN_REPORTS:
+                return
+        self._reported = phase, now
+        if loss is not None and not math.isfinite(loss):
+            loss = None
+        progress = RunProgress(
+            step=step,
+            steps=steps,
+            images_per_second=images_per_second,
+            loss=loss,
+            phase=phase,
+            pid=os.getpid(),
+        )
+        self._write(PROGRESS, progress.model_dump_json().encode())
+
+    def repair(self, say: Say) -> None:
+        """Set aside what cannot be believed, and say so; the run then counts as not done."""
+        if (damage := self.damage()) is not None:
+            kept = [self._set_aside(path.name) for path in damage.paths if path.exists()]
+            say(f"{damage} Kept aside as {' and '.join(kept)}; the run will be done again.")
+        progress = self.path / PROGRESS
+        if progress.exists() and self.progress() is None:
+            say(f"{progress} is not a report. Kept aside as {self._set_aside(PROGRESS)}.")
+
+    def _write(self, name: str, content: bytes, *, durable: bool = False) -> None:
+        with written_aside(self.path / name, durable=durable) as aside:
+            aside.write_bytes(content)
+            self.check()
+
+    def _remove(self, name: str) -> None:
+        self.check()
+        (self.path / name).unlink(missing_ok=True)
+
+    def _set_aside(self, name: str) -> str:
+        self.check()
+        return set_aside(self.path / name).name
+
+
+@contextmanager
+def hold_run(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[HeldRun]:
+    """Wait until no other process works on the run, then keep others waiting.
+
+    Args:
+      waiting: called between looks while another process works on it.
+    """
+    with lease.hold(path / LEASE, waiting) as held:
+        yield HeldRun(path, held)
+
+
+@contextmanager
+def hold_run_if_free(path: Path) -> Iterator[HeldRun | None]:
+    """As `hold_run`, but without waiting: None where another process works on the run, or may."""
+    with lease.hold_if_free(path / LEASE) as held:
+        yield None if held is None else HeldRun(path, held)

@@ -1,0 +1,256 @@
+"""Who may write into a folder that several machines share: a lease with a fencing number.
+
+    lease/7.held    names the holder; the file's modification time is its heartbeat
+    lease/7.free    the same lease after its holder gave it back
+
+Numbers only grow. To take a lease is to create the next number's file exclusively, which succeeds
+for one process, on NFS too; the highest number holds. A new holder deletes the files below its own,
+and a holder that finds its file gone, or a higher one, has lost the lease.
+
+No two clocks are compared. A holder sets its file's modification time every `HEARTBEAT` seconds;
+who wants the lease watches the file, and takes over once it has not changed for `EXPIRY` seconds of
+its own monotonic clock. A holder on the same machine whose process is gone is not waited for.
+
+What this cannot do: a file system does not compare fencing numbers itself. Holders therefore call
+`Lease.check` right before each rename that publishes something; to publish after it lost its lease,
+a process would have to be suspended between those two for the whole of `EXPIRY`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HEARTBEAT = 10.0  # seconds between a holder's signs of life
+EXPIRY = 60.0  # seconds without one, after which others take over
+POLL = 0.5  # seconds between looks at a lease that is waited for
+PRESUMED = 600.0  # seconds for which who cannot wait believes a heartbeat from elsewhere
+GONE = {errno.ENOENT, errno.ESTALE}
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class LeaseLost(Exception):
+    """Another process has taken over: whoever gets this writes nothing more."""
+
+
+class Lease:
+    """The right to write until somebody takes over. Made by `hold` and `hold_if_free`."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.number = int(path.stem)
+        """The fencing number: higher than that of every holder before."""
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name=f"lease {path}", daemon=True)
+        self._heart.start()
+
+    def check(self) -> None:
+        """Raise `LeaseLost` unless this process still holds the lease; call before each write."""
+        try:
+            os.close(os.open(self._path, os.O_RDONLY))  # opening asks an NFS server, not a cache
+            newest = _newest(self._path.parent)
+            lost = newest is None or newest.number > self.number
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            lost = True
+        if lost:
+            raise LeaseLost(f"another process has taken over {self._path.parent.parent}.")
+
+    def release(self) -> None:
+        """Give the lease back; nothing happens if it was lost."""
+        self._ended.set()
+        self._heart.join()
+        with suppress(OSError):  # lost; or it will expire
+            os.rename(self._path, self._path.with_suffix(".free"))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT):
+            try:
+                os.utime(self._path)
+            except OSError as error:
+                if error.errno in GONE:
+                    return
+
+
+@contextmanager
+def hold(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Lease]:
+    """Wait for the lease in `folder`, which is made if need be, and hold it.
+
+    Args:
+      waiting: called between looks at a lease that another process holds.
+    """
+    watch = _Watch()
+    while (lease := _take(folder, watch)) is None:
+        waiting()
+        time.sleep(POLL)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+@contextmanager
+def hold_if_free(folder: Path) -> Iterator[Lease | None]:
+    """As `hold`, but without waiting: None where another process holds the lease, or may."""
+    lease = _take(folder, _Watch())
+    try:
+        yield lease
+    finally:
+        if lease is not None:
+            lease.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether somebody is at work, as far as one look can tell; writes nothing.
+
+    A holder elsewhere counts for `PRESUMED` seconds after its last heartbeat by this machine's
+    clock. That is for people to read: nothing is taken over because of it.
+    """
+    newest = _newest(folder)
+    if newest is None or not newest.held:
+        return False
+    try:
+        beat = newest.path.stat().st_mtime
+    except OSError:
+        return False
+    holder = _holder(newest.path)
+    if holder.get("machine") is not None and holder["machine"] == _machine():
+        return not _is_gone(holder)
+    return time.time() - beat < PRESUMED
+
+
+class _Entry(NamedTuple):
+    number: int
+    path: Path
+    held: bool
+
+
+class _Watch:
+    """Sees whether a heartbeat stands still, by the observer's own clock."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, int] | None = None
+        self._since = 0.0
+
+    def has_expired(self, entry: _Entry) -> bool:
+        now = time.monotonic()  # before looking: this process may be suspended in between
+        try:
+            handle = os.open(entry.path, os.O_RDONLY)
+        except OSError:
+            return False  # released or taken over at this moment
+        try:
+            pulse = entry.number, os.fstat(handle).st_mtime_ns
+        finally:
+            os.close(handle)
+        if pulse != self._seen:
+            self._seen, self._since = pulse, time.monotonic()
+        return now - self._since >= EXPIRY
+
+
+def _take(folder: Path, watch: _Watch) -> Lease | None:
+    """The next lease, if nobody holds the last one."""
+    newest = _newest(folder)
+    if newest is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _claim(folder, 1)
+    if newest.held and not _is_gone(_holder(newest.path)) and not watch.has_expired(newest):
+        return None
+    return _claim(folder, newest.number + 1)
+
+
+def _claim(folder: Path, number: int) -> Lease | None:
+    """The lease of this number; None when another process was faster."""
+    path = folder / f"{number}.held"
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return None
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(_me(), file)
+    others = [entry for entry in _entries(folder) if entry.path != path]
+    if any(entry.number >= number for entry in others):  # it was taken, and its file deleted since
+        path.unlink(missing_ok=True)
+        return None
+    for entry in sorted(others):
+        entry.path.unlink(missing_ok=True)
+    return Lease(path)
+
+
+def _newest(folder: Path) -> _Entry | None:
+    return max(_entries(folder), default=None)
+
+
+def _entries(folder: Path) -> list[_Entry]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    split = [(name, *name.partition(".")[::2]) for name in names]
+    return [
+        _Entry(int(number), folder / name, state == "held")
+        for name, number, state in split
+        if number.isdecimal() and state in ("held", "free")
+    ]
+
+
+def _me() -> dict[str, Any]:
+    """This process, for a person and for others on this machine."""
+    pid = os.getpid()
+    return {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "machine": _machine(),
+        "started": _started(pid),
+    }
+
+
+def _holder(path: Path) -> dict[str, Any]:
+    """What a holder wrote about itself; nothing while it is writing it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_gone(holder: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is no more."""
+    machine, pid = holder.get("machine"), holder.get("pid")
+    if machine is None or machine != _machine() or not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # another user's, which this one cannot look at
+    return _started(pid) != holder.get("started")
+
+
+def _machine() -> str | None:
+    """Names this boot of this machine and who shares its process ids; None where nothing does."""
+    try:
+        return f"{BOOT_ID.read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in ticks since boot: tells it from a later one of the same id.
+
+    None when there is no such process, or only a dead one that its parent has not asked about.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]

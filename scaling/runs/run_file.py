@@ -1,0 +1,84 @@
+"""run.json: a run, complete, defaults included, and all that any study measures on it.
+
+Knows nothing of results and of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from fits.base.files import write_text
+from scaling.base.config import Config
+from scaling.base.console import Say
+from scaling.base.files import set_aside
+from scaling.evaluate import Evaluation
+from scaling.runs import lease
+from scaling.runs.damage import DamagedRun, text_of
+from scaling.training.run import Run
+
+NAME = "run.json"
+
+
+class RunFile(Config):
+    """The contents of run.json."""
+
+    run: Run
+    evaluate: tuple[Evaluation, ...]
+    format: Literal[1] = 1
+
+
+def read_run_file(folder: Path) -> RunFile:
+    """Raises `DamagedRun` when run.json is not what the folder's name says."""
+    path = folder / NAME
+    try:
+        found = RunFile.model_validate_json(text_of(path))
+    except DamagedRun:
+        raise
+    except ValueError as error:  # pydantic's and json's
+        first = str(error).splitlines()[0]
+        raise DamagedRun(f"{path} does not describe a run ({first}).", path) from None
+    if found.run.id != folder.name:
+        raise DamagedRun(
+            f"{path} describes the run {found.run.id}, but its folder is {folder.name}: "
+            f"it was edited or moved.",
+            path,
+        )
+    return found
+
+
+def write_run_file(folder: Path, run: Run, evaluate: Sequence[Evaluation], say: Say) -> None:
+    """Make the folder and its run.json, with the evaluations of every study that shares the run.
+
+    Evaluations already there stay, and new ones follow them. The file has a lease of its own, held
+    for this alone: two launchers do not lose each other's evaluations, and neither waits for a
+    run that is being trained.
+    """
+    if folder.exists() and not folder.is_dir():
+        say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if _covers(folder, evaluate):
+        return
+    with lease.hold(folder / f"{NAME}.lease") as held:
+        there: tuple[Evaluation, ...] = ()
+        try:
+            there = read_run_file(folder).evaluate
+        except FileNotFoundError:
+            pass
+        except DamagedRun as damage:
+            aside = set_aside(folder / NAME).name
+            say(f"{damage} Kept aside as {aside} and written anew.")
+        new = [each for each in evaluate if each not in there]
+        text = RunFile(run=run, evaluate=(*there, *new)).model_dump_json(indent=2) + "\n"
+        held.check()
+        write_text(folder / NAME, text, durable=True)
+
+
+def _covers(folder: Path, evaluate: Sequence[Evaluation]) -> bool:
+    """Whether run.json is whole and has all of `evaluate` already."""
+    try:
+        there = read_run_file(folder).evaluate
+    except (FileNotFoundError, DamagedRun):
+        return False
+    return all(each in there for each in evaluate)

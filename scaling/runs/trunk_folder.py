@@ -1,0 +1,82 @@
+"""The folder of a trunk, which runs that differ only in `images_seen` share.
+
+0, 800, ...      checkpoints, by step
+diverged.json    from which step on the loss was not finite
+lease/           who may write in here (`scaling.runs.lease`)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fits.base.files import written_aside
+from scaling.runs import lease
+from scaling.runs.damage import text_of
+from scaling.runs.run_folder import LEASE, RunFolder
+from scaling.training.run import Run
+
+DIVERGED = "diverged.json"
+
+
+class TrunkFolder:
+    """A trunk's folder, as anybody may read it."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, folder: RunFolder, run: Run) -> TrunkFolder:
+        """The trunk of `run`, beside the folders of its runs."""
+        return cls(folder.path.parent / "trunks" / run.trunk)
+
+    def divergence(self, until: int) -> str | None:
+        """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
+        try:
+            diverged = json.loads(text_of(self.path / DIVERGED))
+            return diverged["reason"] if diverged["step"] <= until else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None  # unreadable: the training itself will tell
+
+
+class HeldTrunk(TrunkFolder):
+    """A trunk whose lease this process holds. Whatever writes may raise `LeaseLost`."""
+
+    def __init__(self, path: Path, held: lease.Lease):
+        super().__init__(path)
+        self._lease = held
+
+    def check(self) -> None:
+        """Raise `LeaseLost` unless this process may still write."""
+        self._lease.check()
+
+    def diverge(self, step: int, reason: str) -> None:
+        """Remember that the loss stopped being finite by `step`, so that none tries it again."""
+        with written_aside(self.path / DIVERGED, durable=True) as aside:
+            aside.write_text(json.dumps({"step": step, "reason": reason}) + "\n", encoding="utf-8")
+            self.check()
+
+    def clear_divergence(self) -> None:
+        """Forget the divergence, so that the trunk is tried again."""
+        self.check()
+        (self.path / DIVERGED).unlink(missing_ok=True)
+
+
+@contextmanager
+def hold_trunk(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[HeldTrunk]:
+    """Wait until no other process trains the trunk, then keep others waiting.
+
+    Args:
+      waiting: called between looks while another process trains it.
+    """
+    with lease.hold(path / LEASE, waiting) as held:
+        yield HeldTrunk(path, held)
+
+
+@contextmanager
+def hold_trunk_if_free(path: Path) -> Iterator[HeldTrunk | None]:
+    """As `hold_trunk`, but without waiting: None where another process trains it, or may."""
+    with lease.hold_if_free(path / LEASE) as held:
+        yield None if held is None else HeldTrunk(path, held)
