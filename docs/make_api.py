@@ -4,8 +4,8 @@ import importlib
 import inspect
 
 PUBLIC = [
-    ("fits.laws.curves", None),
-    ("fits.laws.surfaces", None),
+    ("fits.laws.law", ["Law"]),
+    ("fits.laws.powers", None),
     ("fits.data.frontier", None),
     ("fits.regression.fit", ["fit", "Fit"]),
     ("fits.regression.holdout", None),

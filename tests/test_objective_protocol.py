@@ -23,6 +23,7 @@ from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints as checkpoint
+from scaling.training.gradients import plain
 from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.recipe import Recipe
@@ -202,6 +203,33 @@ def test_a_step_is_built_from_a_run_without_data_or_arrays(run, objective, monke
         "sdy.sharding" in pinned.step.lower(pinned.state, batch, rate, number).as_text()
     )
     assert {id(array) for array in jax.live_arrays()} <= before
+
+
+def in_halves(loss):
+    """Gradients of a batch as the mean of those of its halves, one after the other."""
+
+    def gradient(params, frozen, state, batch, noise):
+        halves = [jax.tree.map(lambda x, at=at: x[at::2], batch) for at in (0, 1)]
+        each = jax.value_and_grad(loss, has_aux=True)
+        ((one, aux), some), ((other, _), rest) = (
+            each(params, frozen, state, half, noise) for half in halves
+        )
+        return ((one + other) / 2, aux), jax.tree.map(lambda a, b: (a + b) / 2, some, rest)
+
+    return gradient
+
+
+def test_how_gradients_are_taken_is_a_choice_that_no_objective_knows_of(run):
+    run = run.model_copy(update={"objective": Classify()})
+    ends = []
+    for gradients in (plain, in_halves):
+        trainer = Trainer(run, gradients=gradients)
+        end = trainer.advance(
+            trainer.start(), 4, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
+        )
+        ends.append(jax.tree.map(np.asarray, end.state.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *ends)
+    assert moved(trainer.start().state.params, ends[0]) > 1e-3
 
 
 def test_a_batch_is_what_the_run_says_it_is(run, trainer):
