@@ -779,5 +779,5 @@ def test_the_floor_of_openclip_is_not_identified(answer):
     low, high = group["intervals"]["c"]
     assert low == 0
     assert high == pytest.approx(0.2, abs=0.02)
-    assert "the floor is not identified: the 90 % interval of c is [0, 0.19]" in complaints
+    assert "the floor is not identified: the 90 % interval of c is [0, 0.2]" in complaints
     assert group["values"]["b"] == pytest.approx(0.111, abs=0.002)

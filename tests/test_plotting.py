@@ -39,7 +39,8 @@ def fitted(a=0.6, b=0.35, c=0.1, d=0.5, *, span=(0.1, 1e3)):
         n=9,
         span=span,
         diagnostics=(),
-        sure=TenPercent(values),
+        inference=TenPercent(values),
+        objective=0.0,
     )
 
 
