@@ -66,9 +66,11 @@ GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colou
 DASHED = 0, (4, 2)
 ENTRY = 0.16  # inches, the height of a line of the legend
 MULTIPLES = (  # of a power of ten that are labelled, on an axis of at most so many decades
+    (0.5, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)),
     (1.0, (1, 1.5, 2, 3, 4, 6, 8)),
     (1.4, (1, 2, 3, 5)),
     (2.4, (1, 2, 5)),
+    (3.2, (1, 3)),
     (math.inf, (1,)),
 )
 
@@ -137,9 +139,9 @@ def draw_frontier(
         if fit is not None:
             what = "forecast" if isinstance(fit, ForecastFit) else "law"
             label = f"{what} and its {100 * fit.level:g} % band"
-            (left, right), found = ax.get_xlim(), fit
+            found, inside = fit, cast("tuple[float, float]", fit.span)
             _draw_curve(
-                ax, lambda x: (found.predict(x), *found.band(x)), (left, right), fit.span, label
+                ax, lambda x: (found.predict(x), *found.band(x)), ax.get_xlim(), inside, label
             )
         _draw_levels(ax, fit, reference)
         _draw_runs(ax, x, y, labels, series)

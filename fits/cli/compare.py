@@ -213,7 +213,7 @@ def _print_saved(saved: Saved) -> None:
         elif factor.high < 1:
             print(f"  B needs {1 / factor.value:.3g} times more")
         else:
-            print("  not told apart")
+            print("  no difference found")
 
 
 def _answer(
