@@ -200,7 +200,7 @@ def fit(
         or below 0 whatever its parameters; a level, a threshold or a number of refits that is none.
     """
     if not isinstance(law, Law):
-        raise TypeError(f"law is {law!r}; give a Law, say fits.laws.registry.LAWS['saturating'].")
+        raise TypeError(f"law is {law!r}; give a Law, one of fits.laws.registry.EVERY_LAW.")
     refuse_terms(level, huber, replicates)
     x, y = checked_points(law, x, y)
     counts = checked_weights(weights, len(y))
