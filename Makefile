@@ -6,7 +6,7 @@
 # make check   lint and test; CI does that, runs the slow tests, types the README's commands and runs the notebooks
 # make lock    pin the newest versions that pyproject.toml allows (needs uv)
 #
-# Needs python3 (3.11, 3.12 or 3.13), make and git. PYTHON=python3.13 chooses another Python.
+# Needs python3 (3.11 to 3.14), make and git. PYTHON=python3.13 chooses another Python.
 
 PYTHON ?= python3
 VENV := .venv

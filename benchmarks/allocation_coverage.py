@@ -28,7 +28,7 @@ FIRST, LAST, AHEAD = 6e18, 3e21, 3e22
 
 
 def by_law(runs):
-    return parametric(runs, fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run))
+    return parametric(runs, fit(CHINCHILLA, (runs.size, runs.data), runs.loss, clusters=runs.run))
 
 
 WAYS = {BY_ENVELOPE: envelope, BY_PROFILES: isoflop, BY_LAW: by_law}

@@ -28,7 +28,7 @@ from fits.base.numbers import Array
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import SATURATING, saturating
 from fits.regression.fit import fit
-from fits.regression.solver import Measure, descend, in_units, minimise, unit_of
+from fits.regression.solver import Loss, in_units, levenberg_marquardt, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/chinchilla_epoch/svg_extracted_data.csv"
 LEAST = 1.0182740178e-3  # smallest objective that anybody has found
@@ -67,27 +67,29 @@ def surface(path: Path) -> None:
             in_units(x, unit_of(CHINCHILLA, x)),
             loss,
             np.ones(240),
-            Measure(huber=HUBER),
+            Loss(delta=HUBER),
         )
     )
-    print(f"L(N, D) on {len(loss)} points: objective {found.loss:.10e}, ", end="")
-    print(f"{found.loss / LEAST - 1:+.1e} of the smallest known")
+    print(f"L(N, D) on {len(loss)} points: objective {found.objective:.10e}, ", end="")
+    print(f"{found.objective / LEAST - 1:+.1e} of the smallest known")
     named = zip(CHINCHILLA.parameters, found.values, strict=True)
     print("  " + ", ".join(f"{name} = {value:.7g}" for name, value in named))
     print(f"  {bare:.3f} s for the minimum, {seconds:.3f} s with intervals and warnings")
 
-    unit, measure = unit_of(CHINCHILLA, x), Measure(huber=HUBER)
+    unit, huber = unit_of(CHINCHILLA, x), Loss(delta=HUBER)
     x = in_units(x, unit)
     values, _ = plain
     rows = draws(len(loss), REFITS)
     start = np.repeat(values[:, None], REFITS, axis=1)
     (refitted, losses), seconds = timed(
-        lambda: descend(CHINCHILLA, x, loss, rows, start, measure=measure, gain=1e-6)
+        lambda: levenberg_marquardt(CHINCHILLA, x, loss, rows, start, loss=huber, gain=1e-6)
     )
     best = losses.copy()
     for other in CHINCHILLA.guess(x, loss, np.ones(len(loss))).T:
         start = np.repeat(other[:, None], REFITS, axis=1)
-        best = np.minimum(best, descend(CHINCHILLA, x, loss, rows, start, measure=measure)[1])
+        best = np.minimum(
+            best, levenberg_marquardt(CHINCHILLA, x, loss, rows, start, loss=huber)[1]
+        )
     some = range(0, REFITS, 20)
     best[some] = np.minimum(best[some], [_bfgs(x, loss, rows[k], refitted[:, k]) for k in some])
     excess = losses / best - 1
@@ -126,7 +128,9 @@ def curve() -> None:
     plain = in_units(x, unit)
     values, _ = minimise(SATURATING, plain, error, np.ones(24))
     start = np.repeat(values[:, None], len(rows), axis=1)
-    (_, losses), ours = timed(lambda: descend(SATURATING, plain, error, rows, start, gain=1e-6))
+    (_, losses), ours = timed(
+        lambda: levenberg_marquardt(SATURATING, plain, error, rows, start, gain=1e-6)
+    )
     some = range(0, len(rows), len(rows) // 40)
     theirs, seconds = timed(lambda: [_curve_fit(x, error, rows[k]) for k in some])
     ours, seconds = ours / len(rows), seconds / len(some)

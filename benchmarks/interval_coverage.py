@@ -1,14 +1,17 @@
-"""python benchmarks/interval_coverage.py [STUDIES]: how often intervals hold the truth.
+"""How often intervals hold the truth.
+
+    python benchmarks/interval_coverage.py [STUDIES] [--kind NAME ...]
 
 Simulates scaling studies whose truth is known, and prints for every kind of study how often nominal
-90 % intervals contain it. STUDIES (default 200) of each kind; about 0.1 s each.
+90 % intervals contain it. STUDIES (default 200) of each kind; about 0.1 s each. NAME: of
+those kinds alone.
 
 First all points are fitted: runs that err independently, by amounts that grow or shrink with
 compute, or of which one in ten errs eightfold; seeds that share what their configuration errs by;
-learning curves whose points err together, and one such curve alone. Of the saturating law: b, c,
+learning curves with correlated errors, and one such curve alone. Of the saturating law: b, c,
 d, and the error at 10 times the largest compute. Of L(N, D): alpha, beta, E, the loss at 10 times
 the largest compute, and the best model size there. `above` is the share of studies in which the
-last of these lay above its interval.
+last of these lay above its interval. Below each row: the median width of the intervals.
 
 Then the frontier is fitted, as `fit-laws` does: how often the interval of the floor c holds the
 truth, how often the truth lay below and above it, how wide it was, and how often the error at 10
@@ -21,6 +24,7 @@ half of them anywhere above. Measured on n images, so binomial, after run-to-run
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,10 +51,10 @@ class Kind:
       law: that made the errors.
       truth: its parameters.
       x: of the points, [points] or [variables, points].
-      group: which points may err together, [points].
+      group: points of one group have correlated errors, [points].
       noise: (rng, group, share) -> log error, [points]; share: how far along log compute, 0 to 1.
-      grouped: whether the fit is told the groups.
-      robust: whether it is told to weigh outliers less.
+      grouped: whether the fit is given the groups as clusters.
+      robust: whether it is by Huber's loss.
     """
 
     law: Law
@@ -61,19 +65,19 @@ class Kind:
     grouped: bool = False
     robust: bool = False
 
-    def held(self, rng: np.random.Generator) -> Array:
-        """-1 where the truth lay below an interval, 1 where above, else 0; [quantities]."""
+    def study(self, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Of each interval: -1 where the truth lay below, 1 where above, else 0; and its width."""
         compute = np.log(np.atleast_2d(self.x)).sum(axis=0)
         share = (compute - compute.min()) / np.ptp(compute)
         error = self.law.predict(self.x, *self.truth)
         error = error * np.exp(self.noise(rng, self.group, share))
         groups = self.group.tolist() if self.grouped else None
-        found = fit(self.law, self.x, error, groups=groups, huber="auto" if self.robust else None)
-        ends, truths = zip(*self.asked(found), strict=True)
+        found = fit(self.law, self.x, error, clusters=groups, huber="auto" if self.robust else None)
+        ends, truths = zip(*self.intervals(found), strict=True)
         (low, high), true = np.array(ends).T, np.array(truths)
-        return np.where(true < low, -1, np.where(true > high, 1, 0))
+        return np.where(true < low, -1, np.where(true > high, 1, 0)), high - low
 
-    def asked(self, found: Fit) -> list[tuple[tuple[float, float], float]]:
+    def intervals(self, found: Fit) -> list[tuple[tuple[float, float], float]]:
         """Intervals, each with the truth."""
         both = zip(found.intervals, self.truth, strict=True)
         every = dict(zip(self.law.parameters, both, strict=True))
@@ -81,14 +85,14 @@ class Kind:
         ahead = np.sqrt(10) * self.x.max(axis=1) if several else np.asarray(10 * self.x.max())
         names = ("alpha", "beta", "E") if several else ("b", "c", "d")
         low, high = found.band(ahead)
-        asked = [every[name] for name in names]
-        asked.append(((float(low), float(high)), float(self.law.predict(ahead, *self.truth))))
+        answers = [every[name] for name in names]
+        answers.append(((float(low), float(high)), float(self.law.predict(ahead, *self.truth))))
         if several:
             flops = 6 * float(np.prod(ahead))
             size = found.interval(lambda *values: log_best_size(flops, *values))
             true = log_best_size(flops, *np.array(self.truth))
-            asked.append((size, float(true)))
-        return asked
+            answers.append((size, float(true)))
+        return answers
 
 
 def log_best_size(flops: float, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
@@ -133,8 +137,8 @@ def wanders(rng: np.random.Generator, group: NDArray[np.int64], share: Array) ->
 def kinds() -> dict[str, Kind]:
     runs = np.geomspace(1e-2, 1e3, 24)
     short = np.geomspace(1e-2, 1e2, 30)
-    starts = np.geomspace(1e-2, 1e2, 8)[:, None]
-    learning = (starts * np.geomspace(1, 10, 12)).ravel()
+    first = np.geomspace(1e-2, 1e2, 8)[:, None]
+    learning = (first * np.geomspace(1, 10, 12)).ravel()
     sizes, tokens = np.geomspace(1e7, 1e10, 7), np.geomspace(3e8, 3e11, 7)
     grid = np.stack([axis.ravel() for axis in np.meshgrid(sizes, tokens, indexing="ij")])
     alone = partial(Kind, law=SATURATING, truth=(0.6, 0.35, 0.1, 0.5))
@@ -156,7 +160,7 @@ def kinds() -> dict[str, Kind]:
             x=np.repeat(runs[::2], 3), group=np.arange(36) // 3, noise=seeds, grouped=True
         ),
         "8 curves of 12": alone(x=learning, group=np.arange(96) // 12, noise=curves, grouped=True),
-        "8 curves, not told": alone(x=learning, group=np.arange(96) // 12, noise=curves),
+        "8 curves, no clusters": alone(x=learning, group=np.arange(96) // 12, noise=curves),
         "one curve of 40": alone(x=np.geomspace(1e-2, 1e3, 40), group=np.arange(40), noise=wanders),
         "N, D independent": pair(group=two, noise=each(lambda share: 0.005 + 0 * share)),
         "N, D noise shrinks": pair(group=two, noise=each(lambda s: 0.02 * 10**-s)),
@@ -165,16 +169,20 @@ def kinds() -> dict[str, Kind]:
     }
 
 
-def points_fitted(studies: int) -> None:
+def points_fitted(studies: int, names: list[str]) -> None:
     print(f"all points fitted, {studies} studies of each kind: share of intervals with the truth\n")
     print(f"{'':24}{'b':>8}{'c':>8}{'d':>8}{'10x':>8}{'above':>8}")
     for name, kind in kinds().items():
+        if names and name not in names:
+            continue
         if name == "N, D independent":
             print(f"{'':24}{'alpha':>8}{'beta':>8}{'E':>8}{'10x':>8}{'size':>8}{'above':>8}")
         rng = np.random.default_rng(0)
-        missed = np.array([kind.held(rng) for _ in range(studies)])
+        missed, width = np.array([kind.study(rng) for _ in range(studies)]).swapaxes(0, 1)
         shares = [*(missed == 0).mean(axis=0), (missed[:, -1] > 0).mean()]
-        print(f"{name:24}" + "".join(f"{share:8.2f}" for share in shares), flush=True)
+        print(f"{name:24}" + "".join(f"{share:8.2f}" for share in shares))
+        print(f"{'  median width':24}" + "".join(f"{w:8.3g}" for w in np.median(width, axis=0)))
+        sys.stdout.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,13 +309,21 @@ def coverage(simulation: Simulation | Along, studies: int, seed: int = 0) -> dic
 
 
 def main() -> None:
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    points_fitted(studies)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("studies", type=int, nargs="?", default=200)
+    parser.add_argument("--kind", nargs="+", default=[], choices=[*kinds(), *SIMULATIONS])
+    options = parser.parse_args()
+    studies = options.studies
+    points_fitted(studies, options.kind)
     print(f"\nthe frontier fitted, {studies} studies of each kind: intervals of the floor c\n")
     print(
         f"{'':30}{'truth':>7}{'fitted':>8}{'held':>7}{'below':>7}{'above':>7}{'width':>8}{'10x':>7}"
     )
     for name, simulation in SIMULATIONS.items():
+        if options.kind and name not in options.kind:
+            continue
         row = coverage(simulation, studies)
         print(
             f"{name:30}{simulation.floor:7.2f}{row['fitted']:8.3f}{row['held']:7.2f}"

@@ -22,14 +22,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from models.mup import multipliers
+from models.precision import Precision
 from models.shapes import MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.training.recipe import Recipe, optimizer, schedule
+from scaling.objectives.protocol import Learned
+from scaling.training.optimizer import optimizer
+from scaling.training.recipe import Recipe, schedule
 
 BATCH = 64
 WIDTHS = (32, 64, 128, 256)
@@ -126,30 +128,22 @@ def training(shape: ViTShape, steps: int) -> Callable[[float, int], float]:
         timescale_steps=10**9,  # constant between warm-up and cooldown
         cooldown_fraction=0.3,
     )
-    update = optimizer(recipe, multipliers(shape))
+    built = OBJECTIVE.build(shape, DATA.classes, Precision())
+    update = optimizer(recipe, built.parameter_groups, multipliers(shape))
     images, labels = DATA.train().batch(np.arange(steps * BATCH))
     images = images.reshape(steps, BATCH, *images.shape[1:])
     labels = labels.reshape(steps, BATCH)
 
-    def init(key):
-        return OBJECTIVE.init(shape, DATA.classes, rngs=nnx.Rngs(key))
-
-    graph, state = nnx.split(nnx.eval_shape(init, jax.random.key(0)))
-
-    def module(params):
-        filled = jax.tree.map(lambda x: x, state)  # replaced in place below
-        nnx.replace_by_pure_dict(filled, params)
-        return nnx.merge(graph, filled)
-
     @jax.jit
     def start(key):
-        params = nnx.to_pure_dict(nnx.split(init(key))[1])
+        params = built.init(key).params
         return params, update.init(params)
 
     @jax.jit
     def step(params, moments, images, labels, rate):
         def mean_loss(params):
-            return OBJECTIVE.losses(module(params), to_floats(images), labels)[0].mean()
+            module = built.module(Learned(params, {}, {}))
+            return OBJECTIVE.losses(module, to_floats(images), labels)[0].mean()
 
         loss, grads = jax.value_and_grad(mean_loss)(params)
         steps, moments = update.update(grads, moments, params)

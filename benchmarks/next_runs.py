@@ -32,7 +32,7 @@ from fits.cli.next import OFTEN
 from fits.decisions.design import Question, plan, question
 from fits.laws.chinchilla import CHINCHILLA
 from fits.regression.fit import fit
-from fits.regression.solver import descend, in_units, unit_of
+from fits.regression.solver import in_units, levenberg_marquardt, unit_of
 
 TRUTH = 0.08, 8.0, 0.25, 30.0, 0.28  # E, A, alpha, B, beta, of N parameters and D images
 SIZES, DURATIONS = 1e6 * 2.0 ** np.arange(7), 1e7 * 2.0 ** np.arange(7)
@@ -115,7 +115,7 @@ class Studies:
         unit = unit_of(CHINCHILLA, x)
         start = CHINCHILLA.rescale(1 / unit, *TRUTH)
         y = CHINCHILLA.predict(x, *TRUTH) * np.exp(off)
-        values, _ = descend(
+        values, _ = levenberg_marquardt(
             CHINCHILLA, in_units(x, unit), y, weights, np.repeat(start[:, None], len(y), axis=1)
         )
         return np.array(CHINCHILLA.rescale(unit, *values)).T

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import vit
 from scaling.data import Procedural
@@ -108,37 +109,32 @@ def timed(step: Callable[[], object]) -> Timing:
     return Timing(wall, after.user - before.user, after.system - before.system)
 
 
-class Looped(Trainer):
-    """A trainer that never writes the depth loop out."""
-
-    def module(self, params):
-        module = super().module(params)
-        module.backbone.unroll = 1
-        return module
-
-
 def looped(shape, pixels, labels):
-    return ours(shape, pixels, labels, Looped)
+    """The same with the depth loop never written out."""
+    return ours(shape, pixels, labels, Precision())
 
 
-def ours(shape, pixels, labels, kind=Trainer):
+def ours(shape, pixels, labels, precision=None):
     """A step of `Trainer`, without the loader."""
     batch = len(pixels)
-    trainer = kind(
+    trainer = Trainer(
         Run(
             model=shape,
             data=Procedural(resolution=shape.resolution, classes=CLASSES),
             recipe=Recipe(optimizer="adam", learning_rate=RATE, warmup_steps=0),
             images_seen=100 * batch,
             batch=batch,
-        )
+        ),
+        precision,
     )
+    index = np.arange(batch, dtype=np.uint32)
+    images = {"image": pixels, "label": labels, "index": index}
     state = trainer.start().state
 
     def step():
         nonlocal state
-        *state, loss = trainer._step(*state, pixels, labels, np.float32(1), np.uint32(0))
-        return float(loss)
+        state, metrics = trainer._step(state, images, np.float32(1), np.uint32(0))
+        return float(metrics["loss"])
 
     return step
 

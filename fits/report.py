@@ -25,7 +25,7 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
-from fits.regression.solver import Measure
+from fits.regression.solver import Loss
 from fits.spec import FORECAST, FitSpec
 
 CHOICES = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
@@ -81,8 +81,8 @@ class Observations:
     def _terms(self, spec: FitSpec) -> dict[str, Any]:
         return {
             "weights": self.weights,
-            "groups": None if self.clusters is None else self.clusters.tolist(),
-            "measure": Measure(log=spec.scale == "log"),
+            "clusters": None if self.clusters is None else self.clusters.tolist(),
+            "loss": Loss(log=spec.scale == "log"),
             "huber": spec.threshold,
         }
 

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from models.layers import Kernel
 from models.noise import Noise
+from models.precision import PLAIN, Precision
 from models.shapes import GROUPS, BiTShape
 from models.stack import stacked
 
@@ -67,7 +69,7 @@ class StandardisedConv(nnx.Module):
           stride: pixels between two places of the kernel.
         """
         lecun_normal = jax.nn.initializers.lecun_normal()
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (side, side, inputs, outputs)))
+        self.kernel = Kernel(lecun_normal(rngs.params(), (side, side, inputs, outputs)))
         self.stride = stride
 
     def __call__(
@@ -192,7 +194,12 @@ class BiT(nnx.Module):
     first and smaller than any other to the second. Kolesnikov et al. 2020, section 3.3.
     """
 
-    def __init__(self, shape: BiTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: BiTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
+        if precision.compute != "float32" or precision.rematerialise:
+            raise ValueError(
+                f"{shape.name} is a BiT, which computes in float32 and keeps what it computed; "
+                f"{precision} asks for something else."
+            )
         self.root = StandardisedConv(3, shape.width, side=7, stride=2, rngs=rngs)
         self.root_norm = GroupNorm(shape.width) if shape.order == "post" else None
         stages, inputs = [], shape.width

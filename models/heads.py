@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from models.layers import MLP, Attention, LayerNorm, xavier_uniform
+from models.layers import MLP, Attention, Kernel, LayerNorm, xavier_uniform
 from models.mup import base_width
 from models.shapes import ViTShape
 
@@ -67,7 +67,7 @@ class PreLogits(nnx.Module):
 
     def __init__(self, width: int, features: int, *, rngs: nnx.Rngs):
         lecun_normal = jax.nn.initializers.lecun_normal()
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (width, features)))
+        self.kernel = Kernel(lecun_normal(rngs.params(), (width, features)))
         self.bias = nnx.Param(jnp.zeros(features))
 
     def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch features"]:
@@ -90,7 +90,7 @@ class LinearHead(nnx.Module):
           rngs: unused, a zero kernel needs no luck; taken so that all heads are built alike.
         """
         del rngs
-        self.kernel = nnx.Param(jnp.zeros((width, classes)))
+        self.kernel = Kernel(jnp.zeros((width, classes)))
         self.bias = nnx.Param(jnp.full(classes, bias, jnp.float32))
 
     def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch classes"]:

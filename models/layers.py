@@ -1,8 +1,10 @@
 """The four layers a ViT is made of: linear, norm, attention, MLP.
 
-Parameters are float32 and named as in flax: `kernel`, `bias`, `scale`. A layer keeps no random
-state: `rngs` is used up in `__init__`. Products are flattened to two dimensions, which on a CPU
-makes a training step about a sixth faster than leaving the batch axes to the compiler.
+Parameters are float32 and named as in flax: `kernel`, `bias`, `scale`. A layer computes in the
+dtype of what it is given; the statistics of a norm, and the scores and sums of attention's softmax,
+are float32 whatever that is. A layer keeps no random state: `rngs` is used up in `__init__`.
+Products are flattened to two dimensions, which on a CPU makes a training step about a sixth faster
+than leaving the batch axes to the compiler.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,11 @@ WIDE = 128  # features from which query, key and value are one product; narrower
 xavier_uniform = jax.nn.initializers.xavier_uniform()
 
 
+class Kernel(nnx.Param):
+    """A parameter that a product or a convolution takes. Weight decay acts on these alone: biases,
+    scales of norms, position tables, tokens and probes are plain `nnx.Param`s."""
+
+
 class Linear(nnx.Module):
     """y = x @ kernel + bias, kernel [inputs, outputs] Xavier-uniform."""
 
@@ -32,16 +39,20 @@ class Linear(nnx.Module):
           outputs: features of y.
           bias_std: standard deviation of the bias at the start.
         """
-        self.kernel = nnx.Param(xavier_uniform(rngs.params(), (inputs, outputs)))
+        self.kernel = Kernel(xavier_uniform(rngs.params(), (inputs, outputs)))
         self.bias = nnx.Param(bias_std * jax.random.normal(rngs.params(), (outputs,)))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         flat = x.reshape(-1, x.shape[-1])
-        return (flat @ self.kernel[...] + self.bias[...]).reshape(*x.shape[:-1], -1)
+        y = flat @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        return y.reshape(*x.shape[:-1], -1)
 
 
 class LayerNorm(nnx.Module):
-    """Zero mean, unit variance over the features of each token, then `scale` and `bias`."""
+    """Zero mean, unit variance over the features of each token, then `scale` and `bias`.
+
+    In float32, whatever x comes in, and what goes out is of x's dtype.
+    """
 
     EPSILON = 1e-6  # flax's; PyTorch's 1e-5 is another function
 
@@ -50,11 +61,12 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-        centred = x - x.mean(-1, keepdims=True)
+        wide = x.astype(jnp.float32)
+        centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         unit = centred * jax.lax.rsqrt(variance + self.EPSILON)
         scaled = unit * self.scale[...]
-        return scaled if self.bias is None else scaled + self.bias[...]
+        return (scaled if self.bias is None else scaled + self.bias[...]).astype(x.dtype)
 
 
 class IntoHeads(nnx.Module):
@@ -65,16 +77,16 @@ class IntoHeads(nnx.Module):
 
     def __init__(self, width: int, heads: int, *, bias: bool = True, rngs: nnx.Rngs):
         flat = xavier_uniform(rngs.params(), (width, width))
-        self.kernel = nnx.Param(flat.reshape(width, heads, -1))
+        self.kernel = Kernel(flat.reshape(width, heads, -1))
         self.bias = nnx.Param(jnp.zeros((heads, width // heads))) if bias else None
 
     def __call__(
         self, x: Float[Array, "batch tokens width"]
     ) -> Float[Array, "batch heads tokens size"]:
         batch, tokens, width = x.shape
-        flat = x.reshape(-1, width) @ self.kernel[...].reshape(width, -1)
+        flat = x.reshape(-1, width) @ self.kernel[...].reshape(width, -1).astype(x.dtype)
         if self.bias is not None:
-            flat = flat + self.bias[...].reshape(-1)
+            flat = flat + self.bias[...].reshape(-1).astype(x.dtype)
         return flat.reshape(batch, tokens, *self.kernel.shape[1:]).transpose(0, 2, 1, 3)
 
 
@@ -85,10 +97,10 @@ def at_once(
     batch, tokens, width = x.shape
     heads, size = projections[0].kernel.shape[1:]
     kernels = [each.kernel[...].reshape(width, -1) for each in projections]
-    flat = x.reshape(-1, width) @ jnp.concatenate(kernels, axis=1)
+    flat = x.reshape(-1, width) @ jnp.concatenate(kernels, axis=1).astype(x.dtype)
     biases = [each.bias[...].reshape(-1) for each in projections if each.bias is not None]
     if biases:
-        flat = flat + jnp.concatenate(biases)
+        flat = flat + jnp.concatenate(biases).astype(x.dtype)
     apart = flat.reshape(batch, tokens, len(projections), heads, size).transpose(2, 0, 3, 1, 4)
     return list(apart)
 
@@ -98,7 +110,7 @@ class OutOfHeads(nnx.Module):
 
     def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
         flat = xavier_uniform(rngs.params(), (width, width))
-        self.kernel = nnx.Param(flat.reshape(heads, -1, width))
+        self.kernel = Kernel(flat.reshape(heads, -1, width))
         self.bias = nnx.Param(jnp.zeros(width))
 
     def __call__(
@@ -106,8 +118,9 @@ class OutOfHeads(nnx.Module):
     ) -> Float[Array, "batch tokens width"]:
         batch, _, tokens, _ = x.shape
         width = self.bias.shape[0]
-        flat = x.transpose(0, 2, 1, 3).reshape(-1, width) @ self.kernel[...].reshape(width, width)
-        return (flat + self.bias[...]).reshape(batch, tokens, width)
+        kernel = self.kernel[...].reshape(width, width).astype(x.dtype)
+        flat = x.transpose(0, 2, 1, 3).reshape(-1, width) @ kernel
+        return (flat + self.bias[...].astype(x.dtype)).reshape(batch, tokens, width)
 
 
 class Attention(nnx.Module):
@@ -144,10 +157,11 @@ class Attention(nnx.Module):
             q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        scores = q * self.scale @ k.swapaxes(-1, -2)
+        scores = jnp.matmul(q * self.scale, k.swapaxes(-1, -2), preferred_element_type=jnp.float32)
         largest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))  # keeps exp from overflow
         weights = jnp.exp(scores - largest)
-        return self.out(weights @ v / weights.sum(-1, keepdims=True))
+        mean = weights.astype(v.dtype) @ v / weights.sum(-1, keepdims=True)
+        return self.out(mean.astype(v.dtype))
 
 
 class MLP(nnx.Module):

@@ -6,16 +6,15 @@ block has `norm1`, `token_mixing`, `norm2`, `channel_mixing`. There is no table 
 MLP across the patches tells them apart, and so is made for one resolution.
 """
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from models.layers import MLP, LayerNorm
-from models.noise import Noise, at, at_layer, dropped
+from models.noise import Noise, at, dropped
+from models.precision import PLAIN, Precision
 from models.shapes import MixerShape
-from models.stack import stacked
-from models.vit import PatchEmbedding, joined, layers_to_unroll
+from models.stack import stacked, through
+from models.vit import PatchEmbedding, joined
 
 
 class MixerBlock(nnx.Module):
@@ -48,12 +47,12 @@ class Mixer(nnx.Module):
     MLPs are initialised as a ViT's, Xavier-uniform. Tolstikhin et al. 2021, section 2.
     """
 
-    def __init__(self, shape: MixerShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: MixerShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.depth = shape.depth
         self.embedding = PatchEmbedding(shape.patch, shape.width, rngs=rngs)
         self.blocks = stacked(lambda rngs: MixerBlock(shape, rngs=rngs), shape.depth, rngs.params())
         self.norm = LayerNorm(shape.width)
-        self.unroll = layers_to_unroll(shape.depth)
+        self.precision = precision
 
     def __call__(
         self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
@@ -64,13 +63,15 @@ class Mixer(nnx.Module):
           noise: of training. Dropout acts on the embedding, in each MLP after its GELU, and on
             each branch before it is added; stochastic depth skips branches for some images.
         """
-        x = dropped(self.embedding(images), at(noise, self.depth))
-        block, layers = nnx.split(self.blocks)
+        x = self.tokens(images, noise)
+        return self.summary(through(self.blocks, x, self.depth, noise, self.precision))
 
-        def step(x, stacked):
-            layer, number = stacked
-            return nnx.merge(block, layer)(x, at_layer(noise, number, self.depth)), None
+    def tokens(
+        self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch patches width"]:
+        """What the first block is given."""
+        return dropped(self.embedding(images), at(noise, self.depth))
 
-        numbers = None if noise is None else jnp.arange(self.depth)
-        x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=self.unroll)
+    def summary(self, x: Float[Array, "batch patches width"]) -> Float[Array, "batch features"]:
+        """One vector of what the last block gives."""
         return self.norm(x).mean(1)

@@ -12,12 +12,13 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from models.heads import PreLogits, pool
-from models.layers import MLP, Attention, LayerNorm
+from models.layers import MLP, Attention, Kernel, LayerNorm
 from models.mup import base_width, branch_scale
-from models.noise import Noise, at, at_layer, dropped, skipped
+from models.noise import Noise, at, dropped, skipped
 from models.positions import sincos_positions
+from models.precision import PLAIN, Precision
 from models.shapes import ViTShape
-from models.stack import stacked
+from models.stack import stacked, through
 
 
 class PatchEmbedding(nnx.Module):
@@ -32,7 +33,7 @@ class PatchEmbedding(nnx.Module):
     def __init__(self, patch: int, width: int, *, rngs: nnx.Rngs):
         lecun_normal = jax.nn.initializers.lecun_normal()
         self.patch = patch
-        self.kernel = nnx.Param(lecun_normal(rngs.params(), (patch * patch * 3, width)))
+        self.kernel = Kernel(lecun_normal(rngs.params(), (patch * patch * 3, width)))
         self.bias = nnx.Param(jnp.zeros(width))
 
     def __call__(
@@ -105,7 +106,7 @@ class ViT(nnx.Module):
     only learn their sum. Zhai et al. 2022, section 3 and Table 2; initialised as there.
     """
 
-    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: ViTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.shape = shape
         self.embedding = PatchEmbedding(shape.patch, shape.width, rngs=rngs)
         self.position = learned_positions(shape, rngs) if shape.position == "learned" else None
@@ -118,7 +119,7 @@ class ViT(nnx.Module):
         self.pre_logits = (
             PreLogits(shape.width, shape.pre_logits, rngs=rngs) if shape.pre_logits else None
         )
-        self.unroll = layers_to_unroll(shape.depth)
+        self.precision = precision
 
     def __call__(
         self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
@@ -130,20 +131,21 @@ class ViT(nnx.Module):
             its GELU, and on each branch before it is added, as in big_vision; not in the pool.
             Stochastic depth skips a block's attention and its MLP, each for some of the images.
         """
-        shape = self.shape
+        x = self.tokens(images, noise)
+        return self.summary(through(self.blocks, x, self.shape.depth, noise, self.precision))
+
+    def tokens(
+        self, images: Float[Array, "batch side side 3"], noise: Noise | None = None
+    ) -> Float[Array, "batch tokens width"]:
+        """What the first block is given."""
         x = self.embedding(images) + self.positions()
         if self.token is not None:
-            token = jnp.broadcast_to(self.token[...], (len(x), 1, shape.width))
+            token = jnp.broadcast_to(self.token[...], (len(x), 1, self.shape.width))
             x = jnp.concatenate([token, x], axis=1)
-        x = dropped(x, at(noise, shape.depth))
-        block, layers = nnx.split(self.blocks)
+        return dropped(x, at(noise, self.shape.depth))
 
-        def step(x, stacked):
-            layer, number = stacked
-            return nnx.merge(block, layer)(x, at_layer(noise, number, shape.depth)), None
-
-        numbers = None if noise is None else jnp.arange(shape.depth)
-        x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=self.unroll)
+    def summary(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch features"]:
+        """One vector of what the last block gives."""
         x = self.pool(self.norm(x))
         return x if self.pre_logits is None else self.pre_logits(x)
 
@@ -168,12 +170,3 @@ def learned_positions(shape: ViTShape, rngs: nnx.Rngs) -> nnx.Param:
     """A row a patch, normal with standard deviation 1 / sqrt(width), under muP that of the base."""
     normal = jax.random.normal(rngs.params(), (1, shape.patches, shape.width))
     return nnx.Param(normal * base_width(shape) ** -0.5)
-
-
-def layers_to_unroll(depth: int) -> int:
-    """Layers that one turn of the depth loop does.
-
-    A CPU runs models of up to 12 layers about 1.3 times faster with the loop written out
-    (`benchmarks/train_step.py`); deeper ones keep the loop, and compile as fast as one layer.
-    """
-    return depth if depth <= 12 and jax.default_backend() == "cpu" else 1

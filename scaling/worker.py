@@ -33,7 +33,8 @@ from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
-from scaling.training.loop import Diverged, Places, Progress, Trainer, train
+from scaling.training.hosts import agreed_word
+from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
 from scaling.training.run import Run
 
 WAIT, SKIP = "wait", "skip"
@@ -113,12 +114,12 @@ def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]
 
 def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
     """As one of the other processes: do what the first says, and write nothing."""
-    while (message := _from_first("")) == WAIT:
+    while (message := agreed_word("")) == WAIT:
         pass
     if message == SKIP:
         return True
     task = Task.model_validate_json(message)
-    places = Places(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
+    places = CheckpointPaths(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
     try:
         _train_and_measure(task, trainers, places, report=lambda **progress: None)
     except Diverged:
@@ -148,7 +149,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         trunk.check()
         held.report(**progress)
 
-    places = Places(trunk=trunk.path, own=held.checkpoints, say=note)
+    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note)
     try:
         seconds, measured = _train_and_measure(task, trainers, places, report)
     except Diverged as error:
@@ -162,7 +163,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
 
 
 def _train_and_measure(
-    task: Task, trainers: dict[str, Trainer], places: Places, report: Callable[..., None]
+    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, report: Callable[..., None]
 ) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
@@ -182,7 +183,7 @@ def _train_and_measure(
 
     end = train(trainer, run, places, tell)
     report(step=run.steps, steps=run.steps, phase="evaluate")
-    module = trainer.module(end.state[0])
+    module = trainer.module(end.state)
     measured = [
         (each, each.measure(module, objective=run.objective, source=run.data))
         for each in task.missing
@@ -218,21 +219,8 @@ def _keep_waiting() -> None:
 
 
 def _send(message: str) -> None:
-    """The first process's half of `_from_first`."""
-    _from_first(message)
-
-
-def _from_first(message: str) -> str:
-    """The first process's `message`, on every process; the others' is not used."""
-    if jax.process_count() == 1:
-        return message
-    import numpy as np
-    from jax.experimental.multihost_utils import broadcast_one_to_all
-
-    content = np.frombuffer(message.encode(), np.uint8)
-    size = int(broadcast_one_to_all(np.int32(len(content))))
-    padded = np.resize(content, size) if jax.process_index() == 0 else np.zeros(size, np.uint8)
-    return bytes(np.asarray(broadcast_one_to_all(padded), np.uint8)).decode()
+    """To the other processes, which wait for it in `agreed_word`."""
+    agreed_word(message)
 
 
 def _alone_or_exit() -> None:

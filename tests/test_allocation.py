@@ -40,7 +40,7 @@ def study(seed, noise, *, sizes=11, span=16.0, budgets=8, shift=1.0):
 
 def by_law(runs, **terms):
     """Approach 3, with a fit of its own."""
-    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, groups=runs.run, **terms)
+    found = fit(CHINCHILLA, (runs.size, runs.data), runs.loss, clusters=runs.run, **terms)
     return parametric(runs, found)
 
 
@@ -124,6 +124,10 @@ def test_an_error_below_the_floor_is_out_of_reach_and_one_near_it_has_no_upper_e
     assert way.compute(near)[2] > 1e3 * way.compute(near)[0]
 
 
+def codes(way):
+    return [each.code for each in way.diagnostics]
+
+
 def test_learning_curves_are_read_between_their_points():
     """Sizes of 20 curves, each the law all along: the envelope is the law's own."""
     size = np.repeat(np.geomspace(3e7, 3e9, 20), 40)
@@ -135,7 +139,7 @@ def test_learning_curves_are_read_between_their_points():
     middle = (way.best[0] > 1e19) & (way.best[0] < 1e21)
     truth = [best_size(c) for c in way.best[0][middle][::100]]
     np.testing.assert_allclose(way.best[1][middle][::100], truth, rtol=0.15)
-    assert any("before the last 15 %" in doubt for doubt in way.doubts)
+    assert "before_cooldown" in codes(way)
 
 
 def test_where_the_smallest_or_the_largest_size_must_be_the_best_it_says_nothing():
@@ -164,16 +168,15 @@ def test_between_two_budgets_the_envelope_s_interval_is_student_s():
         group=np.arange(12),
         centre=0.5,
         values=np.array([logs.mean(), np.diff(logs.mean(axis=0))[0]]),
-        doubts=(),
+        diagnostics=(),
     )
     expected = ttest_ind(logs[:, 1], logs[:, 0]).confidence_interval(0.9)
     np.testing.assert_allclose(way.exponent()[1:], expected, rtol=1e-9)
 
 
-def test_best_sizes_that_scatter_as_wide_as_the_sizes_tried_are_said_to():
-    doubts = envelope(study(0, 0.05, span=3.0)).doubts
-    assert any("scatter as wide as the sizes tried" in doubt for doubt in doubts)
-    assert not envelope(study(0, 0.005)).doubts
+def test_best_sizes_that_vary_as_much_as_the_sizes_tried_get_a_diagnostic():
+    assert "best_sizes_cut" in codes(envelope(study(0, 0.05, span=3.0)))
+    assert not envelope(study(0, 0.005)).diagnostics
 
 
 def test_profiles_that_do_not_reach_the_best_size_are_left_out_and_said():
@@ -182,22 +185,27 @@ def test_profiles_that_do_not_reach_the_best_size_are_left_out_and_said():
 
 
 def test_profiles_that_are_no_parabolas_are_said_to_be_none():
-    doubts = isoflop(study(0, 0.0005, span=400.0)).doubts
-    assert any("no parabolas: steeper towards large models" in doubt for doubt in doubts)
+    (found,) = isoflop(study(0, 0.0005, span=400.0)).diagnostics
+    assert found.code == "profiles_not_parabolic"
+    assert "steeper towards large models" in found.words
 
 
 def test_ways_that_part_say_which_assumption_failed():
     """Wide profiles of another curvature on either side pull the parabola away from the best."""
     runs = study(0, 0.0005, span=1000.0)
-    (said,) = disagreements([isoflop(runs), by_law(runs)], [1e20])
-    assert "part" in said
-    assert "no parabolas" in said
+    profiles = isoflop(runs)
+    assert "profiles_not_parabolic" in codes(profiles)
+    (found,) = disagreements([profiles, by_law(runs)], [1e20])
+    assert found.code == "methods_disagree"
+    assert found.numbers["size"][0] == profiles.size(1e20)[0]
+    assert "the diagnostics of the two say which assumption fails" in found.words
 
 
 def test_compute_that_is_not_size_times_data_is_said():
     runs = study(0, 0.01)
     bent = trainings(runs.size, runs.data, runs.loss, compute=runs.compute * runs.size**0.2)
-    assert "compute is not a constant times size times data" in bent.doubts()[0]
+    (found,) = bent.diagnostics
+    assert found.code == "compute_not_proportional"
 
 
 def test_one_size_has_no_envelope():
@@ -237,7 +245,7 @@ def test_on_the_chinchilla_points_the_three_ways_agree():
 class Said:
     """A way that gives these estimates, whatever it is asked."""
 
-    approach, doubts, best = "a way", (), (np.empty(0), np.empty(0))
+    approach, diagnostics, best = "a method", (), (np.empty(0), np.empty(0))
 
     def __init__(self, size, exponent=(0.5, 0.4, 0.6)):
         self.sizes, self.exponents = size, exponent
@@ -264,15 +272,15 @@ def test_intervals_without_ends_part_from_nothing_that_they_hold(size):
     [
         (lambda n: 20 * n, "data were in proportion to size, 20 times it"),
         (lambda n: 1e9 + 0 * n, "all runs saw about the same data, 1e+09"),
-        (lambda n: n**0.5, "data grew in step with size, as its power of 0.5"),
-        (lambda n: n * np.where(np.arange(len(n)) % 2, 20, 30), ""),
+        (lambda n: n**0.5, "data grew with size, as its power of 0.5"),
+        (lambda n: n * np.where(np.arange(len(n)) % 2, 20, 30), None),
     ],
 )
 def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
     size = np.geomspace(1e7, 1e9, 12)
     runs = trainings(size, data(size), np.linspace(3, 2, 12))
-    assert runs.in_step == said
-    assert bool(runs.doubts()) == bool(said)
+    found = [each.words for each in runs.diagnostics]
+    assert found == [] if said is None else found[0].startswith(said)
 
 
 def test_twice_the_data_never_raise_the_loss_and_exponents_are_shares():

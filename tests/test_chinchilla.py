@@ -8,7 +8,7 @@ import pytest
 
 from fits.laws.chinchilla import CHINCHILLA
 from fits.regression.fit import fit
-from fits.regression.solver import Measure, descend, in_units, minimise, unit_of
+from fits.regression.solver import Loss, in_units, levenberg_marquardt, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "chinchilla_epoch"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the points are not at {DATA}")
@@ -33,7 +33,7 @@ def found(points):
 
 def test_the_minimum_is_the_one_that_thousands_of_starts_find(found):
     assert found.n == 240
-    assert found.loss == pytest.approx(LEAST, rel=1e-9)
+    assert found.objective == pytest.approx(LEAST, rel=1e-9)
     for name, value in zip(CHINCHILLA.parameters, found.values, strict=True):
         assert value == pytest.approx(VALUES[name], rel=2e-6)  # half a unit of their last digit
 
@@ -74,12 +74,12 @@ def test_a_prediction_says_which_variable_lies_beyond_the_points(points, found):
 
 def test_every_bootstrap_refit_reaches_its_minimum(points):
     x, loss = points
-    x, measure = in_units(x, unit_of(CHINCHILLA, x)), Measure(huber=1e-3)
-    values, _ = minimise(CHINCHILLA, x, loss, np.ones(240), measure)
+    x, huber = in_units(x, unit_of(CHINCHILLA, x)), Loss(delta=1e-3)
+    values, _ = minimise(CHINCHILLA, x, loss, np.ones(240), huber)
     rows = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), size=200).astype(float)
     start = np.tile(values[:, None], 200)
-    _, quick = descend(CHINCHILLA, x, loss, rows, start, measure=measure, gain=1e-6)
+    _, quick = levenberg_marquardt(CHINCHILLA, x, loss, rows, start, loss=huber, gain=1e-6)
     for other in CHINCHILLA.guess(x, loss, np.ones(240)).T:
         start = np.tile(other[:, None], 200)
-        best = descend(CHINCHILLA, x, loss, rows, start, measure=measure)[1]
+        best = levenberg_marquardt(CHINCHILLA, x, loss, rows, start, loss=huber)[1]
         assert (quick / best).max() < 1 + 1e-6

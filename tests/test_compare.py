@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fits.decisions.compare import at, doubts, ratio, saved
+from fits.decisions.compare import at, diagnostics, ratio, saved
 from fits.fit_laws import main
 from fits.laws.powers import POWER, POWER_FLOOR, power
 from fits.regression.fit import fit
@@ -61,20 +61,19 @@ def test_an_error_below_the_floor_is_out_of_reach_and_its_saving_unknown():
     assert found.factor is None
 
 
-def test_who_is_less_sure_gets_the_larger_share_of_the_doubt():
+def test_the_less_certain_study_has_the_larger_share_of_the_variance():
     sharp, blunt = study(0.8, 0.2, 0, noise=0.002), study(0.8, 0.2, 1, noise=0.05)
     assert at(sharp, blunt, 10.0).share_a < 0.1
     assert at(blunt, sharp, 10.0).share_a > 0.9
 
 
-def test_doubts_name_crossings_and_stretches_not_in_common():
+def test_diagnostics_name_crossings_and_ranges_not_in_common():
     a, b = study(0.8, 0.2, 0), study(0.9, 0.25, 1)
-    (said,) = doubts(a, b, [100.0], ("A", "B"))
-    assert said.startswith("the curves cross at x = ")
-    assert float(said.split("= ")[1].split(":")[0]) == pytest.approx(10.5, rel=0.2)
+    (found,) = diagnostics(a, b)
+    assert found.code == "curves_cross"
+    assert found.numbers["x"] == pytest.approx((10.5,), rel=0.2)
     far = study(0.8, 0.2, 1, x=X * 1e6)
-    assert any("no stretch of x in common" in each for each in doubts(a, far, [1e5], ("A", "B")))
-    assert "A: x = 1e+06 is 100 times above the largest x fitted" in doubts(a, b, [1e6], ("A", "B"))
+    assert [each.code for each in diagnostics(a, far)] == ["no_common_range"]
 
 
 # The command
@@ -143,7 +142,7 @@ def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, comma
 def test_equal_recipes_are_not_told_apart_and_runs_in_both_are_said(tables, command):
     status, said, _ = command(tables[0], tables[0], *COLUMNS)
     assert status == 0
-    assert "not told apart; 50% of the doubt is about" in said
+    assert "no difference found; 50% of the variance is that of" in said
     assert "24 runs have the same x and y in both" in said
 
 

@@ -22,8 +22,10 @@ from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training import checkpoints as checkpoint
 from scaling.training.checkpoints import Checkpoint
-from scaling.training.recipe import Recipe, optimizer
+from scaling.training.optimizer import optimizer
+from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.step import TrainState
 from scaling.zoo.convert import mappings
 
 
@@ -236,8 +238,11 @@ def trained(tmp_path_factory):
     params = {step: random_params(shape, 5, seed=step) for step in (6, 8, 10)}
     for step, where in ((6, trunk / "6"), (8, own / "passing"), (10, own / "10")):
         there = jax.device_put(params[step])
-        empty = jax.eval_shape(optimizer(run.recipe).init, there)
-        state = (there, jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty))
+        empty = jax.eval_shape(
+            optimizer(run.recipe, lambda params: jax.tree.map(lambda _: "body", params)).init, there
+        )
+        moments = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty)
+        state = TrainState(there, {}, {}, moments)
         checkpoint.save(where, Checkpoint(step=step, seconds=1.0, state=state))
     return folder, params
 

@@ -15,7 +15,7 @@ from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import POWER, SATURATING, power
 from fits.regression.fit import fit
-from fits.regression.solver import Measure
+from fits.regression.solver import Loss
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate
@@ -57,9 +57,9 @@ def test_the_width_is_that_of_a_straight_line_on_log_axes():
 def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another_point(log):
     """Also where errors count as differences: a run of small error then says less of its log."""
     runs = np.geomspace(1, 1e4, 200)
-    rng, measure = np.random.default_rng(1), Measure(log=log)
+    rng, loss = np.random.default_rng(1), Loss(log=log)
     error, off = power(runs, 0.8, 0.2), 0.02 * rng.normal(size=len(runs))
-    found = fit(POWER, runs, error * np.exp(off) if log else error + off, measure=measure)
+    found = fit(POWER, runs, error * np.exp(off) if log else error + off, loss=loss)
     asked = question(found, OFFERED, np.array(1e6), samples=1)
     low, high = found.band(1e6)
     before, many = np.zeros(len(OFFERED), int), np.full(len(OFFERED), 50)

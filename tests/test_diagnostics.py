@@ -14,7 +14,7 @@ from fits.laws.chinchilla import CHINCHILLA, chinchilla
 from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS, SURFACES
 from fits.regression.fit import fit
-from fits.regression.solver import Measure, _in_errors
+from fits.regression.solver import Loss, _in_errors
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
@@ -62,9 +62,8 @@ def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
     (said,) = saying(fit(CHINCHILLA, (size, data), loss), "law fitted to the others")
     assert said.startswith("runs of the smallest D (D up to 2e+09) lie 4")
     assert "% above the law" in said
-    assert (
-        said in parametric(trainings(size, data, loss), fit(CHINCHILLA, (size, data), loss)).doubts
-    )
+    way = parametric(trainings(size, data, loss), fit(CHINCHILLA, (size, data), loss))
+    assert said in [each.words for each in way.diagnostics]
 
 
 def test_the_largest_models_are_named_if_they_lie_above_the_law():
@@ -92,7 +91,7 @@ def test_learning_curves_that_are_said_to_be_such_are_sound_and_else_noticed():
     size, data, loss = grid(noise=0.001, side=7)
     curve = np.unique(size, return_inverse=True)[1].tolist()
     loss = loss * np.exp(0.005 * np.random.default_rng(1).normal(size=7))[curve]
-    told, untold = (fit(CHINCHILLA, (size, data), loss, groups=g) for g in (curve, None))
+    told, untold = (fit(CHINCHILLA, (size, data), loss, clusters=g) for g in (curve, None))
     assert not saying(told, "neighboring") + saying(told, "law fitted to the others")
     assert saying(untold, "neighboring points along")
 
@@ -114,15 +113,15 @@ def test_one_run_does_not_decide_where_there_are_few():
 
 
 @pytest.mark.parametrize(
-    ("unit", "measure"),
-    [*((u, Measure()) for u in (1e-6, 1e7, 1e9)), (1e6, Measure(log=False))],
+    ("unit", "loss"),
+    [*((u, Loss()) for u in (1e-6, 1e7, 1e9)), (1e6, Loss(log=False))],
     ids=lambda value: "" if isinstance(value, float) else "log" if value.log else "difference",
 )
 @pytest.mark.parametrize(("law", "off"), [(SATURATING, 1), (SATURATING, 1.3), (POWER_FLOOR, 1)])
-def test_no_warning_depends_on_the_unit_of_the_error(law, off, unit, measure):
+def test_no_warning_depends_on_the_unit_of_the_error(law, off, unit, loss):
     error = noisy()
     error[5] *= off
-    ones, others = (fit(law, COMPUTE, error * u, measure=measure) for u in (1, unit))
+    ones, others = (fit(law, COMPUTE, error * u, loss=loss) for u in (1, unit))
 
     def words(found):
         return [re.sub(r"-?[\d.]+(e[+-]\d+)?", "", warning) for warning in found.warnings]
@@ -156,6 +155,6 @@ def test_as_many_points_as_parameters_are_said_to_be_met_only_where_they_are():
 
 
 def test_one_group_alone_tells_nothing_of_scatter():
-    found = fit(SATURATING, COMPUTE, noisy(), groups=["a"] * 24)
+    found = fit(SATURATING, COMPUTE, noisy(), clusters=["a"] * 24)
     (said,) = saying(found, "one cluster")
     assert said.startswith("all 24 points are in one cluster, so the variance between")

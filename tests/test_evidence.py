@@ -3,62 +3,29 @@
 import numpy as np
 import pytest
 
-from fits.forecast.evidence import (
-    EXCESS,
-    FLOOR,
-    LAWS,
-    LOG_B,
-    LOG_D,
-    NOWHERE,
-    chance_of_noise,
-    independent_share,
-    law,
-    lawful,
-)
+from fits.forecast.evidence import CONSTANT, chance_of_noise, evidence, independent_share
+from fits.laws.powers import POWER, SATURATING, saturating
 
 X = np.geomspace(1e-2, 1, 30)
-TRUTH = np.array([0.7, 0.3, np.log(0.5), np.log(0.05)])
+TRUTH = (0.7 * 1.05**0.5, 0.5, 0.3, 0.05)  # 1 at the last point
 
 
-def starts_near(values):
-    """The same for every law, without what it has not."""
-    starts = []
-    for free in LAWS:
-        start = np.array([0.0, 0.0, values[LOG_B], NOWHERE])
-        for k in free:
-            start[k] = values[k]
-        starts.append(start)
-    return starts
-
-
-def weighed(y, values=TRUTH):
-    return lawful(X, y / y[-1], starts_near(values), 0.7, 1.5)
-
-
-@pytest.mark.parametrize("k", [EXCESS, FLOOR, LOG_B, LOG_D])
-def test_derivatives_of_the_law_are_those_of_differences(k):
-    step = np.zeros(4)
-    step[k] = 1e-5
-    numeric = (law(X, TRUTH + step)[0] - law(X, TRUTH - step)[0]) / 2e-5
-    np.testing.assert_allclose(law(X, TRUTH)[1][:, k], numeric, rtol=1e-8, atol=1e-9)
-
-
-def test_without_a_shift_the_law_is_a_power():
-    values = np.array([0.5, 0.5, np.log(0.4), NOWHERE])
-    np.testing.assert_allclose(law(X, values)[0], 0.5 + 0.5 * X**-0.4, rtol=1e-14)
+def weighed(y, x=X):
+    return evidence(x, y / y[-1], 0.7, 1.5)
 
 
 def test_exact_points_return_the_law_that_made_them():
-    found = weighed(law(X, TRUTH)[0], TRUTH + np.array([0.05, -0.05, 0.1, 0.3]))
+    found = weighed(saturating(X, *TRUTH))
     assert found.chance == pytest.approx(1)
+    assert found.fits[-1].law is SATURATING
     assert found.probability[-1] > 0.999
-    np.testing.assert_allclose(found.values[-1], TRUTH, rtol=1e-6)
+    np.testing.assert_allclose(found.fits[-1].values, TRUTH, rtol=1e-6)
 
 
 def test_a_power_law_needs_neither_floor_nor_shift():
     rng = np.random.default_rng(0)
     found = weighed(X**-0.3 * np.exp(0.01 * rng.normal(size=len(X))))
-    lean = (found.values[:, LOG_D] == NOWHERE) & (found.values[:, FLOOR] == 0)
+    lean = np.array([each.law in (CONSTANT, POWER) for each in found.fits])
     assert found.probability[lean].sum() > 0.5
 
 
@@ -72,16 +39,16 @@ def test_noise_about_a_constant_is_a_constant():
 
 
 def test_a_smooth_misfit_leaves_no_chance_to_a_law():
-    wavy = law(X, TRUTH)[0] * (1 + 0.02 * np.sin(4 * np.log(X)))
+    wavy = saturating(X, *TRUTH) * (1 + 0.02 * np.sin(4 * np.log(X)))
     assert weighed(wavy).chance < 1e-3
 
 
 def test_the_predicted_variance_is_what_repetition_shows():
     rng = np.random.default_rng(2)
-    later, truth = np.array([2.0]), np.log(law(np.array([2.0]), TRUTH)[0][0])
+    later, truth = np.array([2.0]), np.log(saturating(2.0, *TRUTH))
     z = []
     for _ in range(60):
-        y = law(X, TRUTH)[0] * np.exp(0.01 * rng.normal(size=len(X)))
+        y = saturating(X, *TRUTH) * np.exp(0.01 * rng.normal(size=len(X)))
         mean, variance = weighed(y)(later)
         measured = truth + 0.01 * rng.normal()
         z.append((mean[0] + np.log(y[-1]) - measured) / np.sqrt(variance[0]))
@@ -90,7 +57,36 @@ def test_the_predicted_variance_is_what_repetition_shows():
 
 def test_four_points_cannot_doubt_four_parameters():
     x = X[-4:]
-    assert lawful(x, x**-0.3, starts_near(TRUTH), 0.7, 1.5) is None
+    assert weighed(x**-0.3, x) is None
+
+
+def test_the_evidence_of_a_constant_is_its_integral():
+    """By the midpoint rule over its one parameter, the noise at its likeliest size."""
+    y = np.exp(0.02 * np.random.default_rng(1).normal(size=len(X)))
+    found = weighed(y).fits[0]
+    assert found.law is CONSTANT
+    c = found.values[0] + np.linspace(-0.05, 0.05, 20_001)
+    errors = 1 - c[:, None] / (y / y[-1])
+    log = -((errors**2).sum(axis=1) - (found.errors**2).sum()) / (2 * found.variance)
+    wanted = -len(X) / 2 * np.log((found.errors**2).sum()) + np.log(
+        np.exp(log).sum() * (c[1] - c[0])
+    )
+    assert found.evidence == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_evidence_of_a_power_is_its_integral():
+    """Over the excess, evenly, and log b by its prior; the likelihood is all but normal there."""
+    y = X**-0.3 * np.exp(0.001 * np.random.default_rng(0).normal(size=len(X)))
+    y = y / y[-1]
+    found = next(each for each in weighed(y).fits if each.law is POWER)
+    a, b = (v * np.exp(np.linspace(-0.005, 0.005, 401)) for v in found.values)
+    log_b = np.log(b)
+    errors = 1 - a[:, None, None] * X ** -b[:, None] / y
+    log = -((errors**2).sum(axis=2) - (found.errors**2).sum()) / (2 * found.variance)
+    prior = np.exp(-0.5 * ((log_b - np.log(0.7)) / 1.5) ** 2) / (np.sqrt(2 * np.pi) * 1.5)
+    cell = np.gradient(a)[:, None] * np.gradient(log_b) * prior
+    wanted = -len(X) / 2 * np.log((found.errors**2).sum()) + np.log((np.exp(log) * cell).sum())
+    assert found.evidence == pytest.approx(wanted, abs=0.01)
 
 
 def left_over(slopes, errors):
@@ -101,7 +97,7 @@ def left_over(slopes, errors):
 @pytest.mark.parametrize("count", [6, 8, 20, 60])
 def test_what_a_fit_leaves_of_noise_is_taken_for_noise_however_few_the_points(count):
     rng = np.random.default_rng(4)
-    slopes = law(np.geomspace(1e-2, 1, count), TRUTH)[1][:, :3]
+    slopes = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
     chances = [
         chance_of_noise(left_over(slopes, 0.01 * rng.normal(size=count)), slopes)
         for _ in range(200)
@@ -112,7 +108,7 @@ def test_what_a_fit_leaves_of_noise_is_taken_for_noise_however_few_the_points(co
 
 @pytest.mark.parametrize("count", [8, 20, 60])
 def test_a_wave_that_a_fit_leaves_is_not(count):
-    slopes = law(np.geomspace(1e-2, 1, count), TRUTH)[1][:, :3]
+    slopes = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
     wave = left_over(slopes, np.sin(np.linspace(0, 2 * np.pi, count)))
     chances = [chance_of_noise(size * wave, slopes) for size in (1e-9, 1e-3, 0.01, 0.1)]
     assert chances[0] == pytest.approx(1, abs=1e-3)  # below rounding it cannot be told

@@ -13,7 +13,7 @@ from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
 from fits.regression.profile import _crossing
-from fits.regression.solver import Measure, descend
+from fits.regression.solver import Loss, levenberg_marquardt
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
@@ -85,10 +85,10 @@ def test_replicates_side_by_side_end_where_each_would_end_alone():
     weights = np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), size=40).astype(float)
     x, error = COMPUTE / np.exp(np.log(COMPUTE).mean()), noisy()
     start = np.tile(SATURATING.guess(x, error, np.ones(24))[:, :1], 40)
-    together, losses = descend(SATURATING, x, error, weights, start)
+    together, losses = levenberg_marquardt(SATURATING, x, error, weights, start)
     for k in range(0, 40, 8):
         row = weights[k : k + 1]
-        alone, loss = descend(SATURATING, x, error, row, start[:, :1])
+        alone, loss = levenberg_marquardt(SATURATING, x, error, row, start[:, :1])
         np.testing.assert_allclose(together[:, k], alone[:, 0], rtol=1e-6, atol=1e-9)
         assert losses[k] == pytest.approx(loss[0], rel=1e-12)
 
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_digits_and_another_seed_nearly_so():
         fit(SATURATING, COMPUTE, noisy(), choose=on_frontier, seed=s) for s in (0, 0, 1)
     )
     assert first.intervals == again.intervals
-    assert (other.replicates != first.replicates).any()
+    assert (other.inference.replicates != first.inference.replicates).any()
     np.testing.assert_allclose(other.intervals[2], first.intervals[2], atol=0.01)
 
 
@@ -116,14 +116,16 @@ def test_intervals_shrink_with_the_noise():
     assert wide == pytest.approx(10 * narrow, rel=0.05)
 
 
-def test_an_interval_of_a_power_law_is_as_wide_as_regression_says():
-    x = np.geomspace(1, 1e4, 60)
-    error = 0.5 * x**-0.2 * np.exp(0.05 * np.random.default_rng(1).normal(size=60))
-    line = np.polyfit(np.log(x), np.log(error), 1, cov=True)
-    found = fit(POWER, x, error)
-    assert found.values[1] == pytest.approx(-line[0][0], rel=1e-6)
-    width = np.ptp(found.intervals[1])
-    assert width == pytest.approx(2 * 1.645 * np.sqrt(line[1][0, 0]), rel=0.15)
+def test_an_interval_of_a_power_law_is_on_average_as_wide_as_regression_says():
+    """Of one study CR2 may be a fifth off: it estimates where errors are large, too."""
+    x, ratios = np.geomspace(1, 1e4, 60), []
+    for seed in range(12):
+        error = 0.5 * x**-0.2 * np.exp(0.05 * np.random.default_rng(seed).normal(size=60))
+        line, covariance = np.polyfit(np.log(x), np.log(error), 1, cov=True)
+        found = fit(POWER, x, error)
+        assert found.values[1] == pytest.approx(-line[0], rel=1e-6)
+        ratios.append(np.ptp(found.intervals[1]) / (2 * 1.645 * np.sqrt(covariance[0, 0])))
+    assert np.mean(ratios) == pytest.approx(1, abs=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
 )
 def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark, kind):
     rng = np.random.default_rng(1)
-    missed = np.array([benchmark.kinds()[kind].held(rng) for _ in range(25)])
+    missed = np.array([benchmark.kinds()[kind].study(rng)[0] for _ in range(25)])
     assert 0.8 <= (missed == 0).mean() < 0.99  # of 100 or more, in studies of 4 or 5 each
 
 
@@ -210,7 +212,10 @@ def test_a_floor_on_its_bound_may_be_as_high_as_the_squares_allow():
     error = noisy((0.5, 0.2, 0.05, 0), x=x, seed=5)
     found = fit(POWER_FLOOR, x, error)
     assert found.warnings[0] == "c is on its bound 0"
-    assert np.quantile(found.replicates[:, 2], 0.8) < 0.02  # the bootstrap sees next to nothing
+    drawn = fit(POWER_FLOOR, x, error, choose=lambda x, y, present: present)
+    floors = drawn.inference.replicates[:, 2]
+    assert np.quantile(floors, 0.8) < 0.02  # the bootstrap sees next to nothing
+    assert drawn.intervals[2][1] > 0.1
     assert fit(POWER_FLOOR, x, error, choose=on_frontier).intervals[2][1] > 0.1
     shape = np.geomspace(0.01, 3, 500)[:, None]  # every exponent, with its best a
     rest = np.log(x**-shape)
@@ -324,18 +329,18 @@ def test_huber_s_minimum_is_that_of_another_optimizer():
 
     found = fit(SATURATING, COMPUTE, error, huber=0.01)
     a, b, c, d = found.values
-    assert loss([np.log(a), np.log(b), c, d]) == pytest.approx(found.loss, rel=1e-9)
+    assert loss([np.log(a), np.log(b), c, d]) == pytest.approx(found.objective, rel=1e-9)
     starts = [[np.log(a) + s, np.log(b) - s, c, d + 0.1] for s in (0, 0.1)]
     options = {"xatol": 1e-10, "fatol": 1e-14, "maxiter": 4000, "maxfev": 4000}
     best = min(minimize(loss, s, method="Nelder-Mead", options=options).fun for s in starts)
-    assert found.loss <= best * (1 + 1e-9)
+    assert found.objective <= best * (1 + 1e-9)
 
 
 def test_errors_may_count_as_differences():
     x = np.geomspace(1, 1e3, 30)
     metric = 0.2 - 0.1 * np.log10(x) + 0.01 * np.random.default_rng(0).normal(size=30) + 0.3
     slope, offset = np.polyfit(np.log10(x), metric, 1)
-    found = fit(LOG_LINEAR, x, metric, measure=Measure(log=False))
+    found = fit(LOG_LINEAR, x, metric, loss=Loss(log=False))
     np.testing.assert_allclose(found.values, [offset, -slope], rtol=1e-9)
 
 
@@ -356,25 +361,25 @@ def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     rng = np.random.default_rng(0)
     curve = np.repeat(np.arange(6), 4)
     error = saturating(COMPUTE, *TRUTH) * np.exp(0.02 * rng.normal(size=6)[curve])
-    alone, together = (fit(POWER_FLOOR, COMPUTE, error, groups=g) for g in (None, curve))
+    alone, together = (fit(POWER_FLOOR, COMPUTE, error, clusters=g) for g in (None, curve))
     assert together.values == alone.values
     assert together.intervals != alone.intervals
     widths = []
     for seed in range(8):
         luck = 0.02 * np.random.default_rng(seed).normal(size=30)
         runs = [
-            fit(SATURATING, COMPUTE, saturating(COMPUTE, *TRUTH) * np.exp(each), groups=g)
+            fit(SATURATING, COMPUTE, saturating(COMPUTE, *TRUTH) * np.exp(each), clusters=g)
             for each, g in ((luck[24:][curve], curve), (luck[:24], None))
         ]
         widths.append([np.ptp(np.log(found.intervals[1])) for found in runs])
     told, apart = np.median(widths, axis=0)
     assert told > 1.5 * apart
     labels = [f"run {k}" for k in curve]
-    assert fit(POWER_FLOOR, COMPUTE, error, groups=labels).intervals == together.intervals
-    few = fit(POWER_FLOOR, COMPUTE, error, groups=curve // 2)
+    assert fit(POWER_FLOOR, COMPUTE, error, clusters=labels).intervals == together.intervals
+    few = fit(POWER_FLOOR, COMPUTE, error, clusters=curve // 2)
     assert any("come in 3 independent groups" in warning for warning in few.warnings)
-    with pytest.raises(ValueError, match="5 labels of groups for 24 runs"):
-        fit(POWER_FLOOR, COMPUTE, error, groups=range(5))
+    with pytest.raises(ValueError, match="5 labels of clusters for 24 runs"):
+        fit(POWER_FLOOR, COMPUTE, error, clusters=range(5))
 
 
 def test_points_of_learning_curves_that_pass_for_independent_are_noticed():
@@ -385,12 +390,12 @@ def test_points_of_learning_curves_that_pass_for_independent_are_noticed():
     error *= np.exp(0.005 * rng.normal(size=96))
     (said,) = fit(SATURATING, x, error).warnings
     assert "unless --cluster says which points" in said
-    assert not fit(SATURATING, x, error, groups=curve).warnings
+    assert not fit(SATURATING, x, error, clusters=curve).warnings
 
 
 def test_copies_of_a_run_in_its_group_tell_nothing_new():
     error, copies = noisy(), [np.repeat(np.arange(24), times) for times in (2, 3)]
-    twice, thrice = (fit(SATURATING, COMPUTE[c], error[c], groups=c) for c in copies)
+    twice, thrice = (fit(SATURATING, COMPUTE[c], error[c], clusters=c) for c in copies)
     np.testing.assert_allclose(thrice.intervals, twice.intervals, rtol=1e-3)
 
 
@@ -473,7 +478,7 @@ def test_terms_that_are_none_are_refused_in_words(terms, said):
 
 
 def test_one_group_alone_leaves_every_interval_open():
-    found = fit(SATURATING, COMPUTE, noisy(), groups=["one study"] * 24)
+    found = fit(SATURATING, COMPUTE, noisy(), clusters=["one study"] * 24)
     low, high = found.band(1e4)
     assert low == 0
     assert np.isinf(high)
@@ -489,44 +494,24 @@ def wandering(seed, points=40, keeps=0.8):
 
 
 def test_points_of_one_curve_that_err_together_are_found_out():
-    """Of a mean of 40 points, each as the one before by .8, 1.645 times the error is known."""
-    held, widths = [], []
+    held = []
     for seed in range(30):
         x, error = wandering(seed)
         found = fit(POWER, x, 0.5 * x**-0.2 * np.exp(0.02 * error))
         low, high = found.intervals[1]
         held.append(low <= 0.2 <= high)
-        rest = found.sure.scatter
-        widths.append(float(np.sqrt(rest.together[1, 1] / rest.apart[1, 1])))
     assert np.mean(held) > 0.75  # a third of them, were each point taken for its own
-    assert np.median(widths) > 1.8
-
-
-def test_noise_that_grows_along_the_curve_is_found_out():
-    from fits.regression.error_model import noise
-
-    rng, place = np.random.default_rng(0), np.linspace(0, 1, 200)
-    rows, alone = np.ones((1, 200)), np.arange(200)
-    error = noise(place, rows, 10**place * rng.normal(size=200), alone, neighbours=False)
-    assert error.deviation[-1] / error.deviation[0] == pytest.approx(10, rel=0.3)
-    even = noise(place, rows, rng.normal(size=200), alone, neighbours=True)
-    assert even.deviation[-1] / even.deviation[0] == pytest.approx(1, rel=0.4)
-    assert abs(even.neighbours[0, 1]) < 0.1
-    together = np.repeat(rng.normal(size=40), 5) + 0.5 * rng.normal(size=200)
-    told = noise(place, rows, together, alone // 5, neighbours=True)
-    assert told.group == pytest.approx(0.8, abs=0.1)
-    assert told.neighbours is None
 
 
 def test_points_that_do_not_fall_are_not_called_steep():
-    from fits.regression.fit import _refuse_too_steep
+    from fits.regression.inputs import refuse_too_steep
 
     x, error = (
         np.geomspace(1, 100, 12),
         0.3 * np.exp(0.02 * np.random.default_rng(0).normal(size=12)),
     )
     with pytest.raises(ValueError, match="hardly fall"):
-        _refuse_too_steep(np.array([np.inf]), np.array(1.0), x, error)
+        refuse_too_steep(np.array([np.inf]), np.array(1.0), x, error)
 
 
 def test_a_law_by_name_and_an_x_below_zero_are_refused_in_words():

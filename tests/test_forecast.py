@@ -366,14 +366,14 @@ def test_backtests_widen_the_interval_of_a_curve_with_waves():
             return 0.5 * x**-0.3 * np.exp(0.02 * np.sin(2 * np.log(x) + phase))
 
         found = forecast(x, wavy(x))
-        assert found.lawful.chance < 0.01
+        assert found.evidence.chance < 0.01
         _, low, high = found(later)
         held.append(np.mean((low <= wavy(later)) & (wavy(later) <= high)))
     assert np.mean(held) >= 0.75
 
 
 def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
-    chances = [forecast(curve.x, curve.y).lawful.chance for curve in curves[::3]]
+    chances = [forecast(curve.x, curve.y).evidence.chance for curve in curves[::3]]
     assert max(chances) < 0.2
 
 
@@ -414,7 +414,7 @@ def test_the_longest_runs_of_a_published_grid_are_foretold_from_six(benchmark, s
 def test_six_points_that_turn_up_again_are_not_continued_as_a_power():
     x = np.array([1, 1.5, 3, 6, 20, 60, 100])
     found = forecast(x, [0.504, 0.426, 0.340, 0.307, 0.278, 0.294, 0.313])
-    assert found.lawful.chance < 0.5
+    assert found.evidence.chance < 0.5
     assert found(200.0)[0] > 0.27
 
 

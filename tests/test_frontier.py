@@ -66,7 +66,7 @@ def test_runs_drawn_anew_scatter_more_where_no_second_best_run_stands_in():
     order = np.argsort(-error)  # a falling error: every run is on the frontier
     alone = fit(SATURATING, compute, error[order], choose=on_frontier)
     twice = fit(SATURATING, np.repeat(compute, 2), np.repeat(error[order], 2), choose=on_frontier)
-    scatter = [np.std(found.replicates[:, 2]) for found in (alone, twice)]
+    scatter = [np.std(found.inference.replicates[:, 2]) for found in (alone, twice)]
     assert scatter[0] > 1.2 * scatter[1] > 0
 
 

@@ -11,7 +11,7 @@ from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS
 from fits.laws.sigmoidal import M3, M4
 from fits.regression.holdout import choose_law
-from fits.regression.solver import Measure
+from fits.regression.solver import Loss
 from fits.report_json import holdout_json
 from fits.report_text import holdout_line, holdout_table
 
@@ -142,7 +142,7 @@ def test_weights_count_in_the_fit_and_in_the_score():
 def test_seeds_of_one_setting_are_fitted_or_predicted_together():
     """Also where what they spent is not the same to the digit."""
     x = np.repeat(np.geomspace(1, 100, 6), 2) * np.tile([1.0, 1.05], 6)
-    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=np.repeat(range(6), 2), share=3 / 12)
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], clusters=np.repeat(range(6), 2), share=3 / 12)
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (8, 1, 3, 0)
     assert any("kept whole: 1 smaller points" in line for line in holdout_table(trials, "power"))
     apart = choose_law(x, 0.5 * x**-0.3, [POWER], share=3 / 12)
@@ -154,13 +154,15 @@ def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_p
     starts = np.geomspace(1, 1e4, 6)
     x = np.concatenate([start * np.geomspace(1, 30, 8) for start in starts])
     run = np.repeat(range(6), 8)
-    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=run.tolist())
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], clusters=run.tolist())
     beyond = np.sort(x)[-16]
     reaching = np.isin(run, run[x >= beyond])
     assert trials.fitted == (~reaching).sum()
     assert trials.left_out == (reaching & (x < beyond)).sum() > 0
     lucky = np.where(reaching, 0.8, 1.0) * 0.5 * x**-0.3
-    torn, whole = (choose_law(x, lucky, [POWER], groups=groups) for groups in (None, run.tolist()))
+    torn, whole = (
+        choose_law(x, lucky, [POWER], clusters=groups) for groups in (None, run.tolist())
+    )
     assert whole.rows[0].values == pytest.approx((0.5, 0.3))
     assert whole.rows[0].error == pytest.approx(-np.log(0.8))
     assert torn.rows[0].error < 0.7 * whole.rows[0].error
@@ -169,7 +171,7 @@ def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_p
 def test_curves_that_all_reach_equally_far_are_cut_along_x_and_that_is_said():
     x = np.tile(np.geomspace(1, 100, 9), 4)
     curve = np.repeat(range(4), 9)
-    trials = choose_law(x, 0.5 * x**-0.3, [POWER], groups=curve.tolist())
+    trials = choose_law(x, 0.5 * x**-0.3, [POWER], clusters=curve.tolist())
     assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (24, 0, 12, 4)
     assert any("4 clusters are split along x" in line for line in holdout_table(trials, "power"))
     assert holdout_json(trials).clusters_split == 4
@@ -191,7 +193,7 @@ def test_by_huber_s_loss_runs_that_went_wrong_do_not_choose_the_law(huber):
 
 
 def test_errors_that_count_as_differences_are_scored_as_such():
-    trials = choose_law(X, ERROR, [POWER_FLOOR], measure=Measure(log=False))
+    trials = choose_law(X, ERROR, [POWER_FLOOR], loss=Loss(log=False))
     (row,) = trials.rows
     missed = POWER_FLOOR.predict(X[20:], *row.values) - ERROR[20:]
     assert row.error == pytest.approx(np.sqrt(np.mean(missed**2)))
@@ -199,11 +201,11 @@ def test_errors_that_count_as_differences_are_scored_as_such():
     assert holdout_json(trials).errors == {"power-floor": row.error}
 
 
-def test_weights_and_groups_are_one_for_each_run():
+def test_weights_and_clusters_are_one_for_each_run():
     with pytest.raises(ValueError, match="give one number above 0 for each of 30 runs"):
         choose_law(X, ERROR, [POWER], weights=np.ones(29))
-    with pytest.raises(ValueError, match="29 labels of groups for 30 runs"):
-        choose_law(X, ERROR, [POWER], groups=range(29))
+    with pytest.raises(ValueError, match="29 labels of clusters for 30 runs"):
+        choose_law(X, ERROR, [POWER], clusters=range(29))
 
 
 def test_only_chosen_points_are_fitted_and_predicted():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scaling.data.arrays import Digits
+from scaling.data.augment import Flip
 from scaling.data.loader import AHEAD, batches, one_thread_ahead
-from scaling.data.order import step_flips, step_indices, subset
+from scaling.data.order import places, step_indices, subset
 from scaling.data.procedural import Procedural
 
 
@@ -23,8 +24,8 @@ def whoever(request, monkeypatch):
 
 def collect(images, **changes):
     wanted = {"seed": 1, "batch": 12, "data_size": 31, "first_step": 0, "last_step": 9}
-    stream = list(batches(images, **(wanted | {"flip": True} | changes)))
-    return [np.concatenate([batch[part] for batch in stream]) for part in (0, 1)]
+    stream = list(batches(images, **(wanted | {"augment": (Flip(),)} | changes)))
+    return [np.concatenate([batch[part] for batch in stream]) for part in ("image", "label")]
 
 
 def assert_same(some, others):
@@ -35,15 +36,16 @@ def assert_same(some, others):
 def test_batches_are_the_images_that_the_order_names():
     images = Digits().train()
     stream = batches(images, seed=4, batch=8, data_size=50, first_step=0, last_step=20)
-    for step, (pixels, labels) in enumerate(stream):
+    for step, batch in enumerate(stream):
         numbers = subset(step_indices(4, step, 8, 50), 1000)
-        assert_same((pixels, labels), images.batch(numbers))
+        assert_same((batch["image"], batch["label"]), images.batch(numbers))
+        assert batch["index"].tolist() == step_indices(4, step, 8, 50).tolist()
     assert step == 19
 
 
 def test_an_endless_source_of_limited_size_repeats_its_first_images():
     images = Procedural().train()
-    pixels, labels = collect(images, data_size=6, batch=6, last_step=3, flip=False)
+    pixels, labels = collect(images, data_size=6, batch=6, last_step=3, augment=())
     first, first_labels = images.batch(np.arange(6))
     for epoch in range(3):
         shown = {x.tobytes() for x in pixels[6 * epoch : 6 * epoch + 6]}
@@ -52,7 +54,7 @@ def test_an_endless_source_of_limited_size_repeats_its_first_images():
 
 
 def test_without_a_data_size_a_finite_source_is_shown_whole():
-    pixels, _ = collect(Digits().train(), data_size=None, batch=100, last_step=10, flip=False)
+    pixels, _ = collect(Digits().train(), data_size=None, batch=100, last_step=10, augment=())
     assert len({x.tobytes() for x in pixels}) == 1000
 
 
@@ -72,13 +74,36 @@ def test_two_hosts_together_see_what_one_sees():
 
 def test_a_mirrored_image_is_mirrored_left_to_right_and_keeps_its_label():
     images = Procedural().train()
-    plain, labels = collect(images, flip=False)
+    plain, labels = collect(images, augment=())
     shown, same_labels = collect(images)
-    flips = np.concatenate([step_flips(1, step, 12) for step in range(9)])
+    flips = np.concatenate([Flip().flips(1, places(step, 12, 0, 1)) for step in range(9)])
     assert 0 < flips.sum() < len(flips)
     np.testing.assert_array_equal(shown[flips], plain[flips][:, :, ::-1])
     np.testing.assert_array_equal(shown[~flips], plain[~flips])
     np.testing.assert_array_equal(labels, same_labels)
+
+
+def test_two_views_of_an_image_are_augmented_apart_and_the_first_is_that_of_a_lone_view():
+    images = Procedural().train()
+    (alone,) = batches(
+        images, seed=1, batch=64, data_size=None, first_step=5, last_step=6, augment=(Flip(),)
+    )
+    (both,) = batches(
+        images,
+        seed=1,
+        batch=64,
+        data_size=None,
+        first_step=5,
+        last_step=6,
+        augment=(Flip(),),
+        views=2,
+    )
+    first, second = both["image"]
+    np.testing.assert_array_equal(first, alone["image"])
+    same = (first == second).all((1, 2, 3))
+    mirrored = (first == second[:, :, ::-1]).all((1, 2, 3))
+    assert 16 < same.sum() < 48
+    assert (same | mirrored).all()
 
 
 @pytest.mark.parametrize("last_step", [3, 2])

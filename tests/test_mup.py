@@ -14,13 +14,16 @@ from flax import nnx
 
 from models.build import build
 from models.mup import attention_scale, branch_scale, multiplier, multipliers
+from models.precision import Precision
 from models.shapes import BiTShape, MuP, ViTShape
 from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
-from scaling.training.loop import Trainer
-from scaling.training.recipe import Recipe, optimizer
+from scaling.objectives.protocol import Learned
+from scaling.training.optimizer import optimizer
+from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.step import update_rule
 
 CLASSES, BATCH, STEPS = 8, 32, 4
 OBJECTIVE = Classify()
@@ -104,6 +107,11 @@ def test_a_model_without_mup_has_no_multipliers():
 # What the optimizer does with them
 
 
+def all_body(params):
+    """Every parameter has the body's weight decay."""
+    return jax.tree.map(lambda _: "body", params)
+
+
 @pytest.mark.parametrize("name", ["adam", "adafactor"])
 def test_a_multiplier_reaches_the_update_and_not_the_decay(name):
     recipe = Recipe(optimizer=name, learning_rate=0.5, weight_decay_body=0.25)
@@ -114,7 +122,7 @@ def test_a_multiplier_reaches_the_update_and_not_the_decay(name):
     )
 
     def first(factor, grads):
-        tx = optimizer(recipe, None if factor is None else lambda path: factor)
+        tx = optimizer(recipe, all_body, None if factor is None else lambda path: factor)
         update = jax.jit(lambda g: tx.update(g, tx.init(params), params)[0], compiler_options=QUICK)
         return update(grads)["blocks"]["a"]["kernel"]
 
@@ -128,7 +136,7 @@ def test_a_multiplier_reaches_the_update_and_not_the_decay(name):
 
 def test_a_multiplier_is_asked_for_by_path():
     seen = set()
-    tx = optimizer(RECIPE, lambda path: seen.add(path) or 1.0)
+    tx = optimizer(RECIPE, all_body, lambda path: seen.add(path) or 1.0)
     params = {"backbone": {"norm": {"scale": jnp.ones(3)}}, "head": {"bias": jnp.ones(2)}}
     jax.eval_shape(lambda p: tx.update(p, tx.init(p), p), params)
     assert seen == {("backbone", "norm", "scale"), ("head", "bias")}
@@ -145,7 +153,7 @@ def test_training_asks_the_model_for_its_multipliers():
             images_seen=64,
             batch=8,
         )
-        tx = Trainer(run)._optimizer
+        tx = update_rule(run, run.objective.build(run.model, CLASSES, Precision()))
         params = {"head": {"kernel": jnp.ones((16, 8)), "bias": jnp.ones(8)}}
         update, _ = jax.jit(lambda p: tx.update(p, tx.init(p), p))(params)
         return [float(update["head"][key].mean()) for key in ("kernel", "bias")]
@@ -179,17 +187,11 @@ class Programs(NamedTuple):
 
 def programs(shape):
     """From a key to parameters and moments; from those and images to gradients; to the next."""
-    update = optimizer(RECIPE, multipliers(shape))
-
-    def init(key):
-        return OBJECTIVE.init(shape, CLASSES, rngs=nnx.Rngs(key))
-
-    graph, state = nnx.split(nnx.eval_shape(init, jax.random.key(0)))
+    built = OBJECTIVE.build(shape, CLASSES, Precision())
+    update = optimizer(RECIPE, built.parameter_groups, multipliers(shape))
 
     def look(params, images):
-        filled = jax.tree.map(lambda x: x, state)  # replaced in place below
-        nnx.replace_by_pure_dict(filled, params)
-        return features(nnx.merge(graph, filled), images)
+        return features(built.module(Learned(params, {}, {})), images)
 
     def loss(params, images, labels):
         seen = look(params, images)
@@ -197,7 +199,7 @@ def programs(shape):
         return optax.sigmoid_binary_cross_entropy(seen["logits"], targets).sum(-1).mean(), seen
 
     def start(key):
-        params = nnx.to_pure_dict(nnx.split(init(key))[1])
+        params = built.init(key).params
         return params, update.init(params)
 
     def step(grads, moments, params):

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
+from models.precision import Precision
 from models.shapes import ViTShape
 from scaling.objectives import Objective
 from scaling.objectives.classify import Classify
@@ -47,7 +48,8 @@ def test_error_counts_images_whose_largest_logit_is_not_the_label(loss):
 
 
 def test_a_new_classifier_answers_with_its_bias_and_has_a_backbone():
-    module = Classify(head_bias=-10.0).init(SHAPE, 7, rngs=nnx.Rngs(0))
+    built = Classify(head_bias=-10.0).build(SHAPE, 7, Precision())
+    module = built.module(built.init(jax.random.key(0)))
     images = jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
     np.testing.assert_array_equal(np.asarray(module(images)), np.full((2, 7), -10.0))
     assert module.backbone(images).shape == (2, 8)

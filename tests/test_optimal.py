@@ -40,7 +40,7 @@ def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
     for words in ("the best size grows", "of 1e+22 FLOPs", "times cheaper", "twice the data"):
         assert words in said
     assert "loss 1.5 takes FLOPs without end" in said
-    assert "1e+22 is 10 times the largest compute" in said
+    assert "compute = 1e+22 is 10 times above the largest compute fitted" in said
     answer = json.loads(out.read_text())
     assert [way["way"] for way in answer["ways"]] == [
         "envelope of all runs",
@@ -122,7 +122,7 @@ def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said
     assert main(["optimal", str(path), *COLUMNS, *ASKED]) == 0
     said = capsys.readouterr().out
     assert "law of size and data: data were in proportion to size, 20 times it: " in said
-    assert "alpha and beta, are not told apart" in said
+    assert "alpha and beta are not identified" in said
     assert "none: envelope of all runs: data were in proportion" in said
     assert "inf" not in said
     assert "no end" in said

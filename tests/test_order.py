@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.data.augment import Flip
 from scaling.data.hashing import hash64, key
-from scaling.data.order import permute, step_flips, step_indices, subset
+from scaling.data.order import permute, places, step_indices, subset
 
 examples = settings(max_examples=50, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**64)
@@ -34,8 +35,8 @@ def test_the_slices_of_all_hosts_make_the_batch(seed, step, data_size, hosts):
     slices = [step_indices(seed, step, batch, data_size, host, hosts) for host in range(hosts)]
     whole = step_indices(seed, step, batch, data_size)
     assert np.concatenate(slices).tolist() == whole.tolist()
-    flips = [step_flips(seed, step, batch, host, hosts) for host in range(hosts)]
-    assert np.concatenate(flips).tolist() == step_flips(seed, step, batch).tolist()
+    flips = [Flip().flips(seed, places(step, batch, host, hosts)) for host in range(hosts)]
+    assert np.concatenate(flips).tolist() == Flip().flips(seed, places(step, batch, 0, 1)).tolist()
 
 
 def test_an_endless_source_is_read_from_its_start_and_once():
@@ -85,7 +86,7 @@ def test_a_permutation_of_a_trillion_needs_no_table():
 
 
 def test_half_of_the_images_are_mirrored_anew_in_every_step():
-    flips = np.concatenate([step_flips(1, step, 100) for step in range(100)])
+    flips = Flip().flips(1, places(0, 10_000, 0, 1))
     assert abs(flips.mean() - 0.5) < 0.025  # five standard deviations
     assert not np.array_equal(flips[:100], flips[100:200])
 

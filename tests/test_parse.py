@@ -14,6 +14,7 @@ from fits.base.errors import UserError
 from models import zoo
 from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import vit
+from scaling.data.augment import Flip
 from scaling.study.parse import read_study
 from scaling.study.schema import EXAMPLE, MODELS
 
@@ -134,7 +135,8 @@ def test_either_way_to_give_the_cooldown_replaces_the_other(tmp_path):
 
 
 def test_a_grid_may_mirror_its_images(tmp_path):
-    assert [run.flip for run in read(tmp_path, GOOD + "flip = true\n").runs] == [True] * 4
+    text = GOOD + 'augment = [{ kind = "flip" }]\n'
+    assert [run.augment for run in read(tmp_path, text).runs] == [(Flip(),)] * 4
 
 
 def test_a_study_of_the_project_is_read_by_its_name_from_anywhere(tmp_path, monkeypatch):

@@ -13,7 +13,24 @@ from pydantic import ValidationError
 
 from models.build import build
 from models.zoo import vit
-from scaling.training.recipe import Recipe, beta2_at, optimizer, schedule
+from scaling.training import optimizer as optimizers
+from scaling.training.optimizer import beta2_at
+from scaling.training.recipe import Recipe, schedule
+
+
+def groups(params):
+    """The kernel under `head` apart from every other one."""
+
+    def group(path, _):
+        first, *_, last = [entry.key for entry in (path[0], path[-1])]
+        return "undecayed" if last != "kernel" else "head" if first == "head" else "body"
+
+    return jax.tree.map_with_path(group, params)
+
+
+def optimizer(recipe):
+    return optimizers.optimizer(recipe, groups)
+
 
 PAPER = Recipe(cooldown_steps=50_000)
 

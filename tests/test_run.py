@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import shape, vit
 from scaling.data import Digits, Procedural
+from scaling.data.augment import Flip
 from scaling.objectives import Objective
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -54,7 +55,7 @@ def test_defaults_that_ids_leave_out_never_change():
     }
     assert Objective().model_dump() == {"kind": "classify", "loss": "sigmoid", "head_bias": 0.0}
     default = run()
-    assert (default.data_size, default.seed, default.flip) == (None, 0, False)
+    assert (default.data_size, default.seed, default.augment) == (None, 0, ())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_defaults_that_ids_leave_out_never_change():
         {"recipe": Recipe(warmup_steps=11, cooldown_steps=5)},
         {"batch": 32},
         {"seed": 1},
-        {"flip": True},
+        {"augment": (Flip(),)},
     ],
     ids=lambda changes: next(iter(changes)),
 )

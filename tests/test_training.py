@@ -14,7 +14,7 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints as checkpoint
 from scaling.training import loop as train
-from scaling.training.loop import Diverged, Places, Trainer
+from scaling.training.loop import CheckpointPaths, Diverged, Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.worker import work
@@ -55,7 +55,7 @@ def alone(trainer, tmp_path_factory):
 
 
 def finish(trainer, run, root, *, trunk=None, **places):
-    places = Places(trunk=trunk or root / "trunk", own=root / run.id, **places)
+    places = CheckpointPaths(trunk=trunk or root / "trunk", own=root / run.id, **places)
     return train.train(trainer, run, places, tell=lambda progress: None)
 
 
@@ -199,18 +199,19 @@ def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_pat
     assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
 
 
-def test_each_step_has_a_luck_of_its_own_and_no_noise_has_none(trainer, noisy):
-    _, lucky = noisy
+def test_each_step_has_random_numbers_of_its_own_and_no_noise_has_none(trainer, noisy):
+    _, random = noisy
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
     labels = np.arange(16, dtype=np.int32) % 8
 
     def after(trainer, step):
-        batch = trainer._place(images), trainer._place(labels)
-        updated = trainer._step(*trainer.start().state, *batch, np.float32(1), np.uint32(step))
+        batch = {"image": images, "label": labels, "index": np.arange(16, dtype=np.uint32)}
+        placed = trainer._placement.place(batch)
+        updated = trainer._step(trainer.start().state, placed, np.float32(1), np.uint32(step))
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(updated)]
 
-    assert after(lucky, 3) == after(lucky, 3)
-    assert after(lucky, 3) != after(lucky, 4)
+    assert after(random, 3) == after(random, 3)
+    assert after(random, 3) != after(random, 4)
     assert after(trainer, 3) == after(trainer, 4)
 
 
@@ -228,7 +229,7 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
     losses = []
-    places = Places(trunk=tmp_path / "trunk", own=tmp_path / "own")
+    places = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
     train.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
 

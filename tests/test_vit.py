@@ -17,8 +17,9 @@ from models.heads import LinearHead, MAPHead, MeanPool, PreLogits, TokenPool
 from models.layers import MLP, Attention, IntoHeads, LayerNorm, Linear, OutOfHeads
 from models.noise import Noise
 from models.positions import sincos_positions
+from models.precision import Precision, precision_for
 from models.shapes import ViTShape
-from models.vit import Block, ParallelBlock, PatchEmbedding, ViT, layers_to_unroll
+from models.vit import Block, ParallelBlock, PatchEmbedding, ViT
 from models.zoo import vit
 
 # A grid of 3 x 3 patches and a margin of two pixels that is not seen.
@@ -115,12 +116,12 @@ def gradients(model, images):
 
         def loss(params):
             module = nnx.merge(graph, params)
-            module.unroll = unroll
+            module.precision = Precision(unroll_up_to=unroll)
             return jnp.square(module(images)).mean()
 
         return quick_jit(jax.grad(loss))(nnx.to_pure_dict(params))
 
-    return gradient(1), gradient(SMALL.depth)
+    return gradient(0), gradient(SMALL.depth)
 
 
 def numbers(module):
@@ -460,10 +461,10 @@ def test_the_shapes_of_a_large_model_take_no_memory():
     assert sum(x.size for x in leaves) == parameters(vit("G/14"))
 
 
-def lines_of_a_step(depth):
+def lines_of_a_step(depth, platform):
     """Length of the program that computes a gradient, as the compiler is handed it."""
-    shape = replace(SMALL, depth=depth)
-    graph, params = nnx.split(abstract(shape))
+    shape, precision = replace(SMALL, depth=depth), precision_for(platform)
+    graph, params = nnx.split(nnx.eval_shape(lambda: build(shape, precision, rngs=nnx.Rngs(0))))
     images = jax.ShapeDtypeStruct((2, 14, 14, 3), jnp.float32)
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
 
@@ -474,19 +475,54 @@ def lines_of_a_step(depth):
 
 
 def test_the_program_of_a_step_does_not_grow_with_depth():
-    assert lines_of_a_step(13) == lines_of_a_step(48)
+    assert lines_of_a_step(13, "cpu") == lines_of_a_step(48, "cpu")
 
 
-def test_off_the_cpu_the_program_of_no_step_grows_with_depth(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert lines_of_a_step(2) == lines_of_a_step(12)
+def test_off_the_cpu_the_program_of_no_step_grows_with_depth():
+    assert lines_of_a_step(2, "gpu") == lines_of_a_step(12, "gpu")
 
 
-def test_only_shallow_models_on_a_cpu_have_their_loop_written_out(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert [layers_to_unroll(depth) for depth in (1, 12, 13, 48)] == [1, 12, 1, 1]
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert layers_to_unroll(12) == 1
+def test_only_shallow_models_on_a_cpu_have_their_loop_written_out():
+    cpu = precision_for("cpu")
+    assert [cpu.blocks_a_turn(depth) for depth in (1, 12, 13, 48)] == [1, 12, 1, 1]
+    assert precision_for("gpu").blocks_a_turn(12) == precision_for("tpu").blocks_a_turn(1) == 1
+
+
+@pytest.fixture(scope="module")
+def computed(images):
+    """Output and gradient of one network, as a function of its precision."""
+
+    def computed(**chosen):
+        precision = Precision(**chosen)
+
+        def loss(params):
+            graph = nnx.split(nnx.eval_shape(lambda: build(SMALL, precision, rngs=nnx.Rngs(0))))[0]
+            output = nnx.merge(graph, params)(images)
+            return jnp.square(output).mean(), output
+
+        params = nnx.state(nnx.jit(lambda: build(SMALL, rngs=nnx.Rngs(0)))())
+        gradient, output = quick_jit(jax.grad(loss, has_aux=True))(params)
+        return output, jax.tree.leaves(gradient)
+
+    return computed
+
+
+def test_rematerialisation_changes_no_number(computed):
+    output, gradient = computed()
+    again, same = computed(rematerialise=True)
+    np.testing.assert_allclose(again, output, rtol=1e-6, atol=1e-6)
+    for one, other in zip(gradient, same, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_blocks_in_bfloat16_give_nearly_the_same_network_with_float32_gradients(computed):
+    output, _ = computed()
+    rounded, gradient = computed(compute="bfloat16")
+    assert rounded.dtype == jnp.float32
+    assert {each.dtype for each in gradient} == {jnp.dtype("float32")}
+    scale = float(jnp.abs(output).max())
+    np.testing.assert_allclose(rounded, output, atol=0.03 * scale)
+    assert not np.allclose(rounded, output, atol=1e-5 * scale)
 
 
 def test_a_shape_of_no_known_family_is_not_built():

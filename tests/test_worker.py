@@ -134,7 +134,7 @@ def first_of_two(monkeypatch):
     """This process is the first of two; what it tells the other is returned."""
     told = []
     monkeypatch.setattr(worker.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(worker, "_from_first", told.append)
+    monkeypatch.setattr(worker, "agreed_word", told.append)
     return told
 
 
@@ -161,7 +161,7 @@ def test_the_others_wait_train_and_write_nothing(folder, training, monkeypatch):
     task = worker.Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
     messages = [worker.WAIT, worker.WAIT, task.model_dump_json(), worker.SKIP]
     monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
-    monkeypatch.setattr(worker, "_from_first", lambda _: messages.pop(0))
+    monkeypatch.setattr(worker, "agreed_word", lambda _: messages.pop(0))
     trained = []
     training.append(lambda report: trained.append(report(step=1, steps=10, phase="train")))
     before = files(folder.path.parent)

@@ -1,9 +1,9 @@
-"""How to divide compute between a larger model and more data: what the ways to find out share.
+"""How to divide compute between a larger model and more data: what the three methods share.
 
-Hoffmann et al. 2022 ("Training Compute-Optimal Large Language Models", section 3) know three: the
-envelope of all runs (`envelope.py`), the lowest points of profiles at equal compute
-(`isoflop.py`), and a law of size and data (`parametric.py`). Each is an `Allocation` and assumes
-something else; where they part, `disagreements` says so, and what failed.
+Hoffmann et al. 2022 ("Training Compute-Optimal Large Language Models", section 3) give three: the
+envelope of all runs (`envelope.py`), the minima of profiles at equal compute (`isoflop.py`), and a
+law of size and data (`parametric.py`). Each is an `Allocation` with assumptions of its own;
+`disagreements` finds where two of them contradict each other.
 
 Loss means any error above 0; compute is k N D, size N, data D.
 """
@@ -14,12 +14,13 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array
+from fits.base.diagnostic import Diagnostic
+from fits.base.numbers import Array, Estimate
 from fits.spec import LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
@@ -27,9 +28,6 @@ BY_PROFILES = "profiles at equal compute"
 BY_LAW = "law of size and data"
 
 EQUAL = 1.25  # computes within this factor stand for one budget
-
-Estimate: TypeAlias = tuple[float, float, float]
-"""Value, low and high end of its interval."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,46 +54,35 @@ class Trainings:
         return float(np.exp(np.log(self.compute / self.size / self.data).mean()))
 
     @property
-    def in_step(self) -> str:
-        """How data grew with size, in words, where the one decided the other; else empty.
+    def collinear(self) -> dict[str, float] | None:
+        """The line that log data and log size follow, where the one decides the other.
 
-        Then the runs lie along a line: at no compute were two sizes tried.
+        At no compute were two sizes tried then. None: they do not lie along a line.
         """
         size, data = np.log(self.size), np.log(self.data)
         if np.ptp(size) < math.log(EQUAL):
-            return ""
-        slope, height = np.polyfit(size - size.mean(), data, 1)
+            return None
+        slope, level = np.polyfit(size - size.mean(), data, 1)
         if np.ptp(data - slope * (size - size.mean())) > math.log(EQUAL):
-            return ""
+            return None
         if np.ptp(data) < math.log(EQUAL):
-            return f"all runs saw about the same data, {math.exp(height):.3g}"
+            return {"slope": 0.0, "data": math.exp(level)}
         if np.ptp(data - size) < math.log(EQUAL):
-            times = math.exp(float((data - size).mean()))
-            return f"data were in proportion to size, {times:.3g} times it"
-        return f"data grew in step with size, as its power of {slope:.2g}"
+            return {"slope": 1.0, "data": math.exp(float((data - size).mean()))}
+        return {"slope": float(slope), "data": math.exp(level)}
 
-    def doubts(self) -> list[str]:
-        """What does not fit compute = k N D, or is not told by runs such as these."""
-        return [*self._untold(), *self._uneven()]
-
-    def _untold(self) -> list[str]:
-        if not self.in_step:
-            return []
-        return [
-            f"{self.in_step}: what a larger model gives and what more data give, alpha and beta, "
-            "are not told apart, and so neither is the best size; add runs of the same compute "
-            "and other sizes"
-        ]
-
-    def _uneven(self) -> list[str]:
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What does not fit compute = k N D, or is not identified by runs such as these."""
+        found = []
+        if line := self.collinear:
+            found.append(Diagnostic("collinear", numbers=line))
         ratio = self.compute / self.size / self.data / self.per
-        if ratio.max() / ratio.min() < 1.2:
-            return []
-        return [
-            f"compute is not a constant times size times data: from {ratio.min():.2g} to "
-            f"{ratio.max():.2g} of its mean, {self.per:.3g}; the best size at a compute is what "
-            "the runs say, the best data only about"
-        ]
+        low, high = float(ratio.min()), float(ratio.max())
+        if high / low >= 1.2:
+            numbers = {"low": low, "high": high, "mean": self.per}
+            found.append(Diagnostic("compute_not_proportional", numbers=numbers))
+        return tuple(found)
 
 
 def trainings(
@@ -124,7 +111,7 @@ def trainings(
 
 
 class Allocation(Protocol):
-    """The size that is best for a budget, as one way sees it."""
+    """The best size for a budget, by one method."""
 
     @property
     def approach(self) -> str:
@@ -132,11 +119,11 @@ class Allocation(Protocol):
 
     @property
     def best(self) -> tuple[Array, Array]:
-        """Computes, and the best sizes seen there; empty where the way looks at no single ones."""
+        """Computes, and the best sizes seen there; empty where the method reads none."""
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """In words, which of its assumptions fail."""
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Which of its assumptions fail."""
 
     def exponent(self, level: float = LEVEL) -> Estimate:
         """a of N = k C^a: value, low, high."""
@@ -147,15 +134,15 @@ class Allocation(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """A power N = k C^a through best sizes, and the lines of studies that might have been.
+    """A power N = k C^a through best sizes, with bootstrap replicates.
 
     Fields:
-      approach: which way found them.
+      approach: which method found them.
       best: computes and sizes, [points] each.
-      centre: mean logarithm of the computes, where height and slope scatter apart.
+      centre: mean logarithm of the computes, where height and slope are uncorrelated.
       values: logarithm of the size there, and a.
-      replicates: the same of studies that might have been, [replicates, 2].
-      doubts: in words.
+      replicates: the same of each replicate, [replicates, 2].
+      diagnostics: which of its assumptions fail.
     """
 
     approach: str
@@ -163,18 +150,18 @@ class Line:
     centre: float
     values: Array
     replicates: Array
-    doubts: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
 
     def exponent(self, level: float = LEVEL) -> Estimate:
         value, reach = self.values[1], self._reach(self.replicates[:, 1] - self.values[1], level)
-        return float(value), float(value - reach), float(value + reach)
+        return Estimate(float(value), float(value - reach), float(value + reach))
 
     def size(self, compute: float, level: float = LEVEL) -> Estimate:
         basis = np.array([1.0, np.log(compute) - self.centre])
         value = basis @ self.values
         reach = self._reach((self.replicates - self.values) @ basis, level)
         low, high = np.exp(value - reach), np.exp(value + reach)
-        return float(np.exp(value)), float(low), float(high)
+        return Estimate(float(np.exp(value)), float(low), float(high))
 
     def _reach(self, distances: Array, level: float) -> float:
         return float(np.quantile(np.abs(distances), level))
@@ -182,33 +169,27 @@ class Line:
 
 def disagreements(
     ways: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
-) -> list[str]:
-    """Where two ways part by more than their intervals allow, and which assumptions fail.
+) -> list[Diagnostic]:
+    """Where two methods differ by more than their intervals allow.
 
     Args:
       computes: at which the best sizes are compared.
       level: of the intervals; high, because several pairs are compared at several places.
     """
-    said = []
+    found = []
     for one, other in combinations(ways, 2):
         apart = [c for c in computes if not _same_size(one.size(c, level), other.size(c, level))]
-        steep = not _same(one.exponent(level), other.exponent(level))
-        if not apart and not steep:
-            continue
-        what = []
+        numbers: dict[str, Any] = {}
         if apart:
-            a, b = one.size(apart[0])[0], other.size(apart[0])[0]
-            what.append(
-                f"at {apart[0]:.3g} the best size is {a:.3g} by one and {b:.3g} by the other"
-            )
-        if steep:
-            a, b = one.exponent()[0], other.exponent()[0]
-            what.append(f"it grows as C^{a:.3f} by one and C^{b:.3f} by the other")
-        doubts = [*(f"{one.approach}: {d}" for d in one.doubts)]
-        doubts += [f"{other.approach}: {d}" for d in other.doubts]
-        why = "; ".join(doubts) or "no assumption was seen to fail: the intervals may be too narrow"
-        said.append(f"{one.approach} and {other.approach} part: {', and '.join(what)}. {why}")
-    return said
+            numbers["compute"] = apart[0]
+            numbers["size"] = one.size(apart[0])[0], other.size(apart[0])[0]
+        if not _same(one.exponent(level), other.exponent(level)):
+            numbers["exponent"] = one.exponent()[0], other.exponent()[0]
+        if numbers:
+            numbers["diagnostics"] = len(one.diagnostics) + len(other.diagnostics)
+            methods = one.approach, other.approach
+            found.append(Diagnostic("methods_disagree", methods, numbers))
+    return found
 
 
 def _same_size(one: Estimate, other: Estimate) -> bool:
@@ -218,7 +199,7 @@ def _same_size(one: Estimate, other: Estimate) -> bool:
 def _log(size: Estimate) -> Estimate:
     """Of a size whose interval may go down to 0."""
     value, low, high = (math.log(each) if each > 0 else -math.inf for each in size)
-    return value, low, high
+    return Estimate(value, low, high)
 
 
 def _same(one: Estimate, other: Estimate) -> bool:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Estimate, Trainings
-from fits.base.numbers import Array
+from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Trainings
+from fits.base.diagnostic import Diagnostic
+from fits.base.messages import along_a_line
+from fits.base.numbers import Array, Estimate
 from fits.data.frontier import on_frontier
+from fits.regression.covariance import ClusterRobust, cluster_robust
+from fits.regression.error_model import ErrorModel
 from fits.spec import LEVEL
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
@@ -28,57 +33,48 @@ class Envelope:
 
     Fields:
       best: computes and the sizes that were the best there, [computes] each.
-      group: 0, 1, ...; computes of one group err together, [computes].
+      group: 0, 1, ...; computes of one group have correlated errors, [computes].
       centre: mean logarithm of the computes.
       values: logarithm of the size there, and a.
-      doubts: in words.
+      diagnostics: which assumptions fail.
     """
 
     best: tuple[Array, Array]
     group: NDArray[np.int64]
     centre: float
     values: Array
-    doubts: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     approach: str = BY_ENVELOPE
 
     def exponent(self, level: float = LEVEL) -> Estimate:
         value, reach = self.values[1], self._reach(np.array([0.0, 1.0]), level)
-        return float(value), float(value - reach), float(value + reach)
+        return Estimate(float(value), float(value - reach), float(value + reach))
 
     def size(self, compute: float, level: float = LEVEL) -> Estimate:
         basis = np.array([1.0, math.log(compute) - self.centre])
         value, reach = basis @ self.values, self._reach(basis, level)
         with np.errstate(over="ignore"):
             low, high = np.exp(value - reach), np.exp(value + reach)
-        return float(np.exp(value)), float(low), float(high)
+        return Estimate(float(np.exp(value)), float(low), float(high))
 
     def _reach(self, basis: Array, level: float) -> float:
-        """How far basis @ values may lie from the truth.
+        """Half the width of the interval of basis @ values."""
+        _, error, quantile = self._sandwich.standard_errors(basis[None], level)
+        return float(error[0] * quantile[0])
 
-        The sandwich of errors shared within groups: each adds the sum of weight times residual over
-        its computes. As the line leans towards its points, residuals are smaller than errors; were
-        the errors of a group alike and their sum as wide in every group, `shown` of them would be
-        left, so much is made up for, and Student's t has the degrees of freedom of what is left
-        (HC2, and Bell and McCaffrey 2002). A sum is no wider where a group has more computes: luck
-        that keeps a run the best for longer has it too large at first and too small at last.
+    @cached_property
+    def _sandwich(self) -> ClusterRobust:
+        """CR2, with the working model that the computes of a group all have the same error.
+
+        The sum of these errors is as wide in every group: a group has more computes where
+        randomness keeps a run the best for longer, with a size too large at first and too small at
+        last.
         """
-        from scipy.special import stdtrit
-
         x = np.log(self.best[0]) - self.centre
-        design = np.stack([np.ones_like(x), x], axis=1)
-        residuals = np.log(self.best[1]) - design @ self.values
-        member = (self.group == np.arange(self.group.max() + 1)[:, None]).astype(float)
-        mean = member / member.sum(axis=1, keepdims=True)
-        inverse = np.linalg.inv(design.T @ design)
-        weights = design @ inverse @ basis
-        own = mean @ weights
-        shown = np.diag(own) - (member * weights) @ design @ inverse @ (mean @ design).T
-        left = np.maximum((shown**2).sum(axis=1), 1e-12 * own**2)
-        gain = np.divide(own**2, left, out=np.zeros_like(own), where=left > 0)
-        variance = gain @ ((member * weights) @ residuals) ** 2
-        scatter = shown @ shown.T * np.sqrt(np.outer(gain, gain))
-        freedom = np.trace(scatter) ** 2 / (scatter**2).sum()
-        return float(np.sqrt(variance) * stdtrit(freedom, (1 + level) / 2))
+        design = np.stack([np.ones_like(x), x])
+        residuals = np.log(self.best[1]) - self.values @ design
+        share = 1 / np.bincount(self.group)[self.group]
+        return cluster_robust(design, residuals, ErrorModel(share, self.group, 1.0))
 
 
 def envelope(runs: Trainings) -> Envelope:
@@ -97,9 +93,10 @@ def envelope(runs: Trainings) -> Envelope:
       ValueError: one size alone is ever the best, or fewer than three runs or budgets are, or no
         two sizes were tried at one compute.
     """
-    if runs.in_step:
+    if line := runs.collinear:
         raise ValueError(
-            f"{runs.in_step}: at no compute were two sizes tried, so none is the best; add sizes."
+            f"{along_a_line(line)}: at no compute were two sizes tried, so none is the best; add "
+            "sizes."
         )
     labels = {label: k for k, label in enumerate(dict.fromkeys(runs.run))}
     of = np.array([labels[label] for label in runs.run])
@@ -109,17 +106,14 @@ def envelope(runs: Trainings) -> Envelope:
         raise ValueError(
             "the best are of one size alone, or fewer than three runs or budgets; add sizes."
         )
-    doubts = _doubts(runs, size)
+    found = _diagnostics(runs, size)
     if curves:
         last = np.array([runs.compute[of == k].max() for k in range(len(labels))])
-        doubts = [*_early(compute, last[group]), *doubts]
+        found = [*_early(compute, last[group]), *found]
     kept = _kept(runs, compute, size, group)
     if kept is None:
         kept = np.ones(len(compute), bool)
-        doubts.append(
-            "best sizes scatter as wide as the sizes tried reach, which cuts them off at the least "
-            "and the largest computes: the exponent is likely too low"
-        )
+        found.append(Diagnostic("best_sizes_cut"))
     compute, size, group = compute[kept], size[kept], group[kept]
     centre = float(np.log(compute).mean())
     return Envelope(
@@ -127,7 +121,7 @@ def envelope(runs: Trainings) -> Envelope:
         group=np.unique(group, return_inverse=True)[1].ravel(),
         centre=centre,
         values=_line(np.log(compute) - centre, np.log(size)),
-        doubts=tuple(doubts),
+        diagnostics=tuple(found),
     )
 
 
@@ -169,8 +163,8 @@ def _kept(
 ) -> NDArray[np.bool_] | None:
     """Computes where the sizes tried reach past the line by its scatter; None: too few.
 
-    The line decides, not the size that was the best there: to leave out the computes where the
-    smallest was the best would keep those where it was not by luck.
+    The line decides, not the size that was the best there: leaving out the computes where the
+    smallest was the best would keep those where it was not by chance.
     """
     x, y = np.log(compute), np.log(size)
     smallest, largest = _tried(runs, x)
@@ -218,27 +212,22 @@ def _turn(first: Array, middle: Array, last: Array) -> float:
     return float(one[0] * other[1] - one[1] * other[0])
 
 
-def _early(compute: Array, last: Array) -> list[str]:
+def _early(compute: Array, last: Array) -> list[Diagnostic]:
     """Of curves: at which part of the envelope a learning rate had not come down."""
-    early = float((compute < 0.85 * last).mean())
-    if early <= 0.2:
-        return []
-    return [
-        f"{early:.0%} of the envelope lies before the last 15 % of its run, where the learning "
-        "rate was still high: there a run of that length would be better"
-    ]
+    share = float((compute < 0.85 * last).mean())
+    return [Diagnostic("before_cooldown", numbers={"share": share})] if share > 0.2 else []
 
 
-def _doubts(runs: Trainings, best: Array) -> list[str]:
-    said = []
+def _diagnostics(runs: Trainings, best: Array) -> list[Diagnostic]:
+    found = []
     end = len(best) - max(1, len(best) // 4)
     if (best[end:] == runs.size.max()).all():
-        said.append("the largest size tried is the best at the largest computes: try larger ones")
-    steps = np.unique(runs.size)
-    step = float(np.exp(np.diff(np.log(steps)).max())) if len(steps) > 1 else 1.0
-    if step > 3:
-        said.append(f"sizes stand up to {step:.2g} times apart: no best size is known better")
-    return said
+        found.append(Diagnostic("largest_is_best"))
+    sizes = np.unique(runs.size)
+    factor = float(np.exp(np.diff(np.log(sizes)).max())) if len(sizes) > 1 else 1.0
+    if factor > 3:
+        found.append(Diagnostic("sizes_far_apart", numbers={"factor": factor}))
+    return found
 
 
 def _line(x: Array, y: Array) -> Array:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.allocation.allocation import BY_PROFILES, EQUAL, Line, Trainings
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 
 LEAST_SIZES = 5  # of a profile: a parabola has three numbers, the drift of compute one
@@ -28,10 +29,10 @@ def isoflop(
 
         L = lowest + bend ln(N / best)^2 + drift ln(C / budget)
 
-    The last term takes up that the runs of a budget did not spend exactly the same. Budgets whose
-    best size lies beyond the sizes tried are left out, and said. Intervals: residuals, as large as
-    their freedom says, put back on the parabolas at random, and the scatter about the line where
-    it is more than that explains.
+    The last term allows for runs of a budget that did not spend exactly the same. Budgets whose
+    best size is outside the sizes tried are left out, with a diagnostic. Intervals: a residual
+    bootstrap of the parabolas, with residuals scaled by their degrees of freedom, and widened where
+    best sizes vary about the line by more than that explains.
 
     Args:
       budgets: computes of the profiles; None: wherever many sizes were given about the same.
@@ -67,7 +68,7 @@ def isoflop(
         centre=centre,
         values=values[0],
         replicates=lines,
-        doubts=tuple(_profile_doubts(profiles, beyond, freedom)),
+        diagnostics=_diagnostics(profiles, beyond, freedom),
     )
 
 
@@ -90,7 +91,7 @@ class _Profile:
         return self.design.shape[1]
 
     def redraw(self, rng: np.random.Generator, pooled: Array, replicates: int) -> Array:
-        """Logarithm of the best size in profiles that might have been, [replicates]."""
+        """Logarithm of the best size in each replicate, [replicates]."""
         noise = rng.choice(pooled, size=(replicates, len(self.fitted))) * self.typical
         inverse = np.linalg.pinv(self.design)
         terms = (self.fitted + noise) @ inverse.T
@@ -179,24 +180,22 @@ def _weighted(x: Array, y: Array, variance: Array) -> tuple[Array, Array]:
     return lines, y - lines @ design.T
 
 
-def _profile_doubts(profiles: list[_Profile], beyond: list[_Profile], freedom: int) -> list[str]:
-    said = []
+def _diagnostics(
+    profiles: list[_Profile], beyond: list[_Profile], freedom: int
+) -> tuple[Diagnostic, ...]:
+    found = []
     if beyond:
-        where = ", ".join(f"{p.budget:.2g}" for p in beyond)
-        said.append(
-            f"at {where} the best size lies beyond the sizes tried, or there is none: left out"
-        )
+        where = tuple(p.budget for p in beyond)
+        found.append(Diagnostic("profiles_without_minimum", numbers={"compute": where}))
     sure = [p for p in profiles if np.isfinite(p.skew_error)]
     if sure:
         weights = np.array([p.skew_error**-2 for p in sure])
-        mean = (weights * [p.skew for p in sure]).sum() / weights.sum()
-        sigmas = abs(mean) * np.sqrt(weights.sum())
-        if sigmas > 3:
-            side = "small" if mean < 0 else "large"
-            said.append(
-                f"the profiles are no parabolas: steeper towards {side} models ({sigmas:.1f} "
-                "standard errors); sizes nearer to the best would move it"
-            )
+        mean = float((weights * [p.skew for p in sure]).sum() / weights.sum())
+        errors = abs(mean) * float(np.sqrt(weights.sum()))
+        if errors > 3:
+            numbers = {"cubic": mean, "standard_errors": errors}
+            found.append(Diagnostic("profiles_not_parabolic", numbers=numbers))
     if freedom < 2 * len(profiles):
-        said.append("hardly more sizes than a parabola needs: the intervals mean little")
-    return said
+        numbers = {"freedom": freedom, "profiles": len(profiles)}
+        found.append(Diagnostic("profiles_of_few_sizes", numbers=numbers))
+    return tuple(found)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.allocation.allocation import BY_LAW, Estimate, Trainings
-from fits.base.numbers import Array
+from fits.allocation.allocation import BY_LAW, Trainings
+from fits.base.diagnostic import Diagnostic
+from fits.base.numbers import Array, Estimate
 from fits.regression.fit import Fit
 from fits.spec import LEVEL
 
@@ -26,12 +27,12 @@ class Surface:
     Fields:
       fit: of the law.
       per: k of compute = k N D.
-      doubts: in words.
+      diagnostics: which assumptions fail.
     """
 
     fit: Fit
     per: float
-    doubts: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
     approach: str = BY_LAW
 
     @property
@@ -41,7 +42,7 @@ class Surface:
     def exponent(self, level: float = LEVEL) -> Estimate:
         ends = self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
         value, low, high = (min(max(end, 0.0), 1.0) for end in ends)  # as exponents are above 0
-        return value, low, high
+        return Estimate(value, low, high)
 
     def size(self, compute: float, level: float = LEVEL) -> Estimate:
         return self._exp(lambda *law: _log_size(np.log(compute / self.per), *law), level)
@@ -60,7 +61,7 @@ class Surface:
         """The loss of a given size with given data: value, low, high."""
         place = np.array([size, data])
         low, high = self.fit.band(place[:, None], level)
-        return float(self.fit.predict(place)), float(low[0]), float(high[0])
+        return Estimate(float(self.fit.predict(place)), float(low[0]), float(high[0]))
 
     def compute(self, loss: float, level: float = LEVEL) -> Estimate:
         """Least compute that reaches a loss: value, low, high; infinite where none does.
@@ -77,7 +78,7 @@ class Surface:
 
         ends = self.value(ease, level)
         value, high, low = (self.per * e ** (-1 / g) if e > 0 else np.inf for e in ends)
-        return value, low, high
+        return Estimate(value, low, high)
 
     def saved(self, size: float, data: float, level: float = LEVEL) -> Estimate:
         """How many times cheaper the best size reaches what this one does: value, low, high."""
@@ -100,19 +101,21 @@ class Surface:
             return np.log((model + B * (factor * data) ** -beta) / (model + B * data**-beta))
 
         value, low, high = self._exp(ratio, level)
-        return value, low, high if factor < 1 else min(high, 1.0)  # more data never raise it
+        if factor >= 1:  # more data never raise the loss
+            high = min(high, 1.0)
+        return Estimate(value, low, high)
 
     def _exp(self, quantity: Callable[..., Array], level: float) -> Estimate:
         with np.errstate(over="ignore"):
             value, low, high = np.exp(self.value(quantity, level)).tolist()
-        return value, low, high
+        return Estimate(value, low, high)
 
     def value(self, quantity: Callable[..., Array], level: float = LEVEL) -> Estimate:
         """Whatever follows from E, A, alpha, B, beta: value, low, high."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = float(quantity(*(np.array([v]) for v in self.fit.values))[0])
         low, high = self.fit.interval(quantity, level)
-        return value, low, high
+        return Estimate(value, low, high)
 
 
 def _log_size(budget: float, E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
@@ -145,4 +148,4 @@ def parametric(runs: Trainings, fit: Fit) -> Surface:
       fit: of the law CHINCHILLA to (size, data) and loss, as `fits.report` makes it; Hoffmann et
         al. take Huber's loss with a threshold of 1e-3.
     """
-    return Surface(fit=fit, per=runs.per, doubts=(*fit.warnings, *runs.doubts()))
+    return Surface(fit=fit, per=runs.per, diagnostics=(*fit.diagnostics, *runs.diagnostics))

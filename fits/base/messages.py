@@ -57,6 +57,32 @@ def _end(which: str, side: str) -> Callable[[Names, Numbers], str]:
     return words
 
 
+def along_a_line(n: Numbers) -> str:
+    """How data grew with size in a study whose runs lie along a line."""
+    if n["slope"] == 0:
+        return f"all runs saw about the same data, {n['data']:.3g}"
+    if n["slope"] == 1:
+        return f"data were in proportion to size, {n['data']:.3g} times it"
+    return f"data grew with size, as its power of {n['slope']:.2g}"
+
+
+def _methods_disagree(methods: Names, n: Numbers) -> str:
+    one, other = methods
+    what = []
+    if "compute" in n:
+        sizes = f"{n['size'][0]:.3g} by the first and {n['size'][1]:.3g} by the second"
+        what.append(f"at {n['compute']:.3g} the best size is {sizes}")
+    if "exponent" in n:
+        first, second = n["exponent"]
+        what.append(f"it grows as C^{first:.3f} by the first and C^{second:.3f} by the second")
+    why = (
+        "the diagnostics of the two say which assumption fails"
+        if n["diagnostics"]
+        else "no assumption of either is seen to fail: the intervals may be too narrow"
+    )
+    return f"{one} and {other} disagree: {', and '.join(what)}; {why}"
+
+
 AUTOCORRELATED = (
     "the law does not have the shape of the data, or the points are not independent. The "
     "intervals are too narrow unless --cluster says which points have correlated errors"
@@ -111,6 +137,54 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
     ),
     "negative_prediction": lambda p, n: (
         "the law predicts an error below 0 there: it cannot hold that far out"
+    ),
+    "collinear": lambda p, n: (
+        f"{along_a_line(n)}: alpha and beta are not identified, and so neither is the best size; "
+        "add runs of the same compute and other sizes"
+    ),
+    "compute_not_proportional": lambda p, n: (
+        f"compute is not proportional to size times data: the ratio varies from {n['low']:.2g} to "
+        f"{n['high']:.2g} times its mean, {n['mean']:.3g}; the best data for a compute are only "
+        "approximate"
+    ),
+    "best_sizes_cut": lambda p, n: (
+        "best sizes vary as much as the sizes tried, which cuts them off at the smallest and the "
+        "largest computes: the exponent is likely too low"
+    ),
+    "largest_is_best": lambda p, n: (
+        "the largest size tried is the best at the largest computes: try larger ones"
+    ),
+    "sizes_far_apart": lambda p, n: (
+        f"neighboring sizes differ by up to {n['factor']:.2g} times: no best size is known better"
+    ),
+    "before_cooldown": lambda p, n: (
+        f"{n['share']:.0%} of the envelope is before the last 15 % of its run, where the learning "
+        "rate was still high: there a run of that length would be better"
+    ),
+    "profiles_without_minimum": lambda p, n: (
+        f"at {', '.join(f'{c:.2g}' for c in n['compute'])} the best size is outside the sizes "
+        "tried, or there is no minimum: left out"
+    ),
+    "profiles_not_parabolic": lambda p, n: (
+        f"the profiles are not parabolas: steeper towards {'large' if n['cubic'] > 0 else 'small'} "
+        f"models ({n['standard_errors']:.1f} standard errors); sizes nearer to the best would move "
+        "it"
+    ),
+    "profiles_of_few_sizes": lambda p, n: (
+        f"{n['freedom']:.0f} degrees of freedom are left by {n['profiles']:.0f} parabolas: too few "
+        "to trust the intervals"
+    ),
+    "methods_disagree": _methods_disagree,
+    "no_common_range": lambda p, n: (
+        "the two have no range of x in common: one is always extrapolated"
+    ),
+    "curves_cross": lambda p, n: (
+        f"the curves cross at x = {', '.join(f'{x:.3g}' for x in n['x'])}: which is better "
+        "depends on x"
+    ),
+    "shared_runs": lambda p, n: (
+        f"{n['n']:.0f} runs have the same x and y in both: if they are the same runs, the studies "
+        "are not independent and the intervals are too wide"
     ),
     "forecast_is_prior": lambda p, n: (
         f"{n['n']:.0f} different x for a law of {n['needs']:.0f} parameters: the forecast is "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,6 +14,14 @@ Indices = NDArray[np.int64]
 # What a law is fitted to: what a double holds even after the steepest exponent.
 X_RANGE = 1e-30, 1e30
 Y_RANGE = 1e-12, 1e12
+
+
+class Estimate(NamedTuple):
+    """A number and the ends of its interval, either of which may be infinite."""
+
+    value: float
+    low: float
+    high: float
 
 
 def arrays(*each: ArrayLike) -> list[Array]:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.cli.options import Json, Plot, all_of, numbers, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
+    from fits.base.numbers import Estimate
     from fits.data.points import Points
-    from fits.decisions.compare import At, Estimate, Saved
+    from fits.decisions.compare import At, Saved
     from fits.report import FitReport
     from fits.spec import FitSpec
 
@@ -44,9 +46,9 @@ def compare(
     """Recipe A against recipe B: the ratio of their errors, and how much x (say compute) B saves.
 
     Fits a law to each of two studies and prints E_B / E_A at chosen x, and how many times less x B
-    needs for the same error, both with intervals. Where the interval of a ratio contains 1 the runs
-    do not tell the two apart, and it is said which study's runs would help most. The studies are
-    taken as independent.
+    needs for the same error, both with intervals. Where the interval of a ratio contains 1, the
+    runs show no difference between the two, and the study whose runs would help most is named. The
+    studies are taken as independent.
 
     Exit status: 0 done; 2 a mistake on the command line or in a table, or a study that cannot be
     fitted: all mistakes are named, and nothing is written.
@@ -83,20 +85,27 @@ def _run(
     reports = [replace(report, at=tuple((x,) for x in xs)) for report in reports]
     ats = [compare.at(a, b, x) for x in xs]
     saved = [compare.saved(a, b, e) for e in [e for (e,) in errors] or [o.error_a for o in ats]]
-    doubts = [
+    found = compare.diagnostics(a, b)
+    if not by:
+        found = [*_shared_runs(studies[0].points, studies[1].points), *found]
+    warnings = [
         *(f"{n}: {note}" for n, its in zip(AB, studies, strict=True) for note in its.points.notes),
-        *([] if by else _shared_runs(studies[0].points, studies[1].points)),
-        *compare.doubts(a, b, xs, AB),
+        *(
+            f"{name}: {each.words}"
+            for name, report in zip(AB, reports, strict=True)
+            for each in report.groups[0].diagnostics(report.at)
+        ),
+        *(each.words for each in found),
     ]
     if plot:
         _draw(a, b, names, spec, plot)
     if json_file:
-        write_json(json_file, _answer(spec, names, reports, ats, saved, doubts))
+        write_json(json_file, _answer(spec, names, reports, ats, saved, found))
     if str(json_file) == "-":
-        for doubt in doubts:
-            print(f"warning: {doubt}", file=sys.stderr)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return 0
-    _print(spec, names, reports, ats, saved, doubts)
+    _print(spec, names, reports, ats, saved, warnings)
     say_written((json_file, plot))
     return 0
 
@@ -143,7 +152,7 @@ def _print(
     reports: Sequence[FitReport],
     ats: Sequence[At],
     saved: Sequence[Saved],
-    doubts: Sequence[str],
+    warnings: Sequence[str],
 ) -> None:
     from fits.report_text import holdout_line
 
@@ -160,31 +169,26 @@ def _print(
     for one in saved:
         _print_saved(one)
     print()
-    for doubt in doubts:
-        print(f"warning: {doubt}")
+    for warning in warnings:
+        print(f"warning: {warning}")
 
 
-def _shared_runs(a: Points, b: Points) -> list[str]:
+def _shared_runs(a: Points, b: Points) -> list[Diagnostic]:
     """Runs that both have make the two agree by more than chance."""
     both = set(zip(a.x.tolist(), a.error.tolist(), strict=True))
     both &= set(zip(b.x.tolist(), b.error.tolist(), strict=True))
-    if not both:
-        return []
-    return [
-        f"{len(both)} runs have the same x and y in both: where they are the same runs, the "
-        "studies are not independent and the intervals are too wide"
-    ]
+    return [Diagnostic("shared_runs", numbers={"n": len(both)})] if both else []
 
 
 def _verdict(at: At) -> str:
-    if at.ratio.sure:
+    if at.is_decided:
         better, times = ("B", at.ratio) if at.ratio.high < 1 else ("A", at.ratio)
         return f"{better} is better: B's error is {times.value:.3g} times that of A"
     more = "A" if at.share_a > 0.5 else "B"
     share = max(at.share_a, 1 - at.share_a)
     return (
-        f"not told apart; {share:.0%} of the doubt is about {more}: runs of {more} at or above "
-        f"x = {at.x:.3g} would help most"
+        f"no difference found; {share:.0%} of the variance is that of {more}: runs of {more} at or "
+        f"above x = {at.x:.3g} would help most"
     )
 
 
@@ -218,7 +222,7 @@ def _answer(
     reports: Sequence[FitReport],
     ats: Sequence[At],
     saved: Sequence[Saved],
-    doubts: Sequence[str],
+    found: Sequence[Diagnostic],
 ) -> dict[str, Any]:
     from fits.report_json import to_json
 
@@ -240,7 +244,7 @@ def _answer(
             {"error": each.error, "x_a": each.x_a, "x_b": each.x_b} | _ends("factor", each.factor)
             for each in saved
         ],
-        "warnings": list(doubts),
+        "diagnostics": [each.to_json() for each in found],
     }
 
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.cli.options import Json, Plot, Table, all_of, numbers, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
-    from fits.allocation.allocation import Allocation, Estimate, Trainings
+    from fits.allocation.allocation import Allocation, Trainings
     from fits.allocation.parametric import Surface
+    from fits.base.numbers import Estimate
     from fits.data.points import Points
     from fits.regression.holdout import Trials
     from fits.spec import FitSpec
@@ -138,20 +140,28 @@ def _run(
     runs = found.runs
     last = float(runs.compute.max())
     middle = math.sqrt(float(runs.compute.min()) * last)
-    doubts = [
-        *found.points.notes,
+    diagnostics = [
         *disagreements(found.ways, [middle, last, *wanted.compute]),
-        *(f"{c:g} is {c / last:.3g} times the largest compute" for c in wanted.compute if c > last),
+        *(
+            Diagnostic("extrapolates", ("compute",), {"at": c, "edge": last, "times": c / last})
+            for c in wanted.compute
+            if c > last
+        ),
+    ]
+    warnings = [
+        *(f"{way.approach}: {each.words}" for way in found.ways for each in way.diagnostics),
+        *found.points.notes,
+        *(each.words for each in diagnostics),
     ]
     if plot:
         _draw(found, wanted, columns, plot)
     if json_file:
-        write_json(json_file, _answer(wanted, found, doubts))
+        write_json(json_file, _answer(wanted, found, diagnostics))
     if str(json_file) == "-":
-        for doubt in doubts:
-            print(f"warning: {doubt}", file=sys.stderr)
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return 0
-    _print(wanted, found, doubts)
+    _print(wanted, found, warnings)
     say_written((json_file, plot))
     return 0
 
@@ -265,7 +275,7 @@ def _draw(found: Answer, wanted: Questions, columns: Columns, path: Path) -> Non
     save(figure, path)
 
 
-def _print(wanted: Questions, found: Answer, doubts: list[str]) -> None:
+def _print(wanted: Questions, found: Answer, warnings: list[str]) -> None:
     from fits.report_text import holdout_line, interval
 
     level, y = found.spec.level, found.spec.y
@@ -287,8 +297,8 @@ def _print(wanted: Questions, found: Answer, doubts: list[str]) -> None:
     if found.law:
         _print_law(wanted, found)
     print()
-    for doubt in [*(f"{w.approach}: {d}" for w in found.ways for d in w.doubts), *doubts]:
-        print(f"warning: {doubt}")
+    for warning in warnings:
+        print(f"warning: {warning}")
 
 
 def _print_law(wanted: Questions, found: Answer) -> None:
@@ -324,7 +334,7 @@ def _fine(found: Estimate) -> str:
     return f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def _answer(wanted: Questions, found: Answer, doubts: list[str]) -> dict[str, Any]:
+def _answer(wanted: Questions, found: Answer, diagnostics: list[Diagnostic]) -> dict[str, Any]:
     from fits.report_json import holdout_json
 
     law, level = found.law, found.spec.level
@@ -342,7 +352,7 @@ def _answer(wanted: Questions, found: Answer, doubts: list[str]) -> dict[str, An
                     "best": [
                         {"compute": c, "size": n} for c, n in zip(*map(list, way.best), strict=True)
                     ],
-                    "warnings": list(way.doubts),
+                    "diagnostics": [each.to_json() for each in way.diagnostics],
                 }
                 for way in found.ways
             ),
@@ -374,7 +384,8 @@ def _answer(wanted: Questions, found: Answer, doubts: list[str]) -> dict[str, An
             for size, data in wanted.against
         ],
         "holdout": holdout_json(found.trials).model_dump() if found.trials else None,
-        "warnings": doubts,
+        "notes": list(found.points.notes),
+        "diagnostics": [each.to_json() for each in diagnostics],
     }
 
 

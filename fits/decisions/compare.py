@@ -6,31 +6,18 @@ taken as independent: on log axes their reaches add as the sides of a right angl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array
+from fits.base.diagnostic import Diagnostic
+from fits.base.numbers import Array, Estimate
 from fits.regression.fit import Fit
 
 REACH = 1e3  # how far beyond the points fitted an equal error is looked for, as a factor
 GRID = 13
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A number and its interval, all above 0; an end may be infinite, or 0."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sure(self) -> bool:
-        """Whether the interval leaves 1 out."""
-        return self.low > 1 or self.high < 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +36,11 @@ class At:
     error_b: float
     ratio: Estimate
     share_a: float
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the interval of the ratio excludes 1."""
+        return self.ratio.low > 1 or self.ratio.high < 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,24 +133,13 @@ def _falls_to(error: float, curve: Callable[[Array], Array], first: float, last:
     return float(np.exp(np.interp(np.log(error), ends, np.log([last, first]))))
 
 
-def doubts(a: Fit, b: Fit, x: Sequence[float], names: tuple[str, str]) -> list[str]:
-    """In words, what the intervals of a comparison do not tell."""
-    said = [
-        f"{name}: {warning}"
-        for name, fit in zip(names, (a, b), strict=True)
-        for warning in (
-            *fit.warnings,
-            *(said.words for each in x for said in fit.extrapolates(each)),
-        )
-    ]
+def diagnostics(a: Fit, b: Fit) -> list[Diagnostic]:
+    """What the intervals of a comparison do not tell, beside what is doubtful of each fit."""
     (first_a, last_a), (first_b, last_b) = span(a), span(b)
     first, last = max(first_a, first_b), min(last_a, last_b)
     if first >= last:
-        return [*said, "the two have no stretch of x in common: one is always extrapolated"]
+        return [Diagnostic("no_common_range")]
     grid = np.geomspace(first, last, 200)
     above = b.predict(grid) > a.predict(grid)
-    crossings = grid[1:][above[1:] != above[:-1]]
-    if len(crossings):
-        places = ", ".join(f"{each:.3g}" for each in crossings)
-        said.append(f"the curves cross at x = {places}: which is better depends on x")
-    return said
+    crossings = tuple(grid[1:][above[1:] != above[:-1]].tolist())
+    return [Diagnostic("curves_cross", numbers={"x": crossings})] if crossings else []

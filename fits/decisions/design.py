@@ -132,12 +132,12 @@ def question(
     spread = np.linalg.cholesky(np.linalg.inv(known))
     draws = np.random.default_rng(seed).standard_normal((samples, len(centre)))
     at = np.clip(centre + draws @ spread.T, low, high)
-    size = 1.0 if profile.measure.log else float(np.exp(np.log(profile.y).mean()))
+    size = 1.0 if profile.loss.log else float(np.exp(np.log(profile.y).mean()))
     found = Question(
         known=np.broadcast_to(known, (samples, *known.shape)),
         aim=slopes(aim, at)[:, 0],
-        slopes=slopes(there, at, profile.measure.log),
-        scatter=max(profile.scatter_of_one_run, 1e-4 * size),
+        slopes=slopes(there, at, profile.loss.log),
+        scatter=max(profile.deviation, 1e-4 * size),
         level=fit.level,
         scale=1.0,
     )

@@ -2,7 +2,7 @@
 
 Only the curve's own points speak: this file knows no table, no figure and no other curve. It fits
 the saturating law in very many shapes to ever longer ends of the curve and averages them all; it
-never picks one. As far as the curve may follow a law, `lawful.py` has its say. docs/forecast.md
+never picks one. As far as the curve may follow a law, `evidence.py` is heard. docs/forecast.md
 says why, and how well that does.
 
 Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
@@ -15,24 +15,15 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
-from fits.forecast.evidence import (
-    EXCESS,
-    FLOOR,
-    LAWS,
-    LOG_D,
-    NOISE,
-    NOWHERE,
-    Lawful,
-    independent_share,
-    law,
-    lawful,
-)
+from fits.base.numbers import Array
+from fits.forecast.evidence import NOISE, Evidence, evidence, independent_share
+from fits.laws.powers import SATURATING
+from fits.laws.varpro import nnls
+from fits.regression.solver import Loss, levenberg_marquardt
 from fits.spec import LEVEL
-
-Array = NDArray[np.float64]
 
 # A shape is (x + d)^-b. The grid ends where one shape cannot be told from the next: at b = 0.03 an
 # error halves in 23 e-folds, at b = 3 it has reached its floor; a d above 1 lies beyond the points.
@@ -47,7 +38,6 @@ CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
 SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
 RESOLUTION = 3e-4  # no error is known better than this, relatively
-STEPS = 10  # of Gauss and Newton
 MOST = 200  # different x; of more, neighbours are averaged
 SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 
@@ -75,6 +65,7 @@ class Belief:
 
 
 BELIEF = Belief()
+RELATIVE = Loss(log=False)  # with weights y^-2: squared relative errors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,7 +107,7 @@ class Forecast:
       ends: the fits that are averaged, in the order of ENDS.
       risk: expected square of each one's log error, from its backtests, [ends].
       tested: whether there were any; where not, all ends have the same risk.
-      lawful: what the laws say in case one is true; None where points are too few to tell.
+      evidence: of the laws, in case one is true; None where points are too few to tell.
       noise: standard deviation of log y from point to point.
       repeated: variance of log y among the points of one x; 0 where each has but one.
       independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
@@ -132,7 +123,7 @@ class Forecast:
     ends: tuple[End, ...]
     risk: Array
     tested: bool
-    lawful: Lawful | None
+    evidence: Evidence | None
     noise: float
     repeated: float
     independent: float
@@ -164,13 +155,13 @@ class Forecast:
         _refuse(wanted.ravel(), "x")
         relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
         mean, variance = self._averaged(_falls(relative))
-        if self.lawful is not None:
-            chance = self.lawful.chance
-            told, told_variance = self.lawful(relative)
-            apart = told - mean
+        if self.evidence is not None:
+            chance = self.evidence.chance
+            of_laws, variance_of_laws = self.evidence(relative)
+            apart = of_laws - mean
             mean = mean + chance * apart
-            told_variance = told_variance + self.repeated
-            variance = chance * told_variance + (1 - chance) * (variance + chance * apart**2)
+            variance_of_laws = variance_of_laws + self.repeated
+            variance = chance * variance_of_laws + (1 - chance) * (variance + chance * apart**2)
         deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
@@ -238,7 +229,7 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
         ends=ends,
         risk=risk,
         tested=tested,
-        lawful=_lawful(points, belief),
+        evidence=evidence(points.x, points.y, belief.exponent, belief.exponent_spread),
         noise=noise,
         repeated=scatter,
         independent=independent,
@@ -295,88 +286,37 @@ def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]
     variance s sum(w^2) + 1 - s, as if one over that were the number of points: it is the power of
     the likelihood.
     """
-    falls = _falls(points.x) / points.y[:, None]
-    fits = [_solve(falls, 1 / points.y, points.x ** (1 / tau), floor) for tau, floor in ENDS]
-    residuals = _residuals(points, *(each[fits[0][2].argmin()] for each in (B, D, *fits[0][:2])))
+    falls = _falls(points.x).T / points.y  # [shapes, points]
+    columns = np.stack([falls, np.broadcast_to(1 / points.y, falls.shape)], axis=1)
+    fits = []
+    for tau, floor in ENDS:
+        weights = points.x ** (1 / tau)
+        fits.append(nnls(columns[:, : 1 + floor], np.ones_like(weights), weights / weights.sum()))
+    best = int(fits[0][1].argmin())
+    residuals = _residuals(points, B[best], D[best], *fits[0][0][best])
     total = float((residuals**2).sum()) + len(residuals) * RESOLUTION**2
     share = independent_share(residuals, RESOLUTION)
     ends = []
-    for (tau, _), (excess, floor, squares) in zip(ENDS, fits, strict=True):
+    for (tau, _), (found, squares) in zip(ENDS, fits, strict=True):
         weights = points.x ** (1 / tau)
         effective = 1 / (share * (weights**2).sum() / weights.sum() ** 2 + 1 - share)
-        likelihood = belief.log_prior() - 0.5 * effective * np.log(squares + RESOLUTION**2)
+        squares = np.maximum(squares, 0) + RESOLUTION**2
+        likelihood = belief.log_prior() - 0.5 * effective * np.log(squares)
         probability = np.exp(likelihood - likelihood.max())
-        ends.append(End(excess=excess, floor=floor, probability=probability / probability.sum()))
+        floors = found[:, 1] if found.shape[1] > 1 else np.zeros(len(found))
+        probability /= probability.sum()
+        ends.append(End(excess=found[:, 0], floor=floors, probability=probability))
     return tuple(ends), total, share
 
 
-def _lawful(points: Points, belief: Belief) -> Lawful | None:
-    """The laws, from the best shapes of the grid on."""
-    falls, ones = _falls(points.x) / points.y[:, None], 1 / points.y
-    starts: list[Array | None] = []
-    for free in LAWS:
-        shapes = np.flatnonzero((D > 0) == (LOG_D in free))
-        excess, floor, squares = _solve(falls[:, shapes], ones, np.ones_like(ones), FLOOR in free)
-        best = int(squares.argmin())
-        log_b, log_d = (
-            np.log(B[shapes[best]]),
-            np.log(D[shapes[best]]) if LOG_D in free else NOWHERE,
-        )
-        if EXCESS not in free:
-            starts.append(np.array([0.0, ones.sum() / (ones**2).sum(), log_b, NOWHERE]))
-        elif excess[best] > 0:
-            starts.append(np.array([excess[best], floor[best], log_b, log_d]))
-        else:
-            starts.append(None)
-    return lawful(points.x, points.y, starts, belief.exponent, belief.exponent_spread)
-
-
 def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
-    """Relative errors of the best law near this shape, [points].
-
-    By Gauss-Newton steps in excess, floor, log b and log d, so that what is left over is the
-    curve's and not the grid's. A floor just below 0 does no harm here.
-    """
-    values = np.array([excess, floor, np.log(b), np.log(max(d, SHIFTS[1] / 2))])
-    errors, slopes = _errors(points, values)
-    for _ in range(STEPS):
-        step, *_ = np.linalg.lstsq(slopes, errors, rcond=1e-6)
-        for part in (1.0, 0.3, 0.1):
-            there, slopes_there = _errors(points, values + part * step)
-            if (there**2).sum() < (errors**2).sum():
-                break
-        else:
-            break
-        values, errors, slopes = values + part * step, there, slopes_there
-    return errors
-
-
-def _errors(points: Points, values: Array) -> tuple[Array, Array]:
-    """Relative errors of a law, and the derivatives of what it says, [points] and [points, 4]."""
-    y, slopes = law(points.x, values)
-    return 1 - y / points.y, slopes / points.y[:, None]
-
-
-def _solve(
-    falls: Array, ones: Array, weights: Array, may_floor: bool
-) -> tuple[Array, Array, Array]:
-    """Excess and floor >= 0 of least mean squared relative error, and that, for each shape."""
-    weights = weights / weights.sum()
-    aa, ac, cc = weights @ falls**2, (weights * ones) @ falls, weights @ ones**2
-    ay, cy = weights @ falls, weights @ ones
-    lone, flat = ay / aa, cy / cc  # the best a without c, and c without a
-    if not may_floor:
-        return lone, np.zeros_like(lone), np.maximum(1 - lone * ay, 0)
-    determinant = aa * cc - ac**2
-    solvable = determinant > 1e-9 * aa * cc
-    determinant = np.where(solvable, determinant, 1.0)
-    a, c = (ay * cc - cy * ac) / determinant, (cy * aa - ay * ac) / determinant
-    inside = solvable & (a > 0) & (c > 0)
-    falling = lone * ay > flat * cy
-    a = np.where(inside, a, np.where(falling, lone, 0.0))
-    c = np.where(inside, c, np.where(falling, 0.0, flat))
-    squares = 1 - 2 * (a * ay + c * cy) + a * a * aa + 2 * a * c * ac + c * c * cc
-    return a, c, np.maximum(squares, 0)
+    """Relative errors of the best saturating law near this shape, [points]."""
+    a = max(excess, 1e-6) * (1 + d) ** b
+    guess = np.array([a, b, floor, max(d, SHIFTS[1] / 2)])[:, None]
+    values, _ = levenberg_marquardt(
+        SATURATING, points.x, points.y, points.y[None] ** -2, guess, loss=RELATIVE, gain=1e-6
+    )
+    return 1 - SATURATING.predict(points.x, *values[:, 0]) / points.y
 
 
 def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
@@ -389,7 +329,7 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
         known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
         if known.sum() < PARAMETERS:
             continue
-        ends, _, _ = _fit(_points(log_x[known], log_y[known]), belief)
+        ends, *_ = _fit(_points(log_x[known], log_y[known]), belief)
         falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
         truth = log_y[~known] - log_y[known][-1]
         errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])

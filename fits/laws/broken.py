@@ -58,12 +58,12 @@ def _bend(line: Array, d: Array, f: Array) -> Array:
 def _broken_jacobian(x: ArrayLike, a: Array, b: Array, c: Array, *breaks: Array) -> Array:
     line = np.log(np.asarray(x, float))
     excess = broken_power(x, a, b, 0.0, *breaks)
-    slopes = [excess, -line * excess, np.ones(())]
+    found = [excess, -line * excess, np.ones(())]
     for more, d, f in zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True):
         bend, over = _bend(line, d, f), (line - np.log(d)) / f
         past = _logistic(over)
-        slopes += [-bend * excess, more * past * excess, -more * (bend - f * over * past) * excess]
-    return stack(*slopes)
+        found += [-bend * excess, more * past * excess, -more * (bend - f * over * past) * excess]
+    return stack(*found)
 
 
 def _broken_guess(x: Array, y: Array, weights: Array, breaks: int) -> Array:

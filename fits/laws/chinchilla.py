@@ -67,12 +67,7 @@ def _chinchilla_jacobian(
 ) -> Array:
     n, d = np.log(x)
     by_size, by_data = np.exp(np.log(A) - alpha * n), np.exp(np.log(B) - beta * d)
-    slopes = np.empty((5, *by_size.shape))
-    slopes[0] = 1
-    slopes[1], slopes[3] = by_size, by_data
-    np.multiply(by_size, -n, out=slopes[2])
-    np.multiply(by_data, -d, out=slopes[4])
-    return slopes
+    return stack(1.0, by_size, -n * by_size, by_data, -d * by_data)
 
 
 def _chinchilla_guess(x: Array, y: Array, weights: Array) -> Array:

@@ -89,20 +89,20 @@ def _repeated_jacobian(
     models, tokens = size + np.log(worth_n), kept + np.log(worth_d)
     by_size, by_data = np.exp(np.log(A) - alpha * models), np.exp(np.log(B) - beta * tokens)
     # d models / d balance, where the model is larger than its data can use
-    pull = -alpha * by_size * np.where(large, 1 - by_more / worth_n, 0)
+    by_balance = -alpha * by_size * np.where(large, 1 - by_more / worth_n, 0)
     return stack(
         1.0,
-        by_size + pull / alpha,
-        -models * by_size + pull * (1 / alpha - at_balance) / alpha,
-        by_data - pull / alpha,
-        -tokens * by_data + pull * (kept - 1 / beta) / alpha,
+        by_size + by_balance / alpha,
+        -models * by_size + by_balance * (1 / alpha - at_balance) / alpha,
+        by_data - by_balance / alpha,
+        -tokens * by_data + by_balance * (kept - 1 / beta) / alpha,
         -beta * by_data * by_reuse / worth_d,
         -alpha * by_size * by_excess / worth_n,
     )
 
 
 def _repeated_guess(x: Array, y: Array, weights: Array) -> Array:
-    """Exponents and both scales of reuse on a grid; A and B from a start without reuse of size."""
+    """Exponents and both scales of reuse on a grid; A and B from a fit without reuse of size."""
     few = np.array([0.15, 0.25, 0.35, 0.5, 0.8])
     alpha, beta, reuse = grid(few, few, np.array([2.0, 6.0, 20.0, 60.0]))
     n, d, u = np.log(x)

@@ -1,4 +1,4 @@
-"""Studies that might have been: refits to groups of runs drawn with replacement."""
+"""Bootstrap of clusters: refits to clusters of runs drawn with replacement."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fits.base.numbers import Array, Mask
+from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression.covariance import LEAST
 from fits.regression.profile import Profile, Quantity
-from fits.regression.solver import Measure, descend
+from fits.regression.solver import Loss, levenberg_marquardt
 
 Choose = Callable[[Array, Array, Mask], Mask]
 
-DRAWS = 1.5  # groups drawn, per group
+DRAWS = 1.5  # clusters drawn, per cluster
 
 
 @dataclass(frozen=True, eq=False)
-class Resampled:
-    """Values fitted to runs that the noise itself had a hand in choosing.
+class Bootstrap:
+    """Values fitted to runs whose choice depends on their errors, as that of a frontier does.
 
     Fields:
       profile: of the runs chosen.
-      replicates: values refitted to resampled runs, [replicates, parameters]; as `draws` explains,
-        they lie closer together than repeated studies would.
+      replicates: values refitted to resampled runs, [replicates, parameters]; as
+        `bootstrap_weights` explains, they lie closer together than repeated studies would.
     """
 
     profile: Profile
@@ -36,7 +35,7 @@ class Resampled:
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """As far from the fitted value, on either side, as `level` of the replicates lie.
 
-        No less far than to where the chosen runs themselves object: replicates lie too close where
+        No less far than the profile of the chosen runs says: replicates lie too close where
         runs are few, and all in one place where a parameter rests on its bound (Andrews 2000).
 
         Args and returns as those of `Profile.interval`.
@@ -52,31 +51,31 @@ class Resampled:
         return np.minimum(low, centre - reach), np.maximum(high, centre + reach)
 
 
-def draws(
+def bootstrap_weights(
     needs: int,
     x: Array,
     y: Array,
-    group: NDArray[np.int64],
+    cluster: Indices,
     choose: Choose,
     replicates: int,
     rng: np.random.Generator,
 ) -> Array:
     """How often each run counts in each replicate, [replicates, runs].
 
-    Each replicate draws groups with replacement and chooses anew among their runs, say the
-    frontier. As many draws as groups would miss 37 % of the best runs and fit a frontier that lies
-    too high; half as many again miss 22 %, and `Resampled.interval` stretches distances by the
+    Each replicate draws clusters with replacement and chooses anew among their runs, say the
+    frontier. As many draws as clusters would miss 37 % of the best runs and fit a frontier too
+    high; half as many again miss 22 %, and `Bootstrap.interval` stretches distances by the
     square root of 1.5 to make up for it (as where fewer are drawn: Bickel, Götze and van Zwet
     1997). What retreat is left pushes all replicates to one side, so intervals are symmetric
     (Hall 1988). Draws that leave fewer than `needs` different x determine no curve: drawn again.
     """
     place = np.unique(x, axis=-1, return_inverse=True)[1].ravel()
-    groups = int(group.max()) + 1
-    count = math.ceil(DRAWS * groups)
+    clusters = int(cluster.max()) + 1
+    count = math.ceil(DRAWS * clusters)
     found: list[Array] = []
     while sum(map(len, found)) < replicates:
-        chances = np.full(groups, 1 / groups)
-        times = rng.multinomial(count, chances, size=replicates)[:, group]
+        chances = np.full(clusters, 1 / clusters)
+        times = rng.multinomial(count, chances, size=replicates)[:, cluster]
         weights = times * choose(x, y, times > 0)
         different = np.zeros((replicates, place.max() + 1), bool)
         rows, columns = np.nonzero(weights)
@@ -85,11 +84,11 @@ def draws(
     return np.concatenate(found)[:replicates]
 
 
-def refits(law: Law, x: Array, y: Array, weights: Array, values: Array, measure: Measure) -> Array:
+def refits(law: Law, x: Array, y: Array, weights: Array, values: Array, loss: Loss) -> Array:
     """Parameters of a fit for each row of weights, from `values` on, [replicates, parameters]."""
     used = (weights > 0).any(axis=0)
     start = np.repeat(values[:, None], len(weights), axis=1)
-    found, _ = descend(
-        law, x[..., used], y[used], weights[:, used], start, measure=measure, gain=1e-6
+    found, _ = levenberg_marquardt(
+        law, x[..., used], y[used], weights[:, used], start, loss=loss, gain=1e-6
     )
     return found.T

@@ -1,210 +1,203 @@
-"""How coordinates of a fit would scatter from study to study, asked of the points themselves.
+"""Cluster-robust covariance of a fit's coordinates: CR2 with Satterthwaite degrees of freedom.
 
-Points come in groups that err independently of one another; within a group they may err together,
-and nowhere need the noise be of equal size. What is said here is to first order: the curve's
-slopes by its coordinates stand for the curve. This file knows no law.
+Clusters of points err independently of one another; within a cluster errors may be correlated, and
+of any size. All is to first order: the jacobian stands for the curve. This file knows no law.
+
+Sources: Bell and McCaffrey 2002, "Bias reduction in standard errors for linear regression with
+multi-stage samples"; for any working model of the errors, Pustejovsky and Tipton 2018,
+"Small-sample methods for cluster-robust variance estimation".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fits.regression.error_model import noise
+from fits.base.numbers import Array, Indices
+from fits.regression.error_model import ErrorModel
 
-Array = NDArray[np.float64]
-
-TENFOLD = np.log(100.0)  # change of the logarithm of a variance
-CHANGES = TENFOLD * np.linspace(-3, 3, 31)
-LEAST = 1e-10  # scatter of a coordinate that rounding alone leaves
-ASKED = 0.5  # share of a variance that is asked of the groups one by one, not of all together
-GONE = 1e-8  # of a variance, below which nothing is left of it
-NODES = np.sin((np.arange(16) + 0.5) * np.pi / 32) ** -2.0  # 1 / sin^2 in the midst of 16 angles
-HALVINGS = 10
+LEAST = 1e-10  # standard error of a coordinate that rounding alone leaves
+GONE = 1e-8  # of a squared variance, below which nothing is left of it
 
 
 @dataclass(frozen=True, eq=False)
-class Scatter:
-    """What groups say of coordinates, and how far they share what they say.
+class ClusterRobust:
+    """The sandwich bread * meat * bread, where the meat is scores' scores.
 
-    A group's score is a sum over all errors, for the fit has mixed them. So the products of two
-    scores are, in the mean, masses (of a group with itself) less what `sharing` makes of pulls.
+    Under the working model V of the errors, the scores' covariance along a direction is diagonal,
+    from `variances`, less factors coupling factors' (what the fit took); see `_freedom`.
 
     Fields:
-      bread: inverse of the loss's curvature, [parameters, parameters].
-      scores: how each group pulls at the coordinates, [groups, parameters].
-      masses: [groups, parameters, parameters].
-      pulls: [groups, parameters, twice the parameters].
-      sharing: [twice the parameters, twice the parameters].
-      apart, together: covariance of the sum of all scores if groups had nothing in common, and
-        if the noise is what `noise` takes it for, [parameters, parameters].
-      freedom: degrees of freedom of the size of that noise.
+      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
+      scores: X_g' A_g psi_g of each cluster g, [clusters, parameters].
+      variances: X_g' A_g V_g A_g X_g, [clusters, parameters, parameters].
+      factors: X_g' A_g (X_g, V_g X_g), [clusters, parameters, twice the parameters].
+      coupling: [twice the parameters, twice the parameters].
     """
 
     bread: Array
     scores: Array
-    masses: Array
-    pulls: Array
-    sharing: Array
-    apart: Array
-    together: Array
-    freedom: float
+    variances: Array
+    factors: Array
+    coupling: Array
 
-    def along(self, slopes: Array, level: float) -> tuple[Array, Array, Array]:
-        """Of quantities: curvature of their profile, standard error, how many of these to allow.
+    def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
+        """Of quantities: curvature of their profile, standard error, quantile of Student's t.
 
         Args:
-          slopes: by the coordinates, [quantities, parameters].
-          level: probability with which a quantity is to lie within what is allowed; infinity
-            where the groups say nothing, as one group alone never does.
+          gradients: by the coordinates, [quantities, parameters].
+          level: of the interval that is so many standard errors to either side; the quantile is
+            infinite where residuals say nothing, as those of a single cluster never do.
         """
-        turned = slopes @ self.bread
-        stiff = 1 / np.maximum(np.einsum("qp,qp->q", turned, slopes), 1e-300)
-        asked = ((turned @ self.scores.T) ** 2).sum(axis=1)
-        apart, together = (
-            np.maximum(np.einsum("qp,pr,qr->q", turned, each, turned), 1e-300)
-            for each in (self.apart, self.together)
-        )
-        spread = np.sqrt(ASKED * asked * (together / apart) + (1 - ASKED) * together)
-        mass = np.einsum("qp,gpr,qr->qg", turned, self.masses, turned, optimize=True).clip(0)
-        pulls = np.einsum("gpr,qp->qgr", self.pulls, turned)
-        trace = mass.sum(axis=1) - np.einsum("qgr,rs,qgs->q", pulls, self.sharing, pulls)
-        solid = (trace > 1e-9 * mass.sum(axis=1)) & (len(self.scores) > 1)
-        allowed = np.full(len(slopes), np.inf)
-        if solid.any():
-            share = (ASKED / trace[solid])[:, None]
-            even = np.full((int(solid.sum()), 1), (1 - ASKED) / self.freedom)
-            allowed[solid] = within(
-                level,
-                np.concatenate([mass[solid] * share, even], axis=1),
-                np.append(np.ones(mass.shape[1]), self.freedom),
-                pulls[solid] * np.sqrt(share)[..., None],
-                self.sharing,
-            )
-        least = LEAST / np.sqrt(stiff)
-        return stiff, np.maximum(spread, np.maximum(least, 1e-300)), allowed
+        along, curvature = _along(self.bread, gradients)
+        error = np.sqrt(((along @ self.scores.T) ** 2).sum(axis=1))
+        freedom = self._freedom(along) if len(self.scores) > 1 else np.zeros(len(along))
+        return curvature, _at_least(error, curvature), _quantile(freedom, level)
+
+    def _freedom(self, along: Array) -> Array:
+        """Satterthwaite's degrees of freedom, tr(G)^2 / tr(G^2), [quantities].
+
+        G is the covariance of the clusters' scores under the working model, times `along`:
+        [clusters, clusters] of each quantity, in the form diag(own) - F C F'.
+        """
+        own = np.einsum("qp,gpr,qr->qg", along, self.variances, along, optimize=True)
+        factors = np.einsum("gpk,qp->qgk", self.factors, along)
+        taken = np.einsum("qgk,kl,qgl->qg", factors, self.coupling, factors)
+        trace = own.sum(axis=1) - taken.sum(axis=1)
+        gram = factors.swapaxes(1, 2) @ factors @ self.coupling
+        squares = (own**2 - 2 * own * taken).sum(axis=1) + np.einsum("qkl,qlk->q", gram, gram)
+        known = (trace > 1e-9 * own.sum(axis=1)) & (squares > 0)
+        return np.where(known, trace**2 / np.where(known, squares, 1.0), 0.0)
 
 
-def within(level: float, mass: Array, count: Array, pulls: Array, sharing: Array) -> Array:
-    """How many standard errors a normal number lies within with probability `level`, [quantities].
+@dataclass(frozen=True, eq=False)
+class ModelBased:
+    """The covariance under an error model whose common variance alone is estimated.
 
-    Student's answer for a standard error that is itself known from few and unequal groups: the
-    square of it scatters as the sum of squares of normal numbers with covariance
-    G = diag(mass) - pulls sharing pulls', and
-
-        P(|z| > t sqrt(sum)) = 2/pi  integral from 0 to pi/2 of det(1 + t^2 G / sin^2 a)^(-1/2) da
-
-    by Craig's formula (1991) for the normal tail and the sum's moment generating function.
-
-    Args:
-      mass: [quantities, masses]; the last may stand for several, or for a part of one.
-      count: for how many, [masses].
-      pulls: of the other masses, [quantities, groups, k].
-      sharing: [k, k]; G of trace 1.
+    Fields:
+      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
+      meat: X' V X, [parameters, parameters].
+      freedom: degrees of freedom of the common variance.
     """
-    bottom, top = NormalDist().inv_cdf((1 + level) / 2), np.tan(np.pi / 2 * level)
-    low, high = (np.full(len(mass), np.log(end)) for end in (bottom, top))  # none fewer, one group
 
-    def beyond(log_t: Array) -> Array:
-        s = np.exp(2 * log_t)[:, None] * NODES
-        softer = 1 / (1 + s[..., None] * mass[:, None])  # [quantities, nodes, masses]
-        held = pulls[:, None].swapaxes(2, 3) * softer[:, :, None, :-1] @ pulls[:, None]
-        inner = np.eye(len(sharing)) - s[..., None, None] * (sharing @ held)
-        log_det = np.linalg.slogdet(inner)[1] - np.log(softer) @ count
-        return np.exp(-0.5 * log_det).mean(axis=1)
+    bread: Array
+    meat: Array
+    freedom: float
 
-    at_low, at_high = beyond(low), beyond(high)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        found = beyond(middle)
-        more = found > 1 - level
-        low, at_low = np.where(more, middle, low), np.where(more, found, at_low)
-        high, at_high = np.where(more, high, middle), np.where(more, at_high, found)
-    part = np.clip((at_low - (1 - level)) / np.maximum(at_low - at_high, 1e-300), 0, 1)
-    return np.exp(low + part * (high - low))
+    def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
+        """As of `ClusterRobust`."""
+        along, curvature = _along(self.bread, gradients)
+        error = np.sqrt(np.einsum("qp,pr,qr->q", along, self.meat, along).clip(0))
+        freedom = np.full(len(along), self.freedom)
+        return curvature, _at_least(error, curvature), _quantile(freedom, level)
 
 
-def scatter(
-    place: Array, rows: Array, pull: Array, group: NDArray[np.int64], neighbours: bool
-) -> Scatter:
-    """The sandwich by groups, each group's residuals turned back into the errors they are left of.
+def _along(bread: Array, gradients: Array) -> tuple[Array, Array]:
+    """How far each score moves each quantity, and the curvature of the quantity's profile."""
+    along = gradients @ bread
+    return along, 1 / np.maximum(np.einsum("qp,qp->q", along, gradients), 1e-300)
 
-    A curve is drawn to its points, so residuals are smaller than errors, and those of points with
-    little noise, which the others drag the curve away from, larger. Both are undone, group by
-    group, as if the noise were what `noise` takes it for: unbiased where it is, sound where not.
-    What neighbours have in common enlarges it all, in the proportion that noise is taken to have.
-    Half of each variance (ASKED) is what groups say in this way, one by one; that leans on nothing,
-    but few groups know little. The other half is what `noise` says, of a size known from all.
+
+def _at_least(error: Array, curvature: Array) -> Array:
+    return np.maximum(error, np.maximum(LEAST / np.sqrt(curvature), 1e-300))
+
+
+def _quantile(freedom: Array, level: float) -> Array:
+    from scipy.special import stdtrit
+
+    known = freedom > 0
+    return np.where(known, stdtrit(np.where(known, freedom, 1.0), (1 + level) / 2), np.inf)
+
+
+def _scale(jacobian: Array) -> Array:
+    """Lengths of the rows, 1 for a parameter that moves no point, [parameters, 1]."""
+    length = np.linalg.norm(jacobian, axis=1, keepdims=True)
+    return np.where(length > 0, length, 1.0)
+
+
+def _bread(jacobian: Array) -> Array:
+    scale = _scale(jacobian)
+    rows = jacobian / scale
+    return np.linalg.pinv(rows @ rows.T, rcond=1e-12, hermitian=True) / (scale * scale.T)
+
+
+def model_based(jacobian: Array, psi: Array, errors: ErrorModel) -> ModelBased:
+    """With the common variance that makes the standardised squared residuals as expected.
 
     Args:
-      place: of the points along the curve, such as log x, [points].
-      rows: slopes of the residuals by the coordinates, times the roots of their weights,
+      jacobian: of the residuals by the coordinates, times the roots of the points' weights,
         [parameters, points].
-      pull: residuals, likewise, cut where Huber's loss cuts them, [points].
-      group: number of the group that each point belongs to, from 0, [points].
-      neighbours: whether these may err together, if every group is a single point.
-
-    Source: Bell and McCaffrey 2002, "Bias reduction in standard errors for linear regression with
-    multi-stage samples"; with noise that is not alike everywhere, Pustejovsky and Tipton 2018.
+      psi: derivative of the loss at the residuals (for squares the residuals themselves), times
+        the roots of the weights, [points].
+      errors: of the points.
     """
-    size = np.linalg.norm(rows, axis=1)
-    size = np.where(size > 0, size, 1.0)  # a parameter that moves no point has no scale
-    even = rows / size[:, None]
-    plain = np.linalg.pinv(even @ even.T, rcond=1e-12, hermitian=True) / np.outer(size, size)
-    errors = noise(place, even, pull, group, neighbours)
-    count = np.bincount(group)
-    alike = [_members(group, count, members) for members in np.unique(count)]
-    apart = np.zeros_like(plain)
-    for its in alike:
-        part = rows.T[its]
-        apart += np.einsum("gmp,gmn,gnq->pq", part, errors.block(its), part, optimize=True)
-    together, spread = apart, plain @ apart @ plain
-    if errors.neighbours is not None:
-        whole = errors.neighbours * np.outer(errors.deviation, errors.deviation)
-        told = rows @ whole
-        together = told @ rows.T
-        across = plain @ together @ plain
-        alone = np.diag(whole) + ((across @ rows - 2 * plain @ told) * rows).sum(axis=0)
-    scores, masses, pulls = [], [], []
-    seen, expected = 0.0, 0.0  # squares of residuals, and what noise of size 1 would leave
-    for its in alike:  # [groups, members]
-        part, block = rows.T[its], errors.block(its)
-        told = block @ part
-        if errors.neighbours is None:
-            taken = part @ plain @ told.swapaxes(1, 2)
-            rest = block - taken - taken.swapaxes(1, 2) + part @ spread @ part.swapaxes(1, 2)
-        else:
-            rest = alone[its][..., None]
-        sure = errors.deviation[its] ** -2
-        seen += float((sure * pull[its] ** 2).sum())
-        expected += float((sure * np.einsum("gmm->gm", rest)).sum())
-        root = np.linalg.cholesky(block)
-        shares, vectors = np.linalg.eigh(root.swapaxes(1, 2) @ rest @ root)
-        gone = GONE * np.trace(block, axis1=1, axis2=2)[:, None] ** 2
-        back = np.where(shares > gone, np.maximum(shares, gone) ** -0.5, 0)
-        turn = root @ vectors
-        enlarged = (turn * back[:, None]) @ turn.swapaxes(1, 2) @ part  # [groups, members, p]
-        scores.append(np.einsum("gmp,gm->gp", enlarged, pull[its]))
-        masses.append(enlarged.swapaxes(1, 2) @ block @ enlarged)
-        pulls.append(enlarged.swapaxes(1, 2) @ np.concatenate([part, told], axis=2))
-    freedom = errors.alone(len(count)) - np.linalg.matrix_rank(even)
-    variance = seen / max(expected, 1e-300)
-    return Scatter(
-        bread=plain,
+    bread, predicted = _bread(jacobian), errors.times(jacobian)
+    meat = predicted @ jacobian.T
+    taken = ((bread @ meat @ bread @ jacobian - 2 * bread @ predicted) * jacobian).sum(axis=0)
+    expected = (1 + taken / errors.deviation**2).sum()
+    variance = ((psi / errors.deviation) ** 2).sum() / max(float(expected), 1e-300)
+    rank = int(np.linalg.matrix_rank(jacobian / _scale(jacobian)))
+    return ModelBased(bread, variance * meat, max(errors.effective_clusters - rank, 1.0))
+
+
+def cluster_robust(jacobian: Array, psi: Array, errors: ErrorModel) -> ClusterRobust:
+    """CR2, with a working model of the errors that are independent between clusters.
+
+    Residuals are smaller than errors, and correlated, for the curve is drawn to its points. Each
+    cluster's are multiplied by the matrix A_g that makes up for it where the working model holds:
+    then the variance is unbiased. Where it does not hold, the variance is still consistent.
+
+    Args as of `model_based`.
+    """
+    bread = _bread(jacobian)
+    meat = errors.times(jacobian) @ jacobian.T  # X' V X
+    spread = bread @ meat @ bread
+    scores, variances, factors = [], [], []
+    for members in _by_size(errors.cluster):
+        part, model = jacobian.T[members], errors.within(members)
+        predicted = model @ part
+        taken = part @ bread @ predicted.swapaxes(1, 2)
+        left = model - taken - taken.swapaxes(1, 2) + part @ spread @ part.swapaxes(1, 2)
+        adjusted = _adjustment(model, left) @ part
+        turned = adjusted.swapaxes(1, 2)
+        scores.append(np.einsum("gmp,gm->gp", adjusted, psi[members]))
+        variances.append(turned @ model @ adjusted)
+        factors.append(turned @ np.concatenate([part, predicted], axis=2))
+    return ClusterRobust(
+        bread=bread,
         scores=np.concatenate(scores),
-        masses=np.concatenate(masses),
-        pulls=np.concatenate(pulls),
-        sharing=np.block([[-spread, plain], [plain, np.zeros_like(plain)]]),
-        apart=variance * apart,
-        together=variance * together,
-        freedom=max(freedom, 1.0),
+        variances=np.concatenate(variances),
+        factors=np.concatenate(factors),
+        coupling=np.block([[-spread, bread], [bread, np.zeros_like(bread)]]),
     )
 
 
-def _members(group: NDArray[np.int64], count: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The points of each group of that size, [groups, size]."""
-    its = np.flatnonzero(count[group] == size)
-    return its[np.argsort(group[its], kind="stable")].reshape(-1, size)
+def _adjustment(model: Array, left: Array) -> Array:
+    """A_g = D' (D R D')^(-1/2) D with V = D' D, so that A R A = V, [clusters, members, members].
+
+    With equal errors this is (I - H_gg)^(-1/2). A direction of which the fit left nothing is left
+    out (the Moore-Penrose inverse).
+
+    Args:
+      model: V_g, of the errors, [clusters, members, members].
+      left: R_g, of the residuals.
+    """
+    values, vectors = np.linalg.eigh(model)
+    root = vectors * np.sqrt(values.clip(0))[:, None]  # D'
+    shares, vectors = np.linalg.eigh(root.swapaxes(1, 2) @ left @ root)
+    gone = GONE * np.trace(model, axis1=1, axis2=2)[:, None] ** 2
+    power = np.where(shares > gone, np.maximum(shares, gone) ** -0.5, 0)
+    turned = root @ vectors
+    return (turned * power[:, None]) @ turned.swapaxes(1, 2)
+
+
+def _by_size(cluster: Indices) -> list[Indices]:
+    """The points of all clusters of one size, for each size, [clusters, size]."""
+    count = np.bincount(cluster)
+    found = []
+    for size in np.unique(count):
+        members = np.flatnonzero(count[cluster] == size)
+        order = np.argsort(cluster[members], kind="stable")
+        found.append(members[order].reshape(-1, size))
+    return found

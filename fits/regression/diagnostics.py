@@ -1,6 +1,6 @@
-"""In words, what speaks against trusting a fit. A fit that went badly is still an answer.
+"""Diagnostics: what speaks against trusting a fit. A fit that went badly is still an answer.
 
-What single points do to it is in `strays.py`.
+What single points do to it is in `outliers.py`.
 """
 
 from __future__ import annotations
@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
-from fits.regression.outliers import ones
+from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
-from fits.regression.solver import natural
+from fits.regression.solver import coordinate_scale
 
-TOGETHER = 4.0  # standard deviations of what neighbours have in common by chance
+LARGE = 4.0  # standard deviations of Moran's statistic without autocorrelation
 MANY = 1500  # points among which neighbours are looked for
 
 
-def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]:
+def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnostic]:
     """Too few to say how sure the numbers are.
 
     Args:
@@ -29,29 +28,28 @@ def few_points(law: Law, n: int, groups: int, misfit: float) -> list[Diagnostic]
     """
     needs = len(law.parameters)
     numbers: dict[str, float] = {"n": n, "needs": needs}
-    if groups == 1 and n > 1:
+    if clusters == 1 and n > 1:
         return [Diagnostic("one_cluster", numbers={"n": n})]
     if n == needs:
         return [Diagnostic("no_degrees_of_freedom", numbers={**numbers, "misfit": misfit})]
     if n < 2 * needs:
         return [Diagnostic("few_points", numbers=numbers)]
-    if groups < 4:
-        return [Diagnostic("few_clusters", numbers={"n": n, "clusters": groups})]
+    if clusters < 4:
+        return [Diagnostic("few_clusters", numbers={"n": n, "clusters": clusters})]
     return []
 
 
 def flat(profile: Profile) -> list[Diagnostic]:
-    curve = profile.law.predict(profile.x, *profile.scaled)
-    if np.ptp(curve) >= 1e-3 * np.abs(curve).max():
+    if np.ptp(profile.curve) >= 1e-3 * np.abs(profile.curve).max():
         return []
     return [Diagnostic("flat")]
 
 
 def on_bounds(profile: Profile) -> list[Diagnostic]:
     """Parameters that could as well be their bound."""
-    told = zip(profile.law.parameters, resting(profile), strict=True)
+    each = zip(profile.law.parameters, resting(profile), strict=True)
     return [
-        Diagnostic("on_bound", (name,), {"bound": ends[0]}) for name, ends in told if len(ends) == 1
+        Diagnostic("on_bound", (name,), {"bound": ends[0]}) for name, ends in each if len(ends) == 1
     ]
 
 
@@ -59,29 +57,28 @@ def unfinished(profile: Profile) -> list[Diagnostic]:
     """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
     law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
-    pull = profile.measure.pull(profile.residuals) * profile.weights
-    downhill = profile.slopes @ pull
+    psi = profile.loss.psi(profile.residuals) * profile.weights
+    downhill = profile.jacobian @ psi
     free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
-    rows = (profile.slopes * np.sqrt(profile.weights))[free]
+    rows = (profile.jacobian * np.sqrt(profile.weights))[free]
     size = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)  # so that the step knows no unit
-    step = np.linalg.lstsq((rows.T / size), pull / np.sqrt(profile.weights), rcond=1e-9)[0] / size
+    step = np.linalg.lstsq((rows.T / size), psi / np.sqrt(profile.weights), rcond=1e-9)[0] / size
     gain = float(downhill[free] @ step) / 2
-    if gain <= 1e-4 * profile.loss + 1e-20 * len(pull) * ones(profile) ** 2:
+    if gain <= 1e-4 * profile.minimum + 1e-20 * len(psi) * error_unit(profile) ** 2:
         return []
     return [Diagnostic("not_converged", numbers={"gain": gain})]
 
 
 def resting(profile: Profile) -> list[list[float]]:
     """For each parameter, its bounds that would move no prediction by 1e-6 if it were there."""
-    law, curve = profile.law, profile.law.predict(profile.x, *profile.scaled)
-    found = []
+    law, found = profile.law, []
     for k, bounds in enumerate(law.bounds):
         ends = []
         for bound in filter(np.isfinite, bounds):
             moved = profile.scaled.copy()
             moved[k] = bound
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                if np.abs(law.predict(profile.x, *moved) / curve - 1).max() < 1e-6:
+                if np.abs(law.predict(profile.x, *moved) / profile.curve - 1).max() < 1e-6:
                     ends.append(bound)
         found.append(ends)
     return found
@@ -107,8 +104,8 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     because the points, such as they are, object to no value however large, or however near to 0.
     """
     law = profile.law
-    scale = natural(law, law.to_unconstrained(*profile.scaled))
-    rows = profile.slopes * np.sqrt(profile.weights) * scale[:, None]
+    scale = coordinate_scale(law, law.to_unconstrained(*profile.scaled))
+    rows = profile.jacobian * np.sqrt(profile.weights) * scale[:, None]
     size = np.linalg.norm(rows, axis=1)
     seen = size > 1e-6 * size.max()
     _, strengths, ways = np.linalg.svd(rows[seen].T / size[seen], full_matrices=False)
@@ -136,7 +133,7 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
     learning curve mostly are. Where there are several variables, points that follow one another
     along one of them while the others stay alike.
     """
-    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * ones(profile) ** 2:
+    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
         return []
     if profile.x.ndim > 1:
         return _autocorrelated_along(profile)
@@ -151,23 +148,17 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
 
 
 def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
-    """Variables along which neighbours lie on the same side of a law of several.
+    """Variables along which the residuals of a law of several are autocorrelated: Moran's I.
 
-    The sum over neighbours of the products of their residuals, less what it is in the mean where
-    errors know nothing of each other (the curve has taken its share of them), over how far it then
-    scatters.
-
-    Source: Moran 1950; of residuals, Cliff and Ord 1972.
+    The sum over neighbours of the products of their residuals, less its mean where errors are
+    independent, in its standard deviations. Source: Moran 1950; of residuals, Cliff and Ord 1972.
     """
     if not 2 * len(profile.scaled) < len(profile.y) <= MANY:
         return []
     roots = np.sqrt(profile.weights)
     residuals = profile.residuals * roots
-    rows = (
-        profile.slopes
-        * roots
-        / np.linalg.norm(profile.slopes * roots, axis=1).clip(1e-300)[:, None]
-    )
+    rows = profile.jacobian * roots
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-300)
     left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
     basis = left[:, strengths > 1e-9 * strengths[0]]
     noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
@@ -181,17 +172,17 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
         shared = pairs @ basis
         held = basis.T @ shared
         mean = -noise * np.trace(held)
-        scatter = (pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum()
-        uneven = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
-        spread = np.sqrt(2 * max(noise**2 * scatter, uneven))
-        if residuals @ pairs @ residuals - mean > TOGETHER * spread:
+        equal = noise**2 * ((pairs**2).sum() - 2 * (shared**2).sum() + (held**2).sum())
+        unequal = (pairs**2 * np.outer(residuals**2, residuals**2)).sum()
+        deviation = np.sqrt(2 * max(equal, unequal))
+        if residuals @ pairs @ residuals - mean > LARGE * deviation:
             named.append(name)
     if not named:
         return []
     return [Diagnostic("autocorrelated_along", tuple(named))]
 
 
-def _neighbours(x: Array, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _neighbours(x: Array, k: int) -> tuple[Indices, Indices]:
     """Pairs of points: each with the one that comes next along variable k, the others alike."""
     place = np.log(x)
     place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)

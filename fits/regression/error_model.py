@@ -1,10 +1,11 @@
-"""What the errors of points may be like, as far as the residuals of a fit tell.
+"""A model of the errors of a fit's points, by restricted maximum likelihood (REML).
 
-Noise may grow or shrink along a curve; a group of points, such as a learning curve or the seeds of
-one configuration, may have a share of it in common; or neighbours on a curve may, the less the
-farther apart they are. How much of each is asked of the restricted likelihood of the residuals
-(Patterson and Thompson 1971), which gives back what the fit took from them; where they say little,
-weak priors do. This file knows no law.
+Errors may be heteroscedastic: their variance changes exponentially along the curve. The points of
+a cluster, such as a learning curve or the seeds of one configuration, may share a random effect;
+or, where every point is a cluster of its own, neighbours on the curve may be autocorrelated. The
+restricted likelihood (Patterson and Thompson 1971) allows for the degrees of freedom that the fit
+took. It is evaluated on a grid; weak priors decide where residuals say little, and the estimate is
+the posterior mean. This file knows no law.
 """
 
 from __future__ import annotations
@@ -12,155 +13,208 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from fits.base.numbers import Array, Indices
 
-# Before: noise changes tenfold, either way, from the first place to the last at one standard
-# deviation; of the variance every share is as likely to be a group's; nine times of ten neighbours
-# have nothing in common, and else any share, over any length, of those below.
-TENFOLD = np.log(100.0)  # change of the logarithm of a variance
+# Priors. The standard deviation changes tenfold, up or down, from the first position to the last
+# at one standard deviation of a normal prior. Every intraclass correlation is equally likely. With
+# probability UNCORRELATED there is no autocorrelation, else any share and length below.
+TENFOLD = np.log(100.0)  # change of the log variance
 CHANGES = TENFOLD * np.linspace(-3, 3, 31)
-OF_GROUP = np.append(np.linspace(0, 0.95, 20), [0.99, 0.999, 1 - 1e-6])
-ALONE = 0.9
-OF_NEIGHBOURS = np.array([0.3, 0.6, 0.8, 0.95, 0.999])
-LENGTHS = np.array([0.06, 0.12, 0.25, 0.5, 1.0, 2.0])  # over which it fades, of the whole curve
-MOST = 2000  # points of which neighbours are looked at
+INTRACLASS = np.append(np.linspace(0, 0.95, 20), [0.99, 0.999, 1 - 1e-6])
+UNCORRELATED = 0.9
+SHARES = np.array([0.3, 0.6, 0.8, 0.95, 0.999])
+LENGTHS = np.array([0.06, 0.12, 0.25, 0.5, 1.0, 2.0])  # of the correlation, curve of length 1
+MOST = 2000  # points for which autocorrelation is estimated
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
-    """Errors of points, up to a common factor.
+class ErrorModel:
+    """Covariance V of the errors of points, up to a common factor.
 
     Fields:
       deviation: standard deviation of each, [points].
-      group: share of the variance that the points of a group have in common, in [0, 1).
-      neighbours: correlation of any two points, [points, points]; None: groups alone have any.
+      cluster: number of each point's cluster, from 0, [points].
+      intraclass: correlation of two points of a cluster, in [0, 1).
+      autocorrelation: correlation of any two points, [points, points]; None: clusters are
+        independent of one another.
     """
 
     deviation: Array
-    group: float
-    neighbours: Array | None
+    cluster: Indices
+    intraclass: float = 0.0
+    autocorrelation: Array | None = None
 
-    def block(self, its: NDArray[np.int64]) -> Array:
-        """Covariance of the points of each group, [groups, members, members].
+    def within(self, members: Indices) -> Array:
+        """Covariance within clusters of one size, [clusters, members, members].
 
         Args:
-          its: their positions, [groups, members].
+          members: positions of their points, [clusters, members].
         """
-        alike = self.group + (1 - self.group) * np.eye(its.shape[1])
-        mine = self.deviation[its]
-        return alike * mine[:, :, None] * mine[:, None]
+        correlation = self.intraclass + (1 - self.intraclass) * np.eye(members.shape[1])
+        deviation = self.deviation[members]
+        return correlation * deviation[:, :, None] * deviation[:, None]
 
-    def alone(self, groups: int) -> float:
-        """How many groups that err on their own would tell as much of the size of the noise."""
-        if self.neighbours is None:
-            return float(groups)
-        return groups**2 / float((self.neighbours**2).sum())
+    def times(self, rows: Array) -> Array:
+        """rows V, [rows, points]."""
+        scaled = rows * self.deviation
+        if self.autocorrelation is not None:
+            return scaled @ self.autocorrelation * self.deviation
+        sums = np.array([np.bincount(self.cluster, each) for each in scaled])
+        shared = self.intraclass * sums[:, self.cluster]
+        return (shared + (1 - self.intraclass) * scaled) * self.deviation
+
+    @property
+    def effective_clusters(self) -> float:
+        """How many independent clusters would determine the common variance equally well."""
+        if self.autocorrelation is None:
+            return float(self.cluster.max() + 1)
+        return len(self.deviation) ** 2 / float((self.autocorrelation**2).sum())
 
 
-def noise(
-    place: Array, rows: Array, pull: Array, group: NDArray[np.int64], neighbours: bool
-) -> Noise:
-    """The mean of what residuals and priors leave likely.
+def reml(
+    position: Array,
+    jacobian: Array,
+    psi: Array,
+    cluster: Indices,
+    autocorrelated: bool,
+) -> ErrorModel:
+    """The posterior mean of the error model, given the residuals of a fit.
 
     Args:
-      place: of the points along the curve, such as log x, [points].
-      rows: slopes of the residuals by the coordinates, each of length about 1, times the roots of
-        the points' weights, [parameters, points].
-      pull: residuals, likewise, cut where Huber's loss cuts them, [points].
-      group: number of the group that each point belongs to, from 0, [points].
-      neighbours: whether these may err together, if every group is a single point.
+      position: of the points along the curve, such as log x, [points].
+      jacobian: of the residuals, times the roots of the points' weights, each row of length about
+        1, [parameters, points].
+      psi: derivative of the loss at the residuals (for squares the residuals themselves), times
+        the roots of the weights, [points].
+      cluster: number of each point's cluster, from 0, [points].
+      autocorrelated: whether neighbours may be, if every point is a cluster of its own.
     """
-    points, reach = len(pull), np.ptp(place)
-    left = points - np.linalg.matrix_rank(rows)
-    if reach == 0 or left < 1:
-        return Noise(np.ones(points), 0.0, None)
-    place = (place - place.mean()) / reach  # mean 0: changes alone leave the determinant at 1
-    both = np.concatenate([rows, pull[None]])
-    neighbours = neighbours and group.max() + 1 == points <= MOST
-    if neighbours:
-        order = np.argsort(place, kind="stable")
-        share, length, odds = _shares_of_neighbours()
-        gram, volume = _of_neighbours(place[order], both[:, order], share, length)
-    else:
-        count = np.bincount(group)
-        share = OF_GROUP if count.max() > 1 else np.zeros(1)
-        odds = np.ones(len(share))
-        gram, volume = _of_groups(place, both, group, share)
-    values, vectors = np.linalg.eigh(gram[..., :-1, :-1])
+    points, length = len(psi), np.ptp(position)
+    freedom = points - int(np.linalg.matrix_rank(jacobian))
+    if length == 0 or freedom < 1:
+        return ErrorModel(np.ones(points), cluster)
+    position = (position - position.mean()) / length  # mean 0: CHANGES have determinant 1
+    data = np.concatenate([jacobian, psi[None]])
+    if autocorrelated and cluster.max() + 1 == points <= MOST:
+        return _autocorrelated(position, data, freedom, cluster)
+    shares = INTRACLASS if np.bincount(cluster).max() > 1 else np.zeros(1)
+    products, log_det = clustered_products(position, data, cluster, shares)
+    posterior = _posterior(products, log_det, freedom, np.ones(len(shares)))
+    deviation = _deviation(position, posterior)
+    return ErrorModel(deviation, cluster, float(posterior.sum(axis=0) @ shares))
+
+
+def _autocorrelated(position: Array, data: Array, freedom: int, cluster: Indices) -> ErrorModel:
+    share, length = (axis.ravel() for axis in np.meshgrid(SHARES, LENGTHS))
+    prior = np.append(UNCORRELATED, np.full(len(share), (1 - UNCORRELATED) / len(share)))
+    share, length = np.append(0.0, share), np.append(LENGTHS[0], length)
+    order = np.argsort(position, kind="stable")
+    products, log_det = autocorrelated_products(position[order], data[:, order], share, length)
+    posterior = _posterior(products, log_det, freedom, prior)
+    deviation, posterior = _deviation(position, posterior), posterior.sum(axis=0)
+    if posterior[0] > 1 / 2:
+        return ErrorModel(deviation, cluster)
+    distance = np.abs(position[:, None] - position)
+    correlation = np.eye(len(position)) * (1 - posterior @ share)
+    for each in LENGTHS:
+        correlation += (posterior * share)[length == each].sum() * np.exp(-distance / each)
+    return ErrorModel(deviation, cluster, autocorrelation=correlation)
+
+
+def restricted_log_likelihood(products: Array, log_det: Array, freedom: int) -> Array:
+    """Up to a constant, the common variance at its maximum, [...].
+
+    -2 l = freedom log(r' V^-1 r) + log det V + log det(X' V^-1 X), with X the jacobian and r the
+    residuals of generalised least squares.
+
+    Args:
+      products: (X, y)' V^-1 (X, y), y the psi; [..., parameters + 1, parameters + 1].
+      log_det: of V, broadcast to [...].
+      freedom: points less parameters.
+    """
+    values, vectors = np.linalg.eigh(products[..., :-1, :-1])
     solid = values > 1e-12 * values[..., -1:]
-    along = (gram[..., -1:, :-1] @ vectors)[..., 0, :]
-    whole = gram[..., -1, -1]
-    squares = whole - (along**2 / np.where(solid, values, np.inf)).sum(axis=-1)
+    projected = (products[..., -1:, :-1] @ vectors)[..., 0, :]
+    whole = products[..., -1, -1]
+    squares = whole - (projected**2 / np.where(solid, values, np.inf)).sum(axis=-1)
     squares = np.maximum(squares, 1e-12 * whole) + 1e-300
-    volume = volume + np.log(np.where(solid, values, 1)).sum(axis=-1)
-    likelihood = np.log(odds) - 0.5 * (left * np.log(squares) + volume)
-    likelihood -= 0.5 * (CHANGES[:, None] / TENFOLD) ** 2
-    chance = np.exp(likelihood - likelihood.max())
-    chance /= chance.sum()
-    deviation = np.exp(chance.sum(axis=1) @ CHANGES / 2 * place)
-    chance = chance.sum(axis=0)
-    if not neighbours:
-        return Noise(deviation, float(chance @ share), None)
-    apart = np.abs(place[:, None] - place)
-    alike = np.eye(points) * (1 - chance @ share)
-    for fade in LENGTHS:
-        alike += (chance * share)[length == fade].sum() * np.exp(-apart / fade)
-    return Noise(deviation, 0.0, alike)
+    log_det = log_det + np.log(np.where(solid, values, 1)).sum(axis=-1)
+    return -0.5 * (freedom * np.log(squares) + log_det)
 
 
-def _scaled(place: Array, both: Array) -> Array:
-    """In units of the noise, as it may change, [changes, parameters + 1, points]."""
-    return both * np.exp(-CHANGES[:, None, None] / 2 * place)
+def _posterior(products: Array, log_det: Array, freedom: int, prior: Array) -> Array:
+    """Probability of each change of the variance and each correlation, [changes, correlations]."""
+    log = np.log(prior) + restricted_log_likelihood(products, log_det, freedom)
+    log -= 0.5 * (CHANGES[:, None] / TENFOLD) ** 2
+    posterior = np.exp(log - log.max())
+    return posterior / posterior.sum()
 
 
-def _of_groups(
-    place: Array, both: Array, group: NDArray[np.int64], share: Array
+def _deviation(position: Array, posterior: Array) -> Array:
+    return np.exp(posterior.sum(axis=1) @ CHANGES / 2 * position)
+
+
+def _standardised(position: Array, data: Array) -> Array:
+    """Divided by the standard deviation, for each of CHANGES, [changes, rows, points]."""
+    return data * np.exp(-CHANGES[:, None, None] / 2 * position)
+
+
+def clustered_products(
+    position: Array, data: Array, cluster: Indices, shares: Array
 ) -> tuple[Array, Array]:
-    """Products of rows and residuals, weighed by the inverse of the errors' covariance.
+    """Products data V^-1 data', and log det V, of a random effect of each cluster.
+
+    By the Sherman-Morrison formula, as each cluster adds a matrix of rank one.
+
+    Args:
+      position: with mean 0 and range 1, [points].
+      data: [rows, points].
+      cluster: [points].
+      shares: intraclass correlations, [shares].
 
     Returns:
-      [changes, shares, parameters + 1, parameters + 1], and the logarithm of the determinant of
-      that covariance, [shares].
+      [changes, shares, rows, rows] and, less a constant, [shares].
     """
-    count = np.bincount(group)
-    scaled = _scaled(place, both)
-    sums = scaled @ (group[:, None] == np.arange(len(count)))
-    odds = share[:, None] / (1 - share[:, None])
-    common = odds / (1 + odds * count)  # [shares, groups]
-    gram = (scaled @ scaled.swapaxes(1, 2))[:, None]
-    gram = gram - (sums[:, None] * common[:, None]) @ sums[:, None].swapaxes(2, 3)
-    return gram, np.log1p(odds * count).sum(axis=1)
+    count = np.bincount(cluster)
+    scaled = _standardised(position, data)
+    sums = scaled @ (cluster[:, None] == np.arange(len(count)))
+    odds = shares[:, None] / (1 - shares[:, None])
+    common = odds / (1 + odds * count)  # [shares, clusters]
+    products = (scaled @ scaled.swapaxes(1, 2))[:, None]
+    products = products - (sums[:, None] * common[:, None]) @ sums[:, None].swapaxes(2, 3)
+    return products, np.log1p(odds * count).sum(axis=1)
 
 
-def _shares_of_neighbours() -> tuple[Array, Array, Array]:
-    """Shares, lengths over which they fade, and their odds before; the first has no share."""
-    share, length = (axis.ravel() for axis in np.meshgrid(OF_NEIGHBOURS, LENGTHS))
-    odds = np.append(ALONE, np.full(len(share), (1 - ALONE) / len(share)))
-    return np.append(0.0, share), np.append(LENGTHS[0], length), odds
+def autocorrelated_products(
+    position: Array, data: Array, share: Array, length: Array
+) -> tuple[Array, Array]:
+    """Products data V^-1 data', and log det V, of autocorrelated errors by the Kalman filter.
 
+    Errors are white noise and an Ornstein-Uhlenbeck process, which is AR(1) at points unevenly
+    spaced: two points d apart have the correlation share * exp(-d / length).
 
-def _of_neighbours(place: Array, both: Array, share: Array, length: Array) -> tuple[Array, Array]:
-    """As `_of_groups`, of places in rising order whose errors fade into one another.
+    Args:
+      position: ascending, with mean 0 and range 1, [points].
+      data: [rows, points].
+      share, length: [correlations].
 
-    What neighbours have in common is a random walk with a spring (Ornstein and Uhlenbeck), so each
-    point is foretold from those before it (Kalman 1960), and what it adds stands alone.
+    Returns:
+      [changes, correlations, rows, rows] and [correlations].
     """
-    scaled = _scaled(place, both)
-    foretold = np.zeros((len(scaled), len(share), len(both)))
-    unsure = share  # variance of what is foretold
-    gram, volume = np.zeros(1), np.zeros(len(share))
-    for here, before, point in zip(
-        place, np.append(place[0], place), scaled.transpose(2, 0, 1), strict=False
-    ):
-        fade = np.exp((before - here) / length)
-        foretold = foretold * fade[:, None]
-        unsure = share + fade**2 * (unsure - share)
-        variance = unsure + 1 - share
-        new = (point[:, None] - foretold) / np.sqrt(variance)[:, None]
-        gram = gram + new[..., None] * new[..., None, :]
-        volume += np.log(variance)
-        foretold = foretold + (unsure / np.sqrt(variance))[:, None] * new
-        unsure = unsure - unsure**2 / variance
-    return gram, volume
+    scaled = _standardised(position, data)
+    state = np.zeros((len(scaled), len(share), len(data)))
+    state_variance = share
+    products, log_det = np.zeros(1), np.zeros(len(share))
+    before = np.append(position[0], position[:-1])
+    for here, last, point in zip(position, before, scaled.transpose(2, 0, 1), strict=True):
+        decay = np.exp((last - here) / length)
+        state = state * decay[:, None]
+        state_variance = share + decay**2 * (state_variance - share)
+        variance = state_variance + 1 - share
+        innovation = (point[:, None] - state) / np.sqrt(variance)[:, None]
+        products = products + innovation[..., None] * innovation[..., None, :]
+        log_det += np.log(variance)
+        state = state + (state_variance / np.sqrt(variance))[:, None] * innovation
+        state_variance = state_variance - state_variance**2 / variance
+    return products, log_det

@@ -7,20 +7,21 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array, arrays
+from fits.base.numbers import Array, Indices, Mask, arrays
 from fits.laws.law import Law
-from fits.regression.bootstrap import Choose, Mask
-from fits.regression.fit import LOG, bend_of, checked_weights, every_point, numbered
-from fits.regression.solver import Measure, in_units, minimise, unit_of
+from fits.regression.bootstrap import Choose
+from fits.regression.fit import LOG, every_point, with_threshold
+from fits.regression.inputs import checked_weights, numbered
+from fits.regression.solver import Loss, in_units, minimise, unit_of
+from fits.spec import Huber
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out
-WHOLE = 1 / 2  # of the points below those, so many are to be fitted for groups to be kept whole
+WHOLE = 1 / 2  # of the points below those, so many are to be fitted for clusters to be kept whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +49,10 @@ class Trials:
     Fields:
       rows: one a law, the best first, of equals the simplest; those that could not be tried last.
       fitted, held_out: how many points were fitted and predicted.
-      left_out: how many were neither: smaller points of groups that reach among the largest.
-      cut: how many groups have points on both sides, fitted and predicted.
+      left_out: how many were neither: smaller points of clusters that reach among the largest.
+      cut: how many clusters have points on both sides, fitted and predicted.
       reach: how many times larger the largest x held out is than the largest fitted.
-      measure: log or not, as the points were fitted.
+      loss: as the points were fitted, but for a threshold found anew for each law.
       robust: fitted by Huber's loss.
       weighted: some points counted more than others.
     """
@@ -62,7 +63,7 @@ class Trials:
     left_out: int
     cut: int
     reach: float
-    measure: Measure
+    loss: Loss
     robust: bool
     weighted: bool
 
@@ -73,7 +74,7 @@ class Trials:
             [
                 *(["weighted"] if self.weighted else []),
                 "mean absolute" if self.robust else "root mean square of",
-                "log error" if self.measure.log else "error",
+                "log error" if self.loss.log else "error",
             ]
         )
 
@@ -97,9 +98,9 @@ def choose_law(
     share: float = SHARE,
     choose: Choose = every_point,
     weights: ArrayLike | None = None,
-    groups: Sequence[Hashable] | None = None,
-    measure: Measure = LOG,
-    huber: float | Literal["auto"] | None = None,
+    clusters: Sequence[Hashable] | None = None,
+    loss: Loss = LOG,
+    huber: Huber = None,
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
@@ -109,10 +110,10 @@ def choose_law(
     square of log(predicted / measured), or of predicted - measured where errors count as
     differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
     among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
-    its bend follows each law's own scatter, and a law that fits too closely would be forgiven.)
+    its threshold follows each law's own residuals, and would forgive one that fits too closely.)
 
-    Groups are kept whole where that can be. Runs that err together would, torn apart, tell the law
-    some of the noise it is then asked to predict. So the seeds of a setting, which are of one
+    Clusters are kept whole where that can be. Runs with correlated errors would, apart, tell the
+    law some of the noise it is then asked to predict. So the seeds of a setting, which are of one
     size, are fitted or predicted together; and of a learning curve that reaches among the largest
     points, the smaller ones are neither fitted nor predicted. Where that would leave less than half
     of the smaller points, say because all curves reach equally far, the curves are cut along x
@@ -126,11 +127,11 @@ def choose_law(
       by: what makes a run a large one, [runs]; None: x, or the product of its variables.
       share: of the points to hold out; those of equal size stay together.
       choose: which of the runs are points at all, as in `fit`.
-      weights, groups, measure, huber: as in `fit`; "auto" is found anew for each law, from the
+      weights, clusters, loss, huber: as in `fit`; "auto" is found anew for each law, from the
         smaller points.
 
     Raises:
-      ValueError: all points are of one size, so that none can be held out; or weights or groups
+      ValueError: all points are of one size, so that none can be held out; or weights or clusters
         are not one for each run; or `share` is no share.
     """
     if not 0 < share < 1:
@@ -138,23 +139,23 @@ def choose_law(
     every_x, every_y = arrays(x, y)
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
     counts = checked_weights(weights, len(every_y))[points]
-    group = numbered(groups, len(every_y))[points]
+    cluster = numbered(clusters, len(every_y))[points]
     compute, error = every_x[..., points], every_y[points]
     sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
     if by is not None:
         sizes = np.asarray(by, float)[points]
-    small, large = _split(sizes, group, share)
-    rows = [_try(law, compute, error, counts, small, large, measure, huber) for law in laws]
+    small, large = _split(sizes, cluster, share)
+    rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
     rows.sort(key=_rank)
     return Trials(
         rows=tuple(rows),
         fitted=int(small.sum()),
         held_out=int(large.sum()),
         left_out=int((~small & ~large).sum()),
-        cut=len(np.intersect1d(group[small], group[large])),
+        cut=len(np.intersect1d(cluster[small], cluster[large])),
         reach=float(np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))),
-        measure=measure,
-        robust=_robust(measure, huber),
+        loss=loss,
+        robust=_robust(loss, huber),
         weighted=bool(np.ptp(counts) > 0),
     )
 
@@ -165,7 +166,7 @@ def _rank(row: Trial) -> tuple[float, int]:
     return error, len(row.law.parameters)
 
 
-def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, Mask]:
+def _split(sizes: Array, cluster: Indices, share: float) -> tuple[Mask, Mask]:
     """The points to fit and those to predict, each [points]."""
     edge = float(np.sort(sizes)[-max(1, round(share * len(sizes)))])
     below = sizes < edge - 1e-12 * abs(edge)
@@ -174,12 +175,12 @@ def _split(sizes: Array, group: NDArray[np.int64], share: float) -> tuple[Mask, 
             f"the {len(sizes)} points are of one size: a law can be tried only where some runs are "
             "larger than others, the small ones to fit and the large ones to predict."
         )
-    whole = below & ~np.isin(group, group[~below])
+    whole = below & ~np.isin(cluster, cluster[~below])
     return (whole if whole.sum() >= WHOLE * below.sum() else below), ~below
 
 
-def _robust(measure: Measure, huber: float | Literal["auto"] | None) -> bool:
-    return huber is not None or bool(np.isfinite(measure.huber))
+def _robust(loss: Loss, huber: Huber) -> bool:
+    return huber is not None or bool(np.isfinite(loss.delta))
 
 
 def _try(
@@ -189,8 +190,8 @@ def _try(
     weights: Array,
     small: Mask,
     large: Mask,
-    measure: Measure,
-    huber: float | Literal["auto"] | None,
+    loss: Loss,
+    huber: Huber,
 ) -> Trial:
     seen = x if law.reads is None else x[list(law.reads)]
     different = np.unique(seen[..., small], axis=-1).shape[-1]
@@ -202,21 +203,17 @@ def _try(
     unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)
     try:
-        if huber is not None:
-            bend = bend_of(law, plain, y, weights, small, measure) if huber == "auto" else huber
-            bent = replace(measure, huber=float(bend))
-        else:
-            bent = measure
-        values, _ = minimise(law, plain[..., small], y[small], weights[small], bent)
+        points = plain[..., small], y[small], weights[small]
+        values, _ = minimise(law, *points, with_threshold(loss, huber, law, *points))
     except ValueError as wrong:
         return Trial(law=law, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         curve = law.predict(plain[..., large], *values)
-        missed = measure.residuals(curve, y[large])
+        missed = loss.residuals(curve, y[large])
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
         return Trial(law=law, values=tuple(values.tolist()), refusal="it predicts errors below 0")
-    if _robust(measure, huber):
+    if _robust(loss, huber):
         error = np.average(np.abs(missed), weights=weights[large])
     else:
         error = np.sqrt(np.average(missed**2, weights=weights[large]))

@@ -1,9 +1,8 @@
-"""Points that the other points do not foretell: single ones, those at an end, one that decides.
+"""Outliers: points that the others do not predict, single ones or an end, and influential ones.
 
-Points that are wrong drag the curve towards themselves and make the scatter seem large: asked of
-the fit itself, they hide behind one another. So it is the other points that are asked, fitted
-without them. Thresholds are such that of a hundred sound studies two at most get a warning of a
-kind; each function says what simulated ones got.
+Outliers drag the curve towards themselves and inflate the residual variance, so that they mask one
+another. So they are compared with a fit to the other points. Thresholds are such that of a hundred
+sound studies two at most get a diagnostic of a kind; each function says what simulated ones got.
 """
 
 from __future__ import annotations
@@ -11,51 +10,50 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array, Mask
-from fits.regression.profile import Profile
-from fits.regression.solver import descend, minimise
+from fits.base.numbers import Array, Indices, Mask
+from fits.regression.profile import Profile, profile_of
+from fits.regression.solver import levenberg_marquardt, minimise
 
-AHEAD = 10.0  # times the largest x fitted: how far a forecast is asked to hold
+AHEAD = 10.0  # times the largest x fitted: where predictions are compared
 DECIDES = 0.92  # of what leaving out each run in turn does: 1 in 50 sound studies reach it
-NEAR = 4.0  # standard deviations from the curve of least absolute errors that need no question
+NEAR = 4.0  # standard deviations from the curve of least absolute errors that are no outliers
 FAR = 4.5  # from the curve of the other points, that are no accident
 APART = 3.5  # standard deviations of what sets the runs at an end apart by chance
-LEAST_GROUPS = 5  # at an end, whose scatter is to be known
+LEAST_CLUSTERS = 5  # at an end, whose variance is to be known
 TURNS = 6  # of law and factor, which settle in three or four
-SPARE = 4  # points beyond the parameters, without which the others foretell nothing
+SPARE = 4  # points beyond the parameters, without which the others predict nothing
 ALONE = 0.995  # level of what the other points allow the forecast
 
 
 def off_the_curve(profile: Profile) -> list[Diagnostic]:
     """Points that lie too far above the curve, or below, to be of one kind with the others.
 
-    Up to a third of the points are found out. The curve of least absolute errors, which they can
-    hardly move, tells which are to be asked about; the squares of the others, how far these lie
-    from where they should. Noise may grow or shrink along the curve. Of 150 sound studies of each
-    of a dozen kinds none to two were told of such points; of 40 with learning curves, none.
+    Up to a third of the points are found. The curve of least absolute errors, which they can hardly
+    move, says which are suspect; a fit to the others, how far these lie off. Noise may grow or
+    shrink along the curve. Of 150 sound studies of each of a dozen kinds none to two had such
+    points; of 40 with learning curves, none.
     """
     needs, count = len(profile.scaled), len(profile.y)
     if count < 2 * needs:
         return []
     curve, noise = _least_absolute(profile)
-    residuals = profile.measure.residuals(curve, profile.y) * np.sqrt(profile.weights)
-    if noise.max() < 1e-9 * ones(profile):
+    residuals = profile.loss.residuals(curve, profile.y) * np.sqrt(profile.weights)
+    if noise.max() < 1e-9 * error_unit(profile):
         return []
     kept = np.abs(residuals) < NEAR * noise
     if kept.all() or kept.sum() < max(2 * needs, count / 2):
         return []
     rest = _only(profile, kept)
     curve = profile.law.predict(profile.x, *rest.scaled)
-    residuals = profile.measure.residuals(curve, profile.y)
+    residuals = profile.loss.residuals(curve, profile.y)
     residuals = residuals * np.sqrt(profile.weights)
     freedom = int(kept.sum()) - needs
     size = np.sqrt(((residuals[kept] / noise[kept]) ** 2).sum() / freedom) * noise
-    known = min(freedom, max(len(np.unique(profile.group[kept])) - needs, 1))  # of its scatter
+    known = min(freedom, max(len(np.unique(profile.cluster[kept])) - needs, 1))
     off = ~kept & (_normal(np.abs(residuals) / size, known) > FAR)
-    numbers = {"n": count, "huber": float(np.isfinite(profile.measure.huber))}
+    numbers = {"n": count, "huber": float(np.isfinite(profile.loss.delta))}
     return [
         Diagnostic(code, profile.law.variables, {**numbers, **_places(profile, which)})
         for code, which in (
@@ -69,35 +67,35 @@ def off_the_curve(profile: Profile) -> list[Diagnostic]:
 def _least_absolute(profile: Profile) -> tuple[Array, Array]:
     """The curve that the larger part of the points agrees on; standard deviations of their noise.
 
-    Huber's loss with a bend far below the noise is next to the sum of absolute errors.
+    Huber's loss with a threshold far below the noise is next to the sum of absolute errors.
     """
-    measure, law = profile.measure, profile.law
-    roots = np.sqrt(profile.weights)
-    freedom = 1 - len(profile.scaled) / len(profile.y)
+    law, loss, roots = profile.law, profile.loss, np.sqrt(profile.weights)
+    x, y, weights = profile.x, profile.y, profile.weights
+    freedom, least = 1 - len(profile.scaled) / len(y), 1e-9 * error_unit(profile)
+
+    def off(curve: Array) -> Array:
+        return np.abs(loss.residuals(curve, y)) * roots
 
     def size(curve: Array) -> float:
-        residuals = np.abs(measure.residuals(curve, profile.y)) * roots
-        return 2.32 * float(np.quantile(residuals, 1 - 2 * freedom / 3))  # a third is below .43
+        return 2.32 * float(np.quantile(off(curve), 1 - 2 * freedom / 3))  # a third is below .43
 
-    x, y, weights = profile.x, profile.y, profile.weights
-    bent = replace(measure, huber=max(size(law.predict(x, *profile.scaled)), 1e-9 * ones(profile)))
-    values, _ = minimise(law, x, y, weights, bent)
+    near = replace(loss, delta=max(size(profile.curve), least))
+    values, _ = minimise(law, x, y, weights, near)
     curve = law.predict(x, *values)
     for _ in range(2):
-        bent = replace(measure, huber=max(0.3 * size(curve), 1e-9 * ones(profile)))
-        values = descend(law, x, y, weights[None], values[:, None], measure=bent, gain=1e-6)[0][
-            :, 0
-        ]
+        near = replace(loss, delta=max(0.3 * size(curve), least))
+        found, _ = levenberg_marquardt(
+            law, x, y, weights[None], values[:, None], loss=near, gain=1e-6
+        )
+        values = found[:, 0]
         curve = law.predict(x, *values)
-    return curve, _growing(
-        profile, np.abs(measure.residuals(curve, profile.y)) * roots, size(curve)
-    )
+    return curve, _growing(profile, off(curve), size(curve))
 
 
 def _growing(profile: Profile, residuals: Array, size: float) -> Array:
     """Standard deviations that change evenly along each variable, of about `size`, [points].
 
-    The logarithm of a residual scatters little: no outlier can make the noise around it seem large.
+    In logarithms no outlier can make the noise around it seem large.
     """
     least = np.maximum(residuals, 0.1 * size + 1e-300)
     height = np.log(np.minimum(least, 3 * size + 1e-300))
@@ -110,24 +108,13 @@ def _growing(profile: Profile, residuals: Array, size: float) -> Array:
 
 def _only(profile: Profile, rows: Mask) -> Profile:
     """Some of the points, and the curve that is nearest to these."""
-    law, x, y, weights = profile.law, profile.x[..., rows], profile.y[rows], profile.weights[rows]
-    values, loss = minimise(law, x, y, weights, profile.measure)
-    return Profile(
-        law=law,
-        x=x,
-        y=y,
-        weights=weights,
-        group=np.unique(profile.group[rows], return_inverse=True)[1],
-        measure=profile.measure,
-        unit=profile.unit,
-        scaled=values,
-        loss=loss,
-    )
+    points = profile.x[..., rows], profile.y[rows], profile.weights[rows], profile.cluster[rows]
+    return profile_of(profile.law, *points, profile.loss, profile.unit)
 
 
-def ones(profile: Profile) -> float:
+def error_unit(profile: Profile) -> float:
     """What residuals are counted in: shares of the error, or its own unit."""
-    return 1.0 if profile.measure.log else float(np.exp(np.log(profile.y).mean()))
+    return 1.0 if profile.loss.log else float(np.exp(np.log(profile.y).mean()))
 
 
 def _normal(t: Array, freedom: int) -> Array:
@@ -137,24 +124,24 @@ def _normal(t: Array, freedom: int) -> Array:
 
 
 def off_at_an_end(profile: Profile) -> list[Diagnostic]:
-    """Runs at the low or the high end of a variable that the law of the others does not foretell.
+    """Runs at the low or the high end of a variable that the law of the others does not predict.
 
-    Such runs bend a law of several variables until little is left to be seen. So those at an end,
-    about a sixth or a third of all, may lie above the law or below by a factor of their own, fitted
-    with it: where that lowers the loss by more than chance does, they are named. Of several ends
-    the one is named that lowers it most. Of 150 sound studies of each of five kinds none or one had
-    such an end.
+    A law of several variables follows such runs until little is left to be seen. So those at an
+    end, about a sixth or a third of all, may lie above the law or below by a factor of their own,
+    fitted with it: where that lowers the loss by more than chance does, they are named. Of several
+    ends the one is named that lowers it most. Of 150 sound studies of each of five kinds none or
+    one had such an end.
     """
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:
         return []
-    if np.sqrt((profile.residuals**2).mean()) < 1e-9 * ones(profile):  # rounding, not noise
+    if np.sqrt((profile.residuals**2).mean()) < 1e-9 * error_unit(profile):  # rounding, not noise
         return []
     x = profile.x * profile.unit[:, None]
     ends = [
         (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
     ]
-    ends = [end for end in ends if len(np.unique(profile.group[end[-1]])) >= LEAST_GROUPS]
+    ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_CLUSTERS]
     if not ends:
         return []
     factors, likely = _apart(profile, np.array([rows for *_, rows in ends]))
@@ -162,7 +149,7 @@ def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     if likely[first] < APART:
         return []
     (name, which, edge, _), factor = ends[first], float(factors[first])
-    relative = profile.measure.log
+    relative = profile.loss.log
     numbers = {
         "edge": edge,
         "by": abs(float(np.expm1(factor))) if relative else abs(factor),
@@ -194,98 +181,96 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
 
     Returns:
       Logarithms of factors (or differences); and normal numbers as rare as the loss's fall, or as
-      the factor against its scatter by groups, whichever is the less, [ends].
+      the factor against its cluster-robust standard error, whichever is the less, [ends].
     """
-    law, measure, weights = profile.law, profile.measure, profile.weights
+    law, loss, weights = profile.law, profile.loss, profile.weights
     roots, freedom = np.sqrt(weights), len(profile.y) - len(profile.scaled) - 1
     factors = np.zeros(len(ends))
     values = np.repeat(profile.scaled[:, None], len(ends), axis=1)
     for _ in range(TURNS):
         away = factors[:, None] * ends
-        y = profile.y * np.exp(-away) if measure.log else profile.y - away
+        y = profile.y * np.exp(-away) if loss.log else profile.y - away
         rows = np.broadcast_to(weights, y.shape)
-        values, losses = descend(law, profile.x, y, rows, values, measure=measure, gain=1e-6)
+        values, losses = levenberg_marquardt(law, profile.x, y, rows, values, loss=loss, gain=1e-6)
         curve = law.predict(profile.x, *values[..., None])
-        slopes = law.derivatives(profile.x, *values[..., None]) / (curve if measure.log else 1.0)
-        slopes = slopes.transpose(1, 2, 0) * roots[:, None]
-        slopes = slopes / np.linalg.norm(slopes, axis=1, keepdims=True).clip(1e-300)
-        left, strengths, _ = np.linalg.svd(slopes, full_matrices=False)
+        jacobian = loss.jacobian(law.derivatives(profile.x, *values[..., None]), curve)
+        jacobian = jacobian.transpose(1, 2, 0) * roots[:, None]
+        jacobian = jacobian / np.linalg.norm(jacobian, axis=1, keepdims=True).clip(1e-300)
+        left, strengths, _ = np.linalg.svd(jacobian, full_matrices=False)
         left = left * (strengths > 1e-9 * strengths[:, :1])[:, None]
         free = ends * roots  # what of the factor no parameter can do
         free = free - (left @ (left.transpose(0, 2, 1) @ free[..., None]))[..., 0]
         power = np.maximum((free**2).sum(axis=1), 1e-12)
-        pull = measure.pull(measure.residuals(curve, y)) * roots
-        last, factors = factors, factors - (free * pull).sum(axis=1) / power
+        psi = loss.psi(loss.residuals(curve, y)) * roots
+        last, factors = factors, factors - (free * psi).sum(axis=1) / power
     factors = last
-    inside = np.maximum(np.mean(np.abs(pull) <= measure.huber * roots, axis=1), 0.1)
-    noise = (pull**2).sum(axis=1) / freedom / inside
-    falls = np.sqrt(2 * np.maximum(profile.loss - losses, 0) / np.maximum(noise, 1e-300))
-    groups = np.arange(profile.group.max() + 1)[:, None] == profile.group
-    sums = (free * pull) @ groups.T
+    inside = np.maximum(np.mean(np.abs(psi) <= loss.delta * roots, axis=1), 0.1)
+    noise = (psi**2).sum(axis=1) / freedom / inside
+    falls = np.sqrt(2 * np.maximum(profile.minimum - losses, 0) / np.maximum(noise, 1e-300))
+    clusters = np.arange(profile.cluster.max() + 1)[:, None] == profile.cluster
+    sums = (free * psi) @ clusters.T
     even = np.maximum(noise * inside * power, 1e-300)
     uneven = np.sqrt((sums**2).sum(axis=1) / even).clip(1.0)
     return factors, _normal(falls / uneven, freedom)
 
 
-def decided_by_one(
-    profile: Profile, ahead: Array, without: Array, width: float
-) -> list[Diagnostic]:
-    """A run that the forecast hangs on: without it, it would be another.
+def influential(profile: Profile, ahead: Array, without: Array, width: float) -> list[Diagnostic]:
+    """An influential run: without it, a prediction would be another.
 
-    Either the others, fitted alone, are surer of another forecast than chance allows (as Hausman
-    1978 compares two estimates); asked of the run that moves the forecast most, and of that without
-    which the others agree best. Or it moves the forecast more than all others do, left out in
-    turn and taken together, and by no less than a sixth of the forecast's interval, or a tenth if
-    the others do not foretell it. Of 150 sound studies of each of five kinds none hung on a run.
+    Either the prediction lies outside the interval of the other runs alone (as Hausman 1978
+    compares two estimates); tried are the run that moves the prediction most, and that without
+    which the others agree best. Or it moves the prediction more than all others do, left out in
+    turn and taken together, and by no less than a sixth of the prediction's interval, or a tenth if
+    the others do not predict it. Of 150 sound studies of each of five kinds none had such a run.
 
     Args:
-      ahead: where the forecast is asked for.
+      ahead: x of the prediction.
       without: parameters fitted without each of the points, [points, parameters].
-      width: of the forecast's interval, as a logarithm; 0 where it has no end.
+      width: of the prediction's interval, as a logarithm; 0 where it has no end.
     """
     law, each = profile.law, without.T[..., None]
     if len(without) < len(law.parameters) + SPARE:
         return []
     forecasts = law.predict(ahead[..., None], *without.T)
     x = (profile.x.T * profile.unit).T
-    residuals = profile.measure.residuals(law.predict(x[..., None, :], *each), profile.y)
+    residuals = profile.loss.residuals(law.predict(x[..., None, :], *each), profile.y)
     others = profile.weights * (1 - np.eye(len(without)))
-    losses = (others * profile.measure.losses(residuals)).sum(axis=1)
+    losses = (others * profile.loss.rho(residuals)).sum(axis=1)
     made = float(np.ravel(law.predict(ahead, *profile.values))[0])
-    if not (forecasts > 0).all() or not made > 0 or not profile.group.any():
+    if not (forecasts > 0).all() or not made > 0 or not profile.cluster.any():
         return []
 
-    def forecast(values: Array, which: NDArray[np.int64]) -> Array:
+    def forecast(values: Array, which: Indices) -> Array:
         return np.log(np.maximum(law.predict(ahead[..., None], *values), 1e-300))
 
     moved = np.abs(np.log(forecasts / made))
     first = int(np.argmax(moved))
-    told, least = made, width / 6
+    other, least = made, width / 6
     for run in dict.fromkeys((first, int(np.argmin(losses)))):
         rest = _only(profile, np.arange(len(moved)) != run)
-        other = float(np.ravel(law.predict(ahead, *rest.values))[0])
+        alone = float(np.ravel(law.predict(ahead, *rest.values))[0])
         low, high = rest.interval(forecast, 1, ALONE)
         if run == first and _off(rest, profile, first):
             least = width / 10
-        if not low[0] <= np.log(made) <= high[0] and abs(np.log(other / made)) > 1e-6:
-            first, told = run, other
+        if not low[0] <= np.log(made) <= high[0] and abs(np.log(alone / made)) > 1e-6:
+            first, other = run, alone
     enough = len(moved) >= 4 * len(law.parameters)
     share = moved[first] ** 2 / max((moved**2).sum(), 1e-300)
-    if told == made and enough and share > DECIDES and moved[first] > least > 0:
-        told = float(forecasts[first])
-    if told == made:
+    if other == made and enough and share > DECIDES and moved[first] > least > 0:
+        other = float(forecasts[first])
+    if other == made:
         return []
     one = np.arange(len(moved)) == first
-    numbers = {"ahead": AHEAD, "without": told, "with": made}
+    numbers = {"ahead": AHEAD, "without": other, "with": made}
     where = _places(profile, one)
     return [Diagnostic("influential", law.variables, {**numbers, **where})]
 
 
 def _off(rest: Profile, profile: Profile, one: int) -> bool:
-    """Whether a run lies farther from the curve of the rest than their scatter allows."""
-    measure, freedom = profile.measure, len(rest.y) - len(rest.scaled)
+    """Whether a run lies farther from the curve of the rest than their residuals allow."""
+    loss, freedom = profile.loss, len(rest.y) - len(rest.scaled)
     curve = rest.law.predict(profile.x[..., one : one + 1], *rest.scaled)
-    away = abs(float(measure.residuals(curve, profile.y[one : one + 1])[0]))
+    away = abs(float(loss.residuals(curve, profile.y[one : one + 1])[0]))
     size = np.sqrt((rest.weights * rest.residuals**2).sum() / freedom / profile.weights[one])
     return bool(away > FAR * size)
 

@@ -1,12 +1,10 @@
-"""How far a number may lie from its fitted value before the points object.
+"""Profile likelihood: how far a number may lie from its fitted value before the loss objects.
 
 The profile of a quantity (a parameter, a prediction, the best model size) is the smallest loss
-that any curve has which gives the quantity a certain value. Where it has risen by as much as the
-scatter of the points allows, the interval ends. Unlike a standard error this follows the valley
-of the loss wherever it bends, knows bounds, and depends on no one's choice of parameters.
-
-How much scatter allows is asked of the points themselves, by groups that err independently of one
-another; within a group they may err together, and nowhere need the noise be of equal size.
+that any curve has which gives the quantity a certain value. The interval ends where the square root
+of twice its rise exceeds what the quantity's cluster-robust standard error and Student's t allow.
+Unlike a standard error this follows the valley of the loss wherever it bends, knows bounds, and
+depends on no one's choice of parameters.
 """
 
 from __future__ import annotations
@@ -16,17 +14,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
-from fits.regression.covariance import Scatter, scatter
-from fits.regression.solver import Measure, Pin, descend
+from fits.regression.covariance import ClusterRobust, ModelBased, cluster_robust, model_based
+from fits.regression.error_model import ErrorModel, reml
+from fits.regression.solver import Loss, Penalty, levenberg_marquardt, minimise
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
-STIFF = 30.0  # of the spring, against the loss's own curvature
+STRENGTH = 30.0  # of the penalty, against the loss's own curvature
 
-Quantity = Callable[[Array, NDArray[np.int64]], Array]
+Quantity = Callable[[Array, Indices], Array]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,22 +36,22 @@ class Profile:
       x: in units of its geometric mean, [points] or [variables, points].
       y: [points].
       weights: of their losses, > 0, [points].
-      group: number of the group that each point belongs to, from 0, [points].
-      measure: of the distance between curve and points.
+      cluster: number of the cluster that each point belongs to, from 0, [points].
+      loss: of the residuals.
       unit: of x, one number or [variables].
       scaled: parameters at the minimum, for x in these units, [parameters].
-      loss: there.
+      minimum: the loss there.
     """
 
     law: Law
     x: Array
     y: Array
     weights: Array
-    group: NDArray[np.int64]
-    measure: Measure
+    cluster: Indices
+    loss: Loss
     unit: Array
     scaled: Array
-    loss: float
+    minimum: float
 
     @cached_property
     def values(self) -> Array:
@@ -65,41 +63,59 @@ class Profile:
             return self.law.in_ones(self.unit, *scaled)
 
     @cached_property
+    def curve(self) -> Array:
+        """At the points, [points]."""
+        return self.law.predict(self.x, *self.scaled)
+
+    @cached_property
     def residuals(self) -> Array:
-        return self.measure.residuals(self.law.predict(self.x, *self.scaled), self.y)
+        return self.loss.residuals(self.curve, self.y)
 
     @cached_property
-    def slopes(self) -> Array:
+    def jacobian(self) -> Array:
         """Of the residuals by the coordinates, [parameters, points]."""
-        slopes = self.law.derivatives(self.x, *self.scaled)
-        return slopes / self.law.predict(self.x, *self.scaled) if self.measure.log else slopes
+        return self.loss.jacobian(self.law.derivatives(self.x, *self.scaled), self.curve)
 
     @cached_property
-    def scatter(self) -> Scatter:
-        """Of the coordinates, as the residuals have it."""
-        roots, bend = np.sqrt(self.weights), self.measure.huber
-        place = np.log(np.atleast_2d(self.x)).sum(axis=0)  # of several variables their product
-        pull = self.measure.pull(self.residuals) * roots
-        found = scatter(place, self.slopes * roots, pull, self.group, neighbours=self.x.ndim == 1)
-        soft = np.average(np.abs(self.residuals) <= bend, weights=self.weights)
-        return replace(found, bread=found.bread / max(float(soft), 1 / len(pull)))
+    def _weighted(self) -> tuple[Array, Array]:
+        """Jacobian [parameters, points] and psi [points], times the roots of the weights."""
+        roots = np.sqrt(self.weights)
+        return self.jacobian * roots, self.loss.psi(self.residuals) * roots
+
+    @property
+    def _curvature(self) -> float:
+        return self.loss.mean_curvature(self.residuals, self.weights)
+
+    @cached_property
+    def errors(self) -> ErrorModel:
+        """Of the points; those of one curve, each its own cluster, may be autocorrelated."""
+        position = np.log(np.atleast_2d(self.x)).sum(axis=0)  # of several variables their product
+        scale = np.linalg.norm(self._weighted[0], axis=1, keepdims=True)
+        rows = self._weighted[0] / np.where(scale > 0, scale, 1.0)
+        autocorrelated = self.x.ndim == 1
+        return reml(position, rows, self._weighted[1], self.cluster, autocorrelated)
+
+    @cached_property
+    def sandwich(self) -> ClusterRobust | ModelBased:
+        """Of the coordinates: CR2; for a single curve with autocorrelated errors, the model's."""
+        autocorrelated = self.errors.autocorrelation is not None
+        found = (model_based if autocorrelated else cluster_robust)(*self._weighted, self.errors)
+        return replace(found, bread=found.bread / self._curvature)
 
     @cached_property
     def covariance(self) -> Array:
-        """Of the coordinates, to first order, [parameters, parameters]."""
-        found = self.scatter
-        return found.bread @ found.together @ found.bread
+        """Of the coordinates under the error model, to first order, [parameters, parameters]."""
+        found = model_based(*self._weighted, self.errors)
+        return found.bread @ found.meat @ found.bread / self._curvature**2
 
     @property
-    def scatter_of_one_run(self) -> float:
+    def deviation(self) -> float:
         """Standard deviation of the residual of a run of weight 1; of Huber's loss, as large as
         the noise would be under squares that made the fit as sure as it is.
         """
         freedom = max(len(self.y) - len(self.scaled), 1)
-        psi = self.measure.pull(self.residuals)
-        inside = np.average(np.abs(self.residuals) <= self.measure.huber, weights=self.weights)
-        size = np.sqrt((self.weights * psi**2).sum() / freedom)
-        return float(size / max(float(inside), 1 / len(self.y)))
+        size = np.sqrt((self._weighted[1] ** 2).sum() / freedom)
+        return float(size / self._curvature)
 
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """Low and high ends for the quantities 0 ... count - 1, each [count].
@@ -110,60 +126,84 @@ class Profile:
           level: of the intervals.
 
         Returns:
-          Where nothing within reach is objected to, or there is no scatter to ask, infinities.
+          Infinities where the loss never rises so far within reach, or nothing is known of errors.
         """
         law, every = self.law, np.arange(count)
 
-        def asked(scaled: Array, which: NDArray[np.int64]) -> Array:
-            return quantity(self._in_ones(scaled), which)
+        def of_coordinates(at: Array, which: Indices) -> Array:
+            return quantity(self._in_ones(law.from_unconstrained(*at.T)), which)[:, None]
 
-        here = Pin(asked, every, np.zeros(count), np.zeros(count))
+        zero = np.zeros((count, 1))
+        here = Penalty(of_coordinates, every, zero, zero)
         at = np.tile(law.to_unconstrained(*self.scaled), (count, 1))
-        centre, slopes = here.excess(law, at), here.slopes(law, at)
-        stiff, spread, allowed = self.scatter.along(slopes, level)
+        centre, gradients = here.excess(at)[:, 0], here.jacobian(law, at)[:, 0]
+        curvature, error, quantile = self.sandwich.standard_errors(gradients, level)
         side, reach, which = (
             axis.ravel() for axis in np.meshgrid([-1.0, 1.0], REACH, every, indexing="ij")
         )
         which = which.astype(np.int64)
-        away = side * reach * (allowed * spread)[which]
-        leaving = (slopes @ self.scatter.bread) * stiff[:, None]  # along the profile, per unit
+        away = side * reach * (quantile * error)[which]
+        along = (gradients @ self.sandwich.bread) * curvature[:, None]  # the profile, per unit
         least, most = law.to_unconstrained(*np.array(law.bounds)).T
-        start = np.clip(at[which] + leaving[which] * away[:, None], least, most)
-        pin = Pin(asked, which, centre[which] + away, STIFF * stiff[which])
-        values, losses = descend(
+        guess = np.clip(at[which] + along[which] * away[:, None], least, most)
+        target, strength = centre[which] + away, STRENGTH * curvature[which]
+        values, losses = levenberg_marquardt(
             law,
             self.x,
             self.y,
             np.broadcast_to(self.weights, (len(which), len(self.y))),
-            law.from_unconstrained(*start.T),
-            measure=self.measure,
-            pin=pin,
+            law.from_unconstrained(*guess.T),
+            loss=self.loss,
+            penalty=Penalty(of_coordinates, which, target[:, None], strength[:, None]),
             gain=1e-7,
         )
-        reached = asked(values, which).reshape(2, len(REACH), count)
-        rise = np.maximum(losses - self.loss, 0)
-        objection = (np.sqrt(2 * rise / stiff[which]) / spread[which]).reshape(reached.shape)
+        shape = 2, len(REACH), count
+        reached = quantity(self._in_ones(values), which).reshape(shape)
+        rise = np.maximum(losses - self.minimum, 0)
+        root = (np.sqrt(2 * rise / curvature[which]) / error[which]).reshape(shape)
         ends = [
             [
-                _crossing(2 * s - 1, centre[k], reached[s, :, k], objection[s, :, k], allowed[k])
+                _crossing(2 * s - 1, centre[k], reached[s, :, k], root[s, :, k], quantile[k])
                 for k in every
             ]
             for s in (0, 1)
         ]
-        low, high = np.where(np.isfinite(allowed), ends, np.nan)
+        low, high = np.where(np.isfinite(quantile), ends, np.nan)
         return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
 
-def _crossing(side: int, centre: float, reached: Array, objection: Array, allowed: float) -> float:
-    """Where on one side (-1, 1) the objection first exceeds what is allowed; nan if nowhere.
+def profile_of(
+    law: Law, x: Array, y: Array, weights: Array, cluster: Indices, loss: Loss, unit: Array
+) -> Profile:
+    """Of the curve with the smallest loss; arguments as the fields of Profile, any cluster labels.
 
-    An objection above that of a place farther out is of a descent that lost its way: left out.
+    Raises ValueError where the loss has no value.
     """
-    found = objection <= np.fmin.accumulate(objection[::-1])[::-1]
-    x, z = np.r_[centre, reached[found]], np.r_[0.0, objection[found]]
-    beyond = np.flatnonzero(z > allowed)
+    scaled, minimum = minimise(law, x, y, weights, loss)
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    return Profile(
+        law=law,
+        x=x,
+        y=y,
+        weights=weights,
+        cluster=cluster,
+        loss=loss,
+        unit=unit,
+        scaled=scaled,
+        minimum=minimum,
+    )
+
+
+def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:
+    """Where on one side (-1, 1) the root of the rise first exceeds the quantile; nan if nowhere.
+
+    A root above that of a place farther out is of a descent that lost its way: left out.
+    """
+    found = root <= np.fmin.accumulate(root[::-1])[::-1]
+    x, z = np.r_[centre, reached[found]], np.r_[0.0, root[found]]
+    beyond = np.flatnonzero(z > quantile)
     if not len(beyond):
         return np.nan
     k = int(beyond[0])
-    end = np.interp(allowed, z[k - 1 : k + 1], x[k - 1 : k + 1])
+    end = np.interp(quantile, z[k - 1 : k + 1], x[k - 1 : k + 1])
     return float(max(end, centre) if side > 0 else min(end, centre))

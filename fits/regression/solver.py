@@ -1,7 +1,7 @@
-"""Least squares and Huber's loss on log error, or on error, for many replicates at once.
+"""Levenberg-Marquardt for squares or Huber's loss, for many replicates at once, within bounds.
 
-Levenberg-Marquardt, written over a leading axis of replicates: a thousand refits of a bootstrap
-cost about as much as ten one after another.
+Written over a leading axis of replicates: a thousand refits of a bootstrap cost about as much as
+ten one after another.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 
 STEPS = 200
@@ -22,248 +22,279 @@ CELLS = 24_000  # parameters x replicates x points worked on at once: what a cac
 
 
 @dataclass(frozen=True)
-class Measure:
-    """What a fit makes small.
+class Loss:
+    """rho of the residuals, of which a fit minimises the weighted sum.
 
     Fields:
       log: residuals are log(law / y), so that errors count as ratios; else law - y.
-      huber: a residual beyond this counts in proportion to its size, no longer to its square, so
-        that outliers cannot rule (Huber 1964); in the unit of the residuals; infinity: squares.
+      delta: Huber's threshold, in the unit of the residuals: beyond it a residual counts in
+        proportion to its size, not to its square (Huber 1964); infinity: squares.
     """
 
     log: bool = True
-    huber: float = np.inf
+    delta: float = np.inf
 
     def residuals(self, curve: Array, y: Array) -> Array:
         return np.log(curve / y) if self.log else curve - y
 
-    def losses(self, residuals: Array) -> Array:
-        """Half the square up to `huber`, then a straight line that goes on without a bend."""
-        if np.isinf(self.huber):
+    def jacobian(self, derivatives: Array, curve: Array) -> Array:
+        """Of the residuals, where `derivatives` are those of the curve."""
+        return derivatives / curve if self.log else derivatives
+
+    def rho(self, residuals: Array) -> Array:
+        if np.isinf(self.delta):
             return residuals**2 / 2
         size = np.abs(residuals)
-        inside = np.minimum(size, self.huber)
+        inside = np.minimum(size, self.delta)
         return inside * (size - inside / 2)
 
-    def pull(self, residuals: Array) -> Array:
-        """Derivative of the losses."""
-        return np.clip(residuals, -self.huber, self.huber)
+    def psi(self, residuals: Array) -> Array:
+        """Derivative of rho."""
+        return np.clip(residuals, -self.delta, self.delta)
+
+    def mean_curvature(self, residuals: Array, weights: Array) -> float:
+        """Weighted mean of psi', the share of points within the threshold; at least one point's."""
+        inside = np.average(np.abs(residuals) <= self.delta, weights=weights)
+        return max(float(inside), 1 / len(residuals))
 
 
 @dataclass(frozen=True, eq=False)
-class Pin:
-    """A spring that draws each replicate to where some quantity has a wanted value.
+class Penalty:
+    """For each replicate the sum of strength / 2 * (quantity - target)^2 over some quantities.
 
-    Whatever the spring's strength, the place where it comes to rest has the smallest loss of all
-    places with the same value of the quantity: a point of its profile.
+    A normal prior of the quantities; or a constraint: whatever its strength, the minimum has the
+    smallest loss of all places with the same value of the quantity, and is a point of its profile.
 
     Fields:
-      quantity: (parameters [parameters, replicates], which [replicates]) -> value [replicates].
-      which: of several quantities the one meant, by replicate.
-      target: wanted value, by replicate.
-      strength: of the spring, loss per half squared distance, by replicate.
+      quantity: (coordinates [replicates, parameters], which [replicates]) -> [replicates,
+        quantities].
+      which: set of quantities that is meant, [replicates].
+      target, strength: [replicates, quantities].
     """
 
-    quantity: Callable[[Array, NDArray[np.int64]], Array]
-    which: NDArray[np.int64]
+    quantity: Callable[[Array, Indices], Array]
+    which: Indices
     target: Array
     strength: Array
 
-    def keep(self, rows: slice | NDArray[np.bool_]) -> Pin:
-        return Pin(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
+    def keep(self, rows: slice | Mask) -> Penalty:
+        return Penalty(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
 
-    def excess(self, law: Law, at: Array) -> Array:
-        return self.quantity(law.from_unconstrained(*at.T), self.which) - self.target
+    def excess(self, at: Array) -> Array:
+        return self.quantity(at, self.which) - self.target
 
-    def slopes(self, law: Law, at: Array) -> Array:
-        """Of the quantity by the coordinates, [replicates, parameters], by central differences."""
+    def value(self, at: Array) -> Array:
+        return (self.strength * self.excess(at) ** 2).sum(axis=1) / 2
+
+    def jacobian(self, law: Law, at: Array) -> Array:
+        """By central differences, [replicates, quantities, parameters]."""
         steps = np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
-        size = 1e-5 * natural(law, at)
+        size = 1e-5 * coordinate_scale(law, at)
         moved = (at + steps[:, None] * size).reshape(-1, at.shape[1])
-        ends = self.quantity(law.from_unconstrained(*moved.T), np.tile(self.which, len(steps)))
-        up, down = ends.reshape(2, at.shape[1], len(at))
-        return (up - down).T / (2 * size)
+        ends = self.quantity(moved, np.tile(self.which, len(steps)))
+        up, down = ends.reshape(2, at.shape[1], len(at), ends.shape[1])
+        return (up - down).transpose(1, 2, 0) / (2 * size[:, None])
 
 
-@dataclass(frozen=True, eq=False)
-class Place:
+class State(NamedTuple):
     """Where replicates stand.
 
     Fields:
       at: coordinates, [replicates, parameters].
-      slopes: of the residuals by the coordinates, [parameters, replicates, points].
+      jacobian: of the residuals by the coordinates, [replicates, parameters, points].
       residuals: [replicates, points].
-      loss: weighted sum of the losses, with the spring's, [replicates].
-      strain: the spring's share of it.
+      loss: weighted sum of rho, [replicates].
+      objective: what is minimised, [replicates].
     """
 
     at: Array
-    slopes: Array
+    jacobian: Array
     residuals: Array
     loss: Array
-    strain: Array
+    objective: Array
 
-    def pick(self, better: NDArray[np.bool_], other: Place) -> Place:
-        """`other` where it is better, else this."""
+    def or_better(self, better: Mask, other: State) -> State:
         if better.all():
             return other
-        return Place(
-            np.where(better[:, None], other.at, self.at),
-            np.where(better[:, None], other.slopes, self.slopes),
-            np.where(better[:, None], other.residuals, self.residuals),
-            np.where(better, other.loss, self.loss),
-            np.where(better, other.strain, self.strain),
+        return State(
+            *(
+                np.where(better.reshape(-1, *(1,) * (mine.ndim - 1)), its, mine)
+                for mine, its in zip(self, other, strict=True)
+            )
         )
 
-    def keep(self, rows: NDArray[np.bool_]) -> Place:
-        return Place(
-            self.at[rows],
-            self.slopes[:, rows],
-            self.residuals[rows],
-            self.loss[rows],
-            self.strain[rows],
-        )
+    def keep(self, rows: Mask) -> State:
+        return State(*(each[rows] for each in self))
 
 
-def descend(
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is minimised; fields as the arguments of `levenberg_marquardt`."""
+
+    law: Law
+    x: Array
+    y: Array
+    weights: Array
+    loss: Loss
+    penalty: Penalty | None
+    rounding: float | None
+
+    def keep(self, rows: slice | Mask) -> Problem:
+        penalty = self.penalty and self.penalty.keep(rows)
+        y, weights = self.y[rows], self.weights[rows]
+        return Problem(self.law, self.x, y, weights, self.loss, penalty, self.rounding)
+
+    def state(self, at: Array) -> State:
+        with np.errstate(all="ignore"):  # a step too far may overflow: its loss is no better
+            values = self.law.from_unconstrained(*at.T[..., None])
+            curve = self.law.predict(self.x, *values)
+            residuals = self.loss.residuals(curve, self.y)
+            jacobian = self.loss.jacobian(self.law.derivatives(self.x, *values), curve)
+            loss = np.einsum("rn,rn->r", self.weights, self.loss.rho(residuals))
+            objective = loss
+            if self.rounding is not None:
+                count = residuals.shape[1]
+                objective = count / 2 * np.log(2 * loss + count * self.rounding)
+            if self.penalty is not None:
+                objective = objective + self.penalty.value(at)
+        return State(at, jacobian.transpose(1, 0, 2), residuals, loss, objective)
+
+    def step(self, state: State, damping: Array, low: Array, high: Array) -> tuple[Array, Array]:
+        """The coordinates to try next, [replicates, parameters], and the promised gain.
+
+        Residuals beyond Huber's threshold have no curvature of their own. Their share in the
+        curvature of the parabola that touches the loss from above (iteratively reweighted least
+        squares) enters with the damping: far from the minimum it keeps steps short, near it they
+        are Newton's.
+        """
+        weights = self.weights
+        if self.rounding is not None:
+            count = weights.shape[1]
+            weights = weights * (count / (2 * state.loss + count * self.rounding))[:, None]
+        psi = self.loss.psi(state.residuals)
+        gradient = np.einsum("rpn,rn->rp", state.jacobian, weights * psi)
+        if np.isfinite(self.loss.delta):
+            size = np.abs(state.residuals)
+            above = np.minimum(1, self.loss.delta / np.maximum(size, 1e-300))
+            weights = weights * ((size <= self.loss.delta) + damping[:, None] * above)
+        hessian = (state.jacobian * weights[:, None]) @ state.jacobian.transpose(0, 2, 1)
+        if self.penalty is not None:
+            rows, strength = self.penalty.jacobian(self.law, state.at), self.penalty.strength
+            gradient += np.einsum("rq,rqp->rp", strength * self.penalty.excess(state.at), rows)
+            hessian += np.einsum("rq,rqp,rqs->rps", strength, rows, rows)
+        held = (state.at <= low) & (gradient > 0) | (state.at >= high) & (gradient < 0)
+        each = np.arange(len(low))
+        gradient = np.where(held, 0, gradient)
+        hessian = np.where(held[:, :, None] | held[:, None, :], 0, hessian)
+        diagonal = hessian[:, each, each]
+        scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5  # so that steps know no units
+        hessian = hessian * scale[:, :, None] * scale[:, None, :]
+        hessian[:, each, each] = 1 + damping[:, None]
+        step = np.linalg.solve(hessian, (gradient * scale)[..., None])[..., 0] * scale
+        return np.clip(state.at - step, low, high), (gradient * step).sum(axis=1)
+
+
+def levenberg_marquardt(
     law: Law,
     x: Array,
     y: Array,
     weights: Array,
-    start: Array,
+    guess: Array,
     *,
-    measure: Measure = Measure(),
-    pin: Pin | None = None,
+    loss: Loss = Loss(),
+    penalty: Penalty | None = None,
+    rounding: float | None = None,
     gain: float = 1e-13,
 ) -> tuple[Array, Array]:
-    """Minimise the weighted sum of losses within the law's bounds.
+    """Minimise the weighted sum of losses, and a penalty, within the law's bounds.
 
     Args:
       x: in units of its geometric mean, [points] or [variables, points].
-      y: [points], or [replicates, points]; > 0 if the measure is logarithmic.
+      y: [points], or [replicates, points]; > 0 if residuals are logarithmic.
       weights: >= 0, [replicates, points].
-      start: parameters to start from, [parameters, replicates].
-      measure: of the distance between curve and points.
-      pin: a spring on each replicate.
-      gain: a replicate is done when steps promise to lower its loss by less than this share.
+      guess: parameters to begin with, [parameters, replicates].
+      loss: of the residuals.
+      penalty: on each replicate.
+      rounding: None: the variance of the errors is known up to the weights. Else it is not, and
+        the negative log likelihood at its maximum takes the loss's place, N / 2 log(mean weighted
+        square + rounding); squares only.
+      gain: a replicate is done when steps promise to lower the objective by less than this share
+        (of a log likelihood: by less than this).
 
     Returns:
       Parameters at the minimum, [parameters, replicates], and the loss there, [replicates],
-      without that of a spring.
+      without the penalty.
 
     Source: Marquardt 1963; bounds by cutting the step, and by holding a coordinate on its bound
-    while the loss would fall only beyond it.
+    while the objective would fall only beyond it.
     """
     y = np.broadcast_to(y, weights.shape)
-    pieces = range(0, len(weights), max(1, CELLS // (weights.shape[1] * len(law.parameters))))
-    with np.errstate(over="ignore", invalid="ignore"):  # a spring may pull beyond all numbers
-        found = [
-            _descend(
-                *(law, x, y[rows], weights[rows], start[:, rows]),
-                *(measure, pin and pin.keep(rows), gain),
-            )
-            for first in pieces
-            for rows in [slice(first, first + pieces.step)]
-        ]
-    places, losses = zip(*found, strict=True)
-    return np.concatenate(places, axis=1), np.concatenate(losses)
+    problem = Problem(law, x, y, weights, loss, penalty, rounding)
+    size = max(1, CELLS // (weights.shape[1] * len(law.parameters)))
+    pieces = [slice(first, first + size) for first in range(0, len(weights), size)]
+    with np.errstate(over="ignore", invalid="ignore"):  # a penalty may overflow
+        found = [_solve(problem.keep(rows), guess[:, rows], gain) for rows in pieces]
+    values, losses = zip(*found, strict=True)
+    return np.concatenate(values, axis=1), np.concatenate(losses)
 
 
-def _descend(
-    law: Law,
-    x: Array,
-    y: Array,
-    weights: Array,
-    start: Array,
-    measure: Measure,
-    pin: Pin | None,
-    gain: float,
-) -> tuple[Array, Array]:
-    low, high = law.to_unconstrained(*np.array(law.bounds)).T
-    with np.errstate(divide="ignore"):  # the logarithm of a start at 0 is then cut at its bound
-        begin = np.clip(law.to_unconstrained(*start).T, low, high)
-    place = _look(law, x, y, weights, begin, measure, pin)
-    with np.errstate(invalid="ignore"):  # both are infinite where a curve leaves the numbers
-        found, losses = place.at.copy(), place.loss - place.strain
+def _solve(problem: Problem, guess: Array, gain: float) -> tuple[Array, Array]:
+    law = problem.law
+    with np.errstate(divide="ignore"):  # the logarithm of a guess of 0 is then cut at its bound
+        low, high = law.to_unconstrained(*np.array(law.bounds)).T
+        state = problem.state(np.clip(law.to_unconstrained(*guess).T, low, high))
+    found, losses = state.at.copy(), state.loss.copy()
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)
-    least = 1e-30 if measure.log else 1e-30 * float(np.mean(y**2))  # what rounding leaves
+    least = 1e-30 if problem.loss.log else 1e-30 * float(np.mean(problem.y**2))  # rounding
     for _ in range(STEPS):
-        at, promised = _step(law, place, weights, damping, low, high, measure, pin)
-        trial = _look(law, x, y, weights, at, measure, pin)
-        better = trial.loss < place.loss
-        idle = np.where(promised > gain * place.loss + least, 0, idle + 1)
+        at, promised = problem.step(state, damping, low, high)
+        trial = problem.state(at)
+        better = trial.objective < state.objective
+        share = state.objective if problem.rounding is None else 1.0
+        idle = np.where(promised > gain * share + least, 0, idle + 1)
         damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-12, 1e12)
-        place = place.pick(better, trial)
-        found[going], losses[going] = place.at, place.loss - place.strain
+        state = state.or_better(better, trial)
+        found[going], losses[going] = state.at, state.loss
 
         on = idle < IDLE
         if not on.any():
             break
         if not on.all():
             going, idle, damping = going[on], idle[on], damping[on]
-            place, weights, y, pin = place.keep(on), weights[on], y[on], pin and pin.keep(on)
+            state, problem = state.keep(on), problem.keep(on)
     return law.from_unconstrained(*found.T), losses
 
 
-def _look(
-    law: Law, x: Array, y: Array, weights: Array, at: Array, measure: Measure, pin: Pin | None
-) -> Place:
-    with np.errstate(all="ignore"):  # a step too far may leave the numbers: its loss is no better
-        values = law.from_unconstrained(*at.T[..., None])
-        curve = law.predict(x, *values)
-        residuals = measure.residuals(curve, y)
-        slopes = law.derivatives(x, *values)
-        if measure.log:
-            slopes = slopes / curve
-        losses = np.einsum("rn,rn->r", weights, measure.losses(residuals))
-        strain = np.zeros(len(at)) if pin is None else pin.strength * pin.excess(law, at) ** 2 / 2
-    return Place(at, slopes, residuals, losses + strain, strain)
+def minimise(
+    law: Law, x: Array, y: Array, weights: Array, loss: Loss = Loss()
+) -> tuple[Array, float]:
+    """The best of the minima from the law's own guesses: parameters, and the loss there.
 
+    Args:
+      x: in units of its geometric mean, [points] or [variables, points].
+      y: > 0, [points].
+      weights: of the losses, > 0, [points].
+      loss: of the residuals.
 
-def _step(
-    law: Law,
-    place: Place,
-    weights: Array,
-    damping: Array,
-    low: Array,
-    high: Array,
-    measure: Measure,
-    pin: Pin | None,
-) -> tuple[Array, Array]:
-    """The coordinates to try next, [replicates, parameters], and how much lower they may lie.
-
-    Residuals beyond Huber's bend have no curvature of their own. Their share in the curvature of
-    the parabola that touches the loss from above (reweighted least squares) enters with the
-    damping: far from the minimum it keeps steps short, near it they are Newton's.
+    Raises:
+      ValueError: at none of the minima has the loss a value.
     """
-    gradient = np.einsum("prn,rn->rp", place.slopes, weights * measure.pull(place.residuals))
-    rows = place.slopes.transpose(1, 0, 2)
-    if np.isinf(measure.huber):
-        bent = weights
-    else:
-        size = np.abs(place.residuals)
-        above = np.minimum(1, measure.huber / np.maximum(size, 1e-300))
-        bent = weights * ((size <= measure.huber) + damping[:, None] * above)
-    hessian = (rows * bent[:, None]) @ rows.transpose(0, 2, 1)
-    if pin is not None:
-        slopes = pin.slopes(law, place.at)
-        gradient += (pin.strength * pin.excess(law, place.at))[:, None] * slopes
-        hessian += pin.strength[:, None, None] * slopes[:, :, None] * slopes[:, None, :]
-    held = (place.at <= low) & (gradient > 0) | (place.at >= high) & (gradient < 0)
-    each = np.arange(len(low))
-    gradient = np.where(held, 0, gradient)
-    hessian = np.where(held[:, :, None] | held[:, None, :], 0, hessian)
-    diagonal = hessian[:, each, each]
-    scale = np.where(diagonal > 0, diagonal, 1.0) ** -0.5  # so that steps know no units
-    hessian = hessian * scale[:, :, None] * scale[:, None, :]
-    hessian[:, each, each] = 1 + damping[:, None]
-    step = np.linalg.solve(hessian, (gradient * scale)[..., None])[..., 0] * scale
-    return np.clip(place.at - step, low, high), (gradient * step).sum(axis=1)
+    with np.errstate(all="ignore"):  # parts of a grid of guesses may overflow: not chosen
+        guesses = law.guess(x, y, weights)
+    rows = np.broadcast_to(weights, (guesses.shape[1], len(y)))
+    found, losses = levenberg_marquardt(law, x, y, rows, guesses, loss=loss)
+    best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
+    if not np.isfinite(losses[best]):
+        raise ValueError(
+            f"no curve of law {law.name} that was tried is above 0 at every point, as errors that "
+            "count as ratios must be. Try another law, or let errors count as differences."
+        )
+    return found[:, best], float(losses[best])
 
 
-def natural(law: Law, at: Array) -> Array:
-    """What each coordinate is counted in: the error at x = 1, or 1 if it has no unit, like `at`."""
+def coordinate_scale(law: Law, at: Array) -> Array:
+    """Scale of each coordinate, like `at`: the error at x = 1, or 1 if it has no unit."""
     middle = np.ones((len(law.variables), *at.shape[:-1]))
     with np.errstate(all="ignore"):
         curve = law.predict(
@@ -274,7 +305,7 @@ def natural(law: Law, at: Array) -> Array:
 
 
 @cache
-def _in_errors(law: Law) -> NDArray[np.bool_]:
+def _in_errors(law: Law) -> Mask:
     """Which coordinates have the unit of the error: those in which the law is linear, such as a
     floor; scales enter as logarithms. Tried at some place or other.
     """
@@ -282,13 +313,11 @@ def _in_errors(law: Law) -> NDArray[np.bool_]:
     at = law.to_unconstrained(*(0.3 + 0.1 * np.arange(count)))
     x = np.exp(np.sin(np.arange(1.0, 1 + 8 * len(law.variables)))).reshape(-1, 8)
     moved = np.concatenate([at[None], at + 0.1 * np.eye(count)])
-    slopes = law.derivatives(
-        x if len(x) > 1 else x[0], *law.from_unconstrained(*moved.T)[..., None]
-    )
-    slopes = np.broadcast_to(slopes, (count, count + 1, 8))
+    found = law.derivatives(x if len(x) > 1 else x[0], *law.from_unconstrained(*moved.T)[..., None])
+    found = np.broadcast_to(found, (count, count + 1, 8))
     each = np.arange(count)
-    same = np.isclose(slopes[each, 0], slopes[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
-    return same & slopes[:, 0].any(axis=1)
+    same = np.isclose(found[each, 0], found[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
+    return same & found[:, 0].any(axis=1)
 
 
 def unit_of(law: Law, x: Array) -> Array:
@@ -303,30 +332,3 @@ def unit_of(law: Law, x: Array) -> Array:
 
 def in_units(x: Array, unit: Array) -> Array:
     return x / unit if x.ndim == 1 else x / unit[:, None]
-
-
-def minimise(
-    law: Law, x: Array, y: Array, weights: Array, measure: Measure = Measure()
-) -> tuple[Array, float]:
-    """The best of the descents from the law's own starts: parameters, and the loss there.
-
-    Args:
-      x: in units of its geometric mean, [points] or [variables, points].
-      y: > 0, [points].
-      weights: of the losses, > 0, [points].
-      measure: of the distance between curve and points.
-
-    Raises:
-      ValueError: nowhere among the law's starts has the loss a value.
-    """
-    with np.errstate(all="ignore"):  # some places of a grid are beyond all numbers, and not chosen
-        starts = law.guess(x, y, weights)
-    rows = np.broadcast_to(weights, (starts.shape[1], len(y)))
-    found, losses = descend(law, x, y, rows, starts, measure=measure)
-    best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
-    if not np.isfinite(losses[best]):
-        raise ValueError(
-            f"no curve of law {law.name} that was tried is above 0 at every point, as errors that "
-            "count as ratios must be. Try another law, or let errors count as differences."
-        )
-    return found[:, best], float(losses[best])

@@ -14,7 +14,7 @@ from pydantic import Field
 from scaling.data.decode import decoder
 from scaling.data.hashing import key
 from scaling.data.order import permute
-from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 SETS = ("train", "heldout")
 TOTAL = 1797  # handwritten digits
@@ -31,7 +31,7 @@ class InMemory:
         self.images, self.labels, self.classes = images, labels, classes
         self.size, self.resolution = images.shape[:2]
 
-    def batch(self, indices: NDArray[np.int64]) -> Batch:
+    def batch(self, indices: NDArray[np.int64]) -> Labelled:
         return self.images[indices], self.labels[indices]
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.data.decode import decode_all, decoder
-from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
@@ -158,7 +158,7 @@ class FolderImages:
         if self.size * resolution**2 * 3 <= CACHE_LIMIT:
             self.cache = self._decoded_once(_cache_file(folder, members, resolution))
 
-    def batch(self, indices: NDArray[np.int64]) -> Batch:
+    def batch(self, indices: NDArray[np.int64]) -> Labelled:
         if self.cache is None:
             images = self._decoded([self.names[i] for i in indices])
         else:

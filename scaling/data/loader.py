@@ -6,14 +6,21 @@ it. With grain they are grain's; where grain is missing, one of our own gives th
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scaling.data.order import step_flips, step_indices, subset
-from scaling.data.source import Batch, Images
+from scaling.data.augment import Augment
+from scaling.data.order import places, step_indices, subset
+from scaling.data.source import Images
 
+Batch: TypeAlias = dict[str, Any]
+"""Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
+[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch]; `index`
+uint32 [batch], each image's member of the data set."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
 
@@ -28,18 +35,20 @@ def batches(
     last_step: int,
     host: int = 0,
     hosts: int = 1,
-    flip: bool = False,
+    augment: Sequence[Augment] = (),
+    views: int = 1,
 ) -> Iterator[Batch]:
-    """This host's images and labels of steps first_step, .., last_step - 1.
+    """This host's batches of steps first_step, .., last_step - 1.
 
     Args:
       seed: of the run; decides the order.
       batch: images a step over all hosts.
       data_size: number of different images; None for all there are.
-      flip: mirror each image left to right with probability one half.
+      augment: what is done to each image, in this order.
+      views: differently augmented versions of each image.
 
     Yields:
-      Images uint8 [batch / hosts, resolution, resolution, 3], labels int32 [batch / hosts].
+      `Batch`es with batch / hosts rows.
     """
     total = images.size
     if data_size is None:
@@ -50,12 +59,25 @@ def batches(
     def make(step: int) -> Batch:
         members = step_indices(seed, step, batch, data_size, host, hosts)
         pixels, labels = images.batch(members if total is None else subset(members, total))
-        if flip:
-            flips = step_flips(seed, step, batch, host, hosts)[:, None, None, None]
-            pixels = np.where(flips, pixels[:, :, ::-1], pixels)
-        return pixels, labels
+        rows = places(step, batch, host, hosts)
+        seen = [augmented(pixels, augment, seed, rows, view) for view in range(views)]
+        image = seen[0] if views == 1 else np.stack(seen)
+        return {"image": image, "label": labels, "index": members.astype(np.uint32)}
 
     return ahead(make, first_step, last_step)
+
+
+def augmented(
+    pixels: NDArray[np.uint8],
+    augment: Sequence[Augment],
+    seed: int,
+    rows: NDArray[np.int64],
+    view: int,
+) -> NDArray[np.uint8]:
+    """One view of these images, which stand at `rows` of the run's sequence."""
+    for each in augment:
+        pixels = each.apply(pixels, seed=seed, places=rows, view=view)
+    return pixels
 
 
 def ahead(make: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.data.hashing import hash64, key
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
-EPOCH, FLIP, SUBSET = 1, 2, 3  # a key each
+EPOCH, SUBSET = 1, 3  # a key each; 2 is that of `augment.flip`
 
 
 def step_indices(
@@ -37,13 +37,6 @@ def step_indices(
         return place
     epoch, within = np.divmod(place, data_size)
     return permute(within, data_size, hash64(key(seed, EPOCH), epoch))
-
-
-def step_flips(
-    seed: int, step: int, batch: int, host: int = 0, hosts: int = 1
-) -> NDArray[np.bool_]:
-    """Which rows of `step_indices` are shown mirrored, half of them on average."""
-    return hash64(key(seed, FLIP), places(step, batch, host, hosts)) % np.uint64(2) == 1
 
 
 def places(step: int, batch: int, host: int, hosts: int) -> NDArray[np.int64]:

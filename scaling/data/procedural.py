@@ -21,7 +21,7 @@ from pydantic import Field
 from scaling.base.config import Clash
 from scaling.data.hashing import hash64, key
 from scaling.data.order import permute
-from scaling.data.source import MOST_PIXELS, Batch, SourceConfig
+from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
 CANDIDATES = 1 << 14  # random patterns among which the glyphs are looked for
@@ -129,7 +129,7 @@ class ProceduralImages:
         glyphs = find_glyphs(source.classes, source.cells, source.differ, source.seed)
         self.framed = np.pad(glyphs, ((0, 0), (0, 1), (0, 1)))  # cell [-1] is outside the glyph
 
-    def batch(self, indices: NDArray[np.int64]) -> Batch:
+    def batch(self, indices: NDArray[np.int64]) -> Labelled:
         clean = self.clean_labels(indices)
         return self._images(indices, clean), self._labels(indices, clean)
 

@@ -18,7 +18,7 @@ from scaling.data.order import subset
 
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
-Batch: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
+Labelled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
 """Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
 
 
@@ -41,7 +41,7 @@ class Images(Protocol):
     def shuffled(self) -> bool:
         """Whether images come in random order, so that the first ones speak for all."""
 
-    def batch(self, indices: NDArray[np.int64]) -> Batch:
+    def batch(self, indices: NDArray[np.int64]) -> Labelled:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
 
 

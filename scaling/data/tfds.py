@@ -20,7 +20,7 @@ from pydantic import Field
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.data.decode import decode_all, decoder
-from scaling.data.source import MOST_PIXELS, Batch, Fault, SourceConfig, missing
+from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
@@ -250,7 +250,7 @@ class TfdsImages:
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
 
-    def batch(self, indices: NDArray[np.int64]) -> Batch:
+    def batch(self, indices: NDArray[np.int64]) -> Labelled:
         wanted = [int(i) for i in indices]
         examples = [
             self.features.deserialize_example_np(record, decoders=self.decoders)

@@ -5,17 +5,19 @@ Knows a backbone only as something that turns images into vectors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from models.cost import train_flops
 from scaling.base.config import Config
 
 if TYPE_CHECKING:
-    from flax import nnx
     from jax import Array
     from jaxtyping import Float, Int
 
     from models.noise import Noise
+    from models.precision import Precision
     from models.shapes import Shape
+    from scaling.objectives.classifier import ClassifierObjective
 
 
 class Classify(Config):
@@ -28,22 +30,24 @@ class Classify(Config):
     head_bias: float = 0.0
     """Initial bias of every class; the paper's 30k-class sigmoid head starts at -10."""
 
+    views: ClassVar[int] = 1
+    """Each image is shown once a step."""
     couples_examples: ClassVar[bool] = False
     """Each image's loss depends on that image alone."""
 
-    def init(self, shape: Shape, classes: int, *, rngs: nnx.Rngs) -> nnx.Module:
-        """Backbone of `shape` under a zero-initialised linear head for `classes` classes."""
-        from models.build import build
-        from models.heads import LinearHead
-        from scaling.objectives.wrappers import Classifier
+    def build(self, model: Shape, classes: int, precision: Precision) -> ClassifierObjective:
+        """What is trained, for networks of this shape; makes no arrays."""
+        from scaling.objectives.classifier import ClassifierObjective
 
-        backbone = build(shape, rngs=rngs)
-        head = LinearHead(shape.features, classes, bias=self.head_bias, rngs=rngs)
-        return Classifier(backbone, head)
+        return ClassifierObjective(self, model, classes, precision)
+
+    def flops(self, model: Shape, images_seen: int, classes: int) -> int:
+        """Training FLOPs: 2 a multiply-add, backward twice the forward; the head is counted."""
+        return train_flops(model, images_seen, classes)
 
     def losses(
         self,
-        module: nnx.Module,
+        module: Any,
         images: Float[Array, "batch h w 3"],
         labels: Int[Array, " batch"],
         noise: Noise | None = None,

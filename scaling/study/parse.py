@@ -76,7 +76,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             data_size=data_size,
             recipe=recipe,
             images_seen=images_seen,
-            flip=grid.flip,
+            augment=grid.augment,
             batch=batch,
             seed=seed,
         )

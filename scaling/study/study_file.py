@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
+from scaling.data.augment import Augment
 from scaling.evaluate import Evaluation
 from scaling.objectives import Objective
 from scaling.study.mistakes import near_names
@@ -165,8 +166,9 @@ class Grid(Config):
     """Number of different training images, the smaller sets inside the larger."""
     seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""
-    flip: bool = False
-    """Whether every image is mirrored, left to right, half of the times it is shown."""
+    augment: tuple[Augment, ...] = ()
+    """What is done to each training image, in this order; `[{ kind = "flip" }]` mirrors it, left to
+    right, half of the times it is shown."""
     mup: MuPKeys | None = None
     """The maximal update parametrisation, for every ViT of this grid that has none of its own;
     in results its model is then called "Ti/16 muP64" or the like."""

@@ -12,32 +12,30 @@ Knows no objective's name, no metric and no launcher.
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from models.mup import multipliers
-from models.noise import Noise, at
+from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
-from scaling.data.loader import batches
-from scaling.data.pixels import to_floats
-from scaling.training import checkpoints as checkpoint
+from scaling.data.loader import Batch, batches
+from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
-from scaling.training.recipe import optimizer, schedule
+from scaling.training.gradients import Gradients, plain
+from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.placement import Placement, data_parallel, jitted
+from scaling.training.recipe import schedule
 from scaling.training.run import Run
+from scaling.training.step import TrainState, abstract_batch, learned, program
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
-NOISE = 2**32 - 1  # sets the luck of training apart from the parameters', which count from 0
-LOOK_EVERY = 1.0  # seconds between looks at the loss: each one waits for the device
+LOOK_EVERY = 1.0  # seconds, about, between reading the loss: each time waits for the device
 
 
 class Diverged(Exception):
@@ -58,7 +56,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Places:
+class CheckpointPaths:
     """Where a training leaves its checkpoints, and how often.
 
     `trunk` is shared by runs that differ only in duration; `own` holds the cooldown's.
@@ -74,52 +72,53 @@ class Places:
 class Trainer:
     """The compiled step of all runs that share a trunk.
 
-    The state is a plain pytree (params, optimizer state), replicated over the devices; the batch
-    is split over them. Both are pinned, so that a second call compiles nothing.
+    Where arrays lie is pinned on inputs and outputs, so that a second call compiles nothing.
     """
 
-    def __init__(self, run: Run):
+    def __init__(
+        self,
+        run: Run,
+        precision: Precision | None = None,
+        placement: Placement | None = None,
+        gradients: Gradients = plain,
+    ):
+        """
+        Args:
+          run: or any that differs in `images_seen` alone.
+          precision: how the network is computed; None: as suits the platform.
+          placement: where arrays lie; None: batches split over all devices.
+          gradients: how they are taken.
+        """
+        platform = jax.default_backend()
         self.trunk = run.trunk
+        self.precision = precision or precision_for(platform)
         self._run = run
         self._images = run.data.train()
-        self._optimizer = optimizer(run.recipe, multipliers(run.model))
-        self._graph, self._shapes = nnx.split(nnx.eval_shape(self._init))
-        mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec("data"))
-        whole, split = self._everywhere, self._split
-        self._start = jax.jit(
-            self._first_state,
-            out_shardings=whole,
-            compiler_options=QUICK if jax.default_backend() == "cpu" else None,
-        )
-        self._step = jax.jit(
-            self._update,
-            donate_argnums=(0, 1),
-            in_shardings=(whole, whole, split, split, whole, whole),
-            out_shardings=whole,
+        self._objective = run.objective.build(run.model, run.data.classes, self.precision)
+        self._placement = placement or data_parallel(run.objective.views)
+        self._start, self._step, self._state = jitted(
+            program(run, self._objective, gradients),
+            self._placement,
+            abstract_batch(run),
+            run.seed,
+            quick_start=QUICK if platform == "cpu" else None,
         )
 
     def start(self) -> Checkpoint:
         """The beginning: parameters drawn from the run's seed."""
-        return Checkpoint(step=0, seconds=0.0, state=self._start())
+        return Checkpoint(step=0, seconds=0.0, state=self._start(None))
 
-    def like(self) -> Any:
+    def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._everywhere),
-            jax.eval_shape(self._first_state),
-        )
+        return self._state
 
-    def module(self, params: Any) -> nnx.Module:
-        """The trained thing, with a `.backbone`, around `params` (a nested dict of arrays)."""
-        shapes = jax.tree.map(lambda x: x, self._shapes)  # replaced in place below
-        nnx.replace_by_pure_dict(shapes, params)
-        return nnx.merge(self._graph, shapes)
+    def module(self, state: TrainState) -> Any:
+        """The trained network, with a `.backbone`."""
+        return self._objective.module(learned(state))
 
     def advance(
         self,
-        moment: Checkpoint,
+        checkpoint: Checkpoint,
         until: int,
         *,
         total_steps: int | None,
@@ -127,92 +126,75 @@ class Trainer:
         every_seconds: float,
         tell: Callable[[Progress], None],
     ) -> Checkpoint:
-        """Train from `moment` to step `until`; `moment`'s arrays are used up.
+        """Train from `checkpoint` to step `until`; the arrays of `checkpoint` are used up.
+
+        The loss is read, and a checkpoint kept, after steps on which all processes agree: the first
+        process's clock decides, each time the loss is read, how many steps are made before the next
+        time and whether a checkpoint is due.
 
         Args:
           total_steps: where the learning rate cools down to; None on the trunk.
-          keep: is given a moment to save, every `every_seconds`.
+          keep: is given a checkpoint to save, about every `every_seconds`.
           tell: is told how it goes, about once a second.
 
         Raises:
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
-        run, (params, state) = self._run, moment.state
-        stream = batches(
-            self._images,
-            seed=run.seed,
-            batch=run.batch,
-            data_size=run.data_size,
-            first_step=moment.step,
-            last_step=until,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
-            flip=run.flip,
-        )
+        run, first, state = self._run, checkpoint.step, checkpoint.state
         began = looked = kept = time.monotonic()
-        losses: list[Any] = []
-        for step, (images, labels) in enumerate(stream, start=moment.step):
+        look_at, losses = first + 1, []
+        for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
-            params, state, loss = self._step(
-                params, state, self._place(images), self._place(labels), rate, np.uint32(step)
-            )
-            losses.append(loss)
+            state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
+            losses.append(metrics["loss"])
             done = step + 1
-            if time.monotonic() - looked < LOOK_EVERY and done < until:
+            if done < min(look_at, until):
                 continue
             mean = float(np.mean(jax.device_get(losses)))  # one that is not finite shows here
             if not math.isfinite(mean):
                 raise Diverged(_divergence(mean, done - len(losses), done, run), step=done)
             now = time.monotonic()
             tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
-            looked, losses = now, []
-            if now - kept >= every_seconds and done < until:
-                keep(
-                    Checkpoint(
-                        step=done, seconds=moment.seconds + now - began, state=(params, state)
-                    )
-                )
+            ahead, save = agreed(
+                steps_until_look(len(losses), now - looked), now - kept >= every_seconds
+            )
+            look_at, losses = done + ahead, []
+            if save and done < until:
+                seconds = checkpoint.seconds + now - began
+                keep(Checkpoint(step=done, seconds=seconds, state=state))
                 kept = time.monotonic()
-        seconds = moment.seconds + time.monotonic() - began
-        return Checkpoint(step=max(until, moment.step), seconds=seconds, state=(params, state))
+            looked = time.monotonic()
+        seconds = checkpoint.seconds + time.monotonic() - began
+        return Checkpoint(step=max(until, first), seconds=seconds, state=state)
 
-    def _init(self) -> nnx.Module:
+    def _batches(self, first: int, last: int) -> Iterator[Batch]:
         run = self._run
-        return run.objective.init(run.model, run.data.classes, rngs=nnx.Rngs(run.seed))
+        return batches(
+            self._images,
+            seed=run.seed,
+            batch=run.batch,
+            data_size=run.data_size,
+            first_step=first,
+            last_step=last,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            augment=run.augment,
+            views=run.objective.views,
+        )
 
-    def _first_state(self) -> Any:
-        params = nnx.to_pure_dict(nnx.split(self._init())[1])
-        return params, self._optimizer.init(params)
 
-    def _update(
-        self, params: Any, state: Any, images: Any, labels: Any, rate: Any, step: Any
-    ) -> Any:
-        def mean_loss(params: Any) -> Any:
-            module, noise = self.module(params), self._noise(step)
-            losses, _ = self._run.objective.losses(module, to_floats(images), labels, noise)
-            return losses.mean()
-
-        loss, grads = jax.value_and_grad(mean_loss)(params)
-        updates, state = self._optimizer.update(grads, state, params)
-        params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), params, updates)
-        return params, state, loss
-
-    def _noise(self, step: Any) -> Noise | None:
-        """The luck of update number `step`: a function of the seed and the step alone."""
-        recipe = self._run.recipe
-        if recipe.dropout == recipe.stochastic_depth == 0:
-            return None
-        whole = Noise(jax.random.key(self._run.seed), recipe.dropout, recipe.stochastic_depth)
-        return at(at(whole, NOISE), step)
-
-    def _place(self, local: np.ndarray) -> jax.Array:
-        return jax.make_array_from_process_local_data(self._split, local)
+def steps_until_look(steps: int, seconds: float) -> int:
+    """Steps that take about `LOOK_EVERY` seconds, if `steps` took `seconds`; at most twice as many
+    as last time, because the first steps include compilation."""
+    return max(1, min(2 * steps, round(steps * LOOK_EVERY / max(seconds, 1e-9))))
 
 
 def train(
-    trainer: Trainer, run: Run, places: Places, tell: Callable[[Progress], None]
+    trainer: Trainer, run: Run, places: CheckpointPaths, tell: Callable[[Progress], None]
 ) -> Checkpoint:
     """The end of `run`: its parameters, and the seconds it would have taken alone.
+
+    With several processes all of them call this, and the first of them alone writes.
 
     Args:
       trainer: compiled for `run`, or for one that differs only in `images_seen`.
@@ -224,45 +206,62 @@ def train(
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
 
     def save(folder: Path) -> Callable[[Checkpoint], None]:
-        return lambda moment: checkpoint.save(folder, moment)
+        return lambda reached: checkpoints.save(folder, reached)
 
-    moment = _latest(trainer, places.own, run.steps, places)
-    if moment is None:
-        moment = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
-        if moment.step < run.branch_step:
-            moment = trainer.advance(
-                moment,
+    reached = _latest(trainer, places.own, run.steps, places)
+    if reached is None:
+        reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
+        if reached.step < run.branch_step:
+            reached = trainer.advance(
+                reached,
                 run.branch_step,
                 total_steps=None,
                 keep=save(places.trunk / PASSING),
                 every_seconds=places.every_seconds,
                 tell=tell,
             )
-            checkpoint.save(places.trunk / str(moment.step), moment)
-    if moment.step < run.steps:
-        moment = trainer.advance(
-            moment,
+            checkpoints.save(places.trunk / str(reached.step), reached)
+    if reached.step < run.steps:
+        reached = trainer.advance(
+            reached,
             run.steps,
             total_steps=run.steps,
             keep=save(places.own / PASSING),
             every_seconds=places.every_seconds,
             tell=tell,
         )
-        checkpoint.save(places.own / str(moment.step), moment)
-        shutil.rmtree(places.own / PASSING, ignore_errors=True)
-    return moment
+        checkpoints.save(places.own / str(reached.step), reached)
+        if is_first():
+            checkpoints.delete(places.own / PASSING)
+    return reached
 
 
-def _latest(trainer: Trainer, parent: Path, at_most: int, places: Places) -> Checkpoint | None:
-    """The last whole moment below `parent` that is not past `at_most`, or None."""
-    for step, folder in reversed(checkpoint.found(parent)):
-        if step <= at_most:
-            try:
-                return checkpoint.restore(folder, trainer.like())
-            except Damaged as problem:
-                aside = set_aside(folder)
-                places.say(f"{problem} Kept as {aside.name}; that part is trained again.")
+def _latest(
+    trainer: Trainer, parent: Path, at_most: int, places: CheckpointPaths
+) -> Checkpoint | None:
+    """The last whole checkpoint below `parent` that is not past `at_most`, or None.
+
+    One that any process finds damaged is set aside, and the one before it is tried.
+    """
+    while name := agreed_word(_last_name(parent, at_most)):
+        folder, found, problem = parent / name, None, None
+        try:
+            found = checkpoints.restore(folder, trainer.like())
+        except Damaged as damage:
+            problem = damage
+        if all_of(found is not None):
+            return found
+        if is_first():
+            aside = set_aside(folder)
+            reason = problem or f"{folder} is damaged for another process of this training."
+            places.say(f"{reason} Kept as {aside.name}; that part is trained again.")
     return None
+
+
+def _last_name(parent: Path, at_most: int) -> str:
+    """Name of the last checkpoint below `parent` that is not past `at_most`, or ""."""
+    names = [folder.name for step, folder in checkpoints.found(parent) if step <= at_most]
+    return names[-1] if names else ""
 
 
 def _divergence(loss: float, first: int, last: int, run: Run) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from models.cost import parameters, train_flops
+from models.cost import parameters
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
+from scaling.data.augment import Augment
 from scaling.objectives import Objective
 from scaling.training.recipe import Recipe
 
@@ -31,8 +32,8 @@ class Run(Config):
     """Optimizer and schedule."""
     images_seen: int = Field(gt=0)
     """Training images shown in all, repeats counted."""
-    flip: bool = False
-    """Whether every image is mirrored, left to right, half of the times it is shown."""
+    augment: tuple[Augment, ...] = ()
+    """What is done to each image before it is shown, in this order."""
     batch: int = Field(gt=0)
     """Images a step."""
     seed: int = Field(0, ge=0)
@@ -82,8 +83,8 @@ class Run(Config):
 
     @property
     def flops(self) -> int:
-        """Training FLOPs as if trained alone: 2 a multiply-add, backward twice the forward."""
-        return train_flops(self.model, self.images_seen, self.data.classes)
+        """Training FLOPs as if trained alone, as the objective counts them."""
+        return self.objective.flops(self.model, self.images_seen, self.data.classes)
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Run:

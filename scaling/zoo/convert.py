@@ -230,4 +230,4 @@ def _parameters(folder: Path) -> Any:
     except Exception as error:  # whatever a broken folder makes Orbax say
         reason = str(error).splitlines()[0]
         raise checkpoints.Damaged(f"{folder} cannot be read back: {reason}") from error
-    return checkpoints.restore(folder, like).state[0]
+    return checkpoints.restore(folder, like).state["params"]

@@ -1,0 +1,103 @@
+"""What training asks of an objective. Knows no objective by name.
+
+An objective is written in two parts: a frozen config, which a study file names, and what it builds
+for one shape of network, which training works with. Only `params` get gradients: a teacher is
+`frozen`, a moving average is `state`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+
+import jax
+from flax import nnx
+
+from models.layers import Kernel
+from models.noise import Noise
+from models.precision import Precision
+from models.shapes import Shape
+from scaling.data.loader import Batch
+
+Group: TypeAlias = Literal["head", "body", "undecayed"]
+"""Which of a recipe's weight decays a parameter has; `undecayed` has none."""
+
+
+class Learned(NamedTuple):
+    """All that an objective keeps from step to step; each a plain pytree of arrays.
+
+    Fields:
+      params: get gradients and updates; a nested dict, in which the network that evaluations look
+        at and that `scaling convert` writes lies under `backbone`.
+      frozen: never change.
+      state: what the last `loss` returned, such as a moving average.
+    """
+
+    params: Any
+    frozen: Any
+    state: Any
+
+
+class BuiltObjective(Protocol):
+    """An objective for one shape of network: pure functions, made without any array."""
+
+    def init(self, key: jax.Array, backbone: Any = None) -> Learned:
+        """The beginning, a function of its arguments.
+
+        Args:
+          key: of all that is drawn.
+          backbone: parameters of a network of this shape to begin with; None: drawn as well.
+        """
+
+    def loss(
+        self, params: Any, frozen: Any, state: Any, batch: Batch, noise: Noise
+    ) -> tuple[Any, tuple[Any, dict[str, Any]]]:
+        """Mean loss of the batch, then the new state, and metrics, of which `loss` is one.
+
+        Args:
+          batch: a global batch, whatever the hosts, images as bytes.
+          noise: the key of this step's random numbers, and the recipe's rates of dropout. A network
+            folds small numbers into the key; an objective folds in others for draws of its own.
+        """
+
+    def module(self, learned: Learned) -> Any:
+        """The trained network, with a `.backbone`, which evaluations look at."""
+
+    def parameter_groups(self, params: Any) -> Any:
+        """The `Group` of every parameter, as a tree of the structure of `params`."""
+
+
+class ObjectiveConfig(Protocol):
+    """An objective as a study file names it.
+
+    `evaluate.upstream` asks it besides for `losses(module, images, labels)`: loss and error of
+    each image.
+    """
+
+    views: ClassVar[int]
+    """Differently augmented versions of each image a step."""
+    couples_examples: ClassVar[bool]
+    """Whether one image's loss depends on the others of its batch."""
+
+    def build(self, model: Shape, classes: int, precision: Precision) -> BuiltObjective:
+        """The objective for one shape; makes no arrays."""
+
+    def flops(self, model: Shape, images_seen: int, classes: int) -> int:
+        """FLOPs of training on `images_seen` images."""
+
+
+def groups_of(variables: nnx.State, kernels: Group) -> Any:
+    """The `Group` of every variable of a module, as nested dicts: `kernels` for each `Kernel`,
+    `undecayed` for biases, norms, position tables, tokens and probes.
+
+    Args:
+      variables: of the module, as `nnx.split` gives them; abstract ones will do.
+    """
+    flat = nnx.to_flat_state(variables)
+    found: dict[Any, Any] = {}
+    for path, variable in flat:
+        *above, last = path
+        inner = found
+        for step in above:
+            inner = inner.setdefault(step, {})
+        inner[last] = kernels if isinstance(variable, Kernel) else "undecayed"
+    return found
