@@ -4,8 +4,8 @@ import importlib
 import inspect
 
 PUBLIC = [
-    ("fits.laws.curves", None),
-    ("fits.laws.surfaces", None),
+    ("fits.laws.law", ["Law"]),
+    ("fits.laws.powers", None),
     ("fits.data.frontier", None),
     ("fits.regression.fit", ["fit", "Fit"]),
     ("fits.regression.holdout", None),
@@ -14,6 +14,10 @@ PUBLIC = [
     ("models.zoo", None),
     ("scaling.training.run", ["Run"]),
     ("scaling.training.recipe", ["Recipe"]),
+    ("scaling.training.step", ["program", "TrainState"]),
+    ("scaling.training.placement", None),
+    ("scaling.objectives.protocol", ["Learned", "BuiltObjective", "ObjectiveConfig", "groups_of"]),
+    ("models.precision", None),
 ]  # a module, and its names; None lists all that it defines and documents
 
 

@@ -24,6 +24,11 @@ WIDE = 128  # features from which query, key and value are one product; narrower
 xavier_uniform = jax.nn.initializers.xavier_uniform()
 
 
+def at_least_float32(x: Array) -> jnp.dtype:
+    """The dtype of statistics and sums over x: float32, or wider where x is."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
 class Kernel(nnx.Param):
     """A parameter that a product or a convolution takes. Weight decay acts on these alone: biases,
     scales of norms, position tables, tokens and probes are plain `nnx.Param`s."""
@@ -51,7 +56,7 @@ class Linear(nnx.Module):
 class LayerNorm(nnx.Module):
     """Zero mean, unit variance over the features of each token, then `scale` and `bias`.
 
-    In float32, whatever x comes in, and what goes out is of x's dtype.
+    In float32 or wider, whatever x comes in, and what goes out is of x's dtype.
     """
 
     EPSILON = 1e-6  # flax's; PyTorch's 1e-5 is another function
@@ -61,7 +66,7 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width)) if bias else None
 
     def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-        wide = x.astype(jnp.float32)
+        wide = x.astype(at_least_float32(x))
         centred = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centred).mean(-1, keepdims=True)
         unit = centred * jax.lax.rsqrt(variance + self.EPSILON)
@@ -157,7 +162,9 @@ class Attention(nnx.Module):
             q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        scores = jnp.matmul(q * self.scale, k.swapaxes(-1, -2), preferred_element_type=jnp.float32)
+        scores = jnp.matmul(
+            q * self.scale, k.swapaxes(-1, -2), preferred_element_type=at_least_float32(q)
+        )
         largest = jax.lax.stop_gradient(scores.max(-1, keepdims=True))  # keeps exp from overflow
         weights = jnp.exp(scores - largest)
         mean = weights.astype(v.dtype) @ v / weights.sum(-1, keepdims=True)

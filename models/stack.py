@@ -40,10 +40,12 @@ def through(
       blocks: made by `stacked`; each takes (x, noise) and leaves the shape of x as it is.
       noise: of the whole network; each block has its own part of it.
       precision: what the blocks compute in, what is kept for the backward pass, and how many
-        blocks a turn of the loop computes. Input, output and parameters are float32.
+        blocks a turn of the loop computes. Output is of the dtype of the input.
     """
     block, layers = nnx.split(blocks)
-    x = x.astype(precision.compute)
+    outside = x.dtype
+    if precision.compute != "float32":
+        x = x.astype(precision.compute)
 
     def step(x: Any, layer_and_number: Any) -> tuple[Any, None]:
         layer, number = layer_and_number
@@ -54,4 +56,4 @@ def through(
     numbers = None if noise is None else jnp.arange(depth)
     unroll = precision.blocks_a_turn(depth)
     x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=unroll)
-    return x.astype(jnp.float32)
+    return x.astype(outside)

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from scaling.runs.lease import LeaseLost
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
 from scaling.training.hosts import agreed_word
+from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
 from scaling.training.run import Run
 
@@ -157,6 +159,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
             trunk.diverge(error.step, str(error))
         raise
     manifest = _manifest(run, task.evaluate)
+    manifest["precision"] = asdict(trainers[run.trunk].precision)
     manifest["seconds"] = round(seconds, 3)
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
     held.finish(measured, manifest)
@@ -245,6 +248,7 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "flops": run.flops,
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources],
+        "init": None if run.init is None else provenance(run.init),
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,

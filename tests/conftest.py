@@ -6,8 +6,18 @@ their programs compiled without XLA's optimisations, which takes three quarters 
 ones, the demo and the notebooks have them as a user has.
 """
 
+import json
 import os
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.fit_laws import main
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.powers import saturating
+
+TRUTH = 0.6, 0.35, 0.1, 0.5  # of the saturating law in `table`
 
 
 def pytest_configure(config):
@@ -17,3 +27,56 @@ def pytest_configure(config):
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")  # no lower limit
     if config.getoption("markexpr") == "not slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Runs of two models on the same law, a little noisy, and a copy far above the frontier."""
+    rng = np.random.default_rng(0)
+    compute = np.geomspace(1e-2, 1e3, 24)
+    error = saturating(compute, *TRUTH) * np.exp(0.005 * rng.normal(size=24))
+    runs = list(zip(compute, error, strict=True))
+    lines = ["model,eflop,error"]
+    for model, factor in (("S", 1.0), ("B", 1.2)):
+        lines += [f"{model},{c:.6g},{min(e * factor, 1):.6f}" for c, e in runs]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command; returns its exit status, what it printed, and what it complained of."""
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def answer(command):
+    """Runs the command for JSON and returns it with the complaints."""
+
+    def run(*arguments):
+        status, printed, complaints = command(*arguments, "--json", "-")
+        assert status == 0, complaints
+        return json.loads(printed), complaints
+
+    return run
+
+
+@pytest.fixture
+def surface(tmp_path):
+    """Losses of 36 models on a law of two variables, and one run that went wrong."""
+    sizes = np.geomspace(1, 32, 6)
+    size, data = (axis.ravel() for axis in np.meshgrid(sizes, sizes))
+    loss = CHINCHILLA.predict(np.stack([size, data]), 1.7, 0.6, 0.35, 0.8, 0.3)
+    loss *= np.exp(0.002 * np.random.default_rng(0).normal(size=36))
+    loss[20] *= 1.3
+    numbers = enumerate(zip(size, data, loss, strict=True))
+    rows = [f"{n:.6g},{d:.6g},{y:.6f},{k % 2}" for k, (n, d, y) in numbers]
+    path = tmp_path / "surface.csv"
+    path.write_text("\n".join(["params,images,loss,half", *rows]) + "\n")
+    return path

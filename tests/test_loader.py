@@ -2,12 +2,16 @@
 
 import sys
 from itertools import islice
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+from pydantic import Field, TypeAdapter
 
+from scaling.base.config import Config
 from scaling.data.arrays import Digits
-from scaling.data.augment import Flip
+from scaling.data.augment import Flip, check_augment
+from scaling.data.hashing import hash64, key
 from scaling.data.loader import AHEAD, batches, one_thread_ahead
 from scaling.data.order import places, step_indices, subset
 from scaling.data.procedural import Procedural
@@ -104,6 +108,42 @@ def test_two_views_of_an_image_are_augmented_apart_and_the_first_is_that_of_a_lo
     mirrored = (first == second[:, :, ::-1]).all((1, 2, 3))
     assert 16 < same.sum() < 48
     assert (same | mirrored).all()
+
+
+DARKEN = 4
+
+
+class Darken(Config):
+    """The example of docs/extending.md: every image loses up to `most` of its brightness."""
+
+    kind: Literal["darken"] = "darken"
+    most: float = Field(0.5, gt=0, lt=1)
+
+    def apply(self, images, *, seed, places, view=0):
+        uniform = hash64(key(seed, DARKEN, view), places) / 2.0**64
+        factor = 1 - self.most * uniform[:, None, None, None]
+        return (images * factor).astype(np.uint8)
+
+
+def test_an_augmentation_written_elsewhere_joins_the_union_and_is_the_same_on_any_hosts():
+    union = Annotated[Flip | Darken, Field(discriminator="kind")]
+    given = [{"kind": "flip"}, {"kind": "darken", "most": 0.3}]
+    augment = TypeAdapter(tuple[union, ...]).validate_python(given)
+    assert augment == (Flip(), Darken(most=0.3))
+    images = Digits().train()
+    whole, _ = collect(images, augment=augment)
+    hosts = [collect(images, augment=augment, host=host, hosts=2)[0] for host in range(2)]
+    rows = [half.reshape(9, 6, *half.shape[1:]) for half in hosts]
+    np.testing.assert_array_equal(np.concatenate(rows, 1).reshape(whole.shape), whole)
+    bright, _ = collect(images)
+    assert (whole <= bright).all()
+    assert whole.mean() == pytest.approx(0.85 * bright.mean(), rel=0.03)
+    assert not np.array_equal(collect(images, augment=augment, seed=2)[0], whole)
+
+
+def test_an_augmentation_listed_twice_is_refused_because_both_would_draw_the_same():
+    with pytest.raises(ValueError, match='augment has "flip" 2 times; list it once'):
+        check_augment((Flip(), Flip()))
 
 
 @pytest.mark.parametrize("last_step", [3, 2])

@@ -153,8 +153,11 @@ def test_training_asks_the_model_for_its_multipliers():
             images_seen=64,
             batch=8,
         )
-        tx = update_rule(run, run.objective.build(run.model, CLASSES, Precision()))
-        params = {"head": {"kernel": jnp.ones((16, 8)), "bias": jnp.ones(8)}}
+        built = run.objective.build(run.model, CLASSES, Precision())
+        tx = update_rule(run, built)
+        params = jax.tree.map(
+            lambda x: jnp.ones(x.shape), jax.eval_shape(built.init, jax.random.key(0)).params
+        )
         update, _ = jax.jit(lambda p: tx.update(p, tx.init(p), p))(params)
         return [float(update["head"][key].mean()) for key in ("kernel", "bias")]
 

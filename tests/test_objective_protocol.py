@@ -3,6 +3,8 @@
 A teacher that is never trained, a moving average that the loss updates, and two views.
 """
 
+import ast
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import jax
@@ -21,10 +23,12 @@ from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints as checkpoint
-from scaling.training.loop import Trainer
+from scaling.training.gradients import plain
+from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
+from scaling.training.placement import data_parallel, jitted
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import program, step_key
+from scaling.training.step import abstract_batch, program, step_key
 
 NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=1, mlp=16, heads=2)
 DECAY = 0.9
@@ -54,6 +58,7 @@ class Distilled:
         student, teacher = (
             nnx.to_pure_dict(nnx.split(self.new(each))[1]) for each in jax.random.split(key)
         )
+        student = student if backbone is None else backbone
         return Learned({"backbone": student}, teacher, jax.tree.map(jnp.copy, student))
 
     def features(self, params, images):
@@ -90,21 +95,21 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def trained(run):
-    """The beginning and the end as host arrays, the losses, the trainer and the last moment."""
-    trainer = Trainer(run)
-    moment, losses = trainer.start(), []
-    first = jax.tree.map(np.asarray, moment.state)
-    for until in (1, 40):
-        moment = trainer.advance(
-            moment,
-            until,
-            total_steps=None,
-            keep=lambda moment: None,
-            every_seconds=1e9,
-            tell=lambda progress: losses.append(progress.loss),
-        )
-    return first, jax.tree.map(np.asarray, moment.state), losses, trainer, moment
+def trainer(run):
+    return Trainer(run)
+
+
+@pytest.fixture(scope="module")
+def trained(run, trainer, tmp_path_factory):
+    """The beginning and the end as host arrays, the losses, and where the checkpoints are."""
+    places, losses = paths(tmp_path_factory.mktemp("runs"), run), []
+    first = jax.tree.map(np.asarray, trainer.start().state)
+    end = train(trainer, run, places, lambda progress: losses.append(progress.loss))
+    return first, jax.tree.map(np.asarray, end.state), losses, places
+
+
+def paths(root, run):
+    return CheckpointPaths(trunk=root / "trunk", own=root / run.id, every_seconds=1e9)
 
 
 def assert_equal(one, other):
@@ -134,31 +139,100 @@ def test_the_moving_average_follows_and_the_optimizer_holds_nothing_for_what_is_
     assert sum(x.size for x in jax.tree.leaves(last.optimizer) if x.ndim) == 2 * size
 
 
-def test_its_checkpoint_is_read_back(trained, tmp_path):
-    *_, trainer, moment = trained
-    checkpoint.save(tmp_path / "40", moment)
-    assert_equal(checkpoint.restore(tmp_path / "40", trainer.like()).state, moment.state)
+def test_teacher_and_average_pass_through_checkpoints(run, trainer, trained):
+    _, last, _, places = trained
+    again = train(trainer, run, places, lambda progress: None)
+    assert_equal(again.state, last)
+    longer = run.model_copy(update={"images_seen": 2 * run.images_seen})
+    branched = train(trainer, longer, paths(places.trunk.parent, longer), lambda progress: None)
+    alone = train(trainer, longer, paths(places.own / "alone", longer), lambda progress: None)
+    assert_equal(branched.state, alone.state)
+    assert not (places.own / PASSING).exists()
+
+
+def test_what_weight_decay_acts_on_is_a_type_of_parameter_and_not_the_spelling_of_its_path(run):
+    """Every matrix and no bias, norm, position table or probe, by what the network is made of."""
+    built = Classify().build(NANO, 4, precision_for("cpu"))
+    params = jax.eval_shape(built.init, jax.random.key(0)).params
+    groups = built.parameter_groups(params)
+    assert jax.tree.structure(groups) == jax.tree.structure(params)
+    assert groups["head"] == {"kernel": "head", "bias": "undecayed"}
+    body = groups["backbone"]
+    assert body["embedding"] == {"kernel": "body", "bias": "undecayed"}
+    assert body["position"] == body["pool"]["probe"] == "undecayed"
+    assert body["blocks"]["norm1"] == {"scale": "undecayed", "bias": "undecayed"}
+    assert body["blocks"]["attention"]["query"] == {"kernel": "body", "bias": "undecayed"}
+
+
+def test_training_imports_no_objective_by_name():
+    folder = Path(checkpoint.__file__).parent
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            from_objectives = {name for name in names if name.startswith("scaling.objectives")}
+            assert from_objectives <= {"scaling.objectives", "scaling.objectives.protocol"}, path
 
 
 def test_a_runs_flops_are_those_that_its_objective_counts(run):
     assert run.flops == 42 * run.images_seen
 
 
-def test_a_step_is_built_from_a_run_without_data_or_arrays(run, monkeypatch):
-    """It lowers for abstract values, so it could be compiled for devices that are not there."""
+@pytest.mark.parametrize("objective", [Distil(), Classify()], ids=["distil", "classify"])
+def test_a_step_is_built_from_a_run_without_data_or_arrays(run, objective, monkeypatch):
+    """And lowered for a TPU that is not there."""
     monkeypatch.setattr(Procedural, "train", None)
-    for each in (run, run.model_copy(update={"objective": Classify()})):
-        views = (2,) if each.objective.views == 2 else ()
-        start, step = program(each, each.objective.build(NANO, 4, precision_for("tpu")))
-        state = jax.eval_shape(start)
-        batch = {
-            "image": jax.ShapeDtypeStruct((*views, 16, 16, 16, 3), np.uint8),
-            "label": jax.ShapeDtypeStruct((16,), np.int32),
-            "index": jax.ShapeDtypeStruct((16,), np.uint32),
-        }
-        rate = jax.ShapeDtypeStruct((), np.float32)
-        key = jax.eval_shape(lambda each=each: step_key(each.seed, 0))
-        after, metrics = jax.eval_shape(step, state, batch, rate, key)
-        assert jax.tree.structure(after) == jax.tree.structure(state)
-        assert metrics["loss"].shape == ()
-        assert "stablehlo" in jax.jit(step).lower(state, batch, rate, key).as_text()
+    run = run.model_copy(update={"objective": objective})
+    before = {id(array) for array in jax.live_arrays()}
+    built = program(run, objective.build(NANO, 4, precision_for("tpu")))
+    state, batch = jax.eval_shape(built.start), abstract_batch(run)
+    rate = jax.ShapeDtypeStruct((), np.float32)
+    key = jax.eval_shape(lambda: step_key(run.seed, 0))
+    after, metrics = jax.eval_shape(built.step, state, batch, rate, key)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == (
+        jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    )
+    assert metrics["loss"].shape == ()
+    for_tpu = jax.jit(built.step).trace(state, batch, rate, key).lower(lowering_platforms=("tpu",))
+    assert "stablehlo" in for_tpu.as_text()
+    number = jax.ShapeDtypeStruct((), np.uint32)
+    pinned = jitted(built, data_parallel(objective.views), batch, run.seed)
+    assert "mhlo.sharding" in pinned.step.lower(pinned.state, batch, rate, number).as_text() or (
+        "sdy.sharding" in pinned.step.lower(pinned.state, batch, rate, number).as_text()
+    )
+    assert {id(array) for array in jax.live_arrays()} <= before
+
+
+def in_halves(loss):
+    """Gradients of a batch as the mean of those of its halves, one after the other."""
+
+    def gradient(params, frozen, state, batch, noise):
+        halves = [jax.tree.map(lambda x, at=at: x[at::2], batch) for at in (0, 1)]
+        each = jax.value_and_grad(loss, has_aux=True)
+        ((one, aux), some), ((other, _), rest) = (
+            each(params, frozen, state, half, noise) for half in halves
+        )
+        return ((one + other) / 2, aux), jax.tree.map(lambda a, b: (a + b) / 2, some, rest)
+
+    return gradient
+
+
+def test_how_gradients_are_taken_is_a_choice_that_no_objective_knows_of(run):
+    run = run.model_copy(update={"objective": Classify()})
+    ends = []
+    for gradients in (plain, in_halves):
+        trainer = Trainer(run, gradients=gradients)
+        end = trainer.advance(
+            trainer.start(), 4, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
+        )
+        ends.append(jax.tree.map(np.asarray, end.state.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *ends)
+    assert moved(trainer.start().state.params, ends[0]) > 1e-3
+
+
+def test_a_batch_is_what_the_run_says_it_is(run, trainer):
+    (batch,) = trainer._batches(3, 4)
+    said = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_batch(run))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), batch) == said

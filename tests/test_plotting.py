@@ -4,11 +4,12 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fits import plotting as plots
+from fits import plotting
 from fits.data.frontier import frontier
 from fits.laws.powers import SATURATING
 from fits.regression.fit import Fit
@@ -39,7 +40,8 @@ def fitted(a=0.6, b=0.35, c=0.1, d=0.5, *, span=(0.1, 1e3)):
         n=9,
         span=span,
         diagnostics=(),
-        sure=TenPercent(values),
+        inference=TenPercent(values),
+        objective=0.0,
     )
 
 
@@ -60,7 +62,7 @@ def grid(seed=0, models=5, durations=5, series=1):
 
 def draw(found=None, *, seed=0, **more):
     x, y, names, sizes = grid(seed)
-    return plots.draw_frontier(
+    return plotting.draw_frontier(
         found, x, y, frontier=frontier(x, y), labels=names, series=sizes, **WORDS, **more
     )
 
@@ -81,28 +83,85 @@ def words(ax):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("models", "durations", "series"), [(5, 5, 1), (4, 4, 4), (11, 7, 2)])
+@pytest.mark.parametrize(("models", "durations", "series"), [(5, 5, 1), (4, 4, 4), (19, 3, 2)])
 def test_no_words_cover_other_words(seed, models, durations, series):
     x, y, names, sizes = grid(seed, models, durations, series)
-    ax = plots.draw_frontier(
-        fitted(), x, y, frontier=frontier(x, y), labels=names, series=sizes, reference=0.105,
-        title="a study", **WORDS,
-    )  # fmt: skip
-    boxes = words(ax)
-    assert {*names, "true floor 0.105", "plateau 0.86"} < set(boxes)
+    figure, (left, right) = plotting.canvas(2)
+    boxes = {}
+    for ax in (left, right):
+        plotting.draw_frontier(
+            fitted(), x, y, frontier=frontier(x, y), labels=names, series=sizes, reference=0.105,
+            title="a study", ax=ax, **WORDS,
+        )  # fmt: skip
+    for side, ax in (("left", left), ("right", right)):
+        found = words(ax)
+        assert {*names, "true floor 0.105", "plateau 0.86"} < set(found)
+        boxes |= {f"{side} {text}": box for text, box in found.items()}
     for (one, box), (other, another) in itertools.combinations(boxes.items(), 2):
         # An extent is a line's full height; half a point of that may be shared by two lines.
         assert not box.padded(-0.7).overlaps(another.padded(-0.7)), (one, other)
+    assert all(figure.bbox.containsx(end) for box in boxes.values() for end in (box.x0, box.x1))
 
 
-def test_words_are_large_enough_in_a_column_of_a_paper():
+def test_words_are_large_enough_to_be_read():
     ax = draw(fitted())
-    assert ax.figure.get_size_inches()[0] == 3.4
-    assert all(text.get_fontsize() >= 8 for text in [*ax.texts, *ax.get_xticklabels()])
+    ax.figure.draw_without_rendering()
+    assert ax.bbox.width > 2.5 * ax.figure.dpi  # the legend leaves the panel a column of a paper
+    assert all(text.get_fontsize() >= 8 for text in ax.get_xticklabels())
     assert all(text.get_fontsize() >= 8 for text in ax.get_legend().get_texts())
 
 
-def test_both_saturations_and_the_true_floor_are_marked():
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        *((0.29, 0.36), (0.11, 0.19), (0.21, 0.55), (0.09, 0.95), (0.3, 2.9), (0.011, 0.95)),
+        *(
+            (0.0003, 0.9),
+            (2e15, 4e16),
+            (1.1e15, 4e15),
+            (1.3e11, 8e12),
+            (3e10, 5e13),
+            (1, 1e24),
+            (2, 190_000),
+        ),
+    ],
+)
+def test_an_axis_of_any_range_has_labels_that_keep_apart(low, high):
+    for name in "xy":
+        ax = plotting.draw_frontier(None, [1, 2], [0.5, 0.4], **WORDS)
+        ax.set(**{f"{name}lim": (low, high)})
+        plotting.set_ticks(getattr(ax, f"{name}axis"))
+        ax.figure.draw_without_rendering()
+        axis = getattr(ax, f"{name}axis")
+        places = zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
+        seen = [label for label, at in places if label.get_text() and low <= at <= high]
+        assert 2 <= len(seen) <= 14
+        for one, other in itertools.pairwise(label.get_window_extent() for label in seen):
+            assert one.x1 < other.x0 if name == "x" else one.y1 < other.y0
+
+
+@pytest.mark.parametrize(
+    ("value", "plain", "power"),
+    [
+        (0.05, "0.05", r"$5\times10^{-2}$"),
+        (20_000, "20000", r"$2\times10^{4}$"),
+        (1000.0, "1000", "$10^{3}$"),
+    ],
+)
+def test_a_label_is_the_number_or_its_power_of_ten(value, plain, power):
+    assert (plotting.numeral(value), plotting.power_of_ten(value)) == (plain, power)
+
+
+@pytest.mark.parametrize("name", SATURATING.parameters)
+def test_a_floor_is_the_parameter_with_that_role_whatever_its_name(name):
+    roles = dict.fromkeys(SATURATING.parameters, "scale") | {name: "floor"}
+    found = fitted(0.2, 0.3, 0.25, 0.15)
+    found = replace(found, law=replace(SATURATING, roles=roles))
+    value = found.values[SATURATING.parameters.index(name)]
+    assert levels(draw(found)) == {value}
+
+
+def test_floor_plateau_and_the_true_floor_are_marked():
     found = fitted()
     ax = draw(found, reference=0.08)
     assert {0.1, 0.08, round(float(found.predict(0.0)), 6)} == levels(ax)
@@ -135,9 +194,7 @@ def test_the_law_is_full_where_it_was_fitted_and_dashed_beyond():
 
 def test_models_have_markers_of_their_own_and_grow_lighter_with_size():
     ax = draw(fitted(), seed=1)
-    dots = [
-        line for line in ax.lines if line.get_linestyle() == "None" and line.get_label()[0] == "_"
-    ]
+    dots = [line for line in ax.lines if line.get_label()[0] == "w"]
     dots.sort(key=lambda line: min(line.get_xdata()))
     grey = [np.dot(line.get_color()[:3], (0.299, 0.587, 0.114)) for line in dots]
     assert len({line.get_marker() for line in dots}) == len(dots) == 5
@@ -146,20 +203,20 @@ def test_models_have_markers_of_their_own_and_grow_lighter_with_size():
 
 def test_runs_of_two_series_are_not_joined():
     x, y, names, sizes = grid(models=2, durations=3, series=2)
-    ax = plots.draw_frontier(None, x, y, labels=names, series=sizes, **WORDS)
+    ax = plotting.draw_frontier(None, x, y, labels=names, series=sizes, **WORDS)
     joined = [line for line in ax.lines if line.get_linestyle() == "-"]
     assert sorted(len(line.get_xdata()) for line in joined) == [3, 3, 3, 3]
     assert all((np.diff(line.get_xdata()) > 0).all() for line in joined)
 
 
 def test_runs_of_one_model_at_the_same_compute_are_no_curve():
-    ax = plots.draw_frontier(None, [1, 2, 2], [0.5, 0.4, 0.3], labels=["S"] * 3, **WORDS)
+    ax = plotting.draw_frontier(None, [1, 2, 2], [0.5, 0.4, 0.3], labels=["S"] * 3, **WORDS)
     assert not [line for line in ax.lines if line.get_linestyle() == "-"]
 
 
 def test_all_runs_and_levels_lie_within_tight_limits():
     x, y, _, _ = grid()
-    ax = plots.draw_frontier(fitted(), x, y, reference=0.07, **WORDS)
+    ax = plotting.draw_frontier(fitted(), x, y, reference=0.07, **WORDS)
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     assert x.min() / 2 < left < x.min() < x.max() < right < 5 * x.max()
     assert 0.04 < bottom < 0.07
@@ -168,14 +225,14 @@ def test_all_runs_and_levels_lie_within_tight_limits():
 
 @pytest.mark.parametrize("runs", [([3.0], [0.4]), ([1.0, 2.0], [0.3, 0.3])])
 def test_a_study_that_has_hardly_begun_can_be_drawn(runs):
-    ax = plots.draw_frontier(
+    ax = plotting.draw_frontier(
         None, *runs, labels=["S"] * len(runs[0]), frontier=frontier(*runs), **WORDS
     )
     assert f"frontier, 1 of {len(runs[0])} runs" in words(ax)
 
 
 def test_panels_stand_side_by_side():
-    figure, (left, right) = plots.canvas(2)
+    figure, (left, right) = plotting.canvas(2)
     for ax in (left, right):
         draw(fitted(), ax=ax)
     figure.draw_without_rendering()
@@ -184,7 +241,7 @@ def test_panels_stand_side_by_side():
 
 
 def test_a_published_law_lies_on_its_own_runs_beside_the_fit():
-    ax = plots.draw_published(zhai_2022("imagenet-10-shot"))
+    ax = plotting.draw_published(zhai_2022("imagenet-10-shot"))
     draw(fitted(), ax=ax)
     (line,) = [line for line in ax.lines if line.get_label() == "law as published"]
     assert tuple(line.get_xdata()[[0, -1]]) == pytest.approx((0.267, 27_500))
@@ -203,10 +260,10 @@ def test_the_published_laws_give_the_values_worked_out_from_the_paper(task, comp
     np.testing.assert_allclose(zhai_2022(task).predict(compute), error, atol=6e-4)
 
 
-@pytest.mark.parametrize("suffix", plots.FORMATS)
+@pytest.mark.parametrize("suffix", plotting.FORMATS)
 def test_the_same_figure_is_the_same_file(tmp_path, suffix):
     first, second = (
-        plots.save(draw(fitted()).figure, tmp_path / f"{name}{suffix}").read_bytes()
+        plotting.save(draw(fitted()).figure, tmp_path / f"{name}{suffix}").read_bytes()
         for name in "ab"
     )
     assert first == second
@@ -216,14 +273,14 @@ def test_the_same_figure_is_the_same_file(tmp_path, suffix):
 @pytest.mark.parametrize("name", ["law.gif", "law"])
 def test_a_suffix_that_cannot_be_written_is_refused_with_those_that_can(tmp_path, name):
     with pytest.raises(ValueError, match=r"\.pdf, \.png or \.svg"):
-        plots.save(plots.canvas()[0], tmp_path / name)
+        plotting.save(plotting.canvas()[0], tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_figure_that_fails_half_way_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "law.png"
     path.write_bytes(b"old")
-    figure, _ = plots.canvas()
+    figure, _ = plotting.canvas()
 
     def half(aside, **_):
         aside.write_bytes(b"half")
@@ -231,17 +288,17 @@ def test_a_figure_that_fails_half_way_leaves_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figure, "savefig", half)
     with pytest.raises(OSError, match="disk full"):
-        plots.save(figure, path)
+        plotting.save(figure, path)
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("law.png", b"old")]
 
 
 def test_pictures_cost_nothing_until_drawn_and_never_need_a_display(tmp_path):
     script = f"""
 import sys
-from fits import plotting as plots
+from fits import plotting
 assert "matplotlib" not in sys.modules
-ax = plots.draw_frontier(None, [1, 2], [.5, .4], xlabel="x", ylabel="y")
-plots.save(ax.figure, {str(tmp_path / "a.png")!r})
+ax = plotting.draw_frontier(None, [1, 2], [.5, .4], xlabel="x", ylabel="y")
+plotting.save(ax.figure, {str(tmp_path / "a.png")!r})
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run(

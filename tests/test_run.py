@@ -10,6 +10,7 @@ from models.zoo import shape, vit
 from scaling.data import Digits, Procedural
 from scaling.data.augment import Flip
 from scaling.objectives import Objective
+from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -56,6 +57,7 @@ def test_defaults_that_ids_leave_out_never_change():
     assert Objective().model_dump() == {"kind": "classify", "loss": "sigmoid", "head_bias": 0.0}
     default = run()
     assert (default.data_size, default.seed, default.augment) == (None, 0, ())
+    assert default.init is None
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,7 @@ def test_defaults_that_ids_leave_out_never_change():
         {"batch": 32},
         {"seed": 1},
         {"augment": (Flip(),)},
+        {"init": Init(from_="weights.npz")},
     ],
     ids=lambda changes: next(iter(changes)),
 )

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -523,6 +524,20 @@ def test_blocks_in_bfloat16_give_nearly_the_same_network_with_float32_gradients(
     scale = float(jnp.abs(output).max())
     np.testing.assert_allclose(rounded, output, atol=0.03 * scale)
     assert not np.allclose(rounded, output, atol=1e-5 * scale)
+
+
+def test_scores_of_attention_are_float32_where_all_else_is_bfloat16():
+    module = nnx.eval_shape(lambda: Attention(SMALL, rngs=nnx.Rngs(0)))
+    tokens = jax.ShapeDtypeStruct((2, SMALL.tokens, SMALL.width), jnp.bfloat16)
+    graph, state = nnx.split(module)
+    program = str(jax.make_jaxpr(lambda s, x: nnx.merge(graph, s)(x, x))(state, tokens))
+    assert program.count("preferred_element_type=float32") == 1
+    assert program.count("preferred_element_type=bfloat16") == 5  # query, key, value, mean, out
+
+
+def test_no_network_asks_which_device_it_runs_on():
+    for path in Path(layers.__file__).parent.rglob("*.py"):
+        assert "default_backend" not in path.read_text(), path
 
 
 def test_a_shape_of_no_known_family_is_not_built():

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from models.precision import Precision
 from models.shapes import ViTShape
 from scaling import worker
 from scaling.data import Procedural
@@ -53,6 +55,7 @@ def training(monkeypatch):
     def pretended(task, trainers, places, report):
         act = acts.pop(0) if acts else lambda report: None
         act(report)
+        trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
         return measured(task)
 
     monkeypatch.setattr(worker, "_train_and_measure", pretended)

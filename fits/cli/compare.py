@@ -140,7 +140,7 @@ def _fits(reports: Sequence[FitReport]) -> list[Any]:
 def _draw(a: Any, b: Any, names: Sequence[str], spec: FitSpec, path: Path) -> None:
     from fits.plotting import canvas, draw_ratio, save
 
-    title = f"B: {Path(names[1]).name}   A: {Path(names[0]).name}"
+    title = "\n".join(f"{ab}: {short(Path(n).name)}" for ab, n in zip(AB, names, strict=True))
     figure, (panel,) = canvas()
     draw_ratio(a, b, xlabel=spec.x[0], title=title, ax=panel)
     save(figure, path)
@@ -213,7 +213,7 @@ def _print_saved(saved: Saved) -> None:
         elif factor.high < 1:
             print(f"  B needs {1 / factor.value:.3g} times more")
         else:
-            print("  not told apart")
+            print("  no difference found")
 
 
 def _answer(

@@ -42,6 +42,11 @@ def network(name: str, own: OwnModel | None, resolution: int, mup: MuPKeys | Non
             shape = BiTShape(name=name, resolution=resolution, **own.model_dump())
         case MixerSizes():
             shape = MixerShape(name=name, resolution=resolution, **own.model_dump())
+    return with_mup(shape, mup)
+
+
+def with_mup(shape: Shape, mup: MuPKeys | None) -> Shape:
+    """The shape with a grid's `mup`, if it is a ViT that has none of its own."""
     if mup is not None and isinstance(shape, ViTShape) and shape.mup is None:
         return replace(shape, mup=MuP(**mup.model_dump()))
     return shape

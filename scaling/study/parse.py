@@ -19,11 +19,12 @@ from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
 from scaling.study.mistakes import listed, near_names, show
-from scaling.study.networks import network
+from scaling.study.networks import network, with_mup
 from scaling.study.reading import AXES, Reading
 from scaling.study.study import Study
-from scaling.study.study_file import Grid, StudyFile
+from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
+from scaling.training.initial import Init, problems
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run, check_noise, check_whole_batches
 
@@ -49,6 +50,8 @@ def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
         _check_axes(file, grid, data)
+        if data_needed and data.resolution is not None:
+            _check_init(file, grid, shapes[grid])
         _check_durations(file, grid)
     file.raise_mistakes()
     return _study(file.parse())
@@ -79,6 +82,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             augment=grid.augment,
             batch=batch,
             seed=seed,
+            init=grid.init,
         )
         for model, data_size, images_seen, batch, seed in itertools.product(
             grid.model, grid.data_size, grid.images_seen, grid.batch, grid.seed
@@ -181,6 +185,19 @@ def _check_family(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | N
         return
     if not any(isinstance(shape, ViTShape) for shape in known):
         file.mistake((*grid, "mup"), "is for ViTs, and this grid has none; leave it out.")
+
+
+def _check_init(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
+    """What a grid's networks are to begin with is there, and fits each of them."""
+    place = (*grid, "init")
+    init = file.part(Init, place) if "init" in file.at(grid) else None
+    if init is None or file.doubtful(place, Init) or file.spoilt((*grid, "mup")):
+        return
+    mup = file.part(MuPKeys, (*grid, "mup")) if "mup" in file.at(grid) else None
+    for shape in trained.values():
+        if shape is not None:
+            for problem in problems(init, with_mup(shape, mup)):
+                file.mistake(place, problem)
 
 
 def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:

@@ -130,6 +130,8 @@ right name:
 - dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
 - a transfer task has the resolution of `[data]`, which every network sees;
 - no two evaluations measure the same metric;
+- weights to begin with (`init`) are there and fit every network of their grid;
+- no augmentation is listed twice;
 - every `[models.NAME]` is used in a grid.
 
 A run that several grids name is trained once. Runs are known by their contents, not by their

@@ -12,10 +12,11 @@ from pydantic import Discriminator, Field, Tag
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
-from scaling.data.augment import Augment
+from scaling.data.augment import Augment, check_augment
 from scaling.evaluate import Evaluation
 from scaling.objectives import Objective
 from scaling.study.mistakes import near_names
+from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
 T = TypeVar("T")
@@ -174,6 +175,16 @@ class Grid(Config):
     in results its model is then called "Ti/16 muP64" or the like."""
     recipe: Recipe = Recipe()
     """Keys of `[recipe]` that are different in this grid."""
+    init: Init | None = None
+    """The backbone's parameters to begin with, `{ from = "weights.npz" }`: a file of weights, or
+    the folder of a run that is done, of the grid's own network; with `resolution` too, learned
+    positions are resized to `[data]`'s. The head begins anew. Left out: all is drawn at random."""
+
+    def clashes(self) -> Iterator[Clash]:
+        try:
+            check_augment(self.augment)
+        except ValueError as error:
+            yield Clash(("augment",), str(error))
 
 
 class StudyFile(Config):

@@ -126,6 +126,26 @@ def restore(folder: Path, like: Any) -> Checkpoint:
     return Checkpoint(step=step, seconds=seconds, state=state)
 
 
+def parameters(folder: Path) -> Any:
+    """The parameters in a checkpoint of a training, on one device, whatever else its state holds.
+
+    Raises:
+      Damaged: it is not what was written.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
+    except Exception as error:  # whatever a broken folder makes Orbax say
+        reason = str(error).splitlines()[0]
+        raise Damaged(f"{folder} cannot be read back: {reason}") from error
+    return restore(folder, like).state["params"]
+
+
 def found(parent: Path) -> list[tuple[int, Path]]:
     """Step and folder of every checkpoint below `parent`, by step; nothing is read but its step.
 

@@ -28,6 +28,7 @@ from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.gradients import Gradients, plain
 from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.initial import backbone
 from scaling.training.placement import Placement, data_parallel, jitted
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
@@ -105,8 +106,11 @@ class Trainer:
         )
 
     def start(self) -> Checkpoint:
-        """The beginning: parameters drawn from the run's seed."""
-        return Checkpoint(step=0, seconds=0.0, state=self._start(None))
+        """The beginning: drawn from the run's seed, save what its `init` gives."""
+        run, given = self._run, None
+        if run.init is not None:
+            given = self._placement.whole(backbone(run.init, run.model))
+        return Checkpoint(step=0, seconds=0.0, state=self._start(given))
 
     def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""

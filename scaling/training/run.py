@@ -12,8 +12,9 @@ from models.cost import parameters
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment
+from scaling.data.augment import Augment, check_augment
 from scaling.objectives import Objective
+from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
 
@@ -38,6 +39,8 @@ class Run(Config):
     """Images a step."""
     seed: int = Field(0, ge=0)
     """Decides the initial parameters and the order of the images."""
+    init: Init | None = None
+    """The backbone's parameters to begin with; None: drawn as the seed decides."""
 
     @cached_property
     def id(self) -> str:
@@ -91,6 +94,7 @@ class Run(Config):
         check_whole_batches(self.images_seen, self.batch)
         self.recipe.check(self.steps)
         check_noise(self.model, self.recipe)
+        check_augment(self.augment)
         return self
 
 

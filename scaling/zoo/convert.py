@@ -147,7 +147,7 @@ def of_run(path: Path) -> Weights:
         if not there:
             raise UserError([f"{path} has no checkpoint yet; train it: `scaling run {path}`."])
         step, last = there[-1]
-        params = _parameters(last)
+        params = checkpoints.parameters(last)
     except (DamagedRun, checkpoints.Damaged) as damage:
         raise UserError([str(damage)]) from damage
     kept = {key: params[key] for key in (BACKBONE, HEAD) if key in params}
@@ -211,23 +211,3 @@ def mappings(
     for (path, layer), names in targets.items():
         if path not in known:
             yield (), path, layer, names
-
-
-def _parameters(folder: Path) -> Any:
-    """The parameters in a checkpoint of a training, whatever else its state is made of.
-
-    Raises:
-      Damaged: it is not what was written.
-    """
-    import jax
-    import orbax.checkpoint as ocp
-
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
-    except Exception as error:  # whatever a broken folder makes Orbax say
-        reason = str(error).splitlines()[0]
-        raise checkpoints.Damaged(f"{folder} cannot be read back: {reason}") from error
-    return checkpoints.restore(folder, like).state["params"]

@@ -12,8 +12,17 @@ A second member makes this `Annotated[Flip | Other, Field(discriminator="kind")]
 no discriminator for a single one.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from scaling.data.augment.flip import Flip
 
 Augment: TypeAlias = Flip
+
+
+def check_augment(augment: Sequence[Augment]) -> None:
+    """Raise ValueError when one kind is listed twice: both would draw the same random numbers."""
+    kinds = [each.kind for each in augment]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise ValueError(f'augment has "{kind}" {kinds.count(kind)} times; list it once.')

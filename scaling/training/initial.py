@@ -1,0 +1,151 @@
+"""Where a training begins when not at random: the backbone of weights that lie on a disk.
+
+Checking needs no JAX and reads no numbers. The head, and whatever else an objective keeps, begin as
+the objective begins them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from fits.base.errors import UserError
+from models.positions import resize_positions
+from models.shapes import MixerShape, Shape, ViTShape
+from models.weights.ours import BACKBONE, paths, tree
+from models.weights.reading import inspect, read
+from models.weights.tensors import Unusable
+from scaling.base.config import Config
+from scaling.training import checkpoints
+
+
+class Init(Config):
+    """The parameters of a backbone to begin with."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    from_: Path = Field(alias="from")
+    """A file of weights (.npz or .safetensors, of any layout that `scaling convert` reads), or the
+    folder of a run that is done."""
+    resolution: int | None = Field(default=None, gt=0)
+    """Side of the images, pixels, to which learned positions are resized: that of `[data]`. Left
+    out, the weights must have been trained at it."""
+
+
+class _RunFolder(NamedTuple):
+    """What is needed of a run's folder."""
+
+    shape: Shape
+    checkpoint: Path
+
+
+def problems(init: Init, model: Shape) -> list[str]:
+    """What keeps a network of this shape from beginning there, in sentences; reads no numbers."""
+    if init.resolution not in (None, model.resolution):
+        return [
+            f"resolution = {init.resolution}, but the networks see the {model.resolution} px of "
+            f"[data]; use {model.resolution}, or leave it out."
+        ]
+    try:
+        grid = _grid(init, model)
+    except Unusable as error:
+        return list(error.mistakes)
+    except (OSError, ValueError) as error:
+        return [str(error)]
+    if grid is None or init.resolution is not None or grid == _side(model):
+        return []
+    side = _side(model)
+    return [
+        f"{init.from_} has learned positions for {grid} x {grid} patches, and {model.name} has "
+        f"{side} x {side}; write resolution = {model.resolution} to resize them."
+    ]
+
+
+def backbone(init: Init, model: Shape) -> dict[Any, Any]:
+    """The parameters, float32 NumPy arrays in nested dicts as the network has them.
+
+    Raises:
+      UserError: they do not fit.
+      Unusable, checkpoints.Damaged: the bytes are not what was written.
+    """
+    if found := problems(init, model):
+        raise UserError([f"init: {problem}" for problem in found])
+    if init.from_.is_dir():
+        params = checkpoints.parameters(_run(init.from_).checkpoint)
+        arrays = {
+            path: np.asarray(array, np.float32)
+            for path, array in paths({BACKBONE: params[BACKBONE]}).items()
+        }
+        if isinstance(model, ViTShape) and "position" in arrays:
+            arrays["position"] = resize_positions(arrays["position"], model.grid)
+        return tree(arrays)[BACKBONE]
+    return read(init.from_, model, dtype="float32")[1][BACKBONE]
+
+
+def provenance(init: Init) -> dict[str, Any]:
+    """What the path stood for, for a manifest: the hash of the file, or of a checkpoint's sums."""
+    path = init.from_
+    if path.is_dir():
+        path = _run(path).checkpoint / checkpoints.MANIFEST
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"from": str(init.from_), "sha256": found}
+
+
+def _grid(init: Init, model: Shape) -> int | None:
+    """Patches along a side that the weights' learned positions are for; None where they have none.
+
+    Raises:
+      Unusable, ValueError, OSError: what is there is no network of this shape.
+    """
+    if not init.from_.exists():
+        raise ValueError(f"there is no {init.from_}.")
+    if init.from_.is_dir():
+        found = _run(init.from_).shape
+        if different := list(_differences(found, model)):
+            raise ValueError(f"{init.from_} trained another network: {'; '.join(different)}.")
+        learned = isinstance(found, ViTShape) and found.position == "learned"
+        return _side(found) if learned else None
+    entries = inspect(init.from_, model).entries
+    tables = (entry.shapes[0] for entry in entries if entry.ours == ("position",))
+    return next((round(table[1] ** 0.5) for table in tables), None)
+
+
+def _run(folder: Path) -> _RunFolder:
+    """Shape and last checkpoint of a run's folder; ValueError when it has none."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run"]
+        shape = TypeAdapter(Shape).validate_python(run["model"])
+        steps = run["images_seen"] // run["batch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
+    for step, checkpoint in checkpoints.found(folder / "checkpoints"):
+        if step == steps:
+            return _RunFolder(shape, checkpoint)
+    raise ValueError(f"{folder} has no checkpoint of its end; train it first.")
+
+
+def _differences(found: Shape, wanted: Shape) -> Iterator[str]:
+    """Where two shapes differ other than in name and resolution."""
+    if type(found) is not type(wanted):
+        yield f"a {type(found).__name__}, not a {type(wanted).__name__}"
+        return
+    like = replace(found, name=wanted.name, resolution=wanted.resolution)
+    for field in fields(wanted):
+        there, here = getattr(like, field.name), getattr(wanted, field.name)
+        if there != here:
+            yield f"{field.name} is {there} there and {here} here"
+    if isinstance(found, MixerShape) and _side(found) != _side(wanted):
+        yield f"it mixes {_side(found)} x {_side(found)} patches and no other number"
+
+
+def _side(shape: Shape) -> int | None:
+    """Patches along a side; None for a network without."""
+    return shape.grid if isinstance(shape, ViTShape | MixerShape) else None
