@@ -56,7 +56,6 @@ class Place:
     def __init__(self, tmp_path):
         self.runs = tmp_path / "runs"
         self.audit = tmp_path / "audit.jsonl"
-        self.script = tmp_path / "launch.py"
 
     def command(self, pause=0.005):
         return lambda folders: [
@@ -73,7 +72,7 @@ class Place:
 
         It asks for Ctrl-C: a shell's background jobs, and so their children, are born deaf to it.
         """
-        self.script.write_text(
+        code = (
             "import signal\n"
             "import sys\n"
             "from pathlib import Path\n"
@@ -88,7 +87,7 @@ class Place:
         )
         path = {"PYTHONPATH": str(PRETEND.parents[1])}
         return subprocess.Popen(
-            [sys.executable, self.script], env={**os.environ, **path}, **{"text": True, **popen}
+            [sys.executable, "-c", code], env={**os.environ, **path}, **{"text": True, **popen}
         )
 
     def events(self, kind):
@@ -260,6 +259,16 @@ def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, 
         place.wait_for("begin")
         assert place.launch(study)
     assert "is being trained by another process" in capfd.readouterr().out
+    assert place.ended_once(study)
+
+
+def test_two_launchers_on_one_folder_do_every_run_once_and_both_end_well(place):
+    study = a_study(0, 1, durations=(640, 1280))
+    both = [place.launcher(study, pause=0.02, stdout=subprocess.PIPE) for _ in range(2)]
+    for launcher in both:
+        said, _ = launcher.communicate(timeout=60)
+        assert launcher.returncode == 0
+        assert "small: 4 of 4 runs done" in said
     assert place.ended_once(study)
 
 

@@ -1,0 +1,227 @@
+"""What a worker does with leases and failures, with a training that is only pretended."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from models.precision import Precision
+from models.shapes import ViTShape
+from scaling import worker
+from scaling.data import Procedural
+from scaling.evaluate import Upstream
+from scaling.evaluate.measured import Measured
+from scaling.runs import lease
+from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder
+from scaling.training.loop import Diverged
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+UPSTREAM = Upstream(images=100)
+RUN = Run(
+    model=ViTShape(name="nano", patch=8, resolution=16, width=8, depth=1, mlp=16, heads=2),
+    data=Procedural(classes=8, heldout_size=1000),
+    recipe=Recipe(warmup_steps=2),
+    images_seen=160,
+    batch=16,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "runs" / RUN.id
+    write_run_file(path, RUN, [UPSTREAM], pytest.fail)
+    return RunFolder(path)
+
+
+def measured(task):
+    return 1.0, [(each, [Measured(m, 0.5, 100) for m in each.metrics]) for each in task.missing]
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Takes the place of training and measuring; a test appends what is to happen, in turn."""
+    acts = []
+
+    def pretended(task, trainers, places, report):
+        act = acts.pop(0) if acts else lambda report: None
+        act(report)
+        trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
+        return measured(task)
+
+    monkeypatch.setattr(worker, "_train_and_measure", pretended)
+    return acts
+
+
+def files(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_worker_that_loses_its_lease_waits_for_the_other_and_does_the_run_after_it(
+    folder, training, monkeypatch, capsys
+):
+    monkeypatch.setattr(lease, "EXPIRY", 0.2)
+    monkeypatch.setattr(lease, "POLL", 0.01)
+
+    def taken_over(report):
+        held = folder.path / "lease" / "2.held"  # by a process that then dies, elsewhere
+        held.write_text(json.dumps({"machine": None}))
+        report(step=1, steps=10, phase="train")
+
+    training.append(taken_over)
+    assert worker.work([folder.path])
+    assert folder.is_done([UPSTREAM])
+    assert [path.name for path in (folder.path / "lease").iterdir()] == ["3.free"]
+    assert "another process has taken over" in capsys.readouterr().err
+
+
+def test_a_worker_whose_run_was_finished_by_the_one_that_took_over_does_not_train_it_again(
+    folder, training, monkeypatch
+):
+    monkeypatch.setattr(lease, "HEARTBEAT", 1e6)
+    monkeypatch.setattr(lease, "EXPIRY", 0.1)
+    monkeypatch.setattr(lease, "POLL", 0.01)
+
+    def finished_by_another(report):
+        with hold_run(folder.path) as other:
+            task = worker._task(other)
+            other.finish(measured(task)[1], {"by": "the other"})
+        report(step=1, steps=10, phase="train")
+
+    training.extend([finished_by_another, lambda report: pytest.fail("trained again")])
+    assert worker.work([folder.path])
+    assert folder.manifest()["by"] == "the other"
+
+
+def test_a_worker_that_loses_its_trunk_stops_too(folder, training, monkeypatch):
+    monkeypatch.setattr(lease, "EXPIRY", 0.2)
+    monkeypatch.setattr(lease, "POLL", 0.01)
+    steps = []
+
+    def taken_over(report):
+        held = TrunkFolder.of(folder, RUN).path / "lease" / "2.held"
+        held.write_text(json.dumps({"machine": None}))
+        report(step=1, steps=10, phase="train")
+        steps.append("after the trunk was lost")
+
+    training.append(taken_over)
+    assert worker.work([folder.path])
+    assert steps == []
+
+
+def test_leases_are_free_after_a_failure(folder, training):
+    def fail(report):
+        raise ValueError("no such thing.")
+
+    training.append(fail)
+    assert not worker.work([folder.path])
+    assert folder.failure() == "ValueError: no such thing."
+    assert folder.status([UPSTREAM]) == "failed"
+    assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
+
+
+# Several processes of one training
+
+
+@pytest.fixture
+def first_of_two(monkeypatch):
+    """This process is the first of two; what it tells the other is returned."""
+    told = []
+    monkeypatch.setattr(worker.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(worker, "agreed_word", told.append)
+    return told
+
+
+def test_the_first_process_tells_the_others_what_to_do(folder, training, first_of_two):
+    assert worker.work([folder.path])
+    (task,) = map(worker.Task.model_validate_json, first_of_two)
+    assert task == worker.Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
+    assert worker.work([folder.path])
+    assert first_of_two[1:] == [worker.SKIP]
+
+
+def test_the_others_hear_from_the_first_while_it_waits_for_a_lease(
+    folder, training, first_of_two, monkeypatch
+):
+    monkeypatch.setattr(lease, "EXPIRY", 0.2)
+    monkeypatch.setattr(lease, "POLL", 0.01)
+    (folder.path / "lease").mkdir()
+    (folder.path / "lease" / "1.held").write_text(json.dumps({"machine": None}))
+    assert worker.work([folder.path])
+    assert set(first_of_two[:-1]) == {worker.WAIT}
+
+
+def test_the_others_wait_train_and_write_nothing(folder, training, monkeypatch):
+    task = worker.Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
+    messages = [worker.WAIT, worker.WAIT, task.model_dump_json(), worker.SKIP]
+    monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(worker, "agreed_word", lambda _: messages.pop(0))
+    trained = []
+    training.append(lambda report: trained.append(report(step=1, steps=10, phase="train")))
+    before = files(folder.path.parent)
+    assert worker.work([folder.path, folder.path])
+    assert len(trained) == 1
+    assert files(folder.path.parent) == before
+
+
+def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
+    def diverge(report):
+        raise Diverged("the loss is nan.", step=1)
+
+    training.append(diverge)
+    assert not worker.work([folder.path])
+    assert folder.failure() == "the loss is nan."
+
+
+def test_an_error_of_the_first_process_alone_is_written_down_and_ends_it(
+    folder, training, first_of_two
+):
+    def fail(report):
+        raise ValueError("no such thing.")
+
+    training.append(fail)
+    with pytest.raises(SystemExit):
+        worker.work([folder.path])
+    assert folder.failure() == "ValueError: no such thing."
+    assert folder.status([UPSTREAM]) == "failed"
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_training_finish_a_run_and_one_of_them_writes(folder):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import sys, jax\n"
+        "from pathlib import Path\n"
+        f"jax.distributed.initialize('localhost:{port}', 2, int(sys.argv[1]))\n"
+        "from scaling.worker import work\n"
+        f"sys.exit(not work([Path({str(folder.path)!r})]))\n"
+    )
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(k)],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for k in range(2)
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    assert folder.is_done([UPSTREAM])
+    assert folder.failure() is None
+    assert folder.manifest()["device"]["count"] == 2
+    assert [path.name for path in (folder.path / "lease").iterdir()] == ["1.free"]
