@@ -147,11 +147,15 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
     if reason is not None:
         raise Diverged(reason, step=run.branch_step)
 
+    def guard() -> None:
+        trunk.check()
+        held.check()
+
     def report(**progress: Any) -> None:
         trunk.check()
         held.report(**progress)
 
-    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note)
+    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note, guard=guard)
     try:
         seconds, measured = _train_and_measure(task, trainers, places, report)
     except Diverged as error:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.training import checkpoints as checkpoint
+from scaling.runs.lease import LeaseLost
+from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
 
 
@@ -26,8 +27,8 @@ def like(moment):
 
 
 def test_a_moment_comes_back_bit_for_bit(tmp_path, moment):
-    checkpoint.save(tmp_path / "12", moment)
-    found = checkpoint.restore(tmp_path / "12", like(moment))
+    checkpoints.save(tmp_path / "12", moment)
+    found = checkpoints.restore(tmp_path / "12", like(moment))
     assert (found.step, found.seconds) == (12, 3.5)
     for a, b in zip(jax.tree.leaves(found.state), jax.tree.leaves(moment.state), strict=True):
         assert a.dtype == b.dtype
@@ -35,24 +36,37 @@ def test_a_moment_comes_back_bit_for_bit(tmp_path, moment):
 
 
 def test_saving_again_replaces_what_was_there(tmp_path, moment):
-    checkpoint.save(tmp_path / "passing", moment)
-    checkpoint.save(tmp_path / "passing", Checkpoint(step=13, seconds=4.0, state=moment.state))
-    assert checkpoint.found(tmp_path) == [(13, tmp_path / "passing")]
+    checkpoints.save(tmp_path / "passing", moment)
+    checkpoints.save(tmp_path / "passing", Checkpoint(step=13, seconds=4.0, state=moment.state))
+    assert checkpoints.found(tmp_path) == [(13, tmp_path / "passing")]
+
+
+def test_a_save_whose_guard_raises_publishes_nothing_and_leaves_the_old_one(tmp_path, moment):
+    def taken_over():
+        raise LeaseLost("another process has taken over")
+
+    checkpoints.save(tmp_path / "passing", moment)
+    later = Checkpoint(step=13, seconds=4.0, state=moment.state)
+    for name in ("passing", "13"):
+        with pytest.raises(LeaseLost):
+            checkpoints.save(tmp_path / name, later, taken_over)
+    assert checkpoints.restore(tmp_path / "passing", like(moment)).step == 12
+    assert not (tmp_path / "13").exists()
 
 
 def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, moment):
     for step in (100, 20):
-        checkpoint.save(
+        checkpoints.save(
             tmp_path / str(step), Checkpoint(step=step, seconds=0.0, state=moment.state)
         )
     (tmp_path / "300.partial").mkdir()
     (tmp_path / "400").mkdir()
-    assert [step for step, _ in checkpoint.found(tmp_path)] == [20, 100]
-    assert checkpoint.found(tmp_path / "nowhere") == []
+    assert [step for step, _ in checkpoints.found(tmp_path)] == [20, 100]
+    assert checkpoints.found(tmp_path / "nowhere") == []
 
 
 def test_one_changed_byte_in_any_file_is_noticed(tmp_path, moment):
-    checkpoint.save(tmp_path / "good", moment)
+    checkpoints.save(tmp_path / "good", moment)
     names = [
         path.relative_to(tmp_path / "good")
         for path in (tmp_path / "good").rglob("*")
@@ -64,24 +78,24 @@ def test_one_changed_byte_in_any_file_is_noticed(tmp_path, moment):
         original = path.read_bytes()
         path.write_bytes(bytes([original[0] ^ 1]) + original[1:])
         with pytest.raises(Damaged, match="good"):
-            checkpoint.restore(tmp_path / "good", like(moment))
+            checkpoints.restore(tmp_path / "good", like(moment))
         path.write_bytes(original)
-    checkpoint.restore(tmp_path / "good", like(moment))
+    checkpoints.restore(tmp_path / "good", like(moment))
 
 
 def test_a_missing_file_is_named(tmp_path, moment):
-    checkpoint.save(tmp_path / "12", moment)
+    checkpoints.save(tmp_path / "12", moment)
     victim = next(p for p in (tmp_path / "12").rglob("*") if p.is_file() and "json" not in p.name)
     victim.unlink()
     with pytest.raises(Damaged, match=victim.name):
-        checkpoint.restore(tmp_path / "12", like(moment))
+        checkpoints.restore(tmp_path / "12", like(moment))
 
 
 def test_a_state_of_another_shape_is_refused(tmp_path, moment):
-    checkpoint.save(tmp_path / "12", moment)
+    checkpoints.save(tmp_path / "12", moment)
     other = Checkpoint(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
     with pytest.raises(Damaged, match="cannot be read back"):
-        checkpoint.restore(tmp_path / "12", like(other))
+        checkpoints.restore(tmp_path / "12", like(other))
 
 
 class Killed(BaseException):
@@ -94,9 +108,9 @@ def test_two_kills_at_any_steps_of_a_save_leave_a_whole_checkpoint(
     tmp_path, moment, monkeypatch, first, second
 ):
     """Step by step: manifest, rename aside, rename in, deletions; 5 lets the save finish."""
-    checkpoint.save(tmp_path / "passing", moment)
+    checkpoints.save(tmp_path / "passing", moment)
     for step, kill_at in ((13, first), (14, second)):
-        best = checkpoint.found(tmp_path)[-1][0]
+        best = checkpoints.found(tmp_path)[-1][0]
         with monkeypatch.context() as patch:
             calls = iter(range(100))
 
@@ -108,17 +122,17 @@ def test_two_kills_at_any_steps_of_a_save_leave_a_whole_checkpoint(
 
                 return call
 
-            patch.setattr(checkpoint, "write_text", dies(checkpoint.write_text))
+            patch.setattr(checkpoints, "write_text", dies(checkpoints.write_text))
             mine = SimpleNamespace(rename=dies(os.rename), urandom=os.urandom)
-            patch.setattr(checkpoint, "os", mine)
-            patch.setattr(checkpoint, "shutil", SimpleNamespace(rmtree=dies(shutil.rmtree)))
+            patch.setattr(checkpoints, "os", mine)
+            patch.setattr(checkpoints, "shutil", SimpleNamespace(rmtree=dies(shutil.rmtree)))
             try:
                 new = Checkpoint(step=step, seconds=4.0, state=moment.state)
-                checkpoint.save(tmp_path / "passing", new)
+                checkpoints.save(tmp_path / "passing", new)
             except Killed:
                 pass
-        found, last = checkpoint.found(tmp_path)[-1]
+        found, last = checkpoints.found(tmp_path)[-1]
         assert found >= best
-        assert checkpoint.restore(last, like(moment)).step == found
-    checkpoint.save(tmp_path / "passing", Checkpoint(step=15, seconds=5.0, state=moment.state))
+        assert checkpoints.restore(last, like(moment)).step == found
+    checkpoints.save(tmp_path / "passing", Checkpoint(step=15, seconds=5.0, state=moment.state))
     assert os.listdir(tmp_path) == ["passing"]

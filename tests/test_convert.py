@@ -20,7 +20,7 @@ from scaling.data import Procedural
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
-from scaling.training import checkpoints as checkpoint
+from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.optimizer import optimizer
 from scaling.training.recipe import Recipe
@@ -243,7 +243,7 @@ def trained(tmp_path_factory):
         )
         moments = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty)
         state = TrainState(there, {}, {}, moments)
-        checkpoint.save(where, Checkpoint(step=step, seconds=1.0, state=state))
+        checkpoints.save(where, Checkpoint(step=step, seconds=1.0, state=state))
     return folder, params
 
 
@@ -279,7 +279,7 @@ def test_a_damaged_checkpoint_is_named(convert, trained, tmp_path):
     shutil.copytree(folder.path.parent, tmp_path / "runs")
     last = tmp_path / "runs" / folder.id / "checkpoints" / "10"
     for path in last.rglob("*"):
-        if path.is_file() and path.name != checkpoint.MANIFEST:
+        if path.is_file() and path.name != checkpoints.MANIFEST:
             path.write_bytes(b"")
     status, _, errors = convert(last.parents[1], "a.npz")
     assert status == 2

@@ -22,7 +22,7 @@ from scaling.data.augment import Flip
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
-from scaling.training import checkpoints as checkpoint
+from scaling.training import checkpoints
 from scaling.training.gradients import plain
 from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
 from scaling.training.placement import data_parallel, jitted

@@ -12,8 +12,7 @@ from scaling.data import Digits, Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
-from scaling.training import checkpoints as checkpoint
-from scaling.training import loop as train
+from scaling.training import checkpoints, loop
 from scaling.training.loop import CheckpointPaths, Diverged, Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -56,7 +55,7 @@ def alone(trainer, tmp_path_factory):
 
 def finish(trainer, run, root, *, trunk=None, **places):
     places = CheckpointPaths(trunk=trunk or root / "trunk", own=root / run.id, **places)
-    return train.train(trainer, run, places, tell=lambda progress: None)
+    return loop.train(trainer, run, places, tell=lambda progress: None)
 
 
 def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
@@ -65,7 +64,7 @@ def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
     for steps in (10, 20, 40):
         shared = finish(trainer, run(steps), tmp_path / str(steps), trunk=tmp_path / "trunk")
         assert bits(shared) == bits(alone[steps])
-    assert [step for step, _ in checkpoint.found(tmp_path / "trunk")] == [8, 16, 32]
+    assert [step for step, _ in checkpoints.found(tmp_path / "trunk")] == [8, 16, 32]
 
 
 def test_a_shorter_run_asked_for_later_branches_all_the_same(trainer, alone, tmp_path):
@@ -96,16 +95,16 @@ class Killed(Exception):
 def test_a_training_killed_anywhere_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
 ):
-    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
-    save, left = checkpoint.save, [saves]
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    save, left = checkpoints.save, [saves]
 
-    def save_then_die(folder, moment):
-        save(folder, moment)
+    def save_then_die(folder, moment, guard):
+        save(folder, moment, guard)
         left[0] -= 1
         if not left[0]:
             raise Killed
 
-    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    monkeypatch.setattr(checkpoints, "save", save_then_die)
     with pytest.raises(Killed):
         finish(trainer, run(20), tmp_path, every_seconds=0.0)
     assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
@@ -116,7 +115,7 @@ def test_a_training_killed_anywhere_ends_with_the_same_bits(
 def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
 ):
-    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     replace, left = os.replace, [saves]
 
     def die_instead(source, target):
@@ -126,7 +125,7 @@ def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "replace", die_instead)
+        patch.setattr(checkpoints.os, "replace", die_instead)
         with pytest.raises(Killed):
             finish(trainer, run(20), tmp_path, every_seconds=0.0)
     assert any(tmp_path.rglob("*.partial"))
@@ -141,7 +140,7 @@ def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", full)
+        patch.setattr(checkpoints, "save", full)
         assert not work([path])
     assert "No space left on device" in capsys.readouterr().err
     assert RunFolder(path).failure() is None
@@ -183,17 +182,17 @@ def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone
 
 def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_path, monkeypatch):
     run, trainer = noisy
-    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     whole = bits(finish(trainer, run(10), tmp_path / "whole"))
-    save, left = checkpoint.save, [5]
+    save, left = checkpoints.save, [5]
 
-    def save_then_die(folder, moment):
-        save(folder, moment)
+    def save_then_die(folder, moment, guard):
+        save(folder, moment, guard)
         left[0] -= 1
         if not left[0]:
             raise Killed
 
-    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    monkeypatch.setattr(checkpoints, "save", save_then_die)
     with pytest.raises(Killed):
         finish(trainer, run(10), tmp_path, every_seconds=0.0)
     assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
@@ -227,10 +226,10 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
 
 
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     losses = []
     places = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
-    train.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
+    loop.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
 
 

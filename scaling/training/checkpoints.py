@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,15 @@ class Checkpoint:
     state: Any
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Path, checkpoint: Checkpoint, guard: Callable[[], None] = lambda: None) -> None:
     """Write `checkpoint` as `folder`, which appears only when it is complete.
 
     The old folder is renamed aside, the new one renamed in, and only then is the old one deleted:
     a process killed at any point leaves at least one whole checkpoint, which `found` lists.
     Several processes of one training call this together; the first of them does the renaming.
+
+    Args:
+      guard: called right before the renaming; raises where another process has taken over.
     """
     import jax
     import orbax.checkpoint as ocp
@@ -54,6 +58,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         return
     about = {"step": checkpoint.step, "seconds": checkpoint.seconds, "files": _sums(partial)}
     write_text(partial / MANIFEST, json.dumps(about, indent=1), durable=True)
+    guard()
     if folder.exists():
         os.rename(folder, folder.with_name(f"{folder.name}.{token}.old"))
     os.rename(partial, folder)

@@ -68,6 +68,9 @@ class CheckpointPaths:
     every_seconds: float = 300.0
     say: Callable[[str], None] = print
     """Is told, in words, of a checkpoint that had to be set aside."""
+    guard: Callable[[], None] = lambda: None
+    """Called right before a checkpoint is published, moved or deleted; raises where another process
+    has taken over the folders."""
 
 
 class Trainer:
@@ -210,7 +213,7 @@ def train(
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
 
     def save(folder: Path) -> Callable[[Checkpoint], None]:
-        return lambda reached: checkpoints.save(folder, reached)
+        return lambda reached: checkpoints.save(folder, reached, places.guard)
 
     reached = _latest(trainer, places.own, run.steps, places)
     if reached is None:
@@ -224,7 +227,7 @@ def train(
                 every_seconds=places.every_seconds,
                 tell=tell,
             )
-            checkpoints.save(places.trunk / str(reached.step), reached)
+            save(places.trunk / str(reached.step))(reached)
     if reached.step < run.steps:
         reached = trainer.advance(
             reached,
@@ -234,8 +237,9 @@ def train(
             every_seconds=places.every_seconds,
             tell=tell,
         )
-        checkpoints.save(places.own / str(reached.step), reached)
+        save(places.own / str(reached.step))(reached)
         if is_first():
+            places.guard()
             checkpoints.delete(places.own / PASSING)
     return reached
 
@@ -256,6 +260,7 @@ def _latest(
         if all_of(found is not None):
             return found
         if is_first():
+            places.guard()
             aside = set_aside(folder)
             reason = problem or f"{folder} is damaged for another process of this training."
             places.say(f"{reason} Kept as {aside.name}; that part is trained again.")
