@@ -165,7 +165,7 @@ def test_what_weight_decay_acts_on_is_a_type_of_parameter_and_not_the_spelling_o
 
 
 def test_training_imports_no_objective_by_name():
-    folder = Path(checkpoint.__file__).parent
+    folder = Path(checkpoints.__file__).parent
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
