@@ -87,7 +87,7 @@ class LinearHead(nnx.Module):
           width: features of x.
           classes: logits.
           bias: value at which every class's bias starts.
-          rngs: unused, a zero kernel needs no luck; taken so that all heads are built alike.
+          rngs: unused, as the kernel is zero; an argument so that all heads are built alike.
         """
         del rngs
         self.kernel = Kernel(jnp.zeros((width, classes)))

@@ -1,8 +1,8 @@
 """What is random in a forward pass of training: dropout and stochastic depth.
 
 A network keeps no random state. Training hands it a `Noise`; without one, as in evaluation,
-nothing is random. All luck of a pass comes from one key: each place in the network folds its own
-number into it, so that no place needs to know what others have drawn.
+nothing is random. All random numbers of a pass come from one key: each place in the network folds its
+own number into it, so that its numbers do not depend on what other places draw.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 
 class Noise(NamedTuple):
-    """Luck for one forward pass or a part of it, and how much of it; rates are Python numbers.
+    """The key and the rates of one forward pass or a part of it; rates are Python numbers.
 
     Fields:
       key: of the random numbers; another one for every step.
@@ -32,7 +32,7 @@ class Noise(NamedTuple):
 
 
 def at(noise: Noise | None, place: Int[Array, ""] | int) -> Noise | None:
-    """The noise of one place among several: as much of it, with luck of its own."""
+    """The noise of one place among several: the same rates, with random numbers of its own."""
     if noise is None:
         return None
     return noise._replace(key=jax.random.fold_in(noise.key, place))

@@ -97,7 +97,7 @@ def about(path: Path, metadata: Mapping[str, str]) -> About:
             raise ValueError("it is no JSON object")
     except (ValueError, RecursionError) as error:
         raise Unusable(
-            [f"{config} cannot be understood ({error}); mend it or move it away."]
+            [f"{config} cannot be understood ({error}); repair it or move it away."]
         ) from None
     inner = [said.get(key) for key in ("vision_config", "model_args")]
     for each in (said, *(each for each in inner if isinstance(each, dict))):

@@ -31,7 +31,7 @@ SIZES = ("name", "patch", "stages", "width", "order", "depth", "mlp_tokens", "ml
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ForeignCheckpoint:
     """A file of weights that was recognised and fits, its numbers not yet read.
 
     Fields:
@@ -99,7 +99,7 @@ def inspect(
     *,
     resolution: int | None = None,
     given: About | None = None,
-) -> Checkpoint:
+) -> ForeignCheckpoint:
     """What the file at `path` holds, and that it is whole; no numbers are read.
 
     Args:
@@ -138,7 +138,7 @@ def inspect(
     if mistakes:
         what = f"{in_words(stored, found.classes)}, which it was taken for"
         raise Unusable([f"{path} is not a whole {found.layout} file of {what}:", *mistakes])
-    return Checkpoint(
+    return ForeignCheckpoint(
         path, found.layout, wanted, found.classes, table, found.names, specs, found.skipped
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +110,7 @@ def written_aside(path: Path) -> Iterator[IO[bytes]]:
       OSError: no file can be made there; it names `path`.
     """
     path = path.resolve()
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         opened = aside.open("wb")
     except OSError as error:

@@ -51,7 +51,7 @@ def decode_all(
         try:
             images[i] = decode(files[i], resolution)
         except ValueError as error:
-            raise ValueError(f"{names[i]}: {error}; mend or remove it.") from error
+            raise ValueError(f"{names[i]}: {error}; repair or remove it.") from error
 
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         list(pool.map(into, range(len(files))))
