@@ -1,8 +1,8 @@
 """What is random in a forward pass of training: dropout and stochastic depth.
 
 A network keeps no random state. Training hands it a `Noise`; without one, as in evaluation,
-nothing is random. All random numbers of a pass come from one key: each place in the network folds its
-own number into it, so that its numbers do not depend on what other places draw.
+nothing is random. All random numbers of a pass come from one key: each place in the network folds
+its own number into it, so that its numbers do not depend on what other places draw.
 """
 
 from __future__ import annotations

@@ -292,7 +292,8 @@ def convert_command(
         typer.Option(min=1, max=8192, help="Resize learned positions to images of that side, px."),
     ] = None,
     sincos: Annotated[
-        bool, typer.Option("--sincos", help="IN has no positions because sines and cosines are.")
+        bool,
+        typer.Option("--sincos", help="IN stores no positions: they are fixed sine-cosine ones."),
     ] = False,
     dtype: Annotated[
         str | None,

@@ -68,7 +68,7 @@ def test_a_prediction_says_which_variable_lies_beyond_the_points(points, found):
     last = np.array([params.max(), tokens.max()])
     assert found.extrapolates(last) == []
     (beyond,) = found.extrapolates(last * [10, 1])
-    assert beyond.words.endswith("is 10 times above the largest N fitted")
+    assert beyond.words.endswith("is 10 times the largest N fitted")
     assert len(found.extrapolates(last * [10, 3])) == 2
 
 

@@ -109,7 +109,7 @@ def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
     assert "B is better: B's error is 0.8" in said
     assert "at x = 1e+06:" in said
     assert "B needs 1." in said
-    assert "warning: A: x = 1e+06 is 100 times above the largest x fitted" in said
+    assert "warning: A: x = 1e+06 is 100 times the largest x fitted" in said
 
 
 def test_how_the_law_predicts_is_said_of_both_studies(tables, command):

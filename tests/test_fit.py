@@ -190,8 +190,8 @@ def test_a_fit_says_how_far_a_prediction_lies_beyond_its_points():
     assert found.extrapolates(1e-2) == []
     assert found.extrapolates(10) == []
     (above,), (below,) = found.extrapolates(5e4), found.extrapolates(1e-3)
-    assert above.words == "x = 50000 is 50 times above the largest x fitted"
-    assert below.words == "x = 0.001 is 10 times below the smallest x fitted"
+    assert above.words == "x = 50000 is 50 times the largest x fitted"
+    assert below.words == "x = 0.001: the smallest x fitted is 10 times that"
 
 
 def test_a_parameter_on_its_bound_is_named():

@@ -92,7 +92,7 @@ def test_the_law_is_printed_with_intervals_and_all_that_speaks_against_it(table,
     assert "law saturating: E(x) = a (x + d)^-b + c" in said
     assert "through 24 of 48 runs, the frontier; 90% intervals" in said
     assert "E(100000) = " in said
-    assert "warning: x = 100000 is 100 times above the largest x fitted" in said
+    assert "warning: x = 100000 is 100 times the largest x fitted" in said
     assert "hold-out of the 8 largest, " in said
     (floor,) = (line for line in said.splitlines() if line.endswith("   floor"))
     name, _, value, low, high, *_ = floor.replace("[", "").replace("]", "").replace(",", "").split()
@@ -135,7 +135,7 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
         assert prediction["low"] < saturating(prediction["x"], *TRUTH) < prediction["high"]
     (beyond,) = group["diagnostics"]
     assert (beyond["code"], beyond["parameters"]) == ("extrapolates", ["x"])
-    assert beyond["words"] == "x = 100000 is 100 times above the largest x fitted"
+    assert beyond["words"] == "x = 100000 is 100 times the largest x fitted"
     assert complaints == f"warning: {beyond['words']}\n"
 
 

@@ -296,11 +296,11 @@ def test_the_distance_of_a_forecast_is_told_in_words():
     found = forecast(*learning_curve())
     assert found.extrapolates(1e8) == []
     (near,), (far,), (below,) = (found.extrapolates(x) for x in (4e9, 2e11, 1e6))
-    assert "2 times above the largest x" in near.words
+    assert "2 times the largest x" in near.words
     assert "backtests" not in near.words
     assert "100 times above" in far.words
     assert "backtests reach 4" in far.words
-    assert "4 times below the smallest x" in below.words
+    assert "the smallest x fitted is 4 times that" in below.words
 
 
 @pytest.mark.parametrize(

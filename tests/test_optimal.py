@@ -40,7 +40,7 @@ def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
     for words in ("the best size grows", "of 1e+22 FLOPs", "times cheaper", "twice the data"):
         assert words in said
     assert "loss 1.5 takes FLOPs without end" in said
-    assert "compute = 1e+22 is 10 times above the largest compute fitted" in said
+    assert "compute = 1e+22 is 10 times the largest compute fitted" in said
     answer = json.loads(out.read_text())
     assert [way["way"] for way in answer["ways"]] == [
         "envelope of all runs",

@@ -83,9 +83,18 @@ def _methods_disagree(methods: Names, n: Numbers) -> str:
     return f"{one} and {other} disagree: {', and '.join(what)}; {why}"
 
 
+def _beyond(names: Names, n: Numbers) -> str:
+    """How far x lies beyond those fitted."""
+    (name,) = names
+    if n["at"] > n["edge"]:
+        return f"{name} = {n['at']:g} is {n['times']:.3g} times the largest {name} fitted"
+    return f"{name} = {n['at']:g}: the smallest {name} fitted is {n['times']:.3g} times that"
+
+
 AUTOCORRELATED = (
     "the law does not have the shape of the data, or the points are not independent. The "
-    "intervals are too narrow unless --cluster says which points have correlated errors"
+    "intervals may be too narrow: if points belong together, such as those of one learning curve, "
+    "name them with --cluster"
 )
 
 MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
@@ -130,11 +139,7 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         f"one run decides: without the run at {places(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
     ),
-    "extrapolates": lambda p, n: (
-        f"{p[0]} = {n['at']:g} is {n['times']:.3g} times "
-        + ("above the largest" if n["at"] > n["edge"] else "below the smallest")
-        + f" {p[0]} fitted"
-    ),
+    "extrapolates": _beyond,
     "negative_prediction": lambda p, n: (
         "the law predicts an error below 0 there: it cannot hold that far out"
     ),
@@ -155,7 +160,8 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         "the largest size tried is the best at the largest computes: try larger ones"
     ),
     "sizes_far_apart": lambda p, n: (
-        f"neighboring sizes differ by up to {n['factor']:.2g} times: no best size is known better"
+        f"neighboring sizes differ by up to {n['factor']:.2g} times: the best size is known to that "
+        "factor at best"
     ),
     "before_cooldown": lambda p, n: (
         f"{n['share']:.0%} of the envelope is before the last 15 % of its run, where the learning "
@@ -167,8 +173,8 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
     ),
     "profiles_not_parabolic": lambda p, n: (
         f"the profiles are not parabolas: steeper towards {'large' if n['cubic'] > 0 else 'small'} "
-        f"models ({n['standard_errors']:.1f} standard errors); sizes nearer to the best would move "
-        "it"
+        f"models ({n['standard_errors']:.1f} standard errors); a fit to the sizes near the "
+        "best alone would give another best size"
     ),
     "profiles_of_few_sizes": lambda p, n: (
         f"{n['freedom']:.0f} degrees of freedom are left by {n['profiles']:.0f} parabolas: too few "
@@ -198,9 +204,7 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         "the curve does not fall by more than its noise; nor does the forecast"
     ),
     "forecast_extrapolates": lambda p, n: (
-        f"x = {n['at']:g} is {n['times']:.3g} times "
-        + ("above the largest" if n["at"] > n["edge"] else "below the smallest")
-        + " x of the curve"
+        _beyond(("x",), n)
         + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")
     ),
 }

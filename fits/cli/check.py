@@ -28,16 +28,16 @@ def check(
 ) -> None:
     """Does a law that `fit-laws --save` kept still hold?
 
-    Refits the rows kept in the file, then looks for the table, beside the file where it was, and
-    compares: values, intervals, points, root mean square and diagnostics (by code and numbers);
-    which rows are new, gone or changed; whether the curve refitted to the table as it is now stays
-    inside the band, and whether no more new rows lie outside than chance would put there.
+    Refits the rows kept in the file, reads the table at the path stored in the file, and compares
+    values, intervals, points, root mean square and diagnostics (by code and numbers); which rows are
+    new, gone or changed; whether the curve refitted to the table as it is now stays inside the band,
+    and whether more new rows lie outside than chance explains.
 
     A paper's law has no table. It is named by its file or by its name alone; with --table, --x and
-    --y the fit to those runs is laid beside it, and the law holds if it lies inside the fit's band,
-    give or take the rounding of its numbers.
+    --y those runs are fitted, and the law holds if it lies inside the fit's band, allowing for the
+    rounding of its numbers.
 
-    Exit status: 0 it holds, or there is nothing to hold it against; 1 it does not hold; 2 a mistake
+    Exit status: 0 it holds, or there is nothing to compare it with; 1 it does not hold; 2 a mistake
     on the command line, in the file or in the table: all mistakes are named.
     """
     raise typer.Exit(ending(lambda: _run(law_file, spec, table, json_file)))

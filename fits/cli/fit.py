@@ -44,7 +44,7 @@ def fit(
 
     Prints one fit with its intervals and diagnostics, or of several (--by) a table with one row
     each; --details prints the rest. A law of several variables, and a forecast, take all points.
-    Rows without x or y are left out, and said. Seeds of one setting, where rows differ in the
+    Rows without x or y are skipped and reported. Seeds of one setting, where rows differ in the
     columns seed and run alone, are a cluster unless --cluster says otherwise (--cluster run takes
     each run as independent). The hold-out fits each law to the smallest two thirds of the points
     and scores it on the largest third.

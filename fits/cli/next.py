@@ -69,22 +69,22 @@ def next_runs(
     ] = None,
     times: Annotated[
         str | None,
-        typer.Option(metavar="K", help="Cost of a run of the grid: K times the product of its x."),
+        typer.Option(metavar="K", help="FLOPs of a run of the grid: K times the product of its x."),
     ] = None,
     repeat: Annotated[
-        int, typer.Option(min=1, max=1000, help="Runs of one x at most, those in TABLE included.")
+        int, typer.Option(min=1, max=1000, help="Most runs of one x, those in TABLE included.")
     ] = OFTEN,
     json_file: Json = None,
 ) -> None:
-    """Which runs to launch next for a budget, so that a prediction becomes surest.
+    """Which runs to launch next for a budget, to narrow the interval of a prediction most.
 
     Fits the law to the runs in TABLE and chooses, of the candidates, those that together narrow the
-    interval of the error at --predict most (V-optimal design). The interval before any of them is
-    that of the fit, clusters, weights and loss included. `scaling plan STUDY --table FILE` writes a
+    interval of the error at --predict most (Bayesian c-optimal design). The interval before any of
+    them is that of the fit, clusters, weights and loss included. `scaling plan STUDY --table FILE` writes a
     table of candidates. Runs come in the order in which each narrows the interval most for its
     cost, each with the interval to be expected after it; runs that all together narrow it by less
-    than half a percent are left out. That holds if the law does: launch the first few, fit again,
-    ask again. With the frontier alone, every candidate is taken to reach it: offer such as may.
+    than half a percent are left out. The plan assumes the law: launch the first few, fit again and
+    plan again. If only the frontier is fitted, every candidate is assumed to lie on it.
 
     Exit status: 0 done; 2 a mistake on the command line or in a table, no candidate within the
     budget, or runs that cannot be fitted: all mistakes are named, and nothing is written.

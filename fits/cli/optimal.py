@@ -46,15 +46,19 @@ def optimal(
         list[str] | None, typer.Option(metavar="C", help="Budgets to divide; repeatable.")
     ] = None,
     reach: Annotated[
-        list[str] | None, typer.Option(metavar="E", help="Errors: the least compute that does.")
+        list[str] | None,
+        typer.Option(metavar="E", help="Target errors; prints the least compute for each."),
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(metavar="N,D", help="Models as they were trained: what the best size saves."),
+        typer.Option(metavar="N,D", help="A model as trained; prints what the best size saves."),
     ] = None,
     budgets: Annotated[
         list[str] | None,
-        typer.Option(metavar="C", help="Computes of the profiles; default: where sizes crowd."),
+        typer.Option(
+            metavar="C",
+            help="Budgets of the IsoFLOP profiles; default: those with at least 5 sizes.",
+        ),
     ] = None,
     json_file: Json = None,
     plot: Plot = None,
