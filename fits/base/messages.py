@@ -160,8 +160,8 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         "the largest size tried is the best at the largest computes: try larger ones"
     ),
     "sizes_far_apart": lambda p, n: (
-        f"neighboring sizes differ by up to {n['factor']:.2g} times: the best size is known to that "
-        "factor at best"
+        f"neighboring sizes differ by up to {n['factor']:.2g} times: the best size is known to "
+        "that factor at best"
     ),
     "before_cooldown": lambda p, n: (
         f"{n['share']:.0%} of the envelope is before the last 15 % of its run, where the learning "

@@ -29,9 +29,9 @@ def check(
     """Does a law that `fit-laws --save` kept still hold?
 
     Refits the rows kept in the file, reads the table at the path stored in the file, and compares
-    values, intervals, points, root mean square and diagnostics (by code and numbers); which rows are
-    new, gone or changed; whether the curve refitted to the table as it is now stays inside the band,
-    and whether more new rows lie outside than chance explains.
+    values, intervals, points, root mean square and diagnostics (by code and numbers); which rows
+    are new, gone or changed; whether the curve refitted to the table as it is now stays inside the
+    band, and whether more new rows lie outside than chance explains.
 
     A paper's law has no table. It is named by its file or by its name alone; with --table, --x and
     --y those runs are fitted, and the law holds if it lies inside the fit's band, allowing for the
