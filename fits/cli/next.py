@@ -81,10 +81,10 @@ def next_runs(
     Fits the law to the runs in TABLE and chooses, of the candidates, those that together narrow the
     interval of the error at --predict most (Bayesian c-optimal design). The interval before any of
     them is that of the fit, clusters, weights and loss included. `scaling plan STUDY --table FILE`
-    writes a table of candidates. Runs come in the order in which each narrows the interval most for its
-    cost, each with the interval to be expected after it; runs that all together narrow it by less
-    than half a percent are left out. The plan assumes the law: launch the first few, fit again and
-    plan again. If only the frontier is fitted, every candidate is assumed to lie on it.
+    writes a table of candidates. Runs come in the order in which each narrows the interval most for
+    its cost, each with the interval to be expected after it; runs that all together narrow it by
+    less than half a percent are left out. The plan assumes the law: launch the first few, fit again
+    and plan again. If only the frontier is fitted, every candidate is assumed to lie on it.
 
     Exit status: 0 done; 2 a mistake on the command line or in a table, no candidate within the
     budget, or runs that cannot be fitted: all mistakes are named, and nothing is written.
