@@ -152,7 +152,7 @@ def holdout_json(trials: Trials) -> HoldoutJson:
         held_out=trials.held_out,
         left_out=trials.left_out,
         clusters_split=trials.cut,
-        times_larger=trials.reach,
+        times_larger=trials.times_larger,
         score=trials.score,
         errors={row.law.name: row.error for row in trials.rows},
     )

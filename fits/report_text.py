@@ -144,7 +144,7 @@ def holdout_line(trials: Trials, fitted: str) -> Iterator[str]:
 def holdout_table(trials: Trials, fitted: str) -> Iterator[str]:
     """A line a law that could be tried, and why the others could not."""
     score = trials.score.removeprefix("root mean square of ")
-    far = f", up to {trials.reach:.3g} times larger" if trials.reach > 1 else ""
+    far = f", up to {trials.times_larger:.3g} times larger" if trials.times_larger > 1 else ""
     yield (
         f"hold-out: fitted to the {trials.fitted} smallest points, scored on the "
         f"{trials.held_out} largest{far}"

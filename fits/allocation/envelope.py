@@ -23,7 +23,7 @@ from fits.regression.error_model import ErrorModel
 from fits.spec import LEVEL
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
-LEAST_GROUPS = 3  # a line has two numbers, its scatter one
+LEAST_GROUPS = 3  # a line has two parameters, its variance one
 PASSES = 20  # of line and computes left out, which settle in two or three
 
 
@@ -82,10 +82,10 @@ def envelope(runs: Trainings) -> Envelope:
 
     Learning curves are interpolated in log loss against log compute and read at 1500 computes,
     evenly on a log axis; single points are taken as they are, those that set a new minimum.
-    Computes where the sizes tried do not reach past the line by as much as best sizes scatter about
-    it are left out: there only runs to one side could be the best.
+    Computes where the sizes tried do not reach past the line by the standard deviation of best
+    sizes about it are left out: there only runs to one side could be the best.
 
-    Intervals come from the scatter about the line. Not every compute is an observation: those at
+    Intervals come from the residuals about the line. Not every compute is an observation: those at
     which one curve is the best count as one, and so do single points of about one budget, whose
     sizes are drawn from the same few without being put back.
 
@@ -161,7 +161,9 @@ def _of_points(runs: Trainings) -> tuple[Array, Array, NDArray[np.int64]]:
 def _kept(
     runs: Trainings, compute: Array, size: Array, group: NDArray[np.int64]
 ) -> NDArray[np.bool_] | None:
-    """Computes where the sizes tried reach past the line by its scatter; None: too few.
+    """Computes where the sizes tried extend beyond the line by its residual standard deviation.
+
+    None: there are too few.
 
     The line decides, not the size that was the best there: leaving out the computes where the
     smallest was the best would keep those where it was not by chance.
@@ -173,8 +175,8 @@ def _kept(
         centre = x[kept].mean()
         height, slope = _line(x[kept] - centre, y[kept])
         line = height + slope * (x - centre)
-        scatter = np.sqrt(((y - line)[kept] ** 2).mean())
-        inside = np.minimum(line - smallest, largest - line) >= scatter
+        deviation = np.sqrt(((y - line)[kept] ** 2).mean())
+        inside = np.minimum(line - smallest, largest - line) >= deviation
         if not _enough(size[inside], group[inside]):
             return None
         if (inside == kept).all():

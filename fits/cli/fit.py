@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fits.base.errors import UserError
-from fits.cli.options import Json, Plot, Table, all_of, numbers, read_columns, spec_of
+from fits.cli.options import Json, Plot, TableFile, all_of, numbers, read_columns, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def fit(
     ctx: typer.Context,
-    table: Table,
+    table: TableFile,
     spec: dict[str, Any],
     by: Annotated[
         list[str] | None,

@@ -15,7 +15,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.cli.options import Json, Table, all_of, numbers, spec_of
+from fits.cli.options import Json, TableFile, all_of, numbers, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Candidates:
 
 
 def next_runs(
-    table: Table,
+    table: TableFile,
     spec: dict[str, Any],
     predict: Annotated[str, typer.Option(metavar="X", help="Where the error is wanted; X,X,...")],
     budget: Annotated[str, typer.Option(metavar="FLOPS", help="Of all runs, in the unit of cost.")],
@@ -129,7 +129,7 @@ def _run(
     report = fit_table(table, spec)
     (group,) = report.groups
     offered = _not_yet_run(offered, group.points, offer.repeat)
-    fit, plan, scatter = _planned(report, at, money, offered)
+    fit, plan, deviation = _planned(report, at, money, offered)
     answer = _answer(report, fit, at, money, plan, offered)
     if json_file:
         write_json(json_file, answer)
@@ -140,7 +140,7 @@ def _run(
     print(f"{table}: {spec.error_name}, law {spec.law} through {fit.n} runs")
     if group.holdout is not None:
         print(f"  {next(holdout_line(group.holdout, spec.law))}")
-    _print(answer, scatter, len(offered.x))
+    _print(answer, deviation, len(offered.x))
     say_written((json_file,))
     return 0
 
@@ -271,8 +271,8 @@ def _planned(
         raise UserError([f"--budget: {cheapest}. Give more, or offer smaller runs."])
     fit = report.groups[0].fit
     assert isinstance(fit, Fit)
-    asked = question(fit, _as_x(offered.x), _as_x([at])[..., 0])
-    return fit, plan(asked, cost, budget, np.array(offered.times)), asked.scatter
+    design = question(fit, _as_x(offered.x), _as_x([at])[..., 0])
+    return fit, plan(design, cost, budget, np.array(offered.times)), design.deviation
 
 
 def _as_x(runs: Sequence[tuple[float, ...]]) -> Array:
@@ -332,13 +332,13 @@ def _ends(error: float, width: float) -> list[float | None]:
     return [finite(error / reach), finite(error * reach)]
 
 
-def _print(answer: dict[str, Any], scatter: float, offered: int) -> None:
+def _print(answer: dict[str, Any], deviation: float, offered: int) -> None:
     at = ", ".join(f"{each:g}" for each in answer["predict"])
     level = f"{100 * answer['spec']['level']:g}"
     low, high = answer["now"]
     of_log = answer["spec"]["scale"] == "log"
-    size = f"{100 * scatter:.2g} % of the error" if of_log else f"{scatter:.2g}"
-    print(f"  scatter of runs about it: {size}")
+    size = f"{100 * deviation:.2g} % of the error" if of_log else f"{deviation:.2g}"
+    print(f"  residual standard deviation: {size}")
     print(f"  E({at}) = {answer['error']:.4g}, {level}% interval [{low:.4g}, {high:.4g}]")
     runs, unit = answer["runs"], answer["cost_in"]
     columns = answer["spec"]["x"]

@@ -13,7 +13,7 @@ import typer
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
-from fits.cli.options import Json, Plot, Table, all_of, numbers, spec_of
+from fits.cli.options import Json, Plot, TableFile, all_of, numbers, spec_of
 from fits.cli.output import check_files, ending, say_written, write_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DATA = "data seen"  # the column made of --flops and --size
 
 
 def optimal(
-    table: Table,
+    table: TableFile,
     spec: dict[str, Any],
     size: Annotated[str, typer.Option(metavar="COL", help="Parameters of the model, N.")],
     data: Annotated[
@@ -75,8 +75,8 @@ def optimal(
     runs allow: all mistakes are named, and nothing is written.
     """
     columns = Columns(size, data, flops, per, curve or [])
-    asked = {"--compute": compute, "--reach": reach, "--against": against, "--budgets": budgets}
-    typed = {name: value or [] for name, value in asked.items()}
+    options = {"--compute": compute, "--reach": reach, "--against": against, "--budgets": budgets}
+    typed = {name: value or [] for name, value in options.items()}
     raise typer.Exit(ending(lambda: _run(table, spec, columns, typed, json_file, plot)))
 
 

@@ -13,12 +13,14 @@ from fits.base.errors import UserError
 from fits.base.names import short
 
 if TYPE_CHECKING:
-    from fits.data.tables import Table as Rows
+    from fits.data.tables import Table
     from fits.spec import FitSpec
 
 T = TypeVar("T")
 
-Table = Annotated[Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")]
+TableFile = Annotated[
+    Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE|-", help="As JSON; - is standard output.")
 ]
@@ -221,7 +223,7 @@ def _rows(given: dict[str, Any]) -> tuple[str | None, list[str]]:
     return {"all_points": "all"}.get(said[0], said[0]) if said else None, []
 
 
-def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) -> Rows:
+def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) -> Table:
     """The table, if it has every column that the options name.
 
     Raises:

@@ -54,7 +54,7 @@ def frontier(
 def on_frontier(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which runs are on the frontier of those present, [replicates, runs] like `present`.
 
-    Of runs of equal compute only the best can be; of equal errors the cheapest; of twins the
+    Of runs of equal compute only the best can be; of equal errors the cheapest; of duplicates the
     first handed in.
     """
     order = np.lexsort((error, compute))  # by compute, then by error
@@ -71,7 +71,7 @@ def on_hull(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray
 
     Fewer than the frontier has: those that no straight line between two others passes below. A
     power law without floor or head start is straight there, so the hull of noisy runs keeps the
-    luckiest alone. Of twins the first handed in.
+    run with the smallest error alone. Of duplicates the first handed in.
     """
     candidates = on_frontier(compute, error, present)
     x, y = np.log(compute), np.log(error)

@@ -22,7 +22,7 @@ class Points:
 
     Fields:
       table: their rows.
-      x: resource spent, > 0, [runs], or [variables, runs] where several were asked for.
+      x: resource spent, > 0, [runs], or [variables, runs] where there are several.
       error: as a fraction, in (0, 1], or a loss, > 0, [runs].
       notes: what was left out, and what looks odd.
     """
@@ -67,7 +67,7 @@ def read_points(
       by: columns along which the caller means to split.
 
     Raises:
-      UserError: all mistakes in what is asked for, or else all in the rows; either time together
+      UserError: all mistakes in the spec, or else all in the rows; either time together
         with the rows that do not fit the header.
       OSError: the file cannot be read.
     """
@@ -75,7 +75,7 @@ def read_points(
     try:
         table = read_table(path)
     except UserError as error:
-        raise UserError(_asked_wrongly(kind, where), *error.kinds) from None
+        raise UserError(_spec_mistakes(kind, where), *error.kinds) from None
     return points_of(table, names, y, kind, where=where, by=by)
 
 
@@ -89,11 +89,11 @@ def points_of(
     by: Sequence[str] = (),
 ) -> Points:
     """The runs of a table, as `read_points` reads them."""
-    asked = _asked_wrongly(kind, where)
+    mistakes = _spec_mistakes(kind, where)
     conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
     missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
-    if asked or missing:
-        raise UserError(asked, missing, table.ragged)
+    if mistakes or missing:
+        raise UserError(mistakes, missing, table.ragged)
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     table, notes = _without_blanks(table, [*names, y])
@@ -101,7 +101,7 @@ def points_of(
     spent = [numbers for numbers, _ in columns]
     wrong_x = [kind for _, wrong in columns for kind in wrong]
     measured, wrong_y = read_numbers(table, y, lambda value: judge_y(value, kind))
-    kinds = table.ragged, table.twins(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
+    kinds = table.ragged, table.duplicates(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
     if any(kinds):
         raise UserError(*kinds)
     if kind.endswith("percent") and max(measured) <= 1:
@@ -122,7 +122,7 @@ def as_error(measured: Sequence[float], kind: str) -> Array:
     return 1 - error if kind.startswith("accuracy") else error
 
 
-def _asked_wrongly(kind: str, where: Sequence[str]) -> list[str]:
+def _spec_mistakes(kind: str, where: Sequence[str]) -> list[str]:
     mistakes = []
     if kind not in KINDS:
         mistakes.append(f"--y-is: no '{kind}'. {did_you_mean(kind, KINDS)}Use {', '.join(KINDS)}.")

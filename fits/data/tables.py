@@ -76,18 +76,18 @@ class Table:
             )
         return self.keep(rows)
 
-    def twins(self) -> list[str]:
+    def duplicates(self) -> list[str]:
         """In words, every row that equals an earlier row in every column."""
         first: dict[tuple[str, ...], int] = {}
-        twins = []
+        duplicates = []
         for row, cells in enumerate(zip(*self.columns.values(), strict=True)):
             if first.setdefault(cells, row) != row:
-                twins.append(
+                duplicates.append(
                     f"{self.place(row)}: the same as {self.counted_in} "
                     f"{self.numbers[first[cells]]} in every column. Remove one of them, or add "
                     "a column that tells them apart (a seed, a run)."
                 )
-        return twins
+        return duplicates
 
 
 def read_table(path: str | Path) -> Table:

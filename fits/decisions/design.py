@@ -1,11 +1,10 @@
-"""What to run next: the runs that make one prediction of a law surest, for a budget.
+"""What to run next: the runs that narrow the interval of a prediction most, for a budget.
 
-V-optimal design of one prediction, averaged over curves (Bayesian c-optimal design: Chaloner and
-Verdinelli 1995). Around each of many curves that the runs so far allow, the law is linear in its
-coordinates: a run at x adds J J' / s^2 to what is known, J being the derivatives of log error there
-and s the scatter of runs, and the variance of the prediction is g' M^-1 g, g being the derivatives
-at the prediction. A plan is judged by the mean over these curves of the width that it leaves. This
-file knows no table and trains nothing.
+Bayesian c-optimal design (Chaloner and Verdinelli 1995). Around each of many curves that the runs
+allow, the law is linearised: a run at x adds J J' / s^2 to the information matrix M, J being the
+gradient of log error by the coordinates and s the standard deviation of runs, and the variance of
+the prediction is g' M^-1 g, g being its gradient. A plan is judged by the width that it leaves, a
+mean over these curves. This file knows no table and trains nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Question:
       aim: slopes of log error at the prediction, [curves, coordinates].
       slopes: at each candidate, [curves, candidates, coordinates]: of log error, or of error where
         the fit counts differences.
-      scatter: standard deviation of the same between runs of equal x.
+      deviation: standard deviation of the same between runs of equal x.
       level: of the interval.
       scale: of all widths: the fit's own interval is not linear, and knows its degrees of freedom.
     """
@@ -60,7 +59,7 @@ class Question:
     known: Array
     aim: Array
     slopes: Array
-    scatter: float
+    deviation: float
     level: float
     scale: float = 1.0
 
@@ -71,7 +70,7 @@ class Question:
     def inverse(self, times: NDArray[np.int64]) -> Array:
         """Covariance of the coordinates then, [curves, coordinates, coordinates]."""
         chosen = np.flatnonzero(times)
-        rows = self.slopes[:, chosen] * (np.sqrt(times[chosen]) / self.scatter)[:, None]
+        rows = self.slopes[:, chosen] * (np.sqrt(times[chosen]) / self.deviation)[:, None]
         inverse = np.linalg.inv(self.known + rows.transpose(0, 2, 1) @ rows)
         return np.asarray(inverse, np.float64)
 
@@ -79,7 +78,7 @@ class Question:
         """Mean width for each candidate, were it run once more, [candidates]."""
         along = self.slopes @ inverse  # [curves, candidates, coordinates]
         gain = (along @ self.aim[..., None])[..., 0] ** 2
-        gain /= self.scatter**2 + (along * self.slopes).sum(axis=-1)
+        gain /= self.deviation**2 + (along * self.slopes).sum(axis=-1)
         variance = np.einsum("cp,cpq,cq->c", self.aim, inverse, self.aim)[:, None] - gain
         widths: Array = self.scale * _widths(np.maximum(variance, 0), self.level).mean(axis=0)
         return widths
@@ -137,7 +136,7 @@ def question(
         known=np.broadcast_to(known, (samples, *known.shape)),
         aim=slopes(aim, at)[:, 0],
         slopes=slopes(there, at, profile.loss.log),
-        scatter=max(profile.deviation, 1e-4 * size),
+        deviation=max(profile.deviation, 1e-4 * size),
         level=fit.level,
         scale=1.0,
     )

@@ -69,7 +69,7 @@ RELATIVE = Loss(log=False)  # with weights y^-2: squared relative errors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Points:
+class Curve:
     """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
 
     Each x stands once, in rising order.
@@ -165,7 +165,7 @@ class Forecast:
         deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
-        # Points that span next to nothing leave ends beyond all numbers.
+        # Curve that span next to nothing leave ends beyond all numbers.
         median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
         return median, low, high
 
@@ -219,7 +219,7 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
     _refuse(x, "x")
     _refuse(y, "y")
     log_x, log_y, scatter = _merged(np.log(x), np.log(y))
-    points = _points(log_x, log_y)
+    points = _curve(log_x, log_y)
     ends, squares, independent = _fit(points, belief)
     risk, tested = _backtest(log_x, log_y, belief)
     freedom = max(len(points.x) - PARAMETERS, 0)
@@ -270,8 +270,8 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     return mean_x, mean_y, squares / repeated if repeated else 0.0
 
 
-def _points(log_x: Array, log_y: Array) -> Points:
-    return Points(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
+def _curve(log_x: Array, log_y: Array) -> Curve:
+    return Curve(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
 
 
 def _falls(x: Array) -> Array:
@@ -279,7 +279,7 @@ def _falls(x: Array) -> Array:
     return np.exp(np.clip(-B * np.log((x[:, None] + D) / (1 + D)), -600, 300))
 
 
-def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]:
+def _fit(points: Curve, belief: Belief) -> tuple[tuple[End, ...], float, float]:
     """All ends; the sum of squares about the best law through all points; its independent share.
 
     A weighted mean of errors that have the share s to themselves and the rest in common has the
@@ -309,7 +309,7 @@ def _fit(points: Points, belief: Belief) -> tuple[tuple[End, ...], float, float]
     return tuple(ends), total, share
 
 
-def _residuals(points: Points, b: float, d: float, excess: float, floor: float) -> Array:
+def _residuals(points: Curve, b: float, d: float, excess: float, floor: float) -> Array:
     """Relative errors of the best saturating law near this shape, [points]."""
     a = max(excess, 1e-6) * (1 + d) ** b
     guess = np.array([a, b, floor, max(d, SHIFTS[1] / 2)])[:, None]
@@ -329,7 +329,7 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
         known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
         if known.sum() < PARAMETERS:
             continue
-        ends, *_ = _fit(_points(log_x[known], log_y[known]), belief)
+        ends, *_ = _fit(_curve(log_x[known], log_y[known]), belief)
         falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
         truth = log_y[~known] - log_y[known][-1]
         errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])

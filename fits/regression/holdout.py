@@ -51,7 +51,7 @@ class Trials:
       fitted, held_out: how many points were fitted and predicted.
       left_out: how many were neither: smaller points of clusters that reach among the largest.
       cut: how many clusters have points on both sides, fitted and predicted.
-      reach: how many times larger the largest x held out is than the largest fitted.
+      times_larger: how many times larger the largest x held out is than the largest fitted.
       loss: as the points were fitted, but for a threshold found anew for each law.
       robust: fitted by Huber's loss.
       weighted: some points counted more than others.
@@ -62,7 +62,7 @@ class Trials:
     held_out: int
     left_out: int
     cut: int
-    reach: float
+    times_larger: float
     loss: Loss
     robust: bool
     weighted: bool
@@ -153,7 +153,9 @@ def choose_law(
         held_out=int(large.sum()),
         left_out=int((~small & ~large).sum()),
         cut=len(np.intersect1d(cluster[small], cluster[large])),
-        reach=float(np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))),
+        times_larger=float(
+            np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))
+        ),
         loss=loss,
         robust=_robust(loss, huber),
         weighted=bool(np.ptp(counts) > 0),

@@ -347,18 +347,18 @@ def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict
     surprise = _at_least(outside, len(new), 1 - then.level)
     said.append(
         f"of {len(new)} new or changed rows that are fitted, {len(new) - outside} lie inside the "
-        f"{100 * then.level:g}% band it had, widened by the scatter of the rows"
+        f"{100 * then.level:g}% band it had, widened by the residual standard deviation"
     )
     return Verdict(inside and surprise >= CHANCE, tuple(said))
 
 
 def _outside(fit: Fit, runs: Observations) -> Array:
-    """Which rows lie beyond the band, widened by as much as rows scatter, [rows]."""
+    """Which rows lie beyond the band, widened by the residual standard deviation, [rows]."""
     centre, (low, high) = np.log(fit.predict(runs.x)), fit.band(runs.x)
-    scatter = NormalDist().inv_cdf((1 + fit.level) / 2) * fit.rms
+    deviation = NormalDist().inv_cdf((1 + fit.level) / 2) * fit.rms
     above = np.log(runs.error) - centre
     reach = np.where(above > 0, np.log(high) - centre, centre - np.log(low))
-    return np.abs(above) > np.hypot(reach, scatter)
+    return np.abs(above) > np.hypot(reach, deviation)
 
 
 def _at_least(k: int, n: int, chance: float) -> float:
