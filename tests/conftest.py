@@ -10,6 +10,10 @@ import json
 import os
 from pathlib import Path
 
+# As many processes run tests as there are cores, so none needs several threads of its own.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
 import numpy as np
 import pytest
 

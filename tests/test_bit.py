@@ -232,6 +232,7 @@ def operations(jaxpr):
     return total
 
 
+@pytest.mark.slow
 def test_a_deeper_stage_is_no_longer_program():
     def length(name):
         shape = bit(name, 64)

@@ -142,7 +142,7 @@ def benchmark():
     [
         pytest.param("steep", 0.04, marks=pytest.mark.slow),
         pytest.param("4 % noise", 0.1, marks=pytest.mark.slow),
-        ("dense grid, 8 x 12", 0.04),
+        pytest.param("dense grid, 8 x 12", 0.04, marks=pytest.mark.slow),
         pytest.param("slow, 4 % noise", 0.3, marks=pytest.mark.slow),
     ],
 )

@@ -400,7 +400,8 @@ def short(benchmark):
     return benchmark.read_short(benchmark.GRID, 1)
 
 
-def test_the_longest_runs_of_a_published_grid_are_foretold_from_six(benchmark, short):
+@pytest.mark.slow
+def test_the_longest_runs_of_a_published_grid_are_predicted_from_six(benchmark, short):
     tenshot, finetuned = (
         benchmark.mean(benchmark.score_forecast(curve) for curve in curves)
         for curves in short.values()

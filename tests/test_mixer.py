@@ -192,6 +192,7 @@ def test_parameters_go_by_the_names_of_the_docs():
     assert len(shapes) == 2 + 2 * 2 + 2 * 4 + 2
 
 
+@pytest.mark.slow
 def test_a_mixer_learns():
     sizes = {"patch": 4, "resolution": 16, "width": 32, "depth": 2, "mlp_tokens": 16, "mlp": 64}
     run = Run(

@@ -286,11 +286,13 @@ def test_positions_and_probe_start_as_large_at_every_width():
         assert tree["pool"]["probe"].std() == pytest.approx((2 / (1 + width)) ** 0.5, rel=0.25)
 
 
+@pytest.mark.slow
 def test_with_mup_features_change_by_as_much_at_eight_times_the_width():
     found = exponents(wide(), 8)
     assert max(abs(exponent) for exponent in found.values()) < 0.15, found
 
 
+@pytest.mark.slow
 def test_without_mup_they_change_the_more_the_wider_the_network():
     found = exponents(wide(mup=False), 8)
     assert found["logits"] > 1.2
@@ -308,6 +310,7 @@ def test_with_scaled_branches_features_change_by_no_more_at_eight_times_the_dept
     assert found["last block"] > (-0.15 if exponent == 0.5 else -0.3)
 
 
+@pytest.mark.slow
 def test_without_scaled_branches_they_grow_with_depth():
     assert exponents(deep(None), 8)["last block"] > 0.7
 

@@ -180,6 +180,7 @@ def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone
     assert trainer._step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_path, monkeypatch):
     run, trainer = noisy
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
