@@ -4,6 +4,10 @@ import importlib
 import inspect
 
 PUBLIC = [
+    ("fits.spec", ["FitSpec"]),
+    ("fits.report", ["fit_table", "FitReport", "GroupReport", "Observations"]),
+    ("fits.saved.law_file", ["read_law"]),
+    ("fits.saved.published", None),
     ("fits.laws.law", ["Law"]),
     ("fits.laws.powers", None),
     ("fits.data.frontier", None),

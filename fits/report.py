@@ -231,7 +231,7 @@ def _fit_group(spec: FitSpec, names: dict[str, str], points: Points, holdout: bo
 
 def _advice(spec: FitSpec, names: dict[str, str]) -> str:
     advice = ["Add runs"]
-    if spec.law != "power":
+    if spec.law != "power" and len(spec.x) == 1:
         advice.append("try --law power, which has 2")
     if spec.rows != "all":
         advice.append("say --all-points to fit more than the frontier")

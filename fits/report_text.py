@@ -172,8 +172,8 @@ def _refusals(trials: Trials) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for row in trials.rows:
         if row.error is None:
-            few = "parameters" in row.refusal
-            reasons.setdefault("too few points" if few else row.refusal, []).append(row.law.name)
+            reason = "too few points" if row.few else row.refusal
+            reasons.setdefault(reason, []).append(row.law.name)
     for reason, names in reasons.items():
         yield f"  not tried, {reason}: {', '.join(names)}"
 

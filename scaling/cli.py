@@ -330,10 +330,12 @@ def _write_json(value: Any, file: str) -> None:
 
 
 def _write(text: str, file: str) -> None:
+    from fits.base.files import write_text
+
     if file == "-":
         print(text, end="")
     else:
-        Path(file).write_text(text, encoding="utf-8")
+        write_text(Path(file), text)
 
 
 def main() -> None:

@@ -94,6 +94,7 @@ def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]
         if task is not None:
             trunk = TrunkFolder.of(held, task.run)
             held_trunk = leases.enter_context(hold_trunk(trunk.path, _keep_waiting))
+            _refuse_diverged(held_trunk, task.run)  # before the others begin: they cannot see it
     except LeaseLost:
         raise
     except Exception as error:
@@ -140,12 +141,15 @@ def _task(held: HeldRun) -> Task | None:
     return Task(run=run, evaluate=evaluations, missing=missing)
 
 
-def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
-    """Train, measure and write down."""
-    run, began = task.run, time.monotonic()
+def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
     reason = trunk.divergence(run.branch_step)
     if reason is not None:
         raise Diverged(reason, step=run.branch_step)
+
+
+def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
+    """Train, measure and write down."""
+    run, began = task.run, time.monotonic()
 
     def guard() -> None:
         trunk.check()

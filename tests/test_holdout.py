@@ -26,7 +26,7 @@ def test_the_law_that_made_the_points_predicts_best():
     assert trials.rows[0].law is SATURATING
     assert trials.rows[0].error < 0.05 < trials.rows[-1].error
     assert (trials.fitted, trials.held_out) == (20, 10)
-    assert trials.reach == pytest.approx(X[-1] / X[19])
+    assert trials.times_larger == pytest.approx(X[-1] / X[19])
 
 
 def test_what_is_predicted_was_not_fitted():
@@ -43,7 +43,7 @@ def test_the_table_says_what_was_held_out_what_is_chosen_and_what_was_fitted():
     trials = choose_law(X, ERROR, [POWER, SATURATING, LOG_LINEAR])
     first, head, *lines = holdout_table(trials, "power")
     assert first.startswith("hold-out: fitted to the 20 smallest points, scored on the 10 largest")
-    assert first.endswith(f", up to {trials.reach:.3g} times larger")
+    assert first.endswith(f", up to {trials.times_larger:.3g} times larger")
     assert head.split() == ["law", "log", "error"]
     names, errors, marks = zip(
         *((line.split()[0], line.split()[1], line.split()[2:]) for line in lines[:2]), strict=True
@@ -82,7 +82,7 @@ def test_where_no_variable_reaches_farther_nothing_is_said_of_reach():
     n, d = (each.ravel() for each in np.meshgrid(np.geomspace(1, 9, 5), np.geomspace(1, 9, 5)))
     loss = CHINCHILLA.predict(np.stack([n, d]), 0.1, 1.0, 0.4, 1.0, 0.3)
     trials = choose_law((n, d), loss, [CHINCHILLA])
-    assert trials.reach <= 1
+    assert trials.times_larger <= 1
     words = next(holdout_table(trials, "chinchilla"))
     assert words.endswith(f"scored on the {trials.held_out} largest")
 

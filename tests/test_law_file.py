@@ -209,6 +209,25 @@ def test_an_interval_that_another_machine_rounds_otherwise_still_holds(law, chec
     assert check(law)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--law", "power"], ["--loss", "huber"], ["--huber", "0.1"], ["--scale", "linear"]),
+        *(["--weights", "w"], ["--cluster", "run"], ["--level", "0.5"], ["--y-is", "loss"]),
+        *(["--where", "a=b"], ["--x", "c"], ["--y", "e"], ["--all-points"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_option_that_check_would_not_use_is_refused(words, law, check):
+    option = words[0]
+    status, _, complaints = check(law, *words)
+    assert status == 2
+    assert f"{option}: the law's file says what was read. Leave {option} out." in complaints
+    status, _, complaints = check("zhai2022-imagenet-10-shot", *words)
+    assert status == 2
+    assert f"{option}: there is no table to read. Say --table TABLE." in complaints
+
+
 @pytest.fixture
 def doubtful(tmp_path, capsys):
     """A law with something said against it: a floor that its points do not show."""

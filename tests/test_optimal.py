@@ -172,3 +172,19 @@ def test_a_lower_level_narrows_every_interval(table, capsys):
 )
 def test_compute_without_end_is_told_in_words(found, said):
     assert _open(found) == said
+
+
+def test_what_a_method_does_not_use_is_said_of_it(table, capsys):
+    out = table.with_name("answer.json")
+    terms = ["--loss", "huber", "--scale", "linear"]
+    assert main(["optimal", str(table), *COLUMNS, *terms, "--json", str(out)]) == 0
+    found = [
+        each["parameters"]
+        for each in json.loads(out.read_text())["diagnostics"]
+        if each["code"] == "options_not_used"
+    ]
+    assert found == [
+        ["envelope of all runs", "--loss huber", "--scale linear"],
+        ["profiles at equal compute", "--loss huber", "--scale linear"],
+    ]
+    assert "envelope of all runs: does not use --loss huber" in capsys.readouterr().out

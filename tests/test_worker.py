@@ -20,7 +20,7 @@ from scaling.runs import lease
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
-from scaling.runs.trunk_folder import TrunkFolder
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training.loop import Diverged
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -180,6 +180,15 @@ def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
     training.append(diverge)
     assert not worker.work([folder.path])
     assert folder.failure() == "the loss is nan."
+
+
+def test_the_others_do_not_begin_a_run_whose_trunk_has_diverged(folder, training, first_of_two):
+    with hold_trunk(TrunkFolder.of(folder, RUN).path) as trunk:
+        trunk.diverge(1, "the loss was nan.")
+    training.append(lambda report: pytest.fail("trained"))
+    assert not worker.work([folder.path])
+    assert first_of_two == [worker.SKIP]
+    assert folder.failure() == "the loss was nan."
 
 
 def test_an_error_of_the_first_process_alone_is_written_down_and_ends_it(

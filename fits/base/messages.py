@@ -147,6 +147,9 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         f"{along_a_line(n)}: alpha and beta are not identified, and so neither is the best size; "
         "add runs of the same compute and other sizes"
     ),
+    "options_not_used": lambda p, n: (
+        f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
+    ),
     "compute_not_proportional": lambda p, n: (
         f"compute is not proportional to size times data: the ratio varies from {n['low']:.2g} to "
         f"{n['high']:.2g} times its mean, {n['mean']:.3g}; the best data for a compute are only "

@@ -9,7 +9,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.cli.options import Json, spec_of
+from fits.cli.options import Json, given, spec_of
 from fits.cli.output import check_files, ending, write_json
 
 if TYPE_CHECKING:
@@ -110,18 +110,18 @@ def _verdict(
 
 
 def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> list[str]:
-    given = [f"--{name}" for name in ("x", "y", "where") if options[name]]
+    typed = given(options)
     if law.evidence is not None:
-        wrong = [f"{name}: the law's file says what was read. Leave {name} out." for name in given]
+        wrong = [f"{name}: the law's file says what was read. Leave {name} out." for name in typed]
         if table is not None and not table.is_file():
             wrong.append(f"{table}: no such file. Say with --table where the table is now.")
         return wrong
     if table is None:
-        return [f"{name}: there is no table to read. Say --table TABLE." for name in given]
+        return [f"{name}: there is no table to read. Say --table TABLE." for name in typed]
     wrong = [
         f"{name} COL is needed beside --table, for a paper's law."
         for name in ("--x", "--y")
-        if name not in given
+        if name not in typed
     ]
     if len(options["x"] or []) > 1 or options["law"] == "forecast":
         wrong.append("a paper's law is laid beside the fit of a law of one x.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -145,6 +145,7 @@ def _run(
     last = float(runs.compute.max())
     middle = math.sqrt(float(runs.compute.min()) * last)
     diagnostics = [
+        *_not_used(spec, options, found.ways),
         *disagreements(found.ways, [middle, last, *wanted.compute]),
         *(
             Diagnostic("extrapolates", ("compute",), {"at": c, "edge": last, "times": c / last})
@@ -168,6 +169,23 @@ def _run(
     _print(wanted, found, warnings)
     say_written((json_file, plot))
     return 0
+
+
+def _not_used(
+    spec: FitSpec, options: dict[str, Any], ways: Sequence[Allocation]
+) -> list[Diagnostic]:
+    """Options of the fit that the envelope and the profiles know nothing of."""
+    from fits.allocation.allocation import BY_LAW
+
+    used = {
+        "--weights": bool(spec.weights),
+        "--cluster": bool(options["cluster"]),
+        "--loss huber": spec.loss == "huber",
+        "--scale linear": spec.scale == "linear",
+    }
+    names = tuple(name for name, on in used.items() if on)
+    others = [way.approach for way in ways if way.approach != BY_LAW]
+    return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
 
 
 def _spec(options: dict[str, Any], columns: Columns) -> FitSpec:

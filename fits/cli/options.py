@@ -163,6 +163,15 @@ def _optional(kind: Any) -> Any:
     return Annotated[kind.__origin__ | None, *kind.__metadata__]
 
 
+def given(options: dict[str, Any]) -> list[str]:
+    """Those of the options of SPEC that were typed with another value than their default."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value not in (None, False, "", [], SPEC[name][1])
+    ]
+
+
 def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
     """The FitSpec of these options.
 

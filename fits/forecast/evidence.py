@@ -77,7 +77,7 @@ class FittedLaw:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+class LawEvidence:
     """The laws that fit a curve, and what they predict together.
 
     Fields:
@@ -97,7 +97,7 @@ class Evidence:
         return mean, self.probability @ (variances + (means - mean) ** 2)
 
 
-def evidence(x: Array, y: Array, exponent: float, spread: float) -> Evidence | None:
+def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawEvidence | None:
     """All laws fitted to one curve; None where there are too few points to doubt them.
 
     Args:
@@ -113,7 +113,7 @@ def evidence(x: Array, y: Array, exponent: float, spread: float) -> Evidence | N
     log = np.array([each.evidence + np.log(FALLING) * (each.law is not CONSTANT) for each in found])
     probability = np.exp(log - log.max())
     best = found[int(log.argmax())]
-    return Evidence(
+    return LawEvidence(
         fits=found,
         probability=probability / probability.sum(),
         chance=chance_of_noise(best.errors, best.jacobian),

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
-from fits.forecast.evidence import NOISE, Evidence, evidence, independent_share
+from fits.forecast.evidence import NOISE, LawEvidence, evidence, independent_share
 from fits.laws.powers import SATURATING
 from fits.laws.varpro import nnls
 from fits.regression.solver import Loss, levenberg_marquardt
@@ -123,7 +123,7 @@ class Forecast:
     ends: tuple[End, ...]
     risk: Array
     tested: bool
-    evidence: Evidence | None
+    evidence: LawEvidence | None
     noise: float
     repeated: float
     independent: float

@@ -34,12 +34,14 @@ class Trial:
         not be tried.
       values: parameters fitted to the other points, in the order of `law.parameters`.
       refusal: why it could not be tried.
+      few: whether that is for too few points.
     """
 
     law: Law
     error: float | None = None
     values: tuple[float, ...] = ()
     refusal: str = ""
+    few: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +203,7 @@ def _try(
         return Trial(
             law=law,
             refusal=f"{different} different x to fit, {len(law.parameters)} parameters",
+            few=True,
         )
     unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)

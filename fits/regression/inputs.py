@@ -93,10 +93,10 @@ def refuse_too_steep(values: Array, unit: Array, x: Array, y: Array) -> None:
     fall = -(line - line.mean(axis=1, keepdims=True)) @ (height - height.mean()) / len(y)
     if (fall <= WEAK * line.std(axis=1) * height.std()).all():
         raise ValueError(
-            "the points hardly fall with x, and of the curve nearest to them a parameter is beyond "
-            "all numbers. Fit points that fall, or a law of fewer parameters."
+            "the points hardly fall with x, and a parameter of the nearest curve overflows. "
+            "Fit points that fall, or a law of fewer parameters."
         )
     raise ValueError(
-        "the points fall so steeply that a parameter is beyond all numbers for x in this "
-        f"unit. Count x in units of {float(np.max(unit)):.0e}."
+        "the points fall so steeply that a parameter overflows for x in this unit. "
+        f"Count x in units of {float(np.max(unit)):.0e}."
     )

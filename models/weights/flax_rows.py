@@ -16,8 +16,8 @@ from models.weights.rows import (
     PATCHES,
     POINT_HWIO,
     TOKEN_IN_TABLE,
-    Row,
-    Step,
+    Rearrangement,
+    TensorRow,
     row,
 )
 
@@ -45,7 +45,7 @@ AS_AUGREG: Rules = (
 OLDER_BIT: Rules = ((r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),)
 
 
-def vit(*, scan: bool = False, token_in_table: bool = False) -> list[Row]:
+def vit(*, scan: bool = False, token_in_table: bool = False) -> list[TensorRow]:
     """A ViT in big_vision.
 
     Args:
@@ -54,7 +54,7 @@ def vit(*, scan: bool = False, token_in_table: bool = False) -> list[Row]:
     """
     block = BLOCKS if scan else BLOCK
     token = (
-        [Row(("token", "position"), ("cls", "pos_embedding"), TOKEN_IN_TABLE)]
+        [TensorRow(("token", "position"), ("cls", "pos_embedding"), TOKEN_IN_TABLE)]
         if token_in_table
         else [row("token", "cls"), row("position", "pos_embedding")]
     )
@@ -75,16 +75,16 @@ def vit(*, scan: bool = False, token_in_table: bool = False) -> list[Row]:
     ]
 
 
-def augreg(*, token: bool) -> list[Row]:
+def augreg(*, token: bool) -> list[TensorRow]:
     """A ViT as vision_transformer released them; their numbers count every layer of a block."""
     return [
-        Row(each.ours, tuple(renamed(name, AS_AUGREG) for name in each.theirs), each.step)
+        TensorRow(each.ours, tuple(renamed(name, AS_AUGREG) for name in each.theirs), each.step)
         for each in vit(token_in_table=token)
         if not each.ours[0].startswith("pool/")
     ]
 
 
-def mixer() -> list[Row]:
+def mixer() -> list[TensorRow]:
     """A Mixer, in both repositories."""
     block = "MixerBlock_{layer}"
     return [
@@ -98,7 +98,7 @@ def mixer() -> list[Row]:
     ]
 
 
-def bit_released(shape: BiTShape) -> list[Row]:
+def bit_released(shape: BiTShape) -> list[TensorRow]:
     """A BiT as it was released: TensorFlow's names."""
     conv = "standardized_conv2d/kernel"
     rows = [row("root/kernel", f"resnet/root_block/{conv}")]
@@ -120,7 +120,7 @@ def bit_released(shape: BiTShape) -> list[Row]:
     ]
 
 
-def bit(shape: BiTShape) -> list[Row]:
+def bit(shape: BiTShape) -> list[TensorRow]:
     """A BiT in big_vision: norms are broadcast over images."""
     rows = [row("root/kernel", "root_block/conv_root/kernel")]
     for ours, theirs, first in _units(shape):
@@ -154,21 +154,21 @@ def _units(shape: BiTShape) -> Iterator[tuple[str, str, int]]:
         yield f"stages/{stage}/blocks", f"block{stage + 1}/unit{{layer:02d}}", 2
 
 
-def _plain(ours: str, theirs: str, step: Step | None = None) -> list[Row]:
+def _plain(ours: str, theirs: str, step: Rearrangement | None = None) -> list[TensorRow]:
     return [row(f"{ours}/kernel", f"{theirs}/kernel", step), row(f"{ours}/bias", f"{theirs}/bias")]
 
 
-def _norm(ours: str, theirs: str) -> list[Row]:
+def _norm(ours: str, theirs: str) -> list[TensorRow]:
     return [row(f"{ours}/scale", f"{theirs}/scale"), row(f"{ours}/bias", f"{theirs}/bias")]
 
 
-def _mlp(ours: str, theirs: str) -> list[Row]:
+def _mlp(ours: str, theirs: str) -> list[TensorRow]:
     return [
         *_plain(f"{ours}/into", f"{theirs}/Dense_0"),
         *_plain(f"{ours}/out", f"{theirs}/Dense_1"),
     ]
 
 
-def _attention(ours: str, theirs: str) -> list[Row]:
+def _attention(ours: str, theirs: str) -> list[TensorRow]:
     parts = ("query", "key", "value", "out")
     return [each for part in parts for each in _plain(f"{ours}/{part}", f"{theirs}/{part}")]

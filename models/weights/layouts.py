@@ -12,7 +12,7 @@ from models.positions import sincos_positions
 from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 from models.weights import flax_rows, torch_rows
 from models.weights.ours import Flat
-from models.weights.rows import Row
+from models.weights.rows import TensorRow
 from models.weights.tensors import Spec, Unusable
 
 
@@ -41,7 +41,7 @@ FIRST = {".npz": "big_vision", ".safetensors": "timm"}
 """The layout of an extension where none is named."""
 
 
-def rows(layout: str, shape: Shape, classes: int | None) -> list[Row]:
+def rows(layout: str, shape: Shape, classes: int | None) -> list[TensorRow]:
     """The table of `layout` for that shape.
 
     Raises:
@@ -56,7 +56,7 @@ def rows(layout: str, shape: Shape, classes: int | None) -> list[Row]:
     return found
 
 
-def _rows(layout: str, shape: Shape) -> list[Row] | None:
+def _rows(layout: str, shape: Shape) -> list[TensorRow] | None:
     match layout, shape:
         case "big_vision", ViTShape():
             return flax_rows.vit()

@@ -12,7 +12,7 @@ from models.weights import flax_rows, sizes, torch_rows
 from models.weights.facts import About, Facts, has_token
 from models.weights.flax_rows import OLDER_BIT, OLDER_VIT, Rules, renamed
 from models.weights.layouts import rows
-from models.weights.rows import Row
+from models.weights.rows import TensorRow
 from models.weights.tensors import Spec, Unusable
 
 GOOGLE = tuple(f"{a}{b}" for a in ("", "params/", "opt/target/") for b in ("", "img/"))
@@ -44,7 +44,7 @@ class Family:
     layout: str
     sign: str
     shape: Callable[[Facts, About], Shape]
-    rows: Callable[[Facts, Shape], list[Row]]
+    rows: Callable[[Facts, Shape], list[TensorRow]]
     classifier: str
     prefixes: tuple[str, ...] = ("",)
     older: Rules = ()
@@ -66,7 +66,7 @@ class Recognised:
     layout: str
     shape: Shape
     classes: int | None
-    rows: Callable[[Shape], list[Row]]
+    rows: Callable[[Shape], list[TensorRow]]
     names: dict[str, str]
     called: Callable[[str], str]
     skipped: dict[str, str]
@@ -139,7 +139,7 @@ def _classes(facts: Facts, head: str) -> int | None:
     )
 
 
-def _rows_of(layout: str) -> Callable[[Facts, Shape], list[Row]]:
+def _rows_of(layout: str) -> Callable[[Facts, Shape], list[TensorRow]]:
     return lambda facts, shape: rows(layout, shape, None)
 
 

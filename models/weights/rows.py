@@ -20,7 +20,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Step:
+class Rearrangement:
     """There and back again, for one layer.
 
     Fields:
@@ -33,7 +33,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorRow:
     """Our parameters (mostly one) and their arrays (mostly one) that hold the same numbers.
 
     Fields:
@@ -44,7 +44,7 @@ class Row:
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
-    step: Step
+    step: Rearrangement
     first: int = 0
 
 
@@ -60,18 +60,18 @@ class Entry:
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
-    step: Step
+    step: Rearrangement
     layer: int | None
     shapes: tuple[tuple[int, ...], ...]
     their_shapes: tuple[tuple[int, ...], ...]
 
 
-def row(ours: str, theirs: str, step: Step | None = None, first: int = 0) -> Row:
+def row(ours: str, theirs: str, step: Rearrangement | None = None, first: int = 0) -> TensorRow:
     """One of ours, one of theirs; without a step they are the same."""
-    return Row((ours,), (theirs,), step or SAME, first)
+    return TensorRow((ours,), (theirs,), step or SAME, first)
 
 
-def entries(rows: Iterable[Row], parameters: Mapping[str, Parameter]) -> list[Entry]:
+def entries(rows: Iterable[TensorRow], parameters: Mapping[str, Parameter]) -> list[Entry]:
     """Every row of a parameter that is there, written out over its layers.
 
     A row without {layer} for a parameter that has layers means the whole stack.
@@ -92,16 +92,16 @@ def entries(rows: Iterable[Row], parameters: Mapping[str, Parameter]) -> list[En
 
 
 def _entry(
-    row: Row, layer: int | None, names: tuple[str, ...], shapes: Sequence[tuple[int, ...]]
+    row: TensorRow, layer: int | None, names: tuple[str, ...], shapes: Sequence[tuple[int, ...]]
 ) -> Entry:
     nothing = [np.broadcast_to(np.uint8(0), shape) for shape in shapes]  # one byte each
     theirs = tuple(array.shape for array in row.step.there(nothing))
     return Entry(row.ours, names, row.step, layer, tuple(shapes), theirs)
 
 
-def _one(there: Callable[[Array], Array], here: Callable[[Array], Array]) -> Step:
+def _one(there: Callable[[Array], Array], here: Callable[[Array], Array]) -> Rearrangement:
     """A step of one array to one; `here` may leave splitting of axes to the reshape at its end."""
-    return Step(
+    return Rearrangement(
         lambda arrays: [there(arrays[0])],
         lambda arrays, shapes: [here(arrays[0]).reshape(shapes[0])],
     )
@@ -148,7 +148,7 @@ UNBATCHED = _one(lambda a: a[0], lambda a: a)
 """Without the leading axis of length 1."""
 
 
-def fused(step: Step) -> Step:
+def fused(step: Rearrangement) -> Rearrangement:
     """Several of ours, each after `step`, as one array of theirs, one below the other."""
 
     def there(arrays: Sequence[Array]) -> list[Array]:
@@ -158,7 +158,7 @@ def fused(step: Step) -> Step:
         parts = np.split(arrays[0], len(shapes))
         return [step.here([part], [shape])[0] for part, shape in zip(parts, shapes, strict=True)]
 
-    return Step(there, here)
+    return Rearrangement(there, here)
 
 
 def _token_to_table(arrays: Sequence[Array]) -> list[Array]:
@@ -172,14 +172,14 @@ def _token_from_table(arrays: Sequence[Array], _: Sequence[tuple[int, ...]]) -> 
     return [token + table[:, :1], table[:, 1:]]
 
 
-TOKEN_IN_TABLE = Step(_token_to_table, _token_from_table)
+TOKEN_IN_TABLE = Rearrangement(_token_to_table, _token_from_table)
 """Class token and positions, where theirs has a position for the token too.
 
 Only the sum of the two ever counts, so reading adds them; writing leaves the position zero.
 """
 
 
-def linear(ours: str, theirs: str, step: Step | None = None) -> list[Row]:
+def linear(ours: str, theirs: str, step: Rearrangement | None = None) -> list[TensorRow]:
     """A product with a bias as PyTorch has it; `step` is that of the kernel."""
     flat = FLAT if step is INTO_HEADS else SAME
     return [
@@ -188,7 +188,7 @@ def linear(ours: str, theirs: str, step: Step | None = None) -> list[Row]:
     ]
 
 
-def norm(ours: str, theirs: str, first: int = 0) -> list[Row]:
+def norm(ours: str, theirs: str, first: int = 0) -> list[TensorRow]:
     """A norm as PyTorch has it."""
     return [
         row(f"{ours}/scale", f"{theirs}.weight", first=first),
@@ -196,9 +196,9 @@ def norm(ours: str, theirs: str, first: int = 0) -> list[Row]:
     ]
 
 
-def qkv(ours: str, theirs: str, of: Sequence[str]) -> list[Row]:
+def qkv(ours: str, theirs: str, of: Sequence[str]) -> list[TensorRow]:
     """Several projections into heads as one of PyTorch's; their name ends before "weight"."""
     return [
-        Row(tuple(f"{ours}/{p}/kernel" for p in of), (f"{theirs}weight",), fused(INTO_HEADS)),
-        Row(tuple(f"{ours}/{p}/bias" for p in of), (f"{theirs}bias",), fused(FLAT)),
+        TensorRow(tuple(f"{ours}/{p}/kernel" for p in of), (f"{theirs}weight",), fused(INTO_HEADS)),
+        TensorRow(tuple(f"{ours}/{p}/bias" for p in of), (f"{theirs}bias",), fused(FLAT)),
     ]

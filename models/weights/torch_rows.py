@@ -16,7 +16,7 @@ from models.weights.rows import (
     POINT_OIHW,
     TOKEN_IN_TABLE,
     UNBATCHED,
-    Row,
+    TensorRow,
     linear,
     norm,
     qkv,
@@ -24,7 +24,7 @@ from models.weights.rows import (
 )
 
 
-def timm_vit(*, token_in_table: bool) -> list[Row]:
+def timm_vit(*, token_in_table: bool) -> list[TensorRow]:
     """A ViT in timm, SigLIP's among them.
 
     Args:
@@ -50,7 +50,7 @@ def timm_vit(*, token_in_table: bool) -> list[Row]:
     ]
 
 
-def timm_mixer() -> list[Row]:
+def timm_mixer() -> list[TensorRow]:
     """A Mixer in timm."""
     block = "blocks.{layer}"
     return [
@@ -64,7 +64,7 @@ def timm_mixer() -> list[Row]:
     ]
 
 
-def timm_bit(shape: BiTShape) -> list[Row]:
+def timm_bit(shape: BiTShape) -> list[TensorRow]:
     """A BiT in timm, resnetv2."""
     return [
         row("root/kernel", "stem.conv.weight", OIHW),
@@ -74,7 +74,7 @@ def timm_bit(shape: BiTShape) -> list[Row]:
     ]
 
 
-def huggingface_vit() -> list[Row]:
+def huggingface_vit() -> list[TensorRow]:
     """A ViT with a class token in transformers."""
     block = "vit.encoder.layer.{layer}"
     return [
@@ -92,7 +92,7 @@ def huggingface_vit() -> list[Row]:
     ]
 
 
-def huggingface_siglip() -> list[Row]:
+def huggingface_siglip() -> list[TensorRow]:
     """A ViT without class token in transformers: SigLIP's image tower."""
     block, pool = "vision_model.encoder.layers.{layer}", "vision_model.head"
     embeddings = "vision_model.embeddings"
@@ -114,7 +114,7 @@ def huggingface_siglip() -> list[Row]:
     ]
 
 
-def huggingface_bit(shape: BiTShape) -> list[Row]:
+def huggingface_bit(shape: BiTShape) -> list[TensorRow]:
     """A BiT in transformers."""
     return [
         row("root/kernel", "bit.embedder.convolution.weight", OIHW),
@@ -124,18 +124,18 @@ def huggingface_bit(shape: BiTShape) -> list[Row]:
     ]
 
 
-def _token(in_table: bool, token: str, table: str) -> list[Row]:
+def _token(in_table: bool, token: str, table: str) -> list[TensorRow]:
     """Class token and positions; without a token, positions alone."""
     if in_table:
-        return [Row(("token", "position"), (token, table), TOKEN_IN_TABLE)]
+        return [TensorRow(("token", "position"), (token, table), TOKEN_IN_TABLE)]
     return [row("token", token), row("position", table)]
 
 
-def _mlp(ours: str, theirs: str) -> list[Row]:
+def _mlp(ours: str, theirs: str) -> list[TensorRow]:
     return [*linear(f"{ours}/into", f"{theirs}.fc1"), *linear(f"{ours}/out", f"{theirs}.fc2")]
 
 
-def _qkv_apart(ours: str, theirs: str, *names: str) -> list[Row]:
+def _qkv_apart(ours: str, theirs: str, *names: str) -> list[TensorRow]:
     parts = zip(("query", "key", "value"), names, strict=True)
     return [
         each
@@ -144,7 +144,7 @@ def _qkv_apart(ours: str, theirs: str, *names: str) -> list[Row]:
     ]
 
 
-def _bottlenecks(shape: BiTShape, template: str) -> list[Row]:
+def _bottlenecks(shape: BiTShape, template: str) -> list[TensorRow]:
     """Every stage's blocks, which both libraries call alike; the first is apart here."""
     rows = []
     for stage in range(len(shape.stages)):

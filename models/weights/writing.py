@@ -25,7 +25,7 @@ from models.weights.tensors import Spec, Unusable, float_type, written_aside
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExportPlan:
     """What a file will hold.
 
     Fields:
@@ -90,7 +90,7 @@ def plan(
     layout: str | None = None,
     *,
     dtype: str | None = None,
-) -> Plan:
+) -> ExportPlan:
     """What `write` would write, and that it can.
 
     Args:
@@ -123,7 +123,7 @@ def plan(
         for name, size in zip(entry.theirs, entry.their_shapes, strict=True)
     }
     files = {"weights": path}
-    planned = Plan(layout, shape_there, classes, table, specs, files)
+    planned = ExportPlan(layout, shape_there, classes, table, specs, files)
     if layout == "huggingface":
         files["config"] = path.with_name("config.json")
         _check_config(planned)
@@ -174,11 +174,11 @@ def _metadata(shape: Shape) -> dict[str, str]:
     return said
 
 
-def _config(planned: Plan) -> str:
+def _config(planned: ExportPlan) -> str:
     return json.dumps(huggingface_config(planned.shape, planned.classes), indent=2) + "\n"
 
 
-def _check_config(planned: Plan) -> None:
+def _check_config(planned: ExportPlan) -> None:
     """A config.json that says something else belongs to other weights and is left alone."""
     config = planned.files["config"]
     if config.exists() and config.read_bytes() != _config(planned).encode():

@@ -14,7 +14,7 @@ from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment
 from scaling.evaluate import Evaluation
-from scaling.objectives import Objective
+from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -201,7 +201,7 @@ class StudyFile(Config):
     """Where images come from."""
     models: dict[str, OwnModel] = Field(default_factory=dict)
     """Networks of one's own, one a table; NAME must not contain a `/`, nor be one of the zoo's."""
-    objective: Objective = Objective()
+    objective: Objective = DEFAULT
     """What is minimised."""
     recipe: Recipe = Recipe()
     """How every run is trained."""

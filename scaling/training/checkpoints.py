@@ -97,8 +97,30 @@ def _delete(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def verify(folder: Path) -> dict[str, Any]:
+    """What `checkpoint.json` says of a checkpoint whose files are as they were written.
+
+    Raises:
+      Damaged: a file is missing or has changed.
+    """
+    try:
+        about = json.loads((folder / MANIFEST).read_text())
+        sums, written = _sums(folder), about["files"]
+        changed = [
+            name for name in sorted({*sums, *written}) if sums.get(name) != written.get(name)
+        ]
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
+            raise
+        raise Damaged(f"{folder} cannot be read back: {str(error).splitlines()[0]}") from error
+    if changed:
+        raise Damaged(f"{folder}: {', '.join(changed[:3])} changed after it was written.")
+    return about
+
+
 def restore(folder: Path, like: Any) -> Checkpoint:
-    """The checkpoint saved as `folder`.
+    """The checkpoint saved as `folder`. With several processes all call this, once each of them has
+    found the folder sound by `verify`.
 
     Args:
       like: pytree of `jax.ShapeDtypeStruct` with shardings, of the state's structure.
@@ -108,20 +130,12 @@ def restore(folder: Path, like: Any) -> Checkpoint:
     """
     import orbax.checkpoint as ocp
 
+    about = verify(folder)
     try:
-        about = json.loads((folder / MANIFEST).read_text())
         step, seconds = int(about["step"]), float(about["seconds"])
-        sums = _sums(folder)
-        if sums != about["files"]:
-            changed = [
-                name
-                for name in sorted(set(sums) | set(about["files"]))
-                if sums.get(name) != about["files"].get(name)
-            ]
-            raise Damaged(f"{folder}: {', '.join(changed[:3])} changed after it was written.")
         with ocp.StandardCheckpointer() as checkpointer:
             state = checkpointer.restore(folder.absolute(), like)
-    except (Damaged, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:

@@ -252,13 +252,16 @@ def _latest(
     One that any process finds damaged is set aside, and the one before it is tried.
     """
     while name := agreed_word(_last_name(parent, at_most)):
-        folder, found, problem = parent / name, None, None
+        folder, problem = parent / name, None
         try:
-            found = checkpoints.restore(folder, trainer.like())
+            checkpoints.verify(folder)
         except Damaged as damage:
             problem = damage
-        if all_of(found is not None):
-            return found
+        if all_of(problem is None):  # before `restore`, in which the processes wait for each other
+            try:
+                return checkpoints.restore(folder, trainer.like())
+            except Damaged as damage:
+                problem = damage
         if is_first():
             places.guard()
             aside = set_aside(folder)

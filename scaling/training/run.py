@@ -13,7 +13,7 @@ from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment
-from scaling.objectives import Objective
+from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
@@ -23,7 +23,7 @@ class Run(Config):
 
     model: Shape
     """The network's shape, spelled out; its resolution is the data's."""
-    objective: Objective = Objective()
+    objective: Objective = DEFAULT
     """What is minimised."""
     data: Source
     """Where images come from."""

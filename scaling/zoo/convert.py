@@ -19,7 +19,7 @@ from models.weights.ours import BACKBONE, HEAD, paths
 from models.weights.reading import in_words, inspect
 from models.weights.rows import SAME, Entry
 from models.weights.tensors import Spec, Unusable
-from models.weights.writing import Plan, plan, write
+from models.weights.writing import ExportPlan, plan, write
 from scaling.base.console import print_table
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_folder import RunFolder
@@ -170,7 +170,7 @@ def of_run(path: Path) -> Weights:
     )
 
 
-def show(weights: Weights, planned: Plan) -> None:
+def show(weights: Weights, planned: ExportPlan) -> None:
     """Prints what becomes of what, a line for each array of the file, or for each of its layers
     where they are stacked there and apart in the other."""
     print(f"{planned.files['weights']}: {planned.layout}, would hold {len(planned.specs):_} arrays")
