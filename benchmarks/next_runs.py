@@ -226,7 +226,7 @@ def foreknown() -> Question:
 
     first, offered, aim = map(slopes, (shape.start, shape.offered, shape.target[:, None]))
     known = first.T @ first / NOISE**2
-    return Question(known=known[None], aim=aim, slopes=offered[None], scatter=NOISE, level=0.9)
+    return Question(known=known[None], aim=aim, slopes=offered[None], deviation=NOISE, level=0.9)
 
 
 def _width(off: Array) -> float:

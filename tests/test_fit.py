@@ -389,7 +389,7 @@ def test_points_of_learning_curves_that_pass_for_independent_are_noticed():
     error = saturating(x, *TRUTH) * np.exp(0.01 * rng.normal(size=8)[curve])
     error *= np.exp(0.005 * rng.normal(size=96))
     (said,) = fit(SATURATING, x, error).warnings
-    assert "unless --cluster says which points" in said
+    assert "name them with --cluster" in said
     assert not fit(SATURATING, x, error, clusters=curve).warnings
 
 

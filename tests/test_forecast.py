@@ -298,7 +298,7 @@ def test_the_distance_of_a_forecast_is_told_in_words():
     (near,), (far,), (below,) = (found.extrapolates(x) for x in (4e9, 2e11, 1e6))
     assert "2 times the largest x" in near.words
     assert "backtests" not in near.words
-    assert "100 times above" in far.words
+    assert "100 times the largest x" in far.words
     assert "backtests reach 4" in far.words
     assert "the smallest x fitted is 4 times that" in below.words
 

@@ -126,8 +126,8 @@ def test_rows_are_chosen_by_text_or_by_number(table):
 
 
 def test_a_row_that_repeats_another_is_named_with_its_twin(table):
-    assert table("x,y\n1,2\n1,3\n").twins() == []
-    first, second = table("x,y\n1,2\n3,4\n1,2\n1, 2\n").twins()
+    assert table("x,y\n1,2\n1,3\n").duplicates() == []
+    first, second = table("x,y\n1,2\n3,4\n1,2\n1, 2\n").duplicates()
     assert "line 4: the same as line 2 in every column" in first
     assert "line 5: the same as line 2" in second
 

@@ -41,7 +41,10 @@ def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
     """All of `text`, in UTF-8, through `written_aside`."""
     with written_aside(path, durable=durable) as aside:
-        aside.write_text(text, encoding="utf-8")
+        try:
+            aside.write_text(text, encoding="utf-8")
+        except OSError as error:  # which names the temporary file
+            raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def _sync(path: Path) -> None:
