@@ -377,7 +377,7 @@ def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     labels = [f"run {k}" for k in curve]
     assert fit(POWER_FLOOR, COMPUTE, error, clusters=labels).intervals == together.intervals
     few = fit(POWER_FLOOR, COMPUTE, error, clusters=curve // 2)
-    assert any("come in 3 independent groups" in warning for warning in few.warnings)
+    assert any("are in 3 independent clusters" in warning for warning in few.warnings)
     with pytest.raises(ValueError, match="5 labels of clusters for 24 runs"):
         fit(POWER_FLOOR, COMPUTE, error, clusters=range(5))
 

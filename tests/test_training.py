@@ -136,7 +136,7 @@ def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
 def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
     path = written(tmp_path, run(10))
 
-    def full(folder, moment):
+    def full(folder, moment, guard):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
