@@ -21,12 +21,12 @@ are chosen anew on one data set's curves and scored on the other's.
 
 `--synthetic` scores made-up curves instead, of kinds that those data sets lack, N of each kind
 (default 40): the forecast beside this project's least-squares fit of M4. A curve spans 1.5 to 3
-decades of x, and its continuation to twice its largest x is to be foretold, noise included. Five
+decades of x, and its continuation to twice its largest x is to be predicted, noise included. Five
 minutes, all of them for M4.
 
 `--short` scores the published grid of Vision Transformers (Zhai et al. 2022), by default
 ../shared/data/zhai2022: error against steps, a curve for each model and number of images. The
-longest one, two or three runs are to be foretold from at least five durations. A minute.
+longest one, two or three runs are to be predicted from at least five durations. A minute.
 Writes FILE, and nothing else.
 """
 
@@ -276,7 +276,7 @@ def synthetic_table(seeds: int) -> list[str]:
 
 
 def read_short(folder: Path, held_out: int) -> dict[str, list[Curve]]:
-    """The curves of the published grid by what was measured, the longest runs to be foretold."""
+    """The curves of the published grid by what was measured, the longest runs to be predicted."""
     sources = (
         ("10-shot", "fewshot.csv", "steps_at_bs4096", "inet10"),
         ("fine-tuned", "finetune.csv", "steps", "imagenet"),

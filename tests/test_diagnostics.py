@@ -1,6 +1,6 @@
 """What speaks against a fit is said where it is bad, whatever the unit, and not where it is sound.
 
-Shares of simulated studies are small here; the docstrings of `strays.py` have those of many.
+Shares of simulated studies are small here; the docstrings of `outliers.py` have those of many.
 """
 
 import re

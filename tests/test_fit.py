@@ -453,13 +453,13 @@ def test_a_band_that_ends_nowhere_is_infinite_and_raises_no_stray_warning():
     assert low[-1] == 0
 
 
-def test_a_descent_that_lost_its_way_does_not_end_an_interval():
-    """Objections grow with the distance; one larger than those farther out is no objection."""
+def test_a_refit_that_missed_its_minimum_does_not_end_an_interval():
+    """The profile rises with the distance, so a loss above those farther out is not a minimum."""
     reached = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    lawful, lost = np.array([0.5, 1.0, 1.5, 2.0, 2.5]), np.array([0.5, 1.0, 24.0, 2.0, 2.5])
-    assert _crossing(1, 0.0, reached, lawful, 1.8) == pytest.approx(3.6)
-    assert _crossing(1, 0.0, reached, lost, 1.8) == pytest.approx(3.6)
-    assert np.isnan(_crossing(1, 0.0, reached, lawful, 3.0))
+    rising, missed = np.array([0.5, 1.0, 1.5, 2.0, 2.5]), np.array([0.5, 1.0, 24.0, 2.0, 2.5])
+    assert _crossing(1, 0.0, reached, rising, 1.8) == pytest.approx(3.6)
+    assert _crossing(1, 0.0, reached, missed, 1.8) == pytest.approx(3.6)
+    assert np.isnan(_crossing(1, 0.0, reached, rising, 3.0))
 
 
 @pytest.mark.parametrize(

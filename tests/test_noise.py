@@ -1,4 +1,4 @@
-"""Dropout and stochastic depth: statistics, places and luck."""
+"""Dropout and stochastic depth: statistics, places and random numbers."""
 
 from functools import partial
 

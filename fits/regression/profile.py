@@ -197,7 +197,7 @@ def profile_of(
 def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:
     """Where on one side (-1, 1) the root of the rise first exceeds the quantile; nan if nowhere.
 
-    A root above that of a place farther out is of a descent that lost its way: left out.
+    A root above that of a place farther out is of a refit that missed its minimum: left out.
     """
     found = root <= np.fmin.accumulate(root[::-1])[::-1]
     x, z = np.r_[centre, reached[found]], np.r_[0.0, root[found]]
