@@ -130,7 +130,7 @@ def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> lis
 
 def _print(name: str, law: SavedLaw, verdict: Verdict | None) -> None:
     print(f"{name}: {law.title}")
-    print(f"  law {law.law}: E(x) = {law.formula}")
+    print(f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}")
     intervals = law.ends or [None] * len(law.values)
     for letter, value, ends in zip(law.curve.parameters, law.numbers, intervals, strict=True):
         line = f"    {letter} = {value:<10.4g}" + (
