@@ -30,7 +30,7 @@ from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned
-from scaling.training.optimizer import optimizer
+from scaling.training.optimizer import Optimizer
 from scaling.training.recipe import Recipe, schedule
 
 BATCH = 64
@@ -129,7 +129,7 @@ def training(shape: ViTShape, steps: int) -> Callable[[float, int], float]:
         cooldown_fraction=0.3,
     )
     built = OBJECTIVE.build(shape, DATA.classes, Precision())
-    update = optimizer(recipe, built.parameter_groups, multipliers(shape))
+    update = Optimizer(recipe, built.parameter_groups, multipliers(shape))
     images, labels = DATA.train().batch(np.arange(steps * BATCH))
     images = images.reshape(steps, BATCH, *images.shape[1:])
     labels = labels.reshape(steps, BATCH)

@@ -195,7 +195,7 @@ class BiT(nnx.Module):
     """
 
     def __init__(self, shape: BiTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
-        if precision.compute != "float32" or precision.rematerialise:
+        if precision.compute != "float32" or precision.rematerialise != "none":
             raise ValueError(
                 f"{shape.name} is a BiT, which computes in float32 and keeps what it computed; "
                 f"{precision} asks for something else."

@@ -6,6 +6,8 @@ block has `norm1`, `token_mixing`, `norm2`, `channel_mixing`. There is no table 
 MLP across the patches tells them apart, and so is made for one resolution.
 """
 
+from typing import Any
+
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -13,7 +15,7 @@ from models.layers import MLP, LayerNorm
 from models.noise import Noise, at, dropped
 from models.precision import PLAIN, Precision
 from models.shapes import MixerShape
-from models.stack import stacked, through
+from models.stack import layer_of, stacked, through
 from models.vit import PatchEmbedding, joined
 
 
@@ -71,6 +73,16 @@ class Mixer(nnx.Module):
     ) -> Float[Array, "batch patches width"]:
         """What the first block is given."""
         return dropped(self.embedding(images), at(noise, self.depth))
+
+    def block(
+        self,
+        layer: Any,
+        x: Float[Array, "batch patches width"],
+        number: Any,
+        noise: Noise | None = None,
+    ) -> Float[Array, "batch patches width"]:
+        """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
+        return layer_of(self.blocks, layer, x, number, self.depth, noise)
 
     def summary(self, x: Float[Array, "batch patches width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

@@ -7,7 +7,10 @@ itself never asks which device it runs on. Knows no JAX.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Compute: TypeAlias = Literal["float32", "bfloat16"]
+Remat: TypeAlias = Literal["none", "dots", "full", "offload"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +21,16 @@ class Precision:
       compute: dtype of the blocks' products and of the residual stream. The statistics of norms,
         and the scores and sums of softmax, are float32 all the same; so are embedding, pool and
         head.
-      rematerialise: keep only the input of each block for the backward pass and compute the rest
-        of it again: less memory, a third more arithmetic.
+      rematerialise: what the forward pass keeps of a block for the backward pass, besides its
+        input: "none" is computed again, all is kept; "dots": results of products with parameters;
+        "full": nothing, a third more arithmetic; "offload": what "dots" keeps, in the host's
+        memory.
       unroll_up_to: the depth loop of a network with at most so many blocks is written out; a
         deeper one keeps the loop, and compiles as fast as one block.
     """
 
-    compute: Literal["float32", "bfloat16"] = "float32"
-    rematerialise: bool = False
+    compute: Compute = "float32"
+    rematerialise: Remat = "none"
     unroll_up_to: int = 0
 
     def blocks_a_turn(self, depth: int) -> int:
@@ -33,13 +38,16 @@ class Precision:
         return depth if depth <= self.unroll_up_to else 1
 
 
-def precision_for(platform: str) -> Precision:
-    """What training chooses on a platform, "cpu", "gpu" or "tpu".
+def precision_for(
+    platform: str, compute: Compute = "float32", rematerialise: Remat = "none"
+) -> Precision:
+    """What training chooses on a platform, "cpu", "gpu" or "tpu", besides what it is told.
 
     A CPU runs models of up to 12 blocks about 1.3 times faster with the loop written out
     (`benchmarks/train_step.py`).
     """
-    return Precision(unroll_up_to=12 if platform == "cpu" else 0)
+    unroll_up_to = 12 if platform == "cpu" else 0
+    return Precision(compute=compute, rematerialise=rematerialise, unroll_up_to=unroll_up_to)
 
 
 PLAIN = Precision()

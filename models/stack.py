@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from models.noise import Noise, at_layer
 from models.precision import Precision
@@ -42,18 +42,71 @@ def through(
       precision: what the blocks compute in, what is kept for the backward pass, and how many
         blocks a turn of the loop computes. Output is of the dtype of the input.
     """
-    block, layers = nnx.split(blocks)
-    outside = x.dtype
-    if precision.compute != "float32":
-        x = x.astype(precision.compute)
+    graph, layers = nnx.split(blocks)
 
     def step(x: Any, layer_and_number: Any) -> tuple[Any, None]:
         layer, number = layer_and_number
-        return nnx.merge(block, layer)(x, at_layer(noise, number, depth)).astype(x.dtype), None
+        block = nnx.merge(graph, one_by_one(layer, x))
+        return block(x, at_layer(noise, number, depth)).astype(x.dtype), None
 
-    if precision.rematerialise:
-        step = jax.checkpoint(step)
     numbers = None if noise is None else jnp.arange(depth)
     unroll = precision.blocks_a_turn(depth)
-    x, _ = jax.lax.scan(step, x, (layers, numbers), unroll=unroll)
-    return x.astype(outside)
+    inside = entering(x, precision)
+    y, _ = jax.lax.scan(rematerialised(step, precision), inside, (layers, numbers), unroll=unroll)
+    return y.astype(x.dtype)
+
+
+def entering(
+    x: Float[Array, "batch tokens width"], precision: Precision
+) -> Float[Array, "batch tokens width"]:
+    """What the first block is given, in the dtype that the blocks compute in."""
+    return x if precision.compute == "float32" else x.astype(precision.compute)
+
+
+def layer_of(
+    blocks: nnx.Module,
+    layer: Any,
+    x: Float[Array, "batch tokens width"],
+    number: Int[Array, ""],
+    depth: int,
+    noise: Noise | None,
+) -> Float[Array, "batch tokens width"]:
+    """`x` through block `number` alone, as `through` computes it.
+
+    Args:
+      blocks: made by `stacked`; its arrays are not used, and may be abstract.
+      layer: that block's parameters, nested dicts of arrays.
+    """
+    graph, shapes = nnx.split(blocks)
+    state = jax.tree.map(lambda each: each, shapes)  # replaced in place
+    nnx.replace_by_pure_dict(state, one_by_one(layer, x))
+    return nnx.merge(graph, state)(x, at_layer(noise, number, depth)).astype(x.dtype)
+
+
+def one_by_one(layer: Any, x: Float[Array, "batch tokens width"]) -> Any:
+    """A layer's parameters, times a 1.0 that a compiler cannot see through.
+
+    Blocks cast their parameters to the dtype of `x`. A cast of a slice of the stack depends on
+    nothing but the stack, so a compiler casts the whole stack ahead of the loop and keeps a second
+    copy of all layers. A factor that depends on `x` holds the cast back to the layer's own turn.
+    """
+    if x.dtype != jnp.bfloat16:
+        return layer
+    first = jax.lax.stop_gradient(x[(0,) * x.ndim]).astype(jnp.float32)
+    one = 1.0 + 0.0 * first
+    return jax.tree.map(lambda p: p * one.astype(p.dtype), layer)
+
+
+def rematerialised(step: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
+    """The body of a loop over blocks, that keeps for the backward pass what is asked for."""
+    policies = jax.checkpoint_policies
+    match precision.rematerialise:
+        case "none":
+            return step
+        case "full":
+            return jax.checkpoint(step)
+        case "dots":
+            return jax.checkpoint(step, policy=policies.dots_with_no_batch_dims_saveable)
+        case "offload":
+            policy = policies.offload_dot_with_no_batch_dims("device", "pinned_host")
+            return jax.checkpoint(step, policy=policy)

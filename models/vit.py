@@ -6,6 +6,8 @@ with depth as the leading axis, `norm/{scale,bias}`, `pool/...`; where the shape
 `token` and `pre_logits/{kernel,bias}`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -18,7 +20,7 @@ from models.noise import Noise, at, dropped, skipped
 from models.positions import sincos_positions
 from models.precision import PLAIN, Precision
 from models.shapes import ViTShape
-from models.stack import stacked, through
+from models.stack import layer_of, stacked, through
 
 
 class PatchEmbedding(nnx.Module):
@@ -143,6 +145,16 @@ class ViT(nnx.Module):
             token = jnp.broadcast_to(self.token[...], (len(x), 1, self.shape.width))
             x = jnp.concatenate([token, x], axis=1)
         return dropped(x, at(noise, self.shape.depth))
+
+    def block(
+        self,
+        layer: Any,
+        x: Float[Array, "batch tokens width"],
+        number: Any,
+        noise: Noise | None = None,
+    ) -> Float[Array, "batch tokens width"]:
+        """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
+        return layer_of(self.blocks, layer, x, number, self.shape.depth, noise)
 
     def summary(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

@@ -70,6 +70,25 @@ def plan_command(
         str | None,
         typer.Option(metavar="FILE|-", help="Its runs as CSV, one a line: fit-laws next takes it."),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(metavar="TOPOLOGY", help="Compile its steps for a slice such as v3:2x2."),
+    ] = None,
+    images_per_device: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**6, help="With --on: instead of the study's batches."),
+    ] = None,
+    update: Annotated[
+        str | None, typer.Option(metavar="plain|fused", help="With --on: not chosen but given.")
+    ] = None,
+    remat: Annotated[
+        str | None,
+        typer.Option(metavar="none|dots|full|offload", help="With --on: not chosen but given."),
+    ] = None,
+    fsdp: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --on: devices that share the state; not chosen but given."),
+    ] = None,
 ) -> None:
     """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
 
@@ -77,11 +96,31 @@ def plan_command(
     will be done, with trunks shared by runs that differ only in images_seen, and once as if each
     run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
     included; params are those of the backbone, its pool included, classifier left out.
+
+    With --on, every distinct step of the study is compiled for that slice of TPUs by their own
+    compiler, which needs no TPU, and verdicts are kept below ~/.cache/vit-scaling-laws/plans.
+    The first step that fits is chosen, in the order of their speed: plain; less kept for the
+    backward pass; fused; the state split over all devices.
     """
+    given = {"update": update, "remat": remat, "fsdp": fsdp}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if on is not None:
+        from scaling.planning.on_devices import plan_on
+
+        found_on = plan_on(study, on, images_per_device, chosen, quiet=json_file == "-")
+        if json_file is not None:
+            _write_json(found_on.as_json(), json_file)
+        if json_file != "-":
+            found_on.show()
+        return
+    if chosen or images_per_device is not None:
+        raise UserError(
+            ["--images-per-device, --update, --remat and --fsdp are for --on: name a topology."]
+        )
     from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
     from scaling.study.parse import read_study
 
-    wanted = read_study(study)
+    wanted = read_study(study, planned=True)
     found = study_cost(wanted)
     if table is not None:
         _write(as_csv(wanted), table)

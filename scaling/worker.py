@@ -32,11 +32,13 @@ from scaling.evaluate.measured import Measured
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
+from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
 WAIT, SKIP = "wait", "skip"
@@ -59,6 +61,7 @@ class Task(Config):
     evaluate: tuple[Evaluation, ...]
     missing: tuple[Evaluation, ...]
     """Those of `evaluate` that are not confirmed yet."""
+    placement: PlacementSpec
 
 
 def work(paths: Sequence[Path]) -> bool:
@@ -133,12 +136,13 @@ def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
 def _task(held: HeldRun) -> Task | None:
     """What is still to be done; None when nothing is."""
     held.repair(note)
-    run, evaluations = held.read()
+    there = read_run_file(held.path)
+    run, evaluations = there.run, there.evaluate
     if held.is_done(evaluations):
         return None
     confirmed = {row.evaluation for row in held.results()}
     missing = tuple(each for each in evaluations if digest(each) not in confirmed)
-    return Task(run=run, evaluate=evaluations, missing=missing)
+    return Task(run=run, evaluate=evaluations, missing=missing, placement=there.placement)
 
 
 def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
@@ -168,6 +172,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         raise
     manifest = _manifest(run, task.evaluate)
     manifest["precision"] = asdict(trainers[run.trunk].precision)
+    manifest["placement"] = task.placement.model_dump()
     manifest["seconds"] = round(seconds, 3)
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
     held.finish(measured, manifest)
@@ -180,7 +185,7 @@ def _train_and_measure(
     run = task.run
     report(step=0, steps=run.steps, phase="compile")
     if run.trunk not in trainers:
-        trainers[run.trunk] = Trainer(run)
+        trainers[run.trunk] = Trainer(run, spec=task.placement)
     trainer = trainers[run.trunk]
 
     def tell(progress: Progress) -> None:

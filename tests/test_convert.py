@@ -22,10 +22,10 @@ from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint
-from scaling.training.optimizer import optimizer
+from scaling.training.optimizer import Optimizer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import TrainState
+from scaling.training.state import TrainState
 from scaling.zoo.convert import mappings
 
 
@@ -239,7 +239,7 @@ def trained(tmp_path_factory):
     for step, where in ((6, trunk / "6"), (8, own / "passing"), (10, own / "10")):
         there = jax.device_put(params[step])
         empty = jax.eval_shape(
-            optimizer(run.recipe, lambda params: jax.tree.map(lambda _: "body", params)).init, there
+            Optimizer(run.recipe, lambda params: jax.tree.map(lambda _: "body", params)).init, there
         )
         moments = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty)
         state = TrainState(there, {}, {}, moments)

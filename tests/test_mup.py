@@ -20,10 +20,10 @@ from scaling.data import Procedural
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned
-from scaling.training.optimizer import optimizer
+from scaling.training.optimizer import Optimizer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import update_rule
+from scaling.training.step import optimizer_of
 
 CLASSES, BATCH, STEPS = 8, 32, 4
 OBJECTIVE = Classify()
@@ -122,7 +122,7 @@ def test_a_multiplier_reaches_the_update_and_not_the_decay(name):
     )
 
     def first(factor, grads):
-        tx = optimizer(recipe, all_body, None if factor is None else lambda path: factor)
+        tx = Optimizer(recipe, all_body, None if factor is None else lambda path: factor)
         update = jax.jit(lambda g: tx.update(g, tx.init(params), params)[0], compiler_options=QUICK)
         return update(grads)["blocks"]["a"]["kernel"]
 
@@ -136,7 +136,7 @@ def test_a_multiplier_reaches_the_update_and_not_the_decay(name):
 
 def test_a_multiplier_is_asked_for_by_path():
     seen = set()
-    tx = optimizer(RECIPE, all_body, lambda path: seen.add(path) or 1.0)
+    tx = Optimizer(RECIPE, all_body, lambda path: seen.add(path) or 1.0)
     params = {"backbone": {"norm": {"scale": jnp.ones(3)}}, "head": {"bias": jnp.ones(2)}}
     jax.eval_shape(lambda p: tx.update(p, tx.init(p), p), params)
     assert seen == {("backbone", "norm", "scale"), ("head", "bias")}
@@ -154,7 +154,7 @@ def test_training_asks_the_model_for_its_multipliers():
             batch=8,
         )
         built = run.objective.build(run.model, CLASSES, Precision())
-        tx = update_rule(run, built)
+        tx = optimizer_of(run, built)
         params = jax.tree.map(
             lambda x: jnp.ones(x.shape), jax.eval_shape(built.init, jax.random.key(0)).params
         )
@@ -191,7 +191,7 @@ class Programs(NamedTuple):
 def programs(shape):
     """From a key to parameters and moments; from those and images to gradients; to the next."""
     built = OBJECTIVE.build(shape, CLASSES, Precision())
-    update = optimizer(RECIPE, built.parameter_groups, multipliers(shape))
+    update = Optimizer(RECIPE, built.parameter_groups, multipliers(shape))
 
     def look(params, images):
         return features(built.module(Learned(params, {}, {})), images)

@@ -47,6 +47,7 @@ def test_defaults_that_ids_leave_out_never_change():
         "beta1": 0.9,
         "beta2": 0.999,
         "clip_norm": 1.0,
+        "clip_by": "current",
         "warmup_steps": 10_000,
         "timescale_steps": 10_000,
         "cooldown_steps": None,
@@ -58,6 +59,7 @@ def test_defaults_that_ids_leave_out_never_change():
     default = run()
     assert (default.data_size, default.seed, default.augment) == (None, 0, ())
     assert default.init is None
+    assert default.compute == "float32"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,7 @@ def test_defaults_that_ids_leave_out_never_change():
         {"recipe": Recipe(warmup_steps=11, cooldown_steps=5)},
         {"batch": 32},
         {"seed": 1},
+        {"compute": "bfloat16"},
         {"augment": (Flip(),)},
         {"init": Init(from_="weights.npz")},
     ],

@@ -7,7 +7,7 @@ pixels, nor which image comes at which step: that is `order.py`'s business.
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ class SourceConfig(Config, ABC):
     Every source also has `classes` and `resolution`, as fields or as properties, and knows them
     without decoding an image.
     """
+
+    private: ClassVar[bool] = False
+    """Whether nobody here can get the images; a plan needs none."""
 
     @abstractmethod
     def train(self) -> Images:

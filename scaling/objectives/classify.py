@@ -53,11 +53,16 @@ class Classify(Config):
         noise: Noise | None = None,
     ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
         """Loss in nats and top-1 error (0 or 1) of each image; `noise` is that of training."""
+        return self.of_logits(module(images, noise), labels)
+
+    def of_logits(
+        self, logits: Float[Array, "batch classes"], labels: Int[Array, " batch"]
+    ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """As `losses`, of what the head says."""
         import jax
         import jax.numpy as jnp
         import optax
 
-        logits = module(images, noise)
         if self.loss == "softmax":
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         else:

@@ -7,6 +7,7 @@ for one shape of network, which training works with. Only `params` get gradients
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -37,6 +38,28 @@ class Learned(NamedTuple):
     state: Any
 
 
+class Parts(NamedTuple):
+    """A loss in three parts, for a step that goes through the stack of blocks by itself.
+
+    Parameters come in three parts as well, each a nested dict: what lies below the blocks, the
+    blocks themselves (`params["backbone"]["blocks"]`), and what lies above them.
+
+    Fields:
+      depth: number of blocks.
+      bottom: keys of `params["backbone"]` that lie below; all that is neither among them nor
+        `blocks` lies above.
+      below: (bottom, batch, noise) -> what the first block is given, in the blocks' dtype.
+      block: (layer, x, number, noise) -> x after block `number`, whose parameters are `layer`.
+      above: (top, frozen, state, x, batch, noise) -> what `loss` returns.
+    """
+
+    depth: int
+    bottom: tuple[str, ...]
+    below: Callable[..., Any]
+    block: Callable[..., Any]
+    above: Callable[..., Any]
+
+
 class BuiltObjective(Protocol):
     """An objective for one shape of network: pure functions, made without any array."""
 
@@ -58,6 +81,9 @@ class BuiltObjective(Protocol):
           noise: the key of this step's random numbers, and the recipe's rates of dropout. A network
             folds small numbers into the key; an objective folds in others for draws of its own.
         """
+
+    def parts(self) -> Parts | None:
+        """The same loss in three parts; None: the network is no single stack of equal blocks."""
 
     def module(self, learned: Learned) -> Any:
         """The trained network, with a `.backbone`, which evaluations look at."""

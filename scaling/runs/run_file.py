@@ -16,6 +16,7 @@ from scaling.base.files import set_aside
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
 NAME = "run.json"
@@ -26,6 +27,8 @@ class RunFile(Config):
 
     run: Run
     evaluate: tuple[Evaluation, ...]
+    placement: PlacementSpec = DEFAULT
+    """How the run is computed, as the last launch said; no part of what it is."""
     format: Literal[1] = 1
 
 
@@ -48,7 +51,13 @@ def read_run_file(folder: Path) -> RunFile:
     return found
 
 
-def write_run_file(folder: Path, run: Run, evaluate: Sequence[Evaluation], say: Say) -> None:
+def write_run_file(
+    folder: Path,
+    run: Run,
+    evaluate: Sequence[Evaluation],
+    say: Say,
+    placement: PlacementSpec = DEFAULT,
+) -> None:
     """Make the folder and its run.json, with the evaluations of every study that shares the run.
 
     Evaluations already there stay, and new ones follow them. The file has a lease of its own, held
@@ -58,7 +67,7 @@ def write_run_file(folder: Path, run: Run, evaluate: Sequence[Evaluation], say: 
     if folder.exists() and not folder.is_dir():
         say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    if _covers(folder, evaluate):
+    if _covers(folder, evaluate, placement):
         return
     with lease.hold(folder / f"{NAME}.lease") as held:
         there: tuple[Evaluation, ...] = ()
@@ -70,15 +79,16 @@ def write_run_file(folder: Path, run: Run, evaluate: Sequence[Evaluation], say: 
             aside = set_aside(folder / NAME).name
             say(f"{damage} Kept aside as {aside} and written anew.")
         new = [each for each in evaluate if each not in there]
-        text = RunFile(run=run, evaluate=(*there, *new)).model_dump_json(indent=2) + "\n"
+        found = RunFile(run=run, evaluate=(*there, *new), placement=placement)
+        text = found.model_dump_json(indent=2) + "\n"
         held.check()
         write_text(folder / NAME, text, durable=True)
 
 
-def _covers(folder: Path, evaluate: Sequence[Evaluation]) -> bool:
-    """Whether run.json is whole and has all of `evaluate` already."""
+def _covers(folder: Path, evaluate: Sequence[Evaluation], placement: PlacementSpec) -> bool:
+    """Whether run.json is whole and says all of this already."""
     try:
-        there = read_run_file(folder).evaluate
+        there = read_run_file(folder)
     except (FileNotFoundError, DamagedRun):
         return False
-    return all(each in there for each in evaluate)
+    return there.placement == placement and all(each in there.evaluate for each in evaluate)

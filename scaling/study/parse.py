@@ -32,19 +32,22 @@ NOISE = {"dropout", "stochastic_depth"}
 COOLDOWN = {"cooldown_steps", "cooldown_fraction"}  # either replaces the other
 
 
-def read_study(name_or_path: str | Path, *, data_needed: bool = True) -> Study:
+def read_study(
+    name_or_path: str | Path, *, data_needed: bool = True, planned: bool = False
+) -> Study:
     """The study that comes with the project under this name, or that of a file.
 
     Args:
       name_or_path: what a person types.
       data_needed: whether to look at the data. Who only looks at results need not have it.
+      planned: whether nothing will be trained, so that images may be private.
 
     Raises:
       UserError: there is no such study, or all that is wrong with it.
     """
     file = Reading(*_find(str(name_or_path)))
     file.check_keys()
-    data = _check_source(file, ("data",), data_needed)
+    data = _check_source(file, ("data",), data_needed, planned)
     _check_evaluations(file, data, data_needed)
     shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
@@ -66,6 +69,7 @@ def _study(file: StudyFile) -> Study:
         question=file.question,
         runs=tuple(once.values()),
         evaluate=file.evaluate,
+        placement=file.placement,
     )
 
 
@@ -79,6 +83,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             data_size=data_size,
             recipe=recipe,
             images_seen=images_seen,
+            compute=file.compute,
             augment=grid.augment,
             batch=batch,
             seed=seed,
@@ -108,7 +113,7 @@ class _Data:
     heldout_size: float | None = None
 
 
-def _check_source(file: Reading, place: KeyPath, data_needed: bool) -> _Data:
+def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> _Data:
     data = _Data()
     source = file.part(Source, place)
     if source is None:
@@ -118,7 +123,7 @@ def _check_source(file: Reading, place: KeyPath, data_needed: bool) -> _Data:
         data.resolution = source.resolution
     if not data_needed:
         return data
-    if fault := source.fault():
+    if not (planned and source.private) and (fault := source.fault()):
         file.mistake((*place, fault.key), fault.words)
     elif not doubtful:
         train, heldout = source.sizes()

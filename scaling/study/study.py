@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from scaling.base.config import Config
 from scaling.evaluate import Evaluation
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
 
@@ -17,3 +18,5 @@ class Study(Config):
     question: str
     runs: tuple[Run, ...]
     evaluate: tuple[Evaluation, ...]
+    placement: PlacementSpec = DEFAULT
+    """How its runs are computed; no part of what they are."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
+from models.precision import Compute
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
@@ -17,6 +18,8 @@ from scaling.evaluate import Evaluation
 from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names
 from scaling.training.initial import Init
+from scaling.training.placement_spec import DEFAULT as PLACED
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 
 T = TypeVar("T")
@@ -205,6 +208,11 @@ class StudyFile(Config):
     """What is minimised."""
     recipe: Recipe = Recipe()
     """How every run is trained."""
+    compute: Compute = "float32"
+    """Dtype of the blocks' products and of the residual stream; parameters are float32. A part of
+    what a run is, for it moves digits."""
+    placement: PlacementSpec = PLACED
+    """How and on which devices every run is computed; no part of what a run is."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured on every trained network."""
     grid: tuple[Grid, ...] = Field(min_length=1)

@@ -1,7 +1,8 @@
 """How gradients are taken, between the loss and the optimizer.
 
 Each way is a function from a loss to a function that also gives its gradient with respect to its
-first argument. Accumulated or per-example gradients belong here, beside `plain`.
+first argument. Per-example gradients belong here, beside these; `fused.py` takes gradients and
+applies them in one pass.
 """
 
 from __future__ import annotations
@@ -10,11 +11,70 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
+
+from models.noise import Noise, at
+from scaling.data.loader import Batch
 
 Gradients: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""From loss(params, ...) -> (loss, aux) to the same arguments -> ((loss, aux), gradient)."""
+"""From loss(params, frozen, state, batch, noise) -> (loss, (state, metrics)) to a function of the
+same arguments -> ((loss, (state, metrics)), gradient)."""
 
 
 def plain(loss: Callable[..., Any]) -> Callable[..., Any]:
     """The gradient of the whole batch at once."""
     return jax.value_and_grad(loss, has_aux=True)
+
+
+def accumulated(microbatches: int, views: int = 1) -> Gradients:
+    """The mean of the gradients of equal parts of the batch, taken one after another.
+
+    Equal to that of the whole batch up to rounding, where the loss is a mean over images and
+    nothing is random; what is random is drawn for each part by itself. Activations take the memory
+    of one part; gradients take that of a second copy.
+
+    Args:
+      microbatches: parts, a divisor of the batch.
+      views: of each image, the first axis of `image` where there are several.
+    """
+    if microbatches == 1:
+        return plain
+
+    def take(loss: Callable[..., Any]) -> Callable[..., Any]:
+        of_part = plain(loss)
+
+        def of_batch(params: Any, frozen: Any, state: Any, batch: Batch, noise: Noise) -> Any:
+            def add(carry: Any, part_and_number: Any) -> tuple[Any, Any]:
+                total, state = carry
+                part, number = part_and_number
+                (loss, (state, metrics)), grad = of_part(
+                    params, frozen, state, part, at(noise, number)
+                )
+                return (jax.tree.map(jnp.add, total, grad), state), (loss, metrics)
+
+            zeros = jax.tree.map(jnp.zeros_like, params)
+            parts = _split(batch, microbatches, views), jnp.arange(microbatches)
+            (total, state), (losses, metrics) = jax.lax.scan(add, (zeros, state), parts)
+            mean = jax.tree.map(lambda g: g / microbatches, total)
+            metrics = jax.tree.map(lambda m: m.mean(0), metrics)
+            return (losses.mean(), (state, metrics)), mean
+
+        return of_batch
+
+    return take
+
+
+def _split(batch: Batch, parts: int, views: int) -> Batch:
+    """Every entry with a leading axis of parts.
+
+    A part takes every `parts`-th row: whatever devices the rows are spread over, each of them has
+    as many of every part.
+    """
+
+    def split(name: str, rows: Any) -> Any:
+        axis = 1 if name == "image" and views > 1 else 0
+        shape = rows.shape
+        apart = rows.reshape(*shape[:axis], shape[axis] // parts, parts, *shape[axis + 1 :])
+        return jnp.moveaxis(apart, axis + 1, 0)
+
+    return {name: split(name, rows) for name, rows in batch.items()}

@@ -26,13 +26,14 @@ from scaling.base.files import set_aside
 from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
-from scaling.training.gradients import Gradients, plain
 from scaling.training.hosts import agreed, agreed_word, all_of, is_first
 from scaling.training.initial import backbone
-from scaling.training.placement import Placement, data_parallel, jitted
+from scaling.training.placement import Placement, fully_sharded, jitted
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
-from scaling.training.step import TrainState, abstract_batch, learned, program
+from scaling.training.state import TrainState
+from scaling.training.step import abstract_batch, learned, program
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
@@ -84,24 +85,30 @@ class Trainer:
         run: Run,
         precision: Precision | None = None,
         placement: Placement | None = None,
-        gradients: Gradients = plain,
+        spec: PlacementSpec = DEFAULT,
     ):
         """
         Args:
           run: or any that differs in `images_seen` alone.
-          precision: how the network is computed; None: as suits the platform.
-          placement: where arrays lie; None: batches split over all devices.
-          gradients: how they are taken.
+          precision: how the network is computed; None: as suits the platform and the spec.
+          placement: where arrays lie; None: on all devices, as the spec says.
+          spec: how the step is computed.
         """
         platform = jax.default_backend()
         self.trunk = run.trunk
-        self.precision = precision or precision_for(platform)
+        self.precision = precision or precision_for(platform, run.compute, spec.remat)
         self._run = run
         self._images = run.data.train()
         self._objective = run.objective.build(run.model, run.data.classes, self.precision)
-        self._placement = placement or data_parallel(run.objective.views)
+        self._placement = placement or fully_sharded(spec.fsdp, views=run.objective.views)
         self._start, self._step, self._state = jitted(
-            program(run, self._objective, gradients),
+            program(
+                run,
+                self._objective,
+                update=spec.update,
+                microbatches=spec.microbatches,
+                unroll_up_to=self.precision.unroll_up_to,
+            ),
             self._placement,
             abstract_batch(run),
             run.seed,

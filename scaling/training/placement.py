@@ -5,6 +5,7 @@ Knows no model by name. The same `Placement` serves arrays and abstract values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from scaling.data.loader import Batch
+from scaling.training.optimizer import BLOCKS
 from scaling.training.step import Program, step_key
 
 
@@ -62,6 +64,9 @@ class Placement:
         )
 
 
+WHOLE_UP_TO = 2**14  # numbers of an array, or of a layer's part of it, that stay on every device
+
+
 def data_parallel(views: int = 1, devices: Sequence[jax.Device] | None = None) -> Placement:
     """Devices in a row: parameters on every one, a batch split over them by its rows.
 
@@ -69,15 +74,100 @@ def data_parallel(views: int = 1, devices: Sequence[jax.Device] | None = None) -
       views: of each image in a batch.
       devices: None for all there are.
     """
-    devices = jax.devices() if devices is None else devices
-    mesh = Mesh(np.asarray(devices), ("data",), axis_types=(AxisType.Auto,))
-    rows = PartitionSpec("data")
-    images = rows if views == 1 else PartitionSpec(None, "data")
+    return fully_sharded(1, views=views, devices=devices)
+
+
+def fully_sharded(
+    fsdp: int | tuple[int, ...],
+    *,
+    views: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Placement:
+    """Batches split over all devices; parameters and moments over `fsdp` of them (ZeRO-3, FSDP).
+
+    Groups of `fsdp` devices hold the whole state once, and devices of equal number in their groups
+    hold the same part. Rajbhandari et al. 2020, "ZeRO".
+
+    Args:
+      fsdp: devices in a group, or the sizes of several mesh axes whose product it is: each axis
+        is laid along a dimension of its own, where no dimension can be divided by all of them.
+      views: of each image in a batch.
+      devices: None for all there are.
+
+    Raises:
+      ValueError: the devices are no whole number of groups.
+    """
+    found = np.asarray(jax.devices() if devices is None else devices)
+    sizes = (fsdp,) if isinstance(fsdp, int) else fsdp
+    groups, left = divmod(found.size, math.prod(sizes))
+    if left:
+        raise ValueError(
+            f"fsdp={math.prod(sizes)}: does not divide {found.size} devices; use "
+            f"{', '.join(str(n) for n in range(1, found.size + 1) if found.size % n == 0)}."
+        )
+    names = tuple(f"fsdp{k}" for k in range(len(sizes)))
+    mesh = Mesh(
+        found.reshape(groups, *sizes),
+        ("data", *names),
+        axis_types=(AxisType.Auto,) * (1 + len(sizes)),
+    )
+    axes = {name: size for name, size in zip(names, sizes, strict=True) if size > 1}
+    rows = ("data", *names)
+    images = PartitionSpec(rows) if views == 1 else PartitionSpec(None, rows)
     return Placement(
         mesh,
-        parameter_rule=lambda path, shape: PartitionSpec(),
-        batch_rule=lambda name: images if name == "image" else rows,
+        parameter_rule=lambda path, shape: split_largest(axes, shape, stacked=_in_stack(path)),
+        batch_rule=lambda name: images if name == "image" else PartitionSpec(rows),
     )
+
+
+def split_largest(axes: dict[str, int], shape: tuple[int, ...], *, stacked: bool) -> PartitionSpec:
+    """Each mesh axis, the largest first, to the largest dimension left that it divides.
+
+    Args:
+      axes: size of each mesh axis, by name.
+      shape: of the array; small ones stay whole, as splitting them saves nothing.
+      stacked: whether the first dimension counts layers. A loop goes through it, so it is never
+        split: every turn would wait for the device that has the layer.
+    """
+    cut: list[str | None] = [None] * len(shape)
+    free = set(range(1 if stacked else 0, len(shape)))
+    if math.prod(shape[dimension] for dimension in free) <= WHOLE_UP_TO:
+        return PartitionSpec()
+    for name, size in sorted(axes.items(), key=lambda axis: -axis[1]):
+        fits = [dimension for dimension in free if shape[dimension] % size == 0]
+        if fits:
+            chosen = max(fits, key=lambda dimension: (shape[dimension], dimension))
+            cut[chosen] = name
+            free.remove(chosen)
+    return PartitionSpec(*cut)
+
+
+def best_fsdp(devices: int, state: Any) -> tuple[int, ...]:
+    """The sizes of at most two mesh axes, `devices` in all, that leave least on a device.
+
+    Args:
+      state: shapes of the train state.
+    """
+    pairs = [(devices,)] + [
+        (devices // n, n) for n in range(2, math.isqrt(devices) + 1) if devices % n == 0
+    ]
+    return min(pairs, key=lambda sizes: (_resident(sizes, state), len(sizes)))
+
+
+def _resident(sizes: tuple[int, ...], state: Any) -> float:
+    """Bytes of the state on each device."""
+    axes = {str(k): size for k, size in enumerate(sizes)}
+
+    def of(path: tuple[Any, ...], x: Any) -> float:
+        spec = split_largest(axes, x.shape, stacked=_in_stack(path))
+        return x.size * x.dtype.itemsize / math.prod(axes[name] for name in spec if name)
+
+    return sum(jax.tree.leaves(jax.tree.map_with_path(of, state)))
+
+
+def _in_stack(path: tuple[Any, ...]) -> bool:
+    return BLOCKS in [getattr(entry, "key", None) for entry in path]
 
 
 class Jitted(NamedTuple):

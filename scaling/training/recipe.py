@@ -20,9 +20,10 @@ Norm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Recipe(Config):
     """Optimizer, weight decay and schedule of one run, all durations in steps."""
 
-    optimizer: Literal["adafactor", "adam", "adam-bf16"] = "adafactor"
-    """`adafactor`: factored second moment, bf16 momentum, 2 bytes a parameter; `adam`: two f32
-    moments, 8 bytes; `adam-bf16`: the first of the two in bf16, 6 bytes."""
+    optimizer: Literal["adafactor", "adafactor-f32", "adam", "adam-bf16"] = "adafactor"
+    """`adafactor`: factored second moment, bf16 momentum, 2 bytes a parameter; `adafactor-f32`:
+    its momentum in f32, 4 bytes; `adam`: two f32 moments, 8 bytes; `adam-bf16`: the first of the
+    two in bf16, 6 bytes."""
     learning_rate: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
     """Peak learning rate, reached at the end of the warm-up."""
     weight_decay_head: float = Field(default=3.0, ge=0, allow_inf_nan=False)
@@ -35,6 +36,9 @@ class Recipe(Config):
     """Decay a step of the second moment; Adafactor grows towards it as 1 - t^-0.8."""
     clip_norm: Annotated[Norm | None, NoneAs("none")] = 1.0
     """Largest global norm of the gradient; none: no clipping."""
+    clip_by: Literal["current", "previous"] = "current"
+    """Which norm decides how much is clipped: that of the gradient itself, or that of the previous
+    step's (the first step: its own), which a fused step knows before its only backward pass."""
     warmup_steps: int = Field(default=10_000, ge=0)
     """Steps over which the learning rate grows linearly from 0."""
     timescale_steps: int = Field(default=10_000, gt=0)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from models.cost import parameters
+from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
@@ -33,6 +34,8 @@ class Run(Config):
     """Optimizer and schedule."""
     images_seen: int = Field(gt=0)
     """Training images shown in all, repeats counted."""
+    compute: Compute = "float32"
+    """Dtype of the blocks' products and of the residual stream; parameters are float32."""
     augment: tuple[Augment, ...] = ()
     """What is done to each image before it is shown, in this order."""
     batch: int = Field(gt=0)

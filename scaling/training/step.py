@@ -9,30 +9,23 @@ are not there. `placement.py` says where its arrays lie.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from optax import GradientTransformation
 
+from fits.base.errors import UserError
 from models.mup import multipliers
 from models.noise import Noise
 from scaling.data.loader import Batch
-from scaling.objectives.protocol import BuiltObjective, Learned
-from scaling.training.gradients import Gradients, plain
-from scaling.training.optimizer import optimizer
+from scaling.objectives.protocol import BuiltObjective, Learned, Parts
+from scaling.training.fused import fused_update
+from scaling.training.gradients import Gradients, accumulated
+from scaling.training.optimizer import Optimizer
 from scaling.training.run import Run
+from scaling.training.state import TrainState, Update, moved
 
 TRAINING = 2**32 - 1  # sets the keys of training apart from the parameters', which count from 0
-
-
-class TrainState(NamedTuple):
-    """Everything that a step changes or needs, as plain pytrees of arrays."""
-
-    params: Any
-    frozen: Any
-    state: Any
-    optimizer: Any
 
 
 Start: TypeAlias = Callable[[Any], TrainState]
@@ -48,31 +41,89 @@ class Program(NamedTuple):
     step: Step
 
 
-def program(run: Run, objective: BuiltObjective, gradients: Gradients = plain) -> Program:
+def program(
+    run: Run,
+    objective: BuiltObjective,
+    *,
+    update: Literal["plain", "fused"] = "plain",
+    microbatches: int = 1,
+    unroll_up_to: int = 0,
+) -> Program:
     """What to compile for `run`.
 
     Args:
       objective: the run's, built for its shape.
-      gradients: how they are taken.
+      update: after all gradients are known, or layer by layer inside the backward pass.
+      microbatches: parts of the batch whose gradients are taken one after another.
+      unroll_up_to: a network with at most so many blocks has the loops of a fused step written out.
+
+    Raises:
+      UserError: the objective, or its network, has no such step.
     """
-    recipe, update = run.recipe, update_rule(run, objective)
+    recipe, optimizer = run.recipe, optimizer_of(run, objective)
 
     def start(backbone: Any = None) -> TrainState:
         learned = objective.init(jax.random.key(run.seed), backbone)
-        return TrainState(*learned, update.init(learned.params))
+        return TrainState(*learned, optimizer.init(learned.params))
+
+    if update == "fused":
+        updated = fused_update(_parts(run, objective, microbatches), optimizer, unroll_up_to)
+    else:
+        if run.objective.couples_examples and microbatches > 1:
+            raise UserError(
+                [
+                    f"microbatches = {microbatches}: the loss {run.objective.kind} of an image "
+                    "depends on the others of its batch, so a batch in parts has another. Leave "
+                    "microbatches out."
+                ]
+            )
+        gradients = accumulated(microbatches, run.objective.views)
+        updated = plain_update(objective, optimizer, gradients)
 
     def step(
         state: TrainState, batch: Batch, rate: Any, key: jax.Array
     ) -> tuple[TrainState, dict[str, Any]]:
         noise = Noise(key, recipe.dropout, recipe.stochastic_depth)
+        return updated(state, batch, rate, noise)
+
+    return Program(start, step)
+
+
+def _parts(run: Run, objective: BuiltObjective, microbatches: int) -> Parts:
+    if microbatches > 1:
+        raise UserError(
+            [
+                f'update = "fused" and microbatches = {microbatches}: a fused step updates a layer '
+                "as soon as it has its gradient, and a batch in parts has it only after the last "
+                'part. Leave one of the two out, or say update = "plain".'
+            ]
+        )
+    parts = objective.parts()
+    if parts is None:
+        raise UserError(
+            [
+                f'update = "fused": {run.model.name} is no single stack of equal blocks, as a ViT '
+                'or a Mixer is. Say update = "plain".'
+            ]
+        )
+    return parts
+
+
+def plain_update(objective: BuiltObjective, optimizer: Optimizer, gradients: Gradients) -> Update:
+    """All gradients, then all updates."""
+
+    def update(
+        state: TrainState, batch: Batch, rate: Any, noise: Noise
+    ) -> tuple[TrainState, dict[str, Any]]:
         (_, (new, metrics)), grads = gradients(objective.loss)(
             state.params, state.frozen, state.state, batch, noise
         )
-        updates, optimizer = update.update(grads, state.optimizer, state.params)
-        params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), state.params, updates)
-        return TrainState(params, state.frozen, new, optimizer), metrics
+        steps, moments = optimizer.update(grads, state.optimizer, state.params)
+        params = moved(state.params, steps, rate)
+        metrics = {**metrics, "gradient_norm": moments.norm}
+        return TrainState(params, state.frozen, new, moments), metrics
 
-    return Program(start, step)
+    return update
 
 
 def abstract_batch(run: Run) -> Batch:
@@ -86,9 +137,9 @@ def abstract_batch(run: Run) -> Batch:
     }
 
 
-def update_rule(run: Run, objective: BuiltObjective) -> GradientTransformation:
+def optimizer_of(run: Run, objective: BuiltObjective) -> Optimizer:
     """The run's optimizer, with the objective's parameter groups and the model's multipliers."""
-    return optimizer(run.recipe, objective.parameter_groups, multipliers(run.model))
+    return Optimizer(run.recipe, objective.parameter_groups, multipliers(run.model))
 
 
 def step_key(seed: int, number: Any) -> jax.Array:

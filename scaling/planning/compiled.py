@@ -1,0 +1,150 @@
+"""Training steps compiled for devices that are not there, and what the compiler says of them.
+
+The program is the one that trains: the same functions, with the same places pinned, lowered on
+abstract values. A verdict is kept on disk under a hash of all that decides it: the program's text,
+the topology and the versions of JAX and of the compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fits.base.errors import UserError
+from fits.base.files import write_text
+from models.precision import precision_for
+from scaling.planning.devices import GIB, Topology
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.run import Run
+
+ENVIRONMENT = {  # for a compiler that is to look for no TPU
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v3-8",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
+    "JAX_PLATFORMS": "cpu",
+}
+OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the compiler says of one step.
+
+    Fields:
+      bytes: most memory of a device that is in use at once, arguments included.
+      fits: whether the devices have as much.
+    """
+
+    bytes: float
+    fits: bool
+
+    @property
+    def gib(self) -> float:
+        return self.bytes / GIB
+
+
+def compile_step(
+    run: Run, topology: Topology, spec: PlacementSpec, cache: Path | None = None
+) -> Verdict:
+    """Compile the step of `run` for `topology`, or read what was found before.
+
+    Args:
+      run: its batch is that of all devices together.
+      spec: how the step is computed.
+      cache: folder of verdicts; None: none is kept.
+
+    Raises:
+      UserError: there is no compiler for such devices here, or they make no such slice.
+    """
+    lowered = _lowered(run, topology, spec)
+    path = None
+    if cache is not None:
+        deciding = [topology.name, *_versions(), lowered.as_text()]
+        name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
+        path = cache / f"{name}.json"
+        if path.exists():
+            return Verdict(**json.loads(path.read_text()))
+    verdict = _verdict(lowered)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(asdict(verdict)))
+    return verdict
+
+
+def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
+    import jax
+    import numpy as np
+
+    from scaling.training.placement import best_fsdp, fully_sharded, jitted
+    from scaling.training.step import abstract_batch, program
+
+    precision = precision_for(topology.kind.platform, run.compute, spec.remat)
+    objective = run.objective.build(run.model, run.data.classes, precision)
+    made = program(
+        run,
+        objective,
+        update=spec.update,
+        microbatches=spec.microbatches,
+        unroll_up_to=precision.unroll_up_to,
+    )
+    sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, None))
+    placement = fully_sharded(sizes, views=run.objective.views, devices=_devices(topology))
+    whole = jitted(made, placement, abstract_batch(run), run.seed)
+    rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
+    return whole.step.lower(whole.state, abstract_batch(run), rate, number)
+
+
+def _verdict(lowered: Any) -> Verdict:
+    import jax
+
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if found := OUT_OF_MEMORY.search(str(error)):
+            used, unit, _, _ = found.groups()
+            return Verdict(float(used) * UNITS[unit], False)
+        raise
+    return Verdict(float(compiled.memory_analysis().peak_memory_in_bytes), True)
+
+
+def _devices(topology: Topology) -> list[Any]:
+    os.environ.update(ENVIRONMENT)
+    try:
+        import libtpu  # noqa: F401
+    except ImportError:
+        raise UserError(
+            [
+                f"--on {topology.name}: the TPU compiler is not installed. It needs no TPU: pip "
+                "install 'vit-scaling-laws[tpu]'."
+            ]
+        ) from None
+    from jax.experimental import topologies
+
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name)
+    except Exception as error:  # whatever the compiler says of an impossible slice
+        reason = str(error).splitlines()[0]
+        raise UserError([f"--on: {topology.name} is no slice of TPUs ({reason})."]) from None
+    return list(found.devices)
+
+
+def _versions() -> list[str]:
+    def of(package: str) -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"{package} unknown"
+
+    return [of(package) for package in ("jax", "jaxlib", "libtpu")]
+
+
+Compile = Callable[[Run, Topology, PlacementSpec], Verdict]

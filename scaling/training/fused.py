@@ -1,0 +1,167 @@
+"""The fused step: each layer is updated inside the backward pass, as soon as its gradient is known.
+
+A plain step holds the gradients of all layers before it updates the first. This one never holds
+more than one layer's. With the parameters in three parts, bottom, layers and top:
+
+    forward   x = tokens(bottom, batch) -> layer 0 -> ... -> layer L - 1, each layer's input kept
+    top       loss(top, x); its gradient, and top's update
+    layers    for L - 1, ..., 0: the layer's forward again from its input, its gradient, and its
+              update, written where the layer was
+    bottom    its gradient and its update
+
+The same mathematics as `step.plain_update`, for every optimizer, as each updates each layer by
+itself. Clipping alone looks at all gradients at once. By the norm of the previous gradient it needs
+nothing beforehand but in the first step. By the current norm a backward pass that takes norms alone
+goes first: about 7/4 of the arithmetic.
+
+Layers and their moments are the carry of a loop, and not what a scan takes in and gives back: a
+compiler updates a carry in place, where a scan's inputs and outputs exist side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from models.noise import Noise
+from scaling.data.loader import Batch
+from scaling.objectives.protocol import Parts
+from scaling.training.optimizer import BLOCKS, Optimizer, OptimizerState, one_layer
+from scaling.training.state import TrainState, Update, moved
+
+BACKBONE = "backbone"
+
+
+class ThreeParts(NamedTuple):
+    """Parameters, or a tree of their structure: below the blocks, the blocks, above them."""
+
+    bottom: Any
+    layers: Any
+    top: Any
+
+
+def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> Update:
+    """What `step.plain_update` gives.
+
+    Args:
+      parts: of the objective's loss.
+      unroll_up_to: the loops of a network with at most so many blocks are written out.
+    """
+    unroll = parts.depth if parts.depth <= unroll_up_to else 1
+
+    def update(
+        state: TrainState, batch: Batch, rate: Any, noise: Noise
+    ) -> tuple[TrainState, dict[str, Any]]:
+        params = apart(parts, state.params)
+        moments = apart(parts, state.optimizer.moments)
+        settings = apart(parts, optimizer.settings(state.params))
+        numbers = jnp.arange(parts.depth)
+
+        def block(layer: Any, x: Any, number: Any) -> Any:
+            return parts.block(layer, x, number, noise)
+
+        def above(top: Any, x: Any) -> Any:
+            return parts.above(top, state.frozen, state.state, x, batch, noise)
+
+        x, from_bottom = jax.vjp(lambda bottom: parts.below(bottom, batch, noise), params.bottom)
+        x, inputs = jax.lax.scan(
+            lambda x, each: (block(each[0], x, each[1]), x),
+            x,
+            (params.layers, numbers),
+            unroll=unroll,
+        )
+
+        def exact_norm() -> Any:
+            """Of the whole gradient, by a backward pass that keeps none of it."""
+            top, cotangent = jax.grad(lambda *args: above(*args)[0], (0, 1))(params.top, x)
+
+            def turn(cotangent: Any, each: Any) -> tuple[Any, Any]:
+                layer, x, number = each
+                grad, cotangent = jax.vjp(lambda p, x: block(p, x, number), layer, x)[1](cotangent)
+                return cotangent, square(grad)
+
+            cotangent, squares = jax.lax.scan(
+                turn, cotangent, (params.layers, inputs, numbers), reverse=True, unroll=unroll
+            )
+            return jnp.sqrt(square(top) + squares.sum() + square(from_bottom(cotangent)))
+
+        limiting = optimizer.limiting(state.optimizer.norm, exact_norm)
+
+        def apply(part: Any, grad: Any, moments: Any, settings: Any) -> tuple[Any, Any]:
+            steps, moments = optimizer.piece(grad, moments, part, settings, limiting)
+            return moved(part, steps, rate), moments
+
+        (_, (new, metrics)), (grad, cotangent) = jax.value_and_grad(above, (0, 1), has_aux=True)(
+            params.top, x
+        )
+        squares = square(grad)
+        top, top_moments = apply(params.top, grad, moments.top, settings.top)
+
+        def turn(done: Any, carry: Any) -> Any:
+            cotangent, layers, layer_moments, squares = carry
+            number = parts.depth - 1 - done
+            layer = at(layers, number)
+            _, backward = jax.vjp(lambda p, x: block(p, x, number), layer, at(inputs, number))
+            grad, cotangent = backward(cotangent)
+            layer, its_moments = apply(
+                layer, grad, at(layer_moments, number), one_layer(settings.layers)
+            )
+            layers, layer_moments = (
+                put(layers, number, layer),
+                put(layer_moments, number, its_moments),
+            )
+            return cotangent, layers, layer_moments, squares + square(grad)
+
+        cotangent, layers, layer_moments, squares = jax.lax.fori_loop(
+            0,
+            parts.depth,
+            turn,
+            (cotangent, params.layers, moments.layers, squares),
+            unroll=unroll if unroll > 1 else None,
+        )
+
+        (grad,) = from_bottom(cotangent)
+        bottom, bottom_moments = apply(params.bottom, grad, moments.bottom, settings.bottom)
+        norm = jnp.sqrt(squares + square(grad))
+        return TrainState(
+            together(ThreeParts(bottom, layers, top)),
+            state.frozen,
+            new,
+            OptimizerState(norm, together(ThreeParts(bottom_moments, layer_moments, top_moments))),
+        ), {**metrics, "gradient_norm": norm}
+
+    return update
+
+
+def apart(parts: Parts, tree: Any) -> ThreeParts:
+    """The three parts of parameters, or of a tree of their structure."""
+    backbone = dict(tree[BACKBONE])
+    layers = backbone.pop(BLOCKS)
+    bottom = {name: backbone.pop(name) for name in parts.bottom if name in backbone}
+    return ThreeParts({BACKBONE: bottom}, layers, {**tree, BACKBONE: backbone})
+
+
+def together(tree: ThreeParts) -> Any:
+    """The inverse of `apart`."""
+    backbone = {**tree.bottom[BACKBONE], BLOCKS: tree.layers, **tree.top[BACKBONE]}
+    return {**tree.top, BACKBONE: backbone}
+
+
+def square(tree: Any) -> Any:
+    """The sum of all squares."""
+    return optax.tree.norm(tree, squared=True)
+
+
+def at(stack: Any, number: Any) -> Any:
+    """One layer of a stack."""
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, number, keepdims=False), stack)
+
+
+def put(stack: Any, number: Any, layer: Any) -> Any:
+    """The stack with this layer in place of the one that was there."""
+    return jax.tree.map(
+        lambda x, new: jax.lax.dynamic_update_index_in_dim(x, new, number, 0), stack, layer
+    )

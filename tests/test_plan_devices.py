@@ -1,0 +1,140 @@
+"""What a study needs on devices that are not there: which step is chosen, and how much fits."""
+
+import pytest
+
+from fits.base.errors import UserError
+from models.zoo import vit
+from scaling.data import Procedural
+from scaling.evaluate.upstream import Upstream
+from scaling.planning.compiled import Verdict
+from scaling.planning.devices import GIB, topology
+from scaling.planning.memory import least_bytes
+from scaling.planning.steps import largest, plan_steps
+from scaling.study.parse import read_study
+from scaling.study.study import Study
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+SLICE = topology("v3:2x2")
+
+
+def study_of(*models, batch=64, classes=1000):
+    runs = tuple(
+        Run(
+            model=vit(name),
+            data=Procedural(resolution=224, classes=8),
+            recipe=Recipe(warmup_steps=0),
+            images_seen=batch * steps,
+            batch=batch,
+            seed=seed,
+            compute="bfloat16",
+        )
+        for name in models
+        for steps in (100, 200)
+        for seed in (0, 1)
+    )
+    return Study(name="s", question="?", runs=runs, evaluate=(Upstream(),))
+
+
+class PretendCompiler:
+    """Needs as much as a function of the spec and the images of a device says."""
+
+    def __init__(self, gib):
+        self.gib, self.asked = gib, []
+
+    def __call__(self, run, on, spec):
+        images = run.batch // on.devices
+        self.asked.append((run.model_name, images, spec.update, spec.remat, spec.fsdp))
+        found = self.gib(images, spec) * GIB
+        return Verdict(found, found <= on.kind.hbm)
+
+
+def test_a_slice_of_v3_has_two_devices_a_chip_and_one_of_v5e_one():
+    assert (topology("v3:2x2").devices, topology("v5e:4x4").devices) == (8, 16)
+    assert topology("v4:2x2x4").devices == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("v5:2x2", "There are v2, v3, v4"),
+        ("v3:2x2x2", r"v3, which has 2 dimensions. Write v3:2x2\."),
+        ("v4:2x2", "Write v4:2x2x2"),
+        ("v3:0x2", "no slice of v3"),
+        ("v3", "no slice of v3"),
+    ],
+)
+def test_a_topology_that_does_not_exist_is_named_with_what_does(name, said):
+    with pytest.raises(UserError, match=said):
+        topology(name)
+
+
+def test_runs_that_differ_in_seed_data_and_duration_share_one_program():
+    compiler = PretendCompiler(lambda images, spec: 1.0)
+    steps = plan_steps(study_of("Ti/16", "S/16"), SLICE, compiler)
+    assert [step.run.model_name for step in steps] == ["Ti/16", "S/16"]
+    assert {step.images_per_device for step in steps} == {8}
+
+
+def test_the_first_step_that_fits_is_chosen():
+    needs = {"none": 40.0, "dots": 20.0, "full": 15.0}
+    compiler = PretendCompiler(lambda images, spec: needs[spec.remat] * (0.5 + images / 16))
+    (step,) = plan_steps(study_of("B/16"), SLICE, compiler)
+    assert (step.spec.update, step.spec.remat, step.verdict.fits) == ("plain", "full", True)
+
+
+def test_a_state_that_no_device_holds_alone_is_split_over_all():
+    compiler = PretendCompiler(lambda images, spec: 30.0 / spec.fsdp)
+    (step,) = plan_steps(study_of("G/14"), SLICE, compiler)
+    assert step.spec.fsdp == 8
+    assert step.as_json()["sharding"] == {"fsdp": 8}
+
+
+def test_what_cannot_fit_by_arithmetic_is_not_compiled():
+    compiler = PretendCompiler(lambda images, spec: 11.4 if spec.update == "fused" else 21.0)
+    plan_steps(study_of("G/14"), SLICE, compiler)
+    assert ("G/14", 8, "plain", "full", 1) not in compiler.asked
+    assert least_bytes(study_of("G/14").runs[0], PlacementSpec(remat="full"), 8) > SLICE.kind.hbm
+
+
+def test_a_step_that_fits_nowhere_is_planned_with_what_comes_nearest():
+    compiler = PretendCompiler(lambda images, spec: 50.0 if spec.fsdp == 1 else 20.0)
+    (step,) = plan_steps(study_of("G/14"), SLICE, compiler)
+    assert not step.verdict.fits
+    assert step.spec.fsdp == 8
+    assert step.largest_images_per_device == 0
+
+
+@pytest.mark.parametrize(
+    ("offset", "slope", "expected"),
+    [(3.0, 0.1, 120), (3.0, 2.0, 6), (14.0, 0.01, 144), (15, 1, 0)],
+)
+def test_the_largest_batch_is_a_multiple_of_eight_that_was_seen_to_fit(offset, slope, expected):
+    hbm = 15.48 * GIB
+
+    def at(images):
+        found = (offset + slope * images) * GIB
+        return Verdict(found, found <= hbm)
+
+    assert largest(at, 8, at(8), hbm) == expected
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_named_with_the_nearest():
+    with pytest.raises(UserError, match=r"batch of 60 cannot be split over the 8 .* use 56 or 64"):
+        plan_steps(study_of("Ti/16", batch=60), SLICE, PretendCompiler(lambda *_: 1.0))
+
+
+def test_the_study_of_the_paper_has_its_grid():
+    """Tables 5 to 22 list 262 runs and lack a few that were surely trained."""
+    study = read_study("zhai2022", planned=True)
+    assert len(study.runs) == 265
+    assert {run.data_size for run in study.runs if run.model.name == "G/14"} == {3_000_000_000}
+    assert {run.compute for run in study.runs} == {"bfloat16"}
+    short = {run.recipe.cooldown_steps for run in study.runs if run.steps <= 60_000}
+    assert short == {10_000}
+
+
+def test_a_study_of_private_images_is_planned_and_not_launched():
+    with pytest.raises(UserError, match="JFT-3B is not published"):
+        read_study("zhai2022")
