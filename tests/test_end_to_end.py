@@ -109,8 +109,8 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
     assert len({row["run"] for row in rows}) == 12
     laws = json.loads((place / "results" / "tiny.laws.json").read_text())
     upstream = laws["groups"][0]
-    low, high = upstream["intervals"]["c"]
-    assert 0 <= low <= upstream["values"]["c"] <= high
+    floor = upstream["parameters"]["c"]
+    assert 0 <= floor["low"] <= floor["value"] <= floor["high"]
     assert (place / "results" / "tiny.png").stat().st_size > 10_000
 
 

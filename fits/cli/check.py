@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,8 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.cli.options import Json, given, spec_of
-from fits.cli.output import check_files, ending, write_json
+from fits.cli.options import Json, given, option, spec_of
+from fits.cli.output import check_files, put
 
 if TYPE_CHECKING:
     from fits.saved.check import Verdict
@@ -21,11 +22,10 @@ def check(
     law_file: Annotated[str, typer.Argument(metavar="LAW.json", help="File, or a paper's law.")],
     spec: dict[str, Any],
     table: Annotated[
-        Path | None,
-        typer.Option(metavar="TABLE", help="The table, if it was moved, or for a paper's law."),
+        Path | None, option("TABLE", "The table, if it was moved, or for a paper's law.")
     ] = None,
     json_file: Json = None,
-) -> None:
+) -> int:
     """Does a law that `fit-laws --save` kept still hold?
 
     Refits the rows kept in the file, reads the table at the path stored in the file, and compares
@@ -40,27 +40,16 @@ def check(
     Exit status: 0 it holds, or there is nothing to compare it with; 1 it does not hold; 2 a mistake
     on the command line, in the file or in the table: all mistakes are named.
     """
-    raise typer.Exit(ending(lambda: _run(law_file, spec, table, json_file)))
-
-
-def _run(name: str, options: dict[str, Any], table: Path | None, json_file: Path | None) -> int:
+    from fits.report_json import CheckJson
     from fits.saved.law_file import read_law
 
-    path = _find(name)
+    path = _find(law_file)
     law = read_law(path)
-    verdict = _verdict(law, path, options, table, json_file)
-    if json_file:
-        found = {
-            "law": name,
-            "holds": verdict.holds if verdict else None,
-            "found": list(verdict.found) if verdict else [],
-        }
-        write_json(json_file, found)
-    if str(json_file) != "-":
-        _print(name, law, verdict)
-        if json_file:
-            print(f"\nwritten: {json_file}")
-    return 0 if verdict is None or verdict.holds else 1
+    verdict = _verdict(law, path, spec, table, json_file)
+    holds, found = (verdict.holds, verdict.found) if verdict else (None, ())
+    answer = CheckJson(law=law_file, holds=holds, found=found)
+    put(answer.to_json(), [*_law(law_file, law), *_said(verdict)], [], json_file)
+    return 1 if holds is False else 0
 
 
 def _find(name: str) -> Path:
@@ -106,7 +95,7 @@ def _verdict(
         points = read_points(where, spec)
         return refit(law, points, sha256(where), dropped_rows(spec, where))
     report = fit_table(where, spec_of(options), holdout=False)
-    return beside(law, report.groups[0].fit)  # type: ignore[arg-type]  # of one x, no forecast
+    return beside(law, report.groups[0].law)
 
 
 def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> list[str]:
@@ -128,25 +117,21 @@ def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> lis
     return wrong
 
 
-def _print(name: str, law: SavedLaw, verdict: Verdict | None) -> None:
-    print(f"{name}: {law.title}")
-    print(f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}")
+def _law(name: str, law: SavedLaw) -> Iterator[str]:
+    yield f"{name}: {law.title}"
+    yield f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}"
     intervals = law.ends or [None] * len(law.values)
     for letter, value, ends in zip(law.curve.parameters, law.numbers, intervals, strict=True):
-        line = f"    {letter} = {value:<10.4g}" + (
-            f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
-        )
-        print(line.rstrip())
+        between = f"[{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
+        yield f"    {letter} = {value:<10.4g} {between}".rstrip()
     if law.source:
-        print(f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known")
+        yield f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known"
     if law.evidence is not None:
-        print(f"  made by: {law.evidence.made.get('command', 'unknown')}")
+        yield f"  made by: {law.evidence.made.get('command', 'unknown')}"
+
+
+def _said(verdict: Verdict | None) -> list[str]:
     if verdict is None:
-        print(
-            "\nno data beside it, so nothing was refitted. Say --table TABLE to lay runs beside it."
-        )
-        return
-    print()
-    for line in verdict.found:
-        print(line)
-    print(f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}")
+        nothing = "no data beside it, so nothing was refitted."
+        return [f"\n{nothing} Say --table TABLE to lay runs beside it."]
+    return ["", *verdict.found, f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}"]
