@@ -29,9 +29,6 @@ class JsonModel(BaseModel):
         frozen=True, extra="forbid", from_attributes=True, use_attribute_docstrings=True
     )
 
-    def to_json(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
-
 
 def finite(number: SupportsFloat) -> float | None:
     return float(number) if math.isfinite(number) else None
@@ -119,19 +116,11 @@ class CheckJson(JsonModel):
 
 
 def to_json(report: FitReport) -> dict[str, Any]:
-    return ReportJson.model_validate(report).to_json()
+    return ReportJson.model_validate(report).model_dump(mode="json")
 
 
 def holdout_json(trials: Trials) -> HoldoutJson:
     return HoldoutJson.model_validate(trials)
-
-
-def _estimate(found: Estimate) -> EstimateJson:
-    return EstimateJson(**found._asdict())
-
-
-def _diagnostic(found: Diagnostic) -> DiagnosticJson:
-    return DiagnosticJson(**found.to_json())
 
 
 def _group(group: GroupReport) -> GroupJson:
@@ -166,7 +155,13 @@ def _prediction(group: GroupReport, place: Place) -> PredictionJson:
     return PredictionJson(**group.prediction(place)._asdict(), x=place)
 
 
-Interval = Annotated[InstanceOf[Estimate], PlainSerializer(_estimate, return_type=EstimateJson)]
-Found = Annotated[InstanceOf[Diagnostic], PlainSerializer(_diagnostic, return_type=DiagnosticJson)]
+Interval = Annotated[
+    InstanceOf[Estimate],
+    PlainSerializer(lambda found: EstimateJson(**found._asdict()), return_type=EstimateJson),
+]
+Found = Annotated[
+    InstanceOf[Diagnostic],
+    PlainSerializer(lambda found: DiagnosticJson(**found.to_json()), return_type=DiagnosticJson),
+]
 Holdout = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
 Group = Annotated[InstanceOf[GroupReport], PlainSerializer(_group, return_type=GroupJson)]

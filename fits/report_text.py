@@ -188,7 +188,7 @@ def report_lines(report: FitReport, *, details: bool = False) -> Iterator[str]:
 def warnings_of(groups: Iterable[GroupReport]) -> Iterator[str]:
     """For standard error, where the report itself goes elsewhere."""
     for group in groups:
-        where = f", {group.title}" if group.title else ""
+        where = f"{group.title}: " if group.title else ""
         said = [*group.points.notes, *(each.words for each in group.diagnostics)]
         for words in said if group.fit else [*said, f"no fit: {group.refusal}"]:
-            yield f"warning{where}: {words}"
+            yield where + words

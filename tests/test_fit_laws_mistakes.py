@@ -151,7 +151,7 @@ def test_a_group_that_cannot_be_fitted_is_left_out_and_said(table, tmp_path, com
         assert failed[name] is None
     refusal = failed["refusal"]
     assert refusal.startswith("2 of 2 points are to be fitted")
-    assert f"warning, model=L: no fit: {refusal}" in complaints
+    assert f"warning: model=L: no fit: {refusal}" in complaints
     status, said, _ = command(*arguments, "--plot", tmp_path / "fit.svg")
     assert status == 0
     assert "L      no fit" in said

@@ -48,7 +48,7 @@ def check(
     verdict = _verdict(law, path, spec, table, json_file)
     holds, found = (verdict.holds, verdict.found) if verdict else (None, ())
     answer = CheckJson(law=law_file, holds=holds, found=found)
-    put(answer.to_json(), [*_law(law_file, law), *_said(verdict)], [], json_file)
+    put(answer, [*_law(law_file, law), *_said(verdict)], [], json_file)
     return 1 if holds is False else 0
 
 

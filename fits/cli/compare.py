@@ -53,8 +53,7 @@ def compare(
     found = compare_tables(tables, asked, by=by, at=places, errors=errors)
     if plot:
         _draw(found, plot)
-    warnings = [f"warning: {each}" for each in _warnings(found)]
-    put(found.to_json(), [*_lines(found), "", *warnings], warnings, json_file, plot)
+    put(found, _lines(found), _warnings(found), json_file, plot)
 
 
 def _draw(found: Comparison, path: Path) -> None:

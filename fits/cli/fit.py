@@ -50,7 +50,7 @@ def fit(
     """
     from fits.base.numbers import X_RANGE
     from fits.report import fit_table
-    from fits.report_json import to_json
+    from fits.report_json import ReportJson
     from fits.report_text import report_lines, warnings_of
 
     files = {"--save": save, "--json": json_file, "--plot": plot}
@@ -66,8 +66,9 @@ def fit(
         _save(report, save, ctx.obj or [])
     if plot:
         _draw(report, plot)
-    lines, warnings = report_lines(report, details=details), warnings_of(report.groups)
-    put(to_json(report), lines, warnings, json_file, save, plot)
+    answer, lines = ReportJson.model_validate(report), report_lines(report, details=details)
+    printed = str(json_file) != "-"  # among the lines
+    put(answer, lines, [] if printed else warnings_of(report.groups), json_file, save, plot)
 
 
 def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> None:

@@ -80,9 +80,9 @@ def next_runs(
     if asked.law == "forecast":
         raise UserError(["--law: a forecast has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, asked, at, money, runs, repeat=repeat)
-    notes = [*found.fit.points.notes, *found.notes, *(d.words for d in found.fit.diagnostics)]
-    warnings = [f"warning: {each}" for each in notes]
-    put(found.to_json(), [*_lines(found), "", *warnings], warnings, json_file)
+    doubts = (each.words for each in found.fit.diagnostics)
+    warnings = [*found.fit.points.notes, *found.notes, *doubts]
+    put(found, _lines(found), warnings, json_file)
 
 
 def _axes(x: Sequence[str], grid: Sequence[str]) -> dict[str, list[float]]:

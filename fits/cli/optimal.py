@@ -77,8 +77,7 @@ def optimal(
     )
     if plot:
         _draw(found, size, plot)
-    warnings = [f"warning: {each}" for each in _warnings(found)]
-    put(found.to_json(), [*_lines(found), "", *warnings], warnings, json_file, plot)
+    put(found, _lines(found), _warnings(found), json_file, plot)
 
 
 def _check(data: str | None, flops: str | None, per: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fits.data.tables import Table
 
 NEEDED = inspect.Parameter.empty
-Text, Texts = str | None, list[str] | None
+Text: TypeAlias = str | None
+Texts: TypeAlias = list[str] | None
 
 
 def option(metavar: str | None, text: str, *names: str) -> Any:

@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fits.base.errors import UserError, unreadable
 from fits.base.files import write_text
 from fits.base.names import did_you_mean
+
+if TYPE_CHECKING:
+    from fits.report_json import JsonModel
 
 
 def ending(work: Callable[[], int | None]) -> int:
@@ -74,7 +77,7 @@ def schema_of(command: str) -> dict[str, Any]:
     from fits.allocation.report import AllocationReport
     from fits.decisions.compare import Comparison
     from fits.decisions.next_runs import NextRuns
-    from fits.report_json import CheckJson, JsonModel, ReportJson
+    from fits.report_json import CheckJson, ReportJson
 
     models: dict[str, type[JsonModel]] = {
         "fit": ReportJson,
@@ -90,29 +93,26 @@ def schema_of(command: str) -> dict[str, Any]:
 
 
 def put(
-    answer: dict[str, Any],
+    answer: JsonModel,
     lines: Iterable[str],
     warnings: Iterable[str],
     json_file: Path | None,
     *others: Path | None,
 ) -> None:
-    """Writes the answer as JSON, whole or not at all, and prints the lines.
+    """Writes the answer as JSON, whole or not at all, and prints the lines and the warnings.
 
     Where the JSON goes to the standard output (-), the warnings go to the standard error.
 
     Args:
-      lines: for a person, warnings included.
       others: files that were written before.
     """
-    text = json.dumps(answer, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(answer.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    doubts = [f"warning: {each}" for each in warnings]
     if str(json_file) == "-":
         print(text, end="")
-        for line in warnings:
-            print(line, file=sys.stderr)
+        print(*doubts, sep="\n", end="\n" if doubts else "", file=sys.stderr)
         return
     if json_file:
         write_text(json_file, text)
-    for line in lines:
-        print(line)
-    for path in filter(None, (*others, json_file)):
-        print(f"\nwritten: {path}")
+    written = [f"\nwritten: {path}" for path in (*others, json_file) if path]
+    print(*lines, *([""] if doubts else []), *doubts, *written, sep="\n")
