@@ -93,37 +93,17 @@ class Observations:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ForecastFit:
+class ForecastFit(Forecast):
     """A forecast with the methods of a Fit. Its band is of one more measurement, not of a curve."""
 
-    forecast: Forecast
     level: float
 
-    @property
-    def n(self) -> int:
-        return self.forecast.n
-
-    @property
-    def span(self) -> tuple[float, float]:
-        return self.forecast.span
-
-    @property
-    def rms(self) -> float:
-        return self.forecast.rms
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        return self.forecast.diagnostics
-
     def predict(self, x: ArrayLike) -> Array:
-        return self.forecast(x, self.level)[0]
+        return self(x, self.level)[0]
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
-        _, low, high = self.forecast(x, self.level if level is None else level)
+        _, low, high = self(x, self.level if level is None else level)
         return low, high
-
-    def extrapolates(self, x: float) -> list[Diagnostic]:
-        return self.forecast.extrapolates(x)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -220,7 +200,7 @@ def fit_table(
     points = read_points(table, spec, by)
     spec = with_seeds(spec, points)
     groups = tuple(
-        fit_group(GroupReport(names=names, spec=spec, points=its, at=tuple(at)), holdout=holdout)
+        _fit_group(GroupReport(names=names, spec=spec, points=its, at=tuple(at)), holdout=holdout)
         for names, its in points.split(by)
     )
     if strict and not any(group.fit for group in groups):
@@ -230,14 +210,14 @@ def fit_table(
     return FitReport(table=points.table.path, spec=spec, groups=groups)
 
 
-def fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
+def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     """The same with its fit, or with the reason why there is none."""
     spec, found = group.spec, group.observations
     try:
         if spec.law == FORECAST:
             chosen = found.fitted(spec)
-            made = forecast(found.x[chosen], found.error[chosen])
-            fitted: Fit | ForecastFit = ForecastFit(forecast=made, level=spec.level)
+            made = vars(forecast(found.x[chosen], found.error[chosen]))
+            fitted: Fit | ForecastFit = ForecastFit(**made, level=spec.level)
         else:
             fitted = found.fit(spec)
     except ValueError as wrong:

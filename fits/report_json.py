@@ -93,9 +93,9 @@ class GroupJson(JsonModel):
     clusters: int | None
     rms: Number | None
     notes: tuple[str, ...]
-    diagnostics: list[Found]
+    diagnostics: list[DiagnosticField]
     predictions: list[PredictionJson]
-    holdout: Holdout | None
+    holdout: HoldoutField | None
     refusal: str | None
     """Why there is no fit."""
 
@@ -105,7 +105,7 @@ class ReportJson(JsonModel):
 
     table: Path
     spec: FitSpec
-    groups: tuple[Group, ...]
+    groups: tuple[GroupField, ...]
 
 
 class CheckJson(JsonModel):
@@ -155,13 +155,13 @@ def _prediction(group: GroupReport, place: Place) -> PredictionJson:
     return PredictionJson(**group.prediction(place)._asdict(), x=place)
 
 
-Interval = Annotated[
+EstimateField = Annotated[
     InstanceOf[Estimate],
     PlainSerializer(lambda found: EstimateJson(**found._asdict()), return_type=EstimateJson),
 ]
-Found = Annotated[
+DiagnosticField = Annotated[
     InstanceOf[Diagnostic],
     PlainSerializer(lambda found: DiagnosticJson(**found.to_json()), return_type=DiagnosticJson),
 ]
-Holdout = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
-Group = Annotated[InstanceOf[GroupReport], PlainSerializer(_group, return_type=GroupJson)]
+HoldoutField = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
+GroupField = Annotated[InstanceOf[GroupReport], PlainSerializer(_group, return_type=GroupJson)]

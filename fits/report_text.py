@@ -57,8 +57,8 @@ def of_role(fit: Fit, role: str) -> str:
 
 def worst_diagnostic(group: GroupReport) -> str:
     """In a few words; "none" where nothing speaks against the fit."""
-    doubts = group.fit.diagnostics if group.fit else ()
-    found = sorted(doubts, key=lambda each: SEVERITY.index(each.code))
+    every = group.fit.diagnostics if group.fit else ()
+    found = sorted(every, key=lambda each: SEVERITY.index(each.code))
     if not found:
         return "none"
     more = f" (+{len(found) - 1})" if len(found) > 1 else ""

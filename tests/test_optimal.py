@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from fits.allocation.report import allocate
 from fits.base.numbers import Estimate
 from fits.cli.optimal import _open
 from fits.fit_laws import main
 from fits.laws.chinchilla import chinchilla
+from fits.spec import FitSpec
 
 LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 
@@ -55,6 +57,15 @@ def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
     assert product == pytest.approx(1e22 / 6, rel=1e-6)
     assert answer["targets"][1]["compute"]["value"] is None
     assert answer["trained"][0]["compute_ratio"]["low"] > 1
+
+
+def test_a_notebook_has_the_answer_that_the_command_writes(table, capsys):
+    asked = ["--compute", "1e22", "--reach", "2.2", "--trained", "1e10,1e10"]
+    assert main(["optimal", str(table), *COLUMNS, *asked, "--json", "-"]) == 0
+    spec = FitSpec(x=("params", "images"), y="loss", y_is="loss", law="chinchilla")
+    found = allocate(table, spec, compute=[1e22], targets=[2.2], trained=[(1e10, 1e10)])
+    assert found.model_dump(mode="json") == json.loads(capsys.readouterr().out)
+    assert found.divisions[0].error.low < found.divisions[0].error.value
 
 
 def test_data_follow_from_flops_and_flops_from_data(table, capsys):

@@ -31,7 +31,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
 from fits.report import GroupReport, read_points, with_seeds
-from fits.report_json import Found, Holdout, Interval, JsonModel
+from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
@@ -41,11 +41,11 @@ class MethodReport(JsonModel):
     """What a method says of all budgets, or why it says nothing."""
 
     method: str
-    exponent: Interval | None = None
+    exponent: EstimateField | None = None
     """a of size = k compute^a."""
     best: tuple[tuple[float, float], ...] = ()
     """Computes, and the best size seen at each."""
-    diagnostics: tuple[Found, ...] = ()
+    diagnostics: tuple[DiagnosticField, ...] = ()
     refusal: str | None = None
 
 
@@ -53,16 +53,16 @@ class Division(JsonModel):
     """The best size for a compute, by method, and what the law alone says; null: there is none."""
 
     compute: float
-    sizes: dict[str, Interval]
-    data: Interval | None
-    error: Interval | None
+    sizes: dict[str, EstimateField]
+    data: EstimateField | None
+    error: EstimateField | None
 
 
 class Target(JsonModel):
     """The least compute that reaches an error."""
 
     error: float
-    compute: Interval | None
+    compute: EstimateField | None
 
 
 class TrainedModel(JsonModel):
@@ -70,10 +70,10 @@ class TrainedModel(JsonModel):
 
     size: float
     data: float
-    error: Interval | None
-    compute_ratio: Interval | None
+    error: EstimateField | None
+    compute_ratio: EstimateField | None
     """Its compute over that of the best size with the same error."""
-    twice_data_error_ratio: Interval | None
+    twice_data_error_ratio: EstimateField | None
     """Its error with twice the data over its error."""
 
 
@@ -90,9 +90,9 @@ class AllocationReport(JsonModel):
     divisions: tuple[Division, ...]
     targets: tuple[Target, ...]
     trained: tuple[TrainedModel, ...]
-    holdout: Holdout | None
+    holdout: HoldoutField | None
     notes: tuple[str, ...]
-    diagnostics: tuple[Found, ...]
+    diagnostics: tuple[DiagnosticField, ...]
     allocations: Annotated[tuple[InstanceOf[Allocation], ...], Field(exclude=True)]
     runs: Annotated[InstanceOf[Trainings], Field(exclude=True)]
 
@@ -157,7 +157,7 @@ def allocate(
         notes=points.notes,
         diagnostics=(
             *_not_used(replace(spec, clusters=named), found),
-            *_doubts(found, runs, compute),
+            *_diagnostics(found, runs, compute),
         ),
         allocations=tuple(found),
         runs=runs,
@@ -223,7 +223,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
 
 
-def _doubts(
+def _diagnostics(
     found: Sequence[Allocation], runs: Trainings, compute: Sequence[float]
 ) -> list[Diagnostic]:
     """Where methods contradict each other, and budgets beyond the runs."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check(
     law_file: Annotated[str, typer.Argument(metavar="LAW.json", help="File, or a paper's law.")],
-    spec: dict[str, Any],
+    options: dict[str, Any],
     table: Annotated[
         Path | None, option("TABLE", "The table, if it was moved, or for a paper's law.")
     ] = None,
@@ -45,7 +45,12 @@ def check(
 
     path = _find(law_file)
     law = read_law(path)
-    verdict = _verdict(law, path, spec, table, json_file)
+    if law.evidence is not None and table is None:
+        table = path.resolve().parent / law.evidence.table.file
+    if wrong := _mistakes(law, options, table):
+        raise UserError(wrong)
+    check_files({"--json": json_file}, [path, *([table] if table else [])])
+    verdict = _verdict(law, options, table) if table else None
     holds, found = (verdict.holds, verdict.found) if verdict else (None, ())
     answer = CheckJson(law=law_file, holds=holds, found=found)
     put(answer, [*_law(law_file, law), *_said(verdict)], [], json_file)
@@ -69,36 +74,19 @@ def _find(name: str) -> Path:
     return path
 
 
-def _verdict(
-    law: SavedLaw,
-    path: Path,
-    options: dict[str, Any],
-    table: Path | None,
-    json_file: Path | None,
-) -> Verdict | None:
-    """None where there is nothing to hold the law against."""
+def _verdict(law: SavedLaw, options: dict[str, Any], table: Path) -> Verdict:
     from fits.report import fit_table, read_points
     from fits.saved.check import beside, refit
     from fits.saved.law_file import dropped_rows, sha256
 
-    where = table
-    if law.evidence is not None and table is None:
-        where = path.resolve().parent / law.evidence.table.file
-    wrong = _mistakes(options, law, where)
-    if wrong:
-        raise UserError(wrong)
-    check_files({"--json": json_file}, [each for each in (where, path) if each])
-    if where is None:
-        return None
-    if law.evidence is not None:
-        spec = law.evidence.spec.spec()
-        points = read_points(where, spec)
-        return refit(law, points, sha256(where), dropped_rows(spec, where))
-    report = fit_table(where, spec_of(options), holdout=False)
-    return beside(law, report.groups[0].law)
+    if law.evidence is None:
+        report = fit_table(table, spec_of(options), holdout=False)
+        return beside(law, report.groups[0].law)
+    spec = law.evidence.spec.spec()
+    return refit(law, read_points(table, spec), sha256(table), dropped_rows(spec, table))
 
 
-def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> list[str]:
+def _mistakes(law: SavedLaw, options: dict[str, Any], table: Path | None) -> list[str]:
     typed = given(options)
     if law.evidence is not None:
         wrong = [f"{name}: the law's file says what was read. Leave {name} out." for name in typed]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def compare(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE [TABLE]", help="One with --by.")],
-    spec: dict[str, Any],
+    options: dict[str, Any],
     by: Annotated[Text, option("COL", "Two studies in one table, A's value first.")] = None,
     at: Annotated[Texts, option("X", "Where to compare; default: the largest x of both.")] = None,
     error: Annotated[Texts, option("E", "Errors to reach; default: those of A at each X.")] = None,
@@ -42,15 +42,15 @@ def compare(
     if len(tables) != (1 if by else 2):
         wanted = "--by splits one table" if by else "give two tables, or one and --by COL"
         raise UserError([f"{len(tables)} tables; {wanted}."])
-    asked, places, errors, _ = all_of(
-        lambda: spec_of(spec),
+    spec, places, errors, _ = all_of(
+        lambda: spec_of(options),
         lambda: singles("--at", at, X_RANGE),
         lambda: singles("--error", error, Y_RANGE),
         lambda: check_files({"--json": json_file, "--plot": plot}, tables),
     )
-    if len(asked.x) > 1 or asked.law == "forecast":
-        raise UserError([f"--law: {asked.law} is no law of one x. Choose one that is."])
-    found = compare_tables(tables, asked, by=by, at=places, errors=errors)
+    if len(spec.x) > 1 or spec.law == "forecast":
+        raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
+    found = compare_tables(tables, spec, by=by, at=places, errors=errors)
     if plot:
         _draw(found, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def fit(
     ctx: typer.Context,
     table: TableFile,
-    spec: dict[str, Any],
+    options: dict[str, Any],
     by: Annotated[Texts, option("COL", "A fit for each value of COL; repeatable.")] = None,
     predict: Annotated[
         Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
@@ -54,14 +54,14 @@ def fit(
     from fits.report_text import report_lines, warnings_of
 
     files = {"--save": save, "--json": json_file, "--plot": plot}
-    asked, at, whole, *_ = all_of(
-        lambda: spec_of(spec),
-        lambda: numbers("--predict", predict or [], X_RANGE, len(spec["x"])),
-        lambda: read_columns(table, spec, by or []),
+    spec, at, whole, *_ = all_of(
+        lambda: spec_of(options),
+        lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
+        lambda: read_columns(table, options, by or []),
         lambda: check_files(files, [table]),
-        lambda: _check(spec, save, plot),
+        lambda: _check(options, save, plot),
     )
-    report = fit_table(whole, asked, by=by or [], at=at)
+    report = fit_table(whole, spec, by=by or [], at=at)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:

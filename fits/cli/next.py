@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def next_runs(
     table: TableFile,
-    spec: dict[str, Any],
+    options: dict[str, Any],
     predict: Annotated[str, option("X", "Where the error is wanted; X,X,...")],
     budget: Annotated[str, option("FLOPS", "Of all runs, in the unit of cost.")],
     candidates: Annotated[
@@ -59,29 +59,29 @@ def next_runs(
         if grid and cost is not None:
             raise UserError(["--cost: a grid has no columns. Say --times K."])
         if grid:
-            axes = _axes(spec["x"], grid)
+            axes = _axes(options["x"], grid)
             factor = singles("--times", [times], X_RANGE)[0] if times is not None else None
             return decisions.candidates_of_grid(axes, factor)
         if times is not None:
             raise UserError(
                 ["--times: the cost of candidates stands in their table. Leave it out."]
             )
-        where = spec["where"] or []
-        return decisions.candidates_of_table(candidates or "", spec["x"], cost=cost, where=where)
+        where = options["where"] or []
+        return decisions.candidates_of_table(candidates or "", options["x"], cost=cost, where=where)
 
     tables = [each for each in (table, candidates) if each]
-    asked, (at,), (money,), runs, _ = all_of(
-        lambda: spec_of(spec),
-        lambda: numbers("--predict", [predict], X_RANGE, len(spec["x"])),
+    spec, (at,), (money,), runs, _ = all_of(
+        lambda: spec_of(options),
+        lambda: numbers("--predict", [predict], X_RANGE, len(options["x"])),
         lambda: singles("--budget", [budget], (1e-300, 1e300)),
         offered,
         lambda: check_files({"--json": json_file}, tables),
     )
-    if asked.law == "forecast":
+    if spec.law == "forecast":
         raise UserError(["--law: a forecast has no parameters to make surer. Name a law."])
-    found = decisions.next_runs(table, asked, at, money, runs, repeat=repeat)
-    doubts = (each.words for each in found.fit.diagnostics)
-    warnings = [*found.fit.points.notes, *found.notes, *doubts]
+    found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
+    words = (each.words for each in found.fit.diagnostics)
+    warnings = [*found.fit.points.notes, *found.notes, *words]
     put(found, _lines(found), warnings, json_file)
 
 

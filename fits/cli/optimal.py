@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def optimal(
     table: TableFile,
-    spec: dict[str, Any],
+    options: dict[str, Any],
     size: Annotated[str, option("COL", "Parameters of the model, N.")],
     data: Annotated[Text, option("COL", "Images or tokens, D; default: from --flops.")] = None,
     flops: Annotated[Text, option("COL", "Compute; default: K times N times D.")] = None,
@@ -55,8 +55,8 @@ def optimal(
     from fits.allocation.report import DATA_SEEN, allocate
     from fits.base.numbers import X_RANGE, Y_RANGE
 
-    asked, computes, targets, models, profiles, *_ = all_of(
-        lambda: spec_of(spec, law="chinchilla", x=(size, data or DATA_SEEN), rows="all"),
+    spec, computes, targets, models, profiles, *_ = all_of(
+        lambda: spec_of(options, law="chinchilla", x=(size, data or DATA_SEEN), rows="all"),
         lambda: singles("--compute", compute, X_RANGE),
         lambda: singles("--reach", reach, Y_RANGE),
         lambda: numbers("--trained", trained or [], X_RANGE, 2),
@@ -66,7 +66,7 @@ def optimal(
     )
     found = allocate(
         table,
-        asked,
+        spec,
         flops=flops,
         per=per,
         curve=curve or [],

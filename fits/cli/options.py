@@ -87,7 +87,7 @@ def as_command(
     """A command that does the work, and ends with its exit status or with what is wrong.
 
     Args:
-      work: gets the options of SPEC as a dict, `spec`.
+      work: gets the options of SPEC as a dict, `options`.
       without: those of them that it has in its own way.
       optional: those that may be left out of it.
     """
@@ -95,7 +95,7 @@ def as_command(
     own = [
         each.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
         for name, each in inspect.signature(work).parameters.items()
-        if name != "spec"
+        if name != "options"
     ]
     added = [
         inspect.Parameter(
@@ -108,9 +108,9 @@ def as_command(
         if name not in without
     ]
 
-    def run(**options: Any) -> None:
-        spec = {each.name: options.pop(each.name) for each in added}
-        raise typer.Exit(ending(lambda: work(spec=spec, **options)))
+    def run(**typed: Any) -> None:
+        options = {each.name: typed.pop(each.name) for each in added}
+        raise typer.Exit(ending(lambda: work(options=options, **typed)))
 
     run.__doc__, run.__name__ = work.__doc__, work.__name__
     run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]

@@ -107,12 +107,12 @@ def put(
       others: files that were written before.
     """
     text = json.dumps(answer.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    doubts = [f"warning: {each}" for each in warnings]
+    said = [f"warning: {each}" for each in warnings]
     if str(json_file) == "-":
         print(text, end="")
-        print(*doubts, sep="\n", end="\n" if doubts else "", file=sys.stderr)
+        print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
         return
     if json_file:
         write_text(json_file, text)
     written = [f"\nwritten: {path}" for path in (*others, json_file) if path]
-    print(*lines, *([""] if doubts else []), *doubts, *written, sep="\n")
+    print(*lines, *([""] if said else []), *said, *written, sep="\n")

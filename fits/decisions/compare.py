@@ -20,7 +20,7 @@ from fits.base.numbers import Array, Estimate
 from fits.data.points import Points
 from fits.regression.fit import Fit
 from fits.report import GroupReport, fit_table
-from fits.report_json import Found, Group, Interval, JsonModel
+from fits.report_json import DiagnosticField, EstimateField, GroupField, JsonModel
 from fits.spec import FitSpec
 
 REACH = 1e3  # how far beyond the points fitted an equal error is looked for, as a factor
@@ -33,7 +33,7 @@ class ErrorRatio(JsonModel):
     x: float
     error_a: float
     error_b: float
-    error_ratio: Interval
+    error_ratio: EstimateField
     """Error of B over that of A."""
     share_a: float
     """Of the variance of the ratio's logarithm: the share that comes from A."""
@@ -50,7 +50,7 @@ class EqualError(JsonModel):
     error: float
     x_a: float | None
     x_b: float | None
-    x_ratio: Interval | None
+    x_ratio: EstimateField | None
     """x of A over that of B: how many times less B needs."""
 
 
@@ -58,11 +58,11 @@ class Comparison(JsonModel):
     spec: FitSpec
     name_a: str
     name_b: str
-    a: Group
-    b: Group
+    a: GroupField
+    b: GroupField
     at: tuple[ErrorRatio, ...]
     equal_error: tuple[EqualError, ...]
-    diagnostics: tuple[Found, ...]
+    diagnostics: tuple[DiagnosticField, ...]
     """Of the comparison; those of either fit are with it."""
 
 
@@ -86,7 +86,7 @@ def compare_tables(
       UserError: all mistakes in the tables, or which study cannot be fitted.
     """
     names, groups = _studies(tables, spec, by)
-    a, b = (group.law for group in groups)
+    a, b = all_of(*(lambda group=group: group.law for group in groups))
     xs = at or [min(span(a)[1], span(b)[1])]
     ratios = tuple(error_ratio(a, b, x) for x in xs)
     first, second = (replace(group, at=tuple((x,) for x in xs)) for group in groups)

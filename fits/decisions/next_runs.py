@@ -20,7 +20,7 @@ from fits.data.points import Points
 from fits.data.tables import read_numbers, read_table
 from fits.decisions.design import design_problem, plan
 from fits.report import Place, as_x, fit_table
-from fits.report_json import Group, Interval, JsonModel
+from fits.report_json import EstimateField, GroupField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, REPEATS, FitSpec
 
 MOST = 5000  # candidates
@@ -51,16 +51,16 @@ class PlannedRun(JsonModel):
     cost: float
     spent: float
     """On it and all before it."""
-    error: Interval
+    error: EstimateField
     """The prediction, with the interval to be expected after it."""
 
 
 class NextRuns(JsonModel):
     table: Path
     spec: FitSpec
-    fit: Group
+    fit: GroupField
     predict: Place
-    error: Interval
+    error: EstimateField
     """The prediction before any run."""
     residual_deviation: float
     unit: str
