@@ -45,6 +45,12 @@ class EstimateJson(JsonModel):
     high: Number
 
 
+EstimateField = Annotated[
+    InstanceOf[Estimate],
+    PlainSerializer(lambda found: EstimateJson(**found._asdict()), return_type=EstimateJson),
+]
+
+
 class ParameterJson(EstimateJson):
     role: str | None
     """What the parameter is in its law, such as floor or exponent."""
@@ -61,6 +67,12 @@ class DiagnosticJson(JsonModel):
     parameters: list[str]
     numbers: dict[str, float | list[float | None] | None]
     words: str
+
+
+DiagnosticField = Annotated[
+    InstanceOf[Diagnostic],
+    PlainSerializer(lambda found: DiagnosticJson(**found.to_json()), return_type=DiagnosticJson),
+]
 
 
 def _errors(rows: Iterable[Trial]) -> dict[str, float | None]:
@@ -81,6 +93,13 @@ class HoldoutJson(JsonModel):
     """By law; null: it could not be tried."""
 
 
+def holdout_json(trials: Trials) -> HoldoutJson:
+    return HoldoutJson.model_validate(trials)
+
+
+HoldoutField = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
+
+
 class GroupJson(JsonModel):
     group: dict[str, str] | None
     """Values of the columns that the table was split by; null: all rows."""
@@ -98,29 +117,6 @@ class GroupJson(JsonModel):
     holdout: HoldoutField | None
     refusal: str | None
     """Why there is no fit."""
-
-
-class ReportJson(JsonModel):
-    """What `fit` and `scaling report` write."""
-
-    table: Path
-    spec: FitSpec
-    groups: tuple[GroupField, ...]
-
-
-class CheckJson(JsonModel):
-    law: str
-    holds: bool | None
-    """null: there is nothing to compare it with."""
-    found: tuple[str, ...]
-
-
-def to_json(report: FitReport) -> dict[str, Any]:
-    return ReportJson.model_validate(report).model_dump(mode="json")
-
-
-def holdout_json(trials: Trials) -> HoldoutJson:
-    return HoldoutJson.model_validate(trials)
 
 
 def _group(group: GroupReport) -> GroupJson:
@@ -155,13 +151,23 @@ def _prediction(group: GroupReport, place: Place) -> PredictionJson:
     return PredictionJson(**group.prediction(place)._asdict(), x=place)
 
 
-EstimateField = Annotated[
-    InstanceOf[Estimate],
-    PlainSerializer(lambda found: EstimateJson(**found._asdict()), return_type=EstimateJson),
-]
-DiagnosticField = Annotated[
-    InstanceOf[Diagnostic],
-    PlainSerializer(lambda found: DiagnosticJson(**found.to_json()), return_type=DiagnosticJson),
-]
-HoldoutField = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
 GroupField = Annotated[InstanceOf[GroupReport], PlainSerializer(_group, return_type=GroupJson)]
+
+
+class ReportJson(JsonModel):
+    """What `fit` and `scaling report` write."""
+
+    table: Path
+    spec: FitSpec
+    groups: tuple[GroupField, ...]
+
+
+class CheckJson(JsonModel):
+    law: str
+    holds: bool | None
+    """null: there is nothing to compare it with."""
+    found: tuple[str, ...]
+
+
+def to_json(report: FitReport) -> dict[str, Any]:
+    return ReportJson.model_validate(report).model_dump(mode="json")
