@@ -46,8 +46,8 @@ def done(tmp_path_factory):
     first = run()
     folder = RunFolder(tmp_path_factory.mktemp("runs") / first.id)
     write_run_file(folder.path, first, (), print)
-    places = CheckpointPaths(folder.path.parent / "trunk", folder.path / "checkpoints")
-    end = train(Trainer(first), first, places, lambda progress: None)
+    paths = CheckpointPaths(folder.path.parent / "trunk", folder.path / "checkpoints")
+    end = train(Trainer(first), first, paths, lambda progress: None)
     return folder.path, jax.tree.map(np.asarray, end.state.params)
 
 
@@ -91,6 +91,15 @@ def test_what_does_not_fit_is_named(weights, done, tmp_path):
     assert "is no run's folder" in problems(Init(from_=tmp_path), NANO)[0]
     with pytest.raises(UserError, match="init: there is no"):
         Trainer(run(init=Init(from_=tmp_path / "a.npz"))).start()
+
+
+def test_a_file_whose_numbers_are_damaged_is_named_when_a_training_begins(weights, tmp_path):
+    path = tmp_path / "damaged.npz"
+    whole = weights[0].read_bytes()
+    path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    assert problems(Init(from_=path), NANO) == []
+    with pytest.raises(UserError, match=r"^init: .*damaged\.npz: .* is damaged or cut short"):
+        backbone(Init(from_=path), NANO)
 
 
 def test_a_run_that_is_not_done_is_no_beginning(tmp_path):
