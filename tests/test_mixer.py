@@ -210,13 +210,13 @@ def test_a_mixer_learns():
     )
     trainer = Trainer(run)
     losses = []
-    moment = trainer.start()
+    current = trainer.start()
     for until in (5, 60, 65):
-        moment = trainer.advance(
-            moment,
+        current = trainer.advance(
+            current,
             until,
             total_steps=None,
-            keep=lambda moment: None,
+            keep=lambda _: None,
             every_seconds=1e9,
             tell=lambda progress: losses.append(progress.loss),
         )
