@@ -192,6 +192,7 @@ def test_seeds_that_nobody_named_are_a_cluster_in_every_command(tmp_path, ask):
     same([error["value"], *ends(error)], [prediction["median"], *ends(prediction)])
 
 
+@pytest.mark.slow
 def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
     table = curves(tmp_path / "both.csv", 0)
     for more in ((), ("--cluster", "run"), ("--loss", "huber", "--weights", "w")):
