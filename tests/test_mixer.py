@@ -30,12 +30,14 @@ SMALL = MixerShape(name="small", **SIZES)
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@pytest.fixture(autouse=True)
-def checked_shapes(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def checked_shapes():
     """Every call of every module has its annotated shapes and float types checked."""
-    for module in (PatchEmbedding, MixerBlock, Mixer):
-        checked = jaxtyped(typechecker=beartype)(module.__call__)
-        monkeypatch.setattr(module, "__call__", checked)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (PatchEmbedding, MixerBlock, Mixer):
+            checked = jaxtyped(typechecker=beartype)(module.__call__)
+            patch.setattr(module, "__call__", checked)
+        yield
 
 
 @pytest.fixture(scope="module", params=["tanh", "erf"])
