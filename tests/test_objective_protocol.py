@@ -103,13 +103,13 @@ def trainer(run):
 @pytest.fixture(scope="module")
 def trained(run, trainer, tmp_path_factory):
     """The beginning and the end as host arrays, the losses, and where the checkpoints are."""
-    places, losses = paths(tmp_path_factory.mktemp("runs"), run), []
+    paths, losses = paths_in(tmp_path_factory.mktemp("runs"), run), []
     first = jax.tree.map(np.asarray, trainer.start().state)
-    end = train(trainer, run, places, lambda progress: losses.append(progress.loss))
-    return first, jax.tree.map(np.asarray, end.state), losses, places
+    end = train(trainer, run, paths, lambda progress: losses.append(progress.loss))
+    return first, jax.tree.map(np.asarray, end.state), losses, paths
 
 
-def paths(root, run):
+def paths_in(root, run):
     return CheckpointPaths(trunk=root / "trunk", own=root / run.id, every_seconds=1e9)
 
 
@@ -141,14 +141,14 @@ def test_the_moving_average_follows_and_the_optimizer_holds_nothing_for_what_is_
 
 
 def test_teacher_and_average_pass_through_checkpoints(run, trainer, trained):
-    _, last, _, places = trained
-    again = train(trainer, run, places, lambda progress: None)
+    _, last, _, paths = trained
+    again = train(trainer, run, paths, lambda progress: None)
     assert_equal(again.state, last)
     longer = run.model_copy(update={"images_seen": 2 * run.images_seen})
-    branched = train(trainer, longer, paths(places.trunk.parent, longer), lambda progress: None)
-    alone = train(trainer, longer, paths(places.own / "alone", longer), lambda progress: None)
+    branched = train(trainer, longer, paths_in(paths.trunk.parent, longer), lambda progress: None)
+    alone = train(trainer, longer, paths_in(paths.own / "alone", longer), lambda progress: None)
     assert_equal(branched.state, alone.state)
-    assert not (places.own / PASSING).exists()
+    assert not (paths.own / PASSING).exists()
 
 
 def test_what_weight_decay_acts_on_is_a_type_of_parameter_and_not_the_spelling_of_its_path(run):
@@ -224,18 +224,18 @@ def test_how_gradients_are_taken_is_a_choice_that_no_objective_knows_of(run):
     """A step with either starts from one state; Adam's first moments show the gradients."""
     run = run.model_copy(update={"objective": Classify()})
     trainer = Trainer(run)
-    end = trainer.advance(
-        trainer.start(), 4, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
-    )
-    (batch,) = trainer._batches(4, 5)
     built = run.objective.build(NANO, 4, trainer.precision)
+    steps = [jax.jit(program(run, built, gradients).step) for gradients in (plain, in_halves)]
+    *before, last = enumerate(trainer._batches(0, 5))
+    state = trainer.start().state
+    for step, batch in before:
+        state, _ = steps[0](state, batch, np.float32(1), step_key(run.seed, step))
     moments = []
-    for gradients in (plain, in_halves):
-        step = jax.jit(program(run, built, gradients).step)
-        after, _ = step(end.state, batch, np.float32(1), step_key(run.seed, 4))
+    for each in steps:
+        after, _ = each(state, last[1], np.float32(1), step_key(run.seed, last[0]))
         moments.append(jax.tree.map(np.asarray, tree_get(after.optimizer, "mu")))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *moments)
-    assert moved(tree_get(end.state.optimizer, "mu"), moments[0]) > 1e-3
+    assert moved(tree_get(state.optimizer, "mu"), moments[0]) > 1e-3
 
 
 def test_a_batch_is_what_the_run_says_it_is(run, trainer):

@@ -194,6 +194,7 @@ def test_seeds_that_nobody_named_are_a_cluster_in_every_command(tmp_path, ask):
     same(estimate(found["error"]), estimate(prediction))
 
 
+@pytest.mark.slow
 def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
     table = curves(tmp_path / "both.csv", 0)
     for more in ((), ("--cluster", "run"), ("--loss", "huber", "--weights", "w")):
