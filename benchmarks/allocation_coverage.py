@@ -1,4 +1,4 @@
-"""How often the intervals of the best model size hold the truth, for each of the three ways.
+"""How often the intervals of the best model size hold the truth, for each of the three methods.
 
     python benchmarks/allocation_coverage.py [studies]
 
@@ -8,7 +8,7 @@ of sixteen sizes by eight lengths, where no budget has profiles; 24 runs, each a
 whose errors are correlated. Losses scatter. Three more kinds are hard on the envelope. Prints, for
 the exponent a of N = k C^a and for the best size at ten times the largest budget: the share of
 nominal 90 % intervals that hold the truth, their mean width (of the size: the logarithm of high
-over low), and the mean error of the value; and how often two ways are said to part. Writes nothing.
+over low), and the mean error of the value; and how often two methods disagree. Writes nothing.
 """
 
 import sys
@@ -31,7 +31,7 @@ def by_law(runs):
     return parametric(runs, fit(CHINCHILLA, (runs.size, runs.data), runs.loss, clusters=runs.run))
 
 
-WAYS = {BY_ENVELOPE: envelope, BY_PROFILES: isoflop, BY_LAW: by_law}
+METHODS = {BY_ENVELOPE: envelope, BY_PROFILES: isoflop, BY_LAW: by_law}
 
 
 def main():
@@ -43,16 +43,16 @@ def main():
         parted = 0
         for seed in range(studies):
             runs = simulate(np.random.default_rng(seed))
-            ways = [WAYS[name](runs) for name in names]
-            parted += bool(disagreements(ways, [1e20, AHEAD]))
-            for way, mine in zip(ways, found, strict=True):
-                numbers = way.exponent(), np.log(way.size(AHEAD))
+            methods = [METHODS[name](runs) for name in names]
+            parted += bool(disagreements(methods, [1e20, AHEAD]))
+            for method, mine in zip(methods, found, strict=True):
+                numbers = method.exponent(), np.log(method.size(AHEAD))
                 for (value, low, high), true, sums in zip(numbers, truth, mine, strict=True):
                     sums += [low <= true <= high, high - low, value - true]
-        print(f"\n{kind}; ways that part: {parted / studies:.2f}")
-        for way, mine in zip(ways, found / studies, strict=True):
+        print(f"\n{kind}; methods that disagree: {parted / studies:.2f}")
+        for method, mine in zip(methods, found / studies, strict=True):
             exponent, size = (f"{h:.3f} {w:6.3f} {e:+.3f}" for h, w, e in mine)
-            print(f"  {way.approach:27} exponent {exponent}   size at 10x {size}", flush=True)
+            print(f"  {method.approach:27} exponent {exponent}   size at 10x {size}", flush=True)
 
 
 def best_size(compute):

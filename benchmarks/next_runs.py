@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.numbers import Array
-from fits.cli.next import OFTEN
-from fits.decisions.design import Question, plan, question
+from fits.decisions.design import DesignProblem, design_problem, plan
 from fits.laws.chinchilla import CHINCHILLA
 from fits.regression.fit import fit
 from fits.regression.solver import in_units, levenberg_marquardt, unit_of
+from fits.spec import REPEATS
 
 TRUTH = 0.08, 8.0, 0.25, 30.0, 0.28  # E, A, alpha, B, beta, of N parameters and D images
 SIZES, DURATIONS = 1e6 * 2.0 ** np.arange(7), 1e7 * 2.0 ** np.arange(7)
@@ -142,7 +142,7 @@ def designed(studies: Studies, budget: float, repeats: int) -> None:
         if not len(allowed):
             continue
         found = fit(CHINCHILLA, *studies.runs(study))
-        asked = question(found, grid.offered[:, allowed], grid.target)
+        asked = design_problem(found, grid.offered[:, allowed], grid.target)
         chosen = plan(asked, grid.cost[allowed], left, (repeats - had)[allowed]).runs
         times = np.zeros_like(had)
         np.add.at(times, allowed[list(chosen)], 1)
@@ -193,9 +193,9 @@ def simulate(
     cheapest = np.tile(np.argsort(shape.cost, kind="stable"), (studies, 1))
     shuffled = rng.permuted(cheapest, axis=1)
     buyers: dict[str, Callable[[Studies, float], None]] = {
-        "design": lambda some, budget: designed(some, budget, OFTEN),
+        "design": lambda some, budget: designed(some, budget, REPEATS),
         "design, once": lambda some, budget: designed(some, budget, 1),
-        "planned at once": lambda some, budget: designed(some, budget, OFTEN),
+        "planned at once": lambda some, budget: designed(some, budget, REPEATS),
         "random": lambda some, budget: in_order(some, budget, shuffled),
         "cheapest first": lambda some, budget: in_order(some, budget, cheapest),
     }
@@ -214,19 +214,24 @@ def simulate(
     return curves
 
 
-def foreknown() -> Question:
+def foreknown() -> DesignProblem:
     """Of someone who knows the law, and so where runs tell most."""
     shape = grid()
     unit = unit_of(CHINCHILLA, np.concatenate([shape.start, shape.offered], axis=1))
     truth = CHINCHILLA.rescale(1 / unit, *TRUTH)
 
-    def slopes(x: Array) -> Array:
+    def jacobian(x: Array) -> Array:
         plain = in_units(x, unit)
         return (CHINCHILLA.derivatives(plain, *truth) / CHINCHILLA.predict(plain, *truth)).T
 
-    first, offered, aim = map(slopes, (shape.start, shape.offered, shape.target[:, None]))
-    known = first.T @ first / NOISE**2
-    return Question(known=known[None], aim=aim, slopes=offered[None], deviation=NOISE, level=0.9)
+    first, offered, aim = map(jacobian, (shape.start, shape.offered, shape.target[:, None]))
+    return DesignProblem(
+        information=(first.T @ first / NOISE**2)[None],
+        gradient=aim,
+        jacobian=offered[None],
+        deviation=NOISE,
+        level=0.9,
+    )
 
 
 def _width(off: Array) -> float:
@@ -286,7 +291,7 @@ def main() -> None:
     asked, cost = foreknown(), grid().cost
     print("\nwere the law known beforehand")
     print(f"full grid: {asked.width(np.ones(len(cost), int)):.3f}\n")
-    for repeats in (1, 3, 8, OFTEN, 1000):
+    for repeats in (1, 3, 8, REPEATS, 1000):
         widths = [plan(asked, cost, share * cost.sum(), repeats).widths[-1] for share in SHARES]
         print(f"{f'--repeat {repeats}':>22}" + "".join(f"{width:8.3f}" for width in widths))
     draw(curves, studies)

@@ -6,6 +6,9 @@ import inspect
 PUBLIC = [
     ("fits.spec", ["FitSpec"]),
     ("fits.report", ["fit_table", "FitReport", "GroupReport", "Observations"]),
+    ("fits.allocation.report", ["allocate", "AllocationReport"]),
+    ("fits.decisions.compare", ["compare_tables", "Comparison"]),
+    ("fits.decisions.next_runs", ["next_runs", "NextRuns"]),
     ("fits.saved.law_file", ["read_law"]),
     ("fits.saved.published", None),
     ("fits.laws.law", ["Law"]),

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 if __name__ == "__main__":  # run as a file, Python would look for `fits` beside the file
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -22,7 +23,8 @@ from fits.cli.compare import compare
 from fits.cli.fit import fit
 from fits.cli.next import next_runs
 from fits.cli.optimal import optimal
-from fits.cli.options import takes_spec
+from fits.cli.options import as_command
+from fits.cli.output import ending, schema_of
 
 HELP = """Fit a law to a table of runs, and decide with it.
 
@@ -32,7 +34,7 @@ HELP = """Fit a law to a table of runs, and decide with it.
     fit-laws compare TABLE TABLE     recipe A against B: errors, and compute saved
     fit-laws next TABLE              which runs would make a prediction surest, per FLOP
     fit-laws optimal TABLE           how to divide compute between a larger model and more data
-    fit-laws schema                  JSON schema of what --json writes
+    fit-laws schema COMMAND          JSON schema of what its --json writes
 
 \b
     fit-laws results.csv --x flops --y value --where metric=upstream_error
@@ -47,19 +49,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fit")(takes_spec(fit))
-app.command("check")(takes_spec(check, optional=("x", "y")))
-app.command("compare")(takes_spec(compare))
-app.command("next")(takes_spec(next_runs))
-app.command("optimal")(takes_spec(optimal, without=("x", "law", "frontier", "all_points", "hull")))
+app.command("fit")(as_command(fit))
+app.command("check")(as_command(check, optional=("x", "y")))
+app.command("compare")(as_command(compare))
+app.command("next")(as_command(next_runs))
+app.command("optimal")(as_command(optimal, without=("x", "law", "frontier", "all_points", "hull")))
 
 
 @app.command("schema")
-def schema_command() -> None:
-    """Print the JSON schema of a report, as --json writes it."""
-    from fits.report_json import schema
-
-    print(json.dumps(schema(), indent=2))
+def schema(command: Annotated[str, typer.Argument(metavar="[COMMAND]")] = "fit") -> None:
+    """Print the JSON schema of what a command writes with --json: fit unless one is named."""
+    raise typer.Exit(ending(lambda: print(json.dumps(schema_of(command), indent=2))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.base.numbers import Array, Indices, Mask
+from fits.base.numbers import Array, Estimate, Indices, Mask
 from fits.data.frontier import on_frontier, on_hull
 from fits.data.points import Points, points_of
 from fits.data.tables import Table, read_numbers, read_table
@@ -93,37 +93,17 @@ class Observations:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ForecastFit:
+class ForecastFit(Forecast):
     """A forecast with the methods of a Fit. Its band is of one more measurement, not of a curve."""
 
-    forecast: Forecast
     level: float
 
-    @property
-    def n(self) -> int:
-        return self.forecast.n
-
-    @property
-    def span(self) -> tuple[float, float]:
-        return self.forecast.span
-
-    @property
-    def rms(self) -> float:
-        return self.forecast.rms
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        return self.forecast.diagnostics
-
     def predict(self, x: ArrayLike) -> Array:
-        return self.forecast(x, self.level)[0]
+        return self(x, self.level)[0]
 
     def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
-        _, low, high = self.forecast(x, self.level if level is None else level)
+        _, low, high = self(x, self.level if level is None else level)
         return low, high
-
-    def extrapolates(self, x: float) -> list[Diagnostic]:
-        return self.forecast.extrapolates(x)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,6 +114,7 @@ class GroupReport:
       names: their value of each column that the table was split by.
       spec: how they were fitted, clusters found in the table included.
       points: the rows.
+      at: where predictions are wanted.
       fit: None where there can be none.
       holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
       refusal: why there is no fit.
@@ -142,6 +123,7 @@ class GroupReport:
     names: dict[str, str]
     spec: FitSpec
     points: Points
+    at: tuple[Place, ...] = ()
     fit: Fit | ForecastFit | None = None
     holdout: Trials | None = None
     refusal: str = ""
@@ -155,12 +137,26 @@ class GroupReport:
     def observations(self) -> Observations:
         return observations(self.points, self.spec)
 
-    def diagnostics(self, at: Sequence[Place] = ()) -> list[Diagnostic]:
-        """All that speaks against the fit, and against its predictions at `at`."""
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """All that speaks against the fit, and against its predictions."""
         if self.fit is None:
             return []
-        beyond = (each for place in at for each in self.fit.extrapolates(as_x(place)))
+        beyond = (each for place in self.at for each in self.fit.extrapolates(as_x(place)))
         return [*self.fit.diagnostics, *beyond]
+
+    @property
+    def law(self) -> Fit:
+        """The fit of a law. Raises UserError: there is none."""
+        if not isinstance(self.fit, Fit):
+            raise UserError([f"{self.title or self.points.table.path}: {self.refusal}"])
+        return self.fit
+
+    def prediction(self, place: Place) -> Estimate:
+        """The error at a place, and its interval."""
+        assert self.fit is not None
+        x = as_x(place)
+        return Estimate(*map(float, (self.fit.predict(x), *self.fit.band(x))))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,13 +166,11 @@ class FitReport:
     Fields:
       table: where the rows came from.
       spec: how they were fitted.
-      at: where predictions were wanted.
       groups: one a combination of values of the columns that the table was split by.
     """
 
     table: Path
     spec: FitSpec
-    at: tuple[Place, ...]
     groups: tuple[GroupReport, ...]
 
 
@@ -205,28 +199,30 @@ def fit_table(
     """
     points = read_points(table, spec, by)
     spec = with_seeds(spec, points)
-    groups = [_fit_group(spec, names, its, holdout) for names, its in points.split(by)]
+    groups = tuple(
+        _fit_group(GroupReport(names=names, spec=spec, points=its, at=tuple(at)), holdout=holdout)
+        for names, its in points.split(by)
+    )
     if strict and not any(group.fit for group in groups):
         raise UserError(
             [f"{points.table.path}{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
         )
-    return FitReport(table=points.table.path, spec=spec, at=tuple(at), groups=tuple(groups))
+    return FitReport(table=points.table.path, spec=spec, groups=groups)
 
 
-def _fit_group(spec: FitSpec, names: dict[str, str], points: Points, holdout: bool) -> GroupReport:
-    found = observations(points, spec)
+def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
+    """The same with its fit, or with the reason why there is none."""
+    spec, found = group.spec, group.observations
     try:
         if spec.law == FORECAST:
             chosen = found.fitted(spec)
-            made = forecast(found.x[chosen], found.error[chosen])
-            fitted: Fit | ForecastFit = ForecastFit(forecast=made, level=spec.level)
+            made = vars(forecast(found.x[chosen], found.error[chosen]))
+            fitted: Fit | ForecastFit = ForecastFit(**made, level=spec.level)
         else:
             fitted = found.fit(spec)
     except ValueError as wrong:
-        refusal = f"{wrong} {_advice(spec, names)}"
-        return GroupReport(names=names, spec=spec, points=points, refusal=refusal)
-    trials = found.hold_out(spec) if holdout else None
-    return GroupReport(names=names, spec=spec, points=points, fit=fitted, holdout=trials)
+        return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
+    return replace(group, fit=fitted, holdout=found.hold_out(spec) if holdout else None)
 
 
 def _advice(spec: FitSpec, names: dict[str, str]) -> str:
@@ -244,8 +240,14 @@ def _advice(spec: FitSpec, names: dict[str, str]) -> str:
 # ------------------------------------------------------------------------ rows, weights, clusters
 
 
-def read_points(table: str | Path | Table, spec: FitSpec, by: Sequence[str] = ()) -> Points:
+def read_points(
+    table: str | Path | Table, spec: FitSpec, by: Sequence[str] = (), x: Sequence[str] = ()
+) -> Points:
     """The rows of a table as a spec wants them.
+
+    Args:
+      by: further columns that must be there.
+      x: columns to read in place of those of the spec.
 
     Raises:
       UserError: all columns that are missing, or all mistakes in the rows.
@@ -253,10 +255,11 @@ def read_points(table: str | Path | Table, spec: FitSpec, by: Sequence[str] = ()
     """
     whole = table if isinstance(table, Table) else read_table(table)
     columns = (*by, *spec.clusters, *filter(None, [spec.weights]))
-    found = points_of(whole, spec.x, spec.y, spec.y_is, where=spec.where, by=columns)
+    spent = tuple(x) or spec.x
+    found = points_of(whole, spent, spec.y, spec.y_is, where=spec.where, by=columns)
     if spec.weights and (wrong := read_numbers(found.table, spec.weights, judge_weight)[1]):
         raise UserError(*wrong)
-    return replace(found, notes=(*found.notes, *_untold_seeds(found.table, spec)))
+    return replace(found, notes=(*found.notes, *_untold_seeds(found.table, spec, spent)))
 
 
 def observations(points: Points, spec: FitSpec) -> Observations:
@@ -299,13 +302,13 @@ def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = No
     return len({row[:-1] for row in different}) < len(different)
 
 
-def _untold_seeds(table: Table, spec: FitSpec) -> Iterator[str]:
+def _untold_seeds(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[str]:
     """A note where rows of one x and several seeds differ in yet another column."""
     if spec.clusters or spec.law == FORECAST or _has_seeds(table, spec):
         return
-    if _has_seeds(table, spec, spec.x):
+    if _has_seeds(table, spec, x):
         yield (
-            f"rows of equal {', '.join(spec.x)} differ in seed, but never in seed alone: each is "
+            f"rows of equal {', '.join(x)} differ in seed, but never in seed alone: each is "
             "taken as independent. Where they are seeds of one setting, say --cluster with the "
             "columns that make the setting"
         )

@@ -1,163 +1,173 @@
-"""The one JSON of a FitReport; `schema()` describes it, `fit-laws schema` prints that."""
+"""Answers as JSON: the fields of a model are the keys, their types say how each is written.
+
+The answers of `compare`, `next` and `optimal` are such models themselves, beside the functions that
+find them; a FitReport is made into one here. An Estimate is always {value, low, high}, and a number
+that is not finite, such as the open end of an interval, is null.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any, SupportsFloat
+from pathlib import Path
+from typing import Annotated, Any, SupportsFloat
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer
 
+from fits.base.diagnostic import Diagnostic
+from fits.base.numbers import Estimate
 from fits.regression.fit import Fit
-from fits.regression.holdout import Trials
-from fits.report import FitReport, GroupReport, Place, as_x
-
-Ends = tuple[float | None, float | None]
-"""Low and high end of an interval; null: no end."""
+from fits.regression.holdout import Trial, Trials
+from fits.report import FitReport, GroupReport, Place
+from fits.spec import FitSpec
 
 
-class _Json(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+class JsonModel(BaseModel):
+    """Base of everything that is written as JSON."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", from_attributes=True, use_attribute_docstrings=True
+    )
 
 
-class SpecJson(_Json):
-    """FitSpec, as `fits/spec.py` explains its fields."""
-
-    x: list[str]
-    y: str
-    y_is: str
-    where: list[str]
-    rows: str
-    law: str
-    loss: str
-    huber: float | None
-    scale: str
-    weights: str
-    clusters: list[str]
-    level: float
-    replicates: int
-    seed: int
+def finite(number: SupportsFloat) -> float | None:
+    return float(number) if math.isfinite(number) else None
 
 
-class DiagnosticJson(_Json):
+Number = Annotated[float, PlainSerializer(finite, return_type=float | None)]
+
+
+class EstimateJson(JsonModel):
+    """A number and the ends of its interval; null: beyond all numbers, or no end."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
+EstimateField = Annotated[
+    InstanceOf[Estimate],
+    PlainSerializer(lambda found: EstimateJson(**found._asdict()), return_type=EstimateJson),
+]
+
+
+class ParameterJson(EstimateJson):
+    role: str | None
+    """What the parameter is in its law, such as floor or exponent."""
+
+
+class PredictionJson(EstimateJson):
+    x: tuple[float, ...]
+
+
+class DiagnosticJson(JsonModel):
+    """One doubt, as `fits/base/diagnostic.py` explains its fields, and in words."""
+
     code: str
     parameters: list[str]
     numbers: dict[str, float | list[float | None] | None]
     words: str
 
 
-class PredictionJson(_Json):
-    x: float | list[float]
-    median: float | None
-    low: float | None
-    high: float | None
+DiagnosticField = Annotated[
+    InstanceOf[Diagnostic],
+    PlainSerializer(lambda found: DiagnosticJson(**found.to_json()), return_type=DiagnosticJson),
+]
 
 
-class HoldoutJson(_Json):
-    best: str | None
+def _errors(rows: Iterable[Trial]) -> dict[str, float | None]:
+    return {row.law.name: row.error for row in rows}
+
+
+class HoldoutJson(JsonModel):
+    best: str | None = Field(validation_alias="chosen")
     fitted: int
     held_out: int
     left_out: int
-    clusters_split: int
+    clusters_split: int = Field(validation_alias="cut")
     times_larger: float
     score: str
-    errors: dict[str, float | None]
+    errors: Annotated[dict[str, float | None], BeforeValidator(_errors)] = Field(
+        validation_alias="rows"
+    )
     """By law; null: it could not be tried."""
 
 
-class GroupJson(_Json):
+def holdout_json(trials: Trials) -> HoldoutJson:
+    return HoldoutJson.model_validate(trials)
+
+
+HoldoutField = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
+
+
+class GroupJson(JsonModel):
     group: dict[str, str] | None
     """Values of the columns that the table was split by; null: all rows."""
     law: str
     formula: str | None
-    values: dict[str, float] | None
-    intervals: dict[str, Ends] | None
-    roles: dict[str, str] | None
+    parameters: dict[str, ParameterJson] | None
     points: int | None
+    """Those that the law goes through."""
     runs: int
     clusters: int | None
-    rms: float | None
-    notes: list[str]
-    diagnostics: list[DiagnosticJson]
+    rms: Number | None
+    notes: tuple[str, ...]
+    diagnostics: list[DiagnosticField]
     predictions: list[PredictionJson]
-    holdout: HoldoutJson | None
+    holdout: HoldoutField | None
     refusal: str | None
     """Why there is no fit."""
 
 
-class ReportJson(_Json):
-    table: str
-    spec: SpecJson
-    groups: list[GroupJson]
-
-
-def to_json(report: FitReport) -> dict[str, Any]:
-    """A report as plain JSON; numbers that are not finite are null."""
-    spec = asdict(report.spec) | {"rows": str(report.spec.rows)}
-    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in spec.items()}
-    groups = [_group(group, report.at) for group in report.groups]
-    found = ReportJson(table=str(report.table), spec=SpecJson(**plain), groups=groups)
-    return found.model_dump(mode="json")
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of what `to_json` returns."""
-    return ReportJson.model_json_schema()
-
-
-def _group(group: GroupReport, at: Iterable[Place]) -> GroupJson:
-    fit = group.fit
+def _group(group: GroupReport) -> GroupJson:
+    fit, clusters = group.fit, group.observations.clusters
     law = fit.law if isinstance(fit, Fit) else None
-    clusters = group.observations.clusters
-    values = None
-    if isinstance(fit, Fit):
-        values = dict(zip(fit.law.parameters, fit.values, strict=True))
     return GroupJson(
         group=group.names or None,
         law=group.spec.law,
         formula=law.formula if law else None,
-        values=values,
-        intervals=intervals_of(fit) if isinstance(fit, Fit) else None,
-        roles=dict(law.roles) if law else None,
+        parameters=_parameters(fit) if isinstance(fit, Fit) else None,
         points=fit.n if fit else None,
         runs=len(group.points.error),
         clusters=None if clusters is None else len(set(clusters.tolist())),
         rms=fit.rms if fit else None,
-        notes=list(group.points.notes),
-        diagnostics=[DiagnosticJson(**each.to_json()) for each in group.diagnostics(tuple(at))],
-        predictions=[_prediction(group, place) for place in at] if fit else [],
-        holdout=holdout_json(group.holdout) if group.holdout else None,
+        notes=group.points.notes,
+        diagnostics=group.diagnostics,
+        predictions=[_prediction(group, place) for place in group.at] if fit else [],
+        holdout=group.holdout,
         refusal=group.refusal or None,
     )
 
 
-def intervals_of(fit: Fit) -> dict[str, Ends]:
-    ends = [(finite(low), finite(high)) for low, high in fit.intervals]
-    return dict(zip(fit.law.parameters, ends, strict=True))
+def _parameters(fit: Fit) -> dict[str, ParameterJson]:
+    found = zip(fit.law.parameters, fit.values, fit.intervals, strict=True)
+    return {
+        name: ParameterJson(value=value, low=low, high=high, role=fit.law.roles.get(name))
+        for name, value, (low, high) in found
+    }
 
 
 def _prediction(group: GroupReport, place: Place) -> PredictionJson:
-    assert group.fit is not None
-    x = as_x(place)
-    low, high = map(finite, group.fit.band(x))
-    at = place[0] if len(place) == 1 else list(place)
-    return PredictionJson(x=at, median=finite(group.fit.predict(x)), low=low, high=high)
+    return PredictionJson(**group.prediction(place)._asdict(), x=place)
 
 
-def holdout_json(trials: Trials) -> HoldoutJson:
-    return HoldoutJson(
-        best=trials.chosen,
-        fitted=trials.fitted,
-        held_out=trials.held_out,
-        left_out=trials.left_out,
-        clusters_split=trials.cut,
-        times_larger=trials.times_larger,
-        score=trials.score,
-        errors={row.law.name: row.error for row in trials.rows},
-    )
+GroupField = Annotated[InstanceOf[GroupReport], PlainSerializer(_group, return_type=GroupJson)]
 
 
-def finite(end: SupportsFloat) -> float | None:
-    """JSON knows no infinity: the open end of an interval is null."""
-    return float(end) if math.isfinite(end) else None
+class ReportJson(JsonModel):
+    """What `fit` and `scaling report` write."""
+
+    table: Path
+    spec: FitSpec
+    groups: tuple[GroupField, ...]
+
+
+class CheckJson(JsonModel):
+    law: str
+    holds: bool | None
+    """null: there is nothing to compare it with."""
+    found: tuple[str, ...]
+
+
+def to_json(report: FitReport) -> dict[str, Any]:
+    return ReportJson.model_validate(report).model_dump(mode="json")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
-from fits.report import FitReport, ForecastFit, GroupReport, as_x
+from fits.report import FitReport, ForecastFit, GroupReport
 from fits.spec import FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
@@ -22,11 +22,6 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
     """Say "0.93 [0.9, 0.97]"; an end without bound says so."""
     ends = (f"{end:.{digits}g}" if math.isfinite(end) else "no end" for end in (low, high))
     return f"{value:.{digits}g} [{', '.join(ends)}]"
-
-
-def heading(report: FitReport) -> str:
-    spec = report.spec
-    return f"{report.table}: {spec.error_name} against {', '.join(spec.x)}"
 
 
 def summary(report: FitReport) -> Iterator[str]:
@@ -62,7 +57,8 @@ def of_role(fit: Fit, role: str) -> str:
 
 def worst_diagnostic(group: GroupReport) -> str:
     """In a few words; "none" where nothing speaks against the fit."""
-    found = sorted(group.diagnostics(), key=lambda each: SEVERITY.index(each.code))
+    every = group.fit.diagnostics if group.fit else ()
+    found = sorted(every, key=lambda each: SEVERITY.index(each.code))
     if not found:
         return "none"
     more = f" (+{len(found) - 1})" if len(found) > 1 else ""
@@ -73,14 +69,14 @@ def _cut(words: str) -> str:
     return words if len(words) <= WIDEST else words[: WIDEST - 3].rstrip() + "..."
 
 
-def in_full(group: GroupReport, report: FitReport, *, holdout: bool) -> Iterator[str]:
+def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
     """One fit with all that speaks against it.
 
     Args:
       holdout: the whole table of held-out errors, not its line.
     """
     if group.fit is not None:
-        yield from _fit(group, group.fit, report)
+        yield from _fit(group, group.fit)
     if group.holdout is not None:
         told = holdout_table if holdout else holdout_line
         yield from told(group.holdout, group.spec.law)
@@ -88,11 +84,11 @@ def in_full(group: GroupReport, report: FitReport, *, holdout: bool) -> Iterator
         yield f"note: {note}"
     if group.fit is None:
         yield f"warning: no fit: {group.refusal}"
-    for each in group.diagnostics(report.at):
+    for each in group.diagnostics:
         yield f"warning: {each.words}"
 
 
-def _fit(group: GroupReport, fit: Fit | ForecastFit, report: FitReport) -> Iterator[str]:
+def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
     among = f"{len(group.points.error)} {ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
         yield "forecast: an average over saturating laws of many shapes"
@@ -106,11 +102,9 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit, report: FitReport) -> Itera
             role = law.roles.get(name, "")
             line = f"  {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]"
             yield f"{line}   {role}".rstrip()
-    for place in report.at:
-        x = as_x(place)
-        low, high = fit.band(x)
+    for place in group.at:
         at = ", ".join(f"{each:g}" for each in place)
-        yield f"  E({at}) = {fit.predict(x):.4g} [{low:.4g}, {high:.4g}]"
+        yield "  E({}) = {:.4g} [{:.4g}, {:.4g}]".format(at, *group.prediction(place))
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
 
@@ -178,24 +172,23 @@ def _refusals(trials: Trials) -> Iterator[str]:
         yield f"  not tried, {reason}: {', '.join(names)}"
 
 
-def print_report(report: FitReport, *, details: bool = False) -> None:
+def report_lines(report: FitReport, *, details: bool = False) -> Iterator[str]:
     """One fit in full, or a table of several; with details, every fit in full."""
-    print(heading(report))
-    if len(report.groups) == 1 or details:
-        for group in report.groups:
-            print(f"\n{group.title or 'all rows'}")
-            for line in in_full(group, report, holdout=details):
-                print(f"  {line}")
+    spec = report.spec
+    yield f"{report.table}: {spec.error_name} against {', '.join(spec.x)}"
+    if len(report.groups) > 1 and not details:
+        yield ""
+        yield from summary(report)
         return
-    print()
-    for line in summary(report):
-        print(line)
+    for group in report.groups:
+        yield f"\n{group.title or 'all rows'}"
+        yield from (f"  {line}" for line in in_full(group, holdout=details))
 
 
-def warnings_of(groups: Sequence[GroupReport], report: FitReport) -> Iterator[str]:
+def warnings_of(groups: Iterable[GroupReport]) -> Iterator[str]:
     """For standard error, where the report itself goes elsewhere."""
     for group in groups:
-        where = f", {group.title}" if group.title else ""
-        said = [*group.points.notes, *(each.words for each in group.diagnostics(report.at))]
+        where = f"{group.title}: " if group.title else ""
+        said = [*group.points.notes, *(each.words for each in group.diagnostics)]
         for words in said if group.fit else [*said, f"no fit: {group.refusal}"]:
-            yield f"warning{where}: {words}"
+            yield where + words

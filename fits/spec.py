@@ -1,6 +1,7 @@
 """FitSpec: everything that decides a fit's digits, the table itself aside. Holds every default.
 
 Knows columns and names alone: what is done with them is the business of `regression` and `report`.
+The command line takes its defaults from here, so importing this file loads no numpy.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.data.points import KINDS
-from fits.laws.registry import ALIASES, EVERY_LAW
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
 SEED = 0
+REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
+FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
 """Huber's threshold; "auto": 1.345 times the noise; None: squares."""
@@ -68,6 +69,8 @@ class FitSpec:
     seed: int = SEED
 
     def __post_init__(self) -> None:
+        from fits.laws.registry import ALIASES
+
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
         if self.rows is None:
             rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
@@ -89,6 +92,9 @@ class FitSpec:
 
     def mistakes(self) -> list[str]:
         """Everything in it that cannot be, in words."""
+        from fits.data.points import KINDS
+        from fits.laws.registry import ALIASES, EVERY_LAW
+
         found = [
             *_unknown("y_is", self.y_is, KINDS),
             *_unknown("rows", self.rows or "", ROWS),
@@ -106,9 +112,9 @@ class FitSpec:
             if "=" not in each
         ]
         if self.law == FORECAST:
-            found += self._not_for_a_forecast()
-        if self.law in EVERY_LAW or self.law == FORECAST:
-            found += self._wrong_variables()
+            found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
+        elif self.law in EVERY_LAW:
+            found += self._wrong_variables(EVERY_LAW[self.law].variables)
         return found
 
     def _not_for_a_forecast(self) -> list[str]:
@@ -124,8 +130,7 @@ class FitSpec:
             if value
         ]
 
-    def _wrong_variables(self) -> list[str]:
-        names = EVERY_LAW[self.law].variables if self.law in EVERY_LAW else ("x",)
+    def _wrong_variables(self, names: Sequence[str]) -> list[str]:
         if len(self.x) != len(names):
             return [
                 f"x: law {self.law} takes {len(names)} ({', '.join(names)}), and {len(self.x)} are "

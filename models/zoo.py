@@ -154,7 +154,10 @@ def _nearest(wanted: str, known: Iterable[str], suffix: str = "") -> str:
 
 
 def _near(wanted: str, known: Iterable[str]) -> list[str]:
-    """Those of `known` that `wanted` may be a slip for, the nearest first, case aside."""
+    """Those of `known` that `wanted` may be a slip for, the nearest first, case aside.
+
+    `fits.base.names` finds near names for everything else; `models` may not import it.
+    """
     by_lower: dict[str, list[str]] = {}
     for each in known:
         by_lower.setdefault(each.lower(), []).append(each)

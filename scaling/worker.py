@@ -41,7 +41,7 @@ from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, 
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
-WAIT, SKIP = "wait", "skip"
+WAIT, SKIP, FAILED = "wait", "skip", "failed"
 PACKAGES = (
     "vit-scaling-laws",
     "jax",
@@ -101,7 +101,7 @@ def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]
     except LeaseLost:
         raise
     except Exception as error:
-        _send(SKIP)
+        _send(FAILED)
         return _write_down(held, error)
     _send(SKIP if task is None else task.model_dump_json())
     if task is None:
@@ -122,8 +122,8 @@ def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
     """As one of the other processes: do what the first says, and write nothing."""
     while (message := agreed_word("")) == WAIT:
         pass
-    if message == SKIP:
-        return True
+    if message in (SKIP, FAILED):
+        return message == SKIP
     task = Task.model_validate_json(message)
     places = CheckpointPaths(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
     try:

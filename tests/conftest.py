@@ -2,8 +2,8 @@
 
 A train step takes JAX seconds to compile and milliseconds to load; many tests train the same few
 networks. The cache is keyed by the program, the flags and the version of JAX. Quick tests have
-their programs compiled without XLA's optimisations, which takes three quarters of the time; slow
-ones, the demo and the notebooks have them as a user has.
+their programs compiled without XLA's optimisations and without its newer code generator for fused
+loops, which takes half of the time; slow ones, the demo and the notebooks have them as a user has.
 """
 
 import json
@@ -21,6 +21,7 @@ from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import saturating
 
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 TRUTH = 0.6, 0.35, 0.1, 0.5  # of the saturating law in `table`
 
 
@@ -30,7 +31,7 @@ def pytest_configure(config):
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")  # 1 by default
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")  # no lower limit
     if config.getoption("markexpr") == "not slow":
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
 
 
 @pytest.fixture

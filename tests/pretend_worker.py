@@ -18,7 +18,7 @@ from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 
-UNLUCKY = 13
+DIVERGES = 13
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
             for step in range(run.steps):
                 folder.report(step=step, steps=run.steps, phase="train", images_per_second=64.0)
                 time.sleep(pause)
-            if run.seed == UNLUCKY:
+            if run.seed == DIVERGES:
                 folder.fail("the loss is nan at step 3: training diverged.")
                 continue
             value = int(run.id, 16) / 16**12  # as good as measured: decided by the run alone

@@ -1,4 +1,4 @@
-"""The size that is best for a budget: three ways, on known truth and on published points."""
+"""The size that is best for a budget: three methods, on known truth and on published points."""
 
 import csv
 from dataclasses import replace
@@ -45,21 +45,21 @@ def by_law(runs, **terms):
 
 
 @pytest.fixture(scope="module")
-def ways():
+def methods():
     runs = study(0, 0.003)
     return [envelope(runs), isoflop(runs), by_law(runs)]
 
 
-def test_the_three_ways_find_the_exponent_and_the_best_size_ten_times_ahead(ways):
-    for way in ways:
-        _, low, high = way.exponent()
+def test_the_three_methods_find_the_exponent_and_the_best_size_ten_times_ahead(methods):
+    for method in methods:
+        _, low, high = method.exponent()
         assert low < EXPONENT < high
-        _, low, high = way.size(3e22)
+        _, low, high = method.size(3e22)
         assert low < best_size(3e22) < high
 
 
-def test_they_agree_where_their_assumptions_hold(ways):
-    assert not disagreements(ways, [1e20, 3e22])
+def test_they_agree_where_their_assumptions_hold(methods):
+    assert not disagreements(methods, [1e20, 3e22])
 
 
 def curves(seed, noise, *, sizes=24):
@@ -81,51 +81,51 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     hits = np.zeros(4)
     for seed in range(20):
         runs = study(seed, 0.005)
-        ways = envelope(runs), isoflop(runs, replicates=400), by_law(runs)
-        for k, way in enumerate((*ways, envelope(curves(seed, 0.003)))):
-            _, low, high = way.size(3e22)
+        methods = envelope(runs), isoflop(runs, replicates=400), by_law(runs)
+        for k, method in enumerate((*methods, envelope(curves(seed, 0.003)))):
+            _, low, high = method.size(3e22)
             hits[k] += low <= truth <= high
     assert (hits >= 15).all()  # of 20, with 90 %: fewer by chance once in 100 times
 
 
 def test_noise_free_runs_give_the_law_back():
-    way = by_law(study(1, 0.0))
-    np.testing.assert_allclose(way.exponent()[0], EXPONENT, rtol=1e-8)
-    np.testing.assert_allclose(way.size(1e22)[0], best_size(1e22), rtol=1e-4)
+    method = by_law(study(1, 0.0))
+    np.testing.assert_allclose(method.exponent()[0], EXPONENT, rtol=1e-8)
+    np.testing.assert_allclose(method.size(1e22)[0], best_size(1e22), rtol=1e-4)
     best = best_size(1e22)
     lowest = chinchilla(best, 1e22 / 6 / best, *LAW)
-    np.testing.assert_allclose(way.loss(1e22)[0], lowest, rtol=1e-8)
-    np.testing.assert_allclose(way.compute(float(lowest))[0], 1e22, rtol=1e-6)
-    np.testing.assert_allclose(way.data(1e22)[0] * way.size(1e22)[0], 1e22 / 6, rtol=1e-8)
+    np.testing.assert_allclose(method.loss(1e22)[0], lowest, rtol=1e-8)
+    np.testing.assert_allclose(method.compute(float(lowest))[0], 1e22, rtol=1e-6)
+    np.testing.assert_allclose(method.data(1e22)[0] * method.size(1e22)[0], 1e22 / 6, rtol=1e-8)
 
 
 def test_a_model_of_the_best_size_saves_nothing_and_one_too_large_much():
-    way = by_law(study(1, 0.001))
+    method = by_law(study(1, 0.001))
     best = best_size(1e22)
-    value, low, high = way.saved(best, 1e22 / 6 / best)
+    value, low, high = method.compute_ratio(best, 1e22 / 6 / best)
     assert low <= 1.001
     assert high >= 1
     assert value == pytest.approx(1, abs=0.02)
-    assert way.saved(20 * best, 1e22 / 6 / best / 20)[1] > 1.5
+    assert method.compute_ratio(20 * best, 1e22 / 6 / best / 20)[1] > 1.5
 
 
 def test_twice_the_data_lowers_the_loss_by_what_the_law_says():
-    way = by_law(study(1, 0.0))
+    method = by_law(study(1, 0.0))
     before, after = (chinchilla(1e9, d, *LAW) for d in (2e10, 4e10))
-    np.testing.assert_allclose(way.more_data(1e9, 2e10)[0], after / before, rtol=1e-8)
+    np.testing.assert_allclose(method.loss_ratio(1e9, 2e10)[0], after / before, rtol=1e-8)
 
 
 def test_an_error_below_the_floor_is_out_of_reach_and_one_near_it_has_no_upper_end():
-    way = by_law(study(2, 0.01))
-    value, low, high = way.compute(1.5)
+    method = by_law(study(2, 0.01))
+    value, low, high = method.compute(1.5)
     assert value == high == np.inf
     assert low > 1e24
-    near = way.fit.values[0] + 0.01
-    assert way.compute(near)[2] > 1e3 * way.compute(near)[0]
+    near = method.fit.values[0] + 0.01
+    assert method.compute(near)[2] > 1e3 * method.compute(near)[0]
 
 
-def codes(way):
-    return [each.code for each in way.diagnostics]
+def codes(method):
+    return [each.code for each in method.diagnostics]
 
 
 def test_learning_curves_are_read_between_their_points():
@@ -135,35 +135,37 @@ def test_learning_curves_are_read_between_their_points():
     runs = trainings(
         size, data, chinchilla(size, data, *LAW), run=np.repeat(np.arange(20), 40).tolist()
     )
-    way = envelope(runs)
-    middle = (way.best[0] > 1e19) & (way.best[0] < 1e21)
-    truth = [best_size(c) for c in way.best[0][middle][::100]]
-    np.testing.assert_allclose(way.best[1][middle][::100], truth, rtol=0.15)
-    assert "before_cooldown" in codes(way)
+    method = envelope(runs)
+    middle = (method.best[0] > 1e19) & (method.best[0] < 1e21)
+    truth = [best_size(c) for c in method.best[0][middle][::100]]
+    np.testing.assert_allclose(method.best[1][middle][::100], truth, rtol=0.15)
+    assert "before_cooldown" in codes(method)
 
 
 def test_where_the_smallest_or_the_largest_size_must_be_the_best_it_says_nothing():
     """Below some compute a smaller model than any tried would be better, above some a larger."""
     runs = curves(0, 0.0)
-    way = envelope(runs)
-    truth = np.array([best_size(c) for c in way.best[0][::50]])
+    method = envelope(runs)
+    truth = np.array([best_size(c) for c in method.best[0][::50]])
     assert (truth > runs.size.min()).all()
     assert (truth < runs.size.max()).all()
-    assert way.exponent()[0] == pytest.approx(EXPONENT, abs=0.01)
+    assert method.exponent()[0] == pytest.approx(EXPONENT, abs=0.01)
 
 
 def test_a_curve_read_more_often_is_no_more_sure():
-    way = envelope(curves(0, 0.003))
+    method = envelope(curves(0, 0.003))
     often = replace(
-        way, best=tuple(np.repeat(each, 3) for each in way.best), group=np.repeat(way.group, 3)
+        method,
+        best=tuple(np.repeat(each, 3) for each in method.best),
+        group=np.repeat(method.group, 3),
     )
-    np.testing.assert_allclose(often.size(3e22), way.size(3e22), rtol=1e-9)
+    np.testing.assert_allclose(often.size(3e22), method.size(3e22), rtol=1e-9)
 
 
 def test_between_two_budgets_the_envelope_s_interval_is_student_s():
     """The slope is a difference of two means then."""
     logs = np.random.default_rng(0).normal([20.0, 21.0], 0.5, size=(6, 2))
-    way = Envelope(
+    method = Envelope(
         best=(np.tile([1.0, np.e], 6), np.exp(logs.ravel())),
         group=np.arange(12),
         centre=0.5,
@@ -171,7 +173,7 @@ def test_between_two_budgets_the_envelope_s_interval_is_student_s():
         diagnostics=(),
     )
     expected = ttest_ind(logs[:, 1], logs[:, 0]).confidence_interval(0.9)
-    np.testing.assert_allclose(way.exponent()[1:], expected, rtol=1e-9)
+    np.testing.assert_allclose(method.exponent()[1:], expected, rtol=1e-9)
 
 
 def test_best_sizes_that_vary_as_much_as_the_sizes_tried_get_a_diagnostic():
@@ -190,7 +192,7 @@ def test_profiles_that_are_no_parabolas_are_said_to_be_none():
     assert "steeper towards large models" in found.words
 
 
-def test_ways_that_part_say_which_assumption_failed():
+def test_methods_that_part_say_which_assumption_failed():
     """Wide profiles of another curvature on either side pull the parabola away from the best."""
     runs = study(0, 0.0005, span=1000.0)
     profiles = isoflop(runs)
@@ -232,18 +234,18 @@ def chinchilla_points():
     return trainings(size, flops / 6 / size, loss, compute=flops)
 
 
-def test_on_the_chinchilla_points_the_three_ways_agree():
+def test_on_the_chinchilla_points_the_three_methods_agree():
     """Besiroglu et al. 2024: 0.513 by the law; Hoffmann et al. 2022: 0.50, 0.49 by the others."""
     runs = chinchilla_points()
-    ways = [envelope(runs), isoflop(runs), by_law(runs, huber=1e-3)]
-    assert not disagreements(ways, [1e20, 5.76e23])
-    assert ways[2].exponent()[0] == pytest.approx(0.513, abs=0.002)
-    for way in ways[:2]:
-        assert way.exponent()[0] == pytest.approx(0.513, abs=0.03)
+    methods = [envelope(runs), isoflop(runs), by_law(runs, huber=1e-3)]
+    assert not disagreements(methods, [1e20, 5.76e23])
+    assert methods[2].exponent()[0] == pytest.approx(0.513, abs=0.002)
+    for method in methods[:2]:
+        assert method.exponent()[0] == pytest.approx(0.513, abs=0.03)
 
 
 class Said:
-    """A way that gives these estimates, whatever it is asked."""
+    """A method that gives these estimates, whatever it is asked."""
 
     approach, diagnostics, best = "a method", (), (np.empty(0), np.empty(0))
 
@@ -286,8 +288,8 @@ def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
 def test_twice_the_data_never_raise_the_loss_and_exponents_are_shares():
     size = np.geomspace(1e7, 1e9, 16)
     noise = np.exp(0.01 * np.random.default_rng(3).normal(size=16))
-    way = by_law(trainings(size, 20 * size, chinchilla(size, 20 * size, *LAW) * noise))
-    assert way.more_data(1e9, 2e10)[2] <= 1
-    assert way.more_data(1e9, 2e10, 0.5)[2] >= 1
-    _, low, high = way.exponent(0.99)
+    method = by_law(trainings(size, 20 * size, chinchilla(size, 20 * size, *LAW) * noise))
+    assert method.loss_ratio(1e9, 2e10)[2] <= 1
+    assert method.loss_ratio(1e9, 2e10, 0.5)[2] >= 1
+    _, low, high = method.exponent(0.99)
     assert 0 <= low < high <= 1

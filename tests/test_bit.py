@@ -271,18 +271,20 @@ def test_a_bit_learns_and_its_checkpoint_is_read_back(tmp_path):
     )
     trainer = Trainer(run)
     losses = []
-    moment = trainer.start()
+    current = trainer.start()
     for until in (5, 40, 45):
-        moment = trainer.advance(
-            moment,
+        current = trainer.advance(
+            current,
             until,
             total_steps=None,
-            keep=lambda moment: None,
+            keep=lambda _: None,
             every_seconds=1e9,
             tell=lambda progress: losses.append(progress.loss),
         )
     assert losses[-1] < 0.8 * losses[0]
-    checkpoint.save(tmp_path / "45", moment)
+    checkpoint.save(tmp_path / "45", current)
     again = checkpoint.restore(tmp_path / "45", trainer.like())
-    for one, other in zip(jax.tree.leaves(moment.state), jax.tree.leaves(again.state), strict=True):
+    for one, other in zip(
+        jax.tree.leaves(current.state), jax.tree.leaves(again.state), strict=True
+    ):
         np.testing.assert_array_equal(one, other)

@@ -15,49 +15,49 @@ from scaling.training.checkpoints import Checkpoint, Damaged
 
 
 @pytest.fixture
-def moment():
+def checkpoint():
     state = {"w": jnp.arange(6.0).reshape(2, 3), "m": jnp.ones(4, jnp.bfloat16)}, (jnp.int32(7),)
     return Checkpoint(step=12, seconds=3.5, state=state)
 
 
-def like(moment):
+def like(checkpoint):
     return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), moment.state
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), checkpoint.state
     )
 
 
-def test_a_moment_comes_back_bit_for_bit(tmp_path, moment):
-    checkpoints.save(tmp_path / "12", moment)
-    found = checkpoints.restore(tmp_path / "12", like(moment))
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "12", checkpoint)
+    found = checkpoints.restore(tmp_path / "12", like(checkpoint))
     assert (found.step, found.seconds) == (12, 3.5)
-    for a, b in zip(jax.tree.leaves(found.state), jax.tree.leaves(moment.state), strict=True):
+    for a, b in zip(jax.tree.leaves(found.state), jax.tree.leaves(checkpoint.state), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_saving_again_replaces_what_was_there(tmp_path, moment):
-    checkpoints.save(tmp_path / "passing", moment)
-    checkpoints.save(tmp_path / "passing", Checkpoint(step=13, seconds=4.0, state=moment.state))
+def test_saving_again_replaces_what_was_there(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "passing", checkpoint)
+    checkpoints.save(tmp_path / "passing", Checkpoint(step=13, seconds=4.0, state=checkpoint.state))
     assert checkpoints.found(tmp_path) == [(13, tmp_path / "passing")]
 
 
-def test_a_save_whose_guard_raises_publishes_nothing_and_leaves_the_old_one(tmp_path, moment):
+def test_a_save_whose_guard_raises_publishes_nothing_and_leaves_the_old_one(tmp_path, checkpoint):
     def taken_over():
         raise LeaseLost("another process has taken over")
 
-    checkpoints.save(tmp_path / "passing", moment)
-    later = Checkpoint(step=13, seconds=4.0, state=moment.state)
+    checkpoints.save(tmp_path / "passing", checkpoint)
+    later = Checkpoint(step=13, seconds=4.0, state=checkpoint.state)
     for name in ("passing", "13"):
         with pytest.raises(LeaseLost):
             checkpoints.save(tmp_path / name, later, taken_over)
-    assert checkpoints.restore(tmp_path / "passing", like(moment)).step == 12
+    assert checkpoints.restore(tmp_path / "passing", like(checkpoint)).step == 12
     assert not (tmp_path / "13").exists()
 
 
-def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, moment):
+def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, checkpoint):
     for step in (100, 20):
         checkpoints.save(
-            tmp_path / str(step), Checkpoint(step=step, seconds=0.0, state=moment.state)
+            tmp_path / str(step), Checkpoint(step=step, seconds=0.0, state=checkpoint.state)
         )
     (tmp_path / "300.partial").mkdir()
     (tmp_path / "400").mkdir()
@@ -65,8 +65,8 @@ def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, moment):
     assert checkpoints.found(tmp_path / "nowhere") == []
 
 
-def test_one_changed_byte_in_any_file_is_noticed(tmp_path, moment):
-    checkpoints.save(tmp_path / "good", moment)
+def test_one_changed_byte_in_any_file_is_noticed(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "good", checkpoint)
     names = [
         path.relative_to(tmp_path / "good")
         for path in (tmp_path / "good").rglob("*")
@@ -78,21 +78,21 @@ def test_one_changed_byte_in_any_file_is_noticed(tmp_path, moment):
         original = path.read_bytes()
         path.write_bytes(bytes([original[0] ^ 1]) + original[1:])
         with pytest.raises(Damaged, match="good"):
-            checkpoints.restore(tmp_path / "good", like(moment))
+            checkpoints.restore(tmp_path / "good", like(checkpoint))
         path.write_bytes(original)
-    checkpoints.restore(tmp_path / "good", like(moment))
+    checkpoints.restore(tmp_path / "good", like(checkpoint))
 
 
-def test_a_missing_file_is_named(tmp_path, moment):
-    checkpoints.save(tmp_path / "12", moment)
+def test_a_missing_file_is_named(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "12", checkpoint)
     victim = next(p for p in (tmp_path / "12").rglob("*") if p.is_file() and "json" not in p.name)
     victim.unlink()
     with pytest.raises(Damaged, match=victim.name):
-        checkpoints.restore(tmp_path / "12", like(moment))
+        checkpoints.restore(tmp_path / "12", like(checkpoint))
 
 
-def test_a_state_of_another_shape_is_refused(tmp_path, moment):
-    checkpoints.save(tmp_path / "12", moment)
+def test_a_state_of_another_shape_is_refused(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "12", checkpoint)
     other = Checkpoint(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
     with pytest.raises(Damaged, match="cannot be read back"):
         checkpoints.restore(tmp_path / "12", like(other))
@@ -105,10 +105,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize("second", range(6))
 @pytest.mark.parametrize("first", range(6))
 def test_two_kills_at_any_steps_of_a_save_leave_a_whole_checkpoint(
-    tmp_path, moment, monkeypatch, first, second
+    tmp_path, checkpoint, monkeypatch, first, second
 ):
     """Step by step: manifest, rename aside, rename in, deletions; 5 lets the save finish."""
-    checkpoints.save(tmp_path / "passing", moment)
+    checkpoints.save(tmp_path / "passing", checkpoint)
     for step, kill_at in ((13, first), (14, second)):
         best = checkpoints.found(tmp_path)[-1][0]
         with monkeypatch.context() as patch:
@@ -127,12 +127,12 @@ def test_two_kills_at_any_steps_of_a_save_leave_a_whole_checkpoint(
             patch.setattr(checkpoints, "os", mine)
             patch.setattr(checkpoints, "shutil", SimpleNamespace(rmtree=dies(shutil.rmtree)))
             try:
-                new = Checkpoint(step=step, seconds=4.0, state=moment.state)
+                new = Checkpoint(step=step, seconds=4.0, state=checkpoint.state)
                 checkpoints.save(tmp_path / "passing", new)
             except Killed:
                 pass
         found, last = checkpoints.found(tmp_path)[-1]
         assert found >= best
-        assert checkpoints.restore(last, like(moment)).step == found
-    checkpoints.save(tmp_path / "passing", Checkpoint(step=15, seconds=5.0, state=moment.state))
+        assert checkpoints.restore(last, like(checkpoint)).step == found
+    checkpoints.save(tmp_path / "passing", Checkpoint(step=15, seconds=5.0, state=checkpoint.state))
     assert os.listdir(tmp_path) == ["passing"]

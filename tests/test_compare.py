@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fits.decisions.compare import at, diagnostics, ratio, saved
+from fits.decisions.compare import diagnostics, equal_error, error_ratio, ratio
 from fits.fit_laws import main
 from fits.laws.powers import POWER, POWER_FLOOR, power
 from fits.regression.fit import fit
@@ -28,26 +28,26 @@ def test_the_intervals_of_ratio_and_saving_hold_the_truth_as_often_as_they_say()
         held[0] += low < power(1e5, 0.7, 0.22) / power(1e5, 0.8, 0.2) < high
         error = float(power(1e3, 0.8, 0.2))
         truth = 1e3 / (error / 0.7) ** (-1 / 0.22)
-        factor = saved(a, b, error).factor
+        factor = equal_error(a, b, error).x_ratio
         held[1] += factor.low < truth < factor.high
     assert (held >= 16).all(), held
 
 
 def test_a_study_compared_with_itself_is_equal():
     a = study(0.8, 0.2, 0)
-    here = at(a, a, 100.0)
-    assert here.ratio.value == 1
-    assert here.ratio.low < 1 < here.ratio.high
+    here = error_ratio(a, a, 100.0)
+    assert here.error_ratio.value == 1
+    assert here.error_ratio.low < 1 < here.error_ratio.high
     assert here.share_a == pytest.approx(0.5)
-    assert saved(a, a, here.error_a).factor.value == pytest.approx(1)
+    assert equal_error(a, a, here.error_a).x_ratio.value == pytest.approx(1)
 
 
 def test_swapping_the_studies_turns_every_ratio_round():
     a, b = study(0.8, 0.2, 0), study(0.7, 0.25, 1)
-    one, other = at(a, b, 50.0).ratio, at(b, a, 50.0).ratio
+    one, other = (error_ratio(*pair, 50.0).error_ratio for pair in ((a, b), (b, a)))
     assert one.value == pytest.approx(1 / other.value)
     assert (one.low, one.high) == pytest.approx((1 / other.high, 1 / other.low))
-    one, other = saved(a, b, 0.3).factor, saved(b, a, 0.3).factor
+    one, other = (equal_error(*pair, 0.3).x_ratio for pair in ((a, b), (b, a)))
     assert one.value == pytest.approx(1 / other.value, rel=1e-6)
     assert (one.low, one.high) == pytest.approx((1 / other.high, 1 / other.low), rel=1e-6)
 
@@ -55,16 +55,16 @@ def test_swapping_the_studies_turns_every_ratio_round():
 def test_an_error_below_the_floor_is_out_of_reach_and_its_saving_unknown():
     error = 0.2 + power(X, 0.8, 0.6)
     floored = fit(POWER_FLOOR, X, error)
-    found = saved(floored, study(0.8, 0.2, 0), 0.15)
+    found = equal_error(floored, study(0.8, 0.2, 0), 0.15)
     assert found.x_a is None
     assert found.x_b == pytest.approx((0.15 / 0.8) ** (-1 / 0.2), rel=0.5)
-    assert found.factor is None
+    assert found.x_ratio is None
 
 
 def test_the_less_certain_study_has_the_larger_share_of_the_variance():
     sharp, blunt = study(0.8, 0.2, 0, noise=0.002), study(0.8, 0.2, 1, noise=0.05)
-    assert at(sharp, blunt, 10.0).share_a < 0.1
-    assert at(blunt, sharp, 10.0).share_a > 0.9
+    assert error_ratio(sharp, blunt, 10.0).share_a < 0.1
+    assert error_ratio(blunt, sharp, 10.0).share_a > 0.9
 
 
 def test_diagnostics_name_crossings_and_ranges_not_in_common():
@@ -130,13 +130,13 @@ def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, comma
     arguments = *COLUMNS, "--error", "0.3", "--json", "-"
     two = json.loads(command(*tables, *arguments)[1])
     one = json.loads(command(both, "--by", "recipe", *arguments)[1])
-    assert (one["a"]["name"], one["b"]["name"]) == ("recipe=a", "recipe=b")
-    assert (one["at"], one["saved"]) == (two["at"], two["saved"])
+    assert (one["name_a"], one["name_b"]) == ("recipe=a", "recipe=b")
+    assert (one["at"], one["equal_error"]) == (two["at"], two["equal_error"])
     (here,) = one["at"]
     assert here["x"] == pytest.approx(1e4)
-    assert here["low"] < 0.7 / 0.8 < here["high"]
-    (there,) = one["saved"]
-    assert there["low"] < (0.8 / 0.7) ** 5 < there["high"]
+    assert here["error_ratio"]["low"] < 0.7 / 0.8 < here["error_ratio"]["high"]
+    (there,) = one["equal_error"]
+    assert there["x_ratio"]["low"] < (0.8 / 0.7) ** 5 < there["x_ratio"]["high"]
 
 
 def test_equal_recipes_are_not_told_apart_and_runs_in_both_are_said(tables, command):

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.cli.next import OFTEN
-from fits.decisions.design import plan, question
+from fits.decisions.design import design_problem, plan
 from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import POWER, SATURATING, power
 from fits.regression.fit import fit
 from fits.regression.solver import Loss
+from fits.spec import REPEATS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate
@@ -25,13 +25,13 @@ OFFERED = np.geomspace(1, 1000, 13)
 
 
 def ask(law, values, runs, candidates, predict, *, scatter, samples=64):
-    """The question of a fit with these values, about which runs scatter by so much."""
+    """The problem of a fit with these values, about which runs scatter by so much."""
     off = np.random.default_rng(0).normal(size=runs.shape[-1])
-    slopes = (law.derivatives(runs, *values) / law.predict(runs, *values)).T
-    off -= slopes @ np.linalg.lstsq(slopes, off, rcond=None)[0]
+    jacobian = (law.derivatives(runs, *values) / law.predict(runs, *values)).T
+    off -= jacobian @ np.linalg.lstsq(jacobian, off, rcond=None)[0]
     off *= scatter * np.sqrt((len(off) - len(values)) / (off**2).sum())
     found = fit(law, runs, law.predict(runs, *values) * np.exp(off))
-    return question(found, candidates, predict, samples=samples)
+    return design_problem(found, candidates, predict, samples=samples)
 
 
 def line(samples=16, scatter=0.02, unit=1.0, predict=1e4):
@@ -60,7 +60,7 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
     rng, loss = np.random.default_rng(1), Loss(log=log)
     error, off = power(runs, 0.8, 0.2), 0.02 * rng.normal(size=len(runs))
     found = fit(POWER, runs, error * np.exp(off) if log else error + off, loss=loss)
-    asked = question(found, OFFERED, np.array(1e6), samples=1)
+    asked = design_problem(found, OFFERED, np.array(1e6), samples=1)
     low, high = found.band(1e6)
     before, many = np.zeros(len(OFFERED), int), np.full(len(OFFERED), 50)
     assert asked.width(before) == pytest.approx(float(np.log(high / low)), rel=1e-9)
@@ -77,11 +77,11 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
 
 
 def test_one_more_run_narrows_by_as_much_as_computing_it_anew_says():
-    question = line()
+    problem = line()
     times = np.zeros(len(OFFERED), int)
     times[[2, 5, 5]] += 1
-    expected = [question.width(times + np.eye(len(OFFERED), dtype=int)[k]) for k in range(13)]
-    found = question.widths_with_one_more(question.inverse(times))
+    expected = [problem.width(times + np.eye(len(OFFERED), dtype=int)[k]) for k in range(13)]
+    found = problem.widths_with_one_more(times)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -95,7 +95,7 @@ def test_a_plan_is_within_its_budget_and_every_run_narrows(budget):
 
 
 def test_a_plan_is_all_but_the_best_of_all_that_could_be_paid():
-    question, cost, budget = line(), OFFERED[::2], 400.0
+    cost, budget = OFFERED[::2], 400.0
     some = ask(POWER, np.array([0.8, 0.2]), RUNS, cost, np.array(1e4), scatter=0.02, samples=16)
     best = min(
         some.width(np.array(times))
@@ -104,7 +104,7 @@ def test_a_plan_is_all_but_the_best_of_all_that_could_be_paid():
     )
     found = plan(some, cost, budget)
     assert found.widths[-1] <= 1.01 * best
-    assert question.level == 0.9
+    assert some.level == 0.9
 
 
 def test_a_larger_budget_never_buys_a_wider_interval():
@@ -160,10 +160,10 @@ def test_in_simulation_a_third_of_the_grid_s_compute_reaches_the_width_of_the_gr
 
 def test_as_often_repeated_as_the_command_allows_a_third_of_the_grid_is_worth_the_grid():
     """Without chance: of someone who knows the law."""
-    question, cost = foreknown(), grid().cost
-    full = question.width(np.ones(len(cost), int))
+    problem, cost = foreknown(), grid().cost
+    full = problem.width(np.ones(len(cost), int))
     often, once = (
-        plan(question, cost, cost.sum() / 3, repeats).widths[-1] for repeats in (OFTEN, 1)
+        plan(problem, cost, cost.sum() / 3, repeats).widths[-1] for repeats in (REPEATS, 1)
     )
     assert often < 0.95 * full
     assert once > full
@@ -210,7 +210,7 @@ def test_runs_of_one_x_in_a_row_stand_on_one_line(table, command):
     assert len(runs) == 4
     (line,) = (each for each in said.splitlines() if each.startswith("    1-4"))
     assert [float(each) for each in line.split()[1:4]] == [300, 300, 1200]
-    assert float(line.split()[-1]) == pytest.approx(runs[-1]["high"], rel=1e-3)
+    assert float(line.split()[-1]) == pytest.approx(runs[-1]["error"]["high"], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_column_of_costs_lends_its_name(table, tmp_path, command):
     path.write_text("c,euro\n30,60\n1000,2000\n")
     asked = table, *COLUMNS, "--budget", "2100", "--candidates", path, "--cost", "euro"
     assert "of 2100 euro; the interval" in command(*asked)[1]
-    assert json.loads(command(*asked, "--json", "-")[1])["cost_in"] == "euro"
+    assert json.loads(command(*asked, "--json", "-")[1])["unit"] == "euro"
 
 
 def test_how_the_law_predicts_is_said_on_one_line(table, command):
@@ -253,12 +253,11 @@ def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command
     assert status == 0
     found = json.loads(said)
     assert found["cost"] == sum(run["cost"] for run in found["runs"]) <= 2100
-    assert {run["candidate"] for run in found["runs"]} <= {2, 3, 4}
-    assert 4 in {run["candidate"] for run in found["runs"]}
+    assert {run["line"] for run in found["runs"]} <= {2, 3, 4}
+    assert 4 in {run["line"] for run in found["runs"]}
     assert found["runs"][-1]["spent"] == found["cost"]
-    low, high = found["now"]
-    last = found["runs"][-1]
-    assert low < last["low"] < found["error"] < last["high"] < high
+    now, last = found["error"], found["runs"][-1]["error"]
+    assert now["low"] < last["low"] < now["value"] < last["high"] < now["high"]
     by_x = json.loads(command(*arguments, "--cost", "c")[1])
     assert by_x["cost"] != found["cost"]
 
@@ -330,7 +329,7 @@ def test_rows_of_one_x_are_its_seeds_and_conditions_hold_for_candidates_too(
     arguments = *arguments, "--where", "data_size=50", "--repeat", "1"
     said = command(*arguments)[1]
     assert launched(said)[1000.0,] == 5  # the five of 50 images
-    assert {run["candidate"] for run in json.loads(said)["runs"]} <= {2, 12}
+    assert {run["line"] for run in json.loads(said)["runs"]} <= {2, 12}
 
 
 @pytest.mark.parametrize("offers", [[], ["--grid", "c=1", "--candidates", "a.csv"]])

@@ -36,7 +36,12 @@ def saying(fitted, words):
     return [warning for warning in fitted.warnings if words in warning]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def slow(*values):
+    """A case of a test that only `make test-slow` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("count", [1, slow(2), slow(3), 5])
 @pytest.mark.parametrize(("factor", "words"), [(1.3, "far above"), (0.7, "far below")])
 def test_points_off_the_curve_do_not_hide_behind_one_another(count, factor, words):
     for seed in range(2):
@@ -47,7 +52,7 @@ def test_points_off_the_curve_do_not_hide_behind_one_another(count, factor, word
         assert said.startswith(f"{count} of 24 points")
 
 
-@pytest.mark.parametrize("change", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("change", [0.1, slow(1.0), 10.0])
 def test_noise_that_grows_or_shrinks_along_the_curve_puts_no_point_off_it(change):
     noise = 0.01 * np.geomspace(change**-0.5, change**0.5, 24)
     for seed in range(5):
@@ -114,7 +119,7 @@ def test_one_run_does_not_decide_where_there_are_few():
 
 @pytest.mark.parametrize(
     ("unit", "loss"),
-    [*((u, Loss()) for u in (1e-6, 1e7, 1e9)), (1e6, Loss(log=False))],
+    [slow(1e-6, Loss()), (1e7, Loss()), slow(1e9, Loss()), (1e6, Loss(log=False))],
     ids=lambda value: "" if isinstance(value, float) else "log" if value.log else "difference",
 )
 @pytest.mark.parametrize(("law", "off"), [(SATURATING, 1), (SATURATING, 1.3), (POWER_FLOOR, 1)])

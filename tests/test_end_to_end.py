@@ -19,7 +19,7 @@ kind = "procedural"
 classes = 8
 label_noise = 0.1
 jitter = 1
-heldout_size = 2000
+heldout_size = 1000
 
 [objective]
 loss = "softmax"
@@ -56,7 +56,7 @@ shots = [10]
 
 [[grid]]
 model = ["a", "b"]
-images_seen = [1_280, 2_560, 5_120, 10_240, 20_480, 40_960]
+images_seen = [1_280, 2_560, 5_120, 10_240]
 batch = 64
 """
 
@@ -106,11 +106,11 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
         ]
     )
     assert {row["metric"] for row in rows} >= {"upstream_error", "digits_10shot_error"}
-    assert len({row["run"] for row in rows}) == 12
+    assert len({row["run"] for row in rows}) == 8
     laws = json.loads((place / "results" / "tiny.laws.json").read_text())
     upstream = laws["groups"][0]
-    low, high = upstream["intervals"]["c"]
-    assert 0 <= low <= upstream["values"]["c"] <= high
+    floor = upstream["parameters"]["c"]
+    assert 0 <= floor["low"] <= floor["value"] <= floor["high"]
     assert (place / "results" / "tiny.png").stat().st_size > 10_000
 
 
@@ -137,7 +137,7 @@ def test_killed_at_any_moment_and_launched_again_it_ends_with_the_same_bytes(pla
             time.sleep(0.02)
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
-        assert len(numbers(place / "again")) < 12
+        assert len(numbers(place / "again")) < 8
     done = scaling("launch", "tiny.toml", "--runs", "again", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert numbers(place / "again") == numbers(place / "runs")

@@ -39,7 +39,7 @@ def test_a_fit_returns_the_curve_that_made_the_points(truth):
     assert found.rms < 1e-10
 
 
-@pytest.mark.parametrize("unit", [1e-9, 24 * 3600, 1e18])
+@pytest.mark.parametrize("unit", [1e-9, pytest.param(24 * 3600, marks=pytest.mark.slow), 1e18])
 def test_no_result_depends_on_the_unit_of_x(unit):
     error = noisy()
     ones, others = fit(SATURATING, COMPUTE, error), fit(SATURATING, COMPUTE * unit, error)

@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from jsonschema import validate
 
+from fits.cli.output import schema_of
 from fits.data.points import KINDS
 from fits.fit_laws import app
 from fits.laws.powers import saturating
 from fits.laws.registry import EVERY_LAW, LAWS
-from fits.report_json import GroupJson, ReportJson, schema
+from fits.report_json import GroupJson
 from fits.spec import LOSSES, SCALES, FitSpec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,12 +43,32 @@ def test_help_opens_with_what_to_type_and_tells_all(command):
     assert "nothing is written unless" in said
 
 
-def test_the_schema_is_printed_and_describes_the_json(command, table, answer):
-    status, said, _ = command("schema")
-    assert status == 0
-    assert json.loads(said) == schema()
-    found, _ = answer(table, "--x", "eflop", "--y", "error", "--law", "power")
-    ReportJson.model_validate(found)
+def test_the_schema_of_every_command_is_printed_and_describes_its_json(command, table, tmp_path):
+    fit = table, "--x", "eflop", "--y", "error", "--law", "power"
+    rows = [f"{n},{d},{1 + n**-0.3 + d**-0.3}" for n in (1, 2, 4, 8) for d in (1, 2, 5, 10)]
+    sizes = tmp_path / "sizes.csv"
+    sizes.write_text("\n".join(["n,d,y", *rows]) + "\n")
+    asked = {
+        "fit": (*fit, "--predict", "10"),
+        "compare": (*fit, "--by", "model"),
+        "next": (*fit, "--predict", "1e9", "--budget", "1e4", "--grid", "eflop=1,1e3"),
+        "optimal": (
+            *(sizes, "--size", "n", "--data", "d", "--y", "y", "--y-is", "loss"),
+            *("--compute", "9", "--reach", "1.1", "--trained", "4,4"),
+        ),
+        "check": ("zhai2022-pets-5-shot",),
+    }
+    assert command("schema") == command("schema", "fit")
+    for name, words in asked.items():
+        status, said, _ = command("schema", name)
+        assert status == 0
+        assert json.loads(said) == schema_of(name)
+        status, said, complaints = command(name, *words, "--json", "-")
+        assert status == 0, complaints
+        validate(json.loads(said), schema_of(name))
+    status, said, complaints = command("schema", "optimum")
+    assert (status, said) == (2, "")
+    assert "Did you mean 'optimal'?" in complaints
 
 
 def test_help_needs_nothing_but_the_standard_library():
@@ -126,13 +148,14 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
     assert (group["points"], group["runs"]) == (24, 48)
     assert 0.003 < group["rms"] < 0.008
     for name, truth in zip("abcd", TRUTH, strict=True):
-        low, high = group["intervals"][name]
-        assert low < truth < high
-        assert low < group["values"][name] < high
-    assert [prediction["x"] for prediction in group["predictions"]] == [1, 10, 1e5]
+        found = group["parameters"][name]
+        assert found["low"] < truth < found["high"]
+        assert found["low"] < found["value"] < found["high"]
+    assert group["parameters"]["c"]["role"] == "floor"
+    assert [prediction["x"] for prediction in group["predictions"]] == [[1], [10], [1e5]]
     for prediction in group["predictions"]:
-        assert prediction["low"] < prediction["median"] < prediction["high"]
-        assert prediction["low"] < saturating(prediction["x"], *TRUTH) < prediction["high"]
+        assert prediction["low"] < prediction["value"] < prediction["high"]
+        assert prediction["low"] < saturating(prediction["x"][0], *TRUTH) < prediction["high"]
     (beyond,) = group["diagnostics"]
     assert (beyond["code"], beyond["parameters"]) == ("extrapolates", ["x"])
     assert beyond["words"] == "x = 100000 is 100 times the largest x fitted"
@@ -142,14 +165,14 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
 def test_each_group_gets_its_own_fit(table, answer):
     found, _ = answer(table, "--x", "eflop", "--y", "error", "--by", "model", "--all-points")
     assert [group["group"] for group in found["groups"]] == [{"model": "S"}, {"model": "B"}]
-    small, big = (group["values"]["c"] for group in found["groups"])
+    small, big = (group["parameters"]["c"]["value"] for group in found["groups"])
     assert big == pytest.approx(1.2 * small, rel=0.05)
 
 
 def test_all_points_are_fitted_when_asked_for(table, answer):
     found, _ = answer(table, "--x", "eflop", "--y", "error", "--all-points", "--law", "power")
     assert found["groups"][0]["points"] == 48
-    assert found["groups"][0]["values"].keys() == {"a", "b"}
+    assert found["groups"][0]["parameters"].keys() == {"a", "b"}
 
 
 def test_the_same_table_gives_the_same_digits(table, command):
@@ -199,12 +222,12 @@ def test_the_json_holds_the_numbers_that_are_printed(table, command, answer):
     words = table, "--x", "eflop", "--y", "error", "--predict", "50"
     (group,) = answer(*words)[0]["groups"]
     said = command(*words)[1]
-    for name, value in group["values"].items():
-        low, high = group["intervals"][name]
+    for name, found in group["parameters"].items():
+        value, low, high = (found[key] for key in ("value", "low", "high"))
         assert f"  {name} = {value:<10.4g} [{low:.4g}, {high:.4g}]" in said
     (place,) = group["predictions"]
     low, high = place["low"], place["high"]
-    assert f"E(50) = {place['median']:.4g} [{low:.4g}, {high:.4g}]" in said
+    assert f"E(50) = {place['value']:.4g} [{low:.4g}, {high:.4g}]" in said
     assert f"root mean square of log error {group['rms']:.4f}" in said
     assert f"through {group['points']} of {group['runs']} runs" in said
 
@@ -226,8 +249,8 @@ def test_several_groups_are_a_table_with_one_row_each_and_details_are_all(table,
     for line, group in zip(lines[3:5], groups, strict=True):
         assert line.startswith(f"{group['group']['model']}  ")
         for name in "cb":
-            low, high = group["intervals"][name]
-            assert f"{group['values'][name]:.3g} [{low:.3g}, {high:.3g}]" in line
+            found = group["parameters"][name]
+            assert "{value:.3g} [{low:.3g}, {high:.3g}]".format(**found) in line
         assert f"{group['points']} of {group['runs']}" in line
     details = command(*words, "--details")[1]
     assert details.count("law saturating: E(x)") == 2
@@ -240,7 +263,7 @@ def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     found, _ = answer(*arguments)
     (group,) = found["groups"]
     assert group["law"] == "forecast"
-    assert group["formula"] is group["values"] is group["intervals"] is None
+    assert group["formula"] is group["parameters"] is None
     (prediction,) = group["predictions"]
     assert prediction["low"] < saturating(1e4, *TRUTH) < prediction["high"]
     figure = tmp_path / "forecast.svg"
@@ -255,7 +278,7 @@ def test_a_prediction_below_0_is_said(table, answer):
     found, _ = answer(*words)
     (group,) = found["groups"]
     (prediction,) = group["predictions"]
-    assert prediction["median"] < prediction["low"] == 0
+    assert prediction["value"] < prediction["low"] == 0
     assert "negative_prediction" in {each["code"] for each in group["diagnostics"]}
 
 

@@ -143,15 +143,15 @@ def test_a_group_that_cannot_be_fitted_is_left_out_and_said(table, tmp_path, com
     found, complaints = answer(*arguments, "--predict", "10")
     *fitted, failed = found["groups"]
     assert [group["group"]["model"] for group in fitted] == ["S", "B"]
-    assert all(group["values"] for group in fitted)
+    assert all(group["parameters"] for group in fitted)
     assert failed["group"] == {"model": "L"}
     assert failed["runs"] == 2
     assert failed["predictions"] == []
-    for name in ("values", "intervals", "points", "rms", "holdout"):
+    for name in ("parameters", "points", "rms", "holdout"):
         assert failed[name] is None
     refusal = failed["refusal"]
     assert refusal.startswith("2 of 2 points are to be fitted")
-    assert f"warning, model=L: no fit: {refusal}" in complaints
+    assert f"warning: model=L: no fit: {refusal}" in complaints
     status, said, _ = command(*arguments, "--plot", tmp_path / "fit.svg")
     assert status == 0
     assert "L      no fit" in said

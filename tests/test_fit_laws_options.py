@@ -19,8 +19,8 @@ def test_a_law_of_two_variables_takes_two_columns_and_all_points(surface, answer
     (group,) = found["groups"]
     assert found["spec"]["x"] == ["params", "images"]
     assert (group["points"], group["runs"]) == (36, 36)
-    low, high = group["intervals"]["alpha"]
-    assert low < 0.35 < high
+    alpha = group["parameters"]["alpha"]
+    assert alpha["low"] < 0.35 < alpha["high"]
     (prediction,) = group["predictions"]
     assert prediction["x"] == [64, 64]
     truth = CHINCHILLA.predict([64, 64], 1.7, 0.6, 0.35, 0.8, 0.3)
@@ -32,14 +32,14 @@ def test_huber_s_loss_is_not_ruled_by_the_run_that_went_wrong(surface, answer):
     off = {}
     for loss in ("squares", "huber"):
         found, _ = answer(surface, *SURFACE, "--loss", loss, "--predict", "64,64")
-        off[loss] = abs(found["groups"][0]["predictions"][0]["median"] - truth)
+        off[loss] = abs(found["groups"][0]["predictions"][0]["value"] - truth)
     assert off["huber"] < off["squares"] / 2
 
 
-def test_every_way_to_fit_reaches_the_fit_and_its_file(surface, tmp_path, command):
+def test_every_option_of_the_fit_reaches_the_fit_and_its_file(surface, tmp_path, command):
     law = tmp_path / "law.json"
-    ways = "--scale", "linear", "--weights", "params", "--cluster", "half", "--huber", "0.02"
-    assert command(surface, *SURFACE, *ways, "--save", law)[0] == 0
+    terms = "--scale", "linear", "--weights", "params", "--cluster", "half", "--huber", "0.02"
+    assert command(surface, *SURFACE, *terms, "--save", law)[0] == 0
     spec = read_law(law).evidence.spec
     assert (spec.scale, spec.weights, spec.clusters) == ("linear", "params", ["half"])
     assert (spec.loss, spec.huber) == ("huber", 0.02)
@@ -82,8 +82,9 @@ def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, a
     assert found["spec"]["clusters"] == [*SETTING]
     (found,), (alone,) = found["groups"], alone["groups"]
     assert (found["clusters"], alone["clusters"]) == (8, 24)
-    assert found["values"] == alone["values"]
-    assert found["intervals"] != alone["intervals"]
+    for mine, its in zip(*(each["parameters"].values() for each in (found, alone)), strict=True):
+        assert mine["value"] == its["value"]
+        assert (mine["low"], mine["high"]) != (its["low"], its["high"])
     assert not any("seed" in note for note in found["notes"])
 
 
@@ -118,13 +119,13 @@ def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
         answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["at"][0]
         for more in ((), ("--cluster", "run"))
     ]
-    spread = [at["high"] / at["low"] for at in found]
+    spread = [at["error_ratio"]["high"] / at["error_ratio"]["low"] for at in found]
     assert spread[0] != spread[1]
 
 
 def test_a_fit_says_how_its_rows_were_counted(seeds, command, answer):
-    ways = "--weights", "n", "--huber", "0.05", "--scale", "linear", "--cluster", "model"
-    _, said, _ = command(seeds, *RESULTS, *ways)
+    terms = "--weights", "n", "--huber", "0.05", "--scale", "linear", "--cluster", "model"
+    _, said, _ = command(seeds, *RESULTS, *terms)
     for line in (
         "weights: column n",
         "8 clusters of rows with correlated errors, by model",
@@ -133,7 +134,7 @@ def test_a_fit_says_how_its_rows_were_counted(seeds, command, answer):
     ):
         assert f"  {line}" in said.splitlines()
     assert "  root mean square of error 0." in said
-    found, _ = answer(seeds, *RESULTS, *ways)
+    found, _ = answer(seeds, *RESULTS, *terms)
     assert (found["spec"]["weights"], found["spec"]["huber"]) == ("n", 0.05)
     holdout = found["groups"][0]["holdout"]
     assert holdout["score"] == "mean absolute error"  # all weights are alike
@@ -165,7 +166,7 @@ def test_a_law_of_three_breaks_is_fitted_kept_and_tried_where_it_is_asked_for(
     asked = table, "--x", "eflop", "--y", "error", "--where", "model=S", "--all-points"
     asked = *asked, "--law", "broken-3"
     found, _ = answer(*asked, "--save", path)
-    assert len(found["groups"][0]["values"]) == 12
+    assert len(found["groups"][0]["parameters"]) == 12
     assert "broken-3" in found["groups"][0]["holdout"]["errors"]
     assert read_law(path).law == "broken-3"
 

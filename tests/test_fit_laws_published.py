@@ -19,7 +19,7 @@ def published(name):
 
 
 def curve(group, x):
-    return saturating(x, *(group["values"][name] for name in "abcd"))
+    return saturating(x, *(group["parameters"][name]["value"] for name in "abcd"))
 
 
 CORE_DAYS = np.geomspace(0.3, 3e4, 200)
@@ -35,8 +35,8 @@ def test_the_published_few_shot_laws_come_back(answer, shots, law):
     )
     (group,) = found["groups"]
     assert np.abs(curve(group, CORE_DAYS) - saturating(CORE_DAYS, *law)).max() <= 0.008
-    low, high = group["intervals"]["c"]
-    assert low < law[2] < high
+    floor = group["parameters"]["c"]
+    assert floor["low"] < law[2] < floor["high"]
     assert not complaints
 
 
@@ -52,8 +52,8 @@ def test_the_published_laws_come_back_from_the_tables_of_the_notebooks(answer, n
     found, _ = answer(path, "--x", "core_days", "--y", "error")
     (group,) = found["groups"]
     assert np.abs(curve(group, CORE_DAYS) - saturating(CORE_DAYS, *law)).max() <= within
-    low, high = group["intervals"]["c"]
-    assert low < law[2] < high
+    floor = group["parameters"]["c"]
+    assert floor["low"] < law[2] < floor["high"]
 
 
 def test_fine_tuning_without_the_largest_models_sees_a_higher_floor(answer):
@@ -64,7 +64,7 @@ def test_fine_tuning_without_the_largest_models_sees_a_higher_floor(answer):
     within = np.geomspace(0.3, 2500, 100)  # core-days that the table reaches
     paper = saturating(within, 0.26, 0.35, 0.09, 0.01)
     assert np.abs(curve(group, within) - paper).max() <= 0.01
-    assert group["values"]["c"] > 0.1
+    assert group["parameters"]["c"]["value"] > 0.1
 
 
 def test_the_floor_of_openclip_is_not_identified(answer):
@@ -76,8 +76,7 @@ def test_the_floor_of_openclip_is_not_identified(answer):
     )
     (group,) = found["groups"]
     assert group["runs"] == 29
-    low, high = group["intervals"]["c"]
-    assert low == 0
-    assert high == pytest.approx(0.2, abs=0.02)
+    assert group["parameters"]["c"]["low"] == 0
+    assert group["parameters"]["c"]["high"] == pytest.approx(0.2, abs=0.02)
     assert "the floor is not identified: the 90 % interval of c is [0, 0.2]" in complaints
-    assert group["values"]["b"] == pytest.approx(0.111, abs=0.002)
+    assert group["parameters"]["b"]["value"] == pytest.approx(0.111, abs=0.002)

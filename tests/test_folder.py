@@ -200,9 +200,42 @@ def test_an_interrupted_decoding_leaves_nothing_that_looks_whole(root, cache, mo
         meanwhile.setattr(folder_module, "decode_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(root).train()
-    assert list(cache.glob("*.part"))
     assert not list(cache.glob("*.npy"))
     assert opened(root).train().batch(np.arange(12))[0].any()
+
+
+def test_two_machines_that_decode_one_folder_do_not_write_to_one_file(root, cache, monkeypatch):
+    """The second starts and ends while the first decodes: locks do not reach across machines."""
+    alone = opened(root).train().batch(np.arange(12))[0]
+    (file,) = cache.glob("*.npy")
+    file.unlink()
+    decode = folder_module.decode_all
+    meanwhile = []
+
+    def slowly(*arguments):
+        if not meanwhile:
+            meanwhile.append("the second machine")
+            meanwhile.append(opened(root).train().batch(np.arange(12))[0])
+        return decode(*arguments)
+
+    monkeypatch.setattr(folder_module.fcntl, "flock", lambda file, how: None)
+    monkeypatch.setattr(folder_module, "decode_all", slowly)
+    np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], alone)
+    np.testing.assert_array_equal(meanwhile[1], alone)
+    assert [path.name for path in cache.glob("*.part")] == []
+
+
+def test_what_a_killed_process_left_behind_is_removed_a_day_later(root, cache):
+    opened(root).train()
+    (file,) = cache.glob("*.npy")
+    file.unlink()
+    killed, writing = (file.with_name(f".{file.name}.{each}.part") for each in ("1", "2"))
+    for path in (killed, writing):
+        path.write_bytes(b"half")
+    os.utime(killed, (0, 0))
+    opened(root).train()
+    assert not killed.exists()
+    assert writing.exists()
 
 
 def test_processes_that_start_together_decode_once(root, cache):

@@ -41,6 +41,11 @@ def far(benchmark, curves):
     return [benchmark.score_forecast(curve.quarter()) for curve in curves]
 
 
+def slow_save(values, *quick):
+    """All of the values, those that are not quick marked slow."""
+    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
+
+
 def learning_curve(points=60, noise=0.005, seed=0):
     """Examples seen, and an error that leaves a plateau and falls towards 0.1."""
     rng = np.random.default_rng(seed)
@@ -57,6 +62,7 @@ def test_forecasts_of_real_curves_err_half_as_much_as_those_of_the_published_law
     assert score <= 0.62 * BROKEN_POWER
 
 
+@pytest.mark.slow
 def test_forecasts_from_a_quarter_of_a_real_curve_err_a_third_as_much(benchmark, far):
     assert benchmark.mean(far).rmsle <= 0.35 * M4_LONGER
 
@@ -67,6 +73,7 @@ def test_intervals_hold_nine_in_ten_points_of_real_curves_and_are_narrow(benchma
     assert score.width <= 0.06
 
 
+@pytest.mark.slow
 def test_intervals_from_a_quarter_of_a_real_curve_are_honest_too(benchmark, far):
     score = benchmark.mean(far)
     assert score.cover >= 0.88
@@ -82,6 +89,7 @@ def test_no_data_set_is_forecast_well_at_the_cost_of_the_other(benchmark, curves
     assert benchmark.mean(scores).rmsle <= 0.65 * published["M4"]
 
 
+@pytest.mark.slow
 def test_the_exponent_believed_in_matters_little_within_an_order_of_magnitude(benchmark, curves):
     few = curves[::3]
     standing, *others = (
@@ -107,7 +115,7 @@ def test_the_unit_of_y_only_scales_the_forecast(unit):
     np.testing.assert_allclose(scaled, forecast(x, y)(later), rtol=1e-8)
 
 
-@pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
+@pytest.mark.parametrize("unit", slow_save([1e-9, 3.0, 1e9], 3.0))
 def test_units_matter_to_no_real_curve(curves, unit):
     for curve in curves[::6]:
         plain = forecast(curve.x, curve.y)(curve.later_x)
@@ -188,6 +196,7 @@ def test_intervals_widen_with_the_distance_of_the_forecast():
     assert (np.diff(np.log(high / low)) > 0).all()
 
 
+@pytest.mark.slow
 def test_nine_in_ten_intervals_hold_the_next_points_of_noisy_laws():
     held = []
     for seed in range(60):
@@ -377,7 +386,10 @@ def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
     assert max(chances) < 0.2
 
 
-@pytest.mark.parametrize("kind", ["translation", "language", "few", "flat", "late", "noisy-power"])
+@pytest.mark.parametrize(
+    "kind",
+    slow_save(["translation", "language", "few", "flat", "late", "noisy-power"], "few", "late"),
+)
 def test_forecasts_of_made_up_curves_err_little_more_than_their_noise(benchmark, kind):
     scores = [
         benchmark.score_forecast(benchmark.KINDS[kind].curve(kind, seed)) for seed in range(12)

@@ -55,8 +55,8 @@ def counted(write):
 
 loop.set_aside = counted(loop.set_aside)
 checkpoints.write_text = counted(checkpoints.write_text)
-places = CheckpointPaths(root / "trunk", root / "own", every_seconds=every, say=said.append)
-end = train(Trainer(run), run, places, lambda progress: looks.append(progress.step))
+paths = CheckpointPaths(root / "trunk", root / "own", every_seconds=every, say=said.append)
+end = train(Trainer(run), run, paths, lambda progress: looks.append(progress.step))
 params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(end.state))
 print(json.dumps({
     "hash": hashlib.sha256(params).hexdigest(),

@@ -7,28 +7,25 @@ import jax
 import numpy as np
 import pytest
 from test_parse import GOOD
+from test_training import DATA, NANO, RECIPE
 from weights_cases import assert_same, random_params
 
 from fits.base.errors import UserError
-from models.shapes import MuP, ViTShape
+from models.shapes import MuP
 from models.weights.writing import write
 from scaling.base.config import digest
-from scaling.data import Procedural
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.training.initial import Init, backbone, problems, provenance
 from scaling.training.loop import CheckpointPaths, Trainer, train
-from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-
-NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=32, heads=2)
-RECIPE = Recipe(learning_rate=1e-2, warmup_steps=2, timescale_steps=8)
 
 
 def run(**changes):
-    fields = {"model": NANO, "data": Procedural(classes=4), "recipe": RECIPE, "batch": 8}
-    return Run(**fields | {"images_seen": 8 * 10} | changes)
+    """One whose program the tests of training have compiled too."""
+    fields = {"model": NANO, "data": DATA, "recipe": RECIPE, "batch": 16}
+    return Run(**fields | {"images_seen": 16 * 10} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +43,8 @@ def done(tmp_path_factory):
     first = run()
     folder = RunFolder(tmp_path_factory.mktemp("runs") / first.id)
     write_run_file(folder.path, first, (), print)
-    places = CheckpointPaths(folder.path.parent / "trunk", folder.path / "checkpoints")
-    end = train(Trainer(first), first, places, lambda progress: None)
+    paths = CheckpointPaths(folder.path.parent / "trunk", folder.path / "checkpoints")
+    end = train(Trainer(first), first, paths, lambda progress: None)
     return folder.path, jax.tree.map(np.asarray, end.state.params)
 
 
@@ -55,7 +52,7 @@ def test_a_training_begins_with_the_backbone_of_a_file_and_a_head_of_its_own(wei
     path, params = weights
     state = Trainer(run(init=Init(from_=path))).start().state
     assert_same(state.params["backbone"], params["backbone"])
-    assert state.params["head"]["kernel"].shape == (8, 4)
+    assert state.params["head"]["kernel"].shape == (8, 8)
     assert not np.any(state.params["head"]["kernel"])
 
 
@@ -91,6 +88,15 @@ def test_what_does_not_fit_is_named(weights, done, tmp_path):
     assert "is no run's folder" in problems(Init(from_=tmp_path), NANO)[0]
     with pytest.raises(UserError, match="init: there is no"):
         Trainer(run(init=Init(from_=tmp_path / "a.npz"))).start()
+
+
+def test_a_file_whose_numbers_are_damaged_is_named_when_a_training_begins(weights, tmp_path):
+    path = tmp_path / "damaged.npz"
+    whole = weights[0].read_bytes()
+    path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    assert problems(Init(from_=path), NANO) == []
+    with pytest.raises(UserError, match=r"^init: .*damaged\.npz: .* is damaged or cut short"):
+        backbone(Init(from_=path), NANO)
 
 
 def test_a_run_that_is_not_done_is_no_beginning(tmp_path):

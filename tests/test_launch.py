@@ -30,7 +30,7 @@ from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
 PRETEND = Path(__file__).with_name("pretend_worker.py")
-UNLUCKY = 13
+DIVERGES = 13
 UPSTREAM = Upstream(images=100)
 
 
@@ -180,22 +180,22 @@ def test_the_worker_is_this_program_itself():
 
 
 def test_a_failed_run_is_named_with_its_reason_and_harms_no_other(place, capfd):
-    study = a_study(0, UNLUCKY)
+    study = a_study(0, DIVERGES)
     assert not place.launch(study)
     end = capfd.readouterr().out.partition("small: ")[2]
-    lucky, unlucky = study.runs
+    good, failed = study.runs
     assert "1 of 2 runs done, 1 failed" in end
-    assert f"failed: {display.describe(unlucky)}: the loss is nan at step 3" in end
+    assert f"failed: {display.describe(failed)}: the loss is nan at step 3" in end
     assert "--retry" in end
-    assert place.results(study)[lucky.id]
-    assert not (place.runs / unlucky.id / "results.jsonl").exists()
+    assert place.results(study)[good.id]
+    assert not (place.runs / failed.id / "results.jsonl").exists()
 
     assert not place.launch(study)  # named again, but not tried
     assert len(place.events("begin")) == 2
     assert "the loss is nan at step 3" in capfd.readouterr().out
 
     assert not place.launch(study, retry=True)
-    assert [event["run"] for event in place.events("begin")[2:]] == [unlucky.id]
+    assert [event["run"] for event in place.events("begin")[2:]] == [failed.id]
 
 
 def test_a_killed_worker_is_named_the_others_go_on_and_launching_again_resumes(place, capfd):

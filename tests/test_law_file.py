@@ -228,11 +228,20 @@ def test_an_option_that_check_would_not_use_is_refused(words, law, check):
     assert f"{option}: there is no table to read. Say --table TABLE." in complaints
 
 
-@pytest.fixture
-def doubtful(tmp_path, capsys):
-    """A law with something said against it: a floor that its points do not show."""
-    table, path = write(tmp_path / "few.csv", rows(8, last=1.0)), tmp_path / "few.json"
+@pytest.fixture(scope="module")
+def doubtful_bytes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("doubtful")
+    table, path = write(folder / "few.csv", rows(8, last=1.0)), folder / "few.json"
     assert main([str(table), *ASKED, "--law", "power-floor", "--save", str(path)]) == 0
+    return path.read_bytes()
+
+
+@pytest.fixture
+def doubtful(tmp_path, doubtful_bytes, capsys):
+    """A law with something said against it: a floor that its points do not show."""
+    write(tmp_path / "few.csv", rows(8, last=1.0))
+    path = tmp_path / "few.json"
+    path.write_bytes(doubtful_bytes)
     capsys.readouterr()
     assert json.loads(path.read_text())["evidence"]["diagnostics"]
     return path

@@ -30,12 +30,14 @@ SMALL = MixerShape(name="small", **SIZES)
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@pytest.fixture(autouse=True)
-def checked_shapes(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def checked_shapes():
     """Every call of every module has its annotated shapes and float types checked."""
-    for module in (PatchEmbedding, MixerBlock, Mixer):
-        checked = jaxtyped(typechecker=beartype)(module.__call__)
-        monkeypatch.setattr(module, "__call__", checked)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (PatchEmbedding, MixerBlock, Mixer):
+            checked = jaxtyped(typechecker=beartype)(module.__call__)
+            patch.setattr(module, "__call__", checked)
+        yield
 
 
 @pytest.fixture(scope="module", params=["tanh", "erf"])
@@ -210,13 +212,13 @@ def test_a_mixer_learns():
     )
     trainer = Trainer(run)
     losses = []
-    moment = trainer.start()
+    current = trainer.start()
     for until in (5, 60, 65):
-        moment = trainer.advance(
-            moment,
+        current = trainer.advance(
+            current,
             until,
             total_steps=None,
-            keep=lambda moment: None,
+            keep=lambda _: None,
             every_seconds=1e9,
             tell=lambda progress: losses.append(progress.loss),
         )

@@ -101,13 +101,13 @@ def trainer(run):
 @pytest.fixture(scope="module")
 def trained(run, trainer, tmp_path_factory):
     """The beginning and the end as host arrays, the losses, and where the checkpoints are."""
-    places, losses = paths(tmp_path_factory.mktemp("runs"), run), []
+    paths, losses = paths_in(tmp_path_factory.mktemp("runs"), run), []
     first = jax.tree.map(np.asarray, trainer.start().state)
-    end = train(trainer, run, places, lambda progress: losses.append(progress.loss))
-    return first, jax.tree.map(np.asarray, end.state), losses, places
+    end = train(trainer, run, paths, lambda progress: losses.append(progress.loss))
+    return first, jax.tree.map(np.asarray, end.state), losses, paths
 
 
-def paths(root, run):
+def paths_in(root, run):
     return CheckpointPaths(trunk=root / "trunk", own=root / run.id, every_seconds=1e9)
 
 
@@ -140,14 +140,14 @@ def test_the_moving_average_follows_and_the_optimizer_holds_nothing_for_what_is_
 
 
 def test_teacher_and_average_pass_through_checkpoints(run, trainer, trained):
-    _, last, _, places = trained
-    again = train(trainer, run, places, lambda progress: None)
+    _, last, _, paths = trained
+    again = train(trainer, run, paths, lambda progress: None)
     assert_equal(again.state, last)
     longer = run.model_copy(update={"images_seen": 2 * run.images_seen})
-    branched = train(trainer, longer, paths(places.trunk.parent, longer), lambda progress: None)
-    alone = train(trainer, longer, paths(places.own / "alone", longer), lambda progress: None)
+    branched = train(trainer, longer, paths_in(paths.trunk.parent, longer), lambda progress: None)
+    alone = train(trainer, longer, paths_in(paths.own / "alone", longer), lambda progress: None)
     assert_equal(branched.state, alone.state)
-    assert not (places.own / PASSING).exists()
+    assert not (paths.own / PASSING).exists()
 
 
 def test_what_weight_decay_acts_on_is_a_type_of_parameter_and_not_the_spelling_of_its_path(run):
@@ -216,18 +216,18 @@ def test_gradients_of_two_halves_add_up_to_those_of_the_batch(run):
     """A step with either starts from one state; Adam's first moments show the gradients."""
     run = run.model_copy(update={"objective": Classify()})
     trainer = Trainer(run)
-    end = trainer.advance(
-        trainer.start(), 4, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
-    )
-    (batch,) = trainer._batches(4, 5)
     built = run.objective.build(NANO, 4, trainer.precision)
+    steps = [jax.jit(program(run, built, microbatches=parts).step) for parts in (1, 2)]
+    *before, last = enumerate(trainer._batches(0, 5))
+    state = trainer.start().state
+    for step, batch in before:
+        state, _ = steps[0](state, batch, np.float32(1), step_key(run.seed, step))
     moments = []
-    for microbatches in (1, 2):
-        step = jax.jit(program(run, built, microbatches=microbatches).step)
-        after, _ = step(end.state, batch, np.float32(1), step_key(run.seed, 4))
+    for each in steps:
+        after, _ = each(state, last[1], np.float32(1), step_key(run.seed, last[0]))
         moments.append(first_moments(after.optimizer))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *moments)
-    assert moved(first_moments(end.state.optimizer), moments[0]) > 1e-3
+    assert moved(first_moments(state.optimizer), moments[0]) > 1e-3
 
 
 def test_a_batch_is_what_the_run_says_it_is(run, trainer):

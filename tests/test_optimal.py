@@ -6,9 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from fits.allocation.report import allocate
+from fits.base.numbers import Estimate
 from fits.cli.optimal import _open
 from fits.fit_laws import main
 from fits.laws.chinchilla import chinchilla
+from fits.spec import FitSpec
 
 LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 
@@ -33,27 +36,36 @@ COLUMNS = ["--size", "params", "--data", "images", "--y", "loss", "--y-is", "los
 
 
 def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
-    asked = ["--compute", "1e22", "--reach", "2.2", "--reach", "1.5", "--against", "1e10,1e10"]
+    asked = ["--compute", "1e22", "--reach", "2.2", "--reach", "1.5", "--trained", "1e10,1e10"]
     out = table.with_name("answer.json")
     assert main(["optimal", str(table), *COLUMNS, *asked, "--json", str(out)]) == 0
     said = capsys.readouterr().out
-    for words in ("the best size grows", "of 1e+22 FLOPs", "times cheaper", "twice the data"):
+    for words in ("the best size grows", "of 1e+22 FLOPs", "times less compute", "twice the data"):
         assert words in said
     assert "loss 1.5 takes FLOPs without end" in said
     assert "compute = 1e+22 is 10 times the largest compute fitted" in said
     answer = json.loads(out.read_text())
-    assert [way["way"] for way in answer["ways"]] == [
+    assert [each["method"] for each in answer["methods"]] == [
         "envelope of all runs",
         "profiles at equal compute",
         "law of size and data",
     ]
-    (budget,) = answer["compute"]
-    for size in budget["sizes"]:
+    (budget,) = answer["divisions"]
+    for size in budget["sizes"].values():
         assert size["low"] < size["value"] < size["high"]
-    product = budget["sizes"][2]["value"] * budget["data"]["value"]
+    product = budget["sizes"]["law of size and data"]["value"] * budget["data"]["value"]
     assert product == pytest.approx(1e22 / 6, rel=1e-6)
-    assert answer["reach"][1]["compute"]["value"] is None
-    assert answer["against"][0]["cheaper"]["low"] > 1
+    assert answer["targets"][1]["compute"]["value"] is None
+    assert answer["trained"][0]["compute_ratio"]["low"] > 1
+
+
+def test_a_notebook_has_the_answer_that_the_command_writes(table, capsys):
+    asked = ["--compute", "1e22", "--reach", "2.2", "--trained", "1e10,1e10"]
+    assert main(["optimal", str(table), *COLUMNS, *asked, "--json", "-"]) == 0
+    spec = FitSpec(x=("params", "images"), y="loss", y_is="loss", law="chinchilla")
+    found = allocate(table, spec, compute=[1e22], targets=[2.2], trained=[(1e10, 1e10)])
+    assert found.model_dump(mode="json") == json.loads(capsys.readouterr().out)
+    assert found.divisions[0].error.low < found.divisions[0].error.value
 
 
 def test_data_follow_from_flops_and_flops_from_data(table, capsys):
@@ -61,12 +73,12 @@ def test_data_follow_from_flops_and_flops_from_data(table, capsys):
     answers = []
     for columns in (["--data", "images"], ["--flops", "flops"]):
         assert main([*asked, "--size", "params", *columns, "--compute", "1e20"]) == 0
-        sizes = json.loads(capsys.readouterr().out)["compute"][0]["sizes"]
-        answers.append([size["value"] for size in sizes])
+        sizes = json.loads(capsys.readouterr().out)["divisions"][0]["sizes"]
+        answers.append([size["value"] for size in sizes.values()])
     np.testing.assert_allclose(*answers, rtol=1e-6)
 
 
-def test_ways_that_the_runs_do_not_allow_are_named_and_the_others_answer(table, capsys):
+def test_methods_that_the_runs_do_not_allow_are_named_and_the_others_answer(table, capsys):
     """One size a budget: there is no profile."""
     few = table.with_name("few.csv")
     lines = table.read_text().splitlines()
@@ -78,10 +90,10 @@ def test_ways_that_the_runs_do_not_allow_are_named_and_the_others_answer(table, 
 
 
 def test_all_mistakes_are_named_at_once_and_nothing_is_written(table, capsys):
-    wrong = ["--compute", "-1", "--against", "5", "--plot", "x.gif", "--per", "-6"]
+    wrong = ["--compute", "-1", "--trained", "5", "--plot", "x.gif", "--per", "-6"]
     assert main(["optimal", str(table), *COLUMNS, *wrong, "--level", "2"]) == 2
     said = capsys.readouterr().err
-    for words in ("--compute: -1", "--against: 5 is not 2", "x.gif", "--per: -6", "--level: 2"):
+    for words in ("--compute: -1", "--trained: 5 is not 2", "x.gif", "--per: -6", "--level: 2"):
         assert words in said
     asked = [*COLUMNS, "--curve", "rum", "--cluster", "rom", "--weights", "rim"]
     assert main(["optimal", str(table), *asked]) == 2
@@ -113,7 +125,7 @@ def runs_of_a_law(path, size, data, seed, noise=0.01):
     return path
 
 
-ASKED = "--compute", "1e21", "--reach", "2.5", "--against", "1e9,2e10"
+ASKED = "--compute", "1e21", "--reach", "2.5", "--trained", "1e9,2e10"
 
 
 def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said(tmp_path, capsys):
@@ -153,8 +165,9 @@ def test_a_lower_level_narrows_every_interval(table, capsys):
         asked = [*COLUMNS, "--compute", "1e20", "--json", "-", "--level", level]
         assert main(["optimal", str(table), *asked]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert found["level"] == float(level)
-        widths.append([size["high"] / size["low"] for size in found["compute"][0]["sizes"]])
+        assert found["spec"]["level"] == float(level)
+        sizes = found["divisions"][0]["sizes"].values()
+        widths.append([size["high"] / size["low"] for size in sizes])
     assert all(narrow < wide for narrow, wide in zip(*widths, strict=True))
 
 
@@ -171,7 +184,7 @@ def test_a_lower_level_narrows_every_interval(table, capsys):
     ],
 )
 def test_compute_without_end_is_told_in_words(found, said):
-    assert _open(found) == said
+    assert _open(Estimate(*found)) == said
 
 
 def test_what_a_method_does_not_use_is_said_of_it(table, capsys):

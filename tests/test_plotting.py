@@ -82,7 +82,7 @@ def words(ax):
     return {text.get_text(): text.get_window_extent() for text in texts if text.get_text()}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
 @pytest.mark.parametrize(("models", "durations", "series"), [(5, 5, 1), (4, 4, 4), (19, 3, 2)])
 def test_no_words_cover_other_words(seed, models, durations, series):
     x, y, names, sizes = grid(seed, models, durations, series)

@@ -222,8 +222,7 @@ def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_p
     assert ours["clusters"] == 20
     for key in ("clusters", "diagnostics", "points"):
         assert ours[key] == theirs[key], key
-    assert ours["values"] == theirs["values"]
-    assert ours["intervals"] == theirs["intervals"]
+    assert ours["parameters"] == theirs["parameters"]
     assert ours["holdout"] == theirs["holdout"]
 
 
@@ -244,7 +243,7 @@ def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
     said = capsys.readouterr().out
     assert re.search(r"upstream_error +no fit", said)
     laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())["groups"]
-    assert all(each["values"] is None and "4 parameters" in each["refusal"] for each in laws)
+    assert all(each["parameters"] is None and "4 parameters" in each["refusal"] for each in laws)
     assert (tmp_path / "out" / "small.png").stat().st_size > 1000
 
 

@@ -1,4 +1,4 @@
-"""Run folders: what is asked, what is measured, and what happens to files that are damaged."""
+"""Run folders: what is to be done, what is measured, and what happens to files that are damaged."""
 
 import json
 import math
@@ -57,7 +57,7 @@ def finished(folder):
     return folder
 
 
-# What was asked
+# The run as it was written
 
 
 def test_a_run_read_back_from_its_folder_is_the_same_run(folder):

@@ -35,8 +35,8 @@ def written(root, run, *evaluations):
     return path
 
 
-def bits(moment):
-    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(moment.state)]
+def bits(checkpoint):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(checkpoint.state)]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def alone(trainer, tmp_path_factory):
     }
 
 
-def finish(trainer, run, root, *, trunk=None, **places):
-    places = CheckpointPaths(trunk=trunk or root / "trunk", own=root / run.id, **places)
-    return loop.train(trainer, run, places, tell=lambda progress: None)
+def finish(trainer, run, root, *, trunk=None, **paths):
+    paths = CheckpointPaths(trunk=trunk or root / "trunk", own=root / run.id, **paths)
+    return loop.train(trainer, run, paths, tell=lambda progress: None)
 
 
 def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
@@ -98,8 +98,8 @@ def test_a_training_killed_anywhere_ends_with_the_same_bits(
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     save, left = checkpoints.save, [saves]
 
-    def save_then_die(folder, moment, guard):
-        save(folder, moment, guard)
+    def save_then_die(folder, checkpoint, guard):
+        save(folder, checkpoint, guard)
         left[0] -= 1
         if not left[0]:
             raise Killed
@@ -136,7 +136,7 @@ def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
 def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
     path = written(tmp_path, run(10))
 
-    def full(folder, moment, guard):
+    def full(folder, checkpoint, guard):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -187,8 +187,8 @@ def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_pat
     whole = bits(finish(trainer, run(10), tmp_path / "whole"))
     save, left = checkpoints.save, [5]
 
-    def save_then_die(folder, moment, guard):
-        save(folder, moment, guard)
+    def save_then_die(folder, checkpoint, guard):
+        save(folder, checkpoint, guard)
         left[0] -= 1
         if not left[0]:
             raise Killed
@@ -229,8 +229,8 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     losses = []
-    places = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
-    loop.train(trainer, run(40), places, tell=lambda progress: losses.append(progress.loss))
+    paths = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
+    loop.train(trainer, run(40), paths, tell=lambda progress: losses.append(progress.loss))
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
 
 

@@ -60,13 +60,13 @@ class Sorted(Procedural):
 
 def test_some_images_of_a_source_in_class_order_are_of_all_its_classes():
     source = Sorted(classes=4, heldout_size=1000, tail=0, label_noise=0)
-    asked = []
+    measured = []
     heldout = source.heldout()
-    honest, heldout.batch = heldout.batch, lambda i: asked.extend(i) or honest(i)
+    honest, heldout.batch = heldout.batch, lambda i: measured.extend(i) or honest(i)
     object.__setattr__(source, "heldout", lambda: heldout)
     found = Upstream(images=200).measure(Brightness(), objective=Classify(), source=source)
     assert {each.n for each in found} == {200}
-    chosen = list(dict.fromkeys(asked))
+    chosen = list(dict.fromkeys(measured))
     assert chosen == list(sample(heldout, 200))
     assert len(chosen) == 200
     assert np.bincount(heldout.labels[chosen]).min() > 30

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -41,12 +41,14 @@ POOLS = (MAPHead, MeanPool, TokenPool, PreLogits, LinearHead)
 MODULES = (*LAYERS, *POOLS, PatchEmbedding, Block, ParallelBlock, ViT)
 
 
-@pytest.fixture(autouse=True)
-def checked_shapes(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def checked_shapes():
     """Every call of every module has its annotated shapes and float types checked."""
-    for module in MODULES:
-        checked = jaxtyped(typechecker=beartype)(module.__call__)
-        monkeypatch.setattr(module, "__call__", checked)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in MODULES:
+            checked = jaxtyped(typechecker=beartype)(module.__call__)
+            patch.setattr(module, "__call__", checked)
+        yield
 
 
 # These tests compile much and compute little.
@@ -493,6 +495,9 @@ def test_only_shallow_models_on_a_cpu_have_their_loop_written_out():
 def computed(images):
     """Output and gradient of one network, as a function of its precision."""
 
+    params = nnx.state(initial(SMALL, seed=0))
+
+    @cache
     def computed(**chosen):
         precision = Precision(**chosen)
 
@@ -501,7 +506,6 @@ def computed(images):
             output = nnx.merge(graph, params)(images)
             return jnp.square(output).mean(), output
 
-        params = nnx.state(nnx.jit(lambda: build(SMALL, rngs=nnx.Rngs(0)))())
         gradient, output = quick_jit(jax.grad(loss, has_aux=True))(params)
         return output, jax.tree.leaves(gradient)
 

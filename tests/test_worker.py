@@ -52,7 +52,7 @@ def training(monkeypatch):
     """Takes the place of training and measuring; a test appends what is to happen, in turn."""
     acts = []
 
-    def pretended(task, trainers, places, report):
+    def pretended(task, trainers, paths, report):
         act = acts.pop(0) if acts else lambda report: None
         act(report)
         trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
@@ -173,6 +173,15 @@ def test_the_others_wait_train_and_write_nothing(folder, training, monkeypatch):
     assert files(folder.path.parent) == before
 
 
+@pytest.mark.parametrize(("message", "finished"), [(worker.SKIP, True), (worker.FAILED, False)])
+def test_all_processes_end_with_the_same_status(folder, training, monkeypatch, message, finished):
+    """Whether a run was done before, or failed before the others had anything to do."""
+    monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(worker, "agreed_word", lambda _: message)
+    training.append(lambda report: pytest.fail("trained"))
+    assert worker.work([folder.path]) == finished
+
+
 def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
     def diverge(report):
         raise Diverged("the loss is nan.", step=1)
@@ -187,7 +196,7 @@ def test_the_others_do_not_begin_a_run_whose_trunk_has_diverged(folder, training
         trunk.diverge(1, "the loss was nan.")
     training.append(lambda report: pytest.fail("trained"))
     assert not worker.work([folder.path])
-    assert first_of_two == [worker.SKIP]
+    assert first_of_two == [worker.FAILED]
     assert folder.failure() == "the loss was nan."
 
 

@@ -3,7 +3,7 @@
 Hoffmann et al. 2022 ("Training Compute-Optimal Large Language Models", section 3) give three: the
 envelope of all runs (`envelope.py`), the minima of profiles at equal compute (`isoflop.py`), and a
 law of size and data (`parametric.py`). Each is an `Allocation` with assumptions of its own;
-`disagreements` finds where two of them contradict each other.
+`disagreements` finds where two of them contradict each other, `report.py` asks all three.
 
 Loss means any error above 0; compute is k N D, size N, data D.
 """
@@ -11,17 +11,18 @@ Loss means any error above 0; compute is k N D, size N, data D.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Estimate
-from fits.spec import LEVEL
+from fits.spec import FLOPS_PER_EXAMPLE, LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
 BY_PROFILES = "profiles at equal compute"
@@ -91,7 +92,7 @@ def trainings(
     loss: ArrayLike,
     *,
     compute: ArrayLike | None = None,
-    per: float = 6.0,
+    per: float = FLOPS_PER_EXAMPLE,
     run: Sequence[Hashable] | None = None,
 ) -> Trainings:
     """Points of runs; without `compute` it is `per` N D, without `run` each is a run of its own.
@@ -110,65 +111,61 @@ def trainings(
     return Trainings(size=n, data=d, compute=c, loss=y, run=tuple(labels))
 
 
-class Allocation(Protocol):
-    """The best size for a budget, by one method."""
-
-    @property
-    def approach(self) -> str:
-        """Its name."""
-
-    @property
-    def best(self) -> tuple[Array, Array]:
-        """Computes, and the best sizes seen there; empty where the method reads none."""
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Which of its assumptions fail."""
-
-    def exponent(self, level: float = LEVEL) -> Estimate:
-        """a of N = k C^a: value, low, high."""
-
-    def size(self, compute: float, level: float = LEVEL) -> Estimate:
-        """The best size at a compute: value, low, high."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Line:
-    """A power N = k C^a through best sizes, with bootstrap replicates.
+class Allocation(ABC):
+    """The best size for a budget, by one method.
 
     Fields:
-      approach: which method found them.
-      best: computes and sizes, [points] each.
-      centre: mean logarithm of the computes, where height and slope are uncorrelated.
-      values: logarithm of the size there, and a.
-      replicates: the same of each replicate, [replicates, 2].
+      approach: its name.
+      best: computes, and the best sizes seen there; empty where the method reads none.
       diagnostics: which of its assumptions fail.
     """
 
     approach: str
     best: tuple[Array, Array]
-    centre: float
-    values: Array
-    replicates: Array
     diagnostics: tuple[Diagnostic, ...]
 
+    @abstractmethod
     def exponent(self, level: float = LEVEL) -> Estimate:
-        value, reach = self.values[1], self._reach(self.replicates[:, 1] - self.values[1], level)
-        return Estimate(float(value), float(value - reach), float(value + reach))
+        """a of N = k C^a."""
+
+    @abstractmethod
+    def size(self, compute: float, level: float = LEVEL) -> Estimate:
+        """The best size at a compute."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineOfSizes(Allocation):
+    """A power N = k C^a through best sizes: on log axes a line.
+
+    Fields:
+      centre: mean logarithm of the computes, where height and slope are uncorrelated.
+      values: logarithm of the size there, and a.
+    """
+
+    best: tuple[Array, Array]
+    centre: float
+    values: Array
+    diagnostics: tuple[Diagnostic, ...]
+
+    @abstractmethod
+    def _reach(self, basis: Array, level: float) -> float:
+        """Half the width of the interval of basis @ values."""
+
+    def exponent(self, level: float = LEVEL) -> Estimate:
+        return self._combined(np.array([0.0, 1.0]), level)
 
     def size(self, compute: float, level: float = LEVEL) -> Estimate:
-        basis = np.array([1.0, np.log(compute) - self.centre])
-        value = basis @ self.values
-        reach = self._reach((self.replicates - self.values) @ basis, level)
-        low, high = np.exp(value - reach), np.exp(value + reach)
-        return Estimate(float(np.exp(value)), float(low), float(high))
+        found = self._combined(np.array([1.0, math.log(compute) - self.centre]), level)
+        with np.errstate(over="ignore"):
+            return Estimate(*np.exp(found).tolist())
 
-    def _reach(self, distances: Array, level: float) -> float:
-        return float(np.quantile(np.abs(distances), level))
+    def _combined(self, basis: Array, level: float) -> Estimate:
+        value, reach = float(basis @ self.values), self._reach(basis, level)
+        return Estimate(value, value - reach, value + reach)
 
 
 def disagreements(
-    ways: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
+    methods: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
 ) -> list[Diagnostic]:
     """Where two methods differ by more than their intervals allow.
 
@@ -177,7 +174,7 @@ def disagreements(
       level: of the intervals; high, because several pairs are compared at several places.
     """
     found = []
-    for one, other in combinations(ways, 2):
+    for one, other in combinations(methods, 2):
         apart = [c for c in computes if not _same_size(one.size(c, level), other.size(c, level))]
         numbers: dict[str, Any] = {}
         if apart:
@@ -187,8 +184,8 @@ def disagreements(
             numbers["exponent"] = one.exponent()[0], other.exponent()[0]
         if numbers:
             numbers["diagnostics"] = len(one.diagnostics) + len(other.diagnostics)
-            methods = one.approach, other.approach
-            found.append(Diagnostic("methods_disagree", methods, numbers))
+            names = one.approach, other.approach
+            found.append(Diagnostic("methods_disagree", names, numbers))
     return found
 
 

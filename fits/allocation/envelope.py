@@ -13,14 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.allocation.allocation import BY_ENVELOPE, EQUAL, Trainings
+from fits.allocation.allocation import BY_ENVELOPE, EQUAL, LineOfSizes, Trainings
 from fits.base.diagnostic import Diagnostic
 from fits.base.messages import along_a_line
-from fits.base.numbers import Array, Estimate
+from fits.base.numbers import Array
 from fits.data.frontier import on_frontier
 from fits.regression.covariance import ClusterRobust, cluster_robust
 from fits.regression.error_model import ErrorModel
-from fits.spec import LEVEL
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
 LEAST_GROUPS = 3  # a line has two parameters, its variance one
@@ -28,37 +27,17 @@ PASSES = 20  # of line and computes left out, which settle in two or three
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Envelope:
-    """A power N = k C^a through the sizes of the best runs.
+class Envelope(LineOfSizes):
+    """The line through the sizes of the best runs.
 
     Fields:
-      best: computes and the sizes that were the best there, [computes] each.
       group: 0, 1, ...; computes of one group have correlated errors, [computes].
-      centre: mean logarithm of the computes.
-      values: logarithm of the size there, and a.
-      diagnostics: which assumptions fail.
     """
 
-    best: tuple[Array, Array]
     group: NDArray[np.int64]
-    centre: float
-    values: Array
-    diagnostics: tuple[Diagnostic, ...]
     approach: str = BY_ENVELOPE
 
-    def exponent(self, level: float = LEVEL) -> Estimate:
-        value, reach = self.values[1], self._reach(np.array([0.0, 1.0]), level)
-        return Estimate(float(value), float(value - reach), float(value + reach))
-
-    def size(self, compute: float, level: float = LEVEL) -> Estimate:
-        basis = np.array([1.0, math.log(compute) - self.centre])
-        value, reach = basis @ self.values, self._reach(basis, level)
-        with np.errstate(over="ignore"):
-            low, high = np.exp(value - reach), np.exp(value + reach)
-        return Estimate(float(np.exp(value)), float(low), float(high))
-
     def _reach(self, basis: Array, level: float) -> float:
-        """Half the width of the interval of basis @ values."""
         _, error, quantile = self._sandwich.standard_errors(basis[None], level)
         return float(error[0] * quantile[0])
 
@@ -194,24 +173,13 @@ def _tried(runs: Trainings, x: Array) -> tuple[Array, Array]:
 
     Edges of the convex hull of all points, so that no two runs need share a compute.
     """
+    from scipy.spatial import ConvexHull
+
     points = np.stack([np.log(runs.compute), np.log(runs.size)], axis=1)
-    edges = []
-    for sign in (1.0, -1.0):
-        corners: list[Array] = []
-        for point in points[np.lexsort((sign * points[:, 1], points[:, 0]))]:
-            if corners and point[0] == corners[-1][0]:
-                continue
-            while len(corners) > 1 and sign * _turn(corners[-2], corners[-1], point) <= 0:
-                corners.pop()
-            corners.append(point)
-        edges.append(np.interp(x, *np.array(corners).T))
-    return edges[0], edges[1]
-
-
-def _turn(first: Array, middle: Array, last: Array) -> float:
-    """Above 0 where the way from `first` over `middle` to `last` turns left."""
-    one, other = middle - first, last - first
-    return float(one[0] * other[1] - one[1] * other[0])
+    edges = ConvexHull(points).equations  # a x + b y + c, not above 0 inside
+    lower, upper = (edges[sign * edges[:, 1] > 1e-9] for sign in (-1, 1))
+    heights = [-(a * x[:, None] + c) / b for a, b, c in (lower.T, upper.T)]
+    return heights[0].max(axis=1), heights[1].min(axis=1)
 
 
 def _early(compute: Array, last: Array) -> list[Diagnostic]:

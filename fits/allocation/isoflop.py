@@ -10,11 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fits.allocation.allocation import BY_PROFILES, EQUAL, Line, Trainings
+from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 
 LEAST_SIZES = 5  # of a profile: a parabola has three numbers, the drift of compute one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IsoFLOP(LineOfSizes):
+    """The line through the minima of profiles.
+
+    Fields:
+      replicates: `values` of each bootstrap replicate, [replicates, 2].
+    """
+
+    replicates: Array
+    approach: str = BY_PROFILES
+
+    def _reach(self, basis: Array, level: float) -> float:
+        return float(np.quantile(np.abs((self.replicates - self.values) @ basis), level))
 
 
 def isoflop(
@@ -24,10 +39,10 @@ def isoflop(
     equal: float = EQUAL,
     replicates: int = 2000,
     seed: int = 0,
-) -> Line:
+) -> IsoFLOP:
     """Approach 2: at each of several budgets a parabola in log N; a line through their minima.
 
-        L = lowest + bend ln(N / best)^2 + drift ln(C / budget)
+        L = lowest + curvature ln(N / best)^2 + drift ln(C / budget)
 
     The last term allows for runs of a budget that did not spend exactly the same. Budgets whose
     best size is outside the sizes tried are left out, with a diagnostic. Intervals: a residual
@@ -62,8 +77,7 @@ def isoflop(
     chi = float((left**2 / variance).sum())
     spread = np.sqrt(max(chi / max(len(best) - 2, 1), 1.0))
     lines, _ = _weighted(place - centre, best + (drawn - best) * spread, variance)
-    return Line(
-        approach=BY_PROFILES,
+    return IsoFLOP(
         best=(np.exp(place), np.exp(best)),
         centre=centre,
         values=values[0],

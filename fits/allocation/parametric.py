@@ -6,12 +6,12 @@ Assumes that the loss is L(N, D) = E + A / N^alpha + B / D^beta for all runs fit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.allocation.allocation import BY_LAW, Trainings
+from fits.allocation.allocation import BY_LAW, Allocation, Trainings
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Estimate
 from fits.regression.fit import Fit
@@ -19,7 +19,7 @@ from fits.spec import LEVEL
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Surface:
+class ParametricLaw(Allocation):
     """The best sizes that a law L(N, D) = E + A / N^alpha + B / D^beta implies.
 
         N(C) = G (C / k)^a,  a = beta / (alpha + beta),  G = (alpha A / (beta B))^(1/(alpha+beta))
@@ -34,10 +34,7 @@ class Surface:
     per: float
     diagnostics: tuple[Diagnostic, ...]
     approach: str = BY_LAW
-
-    @property
-    def best(self) -> tuple[Array, Array]:
-        return np.empty(0), np.empty(0)
+    best: tuple[Array, Array] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
     def exponent(self, level: float = LEVEL) -> Estimate:
         ends = self.value(lambda E, A, alpha, B, beta: beta / (alpha + beta), level)
@@ -48,23 +45,23 @@ class Surface:
         return self._exp(lambda *law: _log_size(np.log(compute / self.per), *law), level)
 
     def data(self, compute: float, level: float = LEVEL) -> Estimate:
-        """The best data at a compute: value, low, high."""
+        """The best data at a compute."""
         budget = np.log(compute / self.per)
         return self._exp(lambda *law: budget - _log_size(budget, *law), level)
 
     def loss(self, compute: float, level: float = LEVEL) -> Estimate:
-        """The loss of the best size at a compute: value, low, high."""
+        """The loss of the best size at a compute."""
         budget = np.log(compute / self.per)
         return self._exp(lambda *law: np.log(_best_loss(budget, *law)), level)
 
-    def at(self, size: float, data: float, level: float = LEVEL) -> Estimate:
-        """The loss of a given size with given data: value, low, high."""
+    def loss_at(self, size: float, data: float, level: float = LEVEL) -> Estimate:
+        """The loss of a given size with given data."""
         place = np.array([size, data])
         low, high = self.fit.band(place[:, None], level)
         return Estimate(float(self.fit.predict(place)), float(low[0]), float(high[0]))
 
     def compute(self, loss: float, level: float = LEVEL) -> Estimate:
-        """Least compute that reaches a loss: value, low, high; infinite where none does.
+        """Least compute that reaches a loss; infinite where none does.
 
         The profile is that of C^-g, g fitted: it goes on below 0 where the floor is above `loss`.
         """
@@ -80,8 +77,8 @@ class Surface:
         value, high, low = (self.per * e ** (-1 / g) if e > 0 else np.inf for e in ends)
         return Estimate(value, low, high)
 
-    def saved(self, size: float, data: float, level: float = LEVEL) -> Estimate:
-        """How many times cheaper the best size reaches what this one does: value, low, high."""
+    def compute_ratio(self, size: float, data: float, level: float = LEVEL) -> Estimate:
+        """Compute of a model so trained over that of the best size with the same loss."""
         spent = np.log(size * data)
 
         def factor(*law: Array) -> Array:
@@ -91,10 +88,10 @@ class Surface:
 
         return self._exp(factor, level)
 
-    def more_data(
+    def loss_ratio(
         self, size: float, data: float, factor: float = 2.0, level: float = LEVEL
     ) -> Estimate:
-        """By what the loss of a size is multiplied when its data are: value, low, high."""
+        """By what the loss of a size is multiplied when its data are."""
 
         def ratio(E: Array, A: Array, alpha: Array, B: Array, beta: Array) -> Array:
             model = E + A * size**-alpha
@@ -111,7 +108,7 @@ class Surface:
         return Estimate(value, low, high)
 
     def value(self, quantity: Callable[..., Array], level: float = LEVEL) -> Estimate:
-        """Whatever follows from E, A, alpha, B, beta: value, low, high."""
+        """Whatever follows from E, A, alpha, B, beta."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             value = float(quantity(*(np.array([v]) for v in self.fit.values))[0])
         low, high = self.fit.interval(quantity, level)
@@ -140,7 +137,7 @@ def _log_budget(loss: ArrayLike, E: Array, A: Array, alpha: Array, B: Array, bet
         return (np.log(above_at_one) - np.log(gap)) * (alpha + beta) / (alpha * beta)
 
 
-def parametric(runs: Trainings, fit: Fit) -> Surface:
+def parametric(runs: Trainings, fit: Fit) -> ParametricLaw:
     """Approach 3: the best size from the formula of L(N, D), fitted to all points.
 
     Args:
@@ -148,4 +145,4 @@ def parametric(runs: Trainings, fit: Fit) -> Surface:
       fit: of the law CHINCHILLA to (size, data) and loss, as `fits.report` makes it; Hoffmann et
         al. take Huber's loss with a threshold of 1e-3.
     """
-    return Surface(fit=fit, per=runs.per, diagnostics=(*fit.diagnostics, *runs.diagnostics))
+    return ParametricLaw(fit=fit, per=runs.per, diagnostics=(*fit.diagnostics, *runs.diagnostics))

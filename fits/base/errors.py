@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import Any
 
 SHOWN = 10  # mistakes of a kind spelled out before the rest is only counted
 
@@ -28,3 +29,21 @@ class UserError(ValueError):
 def _shown(kind: list[str]) -> list[str]:
     more = len(kind) - SHOWN
     return [*kind[:SHOWN], f"... and {more} more of this kind."] if more > 0 else kind
+
+
+def all_of(*works: Callable[[], Any]) -> list[Any]:
+    """What each returns, or one UserError with all that they found wrong."""
+    found, kinds = [], []
+    for work in works:
+        try:
+            found.append(work())
+        except (UserError, OSError) as error:
+            wrong = error.kinds if isinstance(error, UserError) else [unreadable(error)]
+            kinds += [kind for kind in wrong if kind not in kinds]
+    if kinds:
+        raise UserError(*kinds)
+    return found
+
+
+def unreadable(error: OSError) -> list[str]:
+    return [f"{error.filename or 'a file'}: {error.strerror or error}."]

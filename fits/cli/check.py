@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,8 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.cli.options import Json, given, spec_of
-from fits.cli.output import check_files, ending, write_json
+from fits.cli.options import Json, given, option, spec_of
+from fits.cli.output import check_files, put
 
 if TYPE_CHECKING:
     from fits.saved.check import Verdict
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 def check(
     law_file: Annotated[str, typer.Argument(metavar="LAW.json", help="File, or a paper's law.")],
-    spec: dict[str, Any],
+    options: dict[str, Any],
     table: Annotated[
-        Path | None,
-        typer.Option(metavar="TABLE", help="The table, if it was moved, or for a paper's law."),
+        Path | None, option("TABLE", "The table, if it was moved, or for a paper's law.")
     ] = None,
     json_file: Json = None,
-) -> None:
+) -> int:
     """Does a law that `fit-laws --save` kept still hold?
 
     Refits the rows kept in the file, reads the table at the path stored in the file, and compares
@@ -40,27 +40,21 @@ def check(
     Exit status: 0 it holds, or there is nothing to compare it with; 1 it does not hold; 2 a mistake
     on the command line, in the file or in the table: all mistakes are named.
     """
-    raise typer.Exit(ending(lambda: _run(law_file, spec, table, json_file)))
-
-
-def _run(name: str, options: dict[str, Any], table: Path | None, json_file: Path | None) -> int:
+    from fits.report_json import CheckJson
     from fits.saved.law_file import read_law
 
-    path = _find(name)
+    path = _find(law_file)
     law = read_law(path)
-    verdict = _verdict(law, path, options, table, json_file)
-    if json_file:
-        found = {
-            "law": name,
-            "holds": verdict.holds if verdict else None,
-            "found": list(verdict.found) if verdict else [],
-        }
-        write_json(json_file, found)
-    if str(json_file) != "-":
-        _print(name, law, verdict)
-        if json_file:
-            print(f"\nwritten: {json_file}")
-    return 0 if verdict is None or verdict.holds else 1
+    if law.evidence is not None and table is None:
+        table = path.resolve().parent / law.evidence.table.file
+    if wrong := _mistakes(law, options, table):
+        raise UserError(wrong)
+    check_files({"--json": json_file}, [path, *([table] if table else [])])
+    verdict = _verdict(law, options, table) if table else None
+    holds, found = (verdict.holds, verdict.found) if verdict else (None, ())
+    answer = CheckJson(law=law_file, holds=holds, found=found)
+    put(answer, [*_law(law_file, law), *_said(verdict)], [], json_file)
+    return 1 if holds is False else 0
 
 
 def _find(name: str) -> Path:
@@ -80,36 +74,19 @@ def _find(name: str) -> Path:
     return path
 
 
-def _verdict(
-    law: SavedLaw,
-    path: Path,
-    options: dict[str, Any],
-    table: Path | None,
-    json_file: Path | None,
-) -> Verdict | None:
-    """None where there is nothing to hold the law against."""
+def _verdict(law: SavedLaw, options: dict[str, Any], table: Path) -> Verdict:
     from fits.report import fit_table, read_points
     from fits.saved.check import beside, refit
     from fits.saved.law_file import dropped_rows, sha256
 
-    where = table
-    if law.evidence is not None and table is None:
-        where = path.resolve().parent / law.evidence.table.file
-    wrong = _mistakes(options, law, where)
-    if wrong:
-        raise UserError(wrong)
-    check_files({"--json": json_file}, [each for each in (where, path) if each])
-    if where is None:
-        return None
-    if law.evidence is not None:
-        spec = law.evidence.spec.spec()
-        points = read_points(where, spec)
-        return refit(law, points, sha256(where), dropped_rows(spec, where))
-    report = fit_table(where, spec_of(options), holdout=False)
-    return beside(law, report.groups[0].fit)  # type: ignore[arg-type]  # of one x, no forecast
+    if law.evidence is None:
+        report = fit_table(table, spec_of(options), holdout=False)
+        return beside(law, report.groups[0].law)
+    spec = law.evidence.spec.spec()
+    return refit(law, read_points(table, spec), sha256(table), dropped_rows(spec, table))
 
 
-def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> list[str]:
+def _mistakes(law: SavedLaw, options: dict[str, Any], table: Path | None) -> list[str]:
     typed = given(options)
     if law.evidence is not None:
         wrong = [f"{name}: the law's file says what was read. Leave {name} out." for name in typed]
@@ -128,25 +105,21 @@ def _mistakes(options: dict[str, Any], law: SavedLaw, table: Path | None) -> lis
     return wrong
 
 
-def _print(name: str, law: SavedLaw, verdict: Verdict | None) -> None:
-    print(f"{name}: {law.title}")
-    print(f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}")
+def _law(name: str, law: SavedLaw) -> Iterator[str]:
+    yield f"{name}: {law.title}"
+    yield f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}"
     intervals = law.ends or [None] * len(law.values)
     for letter, value, ends in zip(law.curve.parameters, law.numbers, intervals, strict=True):
-        line = f"    {letter} = {value:<10.4g}" + (
-            f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
-        )
-        print(line.rstrip())
+        between = f"[{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
+        yield f"    {letter} = {value:<10.4g} {between}".rstrip()
     if law.source:
-        print(f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known")
+        yield f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known"
     if law.evidence is not None:
-        print(f"  made by: {law.evidence.made.get('command', 'unknown')}")
+        yield f"  made by: {law.evidence.made.get('command', 'unknown')}"
+
+
+def _said(verdict: Verdict | None) -> list[str]:
     if verdict is None:
-        print(
-            "\nno data beside it, so nothing was refitted. Say --table TABLE to lay runs beside it."
-        )
-        return
-    print()
-    for line in verdict.found:
-        print(line)
-    print(f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}")
+        nothing = "no data beside it, so nothing was refitted."
+        return [f"\n{nothing} Say --table TABLE to lay runs beside it."]
+    return ["", *verdict.found, f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}"]

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fits.base.errors import UserError
-from fits.cli.options import Json, Plot, TableFile, all_of, numbers, read_columns, spec_of
-from fits.cli.output import check_files, ending, say_written, write_json
+from fits.base.errors import UserError, all_of
+from fits.cli.options import Json, Plot, TableFile, Texts, numbers, option, read_columns, spec_of
+from fits.cli.output import check_files, put
 
 if TYPE_CHECKING:
     from fits.report import FitReport
-    from fits.spec import FitSpec
 
 
 def fit(
     ctx: typer.Context,
     table: TableFile,
-    spec: dict[str, Any],
-    by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COL", help="A fit for each value of COL; repeatable."),
-    ] = None,
+    options: dict[str, Any],
+    by: Annotated[Texts, option("COL", "A fit for each value of COL; repeatable.")] = None,
     predict: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X", help="Predict the error at X (X,X,... of several); repeatable."),
+        Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
     ] = None,
     details: Annotated[
-        bool, typer.Option("--details", help="Every fit in full, and every law's hold-out error.")
+        bool, option(None, "Every fit in full, and every law's hold-out error.", "--details")
     ] = False,
     save: Annotated[
-        Path | None,
-        typer.Option(metavar="LAW.json", help="Keep the law and its rows, for fit-laws check."),
+        Path | None, option("LAW.json", "Keep the law and its rows, for fit-laws check.")
     ] = None,
     json_file: Json = None,
     plot: Plot = None,
@@ -55,53 +48,27 @@ def fit(
     Exit status: 0 done; 2 a mistake on the command line or in the table, or no group that can be
     fitted: all mistakes are named, and nothing is written.
     """
-    raise typer.Exit(
-        ending(
-            lambda: _run(
-                table, spec, by or [], predict or [], details, save, json_file, plot, ctx.obj or []
-            )
-        )
-    )
-
-
-def _run(
-    table: Path,
-    options: dict[str, Any],
-    by: list[str],
-    predict: list[str],
-    details: bool,
-    save: Path | None,
-    json_file: Path | None,
-    plot: Path | None,
-    words: list[str],
-) -> int:
     from fits.base.numbers import X_RANGE
     from fits.report import fit_table
-    from fits.report_json import to_json
-    from fits.report_text import print_report, warnings_of
+    from fits.report_json import ReportJson
+    from fits.report_text import report_lines, warnings_of
 
     files = {"--save": save, "--json": json_file, "--plot": plot}
-    spec, at, *_, rows = all_of(
+    spec, at, whole, *_ = all_of(
         lambda: spec_of(options),
-        lambda: numbers("--predict", predict, X_RANGE, len(options["x"])),
+        lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
+        lambda: read_columns(table, options, by or []),
         lambda: check_files(files, [table]),
         lambda: _check(options, save, plot),
-        lambda: read_columns(table, options, by),
     )
-    report = fit_table(rows, spec, by=by, at=at)
+    report = fit_table(whole, spec, by=by or [], at=at)
     if save:
-        save_law(report, save, words)
+        _save(report, save, ctx.obj or [])
     if plot:
-        draw(report, spec, plot)
-    if json_file:
-        write_json(json_file, to_json(report))
-    if str(json_file) == "-":
-        for line in warnings_of(report.groups, report):
-            print(line, file=sys.stderr)
-        return 0
-    print_report(report, details=details)
-    say_written((save, json_file, plot))
-    return 0
+        _draw(report, plot)
+    answer, lines = ReportJson.model_validate(report), report_lines(report, details=details)
+    printed = str(json_file) != "-"  # among the lines
+    put(answer, lines, [] if printed else warnings_of(report.groups), json_file, save, plot)
 
 
 def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> None:
@@ -114,7 +81,7 @@ def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> Non
         raise UserError(wrong)
 
 
-def save_law(report: FitReport, path: Path, words: list[str]) -> None:
+def _save(report: FitReport, path: Path, words: list[str]) -> None:
     """Keep the law of the only group; `words` are those of the command."""
     from fits.saved.law_file import saved, write_law
 
@@ -133,7 +100,7 @@ def save_law(report: FitReport, path: Path, words: list[str]) -> None:
     write_law(path, saved(group, path.resolve().parent, command, title))
 
 
-def draw(report: FitReport, spec: FitSpec, path: Path) -> None:
+def _draw(report: FitReport, path: Path) -> None:
     """One panel a group."""
     from fits.data.frontier import frontier
     from fits.plotting import canvas, draw_frontier, save
@@ -145,11 +112,11 @@ def draw(report: FitReport, spec: FitSpec, path: Path) -> None:
             group.fit,
             points.x,
             points.error,
-            frontier=frontier(points.x, points.error) if spec.rows != "all" else None,
+            frontier=frontier(points.x, points.error) if report.spec.rows != "all" else None,
             labels=points.table.columns.get("model"),
             series=points.table.columns.get("data_size"),
-            xlabel=spec.x[0],
-            ylabel=spec.error_name,
+            xlabel=report.spec.x[0],
+            ylabel=report.spec.error_name,
             title=group.title or None,
             ax=panel,
         )

@@ -5,136 +5,97 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
+from fits.cli.output import ending
+from fits.spec import FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
-    from fits.spec import FitSpec
 
-T = TypeVar("T")
+NEEDED = inspect.Parameter.empty
+Text: TypeAlias = str | None
+Texts: TypeAlias = list[str] | None
+
+
+def option(metavar: str | None, text: str, *names: str) -> Any:
+    """An option with its help."""
+    return typer.Option(*names, metavar=metavar, help=text)
+
 
 TableFile = Annotated[
     Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
 ]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE|-", help="As JSON; - is standard output.")
-]
-Plot = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Figure: .pdf, .png or .svg.")
-]
+Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
+Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
+
+KINDS = "error, error-percent, accuracy, accuracy-percent or loss."
+LAWS = (
+    "saturating, power-floor, power-shift, power (m1), m2, m3, m4, broken, broken-2 to broken-5, "
+    "log-linear, parabola; of several variables chinchilla (N D), repeated (N D U), shape (x t); "
+    "or forecast."
+)
+ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
 
 SPEC: dict[str, tuple[Any, Any]] = {
-    "x": (
-        Annotated[list[str], typer.Option(metavar="COL", help="Resource; once a variable.")],
-        inspect.Parameter.empty,
-    ),
-    "y": (
-        Annotated[str, typer.Option(metavar="COL", help="What was measured.")],
-        inspect.Parameter.empty,
-    ),
-    "y_is": (
-        Annotated[
-            str,
-            typer.Option(
-                metavar="KIND",
-                help="error, error-percent, accuracy, accuracy-percent or loss.",
-            ),
-        ],
-        "error",
-    ),
+    "x": (Annotated[list[str], option("COL", "Resource; once a variable.")], NEEDED),
+    "y": (Annotated[str, option("COL", "What was measured.")], NEEDED),
+    "y_is": (Annotated[str, option("KIND", KINDS)], FitSpec.y_is),
     "where": (
-        Annotated[
-            list[str] | None,
-            typer.Option(metavar="COL=VALUE", help="Rows to keep; COL!=VALUE too; repeatable."),
-        ],
+        Annotated[Texts, option("COL=VALUE", "Rows to keep; COL!=VALUE too; repeatable.")],
         None,
     ),
     "frontier": (
-        Annotated[bool, typer.Option("--frontier", help="Fit the runs that set a new minimum.")],
+        Annotated[bool, option(None, "Fit the runs that set a new minimum.", "--frontier")],
         False,
     ),
-    "all_points": (Annotated[bool, typer.Option("--all-points", help="Fit every row.")], False),
-    "hull": (Annotated[bool, typer.Option("--hull", help="Fit the frontier's hull.")], False),
-    "law": (
-        Annotated[
-            str,
-            typer.Option(
-                metavar="NAME",
-                help="saturating, power-floor, power-shift, power (m1), m2, m3, m4, broken, "
-                "broken-2 to broken-5, log-linear, parabola; of several variables chinchilla (N "
-                "D), repeated (N D U), shape (x t); or forecast.",
-            ),
-        ],
-        "saturating",
-    ),
-    "loss": (
-        Annotated[
-            str | None,
-            typer.Option(metavar="NAME", help="squares or huber.", show_default="squares"),
-        ],
-        None,
-    ),
+    "all_points": (Annotated[bool, option(None, "Fit every row.", "--all-points")], False),
+    "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
+    "law": (Annotated[str, option("NAME", LAWS)], FitSpec.law),
+    "loss": (Annotated[Text, option("NAME", f"squares or huber; default: {FitSpec.loss}.")], None),
     "huber": (
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="DELTA", help="Huber's threshold, or auto: 1.345 times the noise."
-            ),
-        ],
+        Annotated[Text, option("DELTA", "Huber's threshold, or auto: 1.345 times the noise.")],
         None,
     ),
     "scale": (
-        Annotated[
-            str, typer.Option(metavar="SCALE", help="log: errors are ratios; linear: differences.")
-        ],
-        "log",
+        Annotated[str, option("SCALE", "log: errors are ratios; linear: differences.")],
+        FitSpec.scale,
     ),
     "weights": (
-        Annotated[
-            str, typer.Option(metavar="COL", help="How much a row counts: one over its variance.")
-        ],
-        "",
+        Annotated[str, option("COL", "How much a row counts: one over its variance.")],
+        FitSpec.weights,
     ),
     "cluster": (
         Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="COL",
-                help="Rows equal in COL have correlated errors (seeds, a curve); repeatable.",
-            ),
+            Texts,
+            option("COL", "Rows equal in COL have correlated errors (seeds, a curve); repeatable."),
         ],
         None,
     ),
-    "level": (
-        Annotated[
-            float | None,
-            typer.Option(metavar="P", help="Nominal level of intervals.", show_default="0.9"),
-        ],
-        None,
-    ),
+    "level": (Annotated[float, option("P", "Nominal level of intervals.")], FitSpec.level),
 }
 """Option -> its type and its default; `spec_of` makes a FitSpec of their values."""
 
 
-def takes_spec(
-    command: Callable[..., Any], *, without: Sequence[str] = (), optional: Sequence[str] = ()
-) -> Callable[..., Any]:
-    """The command with the options of SPEC in its signature; it gets them as a dict, `spec`.
+def as_command(
+    work: Callable[..., int | None], *, without: Sequence[str] = (), optional: Sequence[str] = ()
+) -> Callable[..., None]:
+    """A command that does the work, and ends with its exit status or with what is wrong.
 
     Args:
-      without: options that this command has in its own way.
-      optional: options that may be left out of this command.
+      work: gets the options of SPEC as a dict, `options`.
+      without: those of them that it has in its own way.
+      optional: those that may be left out of it.
     """
-    hints = get_type_hints(command, include_extras=True)
+    hints = get_type_hints(work, include_extras=True)
     own = [
-        each.replace(annotation=hints[name])
-        for name, each in inspect.signature(command).parameters.items()
-        if name != "spec"
+        each.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in inspect.signature(work).parameters.items()
+        if name != "options"
     ]
     added = [
         inspect.Parameter(
@@ -146,16 +107,14 @@ def takes_spec(
         for name, (kind, default) in SPEC.items()
         if name not in without
     ]
-    names = [each.name for each in added]
 
-    def run(*args: Any, **options: Any) -> Any:
-        spec = {name: options.pop(name) for name in names}
-        return command(*args, spec=spec, **options)
+    def run(**typed: Any) -> None:
+        options = {each.name: typed.pop(each.name) for each in added}
+        raise typer.Exit(ending(lambda: work(options=options, **typed)))
 
-    run.__doc__, run.__name__ = command.__doc__, command.__name__
-    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    run.__signature__ = inspect.Signature([*keyword, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
+    run.__doc__, run.__name__ = work.__doc__, work.__name__
+    run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
     return run
 
 
@@ -166,7 +125,7 @@ def _optional(kind: Any) -> Any:
 def given(options: dict[str, Any]) -> list[str]:
     """Those of the options of SPEC that were typed with another value than their default."""
     return [
-        f"--{name.replace('_', '-')}"
+        _typed(name)
         for name, value in options.items()
         if value not in (None, False, "", [], SPEC[name][1])
     ]
@@ -181,55 +140,47 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
     Raises:
       UserError: all mistakes, each with the option that made it.
     """
-    from fits.spec import FitSpec
-
-    given = {name: value for name, value in options.items() if value is not None}
-    huber, wrong = _huber(given.pop("huber", None))
-    rows, both = _rows(given)
     fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in options.items()
+        if value is not None
     }
-    if "cluster" in fields:
-        fields["clusters"] = fields.pop("cluster")
-    if huber is not None and "loss" not in fields:
-        fields["loss"] = "huber"
-    if isinstance(huber, float):
-        fields["huber"] = huber
-    elif huber == "auto" and fields.get("loss") == "squares":
-        wrong = [*wrong, "--loss squares and --huber auto: say one of the two."]
+    fields["clusters"] = fields.pop("cluster", ())
+    rows = [name for name in ROWS if fields.pop(name, False)]
+    fields["rows"] = ROWS[rows[0]] if len(rows) == 1 else None
+    wrong = []
+    if len(rows) > 1:
+        names = " and ".join(map(_typed, rows))
+        wrong.append(f"{names}: say which points to fit but once.")
+    if huber := fields.pop("huber", None):
+        wrong += _huber(huber, fields)
     try:
-        spec = FitSpec(**{**fields, "rows": rows, **more})
+        spec = FitSpec(**{**fields, **more})
     except UserError as error:
-        raise UserError(
-            *([_as_option(each, rows)] for each in error.mistakes), wrong, both
-        ) from None
-    if wrong or both:
-        raise UserError(wrong, both)
+        typed = {"clusters": "cluster", "rows": (rows or ["rows"])[0]}
+        mistakes = (each.partition(":") for each in error.mistakes)
+        said = ([f"{_typed(typed.get(name, name))}:{rest}"] for name, _, rest in mistakes)
+        raise UserError(*said, wrong) from None
+    if wrong:
+        raise UserError(wrong)
     return spec
 
 
-def _as_option(mistake: str, rows: str | None) -> str:
-    field, _, rest = mistake.partition(":")
-    named = {"clusters": "cluster", "rows": str(rows)}.get(field, field).replace("_", "-")
-    return f"--{named}:{rest}"
+def _typed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
-def _huber(typed: str | None) -> tuple[float | str | None, list[str]]:
-    if typed in (None, "auto"):
-        return typed, []
-    try:
-        return float(str(typed)), []
-    except ValueError:
-        return None, [f"--huber: {short(str(typed))} is neither auto nor a number such as 0.01."]
-
-
-def _rows(given: dict[str, Any]) -> tuple[str | None, list[str]]:
-    typed = {"frontier": "--frontier", "all_points": "--all-points", "hull": "--hull"}
-    said = [name for name in typed if given.pop(name, False)]
-    if len(said) > 1:
-        options = " and ".join(typed[name] for name in said)
-        return None, [f"{options}: say which points to fit but once."]
-    return {"all_points": "all"}.get(said[0], said[0]) if said else None, []
+def _huber(typed: str, fields: dict[str, Any]) -> list[str]:
+    """Sets the threshold, and the loss where none was typed; returns what is wrong."""
+    if typed == "auto" and fields.get("loss") == "squares":
+        return ["--loss squares and --huber auto: say one of the two."]
+    fields.setdefault("loss", "huber")
+    if typed != "auto":
+        try:
+            fields["huber"] = float(typed)
+        except ValueError:
+            return [f"--huber: {short(typed)} is neither auto nor a number such as 0.01."]
+    return []
 
 
 def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) -> Table:
@@ -240,10 +191,7 @@ def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) ->
     """
     from fits.data.tables import read_table
 
-    try:
-        found = read_table(path)
-    except OSError as error:
-        raise UserError([f"{error.filename or path}: {error.strerror or error}."]) from None
+    found = read_table(path)
     conditions = [each.partition("=")[0] for each in options["where"] or [] if "=" in each]
     named = [
         *options["x"],
@@ -255,19 +203,6 @@ def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) ->
     ]
     if missing := found.missing(list(dict.fromkeys(named))):
         raise UserError(missing, found.ragged)
-    return found
-
-
-def all_of(*works: Callable[[], Any]) -> list[Any]:
-    """What each returns, or one UserError with all that they found wrong."""
-    found, kinds = [], []
-    for work in works:
-        try:
-            found.append(work())
-        except UserError as error:
-            kinds += [kind for kind in error.kinds if kind not in kinds]
-    if kinds:
-        raise UserError(*kinds)
     return found
 
 
@@ -295,3 +230,8 @@ def numbers(
     if wrong:
         raise UserError(wrong)
     return found
+
+
+def singles(option: str, texts: Sequence[str] | None, limits: tuple[float, float]) -> list[float]:
+    """One number of each text; raises UserError as `numbers` does."""
+    return [found for (found,) in numbers(option, texts or [], limits)]

@@ -7,31 +7,30 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fits.base.errors import UserError
+from fits.base.errors import UserError, unreadable
 from fits.base.files import write_text
+from fits.base.names import did_you_mean
+
+if TYPE_CHECKING:
+    from fits.report_json import JsonModel
 
 
-def ending(work: Callable[[], int]) -> int:
+def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
-        status = work()
+        status = work() or 0
         sys.stdout.flush()
-    except UserError as error:
-        return _refuse(str(error))
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        return _refuse(f"{error.filename or 'a file'}: {error.strerror or error}.")
+    except (UserError, OSError) as error:
+        mistakes = "\n".join(unreadable(error) if isinstance(error, OSError) else [str(error)])
+        gap = "\n  " if "\n" in mistakes else " "
+        print(f"fit-laws:{gap}" + mistakes.replace("\n", gap), file=sys.stderr)
+        return 2
     return status
-
-
-def _refuse(mistakes: str) -> int:
-    gap = "\n  " if "\n" in mistakes else " "
-    print(f"fit-laws:{gap}" + mistakes.replace("\n", gap), file=sys.stderr)
-    return 2
 
 
 def check_files(files: dict[str, Path | None], tables: Sequence[Path]) -> None:
@@ -73,15 +72,47 @@ def _unwritable(option: str, path: Path, tables: Sequence[Path]) -> list[str]:
     return []
 
 
-def write_json(path: str | Path, answer: dict[str, Any]) -> None:
-    """Whole or not at all; - is the standard output."""
-    text = json.dumps(answer, indent=2, allow_nan=False) + "\n"
-    if str(path) == "-":
+def schema_of(command: str) -> dict[str, Any]:
+    """JSON Schema of what a command writes."""
+    from fits.allocation.report import AllocationReport
+    from fits.decisions.compare import Comparison
+    from fits.decisions.next_runs import NextRuns
+    from fits.report_json import CheckJson, ReportJson
+
+    models: dict[str, type[JsonModel]] = {
+        "fit": ReportJson,
+        "check": CheckJson,
+        "compare": Comparison,
+        "next": NextRuns,
+        "optimal": AllocationReport,
+    }
+    if command not in models:
+        meant = did_you_mean(command, models)
+        raise UserError([f"{command}: no such command. {meant}There are {', '.join(models)}."])
+    return models[command].model_json_schema(mode="serialization")
+
+
+def put(
+    answer: JsonModel,
+    lines: Iterable[str],
+    warnings: Iterable[str],
+    json_file: Path | None,
+    *others: Path | None,
+) -> None:
+    """Writes the answer as JSON, whole or not at all, and prints the lines and the warnings.
+
+    Where the JSON goes to the standard output (-), the warnings go to the standard error.
+
+    Args:
+      others: files that were written before.
+    """
+    text = json.dumps(answer.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    said = [f"warning: {each}" for each in warnings]
+    if str(json_file) == "-":
         print(text, end="")
-    else:
-        write_text(path, text)
-
-
-def say_written(paths: Iterable[Path | None]) -> None:
-    for path in filter(None, paths):
-        print(f"\nwritten: {path}")
+        print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
+        return
+    if json_file:
+        write_text(json_file, text)
+    written = [f"\nwritten: {path}" for path in (*others, json_file) if path]
+    print(*lines, *([""] if said else []), *said, *written, sep="\n")

@@ -6,57 +6,129 @@ taken as independent: on log axes their reaches add as the sides of a right angl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
+from fits.base.errors import UserError, all_of
+from fits.base.names import short
 from fits.base.numbers import Array, Estimate
+from fits.data.points import Points
 from fits.regression.fit import Fit
+from fits.report import GroupReport, fit_table
+from fits.report_json import DiagnosticField, EstimateField, GroupField, JsonModel
+from fits.spec import FitSpec
 
 REACH = 1e3  # how far beyond the points fitted an equal error is looked for, as a factor
 GRID = 13
 
 
-@dataclass(frozen=True, kw_only=True)
-class At:
-    """The two laws at one x.
-
-    Fields:
-      x: resource spent by either.
-      error_a, error_b: of the fitted curves.
-      ratio: error of B over that of A.
-      share_a: of the variance of its logarithm that comes from A, in [0, 1].
-    """
+class ErrorRatio(JsonModel):
+    """The two laws at one x."""
 
     x: float
     error_a: float
     error_b: float
-    ratio: Estimate
+    error_ratio: EstimateField
+    """Error of B over that of A."""
     share_a: float
+    """Of the variance of the ratio's logarithm: the share that comes from A."""
 
     @property
     def is_decided(self) -> bool:
         """Whether the interval of the ratio excludes 1."""
-        return self.ratio.low > 1 or self.ratio.high < 1
+        return self.error_ratio.low > 1 or self.error_ratio.high < 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Saved:
-    """The two laws at one error.
-
-    Fields:
-      error: that both are to reach.
-      x_a, x_b: what that costs; None: less or more than REACH times beyond the x fitted.
-      factor: x_a / x_b, how many times cheaper B is; None where one of them is.
-    """
+class EqualError(JsonModel):
+    """The two laws at one error; null: less or more than REACH times beyond the x fitted."""
 
     error: float
     x_a: float | None
     x_b: float | None
-    factor: Estimate | None
+    x_ratio: EstimateField | None
+    """x of A over that of B: how many times less B needs."""
+
+
+class Comparison(JsonModel):
+    spec: FitSpec
+    name_a: str
+    name_b: str
+    a: GroupField
+    b: GroupField
+    at: tuple[ErrorRatio, ...]
+    equal_error: tuple[EqualError, ...]
+    diagnostics: tuple[DiagnosticField, ...]
+    """Of the comparison; those of either fit are with it."""
+
+
+def compare_tables(
+    tables: Sequence[str | Path],
+    spec: FitSpec,
+    *,
+    by: str | None = None,
+    at: Sequence[float] = (),
+    errors: Sequence[float] = (),
+) -> Comparison:
+    """Compare two tables, or the two values of a column in one.
+
+    Args:
+      spec: how either is fitted, of a law of one x.
+      by: the column, where there is one table.
+      at: x to compare at; none: the largest that both have.
+      errors: to reach; none: those of A at each x.
+
+    Raises:
+      UserError: all mistakes in the tables, or which study cannot be fitted.
+    """
+    names, groups = _studies(tables, spec, by)
+    a, b = all_of(*(lambda group=group: group.law for group in groups))
+    xs = at or [min(span(a)[1], span(b)[1])]
+    ratios = tuple(error_ratio(a, b, x) for x in xs)
+    first, second = (replace(group, at=tuple((x,) for x in xs)) for group in groups)
+    return Comparison(
+        spec=first.spec,
+        name_a=names[0],
+        name_b=names[1],
+        a=first,
+        b=second,
+        at=ratios,
+        equal_error=tuple(equal_error(a, b, e) for e in errors or [r.error_a for r in ratios]),
+        diagnostics=(
+            *([] if by else _shared_runs(first.points, second.points)),
+            *diagnostics(a, b),
+        ),
+    )
+
+
+def _studies(
+    tables: Sequence[str | Path], spec: FitSpec, by: str | None
+) -> tuple[list[str], list[GroupReport]]:
+    """The names of the two studies, and each fitted."""
+    if not by:
+        found = all_of(*(lambda table=table: fit_table(table, spec) for table in tables))
+        return [str(table) for table in tables], [report.groups[0] for report in found]
+    groups = list(fit_table(tables[0], spec, by=[by]).groups)
+    names = [group.title for group in groups]
+    if len(names) != 2:
+        raise UserError(
+            [
+                f"--by: {len(names)} values of {by}, not two ({short(', '.join(names))}). "
+                f"Leave rows out, say with --where '{by}!=VALUE'."
+            ]
+        )
+    return names, groups
+
+
+def _shared_runs(a: Points, b: Points) -> list[Diagnostic]:
+    """Runs that both have make the two agree by more than chance."""
+    both = set(zip(a.x.tolist(), a.error.tolist(), strict=True))
+    both &= set(zip(b.x.tolist(), b.error.tolist(), strict=True))
+    return [Diagnostic("shared_runs", numbers={"n": len(both)})] if both else []
 
 
 def span(fit: Fit) -> tuple[float, float]:
@@ -79,32 +151,30 @@ def _reaches(fit: Fit, x: ArrayLike) -> tuple[Array, Array, Array]:
     return centre, centre - low, high - centre
 
 
-def at(a: Fit, b: Fit, x: float) -> At:
+def error_ratio(a: Fit, b: Fit, x: float) -> ErrorRatio:
     value, low, high = (float(each) for each in ratio(a, b, x))
     spread_a, spread_b = (sum(each**2 for each in _reaches(fit, x)[1:]) for fit in (a, b))
-    return At(
+    return ErrorRatio(
         x=x,
         error_a=float(a.predict(x)),
         error_b=float(b.predict(x)),
-        ratio=Estimate(value=value, low=low, high=high),
+        error_ratio=Estimate(value, low, high),
         share_a=float(spread_a / max(spread_a + spread_b, 1e-300)),
     )
 
 
-def saved(a: Fit, b: Fit, error: float) -> Saved:
+def equal_error(a: Fit, b: Fit, error: float) -> EqualError:
     """What reaching `error` costs either; interval ends where the band, not the curve, does."""
-    costs_a, costs_b = _costs(a, error), _costs(b, error)
-    factor = None
-    if 0 < costs_a[0] < np.inf and 0 < costs_b[0] < np.inf:
+    costs = _costs(a, error), _costs(b, error)
+    x_a, x_b = (float(each[0]) if 0 < each[0] < np.inf else None for each in costs)
+    found = None
+    if x_a and x_b:
         with np.errstate(divide="ignore"):
-            (log_a, least_a, most_a), (log_b, least_b, most_b) = np.log(costs_a), np.log(costs_b)
-            factor = Estimate(
-                value=float(np.exp(log_a - log_b)),
-                low=float(np.exp(log_a - log_b - np.hypot(log_a - least_a, most_b - log_b))),
-                high=float(np.exp(log_a - log_b + np.hypot(most_a - log_a, log_b - least_b))),
-            )
-    x_a, x_b = (float(each[0]) if 0 < each[0] < np.inf else None for each in (costs_a, costs_b))
-    return Saved(error=error, x_a=x_a, x_b=x_b, factor=factor)
+            (log_a, least_a, most_a), (log_b, least_b, most_b) = np.log(costs)
+        low = log_a - log_b - np.hypot(log_a - least_a, most_b - log_b)
+        high = log_a - log_b + np.hypot(most_a - log_a, log_b - least_b)
+        found = Estimate(*np.exp([log_a - log_b, low, high]).tolist())
+    return EqualError(error=error, x_a=x_a, x_b=x_b, x_ratio=found)
 
 
 def _costs(fit: Fit, error: float) -> Array:

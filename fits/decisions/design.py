@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices, Mask
 from fits.regression.fit import Fit
 from fits.regression.solver import in_units
 from fits.spec import SEED
@@ -23,6 +23,9 @@ from fits.spec import SEED
 SAMPLES = 64  # curves that a plan is averaged over
 EXCHANGES = 100  # swaps of one run for another, at most
 IDLE = 0.005  # runs that all together narrow by less than this share are left out
+
+Times: TypeAlias = Indices
+"""How often each candidate is run, [candidates]."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,59 +46,59 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
+class DesignProblem:
     """A prediction, what is known of it, and what each candidate would add.
 
     Fields:
-      known: what is known before, around each curve, [curves, coordinates, coordinates].
-      aim: slopes of log error at the prediction, [curves, coordinates].
-      slopes: at each candidate, [curves, candidates, coordinates]: of log error, or of error where
-        the fit counts differences.
+      information: before any run, around each curve, [curves, coordinates, coordinates].
+      gradient: of log error at the prediction, [curves, coordinates].
+      jacobian: at each candidate, [curves, candidates, coordinates]: of log error, or of error
+        where the fit counts differences.
       deviation: standard deviation of the same between runs of equal x.
       level: of the interval.
       scale: of all widths: the fit's own interval is not linear, and knows its degrees of freedom.
     """
 
-    known: Array
-    aim: Array
-    slopes: Array
+    information: Array
+    gradient: Array
+    jacobian: Array
     deviation: float
     level: float
     scale: float = 1.0
 
-    def width(self, times: NDArray[np.int64]) -> float:
+    def width(self, times: Times) -> float:
         """Mean width of the interval if each candidate is run so many times, [candidates]."""
-        return self.scale * float(_mean_width(self.inverse(times), self.aim, self.level))
+        return float(self._widths(self._variance(self.covariance(times))).mean())
 
-    def inverse(self, times: NDArray[np.int64]) -> Array:
-        """Covariance of the coordinates then, [curves, coordinates, coordinates]."""
+    def covariance(self, times: Times) -> Array:
+        """Of the coordinates then, [curves, coordinates, coordinates]."""
         chosen = np.flatnonzero(times)
-        rows = self.slopes[:, chosen] * (np.sqrt(times[chosen]) / self.deviation)[:, None]
-        inverse = np.linalg.inv(self.known + rows.transpose(0, 2, 1) @ rows)
+        rows = self.jacobian[:, chosen] * (np.sqrt(times[chosen]) / self.deviation)[:, None]
+        inverse = np.linalg.inv(self.information + rows.transpose(0, 2, 1) @ rows)
         return np.asarray(inverse, np.float64)
 
-    def widths_with_one_more(self, inverse: Array) -> Array:
+    def widths_with_one_more(self, times: Times) -> Array:
         """Mean width for each candidate, were it run once more, [candidates]."""
-        along = self.slopes @ inverse  # [curves, candidates, coordinates]
-        gain = (along @ self.aim[..., None])[..., 0] ** 2
-        gain /= self.deviation**2 + (along * self.slopes).sum(axis=-1)
-        variance = np.einsum("cp,cpq,cq->c", self.aim, inverse, self.aim)[:, None] - gain
-        widths: Array = self.scale * _widths(np.maximum(variance, 0), self.level).mean(axis=0)
-        return widths
+        covariance = self.covariance(times)
+        along = self.jacobian @ covariance  # [curves, candidates, coordinates]
+        gain = (along @ self.gradient[..., None])[..., 0] ** 2
+        gain /= self.deviation**2 + (along * self.jacobian).sum(axis=-1)
+        variance = self._variance(covariance)[:, None] - gain
+        return np.asarray(self._widths(np.maximum(variance, 0)).mean(axis=0))
+
+    def _variance(self, covariance: Array) -> Array:
+        """Of the prediction, [curves]."""
+        return np.einsum("cp,cpq,cq->c", self.gradient, covariance, self.gradient)
+
+    def _widths(self, variance: Array) -> Array:
+        quantile = NormalDist().inv_cdf((1 + self.level) / 2)
+        return self.scale * (2 * quantile * np.sqrt(variance))
 
 
-def _widths(variance: Array, level: float) -> Array:
-    return 2 * NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
-
-
-def _mean_width(inverse: Array, aim: Array, level: float) -> Array:
-    return _widths(np.einsum("cp,cpq,cq->c", aim, inverse, aim), level).mean()
-
-
-def question(
+def design_problem(
     fit: Fit, candidates: Array, predict: Array, *, samples: int = SAMPLES, seed: int = SEED
-) -> Question:
-    """Turn a fitted law into a question.
+) -> DesignProblem:
+    """Which of the candidates would narrow a prediction of a fitted law.
 
     What is known before any run is the inverse of the fit's own covariance, so that clusters,
     weights and Huber's loss count here as they do in the fit; the width before any run is that of
@@ -115,46 +118,43 @@ def question(
     centre = law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
 
-    def slopes(x: Array, at: Array, log: bool = True) -> Array:
+    def jacobian(x: Array, at: Array, log: bool = True) -> Array:
         """Of (log) error by the coordinates, [curves, points, coordinates]; `at` [curves, ...]."""
         parameters = law.from_unconstrained(*at.T[..., None])
-        slopes = law.derivatives(x, *parameters)
+        found = law.derivatives(x, *parameters)
         if log:
-            slopes = slopes / law.predict(x, *parameters)
-        return np.broadcast_to(slopes, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
+            found = found / law.predict(x, *parameters)
+        return np.broadcast_to(found, (at.shape[1], len(at), x.shape[-1])).transpose(1, 2, 0)
 
     here = profile.x
     there, aim = (in_units(x, unit) for x in (candidates, predict[..., None]))
-    effect = np.concatenate([slopes(x, centre[None]) for x in (here, there, aim)], axis=1)
+    effect = np.concatenate([jacobian(x, centre[None]) for x in (here, there, aim)], axis=1)
     prior = np.diag((effect[0] ** 2).mean(axis=0) + 1e-12)
-    known = prior + np.linalg.pinv(profile.covariance, rcond=1e-12, hermitian=True)
-    spread = np.linalg.cholesky(np.linalg.inv(known))
+    information = prior + np.linalg.pinv(profile.covariance, rcond=1e-12, hermitian=True)
+    spread = np.linalg.cholesky(np.linalg.inv(information))
     draws = np.random.default_rng(seed).standard_normal((samples, len(centre)))
     at = np.clip(centre + draws @ spread.T, low, high)
     size = 1.0 if profile.loss.log else float(np.exp(np.log(profile.y).mean()))
-    found = Question(
-        known=np.broadcast_to(known, (samples, *known.shape)),
-        aim=slopes(aim, at)[:, 0],
-        slopes=slopes(there, at, profile.loss.log),
+    found = DesignProblem(
+        information=np.broadcast_to(information, (samples, *information.shape)),
+        gradient=jacobian(aim, at)[:, 0],
+        jacobian=jacobian(there, at, profile.loss.log),
         deviation=max(profile.deviation, 1e-4 * size),
         level=fit.level,
-        scale=1.0,
     )
     return replace(found, scale=_scale(found, fit, predict))
 
 
-def _scale(found: Question, fit: Fit, predict: Array) -> float:
+def _scale(found: DesignProblem, fit: Fit, predict: Array) -> float:
     """How much wider the fit's own interval is than the linear one; 1 where it has no end."""
     low, high = (float(end[0]) for end in fit.band(predict[..., None]))
     if not (low > 0 and np.isfinite(high)):
         return 1.0
-    linear = found.width(np.zeros(found.slopes.shape[1], np.int64))
+    linear = found.width(np.zeros(found.jacobian.shape[1], np.int64))
     return float(np.log(high / low)) / max(linear, 1e-300)
 
 
-def plan(
-    question: Question, cost: Array, budget: float, repeats: int | NDArray[np.int64] = 1
-) -> Plan:
+def plan(problem: DesignProblem, cost: Array, budget: float, repeats: int | Times = 1) -> Plan:
     """The runs within the budget that leave the prediction's interval narrowest.
 
     Greedy by what a run narrows per cost, or per its square root, or at any cost; each improved by
@@ -166,89 +166,84 @@ def plan(
       budget: of all together.
       repeats: how often a candidate may be run, with other seeds; one number, or [candidates].
     """
-    starts = [_greedy(question, cost, budget, repeats, power) for power in (1.0, 0.5, 0.0)]
-    exchanged = [_exchanged(question, cost, budget, repeats, times) for times in starts]
-    return _ordered(question, cost, _pruned(question, min(exchanged, key=question.width)))
+    search = _Search(problem, cost, budget, repeats)
+    none = np.zeros(len(cost), np.int64)
+    found = [search.exchanged(search.greedy(none, power)) for power in (1.0, 0.5, 0.0)]
+    return search.ordered(search.pruned(min(found, key=problem.width)))
 
 
-def _greedy(
-    question: Question,
-    cost: Array,
-    budget: float,
-    repeats: int | NDArray[np.int64],
-    power: float,
-    times: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Adds the run with the largest narrowing / cost^power that can be paid, until none can."""
-    times = np.zeros(len(cost), np.int64) if times is None else times.copy()
-    left = budget - float(cost @ times)
-    while True:
-        possible = (cost <= left) & (times < repeats)
-        if not possible.any():
-            return times
-        inverse = question.inverse(times)
-        now = question.scale * _mean_width(inverse, question.aim, question.level)
-        gain = np.log(now / np.maximum(question.widths_with_one_more(inverse), 1e-300))
-        best = int(np.where(possible, gain / cost**power, -np.inf).argmax())
-        times[best] += 1
-        left -= cost[best]
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The steps of `plan`, each from how often the candidates are run, [candidates]."""
+
+    problem: DesignProblem
+    cost: Array
+    budget: float
+    repeats: int | Times
+
+    def possible(self, times: Times) -> Mask:
+        """Which candidates may be run once more."""
+        return (self.cost <= self.budget - float(self.cost @ times)) & (times < self.repeats)
+
+    def greedy(self, times: Times, power: float = 1.0) -> Times:
+        """Adds the run with the largest narrowing / cost^power that can be paid, until none can."""
+        times = times.copy()
+        while (possible := self.possible(times)).any():
+            gain = self._narrowing(times) / self.cost**power
+            times[np.where(possible, gain, -np.inf).argmax()] += 1
+        return times
+
+    def _narrowing(self, times: Times) -> Array:
+        """Logarithm of the width over that with one more run of each candidate."""
+        after = np.maximum(self.problem.widths_with_one_more(times), 1e-300)
+        return np.log(self.problem.width(times) / after)
+
+    def exchanged(self, times: Times) -> Times:
+        """Takes one run out and puts others in, as long as the interval gets narrower."""
+        for _ in range(EXCHANGES):
+            best, found = self.problem.width(times), None
+            for out in np.flatnonzero(times):
+                fewer = _without(times, out)
+                possible = self.possible(fewer)
+                possible[out] = False
+                if not possible.any():
+                    continue
+                widths = np.where(possible, self.problem.widths_with_one_more(fewer), np.inf)
+                into = int(widths.argmin())
+                if widths[into] < best * (1 - 1e-9):
+                    best, found = float(widths[into]), fewer
+                    found[into] += 1
+            if found is None:
+                return times
+            times = self.greedy(found)
+        return times
+
+    def pruned(self, times: Times) -> Times:
+        """Without the runs that narrow least, as long as they matter little even together."""
+        enough = self.problem.width(times) * (1 + IDLE)
+        while times.any():
+            fewer = [_without(times, out) for out in np.flatnonzero(times)]
+            widths = [self.problem.width(each) for each in fewer]
+            if min(widths) > enough:
+                break
+            times = fewer[int(np.argmin(widths))]
+        return times
+
+    def ordered(self, times: Times) -> Plan:
+        """The same runs, those first that narrow most for their cost."""
+        left, done = times.copy(), np.zeros_like(times)
+        runs: list[int] = []
+        widths = [self.problem.width(done)]
+        while left.any():
+            gain = self._narrowing(done) / self.cost
+            best = int(np.where(left > 0, gain, -np.inf).argmax())
+            widths.append(float(self.problem.widths_with_one_more(done)[best]))
+            left[best] -= 1
+            done[best] += 1
+            runs.append(best)
+        before, *after = widths
+        return Plan(runs=tuple(runs), cost=self.cost[runs], before=before, widths=np.array(after))
 
 
-def _exchanged(
-    question: Question,
-    cost: Array,
-    budget: float,
-    repeats: int | NDArray[np.int64],
-    times: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Takes one run out and puts others in, as long as the interval gets narrower."""
-    best = question.width(times)
-    for _ in range(EXCHANGES):
-        found = None
-        for out in np.flatnonzero(times):
-            fewer = times.copy()
-            fewer[out] -= 1
-            possible = (cost <= budget - float(cost @ fewer)) & (fewer < repeats)
-            possible[out] = False
-            if not possible.any():
-                continue
-            widths = question.widths_with_one_more(question.inverse(fewer))
-            into = int(np.where(possible, widths, np.inf).argmin())
-            if widths[into] < best * (1 - 1e-9):
-                best, found = float(widths[into]), fewer
-                found[into] += 1
-        if found is None:
-            return times
-        times = _greedy(question, cost, budget, repeats, 1.0, found)
-        best = question.width(times)
-    return times
-
-
-def _pruned(question: Question, times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without the runs that narrow least, as long as they matter little even together."""
-    enough = question.width(times) * (1 + IDLE)
-    while times.any():
-        fewer = [times - (np.arange(len(times)) == out) for out in np.flatnonzero(times)]
-        widths = [question.width(each) for each in fewer]
-        if min(widths) > enough:
-            break
-        times = fewer[int(np.argmin(widths))]
-    return times
-
-
-def _ordered(question: Question, cost: Array, times: NDArray[np.int64]) -> Plan:
-    """The same runs, those first that narrow most for their cost."""
-    left, done = times.copy(), np.zeros_like(times)
-    before = question.width(done)
-    runs: list[int] = []
-    widths: list[float] = []
-    while left.any():
-        inverse = question.inverse(done)
-        now = question.scale * _mean_width(inverse, question.aim, question.level)
-        after = question.widths_with_one_more(inverse)
-        best = int(np.where(left > 0, np.log(now / after) / cost, -np.inf).argmax())
-        left[best] -= 1
-        done[best] += 1
-        runs.append(best)
-        widths.append(float(after[best]))
-    return Plan(runs=tuple(runs), cost=cost[runs], before=before, widths=np.array(widths))
+def _without(times: Times, run: np.integer) -> Times:
+    return times - (np.arange(len(times)) == run)

@@ -34,7 +34,11 @@ Give: TypeAlias = Callable[[str], NDArray[Any]]
 
 
 class Unusable(ValueError):
-    """A file that cannot be read, or weights that do not fit: all that is wrong, one a line."""
+    """A file that cannot be read, or weights that do not fit: all that is wrong, one a line.
+
+    `models` and `fits` do not know each other, so this is no `fits.base.errors.UserError`;
+    `scaling` makes it one.
+    """
 
     def __init__(self, mistakes: Iterable[str]):
         self.mistakes = tuple(mistakes)
@@ -104,7 +108,8 @@ def pieces(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[memoryview]:
 def written_aside(path: Path) -> Iterator[IO[bytes]]:
     """A file that becomes `path` when the block ends well, and vanishes otherwise.
 
-    Where `path` is a link, what it points to is replaced and not the link.
+    Where `path` is a link, what it points to is replaced and not the link. `fits.base.files` has
+    such a writer too, which `models` may not import.
 
     Raises:
       OSError: no file can be made there; it names `path`.

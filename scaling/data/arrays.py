@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 import zlib
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -163,6 +164,7 @@ def resized(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
     return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
 
 
+@cache
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
     """All images [n, 8, 8], their labels [n], and which of them are for training [n]."""
     from sklearn.datasets import load_digits  # half a second, spared to those without digits

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.files import written_aside
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.data.decode import decode_all, decoder
@@ -24,6 +26,7 @@ from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, miss
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
 CHUNK = 1024  # images decoded between two writes to a cache
+ABANDONED = 24 * 3600  # seconds without a write after which a file is a killed process's
 
 
 class Folder(SourceConfig):
@@ -172,8 +175,9 @@ class FolderImages:
     def _decoded_once(self, file: Path) -> NDArray[np.uint8]:
         """All images as a read-only map of `file`, which is made first where it is not there.
 
-        Processes that start together wait for the one that makes it. It is written aside and
-        renamed, so whoever is killed leaves nothing that looks whole.
+        Processes of one machine that start together wait for the one that makes it. The lock
+        only saves their work: each writes to a temporary file with a random name and renames it,
+        so that neither a kill nor a second machine on the same folder leaves half a file.
         """
         shape = (self.size, self.resolution, self.resolution, 3)
         try:
@@ -182,9 +186,9 @@ class FolderImages:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 found = _mapped(file, shape)
                 if found is None:
-                    aside = file.with_suffix(".part")
-                    self._write(aside, shape)
-                    os.replace(aside, file)
+                    _remove_abandoned(file)
+                    with written_aside(file, durable=True) as aside:
+                        self._write(aside, shape)
                     found = _mapped(file, shape)
         except OSError as error:
             raise ValueError(
@@ -200,8 +204,6 @@ class FolderImages:
             np.lib.format.write_array_header_1_0(stream, header)
             for start in range(0, self.size, CHUNK):
                 stream.write(self._decoded(self.names[start : start + CHUNK]).data)
-            stream.flush()
-            os.fsync(stream.fileno())
 
 
 def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
@@ -237,6 +239,13 @@ def _cache_file(folder: Path, members: list[Member], resolution: int) -> Path:
     decides = [str(folder), resolution, decoder(), *members]
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     return cache / "vit-scaling-laws" / f"{folder.parent.name}-{folder.name}-{digest}.npy"
+
+
+def _remove_abandoned(file: Path) -> None:
+    """Remove temporary files of processes that were killed while they wrote `file`."""
+    for aside in file.parent.glob(f".{file.name}.*.part"):
+        if time.time() - aside.stat().st_mtime > ABANDONED:
+            aside.unlink(missing_ok=True)
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

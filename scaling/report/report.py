@@ -151,7 +151,7 @@ def _in_words(found: FitReport | None, details: bool, truth: float | None) -> It
     for group in found.groups:
         if details:
             yield f"{group.title}:"
-            yield from (f"  {line}" for line in in_full(group, found, holdout=True))
+            yield from (f"  {line}" for line in in_full(group, holdout=True))
     upstream = _upstream(found)
     if truth is not None and upstream is not None:
         yield _beside_the_truth(upstream, truth)

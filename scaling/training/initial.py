@@ -72,8 +72,8 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
     """The parameters, float32 NumPy arrays in nested dicts as the network has them.
 
     Raises:
-      UserError: they do not fit.
-      Unusable, checkpoints.Damaged: the bytes are not what was written.
+      UserError: they do not fit, or the file is damaged.
+      checkpoints.Damaged: the run's checkpoint is not what was written.
     """
     if found := problems(init, model):
         raise UserError([f"init: {problem}" for problem in found])
@@ -86,7 +86,10 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
         if isinstance(model, ViTShape) and "position" in arrays:
             arrays["position"] = resize_positions(arrays["position"], model.grid)
         return tree(arrays)[BACKBONE]
-    return read(init.from_, model, dtype="float32")[1][BACKBONE]
+    try:
+        return read(init.from_, model, dtype="float32")[1][BACKBONE]
+    except Unusable as error:
+        raise UserError([f"init: {mistake}" for mistake in error.mistakes]) from None
 
 
 def provenance(init: Init) -> dict[str, Any]:

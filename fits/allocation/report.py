@@ -1,0 +1,239 @@
+"""How to divide compute between a larger model and more data, by all three methods at once.
+
+`allocate` is what `fit-laws optimal` prints and notebooks call. The law of size and data is fitted
+as `fits.report` fits it, so that it has the same intervals in every command.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, InstanceOf
+
+from fits.allocation.allocation import (
+    BY_ENVELOPE,
+    BY_LAW,
+    BY_PROFILES,
+    Allocation,
+    Trainings,
+    disagreements,
+    trainings,
+)
+from fits.allocation.envelope import envelope
+from fits.allocation.isoflop import isoflop
+from fits.allocation.parametric import ParametricLaw, parametric
+from fits.base.diagnostic import Diagnostic
+from fits.base.errors import UserError
+from fits.data.points import Points
+from fits.report import GroupReport, read_points, with_seeds
+from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
+from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+
+DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+
+
+class MethodReport(JsonModel):
+    """What a method says of all budgets, or why it says nothing."""
+
+    method: str
+    exponent: EstimateField | None = None
+    """a of size = k compute^a."""
+    best: tuple[tuple[float, float], ...] = ()
+    """Computes, and the best size seen at each."""
+    diagnostics: tuple[DiagnosticField, ...] = ()
+    refusal: str | None = None
+
+
+class Division(JsonModel):
+    """The best size for a compute, by method, and what the law alone says; null: there is none."""
+
+    compute: float
+    sizes: dict[str, EstimateField]
+    data: EstimateField | None
+    error: EstimateField | None
+
+
+class Target(JsonModel):
+    """The least compute that reaches an error."""
+
+    error: float
+    compute: EstimateField | None
+
+
+class TrainedModel(JsonModel):
+    """A model as it was trained, beside the best size."""
+
+    size: float
+    data: float
+    error: EstimateField | None
+    compute_ratio: EstimateField | None
+    """Its compute over that of the best size with the same error."""
+    twice_data_error_ratio: EstimateField | None
+    """Its error with twice the data over its error."""
+
+
+class AllocationReport(JsonModel):
+    """The answers of the methods, and where they contradict each other.
+
+    `allocations` and `runs`, the methods and the points themselves, are no part of the JSON.
+    """
+
+    table: Path
+    spec: FitSpec
+    points: int
+    methods: tuple[MethodReport, ...]
+    divisions: tuple[Division, ...]
+    targets: tuple[Target, ...]
+    trained: tuple[TrainedModel, ...]
+    holdout: HoldoutField | None
+    notes: tuple[str, ...]
+    diagnostics: tuple[DiagnosticField, ...]
+    allocations: Annotated[tuple[InstanceOf[Allocation], ...], Field(exclude=True)]
+    runs: Annotated[InstanceOf[Trainings], Field(exclude=True)]
+
+
+def allocate(
+    table: str | Path,
+    spec: FitSpec,
+    *,
+    flops: str | None = None,
+    per: float = FLOPS_PER_EXAMPLE,
+    curve: Sequence[str] = (),
+    compute: Sequence[float] = (),
+    targets: Sequence[float] = (),
+    trained: Sequence[tuple[float, float]] = (),
+    budgets: Sequence[float] = (),
+) -> AllocationReport:
+    """The best size by each method that the runs allow.
+
+    Args:
+      spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
+        data follow from compute.
+      flops: column of compute; None: `per` times size times data.
+      curve: columns; rows equal in them are one learning curve, and a cluster.
+      compute: budgets to divide.
+      targets: errors to reach.
+      trained: size and data of models to lay beside the best size.
+      budgets: of the IsoFLOP profiles; none: wherever there are enough sizes.
+
+    Raises:
+      UserError: all mistakes in the table, or why no method has an answer.
+      OSError: the table cannot be read.
+    """
+    named = spec.clusters
+    spec = replace(spec, clusters=named or tuple(curve))
+    points, runs = _read(table, spec, flops, per, curve)
+    spec = with_seeds(spec, points)
+    numbers = GroupReport(names={}, spec=spec, points=points).observations
+    methods: dict[str, Callable[[], Allocation]] = {
+        BY_ENVELOPE: lambda: envelope(runs),
+        BY_PROFILES: lambda: isoflop(runs, budgets=budgets or None),
+        BY_LAW: lambda: parametric(runs, numbers.fit(spec)),
+    }
+    found: list[Allocation] = []
+    refused = []
+    for name, method in methods.items():
+        try:
+            found.append(method())
+        except ValueError as why:
+            refused.append(MethodReport(method=name, refusal=str(why)))
+    if not found:
+        raise UserError([f"{table}: {each.method}: {each.refusal}" for each in refused])
+    law, level = next((m for m in found if isinstance(m, ParametricLaw)), None), spec.level
+    return AllocationReport(
+        table=points.table.path,
+        spec=spec,
+        points=len(runs.loss),
+        methods=(*(_method(each, level) for each in found), *refused),
+        divisions=tuple(_division(each, found, law, level) for each in compute),
+        targets=tuple(Target(error=e, compute=law and law.compute(e, level)) for e in targets),
+        trained=tuple(_trained(*each, law, level) for each in trained),
+        holdout=numbers.hold_out(spec) if law else None,
+        notes=points.notes,
+        diagnostics=(
+            *_not_used(replace(spec, clusters=named), found),
+            *_diagnostics(found, runs, compute),
+        ),
+        allocations=tuple(found),
+        runs=runs,
+    )
+
+
+def _read(
+    table: str | Path, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
+) -> tuple[Points, Trainings]:
+    """The rows, the data seen made of compute where there is no column of it."""
+    size, data = spec.x
+    named = [name for name in (size, data if data != DATA_SEEN else None, flops) if name]
+    points = read_points(table, spec, curve, x=named)
+    column = dict(zip(named, points.x, strict=True))
+    spent = column[flops] if flops else None
+    seen = column[data] if data in column else spent / (per * column[size])
+    cells = [points.table.column(name) for name in curve]
+    labels = list(zip(*cells, strict=True)) if curve else None
+    runs = trainings(column[size], seen, points.error, compute=spent, per=per, run=labels)
+    return replace(points, x=np.stack([column[size], seen])), runs
+
+
+def _method(found: Allocation, level: float) -> MethodReport:
+    return MethodReport(
+        method=found.approach,
+        exponent=found.exponent(level),
+        best=tuple(zip(*(each.tolist() for each in found.best), strict=True)),
+        diagnostics=found.diagnostics,
+    )
+
+
+def _division(
+    compute: float, found: Sequence[Allocation], law: ParametricLaw | None, level: float
+) -> Division:
+    return Division(
+        compute=compute,
+        sizes={each.approach: each.size(compute, level) for each in found},
+        data=law and law.data(compute, level),
+        error=law and law.loss(compute, level),
+    )
+
+
+def _trained(size: float, data: float, law: ParametricLaw | None, level: float) -> TrainedModel:
+    return TrainedModel(
+        size=size,
+        data=data,
+        error=law and law.loss_at(size, data, level),
+        compute_ratio=law and law.compute_ratio(size, data, level),
+        twice_data_error_ratio=law and law.loss_ratio(size, data, 2, level),
+    )
+
+
+def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
+    """Options of the fit that the envelope and the profiles know nothing of."""
+    used = {
+        "--weights": spec.weights,
+        "--cluster": spec.clusters,
+        "--loss huber": spec.loss == "huber",
+        "--scale linear": spec.scale == "linear",
+    }
+    names = tuple(name for name, on in used.items() if on)
+    others = [each.approach for each in found if each.approach != BY_LAW]
+    return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
+
+
+def _diagnostics(
+    found: Sequence[Allocation], runs: Trainings, compute: Sequence[float]
+) -> list[Diagnostic]:
+    """Where methods contradict each other, and budgets beyond the runs."""
+    last = float(runs.compute.max())
+    middle = math.sqrt(float(runs.compute.min()) * last)
+    return [
+        *disagreements(found, [middle, last, *compute]),
+        *(
+            Diagnostic("extrapolates", ("compute",), {"at": c, "edge": last, "times": c / last})
+            for c in compute
+            if c > last
+        ),
+    ]
