@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isclose, isfinite
+from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from fits.base.messages import MESSAGES
 
@@ -31,7 +33,10 @@ class Diagnostic:
     @property
     def words(self) -> str:
         """For a person."""
-        return MESSAGES[self.code](self.parameters, self.numbers)
+        message = MESSAGES[self.code]
+        if callable(message):
+            return message(self.parameters, self.numbers)
+        return message.format(*self.parameters, **self.numbers)
 
     def to_json(self) -> dict[str, Any]:
         """Code, parameters, numbers and words; a number that is not finite is null."""
@@ -61,11 +66,5 @@ def _plain(value: float | tuple[float, ...]) -> Any:
 def _close(
     one: float | tuple[float, ...], other: float | tuple[float, ...], tolerance: float
 ) -> bool:
-    if isinstance(one, tuple) or isinstance(other, tuple):
-        return (
-            isinstance(one, tuple)
-            and isinstance(other, tuple)
-            and len(one) == len(other)
-            and all(_close(a, b, tolerance) for a, b in zip(one, other, strict=True))
-        )
-    return one == other or isclose(one, other, rel_tol=tolerance, abs_tol=1e-12)
+    same_kind = np.shape(one) == np.shape(other)
+    return same_kind and bool(np.allclose(one, other, rtol=tolerance, atol=1e-12))

@@ -102,7 +102,7 @@ def _verdict(
     if where is None:
         return None
     if law.evidence is not None:
-        spec = law.evidence.spec.spec()
+        spec = law.evidence.spec
         points = read_points(where, spec)
         return refit(law, points, sha256(where), dropped_rows(spec, where))
     report = fit_table(where, spec_of(options), holdout=False)

@@ -119,7 +119,6 @@ def _repeated_guess(x: Array, y: Array, weights: Array) -> Array:
     return best_of_grid(misfit, E, A, alpha, B, beta, reuse, np.full(len(A), 5.0))
 
 
-_to_unconstrained, _from_unconstrained = log_coordinates("plplpll")
 REPEATED = Law(
     name="repeated",
     formula="E + A / N'^alpha + B / D'^beta; D' = U + U R (1 - exp(-(D/U - 1) / R)), R = reuse; "
@@ -130,8 +129,7 @@ REPEATED = Law(
     rescale=lambda unit, E, A, alpha, B, beta, reuse, excess: stack(
         E, A * unit[0] ** alpha, alpha, B * unit[1] ** beta, beta, reuse, excess
     ),
-    to_unconstrained=_to_unconstrained,
-    from_unconstrained=_from_unconstrained,
+    coordinates=log_coordinates("plplpll"),
     jacobian=_repeated_jacobian,
     guess=_repeated_guess,
     bounds=(FLOOR, SCALE, EXPONENT, SCALE, EXPONENT, (1e-2, 1e4), (1e-2, 1e4)),

@@ -26,6 +26,7 @@ from fits.spec import FORECAST, FitSpec
 
 MOST_ROWS = 200_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
+REPLICATES = 10, 100_000  # refits of a bootstrap
 LONGEST_TEXT = 2000  # characters
 
 
@@ -34,6 +35,18 @@ def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds characters that cannot be printed")
     return text
+
+
+def _bounded(spec: FitSpec) -> FitSpec:
+    for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
+        _printable(text)
+    if spec.law == FORECAST:
+        raise ValueError("a forecast is no law that could be kept")
+    if not REPLICATES[0] <= spec.replicates <= REPLICATES[1]:
+        raise ValueError("replicates: {} is not from {} to {}".format(spec.replicates, *REPLICATES))
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError(f"seed: {spec.seed} is not from 0 to 2^63")
+    return spec
 
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)]
@@ -46,38 +59,6 @@ Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
 
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class SavedSpec(_File):
-    """FitSpec, as `fits/spec.py` explains its fields."""
-
-    x: Annotated[list[Text], Field(min_length=1, max_length=9)]
-    y: Text
-    y_is: Text
-    where: Annotated[list[Text], Field(max_length=99)]
-    rows: Text
-    law: Text
-    loss: Text
-    huber: Number | None
-    scale: Text
-    weights: Text
-    clusters: Annotated[list[Text], Field(max_length=999)]
-    level: Number
-    replicates: Annotated[int, Field(ge=10, le=100_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-
-    def spec(self) -> FitSpec:
-        """Raises UserError where it cannot be."""
-        fields: dict[str, Any] = self.model_dump()
-        tuples = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
-        return FitSpec(**{**fields, **tuples})
-
-    @model_validator(mode="after")
-    def _possible(self) -> SavedSpec:
-        self.spec()
-        if self.law == FORECAST:
-            raise ValueError("a forecast is no law that could be kept")
-        return self
 
 
 class SavedDiagnostic(_File):
@@ -96,6 +77,12 @@ class SavedDiagnostic(_File):
         except (LookupError, TypeError, ValueError):
             raise ValueError(f"{self.code} has other parameters or numbers") from None
         return self
+
+    @classmethod
+    def of(cls, found: Diagnostic) -> SavedDiagnostic:
+        plain = found.to_json()
+        del plain["words"]
+        return cls(**plain)
 
     def diagnostic(self) -> Diagnostic:
         def back(value: Any) -> Any:
@@ -133,7 +120,7 @@ class Evidence(_File):
       behind: the same of rows that were not on the frontier.
     """
 
-    spec: SavedSpec
+    spec: Annotated[FitSpec, AfterValidator(_bounded)]
     table: TableFile
     rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
@@ -163,7 +150,7 @@ class Evidence(_File):
         return self
 
 
-def _check_rows(name: str, rows: list[list[float]], spec: SavedSpec) -> None:
+def _check_rows(name: str, rows: list[list[float]], spec: FitSpec) -> None:
     """Raises ValueError where rows are not such as a table gives."""
     judges: list[tuple[str, Callable[[float], str | None]]] = [
         ("line", _judge_count),
