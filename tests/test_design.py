@@ -15,7 +15,7 @@ from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import POWER, SATURATING
 from fits.regression.fit import fit
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from next_runs import foreknown, grid, simulate

@@ -12,8 +12,9 @@ from fits.data.frontier import on_frontier
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
+from fits.regression.loss import Loss
 from fits.regression.profile import _crossing
-from fits.regression.solver import Loss, levenberg_marquardt
+from fits.regression.solver import levenberg_marquardt
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5

@@ -15,7 +15,8 @@ import numpy as np
 from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt
+from fits.regression.loss import Loss, Penalty
+from fits.regression.solver import levenberg_marquardt
 
 # The priors of log b and log d are normal: d is about 0.03 of the largest x, a factor e^2 either
 # way. The excess over the floor at x = 1, and the floor, are in parts of the last error, which they

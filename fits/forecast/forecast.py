@@ -22,7 +22,8 @@ from fits.base.numbers import Array
 from fits.forecast.evidence import NOISE, LawEvidence, evidence, independent_share
 from fits.laws.powers import SATURATING
 from fits.laws.varpro import nnls
-from fits.regression.solver import Loss, levenberg_marquardt
+from fits.regression.loss import Loss
+from fits.regression.solver import levenberg_marquardt
 from fits.spec import LEVEL
 
 # A shape is (x + d)^-b. The grid ends where one shape cannot be told from the next: at b = 0.03 an

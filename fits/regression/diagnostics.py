@@ -12,9 +12,9 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
+from fits.regression.loss import coordinate_scale
 from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
-from fits.regression.solver import coordinate_scale
 
 LARGE = 4.0  # standard deviations of Moran's statistic without autocorrelation
 MANY = 1500  # points among which neighbours are looked for

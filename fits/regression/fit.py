@@ -15,7 +15,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression import diagnostics, outliers
-from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, refits
+from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, jackknife, refits
 from fits.regression.inputs import (
     checked_points,
     checked_weights,
@@ -24,14 +24,12 @@ from fits.regression.inputs import (
     refuse_too_few,
     refuse_too_steep,
 )
+from fits.regression.loss import LOG, Loss
 from fits.regression.profile import Profile, profile_of
-from fits.regression.solver import Loss, in_units, minimise, unit_of
+from fits.regression.solver import in_units, unit_of, with_threshold
 from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
-LOG = Loss()
-MANY = 200  # points of which none decides alone
 LOWEST = 1e-300  # an error has a logarithm down to here
-AUTO = 1.345  # Huber's threshold, in standard deviations: 95 % efficient where errors are normal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -237,29 +235,13 @@ def fit(
         inference=inference,
         objective=profile.minimum,
     )
-    without = _without_each(profile, plain, y, counts, choose, chosen)
+    without = jackknife(profile, plain, y, counts, choose, chosen)
     return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without)))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     low, high = x.min(axis=-1), x.max(axis=-1)
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
-
-
-def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weights: Array) -> Loss:
-    """With Huber's threshold as `fit` is told; "auto" by the residuals of least absolute errors."""
-    if huber is None:
-        return loss
-    if huber != "auto":
-        return replace(loss, delta=float(huber))
-    found = replace(loss, delta=np.inf)
-    for _ in range(3):  # squares first, then with what they say of the noise
-        values, _ = minimise(law, x, y, weights, found)
-        residuals = np.abs(loss.residuals(law.predict(x, *values), y))
-        freedom = max(len(y) - len(values), 1) / len(y)
-        deviation = 1.4826 * float(np.median(residuals)) / np.sqrt(freedom)
-        found = replace(loss, delta=max(AUTO * deviation, 1e-9))
-    return found
 
 
 def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnostic]:
@@ -321,26 +303,3 @@ def _intervals(
         value = float(values[k])  # not lost to rounding
         ends.append((min(float(low), value), max(float(high), value)))
     return tuple(ends)
-
-
-def _without_each(
-    profile: Profile,
-    x: Array,
-    y: Array,
-    weights: Array,
-    choose: Choose,
-    chosen: Mask,
-) -> Array:
-    """Refits that each leave out one of the runs fitted, [runs fitted, parameters].
-
-    None where the others could not carry the law, or where so many leave no say to a single one.
-    """
-    law, runs = profile.law, np.flatnonzero(chosen)
-    if not len(law.parameters) < len(runs) <= MANY:
-        return np.empty((0, len(law.parameters)))
-    present = np.ones((len(runs), len(y)), bool)
-    present[np.arange(len(runs)), runs] = False
-    rows = choose(x, y, present) * weights
-    found = refits(law, x, y, rows, profile.scaled, profile.loss)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return law.in_ones(profile.unit, *found.T).T

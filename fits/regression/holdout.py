@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from fits.base.numbers import Array, Indices, Mask, arrays
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
-from fits.regression.fit import LOG, every_point, with_threshold
+from fits.regression.fit import every_point
 from fits.regression.inputs import checked_weights, numbered
-from fits.regression.solver import Loss, in_units, minimise, unit_of
+from fits.regression.loss import LOG, Loss
+from fits.regression.solver import in_units, minimise, unit_of, with_threshold
 from fits.spec import Huber
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out

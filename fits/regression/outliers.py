@@ -137,9 +137,10 @@ def off_at_an_end(profile: Profile) -> list[Diagnostic]:
         return []
     if np.sqrt((profile.residuals**2).mean()) < 1e-9 * error_unit(profile):  # rounding, not noise
         return []
-    x = profile.x * profile.unit[:, None]
     ends = [
-        (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
+        (name, *end)
+        for name, values in zip(law.variables, profile.x_in_ones, strict=True)
+        for end in _ends(values)
     ]
     ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_CLUSTERS]
     if not ends:
@@ -232,8 +233,8 @@ def influential(profile: Profile, ahead: Array, without: Array, width: float) ->
     if len(without) < len(law.parameters) + SPARE:
         return []
     forecasts = law.predict(ahead[..., None], *without.T)
-    x = (profile.x.T * profile.unit).T
-    residuals = profile.loss.residuals(law.predict(x[..., None, :], *each), profile.y)
+    x = profile.x_in_ones[..., None, :]
+    residuals = profile.loss.residuals(law.predict(x, *each), profile.y)
     others = profile.weights * (1 - np.eye(len(without)))
     losses = (others * profile.loss.rho(residuals)).sum(axis=1)
     made = float(np.ravel(law.predict(ahead, *profile.values))[0])
@@ -277,7 +278,6 @@ def _off(rest: Profile, profile: Profile, one: int) -> bool:
 
 def _places(profile: Profile, which: Mask) -> dict[str, float | tuple[float, ...]]:
     """How many points, and the x of at most three, one tuple a variable."""
-    x = profile.x * profile.unit if profile.x.ndim == 1 else profile.x * profile.unit[:, None]
-    first = np.atleast_2d(x)[:, which][:, :3]
+    first = np.atleast_2d(profile.x_in_ones)[:, which][:, :3]
     named = zip(profile.law.variables, first.tolist(), strict=True)
     return {"count": int(which.sum()), **{name: tuple(values) for name, values in named}}

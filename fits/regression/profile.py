@@ -19,7 +19,8 @@ from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.regression.covariance import ClusterRobust, ModelBased, cluster_robust, model_based
 from fits.regression.error_model import ErrorModel, reml
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt, minimise
+from fits.regression.loss import Loss, Penalty
+from fits.regression.solver import levenberg_marquardt, minimise
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
 STRENGTH = 30.0  # of the penalty, against the loss's own curvature
@@ -52,6 +53,10 @@ class Profile:
     unit: Array
     scaled: Array
     minimum: float
+
+    @property
+    def x_in_ones(self) -> Array:
+        return (self.x.T * self.unit).T
 
     @cached_property
     def values(self) -> Array:
