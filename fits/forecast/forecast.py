@@ -22,6 +22,8 @@ from fits.base.numbers import Array
 from fits.forecast.evidence import NOISE, LawEvidence, evidence, independent_share
 from fits.laws.powers import SATURATING
 from fits.laws.varpro import nnls
+from fits.regression.diagnostics import extrapolates
+from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.regression.loss import Loss
 from fits.regression.solver import levenberg_marquardt
 from fits.spec import LEVEL
@@ -51,14 +53,15 @@ class Belief:
       exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
       exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
         rates faster: only the order of magnitude is known.
-      scatter: how far the truth lies from the mean of all shapes, as a share of how far these do,
-        besides what backtests tell. Where the misfit is smooth the likelihood rules out few shapes,
-        the prior is weak, and most of what is left is less likely than it has it: hence below 1.
+      ensemble_share: standard deviation of the truth about the mean of all shapes, besides what
+        backtests tell, as a share of that of the shapes. Where the misfit is smooth the likelihood
+        rules out few shapes, the prior is weak, and most of what is left is less likely than it
+        has it: hence below 1.
     """
 
     exponent: float = 0.7
     exponent_spread: float = 1.5
-    scatter: float = 0.125
+    ensemble_share: float = 0.125
 
     def log_prior(self) -> Array:
         """Of each shape, up to a constant: log-normal in b, even over log d."""
@@ -67,17 +70,6 @@ class Belief:
 
 BELIEF = Belief()
 RELATIVE = Loss(log=False)  # with weights y^-2: squared relative errors
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
-    """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
-
-    Each x stands once, in rising order.
-    """
-
-    x: Array
-    y: Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,20 +132,17 @@ class Forecast:
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
         what its backtests showed plus how far its own shapes disagree. The variance of log y is the
-        noise, the risk that the backtests showed, and `belief.scatter`^2 of the variance over all
-        shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
+        noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times the
+        variance over all shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
         interval is normal in log y.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
           level: probability that one more measurement at x falls between low and high, in (0, 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(
-                f"level is {level:g}; it is a probability between 0 and 1, such as {LEVEL:g}."
-            )
+        refuse_level(level)
         wanted = np.asarray(x, float)
-        _refuse(wanted.ravel(), "x")
+        refuse_no_logarithm("x", wanted.ravel())
         relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
         mean, variance = self._averaged(_falls(relative))
         if self.evidence is not None:
@@ -166,7 +155,7 @@ class Forecast:
         deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
-        # Curve that span next to nothing leave ends beyond all numbers.
+        # Curves that span next to nothing leave ends beyond all numbers.
         median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
         return median, low, high
 
@@ -178,11 +167,11 @@ class Forecast:
         weights = 1 / (self.risk[:, None] + variances)
         weights /= weights.sum(axis=0)
         mean = (weights * means).sum(axis=0)
-        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+        ensemble = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
         if not self.tested:
-            return mean, 2 * self.noise**2 + scatter
+            return mean, 2 * self.noise**2 + ensemble
         shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
-        return mean, self.noise**2 + shown + self.belief.scatter**2 * scatter
+        return mean, self.noise**2 + shown + self.belief.ensemble_share**2 * ensemble
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -191,13 +180,11 @@ class Forecast:
 
     def extrapolates(self, x: float) -> list[Diagnostic]:
         """How far `x` lies outside the points; empty where it lies among them."""
-        first, last = self.span
-        if first <= x <= last:
-            return []
-        edge, times = (last, x / last) if x > last else (first, first / x)
-        tested = 1 / min(CUTS) if x > last else np.inf
-        numbers = {"at": x, "edge": edge, "times": times, "tested": tested}
-        return [Diagnostic("forecast_extrapolates", numbers=numbers)]
+        tested = 1 / min(CUTS) if x > self.span[1] else np.inf
+        return [
+            Diagnostic("forecast_extrapolates", numbers={**each.numbers, "tested": tested})
+            for each in extrapolates(SATURATING, x, *self.span)
+        ]
 
 
 def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
@@ -217,39 +204,31 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
             f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every point "
             "of the curve, and at least one point."
         )
-    _refuse(x, "x")
-    _refuse(y, "y")
-    log_x, log_y, scatter = _merged(np.log(x), np.log(y))
-    points = _curve(log_x, log_y)
-    ends, squares, independent = _fit(points, belief)
+    refuse_no_logarithm("x", x)
+    refuse_no_logarithm("y", y)
+    log_x, log_y, repeated = _merged(np.log(x), np.log(y))
+    plain_x, plain_y = _in_units_of_the_last(log_x, log_y)
+    ends, squares, independent = _fit(plain_x, plain_y, belief)
     risk, tested = _backtest(log_x, log_y, belief)
-    freedom = max(len(points.x) - PARAMETERS, 0)
-    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + scatter))
-    first, last = ends[0](_falls(points.x[[0, -1]]))[0]
+    different = len(plain_x)
+    freedom = max(different - PARAMETERS, 0)
+    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + repeated))
+    first, last = ends[0](_falls(plain_x[[0, -1]]))[0]
     return Forecast(
         ends=ends,
         risk=risk,
         tested=tested,
-        evidence=evidence(points.x, points.y, belief.exponent, belief.exponent_spread),
+        evidence=evidence(plain_x, plain_y, belief.exponent, belief.exponent_spread),
         noise=noise,
-        repeated=scatter,
+        repeated=repeated,
         independent=independent,
-        rms=float(np.sqrt(squares / len(points.x))),
+        rms=float(np.sqrt(squares / different)),
         n=len(x),
         span=(float(x.min()), float(x.max())),
         last=float(np.exp(log_y[-1])),
-        diagnostics=tuple(_diagnostics(len(points.x), tested, first - last, noise)),
+        diagnostics=tuple(_diagnostics(different, tested, first - last, noise)),
         belief=belief,
     )
-
-
-def _refuse(numbers: Array, name: str) -> None:
-    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
-    if len(wrong):
-        raise ValueError(
-            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so "
-            f"every {name} must be above 0 and finite ({len(wrong)} are not). Leave those out."
-        )
 
 
 def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
@@ -271,8 +250,8 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     return mean_x, mean_y, squares / repeated if repeated else 0.0
 
 
-def _curve(log_x: Array, log_y: Array) -> Curve:
-    return Curve(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
+def _in_units_of_the_last(log_x: Array, log_y: Array) -> tuple[Array, Array]:
+    return np.exp(np.maximum(log_x - log_x[-1], -700)), np.exp(log_y - log_y[-1])
 
 
 def _falls(x: Array) -> Array:
@@ -280,26 +259,26 @@ def _falls(x: Array) -> Array:
     return np.exp(np.clip(-B * np.log((x[:, None] + D) / (1 + D)), -600, 300))
 
 
-def _fit(points: Curve, belief: Belief) -> tuple[tuple[End, ...], float, float]:
+def _fit(x: Array, y: Array, belief: Belief) -> tuple[tuple[End, ...], float, float]:
     """All ends; the sum of squares about the best law through all points; its independent share.
 
     A weighted mean of errors that have the share s to themselves and the rest in common has the
     variance s sum(w^2) + 1 - s, as if one over that were the number of points: it is the power of
     the likelihood.
     """
-    falls = _falls(points.x).T / points.y  # [shapes, points]
-    columns = np.stack([falls, np.broadcast_to(1 / points.y, falls.shape)], axis=1)
+    falls = _falls(x).T / y  # [shapes, points]
+    columns = np.stack([falls, np.broadcast_to(1 / y, falls.shape)], axis=1)
     fits = []
     for tau, floor in ENDS:
-        weights = points.x ** (1 / tau)
+        weights = x ** (1 / tau)
         fits.append(nnls(columns[:, : 1 + floor], np.ones_like(weights), weights / weights.sum()))
     best = int(fits[0][1].argmin())
-    residuals = _residuals(points, B[best], D[best], *fits[0][0][best])
+    residuals = _residuals(x, y, B[best], D[best], *fits[0][0][best])
     total = float((residuals**2).sum()) + len(residuals) * RESOLUTION**2
     share = independent_share(residuals, RESOLUTION)
     ends = []
     for (tau, _), (found, squares) in zip(ENDS, fits, strict=True):
-        weights = points.x ** (1 / tau)
+        weights = x ** (1 / tau)
         effective = 1 / (share * (weights**2).sum() / weights.sum() ** 2 + 1 - share)
         squares = np.maximum(squares, 0) + RESOLUTION**2
         likelihood = belief.log_prior() - 0.5 * effective * np.log(squares)
@@ -310,14 +289,14 @@ def _fit(points: Curve, belief: Belief) -> tuple[tuple[End, ...], float, float]:
     return tuple(ends), total, share
 
 
-def _residuals(points: Curve, b: float, d: float, excess: float, floor: float) -> Array:
+def _residuals(x: Array, y: Array, b: float, d: float, excess: float, floor: float) -> Array:
     """Relative errors of the best saturating law near this shape, [points]."""
     a = max(excess, 1e-6) * (1 + d) ** b
     guess = np.array([a, b, floor, max(d, SHIFTS[1] / 2)])[:, None]
     values, _ = levenberg_marquardt(
-        SATURATING, points.x, points.y, points.y[None] ** -2, guess, loss=RELATIVE, gain=1e-6
+        SATURATING, x, y, y[None] ** -2, guess, loss=RELATIVE, gain=1e-6
     )
-    return 1 - SATURATING.predict(points.x, *values[:, 0]) / points.y
+    return 1 - SATURATING.predict(x, *values[:, 0]) / y
 
 
 def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
@@ -330,7 +309,7 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
         known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
         if known.sum() < PARAMETERS:
             continue
-        ends, *_ = _fit(_curve(log_x[known], log_y[known]), belief)
+        ends, *_ = _fit(*_in_units_of_the_last(log_x[known], log_y[known]), belief)
         falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
         truth = log_y[~known] - log_y[known][-1]
         errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])

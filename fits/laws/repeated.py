@@ -69,16 +69,8 @@ def _worth(more: Array, scale: Array) -> tuple[Array, Array, Array]:
     return 1 + gained, (beyond + 1) * fade, gained - beyond * fade
 
 
-def _repeated_jacobian(
-    x: Array,
-    E: Array,
-    A: Array,
-    alpha: Array,
-    B: Array,
-    beta: Array,
-    reuse: Array,
-    excess: Array,
-) -> Array:
+def _repeated_jacobian(x: Array, *values: Array) -> Array:
+    _, A, alpha, B, beta, reuse, excess = values
     n, d, u = np.log(x)
     kept = np.minimum(u, d)
     at_balance = balance(kept, A, alpha, B, beta)

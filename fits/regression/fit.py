@@ -131,7 +131,7 @@ def _not_below_zero(x: ArrayLike) -> Array:
     x = np.asarray(x, float)
     if not (x >= 0).all():
         raise ValueError(
-            f"x is {x[~(x >= 0)].ravel()[0]:g} somewhere; a law is asked for x of 0 or above."
+            f"x is {x[~(x >= 0)].ravel()[0]:g} somewhere; a law predicts at x of 0 or above."
         )
     return x
 

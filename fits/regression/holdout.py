@@ -116,11 +116,11 @@ def choose_law(
     its threshold follows each law's own residuals, and would forgive one that fits too closely.)
 
     Clusters are kept whole where that can be. Runs with correlated errors would, apart, tell the
-    law some of the noise it is then asked to predict. So the seeds of a setting, which are of one
+    law some of the noise it then predicts. So the seeds of a setting, which are of one
     size, are fitted or predicted together; and of a learning curve that reaches among the largest
     points, the smaller ones are neither fitted nor predicted. Where that would leave less than half
     of the smaller points, say because all curves reach equally far, the curves are cut along x
-    instead. Then a law is asked how curves go on whose beginnings it has seen, an easier question
+    instead. Then a law predicts how curves go on whose beginnings it has seen, an easier question
     than what a run yet to be launched will do, and `Trials` says so.
 
     Args:

@@ -28,7 +28,7 @@ STRENGTH = 30.0  # of the penalty, against the loss's own curvature
 Quantity = Callable[[Array, Indices], Array]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """Points, the curve that was fitted to them, and how well any other would do.
 
@@ -186,17 +186,7 @@ def profile_of(
     """
     scaled, minimum = minimise(law, x, y, weights, loss)
     cluster = np.unique(cluster, return_inverse=True)[1]
-    return Profile(
-        law=law,
-        x=x,
-        y=y,
-        weights=weights,
-        cluster=cluster,
-        loss=loss,
-        unit=unit,
-        scaled=scaled,
-        minimum=minimum,
-    )
+    return Profile(law, x, y, weights, cluster, loss, unit, scaled, minimum)
 
 
 def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:

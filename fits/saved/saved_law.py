@@ -51,7 +51,6 @@ def _bounded(spec: FitSpec) -> FitSpec:
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
-Positive = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e300)]
 Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
 Row = Annotated[list[Number], Field(max_length=99)]
 Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
