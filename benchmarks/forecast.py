@@ -375,8 +375,8 @@ def score_table(curves: Sequence[Curve], published: dict[str, float], laws: list
 def left_out_table(curves: Sequence[Curve]) -> list[str]:
     """Constants chosen on one data set, scored on the other, as lines of a Markdown table."""
     lines = [
-        "| chosen on | scored on | exponent | its spread | ensemble share | score | longer | cover, width "
-        "| longer |",
+        "| chosen on | scored on | exponent | its spread | ensemble share | score | longer "
+        "| cover, width | longer |",
         "|---|---|" + "---:|" * 7,
     ]
     names = sorted({curve.data_set for curve in curves})

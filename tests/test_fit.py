@@ -521,6 +521,6 @@ def test_a_law_by_name_and_an_x_below_zero_are_refused_in_words():
     found = fit(POWER, COMPUTE, noisy())
     for ask in (found.predict, found.band):
         with pytest.raises(
-            ValueError, match="x is -5 somewhere; a law is asked for x of 0 or above"
+            ValueError, match="x is -5 somewhere; a law predicts at x of 0 or above"
         ):
             ask([1.0, -5.0])

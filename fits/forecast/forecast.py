@@ -132,9 +132,9 @@ class Forecast:
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
         what its backtests showed plus how far its own shapes disagree. The variance of log y is the
-        noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times the
-        variance over all shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
-        interval is normal in log y.
+        noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times
+        the variance over all shapes of all ends. This and what the laws say are mixed by the chance
+        that one is true; the interval is normal in log y.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
