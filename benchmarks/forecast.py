@@ -16,7 +16,7 @@ points the 90 % interval holds, `width` the mean of log(high / low), `Winkler` t
 width + 20 x what lies outside; `cpu ms` is processor time a curve, forecast included, on one core.
 
 Below the scores stands how much of the misfit is noise: so many points a likelihood is worth.
-The last table asks whether the constants of `forecast.Belief` were tuned to these curves: they
+The last table asks whether the constants of `ends.Belief` were tuned to these curves: they
 are chosen anew on one data set's curves and scored on the other's.
 
 `--synthetic` scores made-up curves instead, of kinds that those data sets lack, N of each kind
@@ -44,7 +44,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fits.forecast.forecast import BELIEF, Array, Belief, forecast
+from fits.base.numbers import Array
+from fits.forecast.ends import BELIEF, Belief
+from fits.forecast.forecast import forecast
 from fits.laws.law import Law
 from fits.laws.registry import LAWS
 from fits.regression.fit import fit
