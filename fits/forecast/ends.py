@@ -58,16 +58,11 @@ RELATIVE = Loss(log=False)  # with weights y^-2: squared relative errors
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class End:
-    """All shapes, fitted to one end of a curve: y = excess * ((x + d) / (1 + d))^-b + floor.
+    """All shapes, fitted to one end of a curve: y = excess * ((x + d) / (1 + d))^-b + floor."""
 
-    Fields:
-      excess, floor: of each shape, >= 0, [shapes].
-      probability: of each shape, summing to 1.
-    """
-
-    excess: Array
-    floor: Array
-    probability: Array
+    excess: Array  # of each shape, >= 0, [shapes]
+    floor: Array  # the same
+    probability: Array  # of each shape, summing to 1
 
     def __call__(self, falls: Array) -> tuple[Array, Array]:
         """Mean and variance over the shapes of log y, [x] each, from `falls(x)`."""

@@ -73,17 +73,11 @@ class ClusterRobust:
 
 @dataclass(frozen=True, eq=False)
 class ModelBased:
-    """The covariance under an error model whose common variance alone is estimated.
+    """The covariance under an error model whose common variance alone is estimated."""
 
-    Fields:
-      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
-      meat: X' V X, [parameters, parameters].
-      freedom: degrees of freedom of the common variance.
-    """
-
-    bread: Array
-    meat: Array
-    freedom: float
+    bread: Array  # inverse of the loss's curvature, (X' X)^-1, [parameters, parameters]
+    meat: Array  # X' V X, [parameters, parameters]
+    freedom: float  # degrees of freedom of the common variance
 
     def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
         """As of `ClusterRobust`."""

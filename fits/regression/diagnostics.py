@@ -21,11 +21,7 @@ MANY = 1500  # points among which neighbours are looked for
 
 
 def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnostic]:
-    """Too few to say how sure the numbers are.
-
-    Args:
-      misfit: root mean square of the residuals, as a share of the error.
-    """
+    """Too few to say how sure the numbers are; `misfit` as a share of the error."""
     needs = len(law.parameters)
     numbers: dict[str, float] = {"n": n, "needs": needs}
     if clusters == 1 and n > 1:

@@ -83,10 +83,7 @@ def reml(
 
     Args:
       position: of the points along the curve, such as log x, [points].
-      jacobian: of the residuals, times the roots of the points' weights, each row of length about
-        1, [parameters, points].
-      psi: derivative of the loss at the residuals (for squares the residuals themselves), times
-        the roots of the weights, [points].
+      jacobian, psi: as of `covariance.model_based`, each row of the jacobian of length about 1.
       cluster: number of each point's cluster, from 0, [points].
       autocorrelated: whether neighbours may be, if every point is a cluster of its own.
     """

@@ -107,21 +107,16 @@ def choose_law(
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
-    What decides a fit decides this too, so hand over all that was handed to `fit`.
-
     Weights count in the fits to the smaller points, and in the score. The score is the root mean
     square of log(predicted / measured), or of predicted - measured where errors count as
     differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
     among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
     its threshold follows each law's own residuals, and would forgive one that fits too closely.)
 
-    Clusters are kept whole where that can be. Runs with correlated errors would, apart, tell the
-    law some of the noise it then predicts. So the seeds of a setting, which are of one
-    size, are fitted or predicted together; and of a learning curve that reaches among the largest
-    points, the smaller ones are neither fitted nor predicted. Where that would leave less than half
-    of the smaller points, say because all curves reach equally far, the curves are cut along x
-    instead. Then a law predicts how curves go on whose beginnings it has seen, an easier question
-    than what a run yet to be launched will do, and `Trials` says so.
+    Clusters are kept whole where that can be: runs with correlated errors would, apart, tell the
+    law some of the noise it then predicts. Of a learning curve that reaches among the largest
+    points the smaller ones are neither fitted nor predicted. Where that would leave less than half
+    of the smaller points, curves are cut along x instead, an easier question, and `Trials` says so.
 
     Args:
       x: resource spent by each run, > 0, [runs] or [variables, runs].

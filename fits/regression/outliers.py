@@ -28,12 +28,11 @@ ALONE = 0.995  # level of what the other points allow the forecast
 
 
 def off_the_curve(profile: Profile) -> list[Diagnostic]:
-    """Points that lie too far above the curve, or below, to be of one kind with the others.
+    """Up to a third of the points, too far off the curve to be of one kind with the others.
 
-    Up to a third of the points are found. The curve of least absolute errors, which they can hardly
-    move, says which are suspect; a fit to the others, how far these lie off. Noise may grow or
-    shrink along the curve. Of 150 sound studies of each of a dozen kinds none to two had such
-    points; of 40 with learning curves, none.
+    The curve of least absolute errors, which they can hardly move, says which are suspect; a fit to
+    the others, how far these lie off. Of 150 sound studies of each of a dozen kinds none to two had
+    such points; of 40 with learning curves, none.
     """
     needs, count = len(profile.scaled), len(profile.y)
     if count < 2 * needs:
@@ -126,11 +125,10 @@ def _normal(t: Array, freedom: int) -> Array:
 def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     """Runs at the low or the high end of a variable that the law of the others does not predict.
 
-    A law of several variables follows such runs until little is left to be seen. So those at an
-    end, about a sixth or a third of all, may lie above the law or below by a factor of their own,
-    fitted with it: where that lowers the loss by more than chance does, they are named. Of several
-    ends the one is named that lowers it most. Of 150 sound studies of each of five kinds none or
-    one had such an end.
+    Those at an end, about a sixth or a third of all, may lie above the law or below by a factor of
+    their own, fitted with it: of the ends where that lowers the loss by more than chance does, the
+    one that lowers it most is named. Of 150 sound studies of each of five kinds none or one had
+    such an end.
     """
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:

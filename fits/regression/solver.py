@@ -22,21 +22,13 @@ CELLS = 24_000  # parameters x replicates x points worked on at once: what a cac
 
 
 class State(NamedTuple):
-    """Where replicates stand.
+    """Where replicates stand."""
 
-    Fields:
-      at: coordinates, [replicates, parameters].
-      jacobian: of the residuals by the coordinates, [replicates, parameters, points].
-      residuals: [replicates, points].
-      loss: weighted sum of rho, [replicates].
-      objective: what is minimised, [replicates].
-    """
-
-    at: Array
-    jacobian: Array
-    residuals: Array
-    loss: Array
-    objective: Array
+    at: Array  # coordinates, [replicates, parameters]
+    jacobian: Array  # of the residuals by the coordinates, [replicates, parameters, points]
+    residuals: Array  # [replicates, points]
+    loss: Array  # weighted sum of rho, [replicates]
+    objective: Array  # what is minimised, [replicates]
 
     def or_better(self, better: Mask, other: State) -> State:
         if better.all():
@@ -194,14 +186,8 @@ def _solve(problem: Problem, guess: Array, gain: float) -> tuple[Array, Array]:
 def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> tuple[Array, float]:
     """The best of the minima from the law's own guesses: parameters, and the loss there.
 
-    Args:
-      x: in units of its geometric mean, [points] or [variables, points].
-      y: > 0, [points].
-      weights: of the losses, > 0, [points].
-      loss: of the residuals.
-
-    Raises:
-      ValueError: at none of the minima has the loss a value.
+    Args as of `levenberg_marquardt`, weights [points]. Raises ValueError where the loss has a value
+    at none of the minima.
     """
     with np.errstate(all="ignore"):  # parts of a grid of guesses may overflow: not chosen
         guesses = law.guess(x, y, weights)

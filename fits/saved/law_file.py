@@ -124,7 +124,11 @@ def dropped_rows(spec: FitSpec, table: Path) -> dict[str, str]:
 
 def write_law(path: Path, law: SavedLaw) -> None:
     """Write it for `read_law`: whole or not at all, every digit, one row of the table a line."""
-    plain = law.model_dump(mode="json", exclude_defaults=True) | {"fit_laws": law.fit_laws}
+    plain = {k: v for k, v in law.model_dump(mode="json").items() if v not in (None, "", 0)}
+    if law.evidence is not None:
+        for name in ("fitted", "behind"):
+            rows = plain["evidence"][name]
+            plain["evidence"][name] = [[int(line), *numbers] for line, *numbers in rows]
     text = json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False)
     lists = re.sub(r"\[\n[^][{}]*\]", lambda inner: " ".join(inner[0].split()), text)
     write_text(path, lists + "\n")
