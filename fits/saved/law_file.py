@@ -130,7 +130,7 @@ def write_law(path: Path, law: SavedLaw) -> None:
             rows = plain["evidence"][name]
             plain["evidence"][name] = [[int(line), *numbers] for line, *numbers in rows]
     text = json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False)
-    lists = re.sub(r"\[\n[^][{}]*\]", lambda inner: " ".join(inner[0].split()), text)
+    lists = re.sub(r"\[\n[^][{}]*\]", lambda each: json.dumps(json.loads(each[0])), text)
     write_text(path, lists + "\n")
 
 
