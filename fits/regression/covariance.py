@@ -27,20 +27,13 @@ class ClusterRobust:
 
     Under the working model V of the errors, the scores' covariance along a direction is diagonal,
     from `variances`, less factors coupling factors' (what the fit took); see `_freedom`.
-
-    Fields:
-      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
-      scores: X_g' A_g psi_g of each cluster g, [clusters, parameters].
-      variances: X_g' A_g V_g A_g X_g, [clusters, parameters, parameters].
-      factors: X_g' A_g (X_g, V_g X_g), [clusters, parameters, twice the parameters].
-      coupling: [twice the parameters, twice the parameters].
     """
 
-    bread: Array
-    scores: Array
-    variances: Array
-    factors: Array
-    coupling: Array
+    bread: Array  # inverse of the loss's curvature, (X' X)^-1, [parameters, parameters]
+    scores: Array  # X_g' A_g psi_g of each cluster g, [clusters, parameters]
+    variances: Array  # X_g' A_g V_g A_g X_g, [clusters, parameters, parameters]
+    factors: Array  # X_g' A_g (X_g, V_g X_g), [clusters, parameters, twice the parameters]
+    coupling: Array  # [twice the parameters, twice the parameters]
 
     def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
         """Of quantities: curvature of their profile, standard error, quantile of Student's t.

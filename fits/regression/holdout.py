@@ -27,48 +27,28 @@ WHOLE = 1 / 2  # of the points below those, so many are to be fitted for cluster
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """How a law did where it had seen nothing.
-
-    Fields:
-      law: the curve.
-      error: how far off it was over the points held out, as `Trials.score` says; None: it could
-        not be tried.
-      values: parameters fitted to the other points, in the order of `law.parameters`.
-      refusal: why it could not be tried.
-      few: whether that is for too few points.
-    """
+    """How a law did where it had seen nothing."""
 
     law: Law
-    error: float | None = None
-    values: tuple[float, ...] = ()
-    refusal: str = ""
-    few: bool = False
+    error: float | None = None  # over the points held out, see `Trials.score`; None: not tried
+    values: tuple[float, ...] = ()  # parameters fitted to the other points
+    refusal: str = ""  # why it could not be tried
+    few: bool = False  # whether that is for too few points
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Laws in the order in which they predicted.
+    """Laws in the order in which they predicted."""
 
-    Fields:
-      rows: one a law, the best first, of equals the simplest; those that could not be tried last.
-      fitted, held_out: how many points were fitted and predicted.
-      left_out: how many were neither: smaller points of clusters that reach among the largest.
-      cut: how many clusters have points on both sides, fitted and predicted.
-      times_larger: how many times larger the largest x held out is than the largest fitted.
-      loss: as the points were fitted, but for a threshold found anew for each law.
-      robust: fitted by Huber's loss.
-      weighted: some points counted more than others.
-    """
-
-    rows: tuple[Trial, ...]
-    fitted: int
-    held_out: int
-    left_out: int
-    cut: int
-    times_larger: float
-    loss: Loss
-    robust: bool
-    weighted: bool
+    rows: tuple[Trial, ...]  # the best first, of equals the simplest; those not tried last
+    fitted: int  # points fitted
+    held_out: int  # points predicted
+    left_out: int  # neither: smaller points of clusters that reach among the largest
+    cut: int  # clusters with points on both sides, fitted and predicted
+    times_larger: float  # the largest x held out, in largest x fitted
+    loss: Loss  # as the points were fitted, but for a threshold found anew for each law
+    robust: bool  # fitted by Huber's loss
+    weighted: bool  # some points counted more than others
 
     @property
     def score(self) -> str:

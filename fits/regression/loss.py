@@ -60,18 +60,13 @@ class Penalty:
 
     A normal prior of the quantities; or a constraint: whatever its strength, the minimum has the
     smallest loss of all places with the same value of the quantity, and is a point of its profile.
-
-    Fields:
-      quantity: (coordinates [replicates, parameters], which [replicates]) -> [replicates,
-        quantities].
-      which: set of quantities that is meant, [replicates].
-      target, strength: [replicates, quantities].
     """
 
     quantity: Callable[[Array, Indices], Array]
-    which: Indices
-    target: Array
-    strength: Array
+    """(coordinates [replicates, parameters], which [replicates]) -> [replicates, quantities]."""
+    which: Indices  # set of quantities that is meant, [replicates]
+    target: Array  # [replicates, quantities]
+    strength: Array  # [replicates, quantities]
 
     def keep(self, rows: slice | Mask) -> Penalty:
         return Penalty(self.quantity, self.which[rows], self.target[rows], self.strength[rows])

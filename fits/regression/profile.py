@@ -30,29 +30,17 @@ Quantity = Callable[[Array, Indices], Array]
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Points, the curve that was fitted to them, and how well any other would do.
-
-    Fields:
-      law: the curve.
-      x: in units of its geometric mean, [points] or [variables, points].
-      y: [points].
-      weights: of their losses, > 0, [points].
-      cluster: number of the cluster that each point belongs to, from 0, [points].
-      loss: of the residuals.
-      unit: of x, one number or [variables].
-      scaled: parameters at the minimum, for x in these units, [parameters].
-      minimum: the loss there.
-    """
+    """Points, the curve that was fitted to them, and how well any other would do."""
 
     law: Law
-    x: Array
-    y: Array
-    weights: Array
-    cluster: Indices
-    loss: Loss
-    unit: Array
-    scaled: Array
-    minimum: float
+    x: Array  # in units of its geometric mean, [points] or [variables, points]
+    y: Array  # [points]
+    weights: Array  # of the points' losses, > 0, [points]
+    cluster: Indices  # number of the cluster that each point belongs to, from 0, [points]
+    loss: Loss  # of the residuals
+    unit: Array  # of x, one number or [variables]
+    scaled: Array  # parameters at the minimum, for x in these units, [parameters]
+    minimum: float  # the loss there
 
     @property
     def x_in_ones(self) -> Array:

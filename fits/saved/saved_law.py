@@ -103,32 +103,23 @@ class TableFile(_File):
 class Evidence(_File):
     """What a law fitted here rests on.
 
-    Fields:
-      spec: how it was fitted.
-      table: which table.
-      rms: root mean square of the residuals over the rows fitted, log(predicted / measured) where
-        errors count as ratios.
-      diagnostics: what speaks against the fit.
-      notes: what was left out of the table, and what looked odd in it.
-      dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
-      made: command and versions.
-      band: x, curve, low and high end, at BAND_POINTS places over the span, or for several
-        variables at the rows fitted, [places, variables + 3].
-      fitted: line, x (every variable), y, and where there are such weight and number of the
-        cluster, of each row that the law goes through, as the table says them, [rows, columns].
-      behind: the same of rows that were not on the frontier.
+    A row is its line, x (every variable), y, and where there are such weight and number of the
+    cluster, as the table says them.
     """
 
     spec: Annotated[FitSpec, AfterValidator(_bounded)]
     table: TableFile
-    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of the residuals of rows fitted
     diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
-    notes: Annotated[list[Text], Field(max_length=99)]
+    notes: Annotated[list[Text], Field(max_length=99)]  # on the table: left out, or odd
     dropped: dict[Text, Annotated[str, AfterValidator(_printable)]]
-    made: Annotated[dict[Text, Text], Field(max_length=9)]
+    """Why -> lines of the rows that were never looked at, say "2-9, 12"."""
+    made: Annotated[dict[Text, Text], Field(max_length=9)]  # command and versions
     band: Annotated[Rows, Field(min_length=1)]
-    fitted: Annotated[Rows, Field(min_length=1)]
-    behind: Rows
+    """x, curve, low and high end, [places, variables + 3]: BAND_POINTS over the span, or for
+    several variables at the rows fitted."""
+    fitted: Annotated[Rows, Field(min_length=1)]  # rows that the law goes through
+    behind: Rows  # rows that were not on the frontier
 
     @property
     def rows(self) -> Array:
