@@ -1,4 +1,4 @@
-"""Diagnostic: one doubt about a fit, as data. `messages.py` renders it into words."""
+"""Diagnostic: what speaks against a fit, as data. `messages.py` renders it into words."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fits.base.messages import MESSAGES
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One doubt.
+    """One finding against a fit.
 
     Fields:
-      code: what is doubted, a key of `messages.MESSAGES`.
+      code: what was found, a key of `messages.MESSAGES`.
       parameters: of the law, or its variables, that it is about.
       numbers: what decided it, by name.
     """

@@ -112,7 +112,7 @@ def _read_csv(path: Path) -> Table:
         raise UserError([f"{path} has column names and no rows."])
     ragged = [
         f"{path}, line {row.last}: {len(row.cells)} cells, but the header names {len(names)} "
-        f"columns. Write every row with as many commas as the header has.{row.doubt}"
+        f"columns. Write every row with as many commas as the header has.{row.advice}"
         for row in body
         if len(row.cells) != len(names)
     ]
@@ -132,7 +132,7 @@ class _Row:
     cells: list[str]
 
     @property
-    def doubt(self) -> str:
+    def advice(self) -> str:
         if self.first == self.last:
             return ""
         return f" The row starts on line {self.first}: close the quote that opens there."

@@ -83,7 +83,7 @@ class LawEvidence:
 
 
 def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawEvidence | None:
-    """All laws fitted to one curve; None where there are too few points to doubt them.
+    """All laws fitted to one curve; None where there are too few points to test them.
 
     Args:
       x: in units of the largest, rising, [points].

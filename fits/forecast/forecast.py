@@ -28,7 +28,7 @@ from fits.spec import LEVEL
 
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
-SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
+SURPRISE = 0.005  # a log error that below which one forecast is no better than another
 MOST = 200  # different x; of more, neighbours are averaged
 SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 

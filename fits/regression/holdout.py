@@ -91,7 +91,7 @@ def choose_law(
     square of log(predicted / measured), or of predicted - measured where errors count as
     differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
     among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
-    its threshold follows each law's own residuals, and would forgive one that fits too closely.)
+    its threshold follows each law's own residuals, and would favour one that fits too closely.)
 
     Clusters are kept whole where that can be: runs with correlated errors would, apart, tell the
     law some of the noise it then predicts. Of a learning curve that reaches among the largest
