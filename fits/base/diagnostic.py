@@ -14,17 +14,12 @@ from fits.base.messages import MESSAGES
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding against a fit.
+    """One finding against a fit."""
 
-    Fields:
-      code: what was found, a key of `messages.MESSAGES`.
-      parameters: of the law, or its variables, that it is about.
-      numbers: what decided it, by name.
-    """
-
-    code: str
-    parameters: tuple[str, ...] = ()
+    code: str  # what was found, a key of `messages.MESSAGES`
+    parameters: tuple[str, ...] = ()  # of the law, or its variables, that it is about
     numbers: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
+    """What decided it, by name."""
 
     def __post_init__(self) -> None:
         if self.code not in MESSAGES:

@@ -17,19 +17,12 @@ KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:
-    """Runs to fit.
+    """Runs to fit."""
 
-    Fields:
-      table: their rows.
-      x: resource spent, > 0, [runs], or [variables, runs] where there are several.
-      error: as a fraction, in (0, 1], or a loss, > 0, [runs].
-      notes: what was left out, and what looks odd.
-    """
-
-    table: Table
-    x: Array
-    error: Array
-    notes: tuple[str, ...]
+    table: Table  # their rows
+    x: Array  # resource spent, > 0, [runs], or [variables, runs] where there are several
+    error: Array  # as a fraction, in (0, 1], or a loss, > 0, [runs]
+    notes: tuple[str, ...]  # what was left out, and what looks odd
 
     def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
         """The runs of each combination of values in the columns `by`, and those values."""

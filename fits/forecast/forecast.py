@@ -35,38 +35,23 @@ SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
-    """What a curve will be.
+    """What a curve will be."""
 
-    Fields:
-      ends: the fits that are averaged, in the order of ENDS.
-      risk: expected square of each one's log error, from its backtests, [ends].
-      tested: whether there were any; where not, all ends have the same risk.
-      evidence: of the laws, in case one is true; None where points are too few to tell.
-      noise: standard deviation of log y from point to point.
-      repeated: variance of log y among the points of one x; 0 where each has but one.
-      independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
-        what a smooth law does not describe, and does not average out.
-      rms: root mean square of the relative errors of the best law through all of the points.
-      n: points given.
-      span: smallest and largest x of these.
-      last: y at the largest x.
-      diagnostics: what a reader should know before trusting it; empty is good.
-      belief: what was believed before.
-    """
-
-    ends: tuple[End, ...]
-    risk: Array
-    tested: bool
-    evidence: LawEvidence | None
-    noise: float
-    repeated: float
+    ends: tuple[End, ...]  # the fits that are averaged, in the order of ENDS
+    risk: Array  # expected square of each one's log error, from its backtests, [ends]
+    tested: bool  # whether there were any; where not, all ends have the same risk
+    evidence: LawEvidence | None  # in case a law is true; None: too few points to tell
+    noise: float  # standard deviation of log y from point to point
+    repeated: float  # variance of log y among the points of one x; 0 where each has but one
     independent: float
-    rms: float
-    n: int
-    span: tuple[float, float]
-    last: float
-    diagnostics: tuple[Diagnostic, ...]
-    belief: Belief
+    """Share of the misfit that changes from point to point, in [0, 1]; the rest is what a smooth
+    law does not describe, and does not average out."""
+    rms: float  # root mean square of the relative errors of the best law through all points
+    n: int  # points given
+    span: tuple[float, float]  # smallest and largest x of these
+    last: float  # y at the largest x
+    diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
+    belief: Belief  # what was believed before
 
     def __call__(self, x: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.

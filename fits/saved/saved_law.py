@@ -162,31 +162,22 @@ def _judge_count(value: float) -> str | None:
 
 
 class SavedLaw(_File):
-    """A law with numbers, from a file.
+    """A law with numbers, from a file."""
 
-    Fields:
-      fit_laws: version of the format.
-      title: what is predicted, say "ImageNet 10-shot error".
-      law, formula: the curve.
-      values: a number a parameter.
-      span: what x is, with its unit where one is known -> smallest and largest fitted; one entry
-        a variable of the law.
-      intervals: low and high end of each parameter, null: no end; left out: none were given.
-      source: the paper it is from; left out for a fit of one's own.
-      last_digit: unit of the last digit printed, say 0.01; 0: all digits are there.
-      evidence: what it rests on; left out where there is no table behind it.
-    """
-
-    fit_laws: Literal[2] = 2
-    title: Text
+    fit_laws: Literal[2] = 2  # version of the format
+    title: Text  # what is predicted, say "ImageNet 10-shot error"
     law: Text
     formula: Text
-    values: dict[Text, Number]
+    values: dict[Text, Number]  # one a parameter
     span: Annotated[dict[Text, tuple[Resource, Resource]], Field(max_length=9)]
+    """What x is, with its unit where one is known -> smallest and largest fitted; one entry a
+    variable of the law."""
     intervals: dict[Text, tuple[Number | None, Number | None]] | None = None
-    source: Text = ""
+    """Low and high end of each parameter, null: no end; left out: none were given."""
+    source: Text = ""  # the paper it is from; left out for a fit of one's own
     last_digit: Annotated[float, Field(ge=0, le=1)] = 0.0
-    evidence: Evidence | None = None
+    """Unit of the last digit printed, say 0.01; 0: all digits are there."""
+    evidence: Evidence | None = None  # what it rests on; left out: there is no table behind it
 
     @property
     def curve(self) -> Law:
