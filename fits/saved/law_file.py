@@ -130,8 +130,12 @@ def write_law(path: Path, law: SavedLaw) -> None:
             rows = plain["evidence"][name]
             plain["evidence"][name] = [[int(line), *numbers] for line, *numbers in rows]
     text = json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False)
-    lists = re.sub(r"\[\n[^][{}]*\]", lambda each: json.dumps(json.loads(each[0])), text)
+    lists = re.sub(r"\[\n[^][{}]*\]", _on_a_line, text)
     write_text(path, lists + "\n")
+
+
+def _on_a_line(lines: re.Match[str]) -> str:
+    return json.dumps(json.loads(lines[0]), ensure_ascii=False)
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -157,7 +161,7 @@ def _words(path: Path, error: Any) -> str:
         *inside, key = error["loc"]
         meant = did_you_mean(str(key), _keys(inside))
         return f"{path}{where}: is unknown. {meant}".rstrip()
-    said = error["msg"].removeprefix("Value error, ").rstrip(".")
+    said = " ".join(error["msg"].removeprefix("Value error, ").rstrip(".").splitlines())
     return f"{path}{where}: {_printable(said)}."
 
 

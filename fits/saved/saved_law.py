@@ -38,6 +38,7 @@ def _printable(text: str) -> str:
 
 
 def _bounded(spec: FitSpec) -> FitSpec:
+    """What FitSpec takes from the one who writes it, and not every file should say."""
     for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
         _printable(text)
     if spec.law == FORECAST:
