@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -174,7 +174,11 @@ def _keys(inside: Sequence[object]) -> Iterable[str]:
     """Keys that an object at this place of the file may have."""
     if tuple(inside) == ("evidence", "spec"):
         return [field.name for field in fields(FitSpec)]
-    models = {(): SavedLaw, ("evidence",): Evidence, ("evidence", "table"): TableFile}
+    models: dict[tuple[object, ...], type[BaseModel]] = {
+        (): SavedLaw,
+        ("evidence",): Evidence,
+        ("evidence", "table"): TableFile,
+    }
     return models.get(tuple(inside), SavedDiagnostic).model_fields
 
 
