@@ -23,16 +23,12 @@ MANY = 200  # points of which none decides alone
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """Values fitted to runs whose choice depends on their errors, as that of a frontier does.
+    """Values fitted to runs whose choice depends on their errors, as that of a frontier does."""
 
-    Fields:
-      profile: of the runs chosen.
-      replicates: values refitted to resampled runs, [replicates, parameters]; as
-        `bootstrap_weights` explains, they lie closer together than repeated studies would.
-    """
-
-    profile: Profile
+    profile: Profile  # of the runs chosen
     replicates: Array
+    """Values refitted to resampled runs, [replicates, parameters]; as `bootstrap_weights` explains,
+    they lie closer together than repeated studies would."""
 
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """As far from the fitted value, on either side, as `level` of the replicates lie.

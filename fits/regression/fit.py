@@ -34,31 +34,19 @@ LOWEST = 1e-300  # an error has a logarithm down to here
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
-    """A law with numbers.
-
-    Fields:
-      law: the curve.
-      values: one number a parameter, in the order of `law.parameters`.
-      intervals: (low, high) of each parameter at `level`.
-      level: probability that an interval is meant to hold the truth.
-      rms: root mean square of the residuals, log(predicted / measured) if errors count as ratios.
-      n: points fitted.
-      span: smallest and largest x of these points, each [variables] where there are several.
-      diagnostics: what a reader should know before trusting the numbers; empty is good.
-      inference: what tells how far a quantity may lie from its fitted value.
-      objective: the loss at the minimum: half the sum of squares, or of Huber's rho.
-    """
+    """A law with numbers."""
 
     law: Law
-    values: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...]
-    level: float
-    rms: float
-    n: int
+    values: tuple[float, ...]  # in the order of `law.parameters`
+    intervals: tuple[tuple[float, float], ...]  # low and high end of each parameter at `level`
+    level: float  # probability that an interval is meant to hold the truth
+    rms: float  # root mean square of the residuals, log(predicted / measured) if errors are ratios
+    n: int  # points fitted
     span: tuple[float, float] | tuple[Array, Array]
-    diagnostics: tuple[Diagnostic, ...]
-    inference: Profile | Bootstrap
-    objective: float
+    """Smallest and largest x of these points, each [variables] where there are several."""
+    diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
+    inference: Profile | Bootstrap  # tells how far a quantity may lie from its fitted value
+    objective: float  # the loss at the minimum: half the sum of squares, or of Huber's rho
 
     @property
     def profile(self) -> Profile:

@@ -16,16 +16,12 @@ EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient i
 
 @dataclass(frozen=True)
 class Loss:
-    """rho of the residuals, of which a fit minimises the weighted sum.
+    """rho of the residuals, of which a fit minimises the weighted sum."""
 
-    Fields:
-      log: residuals are log(law / y), so that errors count as ratios; else law - y.
-      delta: Huber's threshold, in the unit of the residuals: beyond it a residual counts in
-        proportion to its size, not to its square (Huber 1964); infinity: squares.
-    """
-
-    log: bool = True
+    log: bool = True  # residuals are log(law / y), so that errors count as ratios; else law - y
     delta: float = np.inf
+    """Huber's threshold, in the unit of the residuals: beyond it a residual counts in proportion to
+    its size, not to its square (Huber 1964); infinity: squares."""
 
     def residuals(self, curve: Array, y: Array) -> Array:
         return np.log(curve / y) if self.log else curve - y
