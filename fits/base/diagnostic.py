@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isclose, isfinite
 from typing import Any
-
-import numpy as np
 
 from fits.base.messages import MESSAGES
 
@@ -61,5 +59,8 @@ def _plain(value: float | tuple[float, ...]) -> Any:
 def _close(
     one: float | tuple[float, ...], other: float | tuple[float, ...], tolerance: float
 ) -> bool:
-    same_kind = np.shape(one) == np.shape(other)
-    return same_kind and bool(np.allclose(one, other, rtol=tolerance, atol=1e-12))
+    mine, its = (each if isinstance(each, tuple) else (each,) for each in (one, other))
+    pairs = zip(mine, its, strict=False)
+    return len(mine) == len(its) and all(
+        isclose(a, b, rel_tol=tolerance, abs_tol=1e-12) for a, b in pairs
+    )
