@@ -28,7 +28,8 @@ from fits.base.numbers import Array
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import SATURATING, saturating
 from fits.regression.fit import fit
-from fits.regression.solver import Loss, in_units, levenberg_marquardt, minimise, unit_of
+from fits.regression.loss import Loss
+from fits.regression.solver import in_units, levenberg_marquardt, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/chinchilla_epoch/svg_extracted_data.csv"
 LEAST = 1.0182740178e-3  # smallest objective that anybody has found

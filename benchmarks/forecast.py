@@ -16,7 +16,7 @@ points the 90 % interval holds, `width` the mean of log(high / low), `Winkler` t
 width + 20 x what lies outside; `cpu ms` is processor time a curve, forecast included, on one core.
 
 Below the scores stands how much of the misfit is noise: so many points a likelihood is worth.
-The last table asks whether the constants of `forecast.Belief` were tuned to these curves: they
+The last table asks whether the constants of `ends.Belief` were tuned to these curves: they
 are chosen anew on one data set's curves and scored on the other's.
 
 `--synthetic` scores made-up curves instead, of kinds that those data sets lack, N of each kind
@@ -44,7 +44,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fits.forecast.forecast import BELIEF, Array, Belief, forecast
+from fits.base.numbers import Array
+from fits.forecast.ends import BELIEF, Belief
+from fits.forecast.forecast import forecast
 from fits.laws.law import Law
 from fits.laws.registry import LAWS
 from fits.regression.fit import fit
@@ -375,8 +377,8 @@ def score_table(curves: Sequence[Curve], published: dict[str, float], laws: list
 def left_out_table(curves: Sequence[Curve]) -> list[str]:
     """Constants chosen on one data set, scored on the other, as lines of a Markdown table."""
     lines = [
-        "| chosen on | scored on | exponent | its spread | scatter | score | longer | cover, width "
-        "| longer |",
+        "| chosen on | scored on | exponent | its spread | ensemble share | score | longer "
+        "| cover, width | longer |",
         "|---|---|" + "---:|" * 7,
     ]
     names = sorted({curve.data_set for curve in curves})
@@ -388,7 +390,7 @@ def left_out_table(curves: Sequence[Curve]) -> list[str]:
 
 
 def choose(curves: Sequence[Curve]) -> Belief:
-    """The constants that suit these curves best: b's by the product of scores, then the scatter."""
+    """The constants that suit these curves best: b's by the product of scores, then the share."""
 
     def scores(belief: Belief) -> tuple[Score, Score]:
         near = mean(score_forecast(curve, belief) for curve in curves)
@@ -404,7 +406,7 @@ def choose(curves: Sequence[Curve]) -> Belief:
 
     pairs = itertools.product((0.35, 0.7, 1.4), (0.75, 1.5, 3.0))
     best = min((Belief(exponent=b, exponent_spread=spread) for b, spread in pairs), key=error)
-    return min((replace(best, scatter=share) for share in (0.06, 0.125, 0.25)), key=interval)
+    return min((replace(best, ensemble_share=share) for share in (0.06, 0.125, 0.25)), key=interval)
 
 
 def _left_out(chosen: str, scored: str, belief: Belief, curves: Sequence[Curve]) -> str:
@@ -412,7 +414,7 @@ def _left_out(chosen: str, scored: str, belief: Belief, curves: Sequence[Curve])
     far = mean(score_forecast(curve.quarter(), belief) for curve in curves)
     return (
         f"| {chosen} | {scored} | {belief.exponent:g} | {belief.exponent_spread:g} "
-        f"| {belief.scatter:g} | {near.rmsle:.4f} | {far.rmsle:.4f} "
+        f"| {belief.ensemble_share:g} | {near.rmsle:.4f} | {far.rmsle:.4f} "
         f"| {near.cover:.2f}, {near.width:.3f} | {far.cover:.2f}, {far.width:.3f} |"
     )
 

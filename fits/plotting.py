@@ -1,4 +1,4 @@
-"""Figures of error against the resource spent; the only file that knows matplotlib.
+"""Figures of error against the resource spent; this file and `plot_style.py` alone know matplotlib.
 
 A figure is an object that its caller owns (no pyplot, no display, no state), and matplotlib is
 loaded when the first one is made. Ticks come from matplotlib's locators; what is drawn is named in
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +22,7 @@ from fits.base.files import written_aside
 from fits.base.numbers import Array
 from fits.data.frontier import Frontier
 from fits.decisions.compare import ratio
+from fits.plot_style import finish, legend, set_ticks, style
 from fits.regression.fit import Fit
 from fits.report import ForecastFit
 from fits.saved.saved_law import SavedLaw
@@ -30,7 +30,6 @@ from fits.spec import LEVEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Curve: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
@@ -38,23 +37,6 @@ Curve: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
 
 FORMATS = (".pdf", ".png", ".svg")
 PANEL = 5.0, 2.9  # inches, legend included
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "legend.labelspacing": 0.35,
-    "savefig.dpi": 220,
-    "pdf.fonttype": 42,  # text that can be searched
-    "svg.hashsalt": "fits",  # same figure, same file: else ids are random
-}
 MARKERS = "os^DvPX<>ph"
 LAW, BAND, FLOOR = "black", "0.82", "0.3"
 METHODS = {  # for the best size; blue, vermilion and green that the colour-blind know apart
@@ -64,15 +46,6 @@ METHODS = {  # for the best size; blue, vermilion and green that the colour-blin
 }
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 DASHED = 0, (4, 2)
-ENTRY = 0.16  # inches, the height of a line of the legend
-MULTIPLES = (  # of a power of ten that are labelled, on an axis of at most so many decades
-    (0.5, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)),
-    (1.0, (1, 1.5, 2, 3, 4, 6, 8)),
-    (1.4, (1, 2, 3, 5)),
-    (2.4, (1, 2, 5)),
-    (3.2, (1, 3)),
-    (math.inf, (1,)),
-)
 
 
 def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -81,7 +54,7 @@ def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     (width, height), columns, rows = PANEL, min(panels, 2), math.ceil(panels / 2)
-    with _style():
+    with style():
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = [figure.add_subplot(rows, columns, 1 + panel) for panel in range(panels)]
@@ -128,7 +101,7 @@ def draw_frontier(
       The axes drawn in.
     """
     x, y = np.asarray(runs_x, float), np.asarray(runs_y, float)
-    with _style():
+    with style():
         ax = canvas()[1][0] if ax is None else ax
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title or "")
         _set_limits(ax, fit, x, y, reference)
@@ -145,7 +118,7 @@ def draw_frontier(
             )
         _draw_levels(ax, fit, reference)
         _draw_runs(ax, x, y, labels, series)
-        _finish(ax)
+        finish(ax)
     return ax
 
 
@@ -153,11 +126,11 @@ def draw_published(law: SavedLaw, *, ax: Axes | None = None) -> Axes:
     """A paper's law over its own range; what `draw_frontier` then draws goes on top of it."""
     ((resource, span),) = law.span.items()
     x = np.geomspace(*span, 200)
-    with _style():
+    with style():
         ax = canvas()[1][0] if ax is None else ax
         ax.plot(x, law.predict(x), "-.", color=GIVEN, lw=1.2, label="law as published", zorder=2.7)
         ax.set(xscale="log", yscale="log", xlabel=resource, ylabel=law.title)
-        _finish(ax)
+        finish(ax)
     return ax
 
 
@@ -166,14 +139,14 @@ def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
     spans = np.array([a.span, b.span])
     ends = float(spans.min()), 3 * float(spans.max())
     both = float(spans[:, 0].max()), float(spans[:, 1].min())
-    with _style():
+    with style():
         ax.axhline(1, color=FLOOR, lw=0.8, zorder=1)
         label = f"both have runs; {100 * a.level:g} % band"
         _draw_curve(ax, lambda x: ratio(a, b, x), ends, both, label)
         ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A", title=title)
         ax.set_xlim(*ends)
         set_ticks(ax.xaxis)
-        _legend(ax)
+        legend(ax)
     return ax
 
 
@@ -194,7 +167,7 @@ def draw_allocations(
       level: of the bands.
     """
     x = np.geomspace(runs.compute.min(), max(runs.compute.max(), *computes, 0), 60)
-    with _style():
+    with style():
         ax.plot(runs.compute, runs.size, ".", color="0.7", ms=3, mew=0, zorder=0.5, label="runs")
         for method in methods:
             colour, marker = METHODS[method.approach]
@@ -206,7 +179,7 @@ def draw_allocations(
             best = np.array(method.best)[:, :: max(1, len(method.best[0]) // 40)]
             ax.plot(*best, marker, color=colour, ms=3, mew=0, zorder=3)
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"best {ylabel}")
-        _finish(ax)
+        finish(ax)
     return ax
 
 
@@ -220,20 +193,9 @@ def save(figure: Figure, path: Path) -> Path:
             f"by the suffix of its name; {f'{kind} is none of them' if kind else 'it has none'}."
         )
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": None}[kind]
-    with _style(), written_aside(path) as aside:
+    with style(), written_aside(path) as aside:
         figure.savefig(aside, format=kind[1:], metadata=undated)
     return path
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """The same picture everywhere, whatever a user's matplotlibrc says."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
 
 
 # What is drawn
@@ -329,9 +291,6 @@ def _plateau(fit: Fit | ForecastFit | None) -> float | None:
     return float(fit.predict(0.0))
 
 
-# Axes and legend
-
-
 def _set_limits(
     ax: Axes, fit: Fit | ForecastFit | None, x: Array, y: Array, reference: float | None
 ) -> None:
@@ -344,48 +303,3 @@ def _set_limits(
     margin = max(1.05, (high / low) ** 0.05)
     ax.set_xlim(x.min() / 1.6, x.max() * (1.6 if fit is None else 3))
     ax.set_ylim(low / margin, high * margin)
-
-
-def _finish(ax: Axes) -> None:
-    """Ticks for the limits as they are now, and the legend."""
-    set_ticks(ax.xaxis)
-    set_ticks(ax.yaxis)
-    _legend(ax)
-
-
-def set_ticks(axis: Axis) -> None:
-    """At least two labels on a logarithmic axis, also where it spans less than a decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    decades, plain = math.log10(high / low), low >= 1e-4 and high < 2e5
-    crowded = decades if plain else 1.6 * decades  # a power of ten is a wide label
-    multiples = next(each for most, each in MULTIPLES if crowded <= most)
-    axis.set_major_locator(LogLocator(subs=multiples))
-    axis.set_major_formatter(FuncFormatter(numeral if plain else power_of_ten))
-    axis.set_minor_locator(LogLocator(subs=range(2, 10) if decades < 8 else [1.0], numticks=999))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def numeral(value: float, position: int | None = None) -> str:
-    """Say 0.05 or 20000."""
-    return f"{value:.6g}"
-
-
-def power_of_ten(value: float, position: int | None = None) -> str:
-    """Say 10^12 or 2 x 10^12, in matplotlib's mathematics."""
-    power = math.floor(math.log10(value) + 1e-9)
-    number = round(value / 10.0**power, 6)
-    times = "" if number == 1 else rf"{number:g}\times"
-    return f"${times}10^{{{power}}}$"
-
-
-def _legend(ax: Axes) -> None:
-    """Right of the panel; the figure grows where the legend is higher."""
-    count = len(ax.get_legend_handles_labels()[1])
-    if not count:
-        return
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0)
-    figure, place = cast("Figure", ax.figure), ax.get_subplotspec()
-    rows = place.get_gridspec().nrows if place else 1
-    figure.set_figheight(max(figure.get_figheight(), rows * (ENTRY * count + 0.5)))

@@ -25,7 +25,7 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
 CHOICES = {"frontier": on_frontier, "hull": on_hull, "all": every_point}

@@ -6,7 +6,7 @@ import pytest
 from fits.forecast.evidence import CONSTANT
 from fits.regression.bootstrap import DRAWS, bootstrap_weights, refits
 from fits.regression.fit import every_point
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 
 RNG = np.random.default_rng(0)
 REPLICATES = 4000

@@ -8,7 +8,8 @@ import pytest
 
 from fits.laws.chinchilla import CHINCHILLA
 from fits.regression.fit import fit
-from fits.regression.solver import Loss, in_units, levenberg_marquardt, minimise, unit_of
+from fits.regression.loss import Loss
+from fits.regression.solver import in_units, levenberg_marquardt, minimise, unit_of
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "chinchilla_epoch"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the points are not at {DATA}")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from results_table import read_results
 
-from fits.data.results import read_results
 from fits.fit_laws import main as fit_laws
 from models import cost
 from models.zoo import shape

@@ -12,9 +12,9 @@ import pytest
 from fits.decisions.design import design_problem, plan
 from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
-from fits.laws.powers import POWER, SATURATING, power
+from fits.laws.powers import POWER, SATURATING
 from fits.regression.fit import fit
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 from fits.spec import REPEATS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -58,7 +58,7 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
     """Also where errors count as differences: a run of small error then says less of its log."""
     runs = np.geomspace(1, 1e4, 200)
     rng, loss = np.random.default_rng(1), Loss(log=log)
-    error, off = power(runs, 0.8, 0.2), 0.02 * rng.normal(size=len(runs))
+    error, off = POWER.predict(runs, 0.8, 0.2), 0.02 * rng.normal(size=len(runs))
     found = fit(POWER, runs, error * np.exp(off) if log else error + off, loss=loss)
     asked = design_problem(found, OFFERED, np.array(1e6), samples=1)
     low, high = found.band(1e6)
@@ -67,7 +67,7 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
 
     def variance(x):
         """Of the log of the prediction, by least squares."""
-        weight = np.ones(len(x)) if log else power(x, 0.8, 0.2) ** 2
+        weight = np.ones(len(x)) if log else POWER.predict(x, 0.8, 0.2) ** 2
         rows = np.stack([np.ones(len(x)), np.log(x)])
         aim = np.array([1, np.log(1e6)])
         return aim @ np.linalg.inv(rows * weight @ rows.T) @ aim
@@ -175,7 +175,7 @@ def test_as_often_repeated_as_the_command_allows_a_third_of_the_grid_is_worth_th
 @pytest.fixture
 def table(tmp_path):
     rng = np.random.default_rng(0)
-    error = power(RUNS, 0.8, 0.2) * np.exp(0.02 * rng.normal(size=len(RUNS)))
+    error = POWER.predict(RUNS, 0.8, 0.2) * np.exp(0.02 * rng.normal(size=len(RUNS)))
     path = tmp_path / "runs.csv"
     rows = [f"{x:.17g},{y:.6f}" for x, y in zip(RUNS, error, strict=True)]
     path.write_text("\n".join(["c,e", *rows]) + "\n")

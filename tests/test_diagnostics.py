@@ -14,7 +14,7 @@ from fits.laws.chinchilla import CHINCHILLA, chinchilla
 from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS, SURFACES
 from fits.regression.fit import fit
-from fits.regression.solver import Loss, _in_errors
+from fits.regression.loss import Loss, _in_errors
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5

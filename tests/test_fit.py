@@ -12,8 +12,9 @@ from fits.data.frontier import on_frontier
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
+from fits.regression.loss import Loss
 from fits.regression.profile import _crossing
-from fits.regression.solver import Loss, levenberg_marquardt
+from fits.regression.solver import levenberg_marquardt
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
@@ -520,6 +521,6 @@ def test_a_law_by_name_and_an_x_below_zero_are_refused_in_words():
     found = fit(POWER, COMPUTE, noisy())
     for ask in (found.predict, found.band):
         with pytest.raises(
-            ValueError, match="x is -5 somewhere; a law is asked for x of 0 or above"
+            ValueError, match="x is -5 somewhere; a law predicts at x of 0 or above"
         ):
             ask([1.0, -5.0])

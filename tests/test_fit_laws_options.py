@@ -41,7 +41,7 @@ def test_every_option_of_the_fit_reaches_the_fit_and_its_file(surface, tmp_path,
     terms = "--scale", "linear", "--weights", "params", "--cluster", "half", "--huber", "0.02"
     assert command(surface, *SURFACE, *terms, "--save", law)[0] == 0
     spec = read_law(law).evidence.spec
-    assert (spec.scale, spec.weights, spec.clusters) == ("linear", "params", ["half"])
+    assert (spec.scale, spec.weights, spec.clusters) == ("linear", "params", ("half",))
     assert (spec.loss, spec.huber) == ("huber", 0.02)
     status, said, _ = command("check", law)
     assert status == 0

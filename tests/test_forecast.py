@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.forecast.forecast import PARAMETERS, Belief, Forecast, forecast
+from fits.forecast.ends import Belief
+from fits.forecast.forecast import PARAMETERS, Forecast, forecast
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"
 M4, BROKEN_POWER, M4_LONGER = 0.0230, 0.0204, 0.0998  # measured with their own programs

@@ -11,7 +11,7 @@ from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS
 from fits.laws.sigmoidal import M3, M4
 from fits.regression.holdout import choose_law
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 from fits.report_json import holdout_json
 from fits.report_text import holdout_line, holdout_table
 

@@ -106,7 +106,7 @@ def test_reading_gives_back_every_digit(law, table):
     points, again = group.points, group.fit
     assert kept.numbers == again.values
     assert kept.ends == again.intervals
-    assert kept.evidence.spec.spec() == spec
+    assert kept.evidence.spec == spec
     assert [each.diagnostic() for each in kept.evidence.diagnostics] == list(again.diagnostics)
     assert kept.evidence.rms == again.rms
     np.testing.assert_array_equal(kept.predict(points.x), again.predict(points.x))
@@ -496,7 +496,7 @@ MISTAKES = {
     ),
     "replicates": (
         lambda v: v["evidence"]["spec"].update(replicates=10**9),
-        "spec, replicates: Input should be less than or equal to 100000",
+        "evidence, spec: replicates: 1000000000 is not from 10 to 100000",
     ),
     "huber": (
         lambda v: v["evidence"]["spec"].update(huber=0.1),
@@ -572,7 +572,7 @@ def test_all_that_is_wrong_in_a_file_is_said_at_once(law, check):
         ("", "no JSON"),
         ("[1, 2", "no JSON"),
         ("\xff\xfe", "no JSON"),
-        ('{"values": NaN}', "NaN is no number"),
+        ('{"values": {"a": NaN}}', "values, a: Input should be a finite number"),
         ('{"law": 1, "law": 2}', "a key stands twice"),
         ("[" * 100_000, "nested too deep"),
         ("3", "Input should be an object"),

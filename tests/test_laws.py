@@ -11,8 +11,8 @@ from known_laws import KNOWN, TRUTHS, X, crossed, known
 from fits.laws.broken import broken, broken_power
 from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
 from fits.laws.lines import PARABOLA, log_linear, parabola
-from fits.laws.powers import M1, M2, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
-from fits.laws.registry import BROKEN, BROKEN_2, LAWS, rivals
+from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
+from fits.laws.registry import ALIASES, BROKEN, BROKEN_2, LAWS, rivals
 from fits.laws.repeated import REPEATED, data_repeated
 from fits.laws.shape import SHAPE, shape_law
 from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
@@ -160,7 +160,7 @@ def test_special_cases_are_the_saturating_law_without_floor_or_head_start(law, z
 
 
 def test_m1_to_m4_are_one_another_s_special_cases():
-    assert (M1, M2) == (POWER, POWER_FLOOR)
+    assert (LAWS[ALIASES["m1"]], LAWS[ALIASES["m2"]]) == (POWER, POWER_FLOOR)
     np.testing.assert_allclose(levelling(X, 0.6, 0.3, 0), POWER.predict(X, 0.6, 0.3))
     nearly = sigmoidal(X, 0.6, 0.3, 0.1, 5.0, 1e-7)
     np.testing.assert_allclose(nearly, POWER_FLOOR.predict(X, 0.6, 0.3, 0.1), rtol=1e-6)

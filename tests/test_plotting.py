@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fits import plotting
+from fits import plot_style, plotting
 from fits.data.frontier import frontier
 from fits.laws.powers import SATURATING
 from fits.regression.fit import Fit
@@ -130,7 +130,7 @@ def test_an_axis_of_any_range_has_labels_that_keep_apart(low, high):
     for name in "xy":
         ax = plotting.draw_frontier(None, [1, 2], [0.5, 0.4], **WORDS)
         ax.set(**{f"{name}lim": (low, high)})
-        plotting.set_ticks(getattr(ax, f"{name}axis"))
+        plot_style.set_ticks(getattr(ax, f"{name}axis"))
         ax.figure.draw_without_rendering()
         axis = getattr(ax, f"{name}axis")
         places = zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
@@ -149,7 +149,7 @@ def test_an_axis_of_any_range_has_labels_that_keep_apart(low, high):
     ],
 )
 def test_a_label_is_the_number_or_its_power_of_ten(value, plain, power):
-    assert (plotting.numeral(value), plotting.power_of_ten(value)) == (plain, power)
+    assert (plot_style.numeral(value), plot_style.power_of_ten(value)) == (plain, power)
 
 
 @pytest.mark.parametrize("name", SATURATING.parameters)
@@ -295,7 +295,7 @@ def test_a_figure_that_fails_half_way_leaves_the_old_one(tmp_path, monkeypatch):
 def test_pictures_cost_nothing_until_drawn_and_never_need_a_display(tmp_path):
     script = f"""
 import sys
-from fits import plotting
+from fits import plot_style, plotting
 assert "matplotlib" not in sys.modules
 ax = plotting.draw_frontier(None, [1, 2], [.5, .4], xlabel="x", ylabel="y")
 plotting.save(ax.figure, {str(tmp_path / "a.png")!r})

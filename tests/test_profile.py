@@ -9,7 +9,7 @@ from fits.laws.powers import POWER
 from fits.regression.covariance import cluster_robust, model_based
 from fits.regression.error_model import ErrorModel
 from fits.regression.fit import fit
-from fits.regression.solver import Loss
+from fits.regression.loss import Loss
 
 POINTS = 15
 X = np.geomspace(1, 1e4, POINTS)

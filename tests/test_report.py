@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from results_table import read_results
 
 from fits.base.errors import UserError
-from fits.data.results import COLUMNS, read_results
+from fits.data.results import COLUMNS
 from fits.fit_laws import main as fit_laws
 from fits.laws.powers import saturating
 from models.shapes import MuP, ViTShape

@@ -9,7 +9,8 @@ from fits.laws.law import Law
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt, minimise
+from fits.regression.loss import Loss, Penalty
+from fits.regression.solver import levenberg_marquardt, minimise
 
 RNG = np.random.default_rng(0)
 X = np.geomspace(0.02, 50, 40)

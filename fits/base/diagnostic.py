@@ -1,4 +1,4 @@
-"""Diagnostic: one doubt about a fit, as data. `messages.py` renders it into words."""
+"""Diagnostic: what speaks against a fit, as data. `messages.py` renders it into words."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from fits.base.messages import MESSAGES
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One doubt.
+    """One finding against a fit."""
 
-    Fields:
-      code: what is doubted, a key of `messages.MESSAGES`.
-      parameters: of the law, or its variables, that it is about.
-      numbers: what decided it, by name.
-    """
-
-    code: str
-    parameters: tuple[str, ...] = ()
+    code: str  # what was found, a key of `messages.MESSAGES`
+    parameters: tuple[str, ...] = ()  # of the law, or its variables, that it is about
     numbers: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
+    """What decided it, by name."""
 
     def __post_init__(self) -> None:
         if self.code not in MESSAGES:
@@ -31,7 +26,10 @@ class Diagnostic:
     @property
     def words(self) -> str:
         """For a person."""
-        return MESSAGES[self.code](self.parameters, self.numbers)
+        message = MESSAGES[self.code]
+        if callable(message):
+            return message(self.parameters, self.numbers)
+        return message.format(*self.parameters, **self.numbers)
 
     def to_json(self) -> dict[str, Any]:
         """Code, parameters, numbers and words; a number that is not finite is null."""
@@ -61,11 +59,8 @@ def _plain(value: float | tuple[float, ...]) -> Any:
 def _close(
     one: float | tuple[float, ...], other: float | tuple[float, ...], tolerance: float
 ) -> bool:
-    if isinstance(one, tuple) or isinstance(other, tuple):
-        return (
-            isinstance(one, tuple)
-            and isinstance(other, tuple)
-            and len(one) == len(other)
-            and all(_close(a, b, tolerance) for a, b in zip(one, other, strict=True))
-        )
-    return one == other or isclose(one, other, rel_tol=tolerance, abs_tol=1e-12)
+    mine, its = (each if isinstance(each, tuple) else (each,) for each in (one, other))
+    pairs = zip(mine, its, strict=False)
+    return len(mine) == len(its) and all(
+        isclose(a, b, rel_tol=tolerance, abs_tol=1e-12) for a, b in pairs
+    )

@@ -1,4 +1,8 @@
-"""The words of every diagnostic, in one place: code -> (parameters, numbers) -> a sentence."""
+"""The words of every diagnostic, in one place: code -> a sentence.
+
+A template holds the diagnostic's parameters by position and its numbers by name; what a template
+cannot say is a function of both.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any, TypeAlias
 
 Names: TypeAlias = tuple[str, ...]
 Numbers: TypeAlias = Mapping[str, Any]
+Message: TypeAlias = str | Callable[[Names, Numbers], str]
 SHOWN = 3  # places of a kind that are spelled out
 
 
@@ -20,8 +25,9 @@ def places(variables: Names, n: Numbers) -> str:
     return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
 
 
-def _are(names: Names) -> str:
-    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+def _not_identified(names: Names, n: Numbers) -> str:
+    are = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names)} {are} not identified: very different values fit equally well"
 
 
 def _no_degrees_of_freedom(names: Names, n: Numbers) -> str:
@@ -32,7 +38,7 @@ def _no_degrees_of_freedom(names: Names, n: Numbers) -> str:
     )
 
 
-def _outliers(where: str, cause: str) -> Callable[[Names, Numbers], str]:
+def _outliers(where: str, cause: str) -> Message:
     def words(variables: Names, n: Numbers) -> str:
         advice = "Leave them out" + ("" if n["huber"] else ", or fit with --loss huber")
         return (
@@ -43,7 +49,7 @@ def _outliers(where: str, cause: str) -> Callable[[Names, Numbers], str]:
     return words
 
 
-def _end(which: str, side: str) -> Callable[[Names, Numbers], str]:
+def _end(which: str, side: str) -> Message:
     def words(names: Names, n: Numbers) -> str:
         (name,) = names
         where = f"{name} {'up to' if which == 'smallest' else 'from'} {n['edge']:.3g}"
@@ -97,33 +103,29 @@ AUTOCORRELATED = (
     "name them with --cluster"
 )
 
-MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
-    "one_cluster": lambda p, n: (
-        f"all {n['n']:.0f} points are in one cluster, so the variance between clusters is unknown: "
+MESSAGES: dict[str, Message] = {
+    "one_cluster": (
+        "all {n:.0f} points are in one cluster, so the variance between clusters is unknown: "
         "no interval is known"
     ),
     "no_degrees_of_freedom": _no_degrees_of_freedom,
-    "few_points": lambda p, n: (
-        f"{n['n']:.0f} points for {n['needs']:.0f} parameters: too few to trust the intervals"
+    "few_points": "{n:.0f} points for {needs:.0f} parameters: too few to trust the intervals",
+    "few_clusters": (
+        "the {n:.0f} points are in {clusters:.0f} independent clusters: too few to trust the "
+        "intervals"
     ),
-    "few_clusters": lambda p, n: (
-        f"the {n['n']:.0f} points are in {n['clusters']:.0f} independent clusters: too few to "
-        "trust the intervals"
-    ),
-    "flat": lambda p, n: "the error does not fall with x, so the exponent means nothing",
-    "on_bound": lambda p, n: f"{p[0]} is on its bound {n['bound']:g}",
-    "not_converged": lambda p, n: (
-        f"the solver stopped before the minimum: the loss could still fall by {n['gain']:.2g}"
+    "flat": "the error does not fall with x, so the exponent means nothing",
+    "on_bound": "{0} is on its bound {bound:g}",
+    "not_converged": (
+        "the solver stopped before the minimum: the loss could still fall by {gain:.2g}"
     ),
     "floor_not_identified": lambda p, n: (
         f"the floor is not identified: the {100 * n['level']:g} % interval of {p[0]} is "
         f"[{n['low']:.2g}, {n['high']:.2g}], and the lowest error fitted is {n['lowest']:.2g}"
     ),
-    "not_identified": lambda p, n: (
-        f"{_are(p)} not identified: very different values fit equally well"
-    ),
-    "autocorrelated": lambda p, n: (
-        f"residuals of neighboring points are correlated ({n['correlation']:.2f}): {AUTOCORRELATED}"
+    "not_identified": _not_identified,
+    "autocorrelated": (
+        "residuals of neighboring points are correlated ({correlation:.2f}): " + AUTOCORRELATED
     ),
     "autocorrelated_along": lambda p, n: (
         f"residuals of neighboring points along {' and along '.join(p)} are correlated: "
@@ -140,9 +142,7 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
     ),
     "extrapolates": _beyond,
-    "negative_prediction": lambda p, n: (
-        "the law predicts an error below 0 there: it cannot hold that far out"
-    ),
+    "negative_prediction": "the law predicts an error below 0 there: it cannot hold that far out",
     "collinear": lambda p, n: (
         f"{along_a_line(n)}: alpha and beta are not identified, and so neither is the best size; "
         "add runs of the same compute and other sizes"
@@ -150,25 +150,24 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
     ),
-    "compute_not_proportional": lambda p, n: (
-        f"compute is not proportional to size times data: the ratio varies from {n['low']:.2g} to "
-        f"{n['high']:.2g} times its mean, {n['mean']:.3g}; the best data for a compute are only "
-        "approximate"
+    "compute_not_proportional": (
+        "compute is not proportional to size times data: the ratio varies from {low:.2g} to "
+        "{high:.2g} times its mean, {mean:.3g}; the best data for a compute are only approximate"
     ),
-    "best_sizes_cut": lambda p, n: (
+    "best_sizes_cut": (
         "best sizes vary as much as the sizes tried, which cuts them off at the smallest and the "
         "largest computes: the exponent is likely too low"
     ),
-    "largest_is_best": lambda p, n: (
+    "largest_is_best": (
         "the largest size tried is the best at the largest computes: try larger ones"
     ),
-    "sizes_far_apart": lambda p, n: (
-        f"neighboring sizes differ by up to {n['factor']:.2g} times: the best size is known to "
-        "that factor at best"
+    "sizes_far_apart": (
+        "neighboring sizes differ by up to {factor:.2g} times: the best size is known to that "
+        "factor at best"
     ),
-    "before_cooldown": lambda p, n: (
-        f"{n['share']:.0%} of the envelope is before the last 15 % of its run, where the learning "
-        "rate was still high: there a run of that length would be better"
+    "before_cooldown": (
+        "{share:.0%} of the envelope is before the last 15 % of its run, where the learning rate "
+        "was still high: there a run of that length would be better"
     ),
     "profiles_without_minimum": lambda p, n: (
         f"at {', '.join(f'{c:.2g}' for c in n['compute'])} the best size is outside the sizes "
@@ -179,31 +178,29 @@ MESSAGES: dict[str, Callable[[Names, Numbers], str]] = {
         f"models ({n['standard_errors']:.1f} standard errors); a fit to the sizes near the "
         "best alone would give another best size"
     ),
-    "profiles_of_few_sizes": lambda p, n: (
-        f"{n['freedom']:.0f} degrees of freedom are left by {n['profiles']:.0f} parabolas: too few "
-        "to trust the intervals"
+    "profiles_of_few_sizes": (
+        "{freedom:.0f} degrees of freedom are left by {profiles:.0f} parabolas: too few to trust "
+        "the intervals"
     ),
     "methods_disagree": _methods_disagree,
-    "no_common_range": lambda p, n: (
-        "the two have no range of x in common: one is always extrapolated"
-    ),
+    "no_common_range": "the two have no range of x in common: one is always extrapolated",
     "curves_cross": lambda p, n: (
         f"the curves cross at x = {', '.join(f'{x:.3g}' for x in n['x'])}: which is better "
         "depends on x"
     ),
-    "shared_runs": lambda p, n: (
-        f"{n['n']:.0f} runs have the same x and y in both: if they are the same runs, the studies "
-        "are not independent and the intervals are too wide"
+    "shared_runs": (
+        "{n:.0f} runs have the same x and y in both: if they are the same runs, the studies are "
+        "not independent and the intervals are too wide"
     ),
-    "forecast_is_prior": lambda p, n: (
-        f"{n['n']:.0f} different x for a law of {n['needs']:.0f} parameters: the forecast is "
-        "little more than its prior"
+    "forecast_is_prior": (
+        "{n:.0f} different x for a law of {needs:.0f} parameters: the forecast is little more than "
+        "its prior"
     ),
-    "forecast_untested": lambda p, n: (
-        f"fewer than {n['needs']:.0f} different x up to half of the largest: no backtest of the "
-        "forecast is possible"
+    "forecast_untested": (
+        "fewer than {needs:.0f} different x up to half of the largest: no backtest of the forecast "
+        "is possible"
     ),
-    "forecast_not_falling": lambda p, n: (
+    "forecast_not_falling": (
         "the curve does not fall by more than its noise; nor does the forecast"
     ),
     "forecast_extrapolates": lambda p, n: (

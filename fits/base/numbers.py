@@ -29,6 +29,10 @@ def arrays(*each: ArrayLike) -> list[Array]:
     return [np.asarray(one, float) for one in each]
 
 
+def logistic(t: Array) -> Array:
+    return np.exp(-np.logaddexp(0, -t))
+
+
 def stack(*each: ArrayLike) -> Array:
     """All along a new first axis, broadcast to one shape."""
     return np.stack(np.broadcast_arrays(*each))

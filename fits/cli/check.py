@@ -82,7 +82,7 @@ def _verdict(law: SavedLaw, options: dict[str, Any], table: Path) -> Verdict:
     if law.evidence is None:
         report = fit_table(table, spec_of(options), holdout=False)
         return beside(law, report.groups[0].law)
-    spec = law.evidence.spec.spec()
+    spec = law.evidence.spec
     return refit(law, read_points(table, spec), sha256(table), dropped_rows(spec, table))
 
 

@@ -69,9 +69,8 @@ def on_frontier(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDA
 def on_hull(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which runs are corners of the lower convex hull on log axes, [replicates, runs].
 
-    Fewer than the frontier has: those that no straight line between two others passes below. A
-    power law without floor or head start is straight there, so the hull of noisy runs keeps the
-    run with the smallest error alone. Of duplicates the first handed in.
+    Those of the frontier that no straight line between two others passes below; of duplicates the
+    first handed in.
     """
     candidates = on_frontier(compute, error, present)
     x, y = np.log(compute), np.log(error)

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from fits.base.errors import UserError
-from fits.base.names import did_you_mean, short
+from fits.base.names import short
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
-from fits.data.tables import Table, read_numbers, read_table
+from fits.data.tables import Table, read_numbers
 
 KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:
-    """Runs to fit.
+    """Runs to fit."""
 
-    Fields:
-      table: their rows.
-      x: resource spent, > 0, [runs], or [variables, runs] where there are several.
-      error: as a fraction, in (0, 1], or a loss, > 0, [runs].
-      notes: what was left out, and what looks odd.
-    """
-
-    table: Table
-    x: Array
-    error: Array
-    notes: tuple[str, ...]
+    table: Table  # their rows
+    x: Array  # resource spent, > 0, [runs], or [variables, runs] where there are several
+    error: Array  # as a fraction, in (0, 1], or a loss, > 0, [runs]
+    notes: tuple[str, ...]  # what was left out, and what looks odd
 
     def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
         """The runs of each combination of values in the columns `by`, and those values."""
@@ -39,44 +31,9 @@ class Points:
             key = tuple(self.table.column(name)[row] for name in by)
             members.setdefault(key, []).append(row)
         for key, rows in members.items():
-            points = Points(
-                table=self.table.keep(rows),
-                x=self.x[..., rows],
-                error=self.error[rows],
-                notes=self.notes,
-            )
-            yield dict(zip(by, key, strict=True)), points
-
-
-def read_points(
-    path: str | Path,
-    x: str | Sequence[str],
-    y: str,
-    kind: str = "error",
-    *,
-    where: Sequence[str] = (),
-    by: Sequence[str] = (),
-) -> Points:
-    """Read runs from any table.
-
-    Args:
-      path: CSV or Parquet.
-      x, y: columns of the resource spent, one or several, and of what was measured.
-      kind: what y is, one of KINDS.
-      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
-      by: columns along which the caller means to split.
-
-    Raises:
-      UserError: all mistakes in the spec, or else all in the rows; either time together
-        with the rows that do not fit the header.
-      OSError: the file cannot be read.
-    """
-    names = [x] if isinstance(x, str) else list(x)
-    try:
-        table = read_table(path)
-    except UserError as error:
-        raise UserError(_spec_mistakes(kind, where), *error.kinds) from None
-    return points_of(table, names, y, kind, where=where, by=by)
+            table, x, error = self.table.keep(rows), self.x[..., rows], self.error[rows]
+            names = dict(zip(by, key, strict=True))
+            yield names, Points(table=table, x=x, error=error, notes=self.notes)
 
 
 def points_of(
@@ -88,12 +45,21 @@ def points_of(
     where: Sequence[str] = (),
     by: Sequence[str] = (),
 ) -> Points:
-    """The runs of a table, as `read_points` reads them."""
-    mistakes = _spec_mistakes(kind, where)
-    conditions = [condition.partition("=")[::2] for condition in where if "=" in condition]
+    """The runs of a table.
+
+    Args:
+      names, y: columns of the resource spent, one or several, and of what was measured.
+      kind: what y is, one of KINDS.
+      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
+      by: further columns that the caller means to use.
+
+    Raises UserError: all columns that are missing, or else all mistakes in the rows; either time
+    together with the rows that do not fit the header.
+    """
+    conditions = [condition.partition("=")[::2] for condition in where]
     missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
-    if mistakes or missing:
-        raise UserError(mistakes, missing, table.ragged)
+    if missing:
+        raise UserError(missing, table.ragged)
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     table, notes = _without_blanks(table, [*names, y])
@@ -120,18 +86,6 @@ def as_error(measured: Sequence[float], kind: str) -> Array:
     """Errors as fractions, or losses as they are, of numbers that are of this kind."""
     error = np.array(measured, float) / _whole(kind)
     return 1 - error if kind.startswith("accuracy") else error
-
-
-def _spec_mistakes(kind: str, where: Sequence[str]) -> list[str]:
-    mistakes = []
-    if kind not in KINDS:
-        mistakes.append(f"--y-is: no '{kind}'. {did_you_mean(kind, KINDS)}Use {', '.join(KINDS)}.")
-    mistakes += [
-        f"--where: '{condition}' has no '='. Write COL=VALUE or COL!=VALUE."
-        for condition in where
-        if "=" not in condition
-    ]
-    return mistakes
 
 
 def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[str]]:

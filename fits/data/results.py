@@ -9,13 +9,10 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
-from fits.base.errors import UserError
 from fits.base.files import written_aside
-from fits.base.names import short
-from fits.data.tables import Table, number, read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +28,7 @@ class Result:
       images_seen: training images, repeats counted.
       data_size: different images to train on; None: endless.
       seed: of the run.
-      metric: what was measured, say "upstream_error"; a name in _error is a fraction.
+      metric: what was measured, say "upstream_error".
       value: the number.
       n: images it was measured on.
     """
@@ -53,11 +50,6 @@ class Result:
             raise ValueError(
                 f"{self.metric} of run {self.run} is {self.value}. A failed run is an absent row; "
                 "leave it out."
-            )
-        if self.metric.endswith("_error") and not 0 <= self.value <= 1:
-            raise ValueError(
-                f"{self.metric} of run {self.run} is {self.value:g}, outside [0, 1]. Error rates "
-                f"are fractions; for a percentage write {self.value / 100:g}."
             )
         if not (math.isfinite(self.flops) and self.flops > 0):
             raise ValueError(
@@ -85,69 +77,6 @@ def write_parquet(path: str | Path, results: Iterable[Result]) -> None:
     schema = pyarrow.schema(
         [(field.name, kinds[str(field.type).split(" |")[0]]) for field in fields(Result)]
     )
-    columns = list(zip(*map(astuple, results), strict=True)) or [()] * len(COLUMNS)
-    table = pyarrow.Table.from_arrays(
-        [pyarrow.array(cells, of.type) for cells, of in zip(columns, schema, strict=True)],
-        schema=schema,
-    )
+    table = pyarrow.Table.from_pylist(list(map(asdict, results)), schema)
     with written_aside(path) as aside:
         pyarrow.parquet.write_table(table, aside)
-
-
-def read_results(path: str | Path) -> list[Result]:
-    """Read a results table, CSV or Parquet, written by this project.
-
-    Raises:
-      UserError: every missing column, or every row that is no Result, with its line.
-      OSError: the file cannot be read.
-    """
-    table = read_table(path)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise UserError(
-            [
-                f"{table.path}: no column {', '.join(missing)}; a results table has the columns "
-                f"{', '.join(COLUMNS)}."
-            ],
-            table.ragged,
-        )
-    results, mistakes = [], []
-    for row in range(len(table)):
-        try:
-            results.append(_result(table, row))
-        except ValueError as error:
-            mistakes.append(f"{table.place(row)}: {error}")
-    if mistakes or table.ragged:
-        raise UserError(table.ragged, mistakes)
-    return results
-
-
-def _result(table: Table, row: int) -> Result:
-    cell = {name: table.columns[name][row] for name in COLUMNS}
-    return Result(
-        study=cell["study"],
-        run=cell["run"],
-        model=cell["model"],
-        params=_whole(cell, "params"),
-        flops=_real(cell, "flops"),
-        images_seen=_whole(cell, "images_seen"),
-        data_size=_whole(cell, "data_size") if cell["data_size"] else None,
-        seed=_whole(cell, "seed"),
-        metric=cell["metric"],
-        value=_real(cell, "value"),
-        n=_whole(cell, "n"),
-    )
-
-
-def _whole(cell: dict[str, str], name: str) -> int:
-    try:
-        return int(cell[name])
-    except ValueError:
-        raise ValueError(f"{name} is '{short(cell[name])}', not a whole number.") from None
-
-
-def _real(cell: dict[str, str], name: str) -> float:
-    try:
-        return number(cell[name])
-    except ValueError:
-        raise ValueError(f"{name} is '{short(cell[name])}', not a number.") from None

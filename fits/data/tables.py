@@ -22,22 +22,15 @@ END = "end of the table"
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of text, with the place of every row.
+    """Columns of text, with the place of every row."""
 
-    Fields:
-      path: the file it came from.
-      columns: name -> one cell a row, surrounding blanks removed; an empty cell is "".
-      numbers: where each row stands in the file, counted as `counted_in`.
-      counted_in: "line" of a text file or "row" of a Parquet file.
-      ragged: rows that do not fit the header and are in no column, in words; whoever reads the
-        table complains of them together with what else is wrong.
-    """
-
-    path: Path
-    columns: dict[str, list[str]]
-    numbers: list[int]
-    counted_in: str = "line"
+    path: Path  # the file it came from
+    columns: dict[str, list[str]]  # one cell a row, surrounding blanks removed; empty is ""
+    numbers: list[int]  # where each row stands in the file, counted as `counted_in`
+    counted_in: str = "line"  # of a text file, or "row" of a Parquet file
     ragged: tuple[str, ...] = ()
+    """Rows that do not fit the header and are in no column, in words; whoever reads the table
+    complains of them together with what else is wrong."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -112,7 +105,7 @@ def _read_csv(path: Path) -> Table:
         raise UserError([f"{path} has column names and no rows."])
     ragged = [
         f"{path}, line {row.last}: {len(row.cells)} cells, but the header names {len(names)} "
-        f"columns. Write every row with as many commas as the header has.{row.doubt}"
+        f"columns. Write every row with as many commas as the header has.{row.advice}"
         for row in body
         if len(row.cells) != len(names)
     ]
@@ -132,7 +125,7 @@ class _Row:
     cells: list[str]
 
     @property
-    def doubt(self) -> str:
+    def advice(self) -> str:
         if self.first == self.last:
             return ""
         return f" The row starts on line {self.first}: close the quote that opens there."

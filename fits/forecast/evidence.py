@@ -15,7 +15,8 @@ import numpy as np
 from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt
+from fits.regression.loss import Loss, Penalty
+from fits.regression.solver import levenberg_marquardt
 
 # The priors of log b and log d are normal: d is about 0.03 of the largest x, a factor e^2 either
 # way. The excess over the floor at x = 1, and the floor, are in parts of the last error, which they
@@ -45,25 +46,15 @@ LAWS = (CONSTANT, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedLaw:
-    """A law at its likeliest parameters.
+    """A law at its likeliest parameters."""
 
-    Fields:
-      law: one of LAWS.
-      values: of its parameters.
-      errors: relative, measured less predicted, [points].
-      jacobian: of the predicted by the coordinates, in parts of the measured, [points, parameters].
-      covariance: of the coordinates, [parameters, parameters].
-      variance: of log y from point to point.
-      evidence: its logarithm, by Laplace's approximation.
-    """
-
-    law: Law
-    values: Array
-    errors: Array
-    jacobian: Array
-    covariance: Array
-    variance: float
-    evidence: float
+    law: Law  # one of LAWS
+    values: Array  # of its parameters
+    errors: Array  # relative, measured less predicted, [points]
+    jacobian: Array  # of the predicted by the coordinates, over the measured, [points, parameters]
+    covariance: Array  # of the coordinates, [parameters, parameters]
+    variance: float  # of log y from point to point
+    evidence: float  # its logarithm, by Laplace's approximation
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of one more measurement of log y, [x] each."""
@@ -78,17 +69,11 @@ class FittedLaw:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LawEvidence:
-    """The laws that fit a curve, and what they predict together.
-
-    Fields:
-      fits: of the laws.
-      probability: of each if one of them is true, summing to 1, [laws].
-      chance: that one of them is true, in (0, 1]: that the misfit of the likeliest law is noise.
-    """
+    """The laws that fit a curve, and what they predict together."""
 
     fits: tuple[FittedLaw, ...]
-    probability: Array
-    chance: float
+    probability: Array  # of each if one of them is true, summing to 1, [laws]
+    chance: float  # that one is true, in (0, 1]: that the misfit of the likeliest law is noise
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of one more measurement of log y, [x] each."""
@@ -98,7 +83,7 @@ class LawEvidence:
 
 
 def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawEvidence | None:
-    """All laws fitted to one curve; None where there are too few points to doubt them.
+    """All laws fitted to one curve; None where there are too few points to test them.
 
     Args:
       x: in units of the largest, rising, [points].

@@ -1,9 +1,9 @@
 """A forecast: from a learning curve to what it will be, and how sure that is.
 
-Only the curve's own points speak: this file knows no table, no figure and no other curve. It fits
-the saturating law in very many shapes to ever longer ends of the curve and averages them all; it
-never picks one. As far as the curve may follow a law, `evidence.py` is heard. docs/forecast.md
-says why, and how well that does.
+Only the curve's own points speak: this file knows no table, no figure and no other curve. It
+averages the fits of `ends.py`, the saturating law in very many shapes; it never picks one. As far
+as the curve may follow a law, `evidence.py` is heard. docs/forecast.md says why, and how well that
+does.
 
 Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
 forecast depends on a unit.
@@ -19,142 +19,58 @@ from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
-from fits.forecast.evidence import NOISE, LawEvidence, evidence, independent_share
+from fits.forecast.ends import BELIEF, ENDS, Belief, End, falls, fit_ends
+from fits.forecast.evidence import NOISE, LawEvidence, evidence
 from fits.laws.powers import SATURATING
-from fits.laws.varpro import nnls
-from fits.regression.solver import Loss, levenberg_marquardt
+from fits.regression.diagnostics import extrapolates
+from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.spec import LEVEL
 
-# A shape is (x + d)^-b. The grid ends where one shape cannot be told from the next: at b = 0.03 an
-# error halves in 23 e-folds, at b = 3 it has reached its floor; a d above 1 lies beyond the points.
-EXPONENTS = np.geomspace(0.03, 3.0, 32)
-SHIFTS = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 16)])
-B, D = (axis.ravel() for axis in np.meshgrid(EXPONENTS, SHIFTS))
-
-# What is fitted: tau of the weights (x / largest)^(1 / tau), the e-folds at the curve's end that
-# count, and whether there may be a floor.
-ENDS = ((np.inf, True), (np.inf, False), (2.0, True), (1.0, True), (0.5, True), (0.3, True))
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
-SURPRISE = 0.005  # a log error that tells no better forecast from a luckier one
-RESOLUTION = 3e-4  # no error is known better than this, relatively
+SURPRISE = 0.005  # a log error that below which one forecast is no better than another
 MOST = 200  # different x; of more, neighbours are averaged
 SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 
 
-@dataclass(frozen=True, kw_only=True)
-class Belief:
-    """What is believed before a curve is seen.
-
-    Fields:
-      exponent: the likeliest b. Learning theory knows 1/2 and 1; this is their geometric mean.
-      exponent_spread: standard deviation of log b. Language models fall by b of 0.05 to 0.4, error
-        rates faster: only the order of magnitude is known.
-      scatter: how far the truth lies from the mean of all shapes, as a share of how far these do,
-        besides what backtests tell. Where the misfit is smooth the likelihood rules out few shapes,
-        the prior is weak, and most of what is left is less likely than it has it: hence below 1.
-    """
-
-    exponent: float = 0.7
-    exponent_spread: float = 1.5
-    scatter: float = 0.125
-
-    def log_prior(self) -> Array:
-        """Of each shape, up to a constant: log-normal in b, even over log d."""
-        return -0.5 * (np.log(B / self.exponent) / self.exponent_spread) ** 2
-
-
-BELIEF = Belief()
-RELATIVE = Loss(log=False)  # with weights y^-2: squared relative errors
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
-    """A curve in plain numbers: x in units of the largest, y in units of its y, both [points].
-
-    Each x stands once, in rising order.
-    """
-
-    x: Array
-    y: Array
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class End:
-    """All shapes, fitted to one end of a curve: y = excess * ((x + d) / (1 + d))^-b + floor.
-
-    Fields:
-      excess, floor: of each shape, >= 0, [shapes].
-      probability: of each shape, summing to 1.
-    """
-
-    excess: Array
-    floor: Array
-    probability: Array
-
-    def __call__(self, falls: Array) -> tuple[Array, Array]:
-        """Mean and variance over the shapes of log y, [x] each, from `_falls(x)`."""
-        logs = np.log(np.maximum(falls * self.excess + self.floor, 1e-300))
-        mean = logs @ self.probability
-        return mean, (logs - mean[:, None]) ** 2 @ self.probability
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
-    """What a curve will be.
+    """What a curve will be."""
 
-    Fields:
-      ends: the fits that are averaged, in the order of ENDS.
-      risk: expected square of each one's log error, from its backtests, [ends].
-      tested: whether there were any; where not, all ends have the same risk.
-      evidence: of the laws, in case one is true; None where points are too few to tell.
-      noise: standard deviation of log y from point to point.
-      repeated: variance of log y among the points of one x; 0 where each has but one.
-      independent: share of the misfit that changes from point to point, in [0, 1]; the rest is
-        what a smooth law does not describe, and does not average out.
-      rms: root mean square of the relative errors of the best law through all of the points.
-      n: points given.
-      span: smallest and largest x of these.
-      last: y at the largest x.
-      diagnostics: what a reader should know before trusting it; empty is good.
-      belief: what was believed before.
-    """
-
-    ends: tuple[End, ...]
-    risk: Array
-    tested: bool
-    evidence: LawEvidence | None
-    noise: float
-    repeated: float
+    ends: tuple[End, ...]  # the fits that are averaged, in the order of ENDS
+    risk: Array  # expected square of each one's log error, from its backtests, [ends]
+    tested: bool  # whether there were any; where not, all ends have the same risk
+    evidence: LawEvidence | None  # in case a law is true; None: too few points to tell
+    noise: float  # standard deviation of log y from point to point
+    repeated: float  # variance of log y among the points of one x; 0 where each has but one
     independent: float
-    rms: float
-    n: int
-    span: tuple[float, float]
-    last: float
-    diagnostics: tuple[Diagnostic, ...]
-    belief: Belief
+    """Share of the misfit that changes from point to point, in [0, 1]; the rest is what a smooth
+    law does not describe, and does not average out."""
+    rms: float  # root mean square of the relative errors of the best law through all points
+    n: int  # points given
+    span: tuple[float, float]  # smallest and largest x of these
+    last: float  # y at the largest x
+    diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
+    belief: Belief  # what was believed before
 
     def __call__(self, x: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
 
         The ends are averaged in log y, each weighted by one over its expected squared error there:
         what its backtests showed plus how far its own shapes disagree. The variance of log y is the
-        noise, the risk that the backtests showed, and `belief.scatter`^2 of the variance over all
-        shapes of all ends. This and what the laws say are mixed by the chance that one is true; the
-        interval is normal in log y.
+        noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times
+        the variance over all shapes of all ends. This and what the laws say are mixed by the chance
+        that one is true; the interval is normal in log y.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
           level: probability that one more measurement at x falls between low and high, in (0, 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(
-                f"level is {level:g}; it is a probability between 0 and 1, such as {LEVEL:g}."
-            )
+        refuse_level(level)
         wanted = np.asarray(x, float)
-        _refuse(wanted.ravel(), "x")
+        refuse_no_logarithm("x", wanted.ravel())
         relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
-        mean, variance = self._averaged(_falls(relative))
+        mean, variance = self._averaged(falls(relative))
         if self.evidence is not None:
             chance = self.evidence.chance
             of_laws, variance_of_laws = self.evidence(relative)
@@ -165,23 +81,23 @@ class Forecast:
         deviation = np.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
-        # Curve that span next to nothing leave ends beyond all numbers.
+        # Curves that span next to nothing leave ends beyond all numbers.
         median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
         return median, low, high
 
-    def _averaged(self, falls: Array) -> tuple[Array, Array]:
-        """Mean of the ends, and variance of one more measurement about it, from `_falls(x)`."""
+    def _averaged(self, shapes: Array) -> tuple[Array, Array]:
+        """Mean of the ends, and variance of one more measurement about it, from `falls(x)`."""
         means, variances = (
-            np.array(each) for each in zip(*(end(falls) for end in self.ends), strict=True)
+            np.array(each) for each in zip(*(end(shapes) for end in self.ends), strict=True)
         )
         weights = 1 / (self.risk[:, None] + variances)
         weights /= weights.sum(axis=0)
         mean = (weights * means).sum(axis=0)
-        scatter = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+        ensemble = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
         if not self.tested:
-            return mean, 2 * self.noise**2 + scatter
+            return mean, 2 * self.noise**2 + ensemble
         shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
-        return mean, self.noise**2 + shown + self.belief.scatter**2 * scatter
+        return mean, self.noise**2 + shown + self.belief.ensemble_share**2 * ensemble
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -190,13 +106,11 @@ class Forecast:
 
     def extrapolates(self, x: float) -> list[Diagnostic]:
         """How far `x` lies outside the points; empty where it lies among them."""
-        first, last = self.span
-        if first <= x <= last:
-            return []
-        edge, times = (last, x / last) if x > last else (first, first / x)
-        tested = 1 / min(CUTS) if x > last else np.inf
-        numbers = {"at": x, "edge": edge, "times": times, "tested": tested}
-        return [Diagnostic("forecast_extrapolates", numbers=numbers)]
+        tested = 1 / min(CUTS) if x > self.span[1] else np.inf
+        return [
+            Diagnostic("forecast_extrapolates", numbers={**each.numbers, "tested": tested})
+            for each in extrapolates(SATURATING, x, *self.span)
+        ]
 
 
 def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
@@ -216,39 +130,31 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
             f"x and y have shapes {x.shape} and {y.shape}; give one x and one y for every point "
             "of the curve, and at least one point."
         )
-    _refuse(x, "x")
-    _refuse(y, "y")
-    log_x, log_y, scatter = _merged(np.log(x), np.log(y))
-    points = _curve(log_x, log_y)
-    ends, squares, independent = _fit(points, belief)
+    refuse_no_logarithm("x", x)
+    refuse_no_logarithm("y", y)
+    log_x, log_y, repeated = _merged(np.log(x), np.log(y))
+    plain_x, plain_y = _in_units_of_the_last(log_x, log_y)
+    ends, squares, independent = fit_ends(plain_x, plain_y, belief)
     risk, tested = _backtest(log_x, log_y, belief)
-    freedom = max(len(points.x) - PARAMETERS, 0)
-    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + scatter))
-    first, last = ends[0](_falls(points.x[[0, -1]]))[0]
+    different = len(plain_x)
+    freedom = max(different - PARAMETERS, 0)
+    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + repeated))
+    first, last = ends[0](falls(plain_x[[0, -1]]))[0]
     return Forecast(
         ends=ends,
         risk=risk,
         tested=tested,
-        evidence=evidence(points.x, points.y, belief.exponent, belief.exponent_spread),
+        evidence=evidence(plain_x, plain_y, belief.exponent, belief.exponent_spread),
         noise=noise,
-        repeated=scatter,
+        repeated=repeated,
         independent=independent,
-        rms=float(np.sqrt(squares / len(points.x))),
+        rms=float(np.sqrt(squares / different)),
         n=len(x),
         span=(float(x.min()), float(x.max())),
         last=float(np.exp(log_y[-1])),
-        diagnostics=tuple(_diagnostics(len(points.x), tested, first - last, noise)),
+        diagnostics=tuple(_diagnostics(different, tested, first - last, noise)),
         belief=belief,
     )
-
-
-def _refuse(numbers: Array, name: str) -> None:
-    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
-    if len(wrong):
-        raise ValueError(
-            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; a forecast is made on log axes, so "
-            f"every {name} must be above 0 and finite ({len(wrong)} are not). Leave those out."
-        )
 
 
 def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
@@ -270,53 +176,8 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     return mean_x, mean_y, squares / repeated if repeated else 0.0
 
 
-def _curve(log_x: Array, log_y: Array) -> Curve:
-    return Curve(x=np.exp(np.maximum(log_x - log_x[-1], -700)), y=np.exp(log_y - log_y[-1]))
-
-
-def _falls(x: Array) -> Array:
-    """Every shape at every x, 1 at the largest x of the curve, [x, shapes]."""
-    return np.exp(np.clip(-B * np.log((x[:, None] + D) / (1 + D)), -600, 300))
-
-
-def _fit(points: Curve, belief: Belief) -> tuple[tuple[End, ...], float, float]:
-    """All ends; the sum of squares about the best law through all points; its independent share.
-
-    A weighted mean of errors that have the share s to themselves and the rest in common has the
-    variance s sum(w^2) + 1 - s, as if one over that were the number of points: it is the power of
-    the likelihood.
-    """
-    falls = _falls(points.x).T / points.y  # [shapes, points]
-    columns = np.stack([falls, np.broadcast_to(1 / points.y, falls.shape)], axis=1)
-    fits = []
-    for tau, floor in ENDS:
-        weights = points.x ** (1 / tau)
-        fits.append(nnls(columns[:, : 1 + floor], np.ones_like(weights), weights / weights.sum()))
-    best = int(fits[0][1].argmin())
-    residuals = _residuals(points, B[best], D[best], *fits[0][0][best])
-    total = float((residuals**2).sum()) + len(residuals) * RESOLUTION**2
-    share = independent_share(residuals, RESOLUTION)
-    ends = []
-    for (tau, _), (found, squares) in zip(ENDS, fits, strict=True):
-        weights = points.x ** (1 / tau)
-        effective = 1 / (share * (weights**2).sum() / weights.sum() ** 2 + 1 - share)
-        squares = np.maximum(squares, 0) + RESOLUTION**2
-        likelihood = belief.log_prior() - 0.5 * effective * np.log(squares)
-        probability = np.exp(likelihood - likelihood.max())
-        floors = found[:, 1] if found.shape[1] > 1 else np.zeros(len(found))
-        probability /= probability.sum()
-        ends.append(End(excess=found[:, 0], floor=floors, probability=probability))
-    return tuple(ends), total, share
-
-
-def _residuals(points: Curve, b: float, d: float, excess: float, floor: float) -> Array:
-    """Relative errors of the best saturating law near this shape, [points]."""
-    a = max(excess, 1e-6) * (1 + d) ** b
-    guess = np.array([a, b, floor, max(d, SHIFTS[1] / 2)])[:, None]
-    values, _ = levenberg_marquardt(
-        SATURATING, points.x, points.y, points.y[None] ** -2, guess, loss=RELATIVE, gain=1e-6
-    )
-    return 1 - SATURATING.predict(points.x, *values[:, 0]) / points.y
+def _in_units_of_the_last(log_x: Array, log_y: Array) -> tuple[Array, Array]:
+    return np.exp(np.maximum(log_x - log_x[-1], -700)), np.exp(log_y - log_y[-1])
 
 
 def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
@@ -329,10 +190,10 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
         known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
         if known.sum() < PARAMETERS:
             continue
-        ends, *_ = _fit(_curve(log_x[known], log_y[known]), belief)
-        falls = _falls(np.exp(log_x[~known] - log_x[known][-1]))
+        ends, *_ = fit_ends(*_in_units_of_the_last(log_x[known], log_y[known]), belief)
+        beyond = falls(np.exp(log_x[~known] - log_x[known][-1]))
         truth = log_y[~known] - log_y[known][-1]
-        errors.append([np.mean((end(falls)[0] - truth) ** 2) for end in ends])
+        errors.append([np.mean((end(beyond)[0] - truth) ** 2) for end in ends])
     if not errors:
         return np.ones(len(ENDS)), False
     return np.mean(errors, axis=0) + SURPRISE**2, True

@@ -7,15 +7,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array, arrays, stack
+from fits.base.numbers import Array, arrays, logistic, stack
 from fits.laws.law import Law, log_coordinates
 from fits.laws.varpro import best_of_grid, grid, nnls
 
 PLACES = 10  # where breaks are looked for, evenly on a log axis
-
-
-def _logistic(t: Array) -> Array:
-    return np.exp(-np.logaddexp(0, -t))
 
 
 def broken_power(
@@ -61,7 +57,7 @@ def _broken_jacobian(x: ArrayLike, a: Array, b: Array, c: Array, *breaks: Array)
     found = [excess, -line * excess, np.ones(())]
     for more, d, f in zip(breaks[::3], breaks[1::3], breaks[2::3], strict=True):
         bend, over = _bend(line, d, f), (line - np.log(d)) / f
-        past = _logistic(over)
+        past = logistic(over)
         found += [-bend * excess, more * past * excess, -more * (bend - f * over * past) * excess]
     return stack(*found)
 
@@ -99,7 +95,6 @@ def broken(breaks: int) -> Law:
         )
     names = [f"{letter}{k}" for k in range(1, breaks + 1) for letter in "bdf"]
     bends = [f"(1 + (x / d{k})^(1 / f{k}))^(-b{k} f{k})" for k in range(1, breaks + 1)]
-    to_unconstrained, from_unconstrained = log_coordinates("lpp" + "pll" * breaks)
 
     def rescale(unit: float, a: Array, b: Array, c: Array, *rest: Array) -> Array:
         each = stack(a, b, c, *rest)
@@ -118,8 +113,7 @@ def broken(breaks: int) -> Law:
         predict=broken_power,
         source="Caballero et al. 2022, Broken Neural Scaling Laws, equation 1",
         rescale=rescale,
-        to_unconstrained=to_unconstrained,
-        from_unconstrained=from_unconstrained,
+        coordinates=log_coordinates("lpp" + "pll" * breaks),
         jacobian=_broken_jacobian,
         guess=lambda x, y, weights: _broken_guess(x, y, weights, breaks),
         bounds=(

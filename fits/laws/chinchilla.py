@@ -82,7 +82,6 @@ def _chinchilla_guess(x: Array, y: Array, weights: Array) -> Array:
 
 
 SCALE, EXPONENT, FLOOR = (1e-30, 1e30), (1e-3, 10.0), (0.0, np.inf)  # bounds
-_to_unconstrained, _from_unconstrained = log_coordinates("plplp")
 CHINCHILLA = Law(
     name="chinchilla",
     formula="E + A / N^alpha + B / D^beta",
@@ -92,8 +91,7 @@ CHINCHILLA = Law(
     rescale=lambda unit, E, A, alpha, B, beta: stack(
         E, A * unit[0] ** alpha, alpha, B * unit[1] ** beta, beta
     ),
-    to_unconstrained=_to_unconstrained,
-    from_unconstrained=_from_unconstrained,
+    coordinates=log_coordinates("plplp"),
     jacobian=_chinchilla_jacobian,
     guess=_chinchilla_guess,
     bounds=(FLOOR, SCALE, EXPONENT, SCALE, EXPONENT),

@@ -21,6 +21,9 @@ Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum"]
 bounds hold in any unit; `scale`, `shift` and `optimum`, a factor, an offset and a place of x, whose
 bounds hold only for x in units of its geometric mean."""
 
+Coordinates: TypeAlias = tuple[Callable[..., Array], Callable[..., Array]]
+"""To unconstrained coordinates, and back."""
+
 STEP = 6e-6  # relative, of central differences: the cube root of a double's precision
 
 
@@ -44,10 +47,9 @@ class Law:
       roles: of the parameters that have one.
       rescale: (unit, *parameters) -> parameters of the same curve for x in ones, where these are
         for x in multiples of `unit`, one number a variable; None: the law is fitted to x as it is.
-      to_unconstrained: (*parameters) -> coordinates in which squared errors have a valley without
-        sharp bends; each grows with its own parameter. None: the logarithm of what is bounded
-        above 0, and the parameter itself otherwise.
-      from_unconstrained: (*coordinates) -> parameters; given with `to_unconstrained` or not at all.
+      coordinates: (*parameters) -> coordinates in which squared errors have a valley without sharp
+        bends, each growing with its own parameter; and the way back. None: the logarithm of what
+        is bounded above 0, and the parameter itself otherwise.
       jacobian: (x, *parameters) -> derivatives of the error by the coordinates; None: central
         differences.
       variables: names of what x holds.
@@ -65,8 +67,7 @@ class Law:
     guess: Callable[[Array, Array, Array], Array]
     roles: Mapping[str, Role] = field(default_factory=dict)
     rescale: Callable[..., Array] | None = None
-    to_unconstrained: Callable[..., Array] = None  # type: ignore[assignment]  # see __post_init__
-    from_unconstrained: Callable[..., Array] = None  # type: ignore[assignment]
+    coordinates: Coordinates = None  # type: ignore[assignment]  # see __post_init__
     jacobian: Callable[..., Array] | None = None
     variables: tuple[str, ...] = ("x",)
     units: tuple[int, ...] = (0,)
@@ -82,15 +83,17 @@ class Law:
             raise ValueError(
                 f"law {self.name}: {', '.join(unknown)} has a role and is no parameter."
             )
-        if (self.to_unconstrained is None) != (self.from_unconstrained is None):
-            raise ValueError(
-                f"law {self.name} has one of to_unconstrained and from_unconstrained; give both."
-            )
-        if self.to_unconstrained is None:
+        if self.coordinates is None:
             kinds = "".join("l" if low > 0 else "p" for low, _ in self.bounds)
-            there, back = log_coordinates(kinds)
-            object.__setattr__(self, "to_unconstrained", there)
-            object.__setattr__(self, "from_unconstrained", back)
+            object.__setattr__(self, "coordinates", log_coordinates(kinds))
+
+    @property
+    def to_unconstrained(self) -> Callable[..., Array]:
+        return self.coordinates[0]
+
+    @property
+    def from_unconstrained(self) -> Callable[..., Array]:
+        return self.coordinates[1]
 
     @property
     def floor(self) -> str | None:
@@ -117,12 +120,8 @@ class Law:
         return stack(*values) if self.rescale is None else self.rescale(unit, *values)
 
 
-def log_coordinates(logarithms: str) -> tuple[Callable[..., Array], Callable[..., Array]]:
-    """`to_unconstrained` and `from_unconstrained` of parameters or their logarithms.
-
-    Args:
-      logarithms: a letter a parameter: "l" for the logarithm, "p" for the parameter itself.
-    """
+def log_coordinates(logarithms: str) -> Coordinates:
+    """For each parameter its logarithm ("l") or itself ("p")."""
     kinds = [kind == "l" for kind in logarithms]
 
     def to_unconstrained(*values: ArrayLike) -> Array:

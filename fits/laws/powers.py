@@ -1,8 +1,11 @@
-"""Power laws, with and without a floor and a shift."""
+"""Power laws, with and without a floor and a shift: `saturating` and its special cases.
+
+On a log-log plot `power` is a straight line of slope -b, `power-floor` bends from there to flat at
+c, and `power-shift` leaves a plateau near a * d ** -b for it. M1 and M2 of Alabdulmohsin et al.
+2022, "Revisiting Neural Scaling Laws in Language and Vision", are `power` and `power-floor`.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,46 +38,6 @@ def saturating(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayL
     return a * (x + d) ** -b + c
 
 
-def power(x: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
-    """Error that falls as a power of `x` for ever: `saturating` without floor or head start.
-
-        E(x) = a * x ** -b
-
-    On a log-log plot: a straight line of slope -b through a at x == 1. Arguments as in
-    `saturating`.
-
-    Source: Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically"; M1 of
-    Alabdulmohsin et al. 2022, "Revisiting Neural Scaling Laws in Language and Vision".
-    """
-    return saturating(x, a, b, 0.0, 0.0)
-
-
-def power_floor(x: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array:
-    """Error that falls as a power of `x` and settles on a floor: `saturating` with no plateau.
-
-        E(x) = a * x ** -b + c
-
-    On a log-log plot: a straight line of slope -b that bends to flat at c. Arguments as in
-    `saturating`.
-
-    Source: Hestness et al. 2017; M2 of Alabdulmohsin et al. 2022.
-    """
-    return saturating(x, a, b, c, 0.0)
-
-
-def power_shift(x: ArrayLike, a: ArrayLike, b: ArrayLike, d: ArrayLike) -> Array:
-    """Error that leaves a plateau and then falls for ever: `saturating` with no floor.
-
-        E(x) = a * (x + d) ** -b
-
-    On a log-log plot: flat near a * d ** -b while x << d, then a straight line of slope -b.
-    Arguments as in `saturating`.
-
-    Source: Zhai et al. 2022, section 2.2, with c = 0.
-    """
-    return saturating(x, a, b, 0.0, d)
-
-
 def _to_unconstrained(a: Array, b: Array, c: Array, d: Array) -> Array:
     """Excess over the floor at x == 1, exponent, floor, shift.
 
@@ -95,7 +58,7 @@ def _jacobian(x: ArrayLike, a: Array, b: Array, c: Array, d: Array) -> Array:
     return stack(excess, -b * np.log(reach) * excess, 1.0, b * (1 - 1 / reach) * excess)
 
 
-def _guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Array:
+def _guess(x: Array, y: Array, weights: Array, *, floor: bool, shift: bool) -> Array:
     """The best of a grid of (b, d), with (a, c) solved for by relative errors."""
     shifts = np.r_[0, np.geomspace(x.min() / 30, 3 * x.max(), 16)] if shift else np.zeros(1)
     b, d = grid(np.geomspace(0.03, 8, 24), shifts)
@@ -108,15 +71,17 @@ def _guess(x: Array, y: Array, weights: Array, floor: bool, shift: bool) -> Arra
     return best_of_grid(misfit, a, b, found[:, 1] if floor else np.zeros(1), d)
 
 
-def _of_saturating(name: str, formula: str, predict: Callable[..., Array], source: str) -> Law:
-    """The law of those letters of a, b, c, d that its formula names; the others are 0."""
-    letters = "abcd"
-    keep = [k for k, letter in enumerate(letters) if letter in formula]
-    bounds = ((1e-100, 1e100), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6))
-    roles: tuple[Role, ...] = ("scale", "exponent", "floor", "shift")
+PARAMETERS = "a", "b", "c", "d"
+ROLES: tuple[Role, ...] = ("scale", "exponent", "floor", "shift")
+BOUNDS = (1e-100, 1e100), (1e-3, 10.0), (0.0, np.inf), (0.0, 1e6)
+
+
+def _of_saturating(name: str, formula: str, source: str, *, without: tuple[Role, ...]) -> Law:
+    """`saturating` where the parameters of some roles are 0."""
+    keep = [k for k, role in enumerate(ROLES) if role not in without]
 
     def whole(values: tuple[Array, ...]) -> list[Array]:
-        four = [np.zeros(())] * len(letters)
+        four = [np.zeros(())] * len(ROLES)
         for k, value in zip(keep, values, strict=True):
             four[k] = value
         return four
@@ -128,24 +93,29 @@ def _of_saturating(name: str, formula: str, predict: Callable[..., Array], sourc
     return Law(
         name=name,
         formula=formula,
-        parameters=tuple(letters[k] for k in keep),
-        predict=predict,
+        parameters=tuple(PARAMETERS[k] for k in keep),
+        predict=lambda x, *values: saturating(x, *whole(values)),
         source=source,
         rescale=rescale,
-        to_unconstrained=lambda *values: _to_unconstrained(*whole(values))[keep],
-        from_unconstrained=lambda *coordinates: _from_unconstrained(*whole(coordinates))[keep],
+        coordinates=(
+            lambda *values: _to_unconstrained(*whole(values))[keep],
+            lambda *coordinates: _from_unconstrained(*whole(coordinates))[keep],
+        ),
         jacobian=lambda x, *values: _jacobian(x, *whole(values))[keep],
-        guess=lambda x, y, weights: _guess(x, y, weights, "c" in formula, "d" in formula)[keep],
-        bounds=tuple(bounds[k] for k in keep),
-        roles={letters[k]: roles[k] for k in keep},
+        guess=lambda x, y, weights: _guess(
+            x, y, weights, floor="floor" not in without, shift="shift" not in without
+        )[keep],
+        bounds=tuple(BOUNDS[k] for k in keep),
+        roles={PARAMETERS[k]: ROLES[k] for k in keep},
     )
 
 
 _ZHAI = "Zhai et al. 2022, Scaling Vision Transformers, section 2.2"
 _HESTNESS = "Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically"
 
-SATURATING = _of_saturating("saturating", "a (x + d)^-b + c", saturating, _ZHAI)
-POWER = _of_saturating("power", "a x^-b", power, _HESTNESS)
-POWER_FLOOR = _of_saturating("power-floor", "a x^-b + c", power_floor, _HESTNESS)
-POWER_SHIFT = _of_saturating("power-shift", "a (x + d)^-b", power_shift, _ZHAI + ", with c = 0")
-M1, M2 = POWER, POWER_FLOOR
+SATURATING = _of_saturating("saturating", "a (x + d)^-b + c", _ZHAI, without=())
+POWER_SHIFT = _of_saturating(
+    "power-shift", "a (x + d)^-b", _ZHAI + ", with c = 0", without=("floor",)
+)
+POWER_FLOOR = _of_saturating("power-floor", "a x^-b + c", _HESTNESS, without=("shift",))
+POWER = _of_saturating("power", "a x^-b", _HESTNESS, without=("floor", "shift"))

@@ -69,16 +69,8 @@ def _worth(more: Array, scale: Array) -> tuple[Array, Array, Array]:
     return 1 + gained, (beyond + 1) * fade, gained - beyond * fade
 
 
-def _repeated_jacobian(
-    x: Array,
-    E: Array,
-    A: Array,
-    alpha: Array,
-    B: Array,
-    beta: Array,
-    reuse: Array,
-    excess: Array,
-) -> Array:
+def _repeated_jacobian(x: Array, *values: Array) -> Array:
+    _, A, alpha, B, beta, reuse, excess = values
     n, d, u = np.log(x)
     kept = np.minimum(u, d)
     at_balance = balance(kept, A, alpha, B, beta)
@@ -119,7 +111,6 @@ def _repeated_guess(x: Array, y: Array, weights: Array) -> Array:
     return best_of_grid(misfit, E, A, alpha, B, beta, reuse, np.full(len(A), 5.0))
 
 
-_to_unconstrained, _from_unconstrained = log_coordinates("plplpll")
 REPEATED = Law(
     name="repeated",
     formula="E + A / N'^alpha + B / D'^beta; D' = U + U R (1 - exp(-(D/U - 1) / R)), R = reuse; "
@@ -130,8 +121,7 @@ REPEATED = Law(
     rescale=lambda unit, E, A, alpha, B, beta, reuse, excess: stack(
         E, A * unit[0] ** alpha, alpha, B * unit[1] ** beta, beta, reuse, excess
     ),
-    to_unconstrained=_to_unconstrained,
-    from_unconstrained=_from_unconstrained,
+    coordinates=log_coordinates("plplpll"),
     jacobian=_repeated_jacobian,
     guess=_repeated_guess,
     bounds=(FLOOR, SCALE, EXPONENT, SCALE, EXPONENT, (1e-2, 1e4), (1e-2, 1e4)),

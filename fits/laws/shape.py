@@ -83,7 +83,6 @@ def _shape_guess(x: Array, y: Array, weights: Array) -> Array:
     return best_of_grid(misfit, alpha, a, beta, b, xi, c, eps, count=24)
 
 
-_to_unconstrained, _from_unconstrained = log_coordinates("lplpppp")
 SHAPE = Law(
     name="shape",
     formula="alpha x^-a + (beta x^b + xi) t^-c + eps",
@@ -94,8 +93,7 @@ SHAPE = Law(
         *(alpha * unit[0] ** a, a, beta * unit[0] ** -b * unit[1] ** c, b, xi * unit[1] ** c),
         *(c, eps),
     ),
-    to_unconstrained=_to_unconstrained,
-    from_unconstrained=_from_unconstrained,
+    coordinates=log_coordinates("lplpppp"),
     jacobian=_shape_jacobian,
     guess=_shape_guess,
     bounds=(SCALE, EXPONENT, SCALE, EXPONENT, FLOOR, EXPONENT, FLOOR),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array, arrays, stack
+from fits.base.numbers import Array, arrays, logistic, stack
 from fits.laws.law import Law
 from fits.laws.varpro import best_of_grid, grid, nnls
 
@@ -72,16 +72,12 @@ def sigmoidal(
     Source: M4 of Alabdulmohsin et al. 2022 (there beta, -c, epsilon_inf, epsilon_0, alpha).
     """
     x, a, b, c, e, s = arrays(x, a, b, c, e, s)
-    return c + _gap(c, e) * _logistic(_way(x, a, b, c, e, s))
+    return c + _gap(c, e) * logistic(_way(x, a, b, c, e, s))
 
 
 def _gap(c: Array, e: Array) -> Array:
     """e - c, above 0 even where rounding leaves nothing between floor and guess."""
     return np.maximum(e - c, 1e-16 * e)
-
-
-def _logistic(t: Array) -> Array:
-    return np.exp(-np.logaddexp(0, -t))
 
 
 def _way(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
@@ -106,7 +102,7 @@ def _way(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Arra
 
 def _sigmoidal_jacobian(x: ArrayLike, a: Array, b: Array, c: Array, e: Array, s: Array) -> Array:
     t, gap = _way(x, a, b, c, e, s), _gap(c, e)
-    share, rest = _logistic(t), _logistic(-t)
+    share, rest = logistic(t), logistic(-t)
     by_given = gap * share * rest / (rest + s * share)
     by_b = -b * np.log(np.asarray(x, float)) * by_given
     return stack(by_given, by_b, 1.0, gap * share, -np.logaddexp(0, t) * s * by_given)
@@ -142,8 +138,10 @@ M3 = Law(
     predict=levelling,
     source=_REVISITING + ", M3",
     rescale=lambda unit, a, b, g: stack(a * unit**b, b, g / unit),
-    to_unconstrained=lambda a, b, g: stack(np.log(a) + b * np.log1p(g), np.log(b), np.log1p(g)),
-    from_unconstrained=lambda at, b, g: stack(np.exp(at - np.exp(b) * g), np.exp(b), np.expm1(g)),
+    coordinates=(
+        lambda a, b, g: stack(np.log(a) + b * np.log1p(g), np.log(b), np.log1p(g)),
+        lambda at, b, g: stack(np.exp(at - np.exp(b) * g), np.exp(b), np.expm1(g)),
+    ),
     jacobian=_levelling_jacobian,
     guess=_levelling_guess,
     bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e6)),
@@ -156,8 +154,7 @@ M4 = Law(
     predict=sigmoidal,
     source=_REVISITING + ", M4",
     rescale=lambda unit, a, b, c, e, s: stack(a * unit**b, b, c, e, s),
-    to_unconstrained=_sigmoidal_to_unconstrained,
-    from_unconstrained=_sigmoidal_from_unconstrained,
+    coordinates=(_sigmoidal_to_unconstrained, _sigmoidal_from_unconstrained),
     jacobian=_sigmoidal_jacobian,
     guess=_sigmoidal_guess,
     bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 20.0)),

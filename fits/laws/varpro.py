@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from fits.base.numbers import Array
 
 
 def grid(*axes: Array) -> list[Array]:

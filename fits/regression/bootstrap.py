@@ -1,4 +1,4 @@
-"""Bootstrap of clusters: refits to clusters of runs drawn with replacement."""
+"""Bootstrap of clusters, refits to clusters of runs drawn with replacement; and the jackknife."""
 
 from __future__ import annotations
 
@@ -11,26 +11,24 @@ import numpy as np
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression.covariance import LEAST
+from fits.regression.loss import Loss
 from fits.regression.profile import Profile, Quantity
-from fits.regression.solver import Loss, levenberg_marquardt
+from fits.regression.solver import levenberg_marquardt
 
 Choose = Callable[[Array, Array, Mask], Mask]
 
 DRAWS = 1.5  # clusters drawn, per cluster
+MANY = 200  # points of which none decides alone
 
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """Values fitted to runs whose choice depends on their errors, as that of a frontier does.
+    """Values fitted to runs whose choice depends on their errors, as that of a frontier does."""
 
-    Fields:
-      profile: of the runs chosen.
-      replicates: values refitted to resampled runs, [replicates, parameters]; as
-        `bootstrap_weights` explains, they lie closer together than repeated studies would.
-    """
-
-    profile: Profile
+    profile: Profile  # of the runs chosen
     replicates: Array
+    """Values refitted to resampled runs, [replicates, parameters]; as `bootstrap_weights` explains,
+    they lie closer together than repeated studies would."""
 
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """As far from the fitted value, on either side, as `level` of the replicates lie.
@@ -92,3 +90,21 @@ def refits(law: Law, x: Array, y: Array, weights: Array, values: Array, loss: Lo
         law, x[..., used], y[used], weights[:, used], start, loss=loss, gain=1e-6
     )
     return found.T
+
+
+def jackknife(
+    profile: Profile, x: Array, y: Array, weights: Array, choose: Choose, chosen: Mask
+) -> Array:
+    """Refits that each leave out one of the runs fitted, [runs fitted, parameters].
+
+    None where the others could not carry the law, or where so many leave no say to a single one.
+    """
+    law, runs = profile.law, np.flatnonzero(chosen)
+    if not len(law.parameters) < len(runs) <= MANY:
+        return np.empty((0, len(law.parameters)))
+    present = np.ones((len(runs), len(y)), bool)
+    present[np.arange(len(runs)), runs] = False
+    rows = choose(x, y, present) * weights
+    found = refits(law, x, y, rows, profile.scaled, profile.loss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return law.in_ones(profile.unit, *found.T).T

@@ -27,20 +27,13 @@ class ClusterRobust:
 
     Under the working model V of the errors, the scores' covariance along a direction is diagonal,
     from `variances`, less factors coupling factors' (what the fit took); see `_freedom`.
-
-    Fields:
-      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
-      scores: X_g' A_g psi_g of each cluster g, [clusters, parameters].
-      variances: X_g' A_g V_g A_g X_g, [clusters, parameters, parameters].
-      factors: X_g' A_g (X_g, V_g X_g), [clusters, parameters, twice the parameters].
-      coupling: [twice the parameters, twice the parameters].
     """
 
-    bread: Array
-    scores: Array
-    variances: Array
-    factors: Array
-    coupling: Array
+    bread: Array  # inverse of the loss's curvature, (X' X)^-1, [parameters, parameters]
+    scores: Array  # X_g' A_g psi_g of each cluster g, [clusters, parameters]
+    variances: Array  # X_g' A_g V_g A_g X_g, [clusters, parameters, parameters]
+    factors: Array  # X_g' A_g (X_g, V_g X_g), [clusters, parameters, twice the parameters]
+    coupling: Array  # [twice the parameters, twice the parameters]
 
     def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
         """Of quantities: curvature of their profile, standard error, quantile of Student's t.
@@ -73,17 +66,11 @@ class ClusterRobust:
 
 @dataclass(frozen=True, eq=False)
 class ModelBased:
-    """The covariance under an error model whose common variance alone is estimated.
+    """The covariance under an error model whose common variance alone is estimated."""
 
-    Fields:
-      bread: inverse of the loss's curvature, (X' X)^-1, [parameters, parameters].
-      meat: X' V X, [parameters, parameters].
-      freedom: degrees of freedom of the common variance.
-    """
-
-    bread: Array
-    meat: Array
-    freedom: float
+    bread: Array  # inverse of the loss's curvature, (X' X)^-1, [parameters, parameters]
+    meat: Array  # X' V X, [parameters, parameters]
+    freedom: float  # degrees of freedom of the common variance
 
     def standard_errors(self, gradients: Array, level: float) -> tuple[Array, Array, Array]:
         """As of `ClusterRobust`."""

@@ -12,20 +12,16 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
+from fits.regression.loss import coordinate_scale
 from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
-from fits.regression.solver import coordinate_scale
 
 LARGE = 4.0  # standard deviations of Moran's statistic without autocorrelation
 MANY = 1500  # points among which neighbours are looked for
 
 
 def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnostic]:
-    """Too few to say how sure the numbers are.
-
-    Args:
-      misfit: root mean square of the residuals, as a share of the error.
-    """
+    """Too few to say how sure the numbers are; `misfit` as a share of the error."""
     needs = len(law.parameters)
     numbers: dict[str, float] = {"n": n, "needs": needs}
     if clusters == 1 and n > 1:

@@ -30,20 +30,12 @@ MOST = 2000  # points for which autocorrelation is estimated
 
 @dataclass(frozen=True, eq=False)
 class ErrorModel:
-    """Covariance V of the errors of points, up to a common factor.
+    """Covariance V of the errors of points, up to a common factor."""
 
-    Fields:
-      deviation: standard deviation of each, [points].
-      cluster: number of each point's cluster, from 0, [points].
-      intraclass: correlation of two points of a cluster, in [0, 1).
-      autocorrelation: correlation of any two points, [points, points]; None: clusters are
-        independent of one another.
-    """
-
-    deviation: Array
-    cluster: Indices
-    intraclass: float = 0.0
-    autocorrelation: Array | None = None
+    deviation: Array  # standard deviation of each, [points]
+    cluster: Indices  # number of each point's cluster, from 0, [points]
+    intraclass: float = 0.0  # correlation of two points of a cluster, in [0, 1)
+    autocorrelation: Array | None = None  # of any two, [points, points]; None: clusters independent
 
     def within(self, members: Indices) -> Array:
         """Covariance within clusters of one size, [clusters, members, members].
@@ -83,10 +75,7 @@ def reml(
 
     Args:
       position: of the points along the curve, such as log x, [points].
-      jacobian: of the residuals, times the roots of the points' weights, each row of length about
-        1, [parameters, points].
-      psi: derivative of the loss at the residuals (for squares the residuals themselves), times
-        the roots of the weights, [points].
+      jacobian, psi: as of `covariance.model_based`, each row of the jacobian of length about 1.
       cluster: number of each point's cluster, from 0, [points].
       autocorrelated: whether neighbours may be, if every point is a cluster of its own.
     """

@@ -15,7 +15,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression import diagnostics, outliers
-from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, refits
+from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, jackknife, refits
 from fits.regression.inputs import (
     checked_points,
     checked_weights,
@@ -24,43 +24,29 @@ from fits.regression.inputs import (
     refuse_too_few,
     refuse_too_steep,
 )
+from fits.regression.loss import LOG, Loss
 from fits.regression.profile import Profile, profile_of
-from fits.regression.solver import Loss, in_units, minimise, unit_of
+from fits.regression.solver import in_units, unit_of, with_threshold
 from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
-LOG = Loss()
-MANY = 200  # points of which none decides alone
 LOWEST = 1e-300  # an error has a logarithm down to here
-AUTO = 1.345  # Huber's threshold, in standard deviations: 95 % efficient where errors are normal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
-    """A law with numbers.
-
-    Fields:
-      law: the curve.
-      values: one number a parameter, in the order of `law.parameters`.
-      intervals: (low, high) of each parameter at `level`.
-      level: probability that an interval is meant to hold the truth.
-      rms: root mean square of the residuals, log(predicted / measured) if errors count as ratios.
-      n: points fitted.
-      span: smallest and largest x of these points, each [variables] where there are several.
-      diagnostics: what a reader should know before trusting the numbers; empty is good.
-      inference: what tells how far a quantity may lie from its fitted value.
-      objective: the loss at the minimum: half the sum of squares, or of Huber's rho.
-    """
+    """A law with numbers."""
 
     law: Law
-    values: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...]
-    level: float
-    rms: float
-    n: int
+    values: tuple[float, ...]  # in the order of `law.parameters`
+    intervals: tuple[tuple[float, float], ...]  # low and high end of each parameter at `level`
+    level: float  # probability that an interval is meant to hold the truth
+    rms: float  # root mean square of the residuals, log(predicted / measured) if errors are ratios
+    n: int  # points fitted
     span: tuple[float, float] | tuple[Array, Array]
-    diagnostics: tuple[Diagnostic, ...]
-    inference: Profile | Bootstrap
-    objective: float
+    """Smallest and largest x of these points, each [variables] where there are several."""
+    diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
+    inference: Profile | Bootstrap  # tells how far a quantity may lie from its fitted value
+    objective: float  # the loss at the minimum: half the sum of squares, or of Huber's rho
 
     @property
     def profile(self) -> Profile:
@@ -133,7 +119,7 @@ def _not_below_zero(x: ArrayLike) -> Array:
     x = np.asarray(x, float)
     if not (x >= 0).all():
         raise ValueError(
-            f"x is {x[~(x >= 0)].ravel()[0]:g} somewhere; a law is asked for x of 0 or above."
+            f"x is {x[~(x >= 0)].ravel()[0]:g} somewhere; a law predicts at x of 0 or above."
         )
     return x
 
@@ -237,29 +223,13 @@ def fit(
         inference=inference,
         objective=profile.minimum,
     )
-    without = _without_each(profile, plain, y, counts, choose, chosen)
+    without = jackknife(profile, plain, y, counts, choose, chosen)
     return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without)))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     low, high = x.min(axis=-1), x.max(axis=-1)
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
-
-
-def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weights: Array) -> Loss:
-    """With Huber's threshold as `fit` is told; "auto" by the residuals of least absolute errors."""
-    if huber is None:
-        return loss
-    if huber != "auto":
-        return replace(loss, delta=float(huber))
-    found = replace(loss, delta=np.inf)
-    for _ in range(3):  # squares first, then with what they say of the noise
-        values, _ = minimise(law, x, y, weights, found)
-        residuals = np.abs(loss.residuals(law.predict(x, *values), y))
-        freedom = max(len(y) - len(values), 1) / len(y)
-        deviation = 1.4826 * float(np.median(residuals)) / np.sqrt(freedom)
-        found = replace(loss, delta=max(AUTO * deviation, 1e-9))
-    return found
 
 
 def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnostic]:
@@ -321,26 +291,3 @@ def _intervals(
         value = float(values[k])  # not lost to rounding
         ends.append((min(float(low), value), max(float(high), value)))
     return tuple(ends)
-
-
-def _without_each(
-    profile: Profile,
-    x: Array,
-    y: Array,
-    weights: Array,
-    choose: Choose,
-    chosen: Mask,
-) -> Array:
-    """Refits that each leave out one of the runs fitted, [runs fitted, parameters].
-
-    None where the others could not carry the law, or where so many leave no say to a single one.
-    """
-    law, runs = profile.law, np.flatnonzero(chosen)
-    if not len(law.parameters) < len(runs) <= MANY:
-        return np.empty((0, len(law.parameters)))
-    present = np.ones((len(runs), len(y)), bool)
-    present[np.arange(len(runs)), runs] = False
-    rows = choose(x, y, present) * weights
-    found = refits(law, x, y, rows, profile.scaled, profile.loss)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return law.in_ones(profile.unit, *found.T).T

@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from fits.base.numbers import Array, Indices, Mask, arrays
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
-from fits.regression.fit import LOG, every_point, with_threshold
+from fits.regression.fit import every_point
 from fits.regression.inputs import checked_weights, numbered
-from fits.regression.solver import Loss, in_units, minimise, unit_of
+from fits.regression.loss import LOG, Loss
+from fits.regression.solver import in_units, minimise, unit_of, with_threshold
 from fits.spec import Huber
 
 SHARE = 1 / 3  # of the points, those of largest x, that are held out
@@ -26,48 +27,28 @@ WHOLE = 1 / 2  # of the points below those, so many are to be fitted for cluster
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """How a law did where it had seen nothing.
-
-    Fields:
-      law: the curve.
-      error: how far off it was over the points held out, as `Trials.score` says; None: it could
-        not be tried.
-      values: parameters fitted to the other points, in the order of `law.parameters`.
-      refusal: why it could not be tried.
-      few: whether that is for too few points.
-    """
+    """How a law did where it had seen nothing."""
 
     law: Law
-    error: float | None = None
-    values: tuple[float, ...] = ()
-    refusal: str = ""
-    few: bool = False
+    error: float | None = None  # over the points held out, see `Trials.score`; None: not tried
+    values: tuple[float, ...] = ()  # parameters fitted to the other points
+    refusal: str = ""  # why it could not be tried
+    few: bool = False  # whether that is for too few points
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Laws in the order in which they predicted.
+    """Laws in the order in which they predicted."""
 
-    Fields:
-      rows: one a law, the best first, of equals the simplest; those that could not be tried last.
-      fitted, held_out: how many points were fitted and predicted.
-      left_out: how many were neither: smaller points of clusters that reach among the largest.
-      cut: how many clusters have points on both sides, fitted and predicted.
-      times_larger: how many times larger the largest x held out is than the largest fitted.
-      loss: as the points were fitted, but for a threshold found anew for each law.
-      robust: fitted by Huber's loss.
-      weighted: some points counted more than others.
-    """
-
-    rows: tuple[Trial, ...]
-    fitted: int
-    held_out: int
-    left_out: int
-    cut: int
-    times_larger: float
-    loss: Loss
-    robust: bool
-    weighted: bool
+    rows: tuple[Trial, ...]  # the best first, of equals the simplest; those not tried last
+    fitted: int  # points fitted
+    held_out: int  # points predicted
+    left_out: int  # neither: smaller points of clusters that reach among the largest
+    cut: int  # clusters with points on both sides, fitted and predicted
+    times_larger: float  # the largest x held out, in largest x fitted
+    loss: Loss  # as the points were fitted, but for a threshold found anew for each law
+    robust: bool  # fitted by Huber's loss
+    weighted: bool  # some points counted more than others
 
     @property
     def score(self) -> str:
@@ -106,21 +87,16 @@ def choose_law(
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
-    What decides a fit decides this too, so hand over all that was handed to `fit`.
-
     Weights count in the fits to the smaller points, and in the score. The score is the root mean
     square of log(predicted / measured), or of predicted - measured where errors count as
     differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
     among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
-    its threshold follows each law's own residuals, and would forgive one that fits too closely.)
+    its threshold follows each law's own residuals, and would favour one that fits too closely.)
 
-    Clusters are kept whole where that can be. Runs with correlated errors would, apart, tell the
-    law some of the noise it is then asked to predict. So the seeds of a setting, which are of one
-    size, are fitted or predicted together; and of a learning curve that reaches among the largest
-    points, the smaller ones are neither fitted nor predicted. Where that would leave less than half
-    of the smaller points, say because all curves reach equally far, the curves are cut along x
-    instead. Then a law is asked how curves go on whose beginnings it has seen, an easier question
-    than what a run yet to be launched will do, and `Trials` says so.
+    Clusters are kept whole where that can be: runs with correlated errors would, apart, tell the
+    law some of the noise it then predicts. Of a learning curve that reaches among the largest
+    points the smaller ones are neither fitted nor predicted. Where that would leave less than half
+    of the smaller points, curves are cut along x instead, an easier question, and `Trials` says so.
 
     Args:
       x: resource spent by each run, > 0, [runs] or [variables, runs].

@@ -14,11 +14,24 @@ from fits.spec import LEVEL
 WEAK = 0.3  # a correlation that is no fall
 
 
-def refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
+def refuse_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(
             f"level is {level:g}; it is a probability between 0 and 1, such as {LEVEL:g}."
         )
+
+
+def refuse_no_logarithm(name: str, numbers: Array) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
+    if len(wrong):
+        raise ValueError(
+            f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; fits are on log axes, so every {name} "
+            f"must be above 0 and finite ({len(wrong)} are not). Leave those out."
+        )
+
+
+def refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
+    refuse_level(level)
     if not (huber is None or huber == "auto" or (isinstance(huber, float | int) and huber > 0)):
         raise ValueError(
             f"huber is {huber!r}; give a residual above 0, such as 0.01, beyond which points count "
@@ -39,12 +52,7 @@ def checked_points(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         )
     named = zip(law.variables, x, strict=True) if several else [("x", x)]
     for name, numbers, (low, high) in (*((n, v, X_RANGE) for n, v in named), ("y", y, Y_RANGE)):
-        wrong = np.flatnonzero(~(np.isfinite(numbers) & (numbers > 0)))
-        if len(wrong):
-            raise ValueError(
-                f"{name}[{wrong[0]}] is {numbers[wrong[0]]:g}; the fit is on log axes, so every "
-                f"{name} must be above 0 and finite ({len(wrong)} are not). Leave those runs out."
-            )
+        refuse_no_logarithm(name, numbers)
         beyond = np.flatnonzero((numbers < low) | (numbers > high))
         if len(beyond):
             raise ValueError(

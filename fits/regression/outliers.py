@@ -28,12 +28,11 @@ ALONE = 0.995  # level of what the other points allow the forecast
 
 
 def off_the_curve(profile: Profile) -> list[Diagnostic]:
-    """Points that lie too far above the curve, or below, to be of one kind with the others.
+    """Up to a third of the points, too far off the curve to be of one kind with the others.
 
-    Up to a third of the points are found. The curve of least absolute errors, which they can hardly
-    move, says which are suspect; a fit to the others, how far these lie off. Noise may grow or
-    shrink along the curve. Of 150 sound studies of each of a dozen kinds none to two had such
-    points; of 40 with learning curves, none.
+    The curve of least absolute errors, which they can hardly move, says which are suspect; a fit to
+    the others, how far these lie off. Of 150 sound studies of each of a dozen kinds none to two had
+    such points; of 40 with learning curves, none.
     """
     needs, count = len(profile.scaled), len(profile.y)
     if count < 2 * needs:
@@ -126,20 +125,20 @@ def _normal(t: Array, freedom: int) -> Array:
 def off_at_an_end(profile: Profile) -> list[Diagnostic]:
     """Runs at the low or the high end of a variable that the law of the others does not predict.
 
-    A law of several variables follows such runs until little is left to be seen. So those at an
-    end, about a sixth or a third of all, may lie above the law or below by a factor of their own,
-    fitted with it: where that lowers the loss by more than chance does, they are named. Of several
-    ends the one is named that lowers it most. Of 150 sound studies of each of five kinds none or
-    one had such an end.
+    Those at an end, about a sixth or a third of all, may lie above the law or below by a factor of
+    their own, fitted with it: of the ends where that lowers the loss by more than chance does, the
+    one that lowers it most is named. Of 150 sound studies of each of five kinds none or one had
+    such an end.
     """
     law, count, needs = profile.law, len(profile.y), len(profile.scaled) + 1
     if profile.x.ndim == 1 or count < needs + 4:
         return []
     if np.sqrt((profile.residuals**2).mean()) < 1e-9 * error_unit(profile):  # rounding, not noise
         return []
-    x = profile.x * profile.unit[:, None]
     ends = [
-        (name, *end) for name, values in zip(law.variables, x, strict=True) for end in _ends(values)
+        (name, *end)
+        for name, values in zip(law.variables, profile.x_in_ones, strict=True)
+        for end in _ends(values)
     ]
     ends = [end for end in ends if len(np.unique(profile.cluster[end[-1]])) >= LEAST_CLUSTERS]
     if not ends:
@@ -232,8 +231,8 @@ def influential(profile: Profile, ahead: Array, without: Array, width: float) ->
     if len(without) < len(law.parameters) + SPARE:
         return []
     forecasts = law.predict(ahead[..., None], *without.T)
-    x = (profile.x.T * profile.unit).T
-    residuals = profile.loss.residuals(law.predict(x[..., None, :], *each), profile.y)
+    x = profile.x_in_ones[..., None, :]
+    residuals = profile.loss.residuals(law.predict(x, *each), profile.y)
     others = profile.weights * (1 - np.eye(len(without)))
     losses = (others * profile.loss.rho(residuals)).sum(axis=1)
     made = float(np.ravel(law.predict(ahead, *profile.values))[0])
@@ -277,7 +276,6 @@ def _off(rest: Profile, profile: Profile, one: int) -> bool:
 
 def _places(profile: Profile, which: Mask) -> dict[str, float | tuple[float, ...]]:
     """How many points, and the x of at most three, one tuple a variable."""
-    x = profile.x * profile.unit if profile.x.ndim == 1 else profile.x * profile.unit[:, None]
-    first = np.atleast_2d(x)[:, which][:, :3]
+    first = np.atleast_2d(profile.x_in_ones)[:, which][:, :3]
     named = zip(profile.law.variables, first.tolist(), strict=True)
     return {"count": int(which.sum()), **{name: tuple(values) for name, values in named}}

@@ -19,7 +19,8 @@ from fits.base.numbers import Array, Indices
 from fits.laws.law import Law
 from fits.regression.covariance import ClusterRobust, ModelBased, cluster_robust, model_based
 from fits.regression.error_model import ErrorModel, reml
-from fits.regression.solver import Loss, Penalty, levenberg_marquardt, minimise
+from fits.regression.loss import Loss, Penalty
+from fits.regression.solver import levenberg_marquardt, minimise
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
 STRENGTH = 30.0  # of the penalty, against the loss's own curvature
@@ -27,31 +28,23 @@ STRENGTH = 30.0  # of the penalty, against the loss's own curvature
 Quantity = Callable[[Array, Indices], Array]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Profile:
-    """Points, the curve that was fitted to them, and how well any other would do.
-
-    Fields:
-      law: the curve.
-      x: in units of its geometric mean, [points] or [variables, points].
-      y: [points].
-      weights: of their losses, > 0, [points].
-      cluster: number of the cluster that each point belongs to, from 0, [points].
-      loss: of the residuals.
-      unit: of x, one number or [variables].
-      scaled: parameters at the minimum, for x in these units, [parameters].
-      minimum: the loss there.
-    """
+    """Points, the curve that was fitted to them, and how well any other would do."""
 
     law: Law
-    x: Array
-    y: Array
-    weights: Array
-    cluster: Indices
-    loss: Loss
-    unit: Array
-    scaled: Array
-    minimum: float
+    x: Array  # in units of its geometric mean, [points] or [variables, points]
+    y: Array  # [points]
+    weights: Array  # of the points' losses, > 0, [points]
+    cluster: Indices  # number of the cluster that each point belongs to, from 0, [points]
+    loss: Loss  # of the residuals
+    unit: Array  # of x, one number or [variables]
+    scaled: Array  # parameters at the minimum, for x in these units, [parameters]
+    minimum: float  # the loss there
+
+    @property
+    def x_in_ones(self) -> Array:
+        return (self.x.T * self.unit).T
 
     @cached_property
     def values(self) -> Array:
@@ -181,17 +174,7 @@ def profile_of(
     """
     scaled, minimum = minimise(law, x, y, weights, loss)
     cluster = np.unique(cluster, return_inverse=True)[1]
-    return Profile(
-        law=law,
-        x=x,
-        y=y,
-        weights=weights,
-        cluster=cluster,
-        loss=loss,
-        unit=unit,
-        scaled=scaled,
-        minimum=minimum,
-    )
+    return Profile(law, x, y, weights, cluster, loss, unit, scaled, minimum)
 
 
 def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:

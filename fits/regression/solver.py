@@ -6,112 +6,29 @@ ten one after another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from fits.base.numbers import Array, Indices, Mask
+from fits.base.numbers import Array, Mask
 from fits.laws.law import Law
+from fits.regression.loss import EFFICIENT, LOG, Loss, Penalty
+from fits.spec import Huber
 
 STEPS = 200
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
 CELLS = 24_000  # parameters x replicates x points worked on at once: what a cache holds
 
 
-@dataclass(frozen=True)
-class Loss:
-    """rho of the residuals, of which a fit minimises the weighted sum.
-
-    Fields:
-      log: residuals are log(law / y), so that errors count as ratios; else law - y.
-      delta: Huber's threshold, in the unit of the residuals: beyond it a residual counts in
-        proportion to its size, not to its square (Huber 1964); infinity: squares.
-    """
-
-    log: bool = True
-    delta: float = np.inf
-
-    def residuals(self, curve: Array, y: Array) -> Array:
-        return np.log(curve / y) if self.log else curve - y
-
-    def jacobian(self, derivatives: Array, curve: Array) -> Array:
-        """Of the residuals, where `derivatives` are those of the curve."""
-        return derivatives / curve if self.log else derivatives
-
-    def rho(self, residuals: Array) -> Array:
-        if np.isinf(self.delta):
-            return residuals**2 / 2
-        size = np.abs(residuals)
-        inside = np.minimum(size, self.delta)
-        return inside * (size - inside / 2)
-
-    def psi(self, residuals: Array) -> Array:
-        """Derivative of rho."""
-        return np.clip(residuals, -self.delta, self.delta)
-
-    def mean_curvature(self, residuals: Array, weights: Array) -> float:
-        """Weighted mean of psi', the share of points within the threshold; at least one point's."""
-        inside = np.average(np.abs(residuals) <= self.delta, weights=weights)
-        return max(float(inside), 1 / len(residuals))
-
-
-@dataclass(frozen=True, eq=False)
-class Penalty:
-    """For each replicate the sum of strength / 2 * (quantity - target)^2 over some quantities.
-
-    A normal prior of the quantities; or a constraint: whatever its strength, the minimum has the
-    smallest loss of all places with the same value of the quantity, and is a point of its profile.
-
-    Fields:
-      quantity: (coordinates [replicates, parameters], which [replicates]) -> [replicates,
-        quantities].
-      which: set of quantities that is meant, [replicates].
-      target, strength: [replicates, quantities].
-    """
-
-    quantity: Callable[[Array, Indices], Array]
-    which: Indices
-    target: Array
-    strength: Array
-
-    def keep(self, rows: slice | Mask) -> Penalty:
-        return Penalty(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
-
-    def excess(self, at: Array) -> Array:
-        return self.quantity(at, self.which) - self.target
-
-    def value(self, at: Array) -> Array:
-        return (self.strength * self.excess(at) ** 2).sum(axis=1) / 2
-
-    def jacobian(self, law: Law, at: Array) -> Array:
-        """By central differences, [replicates, quantities, parameters]."""
-        steps = np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
-        size = 1e-5 * coordinate_scale(law, at)
-        moved = (at + steps[:, None] * size).reshape(-1, at.shape[1])
-        ends = self.quantity(moved, np.tile(self.which, len(steps)))
-        up, down = ends.reshape(2, at.shape[1], len(at), ends.shape[1])
-        return (up - down).transpose(1, 2, 0) / (2 * size[:, None])
-
-
 class State(NamedTuple):
-    """Where replicates stand.
+    """Where replicates stand."""
 
-    Fields:
-      at: coordinates, [replicates, parameters].
-      jacobian: of the residuals by the coordinates, [replicates, parameters, points].
-      residuals: [replicates, points].
-      loss: weighted sum of rho, [replicates].
-      objective: what is minimised, [replicates].
-    """
-
-    at: Array
-    jacobian: Array
-    residuals: Array
-    loss: Array
-    objective: Array
+    at: Array  # coordinates, [replicates, parameters]
+    jacobian: Array  # of the residuals by the coordinates, [replicates, parameters, points]
+    residuals: Array  # [replicates, points]
+    loss: Array  # weighted sum of rho, [replicates]
+    objective: Array  # what is minimised, [replicates]
 
     def or_better(self, better: Mask, other: State) -> State:
         if better.all():
@@ -201,7 +118,7 @@ def levenberg_marquardt(
     weights: Array,
     guess: Array,
     *,
-    loss: Loss = Loss(),
+    loss: Loss = LOG,
     penalty: Penalty | None = None,
     rounding: float | None = None,
     gain: float = 1e-13,
@@ -266,19 +183,11 @@ def _solve(problem: Problem, guess: Array, gain: float) -> tuple[Array, Array]:
     return law.from_unconstrained(*found.T), losses
 
 
-def minimise(
-    law: Law, x: Array, y: Array, weights: Array, loss: Loss = Loss()
-) -> tuple[Array, float]:
+def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> tuple[Array, float]:
     """The best of the minima from the law's own guesses: parameters, and the loss there.
 
-    Args:
-      x: in units of its geometric mean, [points] or [variables, points].
-      y: > 0, [points].
-      weights: of the losses, > 0, [points].
-      loss: of the residuals.
-
-    Raises:
-      ValueError: at none of the minima has the loss a value.
+    Args as of `levenberg_marquardt`, weights [points]. Raises ValueError where the loss has a value
+    at none of the minima.
     """
     with np.errstate(all="ignore"):  # parts of a grid of guesses may overflow: not chosen
         guesses = law.guess(x, y, weights)
@@ -293,31 +202,20 @@ def minimise(
     return found[:, best], float(losses[best])
 
 
-def coordinate_scale(law: Law, at: Array) -> Array:
-    """Scale of each coordinate, like `at`: the error at x = 1, or 1 if it has no unit."""
-    middle = np.ones((len(law.variables), *at.shape[:-1]))
-    with np.errstate(all="ignore"):
-        curve = law.predict(
-            middle if len(middle) > 1 else middle[0], *law.from_unconstrained(*at.T)
-        )
-    error = np.where(np.isfinite(curve) & (curve > 0), curve, 1.0)
-    return np.where(_in_errors(law), error[..., None], 1.0)
-
-
-@cache
-def _in_errors(law: Law) -> Mask:
-    """Which coordinates have the unit of the error: those in which the law is linear, such as a
-    floor; scales enter as logarithms. Tried at some place or other.
-    """
-    count = len(law.parameters)
-    at = law.to_unconstrained(*(0.3 + 0.1 * np.arange(count)))
-    x = np.exp(np.sin(np.arange(1.0, 1 + 8 * len(law.variables)))).reshape(-1, 8)
-    moved = np.concatenate([at[None], at + 0.1 * np.eye(count)])
-    found = law.derivatives(x if len(x) > 1 else x[0], *law.from_unconstrained(*moved.T)[..., None])
-    found = np.broadcast_to(found, (count, count + 1, 8))
-    each = np.arange(count)
-    same = np.isclose(found[each, 0], found[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
-    return same & found[:, 0].any(axis=1)
+def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weights: Array) -> Loss:
+    """With Huber's threshold as `fit` is told; "auto" by the residuals of least absolute errors."""
+    if huber is None:
+        return loss
+    if huber != "auto":
+        return replace(loss, delta=float(huber))
+    found = replace(loss, delta=np.inf)
+    for _ in range(3):  # squares first, then with what they say of the noise
+        values, _ = minimise(law, x, y, weights, found)
+        residuals = np.abs(loss.residuals(law.predict(x, *values), y))
+        freedom = max(len(y) - len(values), 1) / len(y)
+        deviation = 1.4826 * float(np.median(residuals)) / np.sqrt(freedom)
+        found = replace(loss, delta=max(EFFICIENT * deviation, 1e-9))
+    return found
 
 
 def unit_of(law: Law, x: Array) -> Array:
@@ -331,4 +229,4 @@ def unit_of(law: Law, x: Array) -> Array:
 
 
 def in_units(x: Array, unit: Array) -> Array:
-    return x / unit if x.ndim == 1 else x / unit[:, None]
+    return (x.T / unit).T

@@ -26,6 +26,7 @@ from fits.spec import FORECAST, FitSpec
 
 MOST_ROWS = 200_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
+REPLICATES = 10, 100_000  # refits of a bootstrap
 LONGEST_TEXT = 2000  # characters
 
 
@@ -36,9 +37,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _bounded(spec: FitSpec) -> FitSpec:
+    """What FitSpec takes from the one who writes it, and not every file should say."""
+    for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
+        _printable(text)
+    if spec.law == FORECAST:
+        raise ValueError("a forecast is no law that could be kept")
+    if not REPLICATES[0] <= spec.replicates <= REPLICATES[1]:
+        raise ValueError("replicates: {} is not from {} to {}".format(spec.replicates, *REPLICATES))
+    if not 0 <= spec.seed < 2**63:
+        raise ValueError(f"seed: {spec.seed} is not from 0 to 2^63")
+    return spec
+
+
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
-Positive = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e300)]
 Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
 Row = Annotated[list[Number], Field(max_length=99)]
 Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
@@ -46,38 +59,6 @@ Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
 
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class SavedSpec(_File):
-    """FitSpec, as `fits/spec.py` explains its fields."""
-
-    x: Annotated[list[Text], Field(min_length=1, max_length=9)]
-    y: Text
-    y_is: Text
-    where: Annotated[list[Text], Field(max_length=99)]
-    rows: Text
-    law: Text
-    loss: Text
-    huber: Number | None
-    scale: Text
-    weights: Text
-    clusters: Annotated[list[Text], Field(max_length=999)]
-    level: Number
-    replicates: Annotated[int, Field(ge=10, le=100_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-
-    def spec(self) -> FitSpec:
-        """Raises UserError where it cannot be."""
-        fields: dict[str, Any] = self.model_dump()
-        tuples = {k: tuple(v) for k, v in fields.items() if isinstance(v, list)}
-        return FitSpec(**{**fields, **tuples})
-
-    @model_validator(mode="after")
-    def _possible(self) -> SavedSpec:
-        self.spec()
-        if self.law == FORECAST:
-            raise ValueError("a forecast is no law that could be kept")
-        return self
 
 
 class SavedDiagnostic(_File):
@@ -96,6 +77,12 @@ class SavedDiagnostic(_File):
         except (LookupError, TypeError, ValueError):
             raise ValueError(f"{self.code} has other parameters or numbers") from None
         return self
+
+    @classmethod
+    def of(cls, found: Diagnostic) -> SavedDiagnostic:
+        plain = found.to_json()
+        del plain["words"]
+        return cls(**plain)
 
     def diagnostic(self) -> Diagnostic:
         def back(value: Any) -> Any:
@@ -117,32 +104,23 @@ class TableFile(_File):
 class Evidence(_File):
     """What a law fitted here rests on.
 
-    Fields:
-      spec: how it was fitted.
-      table: which table.
-      rms: root mean square of the residuals over the rows fitted, log(predicted / measured) where
-        errors count as ratios.
-      diagnostics: what speaks against the fit.
-      notes: what was left out of the table, and what looked odd in it.
-      dropped: why -> lines of the rows that were never looked at, say "2-9, 12".
-      made: command and versions.
-      band: x, curve, low and high end, at BAND_POINTS places over the span, or for several
-        variables at the rows fitted, [places, variables + 3].
-      fitted: line, x (every variable), y, and where there are such weight and number of the
-        cluster, of each row that the law goes through, as the table says them, [rows, columns].
-      behind: the same of rows that were not on the frontier.
+    A row is its line, x (every variable), y, and where there are such weight and number of the
+    cluster, as the table says them.
     """
 
-    spec: SavedSpec
+    spec: Annotated[FitSpec, AfterValidator(_bounded)]
     table: TableFile
-    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of the residuals of rows fitted
     diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
-    notes: Annotated[list[Text], Field(max_length=99)]
+    notes: Annotated[list[Text], Field(max_length=99)]  # on the table: left out, or odd
     dropped: dict[Text, Annotated[str, AfterValidator(_printable)]]
-    made: Annotated[dict[Text, Text], Field(max_length=9)]
+    """Why -> lines of the rows that were never looked at, say "2-9, 12"."""
+    made: Annotated[dict[Text, Text], Field(max_length=9)]  # command and versions
     band: Annotated[Rows, Field(min_length=1)]
-    fitted: Annotated[Rows, Field(min_length=1)]
-    behind: Rows
+    """x, curve, low and high end, [places, variables + 3]: BAND_POINTS over the span, or for
+    several variables at the rows fitted."""
+    fitted: Annotated[Rows, Field(min_length=1)]  # rows that the law goes through
+    behind: Rows  # rows that were not on the frontier
 
     @property
     def rows(self) -> Array:
@@ -163,7 +141,7 @@ class Evidence(_File):
         return self
 
 
-def _check_rows(name: str, rows: list[list[float]], spec: SavedSpec) -> None:
+def _check_rows(name: str, rows: list[list[float]], spec: FitSpec) -> None:
     """Raises ValueError where rows are not such as a table gives."""
     judges: list[tuple[str, Callable[[float], str | None]]] = [
         ("line", _judge_count),
@@ -185,31 +163,22 @@ def _judge_count(value: float) -> str | None:
 
 
 class SavedLaw(_File):
-    """A law with numbers, from a file.
+    """A law with numbers, from a file."""
 
-    Fields:
-      fit_laws: version of the format.
-      title: what is predicted, say "ImageNet 10-shot error".
-      law, formula: the curve.
-      values: a number a parameter.
-      span: what x is, with its unit where one is known -> smallest and largest fitted; one entry
-        a variable of the law.
-      intervals: low and high end of each parameter, null: no end; left out: none were given.
-      source: the paper it is from; left out for a fit of one's own.
-      last_digit: unit of the last digit printed, say 0.01; 0: all digits are there.
-      evidence: what it rests on; left out where there is no table behind it.
-    """
-
-    fit_laws: Literal[2] = 2
-    title: Text
+    fit_laws: Literal[2] = 2  # version of the format
+    title: Text  # what is predicted, say "ImageNet 10-shot error"
     law: Text
     formula: Text
-    values: dict[Text, Number]
+    values: dict[Text, Number]  # one a parameter
     span: Annotated[dict[Text, tuple[Resource, Resource]], Field(max_length=9)]
+    """What x is, with its unit where one is known -> smallest and largest fitted; one entry a
+    variable of the law."""
     intervals: dict[Text, tuple[Number | None, Number | None]] | None = None
-    source: Text = ""
+    """Low and high end of each parameter, null: no end; left out: none were given."""
+    source: Text = ""  # the paper it is from; left out for a fit of one's own
     last_digit: Annotated[float, Field(ge=0, le=1)] = 0.0
-    evidence: Evidence | None = None
+    """Unit of the last digit printed, say 0.01; 0: all digits are there."""
+    evidence: Evidence | None = None  # what it rests on; left out: there is no table behind it
 
     @property
     def curve(self) -> Law:

@@ -1,0 +1,110 @@
+"""What a fit minimises: squares or Huber's loss of the residuals, and a penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from fits.base.numbers import Array, Indices, Mask
+from fits.laws.law import Law
+
+EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient if errors are normal
+
+
+@dataclass(frozen=True)
+class Loss:
+    """rho of the residuals, of which a fit minimises the weighted sum."""
+
+    log: bool = True  # residuals are log(law / y), so that errors count as ratios; else law - y
+    delta: float = np.inf
+    """Huber's threshold, in the unit of the residuals: beyond it a residual counts in proportion to
+    its size, not to its square (Huber 1964); infinity: squares."""
+
+    def residuals(self, curve: Array, y: Array) -> Array:
+        return np.log(curve / y) if self.log else curve - y
+
+    def jacobian(self, derivatives: Array, curve: Array) -> Array:
+        """Of the residuals, where `derivatives` are those of the curve."""
+        return derivatives / curve if self.log else derivatives
+
+    def rho(self, residuals: Array) -> Array:
+        if np.isinf(self.delta):
+            return residuals**2 / 2
+        size = np.abs(residuals)
+        inside = np.minimum(size, self.delta)
+        return inside * (size - inside / 2)
+
+    def psi(self, residuals: Array) -> Array:
+        """Derivative of rho."""
+        return np.clip(residuals, -self.delta, self.delta)
+
+    def mean_curvature(self, residuals: Array, weights: Array) -> float:
+        """Weighted mean of psi', the share of points within the threshold; at least one point's."""
+        inside = np.average(np.abs(residuals) <= self.delta, weights=weights)
+        return max(float(inside), 1 / len(residuals))
+
+
+LOG = Loss()
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """For each replicate the sum of strength / 2 * (quantity - target)^2 over some quantities.
+
+    A normal prior of the quantities; or a constraint: whatever its strength, the minimum has the
+    smallest loss of all places with the same value of the quantity, and is a point of its profile.
+    """
+
+    quantity: Callable[[Array, Indices], Array]
+    """(coordinates [replicates, parameters], which [replicates]) -> [replicates, quantities]."""
+    which: Indices  # set of quantities that is meant, [replicates]
+    target: Array  # [replicates, quantities]
+    strength: Array  # [replicates, quantities]
+
+    def keep(self, rows: slice | Mask) -> Penalty:
+        return Penalty(self.quantity, self.which[rows], self.target[rows], self.strength[rows])
+
+    def excess(self, at: Array) -> Array:
+        return self.quantity(at, self.which) - self.target
+
+    def value(self, at: Array) -> Array:
+        return (self.strength * self.excess(at) ** 2).sum(axis=1) / 2
+
+    def jacobian(self, law: Law, at: Array) -> Array:
+        """By central differences, [replicates, quantities, parameters]."""
+        steps = np.concatenate([np.eye(at.shape[1]), -np.eye(at.shape[1])])
+        size = 1e-5 * coordinate_scale(law, at)
+        moved = (at + steps[:, None] * size).reshape(-1, at.shape[1])
+        ends = self.quantity(moved, np.tile(self.which, len(steps)))
+        up, down = ends.reshape(2, at.shape[1], len(at), ends.shape[1])
+        return (up - down).transpose(1, 2, 0) / (2 * size[:, None])
+
+
+def coordinate_scale(law: Law, at: Array) -> Array:
+    """Scale of each coordinate, like `at`: the error at x = 1, or 1 if it has no unit."""
+    middle = np.ones((len(law.variables), *at.shape[:-1]))
+    with np.errstate(all="ignore"):
+        curve = law.predict(
+            middle if len(middle) > 1 else middle[0], *law.from_unconstrained(*at.T)
+        )
+    error = np.where(np.isfinite(curve) & (curve > 0), curve, 1.0)
+    return np.where(_in_errors(law), error[..., None], 1.0)
+
+
+@cache
+def _in_errors(law: Law) -> Mask:
+    """Which coordinates have the unit of the error: those in which the law is linear, such as a
+    floor; scales enter as logarithms. Tried at some place or other.
+    """
+    count = len(law.parameters)
+    at = law.to_unconstrained(*(0.3 + 0.1 * np.arange(count)))
+    x = np.exp(np.sin(np.arange(1.0, 1 + 8 * len(law.variables)))).reshape(-1, 8)
+    moved = np.concatenate([at[None], at + 0.1 * np.eye(count)])
+    found = law.derivatives(x if len(x) > 1 else x[0], *law.from_unconstrained(*moved.T)[..., None])
+    found = np.broadcast_to(found, (count, count + 1, 8))
+    each = np.arange(count)
+    same = np.isclose(found[each, 0], found[each, 1 + each], rtol=1e-9, atol=0).all(axis=1)
+    return same & found[:, 0].any(axis=1)
