@@ -153,6 +153,7 @@ def test_without_a_finished_run_nothing_is_written(tmp_path, ask):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
     finished, tmp_path, capsys
 ):
