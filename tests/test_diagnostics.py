@@ -112,6 +112,7 @@ def test_a_lucky_run_that_moves_the_forecast_is_named(place, factor):
     assert f"without the run at x = {x[place]:.3g} the prediction" in said
 
 
+@pytest.mark.slow
 def test_one_run_does_not_decide_where_there_are_few():
     x = COMPUTE[::3]
     assert not any(saying(fit(SATURATING, x, noisy(s, 0.005, x)), "one run") for s in range(8))

@@ -84,6 +84,7 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_a_study_file_becomes_a_law_and_a_figure(place):
     told = scaling("report", "tiny.toml", cwd=place)
     assert told.returncode == 0, told.stderr
@@ -114,6 +115,7 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
     assert (place / "results" / "tiny.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_launching_again_trains_nothing(place):
     before = numbers(place / "runs")
     stamps = {p: p.stat().st_mtime_ns for p in (place / "runs").glob("*/manifest.json")}

@@ -43,6 +43,7 @@ def test_a_smooth_misfit_leaves_no_chance_to_a_law():
     assert weighed(wavy).chance < 1e-3
 
 
+@pytest.mark.slow
 def test_the_predicted_variance_is_what_repetition_shows():
     rng = np.random.default_rng(2)
     later, truth = np.array([2.0]), np.log(saturating(2.0, *TRUTH))

@@ -208,6 +208,7 @@ def test_a_floor_far_below_the_data_is_not_identified():
     assert said.startswith("the floor is not identified: the 90 % interval of c is [0, ")
 
 
+@pytest.mark.slow
 def test_a_floor_on_its_bound_may_be_as_high_as_the_squares_allow():
     x = np.geomspace(1, 30, 12)
     error = noisy((0.5, 0.2, 0.05, 0), x=x, seed=5)

@@ -54,6 +54,7 @@ def learning_curve(points=60, noise=0.005, seed=0):
     return x, (0.1 + 0.85 * (1 + x / 2e7) ** -0.5) * np.exp(noise * rng.normal(size=points))
 
 
+@pytest.mark.slow
 def test_forecasts_of_real_curves_err_half_as_much_as_those_of_the_published_laws(
     benchmark, curves, near
 ):
@@ -359,6 +360,7 @@ def test_without_noise_eight_points_are_enough_for_a_law():
     np.testing.assert_allclose(median, 2 + 3 * 200**-0.35, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_law_with_noise_has_the_strength_of_all_its_points():
     x, errors = np.geomspace(1, 300, 40), []
     for seed in range(20):

@@ -402,6 +402,7 @@ def test_status_of_a_study_never_launched_makes_no_folder(place, capfd):
     assert not place.runs.exists()
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_live_table_and_keeps_the_lines(place, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     study = a_study(0)

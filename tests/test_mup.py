@@ -327,6 +327,7 @@ def test_without_scaled_branches_they_grow_with_depth():
     assert exponents(deep(None), 8)["last block"] > 0.7
 
 
+@pytest.mark.slow
 def test_a_deeper_network_starts_no_larger_with_scaled_branches():
     small, scaled, plain = (size_at_start(shape) for shape in (shape_of(), deep(0.5), deep(None)))
     assert scaled == pytest.approx(small, rel=0.4)

@@ -161,6 +161,7 @@ def test_one_key_gives_the_same_digits_and_another_key_others(network):
     assert not np.allclose(found, answer(jax.random.key(1), 0.1, 0.5, 0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_loop_and_the_loop_written_out_are_equally_lucky(network):
     module, images, answer = network
     found = answer(KEY, 0.1, 0.5, 0)

@@ -139,6 +139,7 @@ def test_the_moving_average_follows_and_the_optimizer_holds_nothing_for_what_is_
     assert sum(x.size for x in moments) == 2 * size
 
 
+@pytest.mark.slow
 def test_teacher_and_average_pass_through_checkpoints(run, trainer, trained):
     _, last, _, paths = trained
     again = train(trainer, run, paths, lambda progress: None)

@@ -107,6 +107,7 @@ def test_size_alone_is_no_compute(table, capsys):
     assert "give --data, --flops, or both" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_figure_is_the_same_file_every_time(table):
     files = [table.with_name(name) for name in ("one.png", "two.png")]
     for file in files:

@@ -153,6 +153,7 @@ def test_without_a_finished_run_nothing_is_written(tmp_path, ask):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
     finished, tmp_path, capsys
 ):
@@ -188,6 +189,7 @@ def test_a_true_floor_outside_the_interval_is_said_to_be_outside(tmp_path, capsy
     )
 
 
+@pytest.mark.slow
 def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path, capsys):
     report(finished, tmp_path / "runs", tmp_path / "out")
     laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())

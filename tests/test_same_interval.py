@@ -150,7 +150,7 @@ def compare_answers_as(ask, group, prediction, table, other, columns, at):
     same(estimate(here["error_ratio"]), np.exp([b - a, low, high]).tolist())
 
 
-@pytest.mark.parametrize("rows", quick(ROWS, "all of these", "the frontier, all of these"))
+@pytest.mark.parametrize("rows", quick(ROWS, "the frontier, all of these"))
 def test_of_a_law_of_one_variable_every_command_has_the_interval_of_the_fit(rows, tmp_path, ask):
     table, other = curves(tmp_path / "a.csv", 0), curves(tmp_path / "b.csv", 1, a=0.7)
     columns = "--x", "c", "--y", "e", "--law", "power", *ROWS[rows]
@@ -160,7 +160,7 @@ def test_of_a_law_of_one_variable_every_command_has_the_interval_of_the_fit(rows
     check_answers_as(ask, group, table, columns, tmp_path / "law.json")
 
 
-@pytest.mark.parametrize("terms", quick(TERMS, "clusters", "all of these"))
+@pytest.mark.parametrize("terms", quick(TERMS, "all of these"))
 def test_of_size_and_data_every_command_has_the_interval_of_the_fit(terms, tmp_path, ask):
     table, at = surface(tmp_path / "runs.csv"), "1e10,1e12"
     y = "--y", "loss", "--y-is", "loss", *TERMS[terms]

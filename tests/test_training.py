@@ -73,6 +73,7 @@ def test_a_shorter_run_asked_for_later_branches_all_the_same(trainer, alone, tmp
         assert bits(shared) == bits(alone[steps])
 
 
+@pytest.mark.slow
 def test_each_duration_costs_its_cooldown_alone(trainer, tmp_path, monkeypatch):
     steps = []
     compiled = trainer._step
@@ -199,6 +200,7 @@ def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_pat
     assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
 
 
+@pytest.mark.slow
 def test_each_step_has_random_numbers_of_its_own_and_no_noise_has_none(trainer, noisy):
     _, random = noisy
     images = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8)
