@@ -19,7 +19,7 @@ class PlacementSpec(Config):
 
     update: Literal["plain", "fused"] = "plain"
     """`plain`: all gradients, then the optimizer; `fused`: each layer is updated inside the
-    backward pass, so that the gradients of all layers never exist at once (docs/fused.md)."""
+    backward pass, and the gradients of all layers never exist at once: docs/training/fused.md."""
     remat: Remat = "none"
     """What the backward pass computes again instead of keeping it: `none`; `full`: everything
     inside a block; `dots`: all but products with parameters; `offload`: those are kept in the
