@@ -117,7 +117,9 @@ def test_two_axes_split_g14_over_256_devices_where_one_would_leave_it_whole():
 
     sizes = best_fsdp(256, state)
     assert len(sizes) == 2
-    assert resident(sizes) <= resident((16, 16)) < 0.065
+    assert (
+        resident(sizes) <= resident((16, 16)) < 0.08
+    )  # of 3.37 whole, small arrays on every device
     assert resident((256,)) > 3
 
 
