@@ -166,11 +166,14 @@ class FitReport:
     Fields:
       table: where the rows came from.
       spec: how they were fitted.
-      groups: one a combination of values of the columns that the table was split by.
+      notes: on the whole table; those of a group's own rows stand beside its points as well.
+      groups: one a combination of values of the columns that the table was split by; none where
+        every row was left out, as a note says.
     """
 
     table: Path
     spec: FitSpec
+    notes: tuple[Diagnostic, ...]
     groups: tuple[GroupReport, ...]
 
 
@@ -182,6 +185,7 @@ def fit_table(
     at: Sequence[Place] = (),
     holdout: bool = True,
     strict: bool = True,
+    drop_zeros: bool = False,
 ) -> FitReport:
     """Fit a table as a spec says, one fit for each combination of values in the columns `by`.
 
@@ -192,22 +196,23 @@ def fit_table(
       at: where predictions are wanted, a number a variable.
       holdout: whether to try how well each law predicts the largest runs.
       strict: whether it is an error that no group has a fit.
+      drop_zeros: whether rows with an error of 0 are left out, with a note, and not a mistake.
 
     Raises:
       UserError: all mistakes in the spec's columns, or all in the rows, or why no group has a fit.
       OSError: the file cannot be read.
     """
-    points = read_points(table, spec, by)
+    points = read_points(table, spec, by, drop_zeros=drop_zeros)
     spec = with_seeds(spec, points)
     groups = tuple(
         _fit_group(GroupReport(names=names, spec=spec, points=its, at=tuple(at)), holdout=holdout)
         for names, its in points.split(by)
     )
     if strict and not any(group.fit for group in groups):
-        raise UserError(
-            [f"{points.table.path}{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
-        )
-    return FitReport(table=points.table.path, spec=spec, groups=groups)
+        wrong = [f"{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
+        wrong = wrong or [": no row has an error above 0."]
+        raise UserError([f"{points.table.path}{each}" for each in wrong])
+    return FitReport(table=points.table.path, spec=spec, notes=points.notes, groups=groups)
 
 
 def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
@@ -241,25 +246,37 @@ def _advice(spec: FitSpec, names: dict[str, str]) -> str:
 
 
 def read_points(
-    table: str | Path | Table, spec: FitSpec, by: Sequence[str] = (), x: Sequence[str] = ()
+    table: str | Path | Table,
+    spec: FitSpec,
+    by: Sequence[str] = (),
+    x: Sequence[str] = (),
+    *,
+    drop_zeros: bool = False,
 ) -> Points:
     """The rows of a table as a spec wants them.
 
     Args:
       by: further columns that must be there.
       x: columns to read in place of those of the spec.
+      drop_zeros: as of `fit_table`.
 
     Raises:
       UserError: all columns that are missing, or all mistakes in the rows.
       OSError: the file cannot be read.
     """
     whole = table if isinstance(table, Table) else read_table(table)
-    columns = (*by, *spec.clusters, *filter(None, [spec.weights]))
+    more = (*spec.clusters, *filter(None, [spec.weights]))
     spent = tuple(x) or spec.x
-    found = points_of(whole, spent, spec.y, spec.y_is, where=spec.where, by=columns)
+    found = points_of(
+        *(whole, spent, spec.y, spec.y_is),
+        where=spec.where,
+        by=by,
+        more=more,
+        drop_zeros=drop_zeros,
+    )
     if spec.weights and (wrong := read_numbers(found.table, spec.weights, judge_weight)[1]):
         raise UserError(*wrong)
-    return replace(found, notes=(*found.notes, *_untold_seeds(found.table, spec, spent)))
+    return replace(found, notes=(*found.notes, *_seeds_apart(found.table, spec, spent)))
 
 
 def observations(points: Points, spec: FitSpec) -> Observations:
@@ -302,16 +319,12 @@ def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = No
     return len({row[:-1] for row in different}) < len(different)
 
 
-def _untold_seeds(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[str]:
+def _seeds_apart(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[Diagnostic]:
     """A note where rows of one x and several seeds differ in yet another column."""
     if spec.clusters or spec.law == FORECAST or _has_seeds(table, spec):
         return
     if _has_seeds(table, spec, x):
-        yield (
-            f"rows of equal {', '.join(x)} differ in seed, but never in seed alone: each is "
-            "taken as independent. Where they are seeds of one setting, say --cluster with the "
-            "columns that make the setting"
-        )
+        yield Diagnostic("seeds_apart", x)
 
 
 def judge_weight(value: float) -> str | None:

@@ -61,7 +61,7 @@ class PredictionJson(EstimateJson):
 
 
 class DiagnosticJson(JsonModel):
-    """One doubt, as `fits/base/diagnostic.py` explains its fields, and in words."""
+    """One finding, as `fits/base/diagnostic.py` explains its fields, and in words."""
 
     code: str
     parameters: list[str]
@@ -111,7 +111,8 @@ class GroupJson(JsonModel):
     runs: int
     clusters: int | None
     rms: Number | None
-    notes: tuple[str, ...]
+    notes: tuple[DiagnosticField, ...]
+    """On its rows, such as how many were left out."""
     diagnostics: list[DiagnosticField]
     predictions: list[PredictionJson]
     holdout: HoldoutField | None
@@ -159,6 +160,8 @@ class ReportJson(JsonModel):
 
     table: Path
     spec: FitSpec
+    notes: tuple[DiagnosticField, ...]
+    """On the whole table."""
     groups: tuple[GroupField, ...]
 
 
@@ -166,7 +169,9 @@ class CheckJson(JsonModel):
     law: str
     holds: bool | None
     """null: there is nothing to compare it with."""
-    found: tuple[str, ...]
+    found: tuple[DiagnosticField, ...]
+    refusal: str | None
+    """Why rows, of the file or of the table, can no longer be fitted."""
 
 
 def to_json(report: FitReport) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
@@ -14,7 +15,7 @@ from fits.report import FitReport, ForecastFit, GroupReport
 from fits.spec import FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
-SEVERITY = tuple(MESSAGES)  # the order of the file
+SEVERITY = tuple(MESSAGES)  # the order there
 WIDEST = 60  # characters of a diagnostic in a table
 ROWS = {"all": "points", "hull": "runs, the hull", "frontier": "runs, the frontier"}
 
@@ -35,6 +36,12 @@ def summary(report: FitReport) -> Iterator[str]:
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip()
     yield f"Intervals are nominal {100 * spec.level:g} %."
+    yield from notes(report.notes)
+
+
+def notes(found: Iterable[Diagnostic]) -> Iterator[str]:
+    """What was left out of a table, or looks odd in it."""
+    yield from (f"note: {each.words}" for each in found)
 
 
 def _row(group: GroupReport) -> tuple[str, ...]:
@@ -81,8 +88,7 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
     if group.holdout is not None:
         told = holdout_table if holdout else holdout_line
         yield from told(group.holdout, group.spec.law)
-    for note in group.points.notes:
-        yield f"note: {note}"
+    yield from notes(group.points.notes)
     if group.fit is None:
         yield f"warning: no fit: {group.refusal}"
     for each in group.diagnostics:
@@ -190,6 +196,6 @@ def warnings_of(groups: Iterable[GroupReport]) -> Iterator[str]:
     """For standard error, where the report itself goes elsewhere."""
     for group in groups:
         where = f"{group.title}: " if group.title else ""
-        said = [*group.points.notes, *(each.words for each in group.diagnostics)]
+        said = [each.words for each in (*group.points.notes, *group.diagnostics)]
         for words in said if group.fit else [*said, f"no fit: {group.refusal}"]:
             yield where + words

@@ -206,7 +206,7 @@ def test_methods_that_part_say_which_assumption_failed():
 def test_compute_that_is_not_size_times_data_is_said():
     runs = study(0, 0.01)
     bent = trainings(runs.size, runs.data, runs.loss, compute=runs.compute * runs.size**0.2)
-    (found,) = bent.diagnostics
+    (found,) = bent.diagnostics(CHINCHILLA)
     assert found.code == "compute_not_proportional"
 
 
@@ -281,7 +281,7 @@ def test_intervals_without_ends_part_from_nothing_that_they_hold(size):
 def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
     size = np.geomspace(1e7, 1e9, 12)
     runs = trainings(size, data(size), np.linspace(3, 2, 12))
-    found = [each.words for each in runs.diagnostics]
+    found = [each.words for each in runs.diagnostics(CHINCHILLA)]
     assert found == [] if said is None else found[0].startswith(said)
 
 

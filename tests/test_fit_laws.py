@@ -139,7 +139,7 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
     )
     (group,) = found.pop("groups")
     spec = FitSpec(x=("eflop",), y="error")
-    assert found.keys() == {"table", "spec"}
+    assert found.keys() == {"table", "spec", "notes"}
     assert found["table"] == str(table)
     assert found["spec"] == json.loads(json.dumps(asdict(spec)))
     assert group.keys() == GroupJson.model_fields.keys()

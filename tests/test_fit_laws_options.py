@@ -85,7 +85,7 @@ def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, a
     for mine, its in zip(*(each["parameters"].values() for each in (found, alone)), strict=True):
         assert mine["value"] == its["value"]
         assert (mine["low"], mine["high"]) != (its["low"], its["high"])
-    assert not any("seed" in note for note in found["notes"])
+    assert found["notes"] == []
 
 
 def test_one_seed_of_each_setting_makes_no_clusters(seeds, command, answer):
@@ -102,11 +102,12 @@ def test_seeds_that_another_column_tells_apart_are_noted_and_no_clusters(seeds, 
     wide.write_text("\n".join([head + ",loss", *longer]) + "\n")
     (group,) = answer(wide, *RESULTS)[0]["groups"]
     assert group["clusters"] is None
-    (note,) = (said for said in group["notes"] if "never in seed alone" in said)
-    assert "say --cluster" in note
+    (note,) = group["notes"]
+    assert (note["code"], note["parameters"]) == ("seeds_apart", ["flops"])
+    assert "say --cluster" in note["words"]
     (group,) = answer(wide, *RESULTS, "--cluster", "model")[0]["groups"]
     assert group["clusters"] == 8
-    assert not any("seed" in said for said in group["notes"])
+    assert group["notes"] == []
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import validate
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.messages import MESSAGES
+from fits.cli.output import schema_of
 from fits.fit_laws import main
 from fits.laws.powers import SATURATING, saturating
 from fits.laws.registry import LAWS
@@ -89,14 +91,15 @@ def test_the_file_says_what_the_law_rests_on(law, table):
     said = said["evidence"]
     assert said["table"]["file"] == "runs.csv"
     assert len(said["table"]["sha256"]) == 64
-    assert said["dropped"] == {"not model=S": "18-19", "no error": "20"}
+    assert said["dropped"] == {"where": {"model=S": [[18, 19]]}, "no_y": {"error": [[20, 20]]}}
     assert len(said["fitted"]) + len(said["behind"]) == 17
     assert [21, 50.0, 0.9] in said["behind"]
     assert said["made"]["command"].startswith("fit-laws ")
     assert said["made"]["python"] == sys.version.split()[0]
     assert said["made"]["numpy"] == np.__version__
     assert said["spec"]["where"] == ["model=S"]
-    assert said["notes"] == ["1 of 18 rows have no error and are left out"]
+    numbers = {"count": 1, "n": 18}
+    assert said["notes"] == [{"code": "empty_cells", "parameters": ["error"], "numbers": numbers}]
 
 
 def test_reading_gives_back_every_digit(law, table):
@@ -166,13 +169,20 @@ def test_a_span_changed_by_hand_is_found_out(law, check):
     ("dropped", "words"),
     [
         (
-            {"not model=S": "18", "no error": "20"},
+            {"where": {"model=S": [[18, 18]]}, "no_y": {"error": [[20, 20]]}},
             "not model=S: the file says 18, the table has 18-19",
         ),
-        ({"not model=S": "18-19"}, "no error: the file says none, the table has 20"),
         (
-            {"not model=S": "18-19", "no error": "20", "outliers": "3"},
-            "outliers: the file says 3, the table has none",
+            {"where": {"model=S": [[18, 19]]}},
+            "no error: the file says none, the table has 20",
+        ),
+        (
+            {
+                "where": {"model=S": [[18, 19]]},
+                "no_x": {"eflop": [[3, 5], [7, 7]]},
+                "no_y": {"error": [[20, 20]]},
+            },
+            "no eflop: the file says 3-5, 7, the table has none",
         ),
     ],
 )
@@ -341,10 +351,23 @@ def test_a_note_on_the_table_is_held_against_the_table_while_it_is_the_same(law,
 
 
 def test_a_note_that_the_table_does_not_give_is_found(law, check):
-    edit_evidence(law, lambda kept: kept["notes"].append("all is well"))
+    added = {
+        "code": "candidates_run",
+        "parameters": [],
+        "numbers": {"count": 1, "n": 2, "times": 1},
+    }
+    edit_evidence(law, lambda kept: kept["notes"].append(added))
     status, said, _ = check(law)
     assert status == 1
-    assert "the file has a note not made now: all is well" in said
+    assert "the file has a note not made now: 1 of 2 candidates have been run once" in said
+
+
+def test_a_note_with_another_count_is_found(law, check):
+    edit_evidence(law, lambda kept: kept["notes"][0]["numbers"].update(n=19))
+    status, said, _ = check(law)
+    assert status == 1
+    assert "the file lacks a note on the table: 1 of 18 rows have no error" in said
+    assert "the file has a note not made now: 1 of 19 rows have no error" in said
 
 
 def test_a_row_taken_for_fitted_that_is_not_is_said(law, check):
@@ -453,12 +476,36 @@ def test_the_last_digits_of_another_machine_are_forgiven(law, check):
     assert "another machine's rounding" in said
 
 
-def test_json_says_the_same(law, check):
-    status, said, _ = check(law, "--json", "-")
-    assert status == 0
-    found = json.loads(said)
-    assert found["holds"] is True
-    assert len(found["found"]) == 3
+def found_in_json(said):
+    """By code, of JSON that its schema describes."""
+    answer = json.loads(said)
+    validate(answer, schema_of("check"))
+    return answer["holds"], {each["code"]: each for each in answer["found"]}
+
+
+def test_json_holds_codes_and_numbers_of_what_was_found(law, table, check):
+    holds, found = found_in_json(check(law, "--json", "-")[1])
+    assert holds is True
+    assert list(found) == ["values_same", "as_in_file", "table_same"]
+    numbers = found["as_in_file"]["numbers"]
+    assert numbers["n"] == len(json.loads(law.read_text())["evidence"]["fitted"])
+    assert numbers["diagnostics"] == 0
+    lines = table.read_text().splitlines()
+    x, y = map(float, lines[3].split(",")[1:])
+    lines[3] = f"S,{x:g},{0.9 * y:.6f}"
+    table.write_text("\n".join([*lines, "S,3000,0.1091"]) + "\n")
+    holds, found = found_in_json(check(law, "--json", "-")[1])
+    assert holds is False
+    new, changed = found["rows_new"], found["rows_changed"]
+    assert new["parameters"] == ["eflop", "error"]
+    assert new["numbers"] == {"line": [22.0], "x": [3000.0], "y": [0.1091]}
+    assert changed["numbers"] == {"line": [4.0], "x": [x], "y": [round(0.9 * y, 6)], "was": [y]}
+    outside = found["new_rows_disagree"]["numbers"]
+    assert (outside["n"], outside["outside"]) == (2, 2)
+    assert outside["chance"] == pytest.approx(0.1**2)
+    edit(law, lambda kept: kept["values"].update(c=kept["values"]["c"] * 1.01))
+    _, found = found_in_json(check(law, "--json", "-")[1])
+    assert found["values_differ"]["numbers"]["curve"] > SAME
 
 
 # What is refused
@@ -508,7 +555,11 @@ MISTAKES = {
     ),
     "forecast": (lambda v: v["evidence"]["spec"].update(law="forecast"), "a forecast is no law"),
     "other law": (lambda v: v["evidence"]["spec"].update(law="power"), "evidence, spec: law power"),
-    "note": (lambda v: v["evidence"].update(notes=[1]), "notes, 0: Input should be a valid string"),
+    "note": (lambda v: v["evidence"].update(notes=[1]), "notes, 0: Input should be an object"),
+    "dropped": (
+        lambda v: v["evidence"].update(dropped={"outliers": {"error": [[3, 3]]}}),
+        "dropped, outliers, [key]: Input should be 'where', 'no_x' or 'no_y'",
+    ),
     "points": (lambda v: v["evidence"]["spec"].update(rows="best"), "rows: no 'best'"),
     "terminal": (lambda v: v["evidence"]["made"].update(command="\x1b[2J"), "cannot be printed"),
     "key": (lambda v: v.update({"\x1b[2J": 1}), "is unknown"),

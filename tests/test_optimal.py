@@ -137,6 +137,10 @@ def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said
     assert "law of size and data: data were in proportion to size, 20 times it: " in said
     assert "alpha and beta are not identified" in said
     assert "none: envelope of all runs: data were in proportion" in said
+    assert main(["optimal", str(path), *COLUMNS, "--json", "-"]) == 0
+    (law,) = (m for m in json.loads(capsys.readouterr().out)["methods"] if m["exponent"])
+    (line,) = (each for each in law["diagnostics"] if each["code"] == "collinear")
+    assert line["parameters"] == ["alpha", "beta"]
     assert "inf" not in said
     assert "no end" in said
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import points_of
 from fits.data.tables import read_table
@@ -109,16 +110,41 @@ def test_rows_without_x_or_y_are_left_out_and_said(csv):
     points = read_points(csv("x,y,z", "1,0.5,a", ",0.4,b", "3,,c", "4,0.2,"), "x", "y")
     np.testing.assert_array_equal(points.x, [1, 4])
     assert points.notes == (
+        Diagnostic("empty_cells", ("x",), {"count": 1, "n": 4}),
+        Diagnostic("empty_cells", ("y",), {"count": 1, "n": 3}),
+    )
+    assert [each.words for each in points.notes] == [
         "1 of 4 rows have no x and are left out",
         "1 of 3 rows have no y and are left out",
-    )
+    ]
     with pytest.raises(UserError, match=r"(?s)column x is empty in every row.*column y is empty"):
         read_points(csv("x,y,z", ",,1", ",,2"), "x", "y")
 
 
 def test_percentages_that_look_like_fractions_are_doubted(csv):
     points = read_points(csv("x,y", "1,0.5", "2,0.7"), "x", "y", "accuracy-percent")
-    assert points.notes == ("no y is above 1 %; if these are fractions, say accuracy",)
+    (note,) = points.notes
+    assert (note.code, note.numbers) == ("fractions_as_percent", {"largest": 0.7})
+    assert note.words == "no y is above 1 %; if these are fractions, say accuracy"
+
+
+def test_rows_without_error_are_left_out_where_that_is_wanted_and_counted_by_group(csv):
+    path = csv("x,y,m", "1,0.9,a", "2,1,a", "3,1,b", "4,0.8,b", "5,1.0,b", "6,1,c")
+    with pytest.raises(UserError, match="line 3: y is 1, an error of 0"):
+        read_points(path, "x", "y", "accuracy", by=["m"])
+    points = read_points(path, "x", "y", "accuracy", by=["m"], drop_zeros=True)
+    np.testing.assert_array_equal(points.x, [1, 4])
+    assert points.notes == tuple(
+        Diagnostic("zero_error", ("y", group), {"count": count, "n": n})
+        for group, count, n in (("a", 1, 2), ("b", 2, 3), ("c", 1, 1))
+    )
+    (_, first), (_, second) = points.split(["m"])
+    assert [each.words for each in first.notes] == [
+        "a: 1 run without any error left out: 0 has no logarithm"
+    ]
+    assert second.notes == points.notes[1:2]
+    whole = read_points(path, "x", "y", "accuracy", drop_zeros=True)
+    assert whole.notes == (Diagnostic("zero_error", ("y",), {"count": 4, "n": 6}),)
 
 
 def test_mistakes_outside_the_rows_asked_for_do_not_matter(csv):

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jsonschema import validate
 from results_table import read_results
 
 from fits.base.errors import UserError
+from fits.cli.output import schema_of
 from fits.data.results import COLUMNS
 from fits.fit_laws import main as fit_laws
 from fits.laws.powers import saturating
@@ -258,7 +260,39 @@ def test_a_run_without_any_error_is_left_out_of_the_fit_and_said(tmp_path, capsy
     report(study, tmp_path, tmp_path / "out")
     said = capsys.readouterr().out
     assert re.search(r"digits_5shot_error +saturating .* 19 of 19", said)
-    assert "digits_5shot_error: 1 run without any error left out" in said
+    assert "note: digits_5shot_error: 1 run without any error left out" in said
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())
+    validate(laws, schema_of("fit"))
+    (note,) = laws["notes"]
+    assert (note["code"], note["numbers"]) == ("zero_error", {"count": 1, "n": 20})
+    assert [group["notes"] for group in laws["groups"]] == [[], [], [note]]
+
+
+@pytest.mark.parametrize("details", [False, True])
+def test_without_any_error_there_is_no_law_and_the_json_says_why(tmp_path, capsys, details):
+    study = grid()
+    perfect = dict.fromkeys(("upstream_error", "digits_1shot_error", "digits_5shot_error"), 0.0)
+    for run in study.runs[:2]:
+        finish(tmp_path, study, run, perfect)
+    report(study, tmp_path, tmp_path / "out", details=details)
+    said = capsys.readouterr().out
+    assert "no run has an error above 0: there is no law" in said
+    assert "note: upstream_error: 2 runs without any error left out" in said
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())
+    validate(laws, schema_of("fit"))
+    assert (laws["groups"], laws["spec"]["x"]) == ([], ["flops"])
+    assert [note["parameters"][1] for note in laws["notes"]] == list(perfect)
+    assert not (tmp_path / "out" / "small.png").exists()
+
+
+def test_an_error_that_is_0_in_every_run_is_noted_beside_the_others_in_full(tmp_path, capsys):
+    study = grid()
+    for run in study.runs[:2]:
+        finish(tmp_path, study, run, {"digits_5shot_error": 0.0})
+    report(study, tmp_path, tmp_path / "out", details=True)
+    said = capsys.readouterr().out
+    assert "digits_1shot_error:\n" in said
+    assert said.count("digits_5shot_error: 2 runs without any error left out") == 1
 
 
 def test_warnings_of_the_fit_are_printed(tmp_path, capsys):

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Estimate
+from fits.laws.law import Law
 from fits.spec import FLOPS_PER_EXAMPLE, LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
@@ -72,12 +73,16 @@ class Trainings:
             return {"slope": 1.0, "data": math.exp(float((data - size).mean()))}
         return {"slope": float(slope), "data": math.exp(level)}
 
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What does not fit compute = k N D, or is not identified by runs such as these."""
+    def diagnostics(self, law: Law) -> tuple[Diagnostic, ...]:
+        """What does not fit compute = k N D, or is not identified by runs such as these.
+
+        Args:
+          law: of size and data, fitted to them.
+        """
         found = []
         if line := self.collinear:
-            found.append(Diagnostic("collinear", numbers=line))
+            exponents = tuple(name for name, role in law.roles.items() if role == "exponent")
+            found.append(Diagnostic("collinear", exponents, line))
         ratio = self.compute / self.size / self.data / self.per
         low, high = float(ratio.min()), float(ratio.max())
         if high / low >= 1.2:

@@ -145,4 +145,5 @@ def parametric(runs: Trainings, fit: Fit) -> ParametricLaw:
       fit: of the law CHINCHILLA to (size, data) and loss, as `fits.report` makes it; Hoffmann et
         al. take Huber's loss with a threshold of 1e-3.
     """
-    return ParametricLaw(fit=fit, per=runs.per, diagnostics=(*fit.diagnostics, *runs.diagnostics))
+    found = *fit.diagnostics, *runs.diagnostics(fit.law)
+    return ParametricLaw(fit=fit, per=runs.per, diagnostics=found)

@@ -91,7 +91,7 @@ class AllocationReport(JsonModel):
     targets: tuple[Target, ...]
     trained: tuple[TrainedModel, ...]
     holdout: HoldoutField | None
-    notes: tuple[str, ...]
+    notes: tuple[DiagnosticField, ...]
     diagnostics: tuple[DiagnosticField, ...]
     allocations: Annotated[tuple[InstanceOf[Allocation], ...], Field(exclude=True)]
     runs: Annotated[InstanceOf[Trainings], Field(exclude=True)]

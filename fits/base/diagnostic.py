@@ -1,22 +1,29 @@
-"""Diagnostic: what speaks against a fit, as data. `messages.py` renders it into words."""
+"""Diagnostic: a finding as data. `messages.py` renders it into words.
+
+What speaks against a fit, a note on the table, and what `check` finds are all such findings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isclose, isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
-from fits.base.messages import MESSAGES
+from fits.base.messages import MESSAGES, render
+
+Numbers: TypeAlias = Mapping[str, float | tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding against a fit."""
+    """One finding on a fit, on its table or on a law that was saved."""
 
     code: str  # what was found, a key of `messages.MESSAGES`
-    parameters: tuple[str, ...] = ()  # of the law, or its variables, that it is about
-    numbers: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    """Names of what it is about: parameters or variables of the law, columns of the table,
+    methods, options."""
+    numbers: Numbers = field(default_factory=dict)
     """What decided it, by name."""
 
     def __post_init__(self) -> None:
@@ -26,10 +33,7 @@ class Diagnostic:
     @property
     def words(self) -> str:
         """For a person."""
-        message = MESSAGES[self.code]
-        if callable(message):
-            return message(self.parameters, self.numbers)
-        return message.format(*self.parameters, **self.numbers)
+        return render(self.code, self.parameters, self.numbers)
 
     def to_json(self) -> dict[str, Any]:
         """Code, parameters, numbers and words; a number that is not finite is null."""

@@ -1,7 +1,9 @@
 """The words of every diagnostic, in one place: code -> a sentence.
 
 A template holds the diagnostic's parameters by position and its numbers by name; what a template
-cannot say is a function of both.
+cannot say is a function of both. The order ranks: `MESSAGES` begins with the most severe, and a
+table with room for one diagnostic shows the first. Notes on a table and what `check` finds are in
+dictionaries of their own, and rank behind.
 """
 
 from __future__ import annotations
@@ -13,6 +15,13 @@ Names: TypeAlias = tuple[str, ...]
 Numbers: TypeAlias = Mapping[str, Any]
 Message: TypeAlias = str | Callable[[Names, Numbers], str]
 SHOWN = 3  # places of a kind that are spelled out
+NAMED = 5  # rows of a kind that are spelled out
+
+
+def render(code: str, names: Names, numbers: Numbers) -> str:
+    """For a person. Raises LookupError, TypeError or ValueError where they don't suit the code."""
+    message = MESSAGES[code]
+    return message(names, numbers) if callable(message) else message.format(*names, **numbers)
 
 
 def places(variables: Names, n: Numbers) -> str:
@@ -103,7 +112,7 @@ AUTOCORRELATED = (
     "name them with --cluster"
 )
 
-MESSAGES: dict[str, Message] = {
+DIAGNOSTICS: dict[str, Message] = {
     "one_cluster": (
         "all {n:.0f} points are in one cluster, so the variance between clusters is unknown: "
         "no interval is known"
@@ -144,8 +153,8 @@ MESSAGES: dict[str, Message] = {
     "extrapolates": _beyond,
     "negative_prediction": "the law predicts an error below 0 there: it cannot hold that far out",
     "collinear": lambda p, n: (
-        f"{along_a_line(n)}: alpha and beta are not identified, and so neither is the best size; "
-        "add runs of the same compute and other sizes"
+        f"{along_a_line(n)}: {' and '.join(p)} are not identified, and so neither is the best "
+        "size; add runs of the same compute and other sizes"
     ),
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
@@ -208,3 +217,185 @@ MESSAGES: dict[str, Message] = {
         + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")
     ),
 }
+
+
+# ------------------------------------------------------------------------- notes on a table of runs
+
+
+def _zero_error(names: Names, n: Numbers) -> str:
+    where = f"{', '.join(names[1:])}: " if names[1:] else ""
+    runs = "1 run" if n["count"] == 1 else f"{n['count']:.0f} runs"
+    return f"{where}{runs} without any error left out: 0 has no logarithm"
+
+
+def _candidates_run(names: Names, n: Numbers) -> str:
+    often = "once" if n["times"] == 1 else f"{n['times']:.0f} times"
+    return f"{n['count']:.0f} of {n['n']:.0f} candidates have been run {often}, and are left out"
+
+
+NOTES: dict[str, Message] = {
+    "empty_cells": "{count:.0f} of {n:.0f} rows have no {0} and are left out",
+    "zero_error": _zero_error,  # of a column, in the group with these values
+    "fractions_as_percent": "no {0} is above 1 %; if these are fractions, say {1}",
+    "seeds_apart": lambda p, n: (
+        f"rows of equal {', '.join(p)} differ in seed, but never in seed alone: each is taken as "
+        "independent. Where they are seeds of one setting, say --cluster with the columns that "
+        "make the setting"
+    ),
+    "candidates_run": _candidates_run,
+}
+
+
+# ------------------------------------------------------------------------- what `check` finds
+
+
+def _lines(ends: tuple[float, ...]) -> str:
+    """First and last line of each span: "2-9, 12"."""
+    spans = zip(ends[::2], ends[1::2], strict=True)
+    return ", ".join(f"{a:.0f}" if a == b else f"{a:.0f}-{b:.0f}" for a, b in spans) or "none"
+
+
+def _left_out(names: Names, n: Numbers) -> str:
+    why, name = names
+    file, table = ("the file says", "the table has") if n["same"] else ("then", "now")
+    reason = f"{'not' if why == 'where' else 'no'} {name}"
+    return f"rows left out, {reason}: {file} {_lines(n['file'])}, {table} {_lines(n['table'])}"
+
+
+def _rows(kind: str, then: str = "") -> Message:
+    """x [rows x variables], and before a change y, weight and cluster [rows x columns], flat."""
+
+    def words(columns: Names, n: Numbers) -> str:
+        *x, y = columns
+        count, was = len(n["line"]), n.get("was", ())
+        said = [f"{count} rows {kind}:"]
+        for k in range(min(count, NAMED)):
+            at, before = (_listed(_part(each, k, count)) for each in (n["x"], was))
+            now = f"line {n['line'][k]:.0f}: {', '.join(x)} {at}, {y} {n['y'][k]:g}"
+            said.append(f"  {then}{now}" + (f"; was {before}" if was else ""))
+        if count > NAMED:
+            said.append(f"  ... and {count - NAMED} more")
+        return "\n".join(said)
+
+    return words
+
+
+def _part(flat: tuple[float, ...], k: int, count: int) -> tuple[float, ...]:
+    wide = len(flat) // count
+    return flat[k * wide : (k + 1) * wide]
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{each:g}" for each in numbers)
+
+
+CHOSEN = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
+
+
+def _points_differ(names: Names, n: Numbers) -> str:
+    where = CHOSEN[names[0]]
+    said = [f"line {line:.0f} is not {where}" for line in n["file_alone"]]
+    said += [f"line {line:.0f} is {where}" for line in n["refit_alone"]]
+    rest = [f"and {len(said) - NAMED} more"] if len(said) > NAMED else []
+    return (
+        f"the file says that the curve goes through {n['file']:.0f} rows, and of its rows "
+        f"{n['refit']:.0f} are {where}: {', '.join([*said[:NAMED], *rest])}"
+    )
+
+
+def _span_differs(names: Names, n: Numbers) -> str:
+    count = len(names) // 2
+
+    def said(variables: Names, ends: tuple[float, ...]) -> str:
+        each = zip(variables, ends[::2], ends[1::2], strict=True)
+        return ", ".join(f"{name} from {low:g} to {high:g}" for name, low, high in each)
+
+    file, refit = said(names[:count], n["file"]), said(names[count:], n["refit"])
+    return f"the file gives the span {file}; its rows give {refit}"
+
+
+def _scale(n: Numbers) -> str:
+    return "log error" if n["log"] else "error"
+
+
+def _as_in_file(names: Names, n: Numbers) -> str:
+    count = n["diagnostics"]
+    return (
+        f"as in the file: {n['n']:.0f} points, root mean square of {_scale(n)} {n['rms']:.4f}, "
+        f"{f'{count:.0f}' if count else 'no'} warning{'' if count == 1 else 's'}"
+    )
+
+
+def _another(what: str) -> Message:
+    """Of a diagnostic: its code, then its own parameters and numbers."""
+    return lambda p, n: f"{what}: {render(p[0], p[1:], n)}"
+
+
+def _curve_moved(side: str) -> str:
+    return f"refitted, the curve {side} the band it had; it moved by {{moved:.2g}} of the error"
+
+
+def _new_rows(names: Names, n: Numbers) -> str:
+    return (
+        f"of {n['n']:.0f} new or changed rows that are fitted, {n['n'] - n['outside']:.0f} lie "
+        f"inside the {100 * n['level']:g}% band it had, widened by the residual standard deviation"
+    )
+
+
+def _paper(names: Names, n: Numbers) -> str:
+    side = "inside" if n["beyond"] <= 0 else f"up to {n['beyond']:.2g} outside"
+    return (
+        f"the paper's curve, give or take the rounding, lies {side} the fit's "
+        f"{100 * n['level']:g}% band"
+    )
+
+
+FINDINGS: dict[str, Message] = {
+    "rows_not_fitted": "the rows in the file can no longer be fitted",
+    "table_not_fitted": "the table can no longer be fitted",
+    "values_same": "the rows in the file give its values and intervals to every digit",
+    "values_rounded": (
+        "the rows in the file give its curve to {curve:.0e} of the error and its band to "
+        "{band:.0e} of the width: another machine's rounding"
+    ),
+    "values_differ": (
+        "the rows in the file do not give its numbers: the curve differs by {curve:.2g} of the "
+        "error, the band by {band:.2g} of its width"
+    ),
+    "band_shape_differs": "the band in the file is not that of its rows",
+    "interval_differs": "the rows in the file do not give its interval of {0}",
+    "points_differ": _points_differ,
+    "rms_differs": lambda p, n: (
+        f"the file gives a root mean square of {_scale(n)} of {n['file']:.4g}; its rows give "
+        f"{n['refit']:.4g}"
+    ),
+    "diagnostic_missing": _another("the file lacks a warning of the refit"),
+    "diagnostic_not_found": _another("the file has a warning that the refit lacks"),
+    "note_missing": _another("the file lacks a note on the table"),
+    "note_not_found": _another("the file has a note not made now"),
+    "span_differs": _span_differs,  # variables of the file, then of its rows
+    "as_in_file": _as_in_file,
+    "left_out_differs": _left_out,  # why, and the column or condition
+    "table_same": "the table is the same to the byte, and its rows are those in the file",
+    "table_same_elsewhere": (
+        "the table has changed, but not in the rows and columns that were read"
+    ),
+    "file_keeps_other_rows": ("the table is the same to the byte, but the file keeps other rows:"),
+    "table_changed": "the table has changed:",
+    "rows_changed": _rows("changed"),
+    "rows_new": _rows("new"),
+    "rows_gone": _rows("gone", "then "),
+    "curve_inside_band": _curve_moved("stays inside"),
+    "curve_outside_band": _curve_moved("leaves"),
+    "new_rows_agree": _new_rows,
+    "new_rows_disagree": _new_rows,  # more are outside than chance explains
+    "paper_no_common_range": "the table's x and the paper's have no stretch in common",
+    "paper_differs": (
+        "from x = {first:g} to {last:g} the fitted curve and the paper's differ by at most "
+        "{apart:.2g} (at {at:.3g}); rounding its numbers allows {rounding:.2g}"
+    ),
+    "paper_inside_band": _paper,
+    "paper_outside_band": _paper,
+}
+
+MESSAGES: dict[str, Message] = {**DIAGNOSTICS, **NOTES, **FINDINGS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,8 @@ from fits.cli.output import check_files, put
 if TYPE_CHECKING:
     from fits.saved.check import Verdict
     from fits.saved.saved_law import SavedLaw
+
+LISTS = "rows_changed", "rows_new", "rows_gone"  # what is found in a list of several lines
 
 
 def check(
@@ -51,10 +54,14 @@ def check(
         raise UserError(wrong)
     check_files({"--json": json_file}, [path, *([table] if table else [])])
     verdict = _verdict(law, options, table) if table else None
-    holds, found = (verdict.holds, verdict.found) if verdict else (None, ())
-    answer = CheckJson(law=law_file, holds=holds, found=found)
+    answer = CheckJson(
+        law=law_file,
+        holds=verdict and verdict.holds,
+        found=verdict.found if verdict else (),
+        refusal=verdict and verdict.refusal,
+    )
     put(answer, [*_law(law_file, law), *_said(verdict)], [], json_file)
-    return 1 if holds is False else 0
+    return 1 if answer.holds is False else 0
 
 
 def _find(name: str) -> Path:
@@ -122,4 +129,9 @@ def _said(verdict: Verdict | None) -> list[str]:
     if verdict is None:
         nothing = "no data beside it, so nothing was refitted."
         return [f"\n{nothing} Say --table TABLE to lay runs beside it."]
-    return ["", *verdict.found, f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}"]
+    said = [
+        indent(each.words, "  ") if each.code in LISTS else each.words for each in verdict.found
+    ]
+    if verdict.refusal:
+        said[-1] += f": {verdict.refusal}"
+    return ["", *said, f"\n{'holds' if verdict.holds else 'DOES NOT HOLD'}"]

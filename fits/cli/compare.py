@@ -68,7 +68,9 @@ def _draw(found: Comparison, path: Path) -> None:
 
 def _warnings(found: Comparison) -> Iterator[str]:
     studies = {"A": found.a, "B": found.b}
-    yield from (f"{name}: {note}" for name, its in studies.items() for note in its.points.notes)
+    yield from (
+        f"{name}: {note.words}" for name, its in studies.items() for note in its.points.notes
+    )
     yield from (
         f"{name}: {each.words}" for name, its in studies.items() for each in its.diagnostics
     )

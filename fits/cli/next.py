@@ -80,8 +80,8 @@ def next_runs(
     if spec.law == "forecast":
         raise UserError(["--law: a forecast has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
-    words = (each.words for each in found.fit.diagnostics)
-    warnings = [*found.fit.points.notes, *found.notes, *words]
+    said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
+    warnings = [each.words for each in said]
     put(found, _lines(found), warnings, json_file)
 
 

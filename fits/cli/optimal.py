@@ -108,8 +108,7 @@ def _draw(found: AllocationReport, size: str, path: Path) -> None:
 def _warnings(found: AllocationReport) -> Iterator[str]:
     for method in found.methods:
         yield from (f"{method.method}: {each.words}" for each in method.diagnostics)
-    yield from found.notes
-    yield from (each.words for each in found.diagnostics)
+    yield from (each.words for each in (*found.notes, *found.diagnostics))
 
 
 def _lines(found: AllocationReport) -> Iterator[str]:

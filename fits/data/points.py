@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
-from fits.data.tables import Table, read_numbers
+from fits.data.tables import Table, is_number, number, read_numbers
 
 KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
 
@@ -22,7 +24,7 @@ class Points:
     table: Table  # their rows
     x: Array  # resource spent, > 0, [runs], or [variables, runs] where there are several
     error: Array  # as a fraction, in (0, 1], or a loss, > 0, [runs]
-    notes: tuple[str, ...]  # what was left out, and what looks odd
+    notes: tuple[Diagnostic, ...]  # what was left out, and what looks odd
 
     def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
         """The runs of each combination of values in the columns `by`, and those values."""
@@ -33,7 +35,13 @@ class Points:
         for key, rows in members.items():
             table, x, error = self.table.keep(rows), self.x[..., rows], self.error[rows]
             names = dict(zip(by, key, strict=True))
-            yield names, Points(table=table, x=x, error=error, notes=self.notes)
+            notes = tuple(note for note in self.notes if _concerns(note, key))
+            yield names, Points(table=table, x=x, error=error, notes=notes)
+
+
+def _concerns(note: Diagnostic, group: tuple[str, ...]) -> bool:
+    """Rows without error are counted by group; every other note is on the whole table."""
+    return note.code != "zero_error" or note.parameters[1:] == group
 
 
 def points_of(
@@ -44,6 +52,8 @@ def points_of(
     *,
     where: Sequence[str] = (),
     by: Sequence[str] = (),
+    more: Sequence[str] = (),
+    drop_zeros: bool = False,
 ) -> Points:
     """The runs of a table.
 
@@ -51,29 +61,41 @@ def points_of(
       names, y: columns of the resource spent, one or several, and of what was measured.
       kind: what y is, one of KINDS.
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
-      by: further columns that the caller means to use.
+      by: columns that the caller means to split the rows by.
+      more: further columns that the caller means to use.
+      drop_zeros: whether rows with an error of 0, which has no logarithm, are left out, with a note
+        on how many a group has, and not a mistake.
 
     Raises UserError: all columns that are missing, or else all mistakes in the rows; either time
     together with the rows that do not fit the header.
     """
     conditions = [condition.partition("=")[::2] for condition in where]
-    missing = table.missing([*names, y, *by, *(name.removesuffix("!") for name, _ in conditions)])
+    tested = (name.removesuffix("!") for name, _ in conditions)
+    missing = table.missing([*names, y, *by, *more, *tested])
     if missing:
         raise UserError(missing, table.ragged)
     for name, value in conditions:
         table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     table, notes = _without_blanks(table, [*names, y])
+    if drop_zeros:
+        table, zeros = _without_zeros(table, y, kind, by)
+        notes += zeros
     columns = [read_numbers(table, name, judge_x) for name in names]
     spent = [numbers for numbers, _ in columns]
     wrong_x = [kind for _, wrong in columns for kind in wrong]
     measured, wrong_y = read_numbers(table, y, lambda value: judge_y(value, kind))
-    kinds = table.ragged, table.duplicates(), _mixed_metrics(table, y, by), *wrong_x, *wrong_y
+    kinds = (
+        table.ragged,
+        table.duplicates(),
+        _mixed_metrics(table, y, (*by, *more)),
+        *wrong_x,
+        *wrong_y,
+    )
     if any(kinds):
         raise UserError(*kinds)
-    if kind.endswith("percent") and max(measured) <= 1:
-        notes.append(
-            f"no {y} is above 1 %; if these are fractions, say {kind.removesuffix('-percent')}"
-        )
+    if kind.endswith("percent") and max(measured, default=100.0) <= 1:
+        about, numbers = (y, kind.removesuffix("-percent")), {"largest": max(measured)}
+        notes.append(Diagnostic("fractions_as_percent", about, numbers))
     return Points(
         table=table,
         x=np.array(spent[0] if len(spent) == 1 else spent),
@@ -88,20 +110,40 @@ def as_error(measured: Sequence[float], kind: str) -> Array:
     return 1 - error if kind.startswith("accuracy") else error
 
 
-def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[str]]:
+def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[Diagnostic]]:
     """A run that was not measured is an empty cell in many a table: left out, and said."""
-    notes, empty = [], []
+    notes: list[Diagnostic] = []
+    empty = []
     for name in dict.fromkeys(names):
         cells = table.column(name)
         full = [row for row, cell in enumerate(cells) if cell]
-        if not full:
+        if cells and not full:
             empty.append(f"{table.path}: column {name} is empty in every row to be fitted.")
         elif left_out := len(cells) - len(full):
-            notes.append(f"{left_out} of {len(cells)} rows have no {name} and are left out")
+            numbers = {"count": left_out, "n": len(cells)}
+            notes.append(Diagnostic("empty_cells", (name,), numbers))
             table = table.keep(full)
     if empty:
         raise UserError(empty, table.ragged)
     return table, notes
+
+
+def _without_zeros(
+    table: Table, y: str, kind: str, by: Sequence[str]
+) -> tuple[Table, list[Diagnostic]]:
+    """A note for each group that has rows with an error of 0."""
+
+    def zero(cell: str) -> bool:
+        return is_number(cell) and as_error([number(cell)], kind)[0] == 0
+
+    groups = list(zip(*(table.column(name) for name in by), strict=True)) or [()] * len(table)
+    at = [row for row, cell in enumerate(table.column(y)) if zero(cell)]
+    dropped, whole = Counter(groups[row] for row in at), Counter(groups)
+    notes = [
+        Diagnostic("zero_error", (y, *group), {"count": count, "n": whole[group]})
+        for group, count in dropped.items()
+    ]
+    return table.keep(sorted({*range(len(table))} - {*at})), notes
 
 
 def _mixed_metrics(table: Table, y: str, by: Sequence[str]) -> list[str]:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.numbers import X_RANGE, Array, Estimate
 from fits.data.points import Points
 from fits.data.tables import read_numbers, read_table
 from fits.decisions.design import design_problem, plan
 from fits.report import Place, as_x, fit_table
-from fits.report_json import EstimateField, GroupField, JsonModel
+from fits.report_json import DiagnosticField, EstimateField, GroupField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, REPEATS, FitSpec
 
 MOST = 5000  # candidates
@@ -69,7 +70,7 @@ class NextRuns(JsonModel):
     cost: float
     candidates: int
     runs: tuple[PlannedRun, ...]
-    notes: tuple[str, ...]
+    notes: tuple[DiagnosticField, ...]
 
 
 def next_runs(
@@ -134,10 +135,9 @@ def _left(offered: Iterable[Candidate], points: Points, repeat: int) -> dict[Can
     return {run: times for run, times in left.items() if times > 0}
 
 
-def _run_before(offered: int, left: int, repeat: int) -> tuple[str, ...]:
-    often = "once" if repeat == 1 else f"{repeat} times"
-    note = f"{offered - left} of {offered} candidates have been run {often}, and are left out"
-    return (note,) if left < offered else ()
+def _run_before(offered: int, left: int, repeat: int) -> tuple[Diagnostic, ...]:
+    numbers = {"count": offered - left, "n": offered, "times": repeat}
+    return (Diagnostic("candidates_run", numbers=numbers),) if left < offered else ()
 
 
 def _stacked(runs: Sequence[Candidate]) -> Array:

@@ -1,52 +1,57 @@
 """Does a saved law still hold? Refits it, and says what changed since.
 
 Two questions, answered apart: do the rows kept in the file still give its numbers, and do the rows
-that the table has now still agree with its curve? Diagnostics are compared by code and numbers.
-Reads no file.
+that the table has now still agree with its curve? Diagnostics and notes are compared by code and
+numbers, and what is found are such Diagnostics, worded elsewhere. Reads no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite, log
 from statistics import NormalDist
 
 import numpy as np
 
-from fits.base.diagnostic import Diagnostic
+from fits.base.diagnostic import Diagnostic, Numbers
 from fits.base.numbers import Array
 from fits.data.points import Points
 from fits.decisions.compare import span
 from fits.regression.fit import Fit
 from fits.report import Observations
 from fits.saved.law_file import band_of, span_of
-from fits.saved.rows import NAMED, changes, observations_of, renumbered, rows_of, surplus, x_of
-from fits.saved.saved_law import Evidence, SavedLaw
+from fits.saved.rows import changes, observations_of, renumbered, rows_of, surplus, x_of
+from fits.saved.saved_law import Dropped, Evidence, Reason, SavedLaw
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
 SAME_RMS = 1e-9  # of the root mean square, where the rows lie on the curve but for rounding
 SAME_NUMBERS = 0.02  # of a diagnostic, relative: another machine may round otherwise
-CHOICES = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a law holds, and all that was found, a sentence each."""
+    """Whether a law holds, and all that was found.
+
+    Fields:
+      refusal: why there is no fit, where the last that was found is that.
+    """
 
     holds: bool
-    found: tuple[str, ...]
+    found: tuple[Diagnostic, ...]
+    refusal: str | None = None
 
 
-def refit(law: SavedLaw, points: Points, digest: str, dropped: Mapping[str, str]) -> Verdict:
+def refit(law: SavedLaw, points: Points, digest: str, dropped: Dropped) -> Verdict:
     """Of a law that was fitted here, against the table it was fitted to as it is now.
 
     Args:
       points: the rows that the table has now.
       digest: sha256 of the table's bytes.
-      dropped: why -> lines of its rows that are no points.
+      dropped: lines of its rows that are no points.
     """
     evidence = law.evidence
     assert evidence is not None
@@ -54,12 +59,11 @@ def refit(law: SavedLaw, points: Points, digest: str, dropped: Mapping[str, str]
     try:
         again = observations_of(kept, spec).fit(spec)
     except ValueError as wrong:
-        return Verdict(False, (f"the rows in the file can no longer be fitted: {wrong}",))
+        return Verdict(False, (Diagnostic("rows_not_fitted"),), str(wrong))
     numbers = _reproduced(law, evidence, again)
-    wrong_file = [
-        *_other_fit(evidence, again, points.notes if same else None),
-        *_other_span(law, evidence),
-    ]
+    wrong_file = [*_other_fit(evidence, again), *_other_span(law, evidence)]
+    if same:
+        wrong_file += _other_notes(evidence, points.notes)
     fit_said = wrong_file or [_as_in_the_file(evidence, again)]
     other_dropped = list(_other_dropped(evidence.dropped, dropped, same))
     holds = numbers.holds and not wrong_file and not (same and other_dropped)
@@ -67,49 +71,39 @@ def refit(law: SavedLaw, points: Points, digest: str, dropped: Mapping[str, str]
     now = renumbered(rows_of(points, spec), kept, spec)
     added, changed = changes(kept, now, spec)
     if not changed:
-        rows = (
-            "the table is the same to the byte, and its rows are those in the file"
-            if same
-            else "the table has changed, but not in the rows and columns that were read"
-        )
+        rows = Diagnostic("table_same" if same else "table_same_elsewhere")
         return Verdict(holds, (*said, rows))
     if same:
-        edited = "the table is the same to the byte, but the file keeps other rows:"
-        return Verdict(False, (*said, edited, *changed))
+        return Verdict(False, (*said, Diagnostic("file_keeps_other_rows"), *changed))
     agreed = _agrees(again, evidence, now, added)
-    found = (*said, "the table has changed:", *changed, *agreed.found)
-    return Verdict(holds and agreed.holds, found)
+    found = (*said, Diagnostic("table_changed"), *changed, *agreed.found)
+    return Verdict(holds and agreed.holds, found, agreed.refusal)
 
 
 def _reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
     """Do the rows in the file give the numbers in the file?"""
     if again.values == law.numbers and again.intervals == law.ends:
-        return Verdict(True, ("the rows in the file give its values and intervals to every digit",))
+        return Verdict(True, (Diagnostic("values_same"),))
     band, x = np.array(evidence.band), x_of(np.array(evidence.fitted), evidence.spec)
     now = band_of(again, x)
     if now.shape != band.shape:
-        return Verdict(False, ("the band in the file is not that of its rows",))
+        return Verdict(False, (Diagnostic("band_shape_differs"),))
     at = band[:, 0] if len(x) == 1 else band[:, :-3].T
     apart = float(np.abs(again.predict(at) / law.predict(at) - 1).max())
     ends, ends_now = np.log(band[:, -2:]), np.log(now[:, -2:])
     width = np.ptp(ends_now, axis=1) + SAME
     moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
     kept = float(np.abs(band[:, -3] / law.predict(at) - 1).max())
+    numbers = {"curve": apart, "band": moved, "curve_in_file": kept}
     if max(apart, kept) > SAME or moved > SAME_BAND:
-        words = (
-            f"the rows in the file do not give its numbers: the curve differs by {apart:.2g} of "
-            f"the error, the band by {moved:.2g} of its width"
-        )
-        return Verdict(False, (words,))
+        return Verdict(False, (Diagnostic("values_differ", numbers=numbers),))
     pairs = zip(law.curve.parameters, law.ends or (), again.intervals, strict=True)
-    other = ", ".join(name for name, before, after in pairs if not _same_ends(before, after))
-    if other:
-        return Verdict(False, (f"the rows in the file do not give its interval of {other}",))
-    words = (
-        f"the rows in the file give its curve to {apart:.0e} of the error and its band to "
-        f"{moved:.0e} of the width: another machine's rounding"
+    other = tuple(
+        Diagnostic("interval_differs", (name,), {"file": before, "refit": after})
+        for name, before, after in pairs
+        if not _same_ends(before, after)
     )
-    return Verdict(True, (words,))
+    return Verdict(not other, other or (Diagnostic("values_rounded", numbers=numbers),))
 
 
 def _same_ends(kept: tuple[float, float], now: tuple[float, float]) -> bool:
@@ -125,79 +119,74 @@ def _same_ends(kept: tuple[float, float], now: tuple[float, float]) -> bool:
     return False
 
 
-def _other_span(law: SavedLaw, evidence: Evidence) -> Iterator[str]:
+def _other_span(law: SavedLaw, evidence: Evidence) -> Iterator[Diagnostic]:
     """The span in the file decides what is said to lie beyond it."""
     span = span_of(evidence.spec, x_of(np.array(evidence.fitted), evidence.spec))
     if law.span != span:
-        words = (
-            ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in each.items())
-            for each in (law.span, span)
-        )
-        yield "the file gives the span {}; its rows give {}".format(*words)
+        file, refit = (tuple(chain(*each.values())) for each in (law.span, span))
+        yield Diagnostic("span_differs", (*law.span, *span), {"file": file, "refit": refit})
 
 
-def _other_dropped(then: Mapping[str, str], now: Mapping[str, str], same: bool) -> Iterator[str]:
+def _other_dropped(then: Dropped, now: Dropped, same: bool) -> Iterator[Diagnostic]:
     """Rows left out then and not now, or now and not then; of a table that changed, lines move."""
-    file, table = ("the file says", "the table has") if same else ("then", "now")
-    for why in dict.fromkeys((*then, *now)):
-        before, after = then.get(why, "none"), now.get(why, "none")
-        if before != after:
-            yield f"rows left out, {why}: {file} {before}, {table} {after}"
+    whys: list[Reason] = [*dict.fromkeys((*then, *now))]
+    for why in whys:
+        before, after = then.get(why, {}), now.get(why, {})
+        for name in dict.fromkeys((*before, *after)):
+            file, table = (tuple(chain(*each.get(name, []))) for each in (before, after))
+            if file != table:
+                numbers: Numbers = {"file": file, "table": table, "same": float(same)}
+                yield Diagnostic("left_out_differs", (why, name), numbers)
 
 
-def _other_fit(evidence: Evidence, again: Fit, notes: tuple[str, ...] | None) -> Iterator[str]:
-    """What the file says of the fit, its warnings and its notes, and the refit does not.
-
-    Args:
-      notes: on the table as it is, if it is as it was; else None.
-    """
+def _other_fit(evidence: Evidence, again: Fit) -> Iterator[Diagnostic]:
+    """What the file says of the fit, and the refit does not."""
     yield from _other_rows(evidence)
     if abs(evidence.rms - again.rms) > SAME * again.rms + SAME_RMS:
-        yield (
-            f"the file gives a root mean square of {_scale(evidence)} of {evidence.rms:.4g}; its "
-            f"rows give {again.rms:.4g}"
-        )
-
-    def lacks(one: Diagnostic, others: Sequence[Diagnostic]) -> bool:
-        return not any(one.agrees(other, SAME_NUMBERS) for other in others)
-
-    kept, now = [each.diagnostic() for each in evidence.diagnostics], again.diagnostics
-    yield from (f"the file lacks a warning of the refit: {d.words}" for d in now if lacks(d, kept))
-    yield from (
-        f"the file has a warning that the refit lacks: {d.words}" for d in kept if lacks(d, now)
-    )
-    if notes is not None:
-        for note in {*notes} - {*evidence.notes}:
-            yield f"the file lacks a note on the table: {note}"
-        for note in {*evidence.notes} - {*notes}:
-            yield f"the file has a note not made now: {note}"
+        numbers = {"file": evidence.rms, "refit": again.rms, "log": _is_log(evidence)}
+        yield Diagnostic("rms_differs", numbers=numbers)
+    kept = [each.diagnostic() for each in evidence.diagnostics]
+    yield from _lacking("diagnostic_missing", again.diagnostics, kept, SAME_NUMBERS)
+    yield from _lacking("diagnostic_not_found", kept, again.diagnostics, SAME_NUMBERS)
 
 
-def _scale(evidence: Evidence) -> str:
-    return "log error" if evidence.spec.scale == "log" else "error"
+def _other_notes(evidence: Evidence, now: Sequence[Diagnostic]) -> Iterator[Diagnostic]:
+    """Of a table that is as it was. What a note says was counted, and is the same to the digit."""
+    kept = [each.diagnostic() for each in evidence.notes]
+    yield from _lacking("note_missing", now, kept, 0.0)
+    yield from _lacking("note_not_found", kept, now, 0.0)
 
 
-def _as_in_the_file(evidence: Evidence, again: Fit) -> str:
-    count = len(again.diagnostics)
-    return (
-        f"as in the file: {again.n} points, root mean square of {_scale(evidence)} {again.rms:.4f}"
-        f", {count or 'no'} warning{'' if count == 1 else 's'}"
-    )
+def _lacking(
+    code: str, some: Sequence[Diagnostic], others: Sequence[Diagnostic], tolerance: float
+) -> Iterator[Diagnostic]:
+    """Those with which none of the others agrees."""
+    for each in some:
+        if not any(each.agrees(other, tolerance) for other in others):
+            yield Diagnostic(code, (each.code, *each.parameters), each.numbers)
 
 
-def _other_rows(evidence: Evidence) -> Iterator[str]:
+def _is_log(evidence: Evidence) -> float:
+    return float(evidence.spec.scale == "log")
+
+
+def _as_in_the_file(evidence: Evidence, again: Fit) -> Diagnostic:
+    numbers = {"n": again.n, "rms": again.rms, "log": _is_log(evidence)}
+    numbers["diagnostics"] = len(again.diagnostics)
+    return Diagnostic("as_in_file", numbers=numbers)
+
+
+def _other_rows(evidence: Evidence) -> Iterator[Diagnostic]:
     """Which rows the file takes for fitted and the choice of points does not."""
     spec, rows, kept = evidence.spec, evidence.rows, np.array(evidence.fitted)
     fitted = rows[observations_of(rows, spec).fitted(spec)]
-    where = CHOICES[str(spec.rows)]
-    said = [f"line {int(row[0])} is not {where}" for row in surplus(kept, fitted)]
-    said += [f"line {int(row[0])} is {where}" for row in surplus(fitted, kept)]
-    if said:
-        rest = [f"and {len(said) - NAMED} more"] if len(said) > NAMED else []
-        yield (
-            f"the file says that the curve goes through {len(kept)} rows, and of its rows "
-            f"{len(fitted)} are {where}: {', '.join([*said[:NAMED], *rest])}"
-        )
+    alone = {
+        name: tuple(float(row[0]) for row in surplus(*each))
+        for name, each in (("file_alone", (kept, fitted)), ("refit_alone", (fitted, kept)))
+    }
+    if any(alone.values()):
+        numbers: Numbers = {"file": len(kept), "refit": len(fitted), **alone}
+        yield Diagnostic("points_differ", (str(spec.rows),), numbers)
 
 
 def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict:
@@ -209,24 +198,23 @@ def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict
     try:
         now = runs.fit(spec)
     except ValueError as wrong:
-        return Verdict(False, (f"the table can no longer be fitted: {wrong}",))
+        return Verdict(False, (Diagnostic("table_not_fitted"),), str(wrong))
     band = band_of(then, x_of(np.array(evidence.fitted), spec))
     at = band[:, 0] if len(spec.x) == 1 else band[:, :-3].T
     curve = now.predict(at)
     inside = bool(((band[:, -2] <= curve) & (curve <= band[:, -1])).all())
     apart = float(np.abs(curve / then.predict(at) - 1).max())
-    side = "stays inside" if inside else "leaves"
-    said = f"refitted, the curve {side} the band it had; it moved by {apart:.2g} of the error"
+    side = "curve_inside_band" if inside else "curve_outside_band"
+    moved = Diagnostic(side, numbers={"moved": apart})
     new = [row for row in rows[runs.fitted(spec)] if (row == added).all(axis=1).any()]
     if not new:
-        return Verdict(inside, (said,))
+        return Verdict(inside, (moved,))
     outside = int(_outside(then, observations_of(np.array(new), spec)).sum())
-    chance = bdtrc(outside - 1, len(new), 1 - then.level)  # of so many or more
-    counted = (
-        f"of {len(new)} new or changed rows that are fitted, {len(new) - outside} lie inside the "
-        f"{100 * then.level:g}% band it had, widened by the residual standard deviation"
-    )
-    return Verdict(inside and chance >= CHANCE, (said, counted))
+    chance = float(bdtrc(outside - 1, len(new), 1 - then.level))  # of so many or more
+    agree = chance >= CHANCE
+    numbers = {"n": len(new), "outside": outside, "chance": chance, "level": then.level}
+    counted = Diagnostic("new_rows_agree" if agree else "new_rows_disagree", numbers=numbers)
+    return Verdict(inside and agree, (moved, counted))
 
 
 def _outside(fit: Fit, runs: Observations) -> Array:
@@ -243,19 +231,15 @@ def beside(law: SavedLaw, fit: Fit) -> Verdict:
     ((first, last),) = law.span.values()
     first, last = max(first, span(fit)[0]), min(last, span(fit)[1])
     if first >= last:
-        return Verdict(False, ("the table's x and the paper's have no stretch in common",))
+        return Verdict(False, (Diagnostic("paper_no_common_range"),))
     x = np.geomspace(first, last, 200)
     given, (low, high) = law.predict(x), fit.band(x)
     apart, rounding = np.abs(fit.predict(x) - given), law.rounding(x)
     worst = int(apart.argmax())
-    beyond = np.maximum(given - rounding - high, low - given - rounding).max()
-    side = "inside" if beyond <= 0 else f"up to {beyond:.2g} outside"
-    difference = (
-        f"from x = {first:g} to {last:g} the fitted curve and the paper's differ by at most "
-        f"{apart[worst]:.2g} (at {x[worst]:.3g}); rounding its numbers allows {rounding[worst]:.2g}"
-    )
-    place = (
-        f"the paper's curve, give or take the rounding, lies {side} the fit's "
-        f"{100 * fit.level:g}% band"
-    )
-    return Verdict(bool(beyond <= 0), (difference, place))
+    beyond = float(np.maximum(given - rounding - high, low - given - rounding).max())
+    numbers = {"first": first, "last": last, "at": float(x[worst])}
+    numbers |= {"apart": float(apart[worst]), "rounding": float(rounding[worst])}
+    inside = beyond <= 0
+    side = "paper_inside_band" if inside else "paper_outside_band"
+    place = Diagnostic(side, numbers={"beyond": beyond, "level": fit.level})
+    return Verdict(inside, (Diagnostic("paper_differs", numbers=numbers), place))

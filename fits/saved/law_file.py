@@ -21,11 +21,18 @@ from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array
-from fits.data.tables import read_table
+from fits.data.tables import Table, read_table
 from fits.regression.fit import Fit
 from fits.report import GroupReport
 from fits.saved.rows import lines_between, rows_of
-from fits.saved.saved_law import Evidence, SavedDiagnostic, SavedLaw, TableFile
+from fits.saved.saved_law import (
+    Dropped,
+    Evidence,
+    Reason,
+    SavedDiagnostic,
+    SavedLaw,
+    TableFile,
+)
 from fits.spec import FitSpec
 
 LARGEST = 16 * 2**20  # bytes of a file that is read
@@ -59,7 +66,7 @@ def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLa
         ),
         rms=fit.rms,
         diagnostics=[SavedDiagnostic.of(each) for each in fit.diagnostics],
-        notes=list(points.notes),
+        notes=[SavedDiagnostic.of(each) for each in points.notes],
         dropped=dropped_rows(spec, table),
         made={
             "command": command,
@@ -106,20 +113,25 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def dropped_rows(spec: FitSpec, table: Path) -> dict[str, str]:
+def dropped_rows(spec: FitSpec, table: Path) -> Dropped:
     """The rows that no fit saw, by the first reason there is: a condition, or an empty cell."""
-    left, dropped = read_table(table), {}
+    left = read_table(table)
+    dropped: Dropped = {}
+
+    def drop(why: Reason, name: str, after: Table) -> None:
+        nonlocal left
+        if lines := lines_between(left, after):
+            dropped.setdefault(why, {})[name] = lines
+        left = after
+
     for condition in spec.where:
         name, _, value = condition.partition("=")
-        after = left.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
-        dropped[f"not {condition}"] = lines_between(left, after)
-        left = after
+        kept = left.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
+        drop("where", condition, kept)
     for name in dict.fromkeys((*spec.x, spec.y)):
         full = [row for row, cell in enumerate(left.column(name)) if cell]
-        after = left.keep(full)
-        dropped[f"no {name}"] = lines_between(left, after)
-        left = after
-    return {why: lines for why, lines in dropped.items() if lines}
+        drop("no_x" if name in spec.x else "no_y", name, left.keep(full))
+    return dropped
 
 
 def write_law(path: Path, law: SavedLaw) -> None:

@@ -7,18 +7,17 @@ cluster, all as the table says them. Rows are told apart by their numbers, where
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.data.points import Points, as_error
 from fits.data.tables import Table, number
 from fits.report import Observations, observations
 from fits.spec import FitSpec
-
-NAMED = 5  # rows of a kind that are spelled out
 
 
 def rows_of(points: Points, spec: FitSpec) -> Array:
@@ -45,16 +44,16 @@ def observations_of(rows: Array, spec: FitSpec) -> Observations:
     )
 
 
-def lines_between(before: Table, after: Table) -> str:
-    """Lines that are in one and not in the other, neighbors drawn together: "2-9, 12"."""
+def lines_between(before: Table, after: Table) -> list[tuple[int, int]]:
+    """First and last of the lines that are in one and not in the other, of neighbors at once."""
     kept = set(after.numbers)
-    spans: list[list[int]] = []
+    spans: list[tuple[int, int]] = []
     for line in (each for each in before.numbers if each not in kept):
         if spans and line == spans[-1][1] + 1:
-            spans[-1][1] = line
+            spans[-1] = spans[-1][0], line
         else:
-            spans.append([line, line])
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
+            spans.append((line, line))
+    return spans
 
 
 def surplus(rows: Array, others: Array) -> list[Array]:
@@ -93,10 +92,10 @@ def renumbered(now: Array, kept: Array, spec: FitSpec) -> Array:
 
 
 class Changes(NamedTuple):
-    """Rows that the table has now and had not, [rows, columns]; all changes in words."""
+    """Rows that the table has now and had not, [rows, columns]; and all changes."""
 
     added: Array
-    found: tuple[str, ...]
+    found: tuple[Diagnostic, ...]
 
 
 def changes(before: Array, now: Array, spec: FitSpec) -> Changes:
@@ -105,33 +104,38 @@ def changes(before: Array, now: Array, spec: FitSpec) -> Changes:
     new: dict[tuple[float, ...], list[Array]] = defaultdict(list)
     for row in surplus(now, before):
         new[tuple(row[at].tolist())].append(row)
-    changed, gone, added = [], [], []
-
-    def said(row: Array) -> str:
-        return f"line {int(row[0])}: {', '.join(spec.x)} {_listed(row[at])}, {spec.y} {row[y_at]:g}"
-
+    was, changed, gone = [], [], []
     for row in surplus(before, now):
         if twins := new[tuple(row[at].tolist())]:
-            added.append(twins.pop(0))
-            changed.append(f"{said(added[-1])}; was {_listed(row[y_at:])}")
+            was.append(row)
+            changed.append(twins.pop(0))
         else:
-            gone.append(f"then {said(row)}")
+            gone.append(row)
     fresh = [row for rows in new.values() for row in rows]
+    then = {"was": _flat([row[y_at:] for row in was])}
     found = (
-        *_named("changed", changed),
-        *_named("new", [said(row) for row in fresh]),
-        *_named("gone", gone),
+        *_listed("rows_changed", changed, spec, then),
+        *_listed("rows_new", fresh, spec),
+        *_listed("rows_gone", gone, spec),
     )
-    return Changes(np.array(fresh + added).reshape(-1, now.shape[1]), found)
+    return Changes(np.array(fresh + changed).reshape(-1, now.shape[1]), found)
 
 
-def _listed(numbers: Array) -> str:
-    return ", ".join(f"{each:g}" for each in numbers)
-
-
-def _named(kind: str, rows: Sequence[str]) -> Iterator[str]:
+def _listed(
+    code: str,
+    rows: Sequence[Array],
+    spec: FitSpec,
+    more: Mapping[str, tuple[float, ...]] | None = None,
+) -> Iterator[Diagnostic]:
+    """Line, x and y of such rows, if there are any."""
     if rows:
-        yield f"  {len(rows)} rows {kind}:"
-        yield from (f"    {row}" for row in rows[:NAMED])
-    if len(rows) > NAMED:
-        yield f"    ... and {len(rows) - NAMED} more"
+        numbers = {
+            "line": tuple(float(row[0]) for row in rows),
+            "x": _flat([row[1 : 1 + len(spec.x)] for row in rows]),
+            "y": tuple(float(row[1 + len(spec.x)]) for row in rows),
+        }
+        yield Diagnostic(code, (*spec.x, spec.y), {**numbers, **(more or {})})
+
+
+def _flat(rows: Sequence[Array]) -> tuple[float, ...]:
+    return tuple(each for row in rows for each in row.tolist())

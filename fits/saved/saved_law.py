@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -55,6 +55,10 @@ Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
 Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
 Row = Annotated[list[Number], Field(max_length=99)]
 Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
+Reason: TypeAlias = Literal["where", "no_x", "no_y"]
+"""Why a row was left out: a condition that it does not meet, or an empty cell."""
+Line = Annotated[int, Field(ge=0, lt=2**31)]
+Dropped: TypeAlias = dict[Reason, dict[Text, list[tuple[Line, Line]]]]
 
 
 class _File(BaseModel):
@@ -112,9 +116,10 @@ class Evidence(_File):
     table: TableFile
     rms: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of the residuals of rows fitted
     diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
-    notes: Annotated[list[Text], Field(max_length=99)]  # on the table: left out, or odd
-    dropped: dict[Text, Annotated[str, AfterValidator(_printable)]]
-    """Why -> lines of the rows that were never looked at, say "2-9, 12"."""
+    notes: Annotated[list[SavedDiagnostic], Field(max_length=99)]  # on the table
+    dropped: Dropped
+    """Rows that were never looked at, first and last line of neighbors: why -> condition or column
+    -> lines."""
     made: Annotated[dict[Text, Text], Field(max_length=9)]  # command and versions
     band: Annotated[Rows, Field(min_length=1)]
     """x, curve, low and high end, [places, variables + 3]: BAND_POINTS over the span, or for

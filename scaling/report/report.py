@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -20,7 +19,7 @@ from fits.plotting import canvas, draw_frontier, save
 from fits.regression.fit import Fit
 from fits.report import FitReport, GroupReport, fit_table
 from fits.report_json import to_json
-from fits.report_text import in_full, summary
+from fits.report_text import in_full, notes, summary
 from fits.spec import FitSpec
 from scaling.evaluate.upstream import Upstream
 from scaling.runs.run_folder import RunFolder
@@ -59,11 +58,9 @@ def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> Non
     print()
     for line in _in_words(found, details, truth):
         print(line)
-    for line in _perfect(study, results):
-        print(line)
     laws = out / f"{study.name}.laws.json"
-    write_text(laws, json.dumps(_json(found), indent=2, allow_nan=False) + "\n")
-    figure = _draw(study, found, truth, out) if found else None
+    write_text(laws, json.dumps(to_json(found), indent=2, allow_nan=False) + "\n")
+    figure = _draw(study, found, truth, out) if found.groups else None
     if not details:
         print("details: the same command with --details")
     print(f"laws:    {laws}" + (f"\nfigure:  {figure} (and .pdf)" if figure else ""))
@@ -130,28 +127,28 @@ def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[P
 # The laws
 
 
-def _laws(study: Study, table: Path) -> FitReport | None:
-    """One fit for each error rate; None where no run has any error above 0."""
+def _laws(study: Study, table: Path) -> FitReport:
+    """One fit for each error rate that is above 0 in some run."""
     errors = {name for each in study.evaluate for name in each.errors}
     whole = read_table(table)
-    cells = zip(whole.column("metric"), whole.column("value"), strict=True)
-    rows = [k for k, (metric, value) in enumerate(cells) if metric in errors and float(value) > 0]
-    if not rows:
-        return None
-    return fit_table(whole.keep(rows), SPEC, by=["metric"], strict=False)
+    rows = [k for k, metric in enumerate(whole.column("metric")) if metric in errors]
+    return fit_table(whole.keep(rows), SPEC, by=["metric"], strict=False, drop_zeros=True)
 
 
-def _in_words(found: FitReport | None, details: bool, truth: float | None) -> Iterator[str]:
+def _in_words(found: FitReport, details: bool, truth: float | None) -> Iterator[str]:
     """For a person: one row a metric, or every fit in full."""
-    if found is None:
+    if not found.groups:
         yield "no run has an error above 0: there is no law"
+        yield from notes(found.notes)
         return
     if not details:
         yield from summary(found)
-    for group in found.groups:
-        if details:
-            yield f"{group.title}:"
-            yield from (f"  {line}" for line in in_full(group, holdout=True))
+    for group in found.groups if details else ():
+        yield f"{group.title}:"
+        yield from (f"  {line}" for line in in_full(group, holdout=True))
+    if details:
+        shown = [note for group in found.groups for note in group.points.notes]
+        yield from notes(note for note in found.notes if note not in shown)
     upstream = _upstream(found)
     if truth is not None and upstream is not None:
         yield _beside_the_truth(upstream, truth)
@@ -170,20 +167,6 @@ def _beside_the_truth(group: GroupReport, truth: float) -> str:
     low, high = group.fit.intervals[group.fit.law.parameters.index(group.fit.law.floor)]
     where = "inside" if low <= truth <= high else "outside"
     return f"true floor of {name}: {truth:.3g}, {where} the interval [{low:.3g}, {high:.3g}]"
-
-
-def _perfect(study: Study, results: Sequence[Result]) -> Iterator[str]:
-    """How many runs were left out of each fit for an error of 0."""
-    errors = [name for each in study.evaluate for name in each.errors]
-    for name in errors:
-        count = sum(result.metric == name and result.value == 0 for result in results)
-        if count:
-            runs = "1 run" if count == 1 else f"{count} runs"
-            yield f"{name}: {runs} without any error left out: 0 has no logarithm"
-
-
-def _json(found: FitReport | None) -> dict[str, Any]:
-    return {"table": None, "spec": None, "groups": []} if found is None else to_json(found)
 
 
 # The picture
