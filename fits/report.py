@@ -25,6 +25,7 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
@@ -88,8 +89,12 @@ class Observations:
 
     def fitted(self, spec: FitSpec) -> Mask:
         """Which of the runs the law goes through, [runs]."""
-        present = np.ones((1, len(self.error)), bool)
-        return CHOICES[str(spec.rows)](self.x, self.error, present)[0]
+        counts = checked_weights(self.weights, len(self.error))
+        order, _ = in_order(self.x, self.error, counts, self._terms(spec)["clusters"])
+        chosen = np.empty(len(order), bool)
+        present = np.ones((1, len(order)), bool)
+        chosen[order] = CHOICES[str(spec.rows)](self.x[..., order], self.error[order], present)[0]
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

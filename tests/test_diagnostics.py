@@ -4,6 +4,7 @@ Shares of simulated studies are small here; the docstrings of `outliers.py` have
 """
 
 import re
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fits.allocation.parametric import parametric
 from fits.laws.chinchilla import CHINCHILLA, chinchilla
 from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS, SURFACES
+from fits.regression.diagnostics import _products
 from fits.regression.fit import fit
 from fits.regression.loss import Loss, _in_errors
 
@@ -164,3 +166,12 @@ def test_one_group_alone_tells_nothing_of_scatter():
     found = fit(SATURATING, COMPUTE, noisy(), clusters=["a"] * 24)
     (said,) = saying(found, "one cluster")
     assert said.startswith("all 24 points are in one cluster, so the variance between")
+
+
+def test_seeds_at_one_place_are_neighbours_in_no_particular_order():
+    residuals, place = np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.7]), np.array([1, 2, 2, 2, 3, 3])
+    orders = [(0, *seeds, *last) for seeds in permutations((1, 2, 3)) for last in ((4, 5), (5, 4))]
+    rows = residuals[np.array(orders)]
+    mean = (rows[:, 1:] * rows[:, :-1]).sum(axis=1).mean()
+    mixed = [3, 5, 0, 2, 4, 1]
+    assert _products(residuals[mixed], place[mixed]) == pytest.approx(mean, rel=1e-12)

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array, Estimate
+from fits.base.numbers import Array, Estimate, Indices
+from fits.base.order import canonical
 from fits.laws.law import Law
+from fits.regression.inputs import numbered
 from fits.spec import FLOPS_PER_EXAMPLE, LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
@@ -41,14 +43,14 @@ class Trainings:
       data: D, images or tokens seen, > 0, [points].
       compute: FLOPs spent up to there, > 0, [points].
       loss: > 0, [points].
-      run: a label, [points]; points that share one are the learning curve of one run.
+      run: a number from 0, [points]; points that share one are the learning curve of one run.
     """
 
     size: Array
     data: Array
     compute: Array
     loss: Array
-    run: tuple[Hashable, ...]
+    run: Indices
 
     @property
     def per(self) -> float:
@@ -102,6 +104,9 @@ def trainings(
 ) -> Trainings:
     """Points of runs; without `compute` it is `per` N D, without `run` each is a run of its own.
 
+    They are in canonical order, so that no answer depends on the order of a table's rows. `run`
+    is a label a point.
+
     Raises:
       ValueError: not all above 0, finite and one for every point.
     """
@@ -112,8 +117,9 @@ def trainings(
             raise ValueError(f"{name} has shape {each.shape}, size {n.shape}; give one a point.")
         if not (np.isfinite(each) & (each > 0)).all():
             raise ValueError(f"{name} must be above 0 and finite. Leave the other points out.")
-    labels = range(len(n)) if run is None else run
-    return Trainings(size=n, data=d, compute=c, loss=y, run=tuple(labels))
+    order, of = canonical(np.stack([n, d, c, y]), numbered(run, len(n)))
+    n, d, c, y = (each[order] for each in (n, d, c, y))
+    return Trainings(size=n, data=d, compute=c, loss=y, run=of)
 
 
 class Allocation(ABC):

@@ -122,12 +122,15 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     return [Diagnostic("not_identified", tuple(names))]
 
 
-def autocorrelated(profile: Profile) -> list[Diagnostic]:
+def autocorrelated(profile: Profile, rows: Indices) -> list[Diagnostic]:
     """A law that has the data's shape leaves residuals that know nothing of their neighbours.
 
     Neighbours are points of like x, and points that were handed in one after another: those of a
     learning curve mostly are. Where there are several variables, points that follow one another
     along one of them while the others stay alike.
+
+    Args:
+      rows: where each point was among those handed in, [points].
     """
     if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
         return []
@@ -135,12 +138,21 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
         return _autocorrelated_along(profile)
     residuals = profile.residuals
     power = (residuals**2).sum()
-    along = residuals[np.argsort(profile.x, kind="stable")], residuals
-    correlation = max((each[1:] * each[:-1]).sum() for each in along) / power
+    along = _products(residuals, profile.x), _products(residuals, rows)
+    correlation = max(along) / power
     by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
     if correlation < by_chance:
         return []
     return [Diagnostic("autocorrelated", numbers={"correlation": float(correlation)})]
+
+
+def _products(residuals: Array, place: Array | Indices) -> float:
+    """Sum of the products of neighbours; where places are equal, its mean over their orders."""
+    group = np.unique(place, return_inverse=True)[1].ravel()
+    count, total = np.bincount(group), np.bincount(group, residuals)
+    within = (total**2 - np.bincount(group, residuals**2)) / count
+    mean = total / count
+    return float(within.sum() + (mean[1:] * mean[:-1]).sum())
 
 
 def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
@@ -160,11 +172,10 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
     named = []
     for k, name in enumerate(profile.law.variables):
-        one, other = _neighbours(profile.x, k)
-        if len(one) < 10:
+        following = _following(profile.x, k)
+        if following.any(axis=1).sum() < 10:
             continue
-        pairs = np.zeros((len(residuals), len(residuals)))
-        pairs[one, other] = pairs[other, one] = 0.5
+        pairs = (following + following.T) / 2
         shared = pairs @ basis
         held = basis.T @ shared
         mean = -noise * np.trace(held)
@@ -178,16 +189,19 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     return [Diagnostic("autocorrelated_along", tuple(named))]
 
 
-def _neighbours(x: Array, k: int) -> tuple[Indices, Indices]:
-    """Pairs of points: each with the one that comes next along variable k, the others alike."""
+def _following(x: Array, k: int) -> Array:
+    """Which point comes next along variable k, the others alike; of several a share each.
+
+    [points, points], a row each, of sum 1 or, where none comes next, 0.
+    """
     place = np.log(x)
     place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)
     further = place[k] - place[k][:, None]
     aside = sum(np.abs(each - each[:, None]) for v, each in enumerate(place) if v != k)
     far = np.where(further > 1e-6, further + 5 * aside, np.inf)
-    following = far.argmin(axis=1)
-    there = far[np.arange(len(far)), following] < 0.5
-    return np.flatnonzero(there), following[there]
+    nearest = far.min(axis=1, keepdims=True)
+    next_ones = (far == nearest) & (nearest < 0.5)
+    return next_ones / np.maximum(next_ones.sum(axis=1, keepdims=True), 1)
 
 
 def extrapolates(

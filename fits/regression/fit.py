@@ -19,7 +19,7 @@ from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, jack
 from fits.regression.inputs import (
     checked_points,
     checked_weights,
-    numbered,
+    in_order,
     refuse_terms,
     refuse_too_few,
     refuse_too_steep,
@@ -178,7 +178,7 @@ def fit(
         to its square; "auto": 1.345 times the noise; None: as `loss` says, squares by default.
       replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
-      seed: of the draws; the same seed gives the same digits.
+      seed: of the draws; the same seed gives the same digits, in whatever order the runs are.
 
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
@@ -190,7 +190,8 @@ def fit(
     refuse_terms(level, huber, replicates)
     x, y = checked_points(law, x, y)
     counts = checked_weights(weights, len(y))
-    cluster = numbered(clusters, len(y))
+    order, cluster = in_order(x, y, counts, clusters)
+    x, y, counts = x[..., order], y[order], counts[order]
     chosen = choose(x, y, np.ones((1, len(y)), bool))[0]
     refuse_too_few(law, x[..., chosen], len(y))
     unit = unit_of(law, x)  # from here on x is a plain number
@@ -224,7 +225,7 @@ def fit(
         objective=profile.minimum,
     )
     without = jackknife(profile, plain, y, counts, choose, chosen)
-    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without)))
+    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without, order[chosen])))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -232,7 +233,7 @@ def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnostic]:
+def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) -> list[Diagnostic]:
     law, lowest = found.law, float(profile.y.min())
     clusters = int(profile.cluster.max()) + 1
     misfit = found.rms if profile.loss.log else found.rms / lowest
@@ -247,7 +248,7 @@ def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnosti
         said += outliers.off_the_curve(profile) if sound else []
     said += flat
     if clusters == found.n:
-        said += diagnostics.autocorrelated(profile)
+        said += diagnostics.autocorrelated(profile, rows)
     if sound:
         said += outliers.off_at_an_end(profile)
     if sound and len(without):

@@ -16,7 +16,7 @@ from fits.base.numbers import Array, Indices, Mask, arrays
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
 from fits.regression.fit import every_point
-from fits.regression.inputs import checked_weights, numbered
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
 from fits.spec import Huber
@@ -115,13 +115,15 @@ def choose_law(
     if not 0 < share < 1:
         raise ValueError(f"share is {share:g}; it is that of the points to hold out, such as 1/3.")
     every_x, every_y = arrays(x, y)
+    counts = checked_weights(weights, len(every_y))
+    order, cluster = in_order(every_x, every_y, counts, clusters)
+    every_x, every_y = every_x[..., order], every_y[order]
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
-    counts = checked_weights(weights, len(every_y))[points]
-    cluster = numbered(clusters, len(every_y))[points]
+    counts, cluster = counts[order][points], cluster[points]
     compute, error = every_x[..., points], every_y[points]
     sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
     if by is not None:
-        sizes = np.asarray(by, float)[points]
+        sizes = np.asarray(by, float)[order][points]
     small, large = _split(sizes, cluster, share)
     rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
     rows.sort(key=_rank)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.numbers import X_RANGE, Y_RANGE, Array, Indices
+from fits.base.order import canonical
 from fits.laws.law import Law
 from fits.spec import LEVEL
 
@@ -82,6 +83,13 @@ def numbered(clusters: Sequence[Hashable] | None, runs: int) -> Indices:
         raise ValueError(f"{len(clusters)} labels of clusters for {runs} runs; give one for each.")
     numbers = {label: k for k, label in enumerate(dict.fromkeys(clusters))}
     return np.array([numbers[label] for label in clusters])
+
+
+def in_order(
+    x: Array, y: Array, counts: Array, clusters: Sequence[Hashable] | None
+) -> tuple[Indices, Indices]:
+    """Canonical order of the runs by x, y and weight, and numbers of their clusters in it."""
+    return canonical(np.vstack([x, y, counts]), numbered(clusters, len(y)))
 
 
 def refuse_too_few(law: Law, x: Array, runs: int) -> None:
