@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from fits.laws.names import ALIASES
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
@@ -19,6 +20,7 @@ SEED = 0
 REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
@@ -69,8 +71,6 @@ class FitSpec:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        from fits.laws.registry import ALIASES
-
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
         if self.rows is None:
             rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
@@ -92,8 +92,7 @@ class FitSpec:
 
     def mistakes(self) -> list[str]:
         """Everything in it that cannot be, in words."""
-        from fits.data.points import KINDS
-        from fits.laws.registry import ALIASES, EVERY_LAW
+        from fits.laws.registry import EVERY_LAW
 
         found = [
             *_unknown("y_is", self.y_is, KINDS),

@@ -12,7 +12,7 @@ from fits.allocation.allocation import trainings
 from fits.allocation.parametric import parametric
 from fits.laws.chinchilla import CHINCHILLA, chinchilla
 from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
-from fits.laws.registry import LAWS, SURFACES
+from fits.laws.registry import LAWS, SEVERAL
 from fits.regression.fit import fit
 from fits.regression.loss import Loss, _in_errors
 
@@ -141,7 +141,7 @@ def test_no_band_depends_on_the_unit_of_the_error(unit):
     np.testing.assert_allclose(np.array(others.band(x)) / unit, ones.band(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("law", [*LAWS.values(), *SURFACES.values()], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [*LAWS.values(), *SEVERAL.values()], ids=lambda law: law.name)
 def test_floors_and_offsets_are_counted_in_the_unit_of_the_error(law):
     linear = {"c", "lowest", "E", "xi", "eps"} - ({"c"} if law.name == "shape" else set())
     linear |= {"log-linear": {"a", "b"}, "parabola": {"bend"}}.get(law.name, set())

@@ -1,6 +1,7 @@
 """Laws: formulas, their special cases, derivatives, units, and what their papers say of them."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from known_laws import KNOWN, TRUTHS, X, crossed, known
 from fits.laws.broken import broken, broken_power
 from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
 from fits.laws.lines import PARABOLA, log_linear, parabola
+from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
-from fits.laws.registry import ALIASES, BROKEN, BROKEN_2, LAWS, rivals
+from fits.laws.registry import BROKEN, BROKEN_2, LAWS, MANY_BREAKS, SEVERAL, rivals
 from fits.laws.repeated import REPEATED, data_repeated
 from fits.laws.shape import SHAPE, shape_law
 from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
@@ -335,3 +337,21 @@ def test_repeated_data_are_tried_against_the_law_that_knows_no_repetition():
     )
     assert SHAPE not in rivals(CHINCHILLA)
     assert rivals(POWER) == [POWER, *(law for law in LAWS.values() if law is not POWER)]
+
+
+def test_help_names_the_laws_that_the_registry_holds():
+    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS}
+    assert {name: " ".join(law.variables) for name, law in SEVERAL.items()} == SEVERAL_VARIABLES
+
+
+def test_the_law_that_the_docs_add_fits_its_own_points_in_any_unit_of_x():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    namespace = {}
+    exec(block, namespace)  # the page is a file of this repository
+    law, truth = namespace["LOGARITHMIC"], np.array([0.9, 0.02, 0.1])
+    x = np.geomspace(1e-2, 1e3, 40)
+    for unit in (1.0, 1e6):
+        found = fit(law, unit * x, law.predict(x, *truth))
+        assert not found.warnings
+        np.testing.assert_allclose(found.values, truth * [1, unit, 1], rtol=1e-6)

@@ -12,7 +12,8 @@ import typer
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.cli.output import ending
-from fits.spec import FitSpec
+from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
+from fits.spec import FORECAST, KINDS, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
@@ -33,18 +34,17 @@ TableFile = Annotated[
 Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
 Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
 
-KINDS = "error, error-percent, accuracy, accuracy-percent or loss."
-LAWS = (
-    "saturating, power-floor, power-shift, power (m1), m2, m3, m4, broken, broken-2 to broken-5, "
-    "log-linear, parabola; of several variables chinchilla (N D), repeated (N D U), shape (x t); "
-    "or forecast."
+LAW_HELP = (
+    f"{', '.join(ONE_VARIABLE)}; of several variables "
+    f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
+    f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
 ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
 
 SPEC: dict[str, tuple[Any, Any]] = {
     "x": (Annotated[list[str], option("COL", "Resource; once a variable.")], NEEDED),
     "y": (Annotated[str, option("COL", "What was measured.")], NEEDED),
-    "y_is": (Annotated[str, option("KIND", KINDS)], FitSpec.y_is),
+    "y_is": (Annotated[str, option("KIND", f"One of {', '.join(KINDS)}.")], FitSpec.y_is),
     "where": (
         Annotated[Texts, option("COL=VALUE", "Rows to keep; COL!=VALUE too; repeatable.")],
         None,
@@ -55,7 +55,7 @@ SPEC: dict[str, tuple[Any, Any]] = {
     ),
     "all_points": (Annotated[bool, option(None, "Fit every row.", "--all-points")], False),
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
-    "law": (Annotated[str, option("NAME", LAWS)], FitSpec.law),
+    "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
     "loss": (Annotated[Text, option("NAME", f"squares or huber; default: {FitSpec.loss}.")], None),
     "huber": (
         Annotated[Text, option("DELTA", "Huber's threshold, or auto: 1.345 times the noise.")],
