@@ -1,7 +1,8 @@
 """From a table and a FitSpec to a FitReport: the one way in.
 
-The command line, `scaling report`, saved laws and notebooks all call `fit_table`; so the same
-question has the same interval everywhere.
+The command line, `scaling report` and notebooks call `fit_table`; `allocate` and `fit-laws check`,
+which have rows already, fit their `Observations` by the same FitSpec. So the same question has the
+same interval everywhere.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Observations:
             "weights": self.weights,
             "clusters": None if self.clusters is None else self.clusters.tolist(),
             "loss": Loss(log=spec.scale == "log"),
-            "huber": spec.threshold,
+            "huber": spec.huber,
         }
 
     def fitted(self, spec: FitSpec) -> Mask:

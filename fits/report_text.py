@@ -9,9 +9,8 @@ from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
-from fits.regression.loss import EFFICIENT
 from fits.report import FitReport, ForecastFit, GroupReport
-from fits.spec import FitSpec
+from fits.spec import EFFICIENT, FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order of the file
@@ -118,7 +117,7 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
         count = len(set(group.observations.clusters.tolist()))  # type: ignore[union-attr]
         yield f"{count} clusters of rows with correlated errors, by {', '.join(spec.clusters)}"
     if spec.loss == "huber":
-        threshold = f"{EFFICIENT:g} times the noise" if spec.huber is None else f"{spec.huber:g}"
+        threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber:g}"
         yield f"Huber's loss with threshold {threshold}"
     if spec.scale == "linear":
         yield "errors count as differences, not as ratios"

@@ -146,7 +146,7 @@ def test_huber_auto_is_huber_s_loss(surface, answer):
         answer(surface, *SURFACE, *words)[0] for words in (("--huber", "auto"), ("--loss", "huber"))
     )
     assert one == other
-    assert (one["spec"]["loss"], one["spec"]["huber"]) == ("huber", None)
+    assert (one["spec"]["loss"], one["spec"]["huber"]) == ("huber", "auto")
     assert one["groups"][0]["holdout"]["score"] == "mean absolute log error"
 
 

@@ -29,6 +29,7 @@ BY_PROFILES = "profiles at equal compute"
 BY_LAW = "law of size and data"
 
 EQUAL = 1.25  # computes within this factor stand for one budget
+DISAGREE = 0.99  # level at which two methods are compared: several pairs are, at several places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,13 +166,13 @@ class LineOfSizes(Allocation):
 
 
 def disagreements(
-    methods: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
+    methods: Sequence[Allocation], computes: Sequence[float], level: float = DISAGREE
 ) -> list[Diagnostic]:
     """Where two methods differ by more than their intervals allow.
 
     Args:
       computes: at which the best sizes are compared.
-      level: of the intervals; high, because several pairs are compared at several places.
+      level: of the intervals.
     """
     found = []
     for one, other in combinations(methods, 2):

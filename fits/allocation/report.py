@@ -30,6 +30,7 @@ from fits.allocation.parametric import ParametricLaw, parametric
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
+from fits.data.tables import Table
 from fits.report import GroupReport, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
@@ -98,7 +99,7 @@ class AllocationReport(JsonModel):
 
 
 def allocate(
-    table: str | Path,
+    table: str | Path | Table,
     spec: FitSpec,
     *,
     flops: str | None = None,
@@ -112,6 +113,7 @@ def allocate(
     """The best size by each method that the runs allow.
 
     Args:
+      table: a file, CSV or Parquet, or one that was read.
       spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
         data follow from compute.
       flops: column of compute; None: `per` times size times data.
@@ -132,7 +134,9 @@ def allocate(
     numbers = GroupReport(names={}, spec=spec, points=points).observations
     methods: dict[str, Callable[[], Allocation]] = {
         BY_ENVELOPE: lambda: envelope(runs),
-        BY_PROFILES: lambda: isoflop(runs, budgets=budgets or None),
+        BY_PROFILES: lambda: isoflop(
+            runs, budgets=budgets or None, replicates=spec.replicates, seed=spec.seed
+        ),
         BY_LAW: lambda: parametric(runs, numbers.fit(spec)),
     }
     found: list[Allocation] = []
@@ -143,7 +147,7 @@ def allocate(
         except ValueError as why:
             refused.append(MethodReport(method=name, refusal=str(why)))
     if not found:
-        raise UserError([f"{table}: {each.method}: {each.refusal}" for each in refused])
+        raise UserError([f"{points.table.path}: {each.method}: {each.refusal}" for each in refused])
     law, level = next((m for m in found if isinstance(m, ParametricLaw)), None), spec.level
     return AllocationReport(
         table=points.table.path,
@@ -165,7 +169,7 @@ def allocate(
 
 
 def _read(
-    table: str | Path, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
+    table: str | Path | Table, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
 ) -> tuple[Points, Trainings]:
     """The rows, the data seen made of compute where there is no column of it."""
     size, data = spec.x

@@ -11,6 +11,7 @@ import typer
 from fits.base.errors import UserError, all_of
 from fits.cli.options import Json, Plot, TableFile, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
+from fits.spec import HELD_OUT
 
 if TYPE_CHECKING:
     from fits.report import FitReport
@@ -25,7 +26,12 @@ def fit(
         Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
     ] = None,
     details: Annotated[
-        bool, option(None, "Every fit in full, and every law's hold-out error.", "--details")
+        bool,
+        option(
+            None,
+            f"Every fit in full; every law's error at the largest {HELD_OUT} of points.",
+            "--details",
+        ),
     ] = False,
     save: Annotated[
         Path | None, option("LAW.json", "Keep the law and its rows, for fit-laws check.")
@@ -39,8 +45,8 @@ def fit(
     each; --details prints the rest. A law of several variables, and a forecast, take all points.
     Rows without x or y are skipped and reported. Seeds of one setting, where rows differ in the
     columns seed and run alone, are a cluster unless --cluster says otherwise (--cluster run takes
-    each run as independent). The hold-out fits each law to the smallest two thirds of the points
-    and scores it on the largest third.
+    each run as independent). The hold-out fits each law to the smaller points and scores it on the
+    larger ones.
 
     TABLE is never changed, and nothing is written unless --save, --json or --plot names a file.
     `fit-laws schema` prints the JSON schema of what --json writes.

@@ -13,7 +13,7 @@ from fits.base.errors import UserError
 from fits.base.names import short
 from fits.cli.output import ending
 from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
-from fits.spec import FORECAST, KINDS, FitSpec
+from fits.spec import EFFICIENT, FORECAST, KINDS, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
@@ -58,7 +58,9 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
     "loss": (Annotated[Text, option("NAME", f"squares or huber; default: {FitSpec.loss}.")], None),
     "huber": (
-        Annotated[Text, option("DELTA", "Huber's threshold, or auto: 1.345 times the noise.")],
+        Annotated[
+            Text, option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise.")
+        ],
         None,
     ),
     "scale": (

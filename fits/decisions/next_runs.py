@@ -102,7 +102,7 @@ def next_runs(
     if cost.min() > budget:
         cheapest = f"the cheapest candidate costs {cost.min():.3g} {candidates.unit}"
         raise UserError([f"--budget: {cheapest}. Give more, or offer smaller runs."])
-    problem = design_problem(fit, _stacked(runs), np.asarray(as_x(predict)))
+    problem = design_problem(fit, _stacked(runs), np.asarray(as_x(predict)), seed=spec.seed)
     found = plan(problem, cost, budget, np.array(list(left.values())))
     error, spent = group.prediction(predict), np.cumsum(found.cost).tolist()
     return NextRuns(

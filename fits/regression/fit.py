@@ -175,7 +175,8 @@ def fit(
         neighbours in x may be autocorrelated, as far as the residuals say so.
       loss: `Loss(log=False)` for errors that count as differences rather than as ratios.
       huber: threshold of Huber's loss: residuals beyond it count in proportion to their size, not
-        to its square; "auto": 1.345 times the noise; None: as `loss` says, squares by default.
+        to its square; "auto": `spec.EFFICIENT` times the noise; None: as `loss` says, squares by
+        default.
       replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
       seed: of the draws; the same seed gives the same digits.

@@ -19,9 +19,8 @@ from fits.regression.fit import every_point
 from fits.regression.inputs import checked_weights, numbered
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
-from fits.spec import Huber
+from fits.spec import HELD_OUT, Huber
 
-SHARE = 1 / 3  # of the points, those of largest x, that are held out
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for clusters to be kept whole
 
 
@@ -78,7 +77,7 @@ def choose_law(
     laws: Iterable[Law],
     *,
     by: ArrayLike | None = None,
-    share: float = SHARE,
+    share: float = float(HELD_OUT),
     choose: Choose = every_point,
     weights: ArrayLike | None = None,
     clusters: Sequence[Hashable] | None = None,
@@ -113,7 +112,9 @@ def choose_law(
         are not one for each run; or `share` is no share.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share is {share:g}; it is that of the points to hold out, such as 1/3.")
+        raise ValueError(
+            f"share is {share:g}; it is that of the points to hold out, such as {HELD_OUT}."
+        )
     every_x, every_y = arrays(x, y)
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
     counts = checked_weights(weights, len(every_y))[points]
