@@ -29,7 +29,7 @@ from fits.regression.holdout import Trials, choose_law
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
-CHOICES = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
+_CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
 
 Place: TypeAlias = tuple[float, ...]
@@ -63,7 +63,7 @@ class Observations:
             EVERY_LAW[spec.law],
             self.x,
             self.error,
-            choose=CHOICES[str(spec.rows)],
+            choose=_CHOOSE[str(spec.rows)],
             **self._terms(spec),
             replicates=spec.replicates,
             level=spec.level,
@@ -73,7 +73,7 @@ class Observations:
     def hold_out(self, spec: FitSpec) -> Trials | None:
         """How well each law predicts the large runs from the small; None: all are of one size."""
         laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
-        choose = CHOICES[str(spec.rows)]
+        choose = _CHOOSE[str(spec.rows)]
         try:
             return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
         except ValueError:
@@ -90,7 +90,7 @@ class Observations:
     def fitted(self, spec: FitSpec) -> Mask:
         """Which of the runs the law goes through, [runs]."""
         present = np.ones((1, len(self.error)), bool)
-        return CHOICES[str(spec.rows)](self.x, self.error, present)[0]
+        return _CHOOSE[str(spec.rows)](self.x, self.error, present)[0]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -53,7 +53,7 @@ def test_the_schema_of_every_command_is_printed_and_describes_its_json(command, 
         "next": (*fit, "--predict", "1e9", "--budget", "1e4", "--grid", "eflop=1,1e3"),
         "optimal": (
             *(sizes, "--size", "n", "--data", "d", "--y", "y", "--y-is", "loss"),
-            *("--compute", "9", "--reach", "1.1", "--trained", "4,4"),
+            *("--compute", "9", "--target-error", "1.1", "--trained", "4,4"),
         ),
         "check": ("zhai2022-pets-5-shot",),
     }
@@ -200,7 +200,7 @@ def test_every_fit_comes_with_how_well_each_law_predicts(table, command, answer)
     holdout = found["groups"][0]["holdout"]
     assert (holdout["fitted"], holdout["held_out"]) == (16, 8)
     assert holdout["times_larger"] == pytest.approx(55, rel=0.1)
-    errors = holdout["errors"]
+    errors = holdout["trials"]
     assert set(errors) == set(LAWS)
     assert errors["saturating"] < 0.03 < errors["power"]
     _, short, _ = command(table, "--x", "eflop", "--y", "error", "--law", "power")

@@ -320,7 +320,7 @@ def test_a_law_of_one_of_several_variables_is_found_again_whatever_the_others_ar
     for k, name in enumerate(law.variables):
         (one,) = (each for each in rivals(law) if each.name == f"power-floor in {name}")
         error = POWER_FLOOR.predict(points[k] / points[k].min(), 0.5, 0.4, 0.1)
-        (row,) = choose_law(points, error, [one], by=points[k]).rows
+        (row,) = choose_law(points, error, [one], by=points[k]).trials
         if name == "U":  # of four values the two largest are held out
             assert row.refusal == "2 different x to fit, 3 parameters"
         else:

@@ -116,12 +116,12 @@ class Allocation(ABC):
     """The best size for a budget, by one method.
 
     Fields:
-      approach: its name.
+      method: its name.
       best: computes, and the best sizes seen there; empty where the method reads none.
       diagnostics: which of its assumptions fail.
     """
 
-    approach: str
+    method: str
     best: tuple[Array, Array]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -185,7 +185,7 @@ def disagreements(
             numbers["exponent"] = one.exponent()[0], other.exponent()[0]
         if numbers:
             numbers["diagnostics"] = len(one.diagnostics) + len(other.diagnostics)
-            names = one.approach, other.approach
+            names = one.method, other.method
             found.append(Diagnostic("methods_disagree", names, numbers))
     return found
 

@@ -27,7 +27,7 @@ class IsoFLOP(LineOfSizes):
     """
 
     replicates: Array
-    approach: str = BY_PROFILES
+    method: str = BY_PROFILES
 
     def _reach(self, basis: Array, level: float) -> float:
         return float(np.quantile(np.abs((self.replicates - self.values) @ basis), level))

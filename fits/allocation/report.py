@@ -89,7 +89,7 @@ class AllocationReport(JsonModel):
     points: int
     methods: tuple[MethodReport, ...]
     divisions: tuple[Division, ...]
-    targets: tuple[Target, ...]
+    target_errors: tuple[Target, ...]
     trained: tuple[TrainedModel, ...]
     holdout: HoldoutField | None
     notes: tuple[str, ...]
@@ -106,7 +106,7 @@ def allocate(
     per: float = FLOPS_PER_EXAMPLE,
     curve: Sequence[str] = (),
     compute: Sequence[float] = (),
-    targets: Sequence[float] = (),
+    target_errors: Sequence[float] = (),
     trained: Sequence[tuple[float, float]] = (),
     budgets: Sequence[float] = (),
 ) -> AllocationReport:
@@ -119,7 +119,7 @@ def allocate(
       flops: column of compute; None: `per` times size times data.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
-      targets: errors to reach.
+      target_errors: errors to reach.
       trained: size and data of models to lay beside the best size.
       budgets: of the IsoFLOP profiles; none: wherever there are enough sizes.
 
@@ -155,7 +155,9 @@ def allocate(
         points=len(runs.loss),
         methods=(*(_method(each, level) for each in found), *refused),
         divisions=tuple(_division(each, found, law, level) for each in compute),
-        targets=tuple(Target(error=e, compute=law and law.compute(e, level)) for e in targets),
+        target_errors=tuple(
+            Target(error=e, compute=law and law.compute(e, level)) for e in target_errors
+        ),
         trained=tuple(_trained(*each, law, level) for each in trained),
         holdout=numbers.hold_out(spec) if law else None,
         notes=points.notes,
@@ -186,7 +188,7 @@ def _read(
 
 def _method(found: Allocation, level: float) -> MethodReport:
     return MethodReport(
-        method=found.approach,
+        method=found.method,
         exponent=found.exponent(level),
         best=tuple(zip(*(each.tolist() for each in found.best), strict=True)),
         diagnostics=found.diagnostics,
@@ -198,7 +200,7 @@ def _division(
 ) -> Division:
     return Division(
         compute=compute,
-        sizes={each.approach: each.size(compute, level) for each in found},
+        sizes={each.method: each.size(compute, level) for each in found},
         data=law and law.data(compute, level),
         error=law and law.loss(compute, level),
     )
@@ -223,7 +225,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
         "--scale linear": spec.scale == "linear",
     }
     names = tuple(name for name, on in used.items() if on)
-    others = [each.approach for each in found if each.approach != BY_LAW]
+    others = [each.method for each in found if each.method != BY_LAW]
     return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
 
 

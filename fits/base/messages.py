@@ -15,7 +15,7 @@ Message: TypeAlias = str | Callable[[Names, Numbers], str]
 SHOWN = 3  # places of a kind that are spelled out
 
 
-def places(variables: Names, n: Numbers) -> str:
+def listed_x(variables: Names, n: Numbers) -> str:
     """x of some points: "x = 1e+03; x = 2e+03; ..."."""
     count = len(n[variables[0]])
     said = [
@@ -43,7 +43,7 @@ def _outliers(where: str, cause: str) -> Message:
         advice = "Leave them out" + ("" if n["huber"] else ", or fit with --loss huber")
         return (
             f"{n['count']:.0f} of {n['n']:.0f} points are outliers, far {where} the curve "
-            f"({places(variables, n)}): {cause} {advice}"
+            f"({listed_x(variables, n)}): {cause} {advice}"
         )
 
     return words
@@ -138,7 +138,7 @@ MESSAGES: dict[str, Message] = {
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
     "influential": lambda p, n: (
-        f"one run decides: without the run at {places(p, n)} the prediction at {n['ahead']:g} "
+        f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
     ),
     "extrapolates": _beyond,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fits.base.errors import UserError, all_of
-from fits.cli.options import Json, Plot, TableFile, Texts, numbers, option, read_columns, spec_of
+from fits.cli.options import (
+    Json,
+    Plot,
+    TableArgument,
+    Texts,
+    numbers,
+    option,
+    read_columns,
+    spec_of,
+)
 from fits.cli.output import check_files, put
 from fits.spec import HELD_OUT
 
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 
 def fit(
     ctx: typer.Context,
-    table: TableFile,
+    table: TableArgument,
     options: dict[str, Any],
     by: Annotated[Texts, option("COL", "A fit for each value of COL; repeatable.")] = None,
     predict: Annotated[

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fits.data.tables import Table
 
 NEEDED = inspect.Parameter.empty
-Text: TypeAlias = str | None
 Texts: TypeAlias = list[str] | None
 
 
@@ -28,7 +27,7 @@ def option(metavar: str | None, text: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text)
 
 
-TableFile = Annotated[
+TableArgument = Annotated[
     Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
 ]
 Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
@@ -39,7 +38,7 @@ LAW_HELP = (
     f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
     f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
-ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
+_ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
 
 SPEC: dict[str, tuple[Any, Any]] = {
     "x": (Annotated[list[str], option("COL", "Resource; once a variable.")], NEEDED),
@@ -56,10 +55,14 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "all_points": (Annotated[bool, option(None, "Fit every row.", "--all-points")], False),
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
     "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
-    "loss": (Annotated[Text, option("NAME", f"squares or huber; default: {FitSpec.loss}.")], None),
+    "loss": (
+        Annotated[str | None, option("NAME", f"squares or huber; default: {FitSpec.loss}.")],
+        None,
+    ),
     "huber": (
         Annotated[
-            Text, option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise.")
+            str | None,
+            option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise."),
         ],
         None,
     ),
@@ -148,8 +151,8 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         if value is not None
     }
     fields["clusters"] = fields.pop("cluster", ())
-    rows = [name for name in ROWS if fields.pop(name, False)]
-    fields["rows"] = ROWS[rows[0]] if len(rows) == 1 else None
+    rows = [name for name in _ROWS if fields.pop(name, False)]
+    fields["rows"] = _ROWS[rows[0]] if len(rows) == 1 else None
     wrong = []
     if len(rows) > 1:
         names = " and ".join(map(_typed, rows))

@@ -29,7 +29,7 @@ SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of 
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
 SAME_RMS = 1e-9  # of the root mean square, where the rows lie on the curve but for rounding
 SAME_NUMBERS = 0.02  # of a diagnostic, relative: another machine may round otherwise
-CHOICES = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
+_CHOSEN = {"frontier": "on the frontier", "hull": "corners of the hull", "all": "fitted"}
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _other_rows(evidence: Evidence) -> Iterator[str]:
     """Which rows the file takes for fitted and the choice of points does not."""
     spec, rows, kept = evidence.spec, evidence.rows, np.array(evidence.fitted)
     fitted = rows[observations_of(rows, spec).fitted(spec)]
-    where = CHOICES[str(spec.rows)]
+    where = _CHOSEN[str(spec.rows)]
     said = [f"line {int(row[0])} is not {where}" for row in surplus(kept, fitted)]
     said += [f"line {int(row[0])} is {where}" for row in surplus(fitted, kept)]
     if said:
