@@ -61,7 +61,7 @@ class PredictionJson(EstimateJson):
 
 
 class DiagnosticJson(JsonModel):
-    """One doubt, as `fits/base/diagnostic.py` explains its fields, and in words."""
+    """One diagnostic, as `fits/base/diagnostic.py` explains its fields, and in words."""
 
     code: str
     parameters: list[str]

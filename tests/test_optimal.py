@@ -143,7 +143,7 @@ def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said
     assert main(["optimal", str(path), *COLUMNS, *ASKED]) == 0
     said = capsys.readouterr().out
     assert "law of size and data: data were in proportion to size, 20 times it: " in said
-    assert "alpha and beta are not identified" in said
+    assert "alpha and beta are not identifiable" in said
     assert "none: envelope of all runs: data were in proportion" in said
     assert "inf" not in said
     assert "no end" in said

@@ -75,7 +75,7 @@ class Trainings:
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What does not fit compute = k N D, or is not identified by runs such as these."""
+        """What does not fit compute = k N D, or is not identifiable by runs such as these."""
         found = []
         if line := self.collinear:
             found.append(Diagnostic("collinear", numbers=line))

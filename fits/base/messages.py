@@ -25,9 +25,9 @@ def listed_x(variables: Names, n: Numbers) -> str:
     return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
 
 
-def _not_identified(names: Names, n: Numbers) -> str:
+def _not_identifiable(names: Names, n: Numbers) -> str:
     are = "is" if len(names) == 1 else "are"
-    return f"{', '.join(names)} {are} not identified: very different values fit equally well"
+    return f"{', '.join(names)} {are} not identifiable: very different values fit equally well"
 
 
 def _no_degrees_of_freedom(names: Names, n: Numbers) -> str:
@@ -119,16 +119,16 @@ MESSAGES: dict[str, Message] = {
     "not_converged": (
         "the solver stopped before the minimum: the loss could still fall by {gain:.2g}"
     ),
-    "floor_not_identified": lambda p, n: (
-        f"the floor is not identified: the {100 * n['level']:g} % interval of {p[0]} is "
+    "floor_not_identifiable": lambda p, n: (
+        f"the floor is not identifiable: the {100 * n['level']:g} % interval of {p[0]} is "
         f"[{n['low']:.2g}, {n['high']:.2g}], and the lowest error fitted is {n['lowest']:.2g}"
     ),
-    "not_identified": _not_identified,
+    "not_identifiable": _not_identifiable,
     "autocorrelated": (
-        "residuals of neighboring points are correlated ({correlation:.2f}): " + AUTOCORRELATED
+        "residuals of neighbouring points are correlated ({correlation:.2f}): " + AUTOCORRELATED
     ),
     "autocorrelated_along": lambda p, n: (
-        f"residuals of neighboring points along {' and along '.join(p)} are correlated: "
+        f"residuals of neighbouring points along {' and along '.join(p)} are correlated: "
         f"{AUTOCORRELATED}"
     ),
     "outliers_above": _outliers("above", "undertrained or failed runs?"),
@@ -144,7 +144,7 @@ MESSAGES: dict[str, Message] = {
     "extrapolates": _beyond,
     "negative_prediction": "the law predicts an error below 0 there: it cannot hold that far out",
     "collinear": lambda p, n: (
-        f"{along_a_line(n)}: alpha and beta are not identified, and so neither is the best size; "
+        f"{along_a_line(n)}: alpha and beta are not identifiable, and so neither is the best size; "
         "add runs of the same compute and other sizes"
     ),
     "options_not_used": lambda p, n: (
@@ -162,7 +162,7 @@ MESSAGES: dict[str, Message] = {
         "the largest size tried is the best at the largest computes: try larger ones"
     ),
     "sizes_far_apart": (
-        "neighboring sizes differ by up to {factor:.2g} times: the best size is known to that "
+        "neighbouring sizes differ by up to {factor:.2g} times: the best size is known to that "
         "factor at best"
     ),
     "before_cooldown": (

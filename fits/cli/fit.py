@@ -89,9 +89,11 @@ def fit(
 def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> None:
     wrong = []
     if plot and len(options["x"]) > 1:
-        wrong.append("--plot: a law of several variables is no line. Leave it out.")
+        wrong.append(
+            "--plot: a law of several variables cannot be drawn as one line. Leave it out."
+        )
     if save and options["law"] == "forecast":
-        wrong.append("--save: a forecast is no law that could be kept. Say --json FILE.")
+        wrong.append("--save: a forecast cannot be saved as a law. Say --json FILE.")
     if wrong:
         raise UserError(wrong)
 

@@ -30,7 +30,7 @@ MANY_BREAKS = {law.name: law for law in _MORE}
 """Fitted by name only: too many parameters to be held out beside every fit."""
 
 SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
-"""Of several variables."""
+"""Laws of several variables."""
 
 EVERY_LAW = LAWS | MANY_BREAKS | SEVERAL
 

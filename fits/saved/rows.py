@@ -46,7 +46,7 @@ def observations_of(rows: Array, spec: FitSpec) -> Observations:
 
 
 def lines_between(before: Table, after: Table) -> str:
-    """Lines that are in one and not in the other, neighbors drawn together: "2-9, 12"."""
+    """Lines that are in one and not in the other, neighbours drawn together: "2-9, 12"."""
     kept = set(after.numbers)
     spans: list[list[int]] = []
     for line in (each for each in before.numbers if each not in kept):

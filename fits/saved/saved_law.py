@@ -42,7 +42,7 @@ def _bounded(spec: FitSpec) -> FitSpec:
     for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
         _printable(text)
     if spec.law == FORECAST:
-        raise ValueError("a forecast is no law that could be kept")
+        raise ValueError("a forecast cannot be saved as a law")
     if not REPLICATES_RANGE[0] <= spec.replicates <= REPLICATES_RANGE[1]:
         raise ValueError(
             "replicates: {} is not from {} to {}".format(spec.replicates, *REPLICATES_RANGE)
