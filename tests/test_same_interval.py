@@ -135,11 +135,11 @@ def check_answers_as(ask, group, table, columns, path):
 
 
 def compare_answers_as(ask, group, prediction, table, other, columns, at):
-    found = ask("compare", table, other, *columns, "--at", at)
+    found = ask("compare", table, other, *columns, "--predict", at)
     same_fit(found["a"], group)
     second, beside = reference(ask, other, columns, at)
     same_fit(found["b"], second)
-    (here,) = found["at"]
+    (here,) = found["predictions"]
     same([here["error_a"], here["error_b"]], [prediction["value"], beside["value"]])
     for mine, its in (("a", prediction), ("b", beside)):
         (shown,) = found[mine]["predictions"]
@@ -268,7 +268,7 @@ def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
     table = curves(tmp_path / "both.csv", 0)
     for more in ((), ("--cluster", "run"), ("--loss", "huber", "--weights", "w")):
         columns = "--x", "c", "--y", "e", "--law", "power", "--all-points", *more, "--by", "recipe"
-        found = ask("compare", table, *columns, "--at", "1e4")
+        found = ask("compare", table, *columns, "--predict", "1e4")
         for mine, its in zip("ab", ask(table, *columns, "--predict", "1e4")["groups"], strict=True):
             same_fit(found[mine], its)
             same(ends(found[mine]["predictions"][0]), ends(its["predictions"][0]))

@@ -32,6 +32,7 @@ BY_PROFILES = "profiles at equal compute"
 BY_LAW = "law of size and data"
 
 EQUAL = 1.25  # computes within this factor stand for one budget
+DISAGREE = 0.99  # level at which two methods are compared: several pairs are, at several places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +77,7 @@ class Trainings:
         return {"slope": float(slope), "data": math.exp(level)}
 
     def diagnostics(self, law: Law) -> tuple[Diagnostic, ...]:
-        """What does not fit compute = k N D, or is not identified by runs such as these.
+        """What does not fit compute = k N D, or is not identifiable by runs such as these.
 
         Args:
           law: of size and data, fitted to them.
@@ -126,12 +127,12 @@ class Allocation(ABC):
     """The best size for a budget, by one method.
 
     Fields:
-      approach: its name.
+      method: its name.
       best: computes, and the best sizes seen there; empty where the method reads none.
       diagnostics: which of its assumptions fail.
     """
 
-    approach: str
+    method: str
     best: tuple[Array, Array]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -176,13 +177,13 @@ class LineOfSizes(Allocation):
 
 
 def disagreements(
-    methods: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
+    methods: Sequence[Allocation], computes: Sequence[float], level: float = DISAGREE
 ) -> list[Diagnostic]:
     """Where two methods differ by more than their intervals allow.
 
     Args:
       computes: at which the best sizes are compared.
-      level: of the intervals; high, because several pairs are compared at several places.
+      level: of the intervals.
     """
     found = []
     for one, other in combinations(methods, 2):
@@ -195,7 +196,7 @@ def disagreements(
             numbers["exponent"] = one.exponent()[0], other.exponent()[0]
         if numbers:
             numbers["diagnostics"] = len(one.diagnostics) + len(other.diagnostics)
-            names = one.approach, other.approach
+            names = one.method, other.method
             found.append(Diagnostic("methods_disagree", names, numbers))
     return found
 

@@ -35,7 +35,7 @@ class Envelope(LineOfSizes):
     """
 
     group: NDArray[np.int64]
-    approach: str = BY_ENVELOPE
+    method: str = BY_ENVELOPE
 
     def _reach(self, basis: Array, level: float) -> float:
         _, error, quantile = self._sandwich.standard_errors(basis[None], level)

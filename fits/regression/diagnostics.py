@@ -50,7 +50,7 @@ def on_bounds(profile: Profile) -> list[Diagnostic]:
 
 
 def unfinished(profile: Profile) -> list[Diagnostic]:
-    """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
+    """A minimisation that ran out of steps: one more would still lower the loss."""
     law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
     psi = profile.loss.psi(profile.residuals) * profile.weights
@@ -90,14 +90,16 @@ def floor_unknown(
     if high - low <= lowest / 2:
         return []
     numbers = {"level": level, "low": low, "high": high, "lowest": lowest}
-    return [Diagnostic("floor_not_identified", (law.floor,), numbers)]
+    return [Diagnostic("floor_not_identifiable", (law.floor,), numbers)]
 
 
-def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[Diagnostic]:
+def not_identifiable(
+    profile: Profile, intervals: Sequence[tuple[float, float]]
+) -> list[Diagnostic]:
     """Parameters that could be almost anything while others make up for it.
 
     Either to first order, whatever the noise: some combination of coordinates moves no point. Or
-    because the points, such as they are, object to no value however large, or however near to 0.
+    because the loss hardly grows with a value however large, or however near to 0.
     """
     law = profile.law
     scale = coordinate_scale(law, law.to_unconstrained(*profile.scaled))
@@ -119,7 +121,7 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     ]
     if not names:
         return []
-    return [Diagnostic("not_identified", tuple(names))]
+    return [Diagnostic("not_identifiable", tuple(names))]
 
 
 def autocorrelated(profile: Profile, rows: Indices) -> list[Diagnostic]:

@@ -20,7 +20,7 @@ from fits.regression.inputs import (
     checked_points,
     checked_weights,
     in_order,
-    refuse_terms,
+    refuse_options,
     refuse_too_few,
     refuse_too_steep,
 )
@@ -175,7 +175,8 @@ def fit(
         neighbours in x may be autocorrelated, as far as the residuals say so.
       loss: `Loss(log=False)` for errors that count as differences rather than as ratios.
       huber: threshold of Huber's loss: residuals beyond it count in proportion to their size, not
-        to its square; "auto": 1.345 times the noise; None: as `loss` says, squares by default.
+        to its square; "auto": `spec.EFFICIENT` times the noise; None: as `loss` says, squares by
+        default.
       replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
       seed: of the draws; the same seed gives the same digits, in whatever order the runs are.
@@ -183,11 +184,11 @@ def fit(
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
         logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
-        or below 0 whatever its parameters; a level, a threshold or a number of refits that is none.
+        or below 0 whatever its parameters; or a level, huber or replicates out of range.
     """
     if not isinstance(law, Law):
         raise TypeError(f"law is {law!r}; give a Law, one of fits.laws.registry.EVERY_LAW.")
-    refuse_terms(level, huber, replicates)
+    refuse_options(level, huber, replicates)
     x, y = checked_points(law, x, y)
     counts = checked_weights(weights, len(y))
     order, cluster = in_order(x, y, counts, clusters)
@@ -244,7 +245,7 @@ def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) ->
     if found.n > len(law.parameters) and not flat:
         said += diagnostics.on_bounds(profile)
         said += diagnostics.floor_unknown(law, found.intervals, found.level, lowest)
-        said += diagnostics.not_identified(profile, found.intervals)
+        said += diagnostics.not_identifiable(profile, found.intervals)
         said += outliers.off_the_curve(profile) if sound else []
     said += flat
     if clusters == found.n:

@@ -1,4 +1,4 @@
-"""What a fit refuses, in words: numbers without logarithms, too few points, impossible terms."""
+"""What a fit refuses, in words: numbers without logarithms, too few points, impossible options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refuse_no_logarithm(name: str, numbers: Array) -> None:
         )
 
 
-def refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
+def refuse_options(level: float, huber: float | str | None, replicates: int) -> None:
     refuse_level(level)
     if not (huber is None or huber == "auto" or (isinstance(huber, float | int) and huber > 0)):
         raise ValueError(
@@ -39,7 +39,7 @@ def refuse_terms(level: float, huber: float | str | None, replicates: int) -> No
             'less, or "auto" for one from the noise, or None for squares.'
         )
     if replicates < 1:
-        raise ValueError(f"replicates is {replicates}; give 1 or more.")
+        raise ValueError(f"replicates is {replicates}; it must be a whole number of 1 or more.")
 
 
 def checked_points(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

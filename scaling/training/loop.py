@@ -27,7 +27,7 @@ from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.gradients import Gradients, plain
-from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.initial import backbone
 from scaling.training.placement import Placement, data_parallel, jitted
 from scaling.training.recipe import schedule
@@ -257,7 +257,9 @@ def _latest(
             checkpoints.verify(folder)
         except Damaged as damage:
             problem = damage
-        if all_of(problem is None):  # before `restore`, in which the processes wait for each other
+        if all_processes(
+            problem is None
+        ):  # before `restore`, in which the processes wait for each other
             try:
                 return checkpoints.restore(folder, trainer.like())
             except Damaged as damage:
