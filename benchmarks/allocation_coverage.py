@@ -52,7 +52,7 @@ def main():
         print(f"\n{kind}; methods that disagree: {parted / studies:.2f}")
         for method, mine in zip(methods, found / studies, strict=True):
             exponent, size = (f"{h:.3f} {w:6.3f} {e:+.3f}" for h, w, e in mine)
-            print(f"  {method.approach:27} exponent {exponent}   size at 10x {size}", flush=True)
+            print(f"  {method.method:27} exponent {exponent}   size at 10x {size}", flush=True)
 
 
 def best_size(compute):

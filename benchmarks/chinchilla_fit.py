@@ -3,9 +3,9 @@
 Prints, in CPU seconds of one core, all from this run:
   the law L(N, D) on the points that Epoch AI read off the paper's figure, Huber's loss on log
   loss: how far above the smallest objective known; 1,000 bootstrap refits, each against the best of
-  a descent from four other starts and, for some, of scipy's BFGS from the same place;
+  the solver from four other initial guesses and, for some, of scipy's BFGS from the same place;
   the one-variable law with floor and shift: refits side by side against scipy's curve_fit from 5
-  starts each.
+  initial guesses each.
 
 CSV: the points, columns "Model Size", "Training FLOP" and "loss"
 (github.com/epoch-research/analyzing-chinchilla, data/svg_extracted_data.csv); by default
@@ -109,9 +109,9 @@ def _bfgs(x: Array, loss: Array, weights: Array, values: Array) -> float:
         curve = q[0] + size + data
         residual = np.log(curve / loss)
         bent = np.clip(residual, -HUBER, HUBER)
-        slopes = np.stack([np.ones_like(n), size, -n * size, data, -d * data]) / curve
+        jacobian = np.stack([np.ones_like(n), size, -n * size, data, -d * data]) / curve
         total = (weights * bent * (residual - bent / 2)).sum()
-        return total / LEAST, slopes @ (weights * bent) / LEAST
+        return total / LEAST, jacobian @ (weights * bent) / LEAST
 
     start = CHINCHILLA.to_unconstrained(*values)
     found = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-9})
@@ -137,12 +137,12 @@ def curve() -> None:
     ours, seconds = ours / len(rows), seconds / len(some)
     excess = losses[some] / np.array(theirs) - 1
     print(f"a (x + d)^-b + c on 24 points: {1e3 * ours:.3f} ms a refit, side by side")
-    print(f"  curve_fit from 5 starts {1e3 * seconds:.1f} ms: {seconds / ours:.0f} times slower")
+    print(f"  curve_fit from 5 guesses {1e3 * seconds:.1f} ms: {seconds / ours:.0f} times slower")
     print(f"  our objective exceeds theirs by {excess.min():+.1e} to {excess.max():+.1e}")
 
 
 def _curve_fit(x: Array, error: Array, times: Array) -> float:
-    """Half the smallest sum of squares of 5 starts."""
+    """Half the smallest sum of squares of 5 initial guesses."""
     from scipy.optimize import curve_fit
 
     again = np.repeat(np.arange(len(x)), times.astype(int))

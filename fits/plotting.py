@@ -170,12 +170,12 @@ def draw_allocations(
     with style():
         ax.plot(runs.compute, runs.size, ".", color="0.7", ms=3, mew=0, zorder=0.5, label="runs")
         for method in methods:
-            colour, marker = METHODS[method.approach]
+            colour, marker = METHODS[method.method]
             value, low, high = np.array([method.size(each, level) for each in x]).T
             far = 1e3 * max(runs.size.max(), *value), 1e-3 * min(runs.size.min(), *value)
             low, high = np.maximum(low, far[1]), np.minimum(high, far[0])  # an end may be open
             ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0, zorder=1)
-            ax.plot(x, value, color=colour, lw=1.2, label=method.approach, zorder=2)
+            ax.plot(x, value, color=colour, lw=1.2, label=method.method, zorder=2)
             best = np.array(method.best)[:, :: max(1, len(method.best[0]) // 40)]
             ax.plot(*best, marker, color=colour, ms=3, mew=0, zorder=3)
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"best {ylabel}")

@@ -1,7 +1,8 @@
 """From a table and a FitSpec to a FitReport: the one way in.
 
-The command line, `scaling report`, saved laws and notebooks all call `fit_table`; so the same
-question has the same interval everywhere.
+The command line, `scaling report` and notebooks call `fit_table`; `allocate` and `fit-laws check`,
+which have rows already, fit their `Observations` by the same FitSpec. So the same question has the
+same interval everywhere.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
-CHOICES = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
+_CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
 
 Place: TypeAlias = tuple[float, ...]
@@ -62,7 +64,7 @@ class Observations:
             EVERY_LAW[spec.law],
             self.x,
             self.error,
-            choose=CHOICES[str(spec.rows)],
+            choose=_CHOOSE[str(spec.rows)],
             **self._terms(spec),
             replicates=spec.replicates,
             level=spec.level,
@@ -72,7 +74,7 @@ class Observations:
     def hold_out(self, spec: FitSpec) -> Trials | None:
         """How well each law predicts the large runs from the small; None: all are of one size."""
         laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
-        choose = CHOICES[str(spec.rows)]
+        choose = _CHOOSE[str(spec.rows)]
         try:
             return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
         except ValueError:
@@ -83,13 +85,17 @@ class Observations:
             "weights": self.weights,
             "clusters": None if self.clusters is None else self.clusters.tolist(),
             "loss": Loss(log=spec.scale == "log"),
-            "huber": spec.threshold,
+            "huber": spec.huber,
         }
 
     def fitted(self, spec: FitSpec) -> Mask:
         """Which of the runs the law goes through, [runs]."""
-        present = np.ones((1, len(self.error)), bool)
-        return CHOICES[str(spec.rows)](self.x, self.error, present)[0]
+        counts = checked_weights(self.weights, len(self.error))
+        order, _ = in_order(self.x, self.error, counts, self._terms(spec)["clusters"])
+        chosen = np.empty(len(order), bool)
+        present = np.ones((1, len(order)), bool)
+        chosen[order] = _CHOOSE[str(spec.rows)](self.x[..., order], self.error[order], present)[0]
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

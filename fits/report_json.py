@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, SupportsFloat
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, PlainSerializer
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Estimate
@@ -34,15 +34,15 @@ def finite(number: SupportsFloat) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-Number = Annotated[float, PlainSerializer(finite, return_type=float | None)]
+NumberOrNull = Annotated[float, PlainSerializer(finite, return_type=float | None)]
 
 
 class EstimateJson(JsonModel):
     """A number and the ends of its interval; null: beyond all numbers, or no end."""
 
-    value: Number
-    low: Number
-    high: Number
+    value: NumberOrNull
+    low: NumberOrNull
+    high: NumberOrNull
 
 
 EstimateField = Annotated[
@@ -61,7 +61,7 @@ class PredictionJson(EstimateJson):
 
 
 class DiagnosticJson(JsonModel):
-    """One finding, as `fits/base/diagnostic.py` explains its fields, and in words."""
+    """One diagnostic, as `fits/base/diagnostic.py` explains its fields, and in words."""
 
     code: str
     parameters: list[str]
@@ -80,17 +80,15 @@ def _errors(rows: Iterable[Trial]) -> dict[str, float | None]:
 
 
 class HoldoutJson(JsonModel):
-    best: str | None = Field(validation_alias="chosen")
+    best: str | None
     fitted: int
     held_out: int
     left_out: int
-    clusters_split: int = Field(validation_alias="cut")
+    clusters_split: int
     times_larger: float
     score: str
-    errors: Annotated[dict[str, float | None], BeforeValidator(_errors)] = Field(
-        validation_alias="rows"
-    )
-    """By law; null: it could not be tried."""
+    trials: Annotated[dict[str, float | None], BeforeValidator(_errors)]
+    """Error by law; null: it could not be tried."""
 
 
 def holdout_json(trials: Trials) -> HoldoutJson:
@@ -110,7 +108,7 @@ class GroupJson(JsonModel):
     """Those that the law goes through."""
     runs: int
     clusters: int | None
-    rms: Number | None
+    rms: NumberOrNull | None
     notes: tuple[DiagnosticField, ...]
     """On its rows, such as how many were left out."""
     diagnostics: list[DiagnosticField]

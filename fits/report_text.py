@@ -10,14 +10,13 @@ from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
-from fits.regression.loss import EFFICIENT
 from fits.report import FitReport, ForecastFit, GroupReport
-from fits.spec import FitSpec
+from fits.spec import EFFICIENT, FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
 WIDEST = 60  # characters of a diagnostic in a table
-ROWS = {"all": "points", "hull": "runs, the hull", "frontier": "runs, the frontier"}
+_ROWS = {"all": "points", "hull": "runs, the hull", "frontier": "runs, the frontier"}
 
 
 def interval(value: float, low: float, high: float, digits: int = 3) -> str:
@@ -96,7 +95,7 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
 
 
 def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
-    among = f"{len(group.points.error)} {ROWS[str(group.spec.rows)]}"
+    among = f"{len(group.points.error)} {_ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
         yield "forecast: an average over saturating laws of many shapes"
         yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
@@ -124,7 +123,7 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
         count = len(set(group.observations.clusters.tolist()))  # type: ignore[union-attr]
         yield f"{count} clusters of rows with correlated errors, by {', '.join(spec.clusters)}"
     if spec.loss == "huber":
-        threshold = f"{EFFICIENT:g} times the noise" if spec.huber is None else f"{spec.huber:g}"
+        threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber:g}"
         yield f"Huber's loss with threshold {threshold}"
     if spec.scale == "linear":
         yield "errors count as differences, not as ratios"
@@ -154,7 +153,7 @@ def holdout_table(trials: Trials, fitted: str) -> Iterator[str]:
         wide, high = max(len(name) for name, _ in trials.tried), max(len(score), 7)
         yield f"  {'law':{wide}}  {score:>{high}}"
         for name, error in trials.tried:
-            marks = [w for w, law in (("best", trials.chosen), ("fitted", fitted)) if law == name]
+            marks = [w for w, law in (("best", trials.best), ("fitted", fitted)) if law == name]
             yield f"  {name:{wide}}  {error:{high}.3g}  {', '.join(marks)}".rstrip()
     yield from _refusals(trials)
     if trials.left_out:
@@ -162,16 +161,17 @@ def holdout_table(trials: Trials, fitted: str) -> Iterator[str]:
             f"  clusters are kept whole: {trials.left_out} smaller points of those that reach "
             "among the largest are neither fitted nor scored"
         )
-    if trials.cut:
+    if trials.clusters_split:
         yield (
-            f"  {trials.cut} clusters are split along x, for too few lie below the largest: the "
-            "score says how well curves are continued, not how well other runs are predicted"
+            f"  {trials.clusters_split} clusters are split along x, for too few lie below the "
+            "largest: the score says how well curves are continued, not how well other runs are "
+            "predicted"
         )
 
 
 def _refusals(trials: Trials) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
-    for row in trials.rows:
+    for row in trials.trials:
         if row.error is None:
             reason = "too few points" if row.few else row.refusal
             reasons.setdefault(reason, []).append(row.law.name)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from fits.laws.names import ALIASES
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
 SEED = 0
+HELD_OUT = Fraction(1, 3)  # of the points, those of largest x, by which laws are compared
+EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient if errors are normal
 REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
@@ -26,7 +31,7 @@ FORECAST = "forecast"  # in place of a law: an average over many
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
-"""Huber's threshold; "auto": 1.345 times the noise; None: squares."""
+"""Huber's threshold; "auto": EFFICIENT times the noise; None: squares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,8 @@ class FitSpec:
         None: the frontier for a law of one variable, all of them otherwise.
       law: the curve, a name in `laws.registry`, or FORECAST.
       loss: one of LOSSES; Huber's, so that outliers count less.
-      huber: residuals beyond this threshold count in proportion to their size; None: 1.345 times
-        the noise. For Huber's loss alone.
+      huber: residuals beyond this threshold count in proportion to their size; "auto", which
+        Huber's loss makes of None: EFFICIENT times the noise; None: squares.
       scale: one of SCALES; errors count as ratios or as differences.
       weights: column of how much each run counts, as one over its variance; "": all alike.
       clusters: columns; the errors of runs that agree in all of them may be correlated. Empty: the
@@ -60,7 +65,7 @@ class FitSpec:
     rows: str | None = None
     law: str = "saturating"
     loss: str = "squares"
-    huber: float | None = None
+    huber: Huber = None
     scale: str = "log"
     weights: str = ""
     clusters: tuple[str, ...] = ()
@@ -69,21 +74,14 @@ class FitSpec:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        from fits.laws.registry import ALIASES
-
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
         if self.rows is None:
             rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
             object.__setattr__(self, "rows", rows)
+        if self.loss == "huber" and self.huber is None:
+            object.__setattr__(self, "huber", "auto")
         if found := self.mistakes():
             raise UserError(*([each] for each in found))
-
-    @property
-    def threshold(self) -> Huber:
-        """As `regression.fit` takes it."""
-        if self.loss != "huber":
-            return None
-        return "auto" if self.huber is None else self.huber
 
     @property
     def error_name(self) -> str:
@@ -92,8 +90,7 @@ class FitSpec:
 
     def mistakes(self) -> list[str]:
         """Everything in it that cannot be, in words."""
-        from fits.data.points import KINDS
-        from fits.laws.registry import ALIASES, EVERY_LAW
+        from fits.laws.registry import EVERY_LAW
 
         found = [
             *_unknown("y_is", self.y_is, KINDS),
@@ -148,8 +145,10 @@ def _unknown(field: str, name: str, known: Sequence[str], also: Sequence[str] = 
     return [f"{field}: no '{name}'. {meant}Use {', '.join([*known, *also])}."]
 
 
-def _outside(field: str, number: float, limits: tuple[float, float]) -> list[str]:
+def _outside(field: str, number: float | str, limits: tuple[float, float]) -> list[str]:
     low, high = limits
+    if isinstance(number, str):
+        return [] if number == "auto" else [f"{field}: '{number}' is neither auto nor a number."]
     return (
         [] if low <= number <= high else [f"{field}: {number:g} is not from {low:g} to {high:g}."]
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fits.laws.registry import LAWS, SURFACES
+from fits.laws.registry import LAWS, SEVERAL
 
 
 def crossed(*axes):
@@ -32,7 +32,7 @@ POINTS = dict.fromkeys(LAWS, X) | {
     "repeated": _REPEATED[:, _REPEATED[2] <= _REPEATED[1]],
     "shape": crossed(np.geomspace(200, 3000, 8), np.geomspace(1e2, 1e5, 8)),
 }
-KNOWN = LAWS | SURFACES
+KNOWN = LAWS | SEVERAL
 
 
 def known(law):

@@ -247,7 +247,7 @@ def test_on_the_chinchilla_points_the_three_methods_agree():
 class Said:
     """A method that gives these estimates, whatever it is asked."""
 
-    approach, diagnostics, best = "a method", (), (np.empty(0), np.empty(0))
+    method, diagnostics, best = "a method", (), (np.empty(0), np.empty(0))
 
     def __init__(self, size, exponent=(0.5, 0.4, 0.6)):
         self.sizes, self.exponents = size, exponent

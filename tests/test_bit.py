@@ -162,7 +162,7 @@ def test_in_single_precision_it_is_the_same_to_five_digits(network, function, im
     assert np.abs(found - want).max() < 1e-5 * np.abs(want).max()
 
 
-def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(network, function):
+def test_gradients_are_the_derivatives_of_the_function_written_down_in_numpy(network, function):
     """Along a random direction of every array of parameters, by a central difference."""
     *_, params = network
     image = np.random.default_rng(2).uniform(-1, 1, (1, 32, 32, 3))
@@ -172,7 +172,7 @@ def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(network,
         gradient = quick_jit(jax.grad(lambda p: function(p, image)[0] @ weights))(params)
     generator, step = np.random.default_rng(4), 1e-6
     leaves, tree = jax.tree.flatten(params)
-    for i, (leaf, slopes) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
+    for i, (leaf, derivatives) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
         direction = generator.standard_normal(leaf.shape)
 
         def along(way, i=i, direction=direction):
@@ -182,7 +182,7 @@ def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(network,
 
         want = (along(step) - along(-step)) / (2 * step)
         np.testing.assert_allclose(
-            (np.asarray(slopes) * direction).sum(), want, rtol=1e-5, atol=1e-7
+            (np.asarray(derivatives) * direction).sum(), want, rtol=1e-5, atol=1e-7
         )
 
 

@@ -13,7 +13,7 @@ from fits.regression.solver import in_units, levenberg_marquardt, minimise, unit
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "chinchilla_epoch"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the points are not at {DATA}")
-LEAST = 1.0182740178e-3  # found by thousands of starts and by others' optimizers
+LEAST = 1.0182740178e-3  # found by thousands of initial guesses and by others' optimizers
 VALUES = {"A": 477.826, "B": 2143.417, "E": 1.817218, "alpha": 0.347310, "beta": 0.367172}
 
 

@@ -104,7 +104,7 @@ COLUMNS = "--x", "c", "--y", "e", "--law", "power", "--all-points"
 
 
 def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
-    status, said, _ = command(*tables, *COLUMNS, "--at", "1e4", "--at", "1e6")
+    status, said, _ = command(*tables, *COLUMNS, "--predict", "1e4", "--predict", "1e6")
     assert status == 0
     assert "B is better: B's error is 0.8" in said
     assert "at x = 1e+06:" in said
@@ -120,22 +120,22 @@ def test_how_the_law_predicts_is_said_of_both_studies(tables, command):
         len([line for line in said.splitlines() if line.startswith("     hold-out of the ")]) == 2
     )
     found = json.loads(command(*arguments, "--json", "-")[1])
-    assert all("power" in found[study]["holdout"]["errors"] for study in "ab")
+    assert all("power" in found[study]["holdout"]["trials"] for study in "ab")
 
 
 def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, command):
     both = tmp_path / "both.csv"
     first, second = (path.read_text() for path in tables)
     both.write_text(first + second.partition("\n")[2])
-    arguments = *COLUMNS, "--error", "0.3", "--json", "-"
+    arguments = *COLUMNS, "--target-error", "0.3", "--json", "-"
     two = json.loads(command(*tables, *arguments)[1])
     one = json.loads(command(both, "--by", "recipe", *arguments)[1])
     assert (one["name_a"], one["name_b"]) == ("recipe=a", "recipe=b")
-    assert (one["at"], one["equal_error"]) == (two["at"], two["equal_error"])
-    (here,) = one["at"]
+    assert (one["predictions"], one["target_errors"]) == (two["predictions"], two["target_errors"])
+    (here,) = one["predictions"]
     assert here["x"] == pytest.approx(1e4)
     assert here["error_ratio"]["low"] < 0.7 / 0.8 < here["error_ratio"]["high"]
-    (there,) = one["equal_error"]
+    (there,) = one["target_errors"]
     assert there["x_ratio"]["low"] < (0.8 / 0.7) ** 5 < there["x_ratio"]["high"]
 
 
@@ -156,8 +156,8 @@ def test_the_figure_shows_the_ratio(tables, tmp_path, command):
     ("extra", "words"),
     [
         (["--law", "powr"], ["--law: no 'powr'"]),
-        (["--at", "0", "--at", "x"], ["--at: 0 is not", "--at: x is not"]),
-        (["--error", "-1"], ["--error: -1 is not"]),
+        (["--predict", "0", "--predict", "x"], ["--predict: 0 is not", "--predict: x is not"]),
+        (["--target-error", "-1"], ["--target-error: -1 is not"]),
         (["--plot", "a.gif", "--json", "."], ["a.gif ends in none", "--json: . is a folder"]),
         (["--y-is", "eror", "--where", "d"], ["--y-is: no 'eror'", "--where: 'd' has no"]),
         (["--weights", "w", "--where", "d=1"], ["no column 'w'", "no column 'd'"]),

@@ -215,7 +215,7 @@ def test_runs_of_one_x_in_a_row_stand_on_one_line(table, command):
 
 @pytest.mark.parametrize(
     ("more", "unit"),
-    [(["--grid", "c=30,300"], "c"), (["--grid", "c=30,300", "--times", "6"], "FLOPs")],
+    [(["--grid", "c=30,300"], "c"), (["--grid", "c=30,300", "--per", "6"], "FLOPs")],
 )
 def test_costs_are_told_in_their_own_unit(more, unit, table, command):
     asked = table, *COLUMNS, *more
@@ -241,7 +241,7 @@ def test_how_the_law_predicts_is_said_on_one_line(table, command):
     (line,) = (each for each in command(*asked)[1].splitlines() if "hold-out" in each)
     assert "log error: " in line
     assert "power 0.0" in line
-    assert json.loads(command(*asked, "--json", "-")[1])["fit"]["holdout"]["errors"]["power"] < 0.1
+    assert json.loads(command(*asked, "--json", "-")[1])["fit"]["holdout"]["trials"]["power"] < 0.1
 
 
 def test_candidates_of_a_table_are_named_by_their_lines(table, tmp_path, command):

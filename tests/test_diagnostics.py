@@ -4,6 +4,7 @@ Shares of simulated studies are small here; the docstrings of `outliers.py` have
 """
 
 import re
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from fits.allocation.allocation import trainings
 from fits.allocation.parametric import parametric
 from fits.laws.chinchilla import CHINCHILLA, chinchilla
 from fits.laws.powers import POWER_FLOOR, SATURATING, saturating
-from fits.laws.registry import LAWS, SURFACES
+from fits.laws.registry import LAWS, SEVERAL
+from fits.regression.diagnostics import _products
 from fits.regression.fit import fit
 from fits.regression.loss import Loss, _in_errors
 
@@ -81,7 +83,7 @@ def test_the_largest_models_are_named_if_they_lie_above_the_law():
 def test_residuals_that_wave_along_a_variable_name_it():
     size, data, loss = grid(side=8)
     waves = fit(CHINCHILLA, (size, data), loss * np.exp(0.02 * np.sin(3 * np.log(size / 1e9))))
-    (said,) = saying(waves, "neighboring points along")
+    (said,) = saying(waves, "neighbouring points along")
     assert "points along D are correlated" in said or "along N and along D" in said
 
 
@@ -97,8 +99,8 @@ def test_learning_curves_that_are_said_to_be_such_are_sound_and_else_noticed():
     curve = np.unique(size, return_inverse=True)[1].tolist()
     loss = loss * np.exp(0.005 * np.random.default_rng(1).normal(size=7))[curve]
     told, untold = (fit(CHINCHILLA, (size, data), loss, clusters=g) for g in (curve, None))
-    assert not saying(told, "neighboring") + saying(told, "law fitted to the others")
-    assert saying(untold, "neighboring points along")
+    assert not saying(told, "neighbouring") + saying(told, "law fitted to the others")
+    assert saying(untold, "neighbouring points along")
 
 
 @pytest.mark.parametrize("place", [-5, -2])
@@ -142,10 +144,10 @@ def test_no_band_depends_on_the_unit_of_the_error(unit):
     np.testing.assert_allclose(np.array(others.band(x)) / unit, ones.band(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize("law", [*LAWS.values(), *SURFACES.values()], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [*LAWS.values(), *SEVERAL.values()], ids=lambda law: law.name)
 def test_floors_and_offsets_are_counted_in_the_unit_of_the_error(law):
     linear = {"c", "lowest", "E", "xi", "eps"} - ({"c"} if law.name == "shape" else set())
-    linear |= {"log-linear": {"a", "b"}, "parabola": {"bend"}}.get(law.name, set())
+    linear |= {"log-linear": {"a", "b"}, "parabola": {"curvature"}}.get(law.name, set())
     found = {name for name, is_so in zip(law.parameters, _in_errors(law), strict=True) if is_so}
     assert found == linear & set(law.parameters)
 
@@ -164,3 +166,12 @@ def test_one_group_alone_tells_nothing_of_scatter():
     found = fit(SATURATING, COMPUTE, noisy(), clusters=["a"] * 24)
     (said,) = saying(found, "one cluster")
     assert said.startswith("all 24 points are in one cluster, so the variance between")
+
+
+def test_seeds_at_one_place_are_neighbours_in_no_particular_order():
+    residuals, place = np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.7]), np.array([1, 2, 2, 2, 3, 3])
+    orders = [(0, *seeds, *last) for seeds in permutations((1, 2, 3)) for last in ((4, 5), (5, 4))]
+    rows = residuals[np.array(orders)]
+    mean = (rows[:, 1:] * rows[:, :-1]).sum(axis=1).mean()
+    mixed = [3, 5, 0, 2, 4, 1]
+    assert _products(residuals[mixed], place[mixed]) == pytest.approx(mean, rel=1e-12)

@@ -90,17 +90,17 @@ def test_the_evidence_of_a_power_is_its_integral():
     assert found.evidence == pytest.approx(wanted, abs=0.01)
 
 
-def left_over(slopes, errors):
-    """What a linear fit of these slopes leaves of the errors."""
-    return errors - slopes @ np.linalg.lstsq(slopes, errors, rcond=None)[0]
+def left_over(jacobian, errors):
+    """What a linear fit of these jacobian leaves of the errors."""
+    return errors - jacobian @ np.linalg.lstsq(jacobian, errors, rcond=None)[0]
 
 
 @pytest.mark.parametrize("count", [6, 8, 20, 60])
 def test_what_a_fit_leaves_of_noise_is_taken_for_noise_however_few_the_points(count):
     rng = np.random.default_rng(4)
-    slopes = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
+    jacobian = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
     chances = [
-        chance_of_noise(left_over(slopes, 0.01 * rng.normal(size=count)), slopes)
+        chance_of_noise(left_over(jacobian, 0.01 * rng.normal(size=count)), jacobian)
         for _ in range(200)
     ]
     assert np.mean(chances) > 0.85
@@ -109,9 +109,9 @@ def test_what_a_fit_leaves_of_noise_is_taken_for_noise_however_few_the_points(co
 
 @pytest.mark.parametrize("count", [8, 20, 60])
 def test_a_wave_that_a_fit_leaves_is_not(count):
-    slopes = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
-    wave = left_over(slopes, np.sin(np.linspace(0, 2 * np.pi, count)))
-    chances = [chance_of_noise(size * wave, slopes) for size in (1e-9, 1e-3, 0.01, 0.1)]
+    jacobian = SATURATING.derivatives(np.geomspace(1e-2, 1, count), *TRUTH)[:3].T
+    wave = left_over(jacobian, np.sin(np.linspace(0, 2 * np.pi, count)))
+    chances = [chance_of_noise(size * wave, jacobian) for size in (1e-9, 1e-3, 0.01, 0.1)]
     assert chances[0] == pytest.approx(1, abs=1e-3)  # below rounding it cannot be told
     assert (np.diff(chances) < 0).all()  # the larger, the less likely it is noise
     assert chances[-1] < 0.4 if count == 8 else chances[-1] < 0.02

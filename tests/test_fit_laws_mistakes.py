@@ -29,7 +29,10 @@ MISTAKES = {
         ["--x", "error", "--law", "chinchilla", "--hull"],
         ["--hull: a law of several"],
     ),
-    "forecast kept": (["--law", "forecast", "--save", "a.json"], ["--save: a forecast is no law"]),
+    "forecast kept": (
+        ["--law", "forecast", "--save", "a.json"],
+        ["--save: a forecast cannot be saved"],
+    ),
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
     "prediction at 0": (["--predict", "0", "--predict", "x"], ["--predict: 0 ", "--predict: x "]),

@@ -117,7 +117,7 @@ def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
     other = [line.replace("small,r", "other,s") for line in lines]
     wide.write_text("\n".join([head, *lines, *other]) + "\n")
     found = [
-        answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["at"][0]
+        answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["predictions"][0]
         for more in ((), ("--cluster", "run"))
     ]
     spread = [at["error_ratio"]["high"] / at["error_ratio"]["low"] for at in found]
@@ -147,7 +147,7 @@ def test_huber_auto_is_huber_s_loss(surface, answer):
         answer(surface, *SURFACE, *words)[0] for words in (("--huber", "auto"), ("--loss", "huber"))
     )
     assert one == other
-    assert (one["spec"]["loss"], one["spec"]["huber"]) == ("huber", None)
+    assert (one["spec"]["loss"], one["spec"]["huber"]) == ("huber", "auto")
     assert one["groups"][0]["holdout"]["score"] == "mean absolute log error"
 
 
@@ -168,13 +168,13 @@ def test_a_law_of_three_breaks_is_fitted_kept_and_tried_where_it_is_asked_for(
     asked = *asked, "--law", "broken-3"
     found, _ = answer(*asked, "--save", path)
     assert len(found["groups"][0]["parameters"]) == 12
-    assert "broken-3" in found["groups"][0]["holdout"]["errors"]
+    assert "broken-3" in found["groups"][0]["holdout"]["trials"]
     assert read_law(path).law == "broken-3"
 
 
 def test_a_surface_is_tried_against_laws_of_its_own_variables(surface, command, answer):
     found, _ = answer(surface, *SURFACE)
-    tried = set(found["groups"][0]["holdout"]["errors"])
+    tried = set(found["groups"][0]["holdout"]["trials"])
     simple = {f"{law} in {name}" for law in ("power", "power-floor") for name in "ND"}
     assert tried == {"chinchilla", *simple}
     _, said, _ = command(surface, *SURFACE, "--details")

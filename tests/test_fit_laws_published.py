@@ -67,7 +67,7 @@ def test_fine_tuning_without_the_largest_models_sees_a_higher_floor(answer):
     assert group["parameters"]["c"]["value"] > 0.1
 
 
-def test_the_floor_of_openclip_is_not_identified(answer):
+def test_the_floor_of_openclip_is_not_identifiable(answer):
     path = published("openclip/zeroshot_imagenet_retrieval.csv")
     found, complaints = answer(
         path,
@@ -78,5 +78,5 @@ def test_the_floor_of_openclip_is_not_identified(answer):
     assert group["runs"] == 29
     assert group["parameters"]["c"]["low"] == 0
     assert group["parameters"]["c"]["high"] == pytest.approx(0.2, abs=0.02)
-    assert "the floor is not identified: the 90 % interval of c is [0, 0.2]" in complaints
+    assert "the floor is not identifiable: the 90 % interval of c is [0, 0.2]" in complaints
     assert group["parameters"]["b"]["value"] == pytest.approx(0.111, abs=0.002)

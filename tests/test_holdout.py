@@ -23,15 +23,15 @@ ERROR = saturating(X, 0.6, 0.35, 0.1, 0.5) * np.exp(
 
 def test_the_law_that_made_the_points_predicts_best():
     trials = choose_law(X, ERROR, [POWER, SATURATING, POWER_FLOOR])
-    assert trials.rows[0].law is SATURATING
-    assert trials.rows[0].error < 0.05 < trials.rows[-1].error
+    assert trials.trials[0].law is SATURATING
+    assert trials.trials[0].error < 0.05 < trials.trials[-1].error
     assert (trials.fitted, trials.held_out) == (20, 10)
     assert trials.times_larger == pytest.approx(X[-1] / X[19])
 
 
 def test_what_is_predicted_was_not_fitted():
     marred = np.where(np.arange(30) < 20, ERROR, 7.0)
-    first, second = (choose_law(X, error, [POWER]).rows[0] for error in (ERROR, marred))
+    first, second = (choose_law(X, error, [POWER]).trials[0] for error in (ERROR, marred))
     assert first.values == second.values
     assert second.error > 1
     assert first.error == pytest.approx(
@@ -49,7 +49,7 @@ def test_the_table_says_what_was_held_out_what_is_chosen_and_what_was_fitted():
         *((line.split()[0], line.split()[1], line.split()[2:]) for line in lines[:2]), strict=True
     )
     assert names == ("saturating", "power")
-    assert errors == tuple(f"{row.error:.3g}" for row in trials.rows[:2])
+    assert errors == tuple(f"{row.error:.3g}" for row in trials.trials[:2])
     assert marks == (["best"], ["fitted"])
     assert (
         len({line.index(error) + len(error) for line, error in zip(lines[:2], errors, strict=True)})
@@ -62,20 +62,20 @@ def test_on_one_line_the_best_are_named_and_the_law_that_was_fitted():
     trials = choose_law(X, ERROR, LAWS.values())
     (said,) = holdout_line(trials, "power")
     assert said.startswith("hold-out of the 10 largest, log error: ")
-    assert trials.chosen == trials.rows[0].law.name
+    assert trials.best == trials.trials[0].law.name
     named = [each.split()[0] for each in said.split(": ")[1].split(", ")]
-    assert named == [*(row.law.name for row in trials.rows[:3]), "power"]
+    assert named == [*(row.law.name for row in trials.trials[:3]), "power"]
     none = choose_law(X[:3], ERROR[:3], [M4])
     assert list(holdout_line(none, "m4")) == ["hold-out of the 1 largest: no law could be tried"]
-    assert none.chosen is None
+    assert none.best is None
 
 
 def test_of_laws_that_predict_alike_the_simplest_is_chosen():
     """A curve that falls ever faster: its floor rests on 0, but for rounding."""
     steeper = 0.5 * X**-0.3 * np.exp(-0.01 * np.log(X) ** 2)
-    floor, plain = (choose_law(X, steeper, [each]).rows[0] for each in (POWER_FLOOR, POWER))
+    floor, plain = (choose_law(X, steeper, [each]).trials[0] for each in (POWER_FLOOR, POWER))
     assert floor.error == pytest.approx(plain.error, rel=1e-4)
-    assert choose_law(X, steeper, [POWER_FLOOR, POWER]).chosen == "power"
+    assert choose_law(X, steeper, [POWER_FLOOR, POWER]).best == "power"
 
 
 def test_where_no_variable_reaches_farther_nothing_is_said_of_reach():
@@ -96,21 +96,21 @@ def test_a_share_that_is_none_is_refused(share):
 def test_points_too_steep_for_a_law_are_tried_without_a_stray_warning():
     """Warnings are errors here: M3's amplitude is below all numbers where x spans 12 decades."""
     x = np.geomspace(1, 1e12, 6)
-    (row,) = choose_law(x, np.maximum(0.5 * x**-5, 1e-12), [M3]).rows
+    (row,) = choose_law(x, np.maximum(0.5 * x**-5, 1e-12), [M3]).trials
     assert row.values or row.refusal
 
 
 def test_every_law_gets_a_row_and_those_that_cannot_be_tried_say_why():
     trials = choose_law(X[:8], ERROR[:8], LAWS.values())
-    assert {row.law.name for row in trials.rows} == set(LAWS)
-    (m4,) = (row for row in trials.rows if row.law is M4)
+    assert {row.law.name for row in trials.trials} == set(LAWS)
+    (m4,) = (row for row in trials.trials if row.law is M4)
     assert m4.error is None
     assert m4.refusal == "5 different x to fit, 5 parameters"
-    assert trials.rows[-1].error is None
+    assert trials.trials[-1].error is None
 
 
 def test_a_line_that_predicts_errors_below_0_is_refused():
-    (row,) = choose_law(X, 0.5 * X**-1.5, [LOG_LINEAR]).rows
+    (row,) = choose_law(X, 0.5 * X**-1.5, [LOG_LINEAR]).trials
     assert row.error is None
     assert row.refusal == "it predicts errors below 0"
     assert len(row.values) == 2
@@ -132,18 +132,18 @@ def test_weights_count_in_the_fit_and_in_the_score():
     kept = choose_law(X, error, [SATURATING], weights=weights)
     alone = choose_law(X[~off], ERROR[~off], [SATURATING], share=7 / 22)
     assert (kept.held_out, alone.held_out) == (10, 7)
-    assert kept.rows[0].error == pytest.approx(alone.rows[0].error, rel=1e-6)
+    assert kept.trials[0].error == pytest.approx(alone.trials[0].error, rel=1e-6)
     assert kept.score == "weighted root mean square of log error"
-    assert choose_law(X, error, [SATURATING]).rows[0].error > 0.3
+    assert choose_law(X, error, [SATURATING]).trials[0].error > 0.3
     same = choose_law(X, ERROR, [SATURATING], weights=np.full(30, 7.0))
-    assert same.rows[0].error == pytest.approx(choose_law(X, ERROR, [SATURATING]).rows[0].error)
+    assert same.trials[0].error == pytest.approx(choose_law(X, ERROR, [SATURATING]).trials[0].error)
 
 
 def test_seeds_of_one_setting_are_fitted_or_predicted_together():
     """Also where what they spent is not the same to the digit."""
     x = np.repeat(np.geomspace(1, 100, 6), 2) * np.tile([1.0, 1.05], 6)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], clusters=np.repeat(range(6), 2), share=3 / 12)
-    assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (8, 1, 3, 0)
+    assert (trials.fitted, trials.left_out, trials.held_out, trials.clusters_split) == (8, 1, 3, 0)
     assert any("kept whole: 1 smaller points" in line for line in holdout_table(trials, "power"))
     apart = choose_law(x, 0.5 * x**-0.3, [POWER], share=3 / 12)
     assert (apart.fitted, apart.left_out) == (9, 0)
@@ -163,16 +163,21 @@ def test_a_curve_that_reaches_the_largest_points_does_not_tell_the_fit_what_to_p
     torn, whole = (
         choose_law(x, lucky, [POWER], clusters=groups) for groups in (None, run.tolist())
     )
-    assert whole.rows[0].values == pytest.approx((0.5, 0.3))
-    assert whole.rows[0].error == pytest.approx(-np.log(0.8))
-    assert torn.rows[0].error < 0.7 * whole.rows[0].error
+    assert whole.trials[0].values == pytest.approx((0.5, 0.3))
+    assert whole.trials[0].error == pytest.approx(-np.log(0.8))
+    assert torn.trials[0].error < 0.7 * whole.trials[0].error
 
 
 def test_curves_that_all_reach_equally_far_are_cut_along_x_and_that_is_said():
     x = np.tile(np.geomspace(1, 100, 9), 4)
     curve = np.repeat(range(4), 9)
     trials = choose_law(x, 0.5 * x**-0.3, [POWER], clusters=curve.tolist())
-    assert (trials.fitted, trials.left_out, trials.held_out, trials.cut) == (24, 0, 12, 4)
+    assert (trials.fitted, trials.left_out, trials.held_out, trials.clusters_split) == (
+        24,
+        0,
+        12,
+        4,
+    )
     assert any("4 clusters are split along x" in line for line in holdout_table(trials, "power"))
     assert holdout_json(trials).clusters_split == 4
 
@@ -184,21 +189,21 @@ def test_by_huber_s_loss_runs_that_went_wrong_do_not_choose_the_law(huber):
     laws = [POWER, SATURATING, POWER_FLOOR]
     robust = choose_law(X, error, laws, huber=huber)
     assert robust.score == "mean absolute log error"
-    assert robust.rows[0].law is SATURATING
-    assert robust.rows[0].error == pytest.approx(np.log(2.5) / 10, rel=0.3)
+    assert robust.trials[0].law is SATURATING
+    assert robust.trials[0].error == pytest.approx(np.log(2.5) / 10, rel=0.3)
     assert "law          mean absolute log error" in list(holdout_table(robust, "power"))[1]
-    np.testing.assert_allclose(robust.rows[0].values, (0.6, 0.35, 0.1, 0.5), rtol=0.3)
-    squares = next(row for row in choose_law(X, error, laws).rows if row.law is SATURATING)
+    np.testing.assert_allclose(robust.trials[0].values, (0.6, 0.35, 0.1, 0.5), rtol=0.3)
+    squares = next(row for row in choose_law(X, error, laws).trials if row.law is SATURATING)
     assert abs(squares.values[2] - 0.1) > 0.05  # the floor
 
 
 def test_errors_that_count_as_differences_are_scored_as_such():
     trials = choose_law(X, ERROR, [POWER_FLOOR], loss=Loss(log=False))
-    (row,) = trials.rows
+    (row,) = trials.trials
     missed = POWER_FLOOR.predict(X[20:], *row.values) - ERROR[20:]
     assert row.error == pytest.approx(np.sqrt(np.mean(missed**2)))
     assert trials.score == "root mean square of error"
-    assert holdout_json(trials).errors == {"power-floor": row.error}
+    assert holdout_json(trials).trials == {"power-floor": row.error}
 
 
 def test_weights_and_clusters_are_one_for_each_run():
@@ -210,12 +215,12 @@ def test_weights_and_clusters_are_one_for_each_run():
 
 def test_only_chosen_points_are_fitted_and_predicted():
     error = np.where(np.arange(30) % 5 == 2, 3 * ERROR, ERROR)
-    assert choose_law(X, error, [SATURATING], choose=on_frontier).rows[0].error < 0.05
-    assert choose_law(X, error, [SATURATING]).rows[0].error > 0.1
+    assert choose_law(X, error, [SATURATING], choose=on_frontier).trials[0].error < 0.05
+    assert choose_law(X, error, [SATURATING]).trials[0].error > 0.1
 
 
 def test_a_law_of_several_variables_predicts_the_runs_of_most_compute():
     (n, d), loss = known(CHINCHILLA)
     trials = choose_law((n, d), loss, [CHINCHILLA])
-    assert trials.rows[0].error < 1e-10
+    assert trials.trials[0].error < 1e-10
     assert choose_law((n, d), loss, [CHINCHILLA], by=n).held_out == 12

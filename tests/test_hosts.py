@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from scaling.training import loop
-from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.loop import steps_until_look
 
 PROCESS = """
@@ -21,7 +21,7 @@ number, port, root, every = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), fl
 jax.distributed.initialize(f"localhost:{port}", 2, number)
 
 from scaling.training import checkpoints, loop
-from scaling.training.hosts import agreed, agreed_word, all_of
+from scaling.training.hosts import agreed, agreed_word, all_processes
 from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.data.augment import Flip
@@ -32,8 +32,8 @@ from scaling.training.run import Run
 assert jax.process_count() == 2
 assert agreed(10 + number, number == 0) == (10, True)
 assert agreed_word(["", "trunk-ü"][1 - number]) == "trunk-ü"
-assert not all_of(number == 0)
-assert all_of(True)
+assert not all_processes(number == 0)
+assert all_processes(True)
 
 run = Run(
     model=ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2),
@@ -123,7 +123,7 @@ def test_two_processes_train_one_run_and_the_first_alone_writes(tmp_path):
 def test_a_lone_process_agrees_with_itself_and_is_the_first():
     assert agreed(7, True) == (7, True)
     assert agreed_word("16") == "16"
-    assert not all_of(False)
+    assert not all_processes(False)
     assert is_first()
 
 

@@ -61,3 +61,18 @@ def test_every_file_linked_is_there(page):
     targets = re.findall(r"\]\(([^)#]+)\)", page.read_text())
     for target in targets:
         assert (page.parent / target).exists(), target
+
+
+def test_the_python_that_is_shown_prints_what_the_command_prints(monkeypatch, capsys):
+    monkeypatch.chdir(DOCS.parent)
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```", (DOCS / "laws" / "fitting.md").read_text(), re.M | re.S
+    )
+    exec(block, {})  # the page is a file of this repository
+    shown = re.findall(r"^\S+ = .*", capsys.readouterr().out, re.M)
+    command = "notebooks/zhai2022_inet10.csv --x core_days --y error --predict 100000"
+    assert main(shlex.split(command)) == 0
+    printed = " ".join(capsys.readouterr().out.split()).replace("E(1e+05)", "E(100000)")
+    assert len(shown) >= 5
+    for line in shown:
+        assert " ".join(line.split()) in printed

@@ -553,7 +553,10 @@ MISTAKES = {
         lambda v: v["evidence"]["spec"].update(level=90),
         "level: 90 is not from 0.01 to 0.999",
     ),
-    "forecast": (lambda v: v["evidence"]["spec"].update(law="forecast"), "a forecast is no law"),
+    "forecast": (
+        lambda v: v["evidence"]["spec"].update(law="forecast"),
+        "a forecast cannot be saved",
+    ),
     "other law": (lambda v: v["evidence"]["spec"].update(law="power"), "evidence, spec: law power"),
     "note": (lambda v: v["evidence"].update(notes=[1]), "notes, 0: Input should be an object"),
     "dropped": (
@@ -746,5 +749,5 @@ def test_rounding_moves_a_paper_s_curve_by_as_much_as_its_digits_allow():
 
 
 def test_a_task_that_the_paper_has_not_lists_those_it_has():
-    with pytest.raises(KeyError, match="imagenet-5-shot"):
+    with pytest.raises(UserError, match="Did you mean 'imagenet-5-shot'"):
         zhai_2022("imagenet-5")

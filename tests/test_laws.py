@@ -1,6 +1,7 @@
 """Laws: formulas, their special cases, derivatives, units, and what their papers say of them."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from known_laws import KNOWN, TRUTHS, X, crossed, known
 from fits.laws.broken import broken, broken_power
 from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
 from fits.laws.lines import PARABOLA, log_linear, parabola
+from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
-from fits.laws.registry import ALIASES, BROKEN, BROKEN_2, LAWS, rivals
+from fits.laws.registry import BROKEN, BROKEN_2, LAWS, MANY_BREAKS, SEVERAL, rivals
 from fits.laws.repeated import REPEATED, data_repeated
 from fits.laws.shape import SHAPE, shape_law
 from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
@@ -62,8 +64,8 @@ def test_every_law_tells_when_its_points_do_not_tell_its_parameters(law):
     noise = np.exp(size * np.random.default_rng(0).normal(size=x.shape[-1]))
     found = fit(law, x, law.predict(x, *TRUTHS[law.name]) * noise)
     assert {each.code for each in found.diagnostics} & {
-        "not_identified",
-        "floor_not_identified",
+        "not_identifiable",
+        "floor_not_identifiable",
         "flat",
     }
 
@@ -71,7 +73,7 @@ def test_every_law_tells_when_its_points_do_not_tell_its_parameters(law):
 def test_constant_data_tell_neither_the_exponent_of_data_nor_the_floor():
     x = UNSEEN["chinchilla"]
     error = chinchilla(*x, *TRUTHS["chinchilla"])
-    assert "E, B, beta are not identified" in "; ".join(fit(CHINCHILLA, x, error).warnings)
+    assert "E, B, beta are not identifiable" in "; ".join(fit(CHINCHILLA, x, error).warnings)
 
 
 @EVERY_LAW
@@ -103,9 +105,9 @@ def test_every_coordinate_grows_with_its_own_parameter(law):
 
 
 @EVERY_LAW
-def test_slopes_are_the_derivatives_by_the_coordinates(law):
+def test_the_jacobian_holds_the_derivatives_by_the_coordinates(law):
     x, values = in_its_units(law)
-    at, slopes = law.to_unconstrained(*values), law.derivatives(x, *values)
+    at, jacobian = law.to_unconstrained(*values), law.derivatives(x, *values)
     for k in range(len(at)):
         step = np.eye(len(at))[k] * 1e-6
         up, down = (
@@ -113,7 +115,7 @@ def test_slopes_are_the_derivatives_by_the_coordinates(law):
         )
         numeric = (up - down) / 2e-6
         np.testing.assert_allclose(
-            slopes[k], numeric, rtol=1e-6, atol=1e-8 * np.ptp(numeric) + 1e-9
+            jacobian[k], numeric, rtol=1e-6, atol=1e-8 * np.ptp(numeric) + 1e-9
         )
 
 
@@ -190,10 +192,10 @@ def test_m4_is_a_number_and_solved_wherever_its_bounds_allow():
         values[k, k::11], values[k, k + 5 :: 11] = bottom, top
     assert (values[3] <= values[2]).any()
     for x in (1e-30, 1e-3, 1.0, 1e3, 1e30):
-        error, slopes = M4.predict(x, *values), M4.derivatives(x, *values)
+        error, jacobian = M4.predict(x, *values), M4.derivatives(x, *values)
         assert np.isfinite(error).all()
         assert (error >= 0).all()
-        assert np.isfinite(slopes).all()
+        assert np.isfinite(jacobian).all()
     folded = M4.to_unconstrained(*values)
     corners = np.where(rng.random((5, 3000)) < 0.5, *(folded.T[[0, 1]][..., None]))
     for coordinates in (folded, corners, rng.permuted(folded, axis=1)):
@@ -318,7 +320,7 @@ def test_a_law_of_one_of_several_variables_is_found_again_whatever_the_others_ar
     for k, name in enumerate(law.variables):
         (one,) = (each for each in rivals(law) if each.name == f"power-floor in {name}")
         error = POWER_FLOOR.predict(points[k] / points[k].min(), 0.5, 0.4, 0.1)
-        (row,) = choose_law(points, error, [one], by=points[k]).rows
+        (row,) = choose_law(points, error, [one], by=points[k]).trials
         if name == "U":  # of four values the two largest are held out
             assert row.refusal == "2 different x to fit, 3 parameters"
         else:
@@ -335,3 +337,21 @@ def test_repeated_data_are_tried_against_the_law_that_knows_no_repetition():
     )
     assert SHAPE not in rivals(CHINCHILLA)
     assert rivals(POWER) == [POWER, *(law for law in LAWS.values() if law is not POWER)]
+
+
+def test_help_names_the_laws_that_the_registry_holds():
+    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS}
+    assert {name: " ".join(law.variables) for name, law in SEVERAL.items()} == SEVERAL_VARIABLES
+
+
+def test_the_law_that_the_docs_add_fits_its_own_points_in_any_unit_of_x():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    namespace = {}
+    exec(block, namespace)  # the page is a file of this repository
+    law, truth = namespace["LOGARITHMIC"], np.array([0.9, 0.02, 0.1])
+    x = np.geomspace(1e-2, 1e3, 40)
+    for unit in (1.0, 1e6):
+        found = fit(law, unit * x, law.predict(x, *truth))
+        assert not found.warnings
+        np.testing.assert_allclose(found.values, truth * [1, unit, 1], rtol=1e-6)

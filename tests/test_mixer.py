@@ -113,7 +113,7 @@ def test_the_network_is_the_one_written_down_in_numpy(shape, params, images):
     np.testing.assert_allclose(found, want, rtol=1e-10, atol=1e-10)
 
 
-def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(shape, params, images):
+def test_gradients_are_the_derivatives_of_the_function_written_down_in_numpy(shape, params, images):
     """Along a random direction of every array of parameters, by a central difference."""
     image, apply = images[:1], function(shape)
     weights = np.random.default_rng(3).standard_normal(shape.features)
@@ -122,7 +122,7 @@ def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(shape, p
         gradient = quick_jit(jax.grad(lambda p: apply(p, pixels)[0] @ weights))(params)
     generator, step = np.random.default_rng(4), 1e-5
     leaves, tree = jax.tree.flatten(params)
-    for i, (leaf, slopes) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
+    for i, (leaf, derivatives) in enumerate(zip(leaves, jax.tree.leaves(gradient), strict=True)):
         direction = generator.standard_normal(leaf.shape)
 
         def along(way, i=i, direction=direction):
@@ -132,7 +132,7 @@ def test_gradients_are_the_slopes_of_the_function_written_down_in_numpy(shape, p
 
         want = (along(step) - along(-step)) / (2 * step)
         np.testing.assert_allclose(
-            (np.asarray(slopes) * direction).sum(), want, rtol=1e-6, atol=1e-9
+            (np.asarray(derivatives) * direction).sum(), want, rtol=1e-6, atol=1e-9
         )
 
 

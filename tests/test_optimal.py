@@ -36,7 +36,16 @@ COLUMNS = ["--size", "params", "--data", "images", "--y", "loss", "--y-is", "los
 
 
 def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
-    asked = ["--compute", "1e22", "--reach", "2.2", "--reach", "1.5", "--trained", "1e10,1e10"]
+    asked = [
+        "--compute",
+        "1e22",
+        "--target-error",
+        "2.2",
+        "--target-error",
+        "1.5",
+        "--trained",
+        "1e10,1e10",
+    ]
     out = table.with_name("answer.json")
     assert main(["optimal", str(table), *COLUMNS, *asked, "--json", str(out)]) == 0
     said = capsys.readouterr().out
@@ -55,15 +64,15 @@ def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
         assert size["low"] < size["value"] < size["high"]
     product = budget["sizes"]["law of size and data"]["value"] * budget["data"]["value"]
     assert product == pytest.approx(1e22 / 6, rel=1e-6)
-    assert answer["targets"][1]["compute"]["value"] is None
+    assert answer["target_errors"][1]["compute"]["value"] is None
     assert answer["trained"][0]["compute_ratio"]["low"] > 1
 
 
 def test_a_notebook_has_the_answer_that_the_command_writes(table, capsys):
-    asked = ["--compute", "1e22", "--reach", "2.2", "--trained", "1e10,1e10"]
+    asked = ["--compute", "1e22", "--target-error", "2.2", "--trained", "1e10,1e10"]
     assert main(["optimal", str(table), *COLUMNS, *asked, "--json", "-"]) == 0
     spec = FitSpec(x=("params", "images"), y="loss", y_is="loss", law="chinchilla")
-    found = allocate(table, spec, compute=[1e22], targets=[2.2], trained=[(1e10, 1e10)])
+    found = allocate(table, spec, compute=[1e22], target_errors=[2.2], trained=[(1e10, 1e10)])
     assert found.model_dump(mode="json") == json.loads(capsys.readouterr().out)
     assert found.divisions[0].error.low < found.divisions[0].error.value
 
@@ -126,7 +135,7 @@ def runs_of_a_law(path, size, data, seed, noise=0.01):
     return path
 
 
-ASKED = "--compute", "1e21", "--reach", "2.5", "--trained", "1e9,2e10"
+ASKED = "--compute", "1e21", "--target-error", "2.5", "--trained", "1e9,2e10"
 
 
 def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said(tmp_path, capsys):
@@ -135,7 +144,7 @@ def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said
     assert main(["optimal", str(path), *COLUMNS, *ASKED]) == 0
     said = capsys.readouterr().out
     assert "law of size and data: data were in proportion to size, 20 times it: " in said
-    assert "alpha and beta are not identified" in said
+    assert "alpha and beta are not identifiable" in said
     assert "none: envelope of all runs: data were in proportion" in said
     assert main(["optimal", str(path), *COLUMNS, "--json", "-"]) == 0
     (law,) = (m for m in json.loads(capsys.readouterr().out)["methods"] if m["exponent"])

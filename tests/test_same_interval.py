@@ -135,11 +135,11 @@ def check_answers_as(ask, group, table, columns, path):
 
 
 def compare_answers_as(ask, group, prediction, table, other, columns, at):
-    found = ask("compare", table, other, *columns, "--at", at)
+    found = ask("compare", table, other, *columns, "--predict", at)
     same_fit(found["a"], group)
     second, beside = reference(ask, other, columns, at)
     same_fit(found["b"], second)
-    (here,) = found["at"]
+    (here,) = found["predictions"]
     same([here["error_a"], here["error_b"]], [prediction["value"], beside["value"]])
     for mine, its in (("a", prediction), ("b", beside)):
         (shown,) = found[mine]["predictions"]
@@ -194,12 +194,81 @@ def test_seeds_that_nobody_named_are_a_cluster_in_every_command(tmp_path, ask):
     same(estimate(found["error"]), estimate(prediction))
 
 
+def shuffled(table, seed, cluster=None):
+    """The same rows in another order, their clusters under other names."""
+    header, *rows = table.read_text().splitlines()
+    rng = np.random.default_rng(seed)
+    rows = [rows[row].split(",") for row in rng.permutation(len(rows))]
+    if cluster:
+        at = header.split(",").index(cluster)
+        names = rng.permutation(sorted({row[at] for row in rows}))
+        other = dict(zip(sorted(names), names, strict=True))
+        for row in rows:
+            row[at] = other[row[at]]
+    table.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+
+
+ORDERS = {
+    **{f"{name}, all points": (*TERMS[name], "--all-points") for name in ("clusters", "weights")},
+    "Huber's loss, all points": ("--loss", "huber", "--all-points"),
+    "all points": ("--all-points",),
+    "the frontier": (),
+    "the frontier, clusters": ("--cluster", "run"),
+    "the frontier, weights, Huber's loss": ("--weights", "w", "--loss", "huber"),
+    "the hull": ("--hull",),
+    "the hull, clusters": ROWS["the hull, clusters"],
+    "the forecast": ("--law", "forecast", "--all-points"),
+}
+
+
+@pytest.mark.parametrize("rows", ORDERS)
+def test_the_order_of_a_tables_rows_and_the_names_of_its_clusters_move_no_digit(
+    rows, tmp_path, ask
+):
+    table = curves(tmp_path / "a.csv", 0)
+    lines = table.read_text().splitlines()
+    cells = [line.split(",") for line in lines[4:12]]
+    twins = [",".join([c, e, str((int(run) + 1) % 6), *more]) for c, e, run, *more in cells]
+    table.write_text("\n".join([*lines, *twins]) + "\n")
+    renamed = "run" if "--cluster" in ORDERS[rows] else None
+    columns = "--x", "c", "--y", "e", "--law", "power", *ORDERS[rows], "--predict", "1e4"
+    found = ask(table, *columns)
+    for seed in range(3):
+        shuffled(table, seed, renamed)
+        assert ask(table, *columns) == found
+
+
+@pytest.mark.parametrize("rows", ["clusters", "weights", "Huber's loss"])
+def test_the_order_of_a_tables_rows_moves_no_digit_of_size_and_data(rows, tmp_path, ask):
+    table = surface(tmp_path / "runs.csv")
+    y = "--y", "loss", "--y-is", "loss", *TERMS[rows]
+    both = "--x", "n", "--x", "d", "--law", "chinchilla", *y, "--predict", "1e10,1e12"
+    optimal = "optimal", table, "--size", "n", "--data", "d", "--curve", "run", *y
+    found = ask(table, *both), ask(*optimal)
+    shuffled(table, 0)
+    assert (ask(table, *both), ask(*optimal)) == found
+
+
+def test_the_order_of_a_tables_rows_moves_no_digit_of_profiles(tmp_path, ask):
+    flops, share = (e.ravel() for e in np.meshgrid([1e18, 1e19, 1e20], np.geomspace(0.3, 3, 7)))
+    size = share * (flops / 60) ** 0.5
+    data = flops / 6 / size
+    luck = np.exp(0.002 * np.random.default_rng(0).normal(size=len(size)))
+    loss = chinchilla(size, data, 1.8, 480.0, 0.35, 2100.0, 0.37) * luck
+    table = write(tmp_path / "runs.csv", {"n": size, "d": data, "loss": loss})
+    optimal = "optimal", table, "--size", "n", "--data", "d", "--y", "loss", "--y-is", "loss"
+    found = ask(*optimal)
+    assert [each["refusal"] for each in found["methods"] if "profiles" in each["method"]] == [None]
+    shuffled(table, 0)
+    assert ask(*optimal) == found
+
+
 @pytest.mark.slow
 def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
     table = curves(tmp_path / "both.csv", 0)
     for more in ((), ("--cluster", "run"), ("--loss", "huber", "--weights", "w")):
         columns = "--x", "c", "--y", "e", "--law", "power", "--all-points", *more, "--by", "recipe"
-        found = ask("compare", table, *columns, "--at", "1e4")
+        found = ask("compare", table, *columns, "--predict", "1e4")
         for mine, its in zip("ab", ask(table, *columns, "--predict", "1e4")["groups"], strict=True):
             same_fit(found[mine], its)
             same(ends(found[mine]["predictions"][0]), ends(its["predictions"][0]))

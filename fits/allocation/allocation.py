@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array, Estimate
+from fits.base.numbers import Array, Estimate, Indices
+from fits.base.order import canonical
 from fits.laws.law import Law
+from fits.regression.inputs import numbered
 from fits.spec import FLOPS_PER_EXAMPLE, LEVEL
 
 BY_ENVELOPE = "envelope of all runs"
@@ -30,6 +32,7 @@ BY_PROFILES = "profiles at equal compute"
 BY_LAW = "law of size and data"
 
 EQUAL = 1.25  # computes within this factor stand for one budget
+DISAGREE = 0.99  # level at which two methods are compared: several pairs are, at several places
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,14 +44,14 @@ class Trainings:
       data: D, images or tokens seen, > 0, [points].
       compute: FLOPs spent up to there, > 0, [points].
       loss: > 0, [points].
-      run: a label, [points]; points that share one are the learning curve of one run.
+      run: a number from 0, [points]; points that share one are the learning curve of one run.
     """
 
     size: Array
     data: Array
     compute: Array
     loss: Array
-    run: tuple[Hashable, ...]
+    run: Indices
 
     @property
     def per(self) -> float:
@@ -74,7 +77,7 @@ class Trainings:
         return {"slope": float(slope), "data": math.exp(level)}
 
     def diagnostics(self, law: Law) -> tuple[Diagnostic, ...]:
-        """What does not fit compute = k N D, or is not identified by runs such as these.
+        """What does not fit compute = k N D, or is not identifiable by runs such as these.
 
         Args:
           law: of size and data, fitted to them.
@@ -102,6 +105,9 @@ def trainings(
 ) -> Trainings:
     """Points of runs; without `compute` it is `per` N D, without `run` each is a run of its own.
 
+    They are in canonical order, so that no answer depends on the order of a table's rows. `run`
+    is a label a point.
+
     Raises:
       ValueError: not all above 0, finite and one for every point.
     """
@@ -112,20 +118,21 @@ def trainings(
             raise ValueError(f"{name} has shape {each.shape}, size {n.shape}; give one a point.")
         if not (np.isfinite(each) & (each > 0)).all():
             raise ValueError(f"{name} must be above 0 and finite. Leave the other points out.")
-    labels = range(len(n)) if run is None else run
-    return Trainings(size=n, data=d, compute=c, loss=y, run=tuple(labels))
+    order, of = canonical(np.stack([n, d, c, y]), numbered(run, len(n)))
+    n, d, c, y = (each[order] for each in (n, d, c, y))
+    return Trainings(size=n, data=d, compute=c, loss=y, run=of)
 
 
 class Allocation(ABC):
     """The best size for a budget, by one method.
 
     Fields:
-      approach: its name.
+      method: its name.
       best: computes, and the best sizes seen there; empty where the method reads none.
       diagnostics: which of its assumptions fail.
     """
 
-    approach: str
+    method: str
     best: tuple[Array, Array]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -170,13 +177,13 @@ class LineOfSizes(Allocation):
 
 
 def disagreements(
-    methods: Sequence[Allocation], computes: Sequence[float], level: float = 0.99
+    methods: Sequence[Allocation], computes: Sequence[float], level: float = DISAGREE
 ) -> list[Diagnostic]:
     """Where two methods differ by more than their intervals allow.
 
     Args:
       computes: at which the best sizes are compared.
-      level: of the intervals; high, because several pairs are compared at several places.
+      level: of the intervals.
     """
     found = []
     for one, other in combinations(methods, 2):
@@ -189,7 +196,7 @@ def disagreements(
             numbers["exponent"] = one.exponent()[0], other.exponent()[0]
         if numbers:
             numbers["diagnostics"] = len(one.diagnostics) + len(other.diagnostics)
-            names = one.approach, other.approach
+            names = one.method, other.method
             found.append(Diagnostic("methods_disagree", names, numbers))
     return found
 

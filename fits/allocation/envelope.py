@@ -35,7 +35,7 @@ class Envelope(LineOfSizes):
     """
 
     group: NDArray[np.int64]
-    approach: str = BY_ENVELOPE
+    method: str = BY_ENVELOPE
 
     def _reach(self, basis: Array, level: float) -> float:
         _, error, quantile = self._sandwich.standard_errors(basis[None], level)
@@ -77,9 +77,9 @@ def envelope(runs: Trainings) -> Envelope:
             f"{along_a_line(line)}: at no compute were two sizes tried, so none is the best; add "
             "sizes."
         )
-    labels = {label: k for k, label in enumerate(dict.fromkeys(runs.run))}
-    of = np.array([labels[label] for label in runs.run])
-    curves = len(labels) < len(runs.run)
+    of = runs.run
+    count = int(of.max()) + 1
+    curves = count < len(of)
     compute, size, group = _of_curves(runs, of) if curves else _of_points(runs)
     if not _enough(size, group):
         raise ValueError(
@@ -87,7 +87,7 @@ def envelope(runs: Trainings) -> Envelope:
         )
     found = _diagnostics(runs, size)
     if curves:
-        last = np.array([runs.compute[of == k].max() for k in range(len(labels))])
+        last = np.array([runs.compute[of == k].max() for k in range(count)])
         found = [*_early(compute, last[group]), *found]
     kept = _kept(runs, compute, size, group)
     if kept is None:

@@ -13,6 +13,7 @@ import numpy as np
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
+from fits.spec import REPLICATES, SEED
 
 LEAST_SIZES = 5  # of a profile: a parabola has three numbers, the drift of compute one
 
@@ -26,7 +27,7 @@ class IsoFLOP(LineOfSizes):
     """
 
     replicates: Array
-    approach: str = BY_PROFILES
+    method: str = BY_PROFILES
 
     def _reach(self, basis: Array, level: float) -> float:
         return float(np.quantile(np.abs((self.replicates - self.values) @ basis), level))
@@ -37,8 +38,8 @@ def isoflop(
     *,
     budgets: Sequence[float] | None = None,
     equal: float = EQUAL,
-    replicates: int = 2000,
-    seed: int = 0,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
 ) -> IsoFLOP:
     """Approach 2: at each of several budgets a parabola in log N; a line through their minima.
 
@@ -51,6 +52,8 @@ def isoflop(
 
     Args:
       budgets: computes of the profiles; None: wherever many sizes were given about the same.
+      replicates: of the bootstrap.
+      seed: of its draws.
       equal: runs within this factor from end to end belong to one budget.
 
     Raises:

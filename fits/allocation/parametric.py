@@ -33,7 +33,7 @@ class ParametricLaw(Allocation):
     fit: Fit
     per: float
     diagnostics: tuple[Diagnostic, ...]
-    approach: str = BY_LAW
+    method: str = BY_LAW
     best: tuple[Array, Array] = field(default_factory=lambda: (np.empty(0), np.empty(0)))
 
     def exponent(self, level: float = LEVEL) -> Estimate:

@@ -30,6 +30,7 @@ from fits.allocation.parametric import ParametricLaw, parametric
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
+from fits.data.tables import Table
 from fits.report import GroupReport, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
@@ -88,7 +89,7 @@ class AllocationReport(JsonModel):
     points: int
     methods: tuple[MethodReport, ...]
     divisions: tuple[Division, ...]
-    targets: tuple[Target, ...]
+    target_errors: tuple[Target, ...]
     trained: tuple[TrainedModel, ...]
     holdout: HoldoutField | None
     notes: tuple[DiagnosticField, ...]
@@ -98,26 +99,27 @@ class AllocationReport(JsonModel):
 
 
 def allocate(
-    table: str | Path,
+    table: str | Path | Table,
     spec: FitSpec,
     *,
     flops: str | None = None,
     per: float = FLOPS_PER_EXAMPLE,
     curve: Sequence[str] = (),
     compute: Sequence[float] = (),
-    targets: Sequence[float] = (),
+    target_errors: Sequence[float] = (),
     trained: Sequence[tuple[float, float]] = (),
     budgets: Sequence[float] = (),
 ) -> AllocationReport:
     """The best size by each method that the runs allow.
 
     Args:
+      table: a file, CSV or Parquet, or one that was read.
       spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
         data follow from compute.
       flops: column of compute; None: `per` times size times data.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
-      targets: errors to reach.
+      target_errors: errors to reach.
       trained: size and data of models to lay beside the best size.
       budgets: of the IsoFLOP profiles; none: wherever there are enough sizes.
 
@@ -132,7 +134,9 @@ def allocate(
     numbers = GroupReport(names={}, spec=spec, points=points).observations
     methods: dict[str, Callable[[], Allocation]] = {
         BY_ENVELOPE: lambda: envelope(runs),
-        BY_PROFILES: lambda: isoflop(runs, budgets=budgets or None),
+        BY_PROFILES: lambda: isoflop(
+            runs, budgets=budgets or None, replicates=spec.replicates, seed=spec.seed
+        ),
         BY_LAW: lambda: parametric(runs, numbers.fit(spec)),
     }
     found: list[Allocation] = []
@@ -143,7 +147,7 @@ def allocate(
         except ValueError as why:
             refused.append(MethodReport(method=name, refusal=str(why)))
     if not found:
-        raise UserError([f"{table}: {each.method}: {each.refusal}" for each in refused])
+        raise UserError([f"{points.table.path}: {each.method}: {each.refusal}" for each in refused])
     law, level = next((m for m in found if isinstance(m, ParametricLaw)), None), spec.level
     return AllocationReport(
         table=points.table.path,
@@ -151,7 +155,9 @@ def allocate(
         points=len(runs.loss),
         methods=(*(_method(each, level) for each in found), *refused),
         divisions=tuple(_division(each, found, law, level) for each in compute),
-        targets=tuple(Target(error=e, compute=law and law.compute(e, level)) for e in targets),
+        target_errors=tuple(
+            Target(error=e, compute=law and law.compute(e, level)) for e in target_errors
+        ),
         trained=tuple(_trained(*each, law, level) for each in trained),
         holdout=numbers.hold_out(spec) if law else None,
         notes=points.notes,
@@ -165,7 +171,7 @@ def allocate(
 
 
 def _read(
-    table: str | Path, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
+    table: str | Path | Table, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
 ) -> tuple[Points, Trainings]:
     """The rows, the data seen made of compute where there is no column of it."""
     size, data = spec.x
@@ -182,7 +188,7 @@ def _read(
 
 def _method(found: Allocation, level: float) -> MethodReport:
     return MethodReport(
-        method=found.approach,
+        method=found.method,
         exponent=found.exponent(level),
         best=tuple(zip(*(each.tolist() for each in found.best), strict=True)),
         diagnostics=found.diagnostics,
@@ -194,7 +200,7 @@ def _division(
 ) -> Division:
     return Division(
         compute=compute,
-        sizes={each.approach: each.size(compute, level) for each in found},
+        sizes={each.method: each.size(compute, level) for each in found},
         data=law and law.data(compute, level),
         error=law and law.loss(compute, level),
     )
@@ -219,7 +225,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
         "--scale linear": spec.scale == "linear",
     }
     names = tuple(name for name, on in used.items() if on)
-    others = [each.approach for each in found if each.approach != BY_LAW]
+    others = [each.method for each in found if each.method != BY_LAW]
     return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
 
 

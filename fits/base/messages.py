@@ -24,7 +24,7 @@ def render(code: str, names: Names, numbers: Numbers) -> str:
     return message(names, numbers) if callable(message) else message.format(*names, **numbers)
 
 
-def places(variables: Names, n: Numbers) -> str:
+def listed_x(variables: Names, n: Numbers) -> str:
     """x of some points: "x = 1e+03; x = 2e+03; ..."."""
     count = len(n[variables[0]])
     said = [
@@ -34,9 +34,9 @@ def places(variables: Names, n: Numbers) -> str:
     return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
 
 
-def _not_identified(names: Names, n: Numbers) -> str:
+def _not_identifiable(names: Names, n: Numbers) -> str:
     are = "is" if len(names) == 1 else "are"
-    return f"{', '.join(names)} {are} not identified: very different values fit equally well"
+    return f"{', '.join(names)} {are} not identifiable: very different values fit equally well"
 
 
 def _no_degrees_of_freedom(names: Names, n: Numbers) -> str:
@@ -52,7 +52,7 @@ def _outliers(where: str, cause: str) -> Message:
         advice = "Leave them out" + ("" if n["huber"] else ", or fit with --loss huber")
         return (
             f"{n['count']:.0f} of {n['n']:.0f} points are outliers, far {where} the curve "
-            f"({places(variables, n)}): {cause} {advice}"
+            f"({listed_x(variables, n)}): {cause} {advice}"
         )
 
     return words
@@ -128,16 +128,16 @@ DIAGNOSTICS: dict[str, Message] = {
     "not_converged": (
         "the solver stopped before the minimum: the loss could still fall by {gain:.2g}"
     ),
-    "floor_not_identified": lambda p, n: (
-        f"the floor is not identified: the {100 * n['level']:g} % interval of {p[0]} is "
+    "floor_not_identifiable": lambda p, n: (
+        f"the floor is not identifiable: the {100 * n['level']:g} % interval of {p[0]} is "
         f"[{n['low']:.2g}, {n['high']:.2g}], and the lowest error fitted is {n['lowest']:.2g}"
     ),
-    "not_identified": _not_identified,
+    "not_identifiable": _not_identifiable,
     "autocorrelated": (
-        "residuals of neighboring points are correlated ({correlation:.2f}): " + AUTOCORRELATED
+        "residuals of neighbouring points are correlated ({correlation:.2f}): " + AUTOCORRELATED
     ),
     "autocorrelated_along": lambda p, n: (
-        f"residuals of neighboring points along {' and along '.join(p)} are correlated: "
+        f"residuals of neighbouring points along {' and along '.join(p)} are correlated: "
         f"{AUTOCORRELATED}"
     ),
     "outliers_above": _outliers("above", "undertrained or failed runs?"),
@@ -147,13 +147,13 @@ DIAGNOSTICS: dict[str, Message] = {
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
     "influential": lambda p, n: (
-        f"one run decides: without the run at {places(p, n)} the prediction at {n['ahead']:g} "
+        f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
     ),
     "extrapolates": _beyond,
     "negative_prediction": "the law predicts an error below 0 there: it cannot hold that far out",
     "collinear": lambda p, n: (
-        f"{along_a_line(n)}: {' and '.join(p)} are not identified, and so neither is the best "
+        f"{along_a_line(n)}: {' and '.join(p)} are not identifiable, and so neither is the best "
         "size; add runs of the same compute and other sizes"
     ),
     "options_not_used": lambda p, n: (
@@ -171,7 +171,7 @@ DIAGNOSTICS: dict[str, Message] = {
         "the largest size tried is the best at the largest computes: try larger ones"
     ),
     "sizes_far_apart": (
-        "neighboring sizes differ by up to {factor:.2g} times: the best size is known to that "
+        "neighbouring sizes differ by up to {factor:.2g} times: the best size is known to that "
         "factor at best"
     ),
     "before_cooldown": (

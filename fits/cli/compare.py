@@ -10,7 +10,7 @@ import typer
 
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
-from fits.cli.options import Json, Plot, Text, Texts, option, singles, spec_of
+from fits.cli.options import Json, Plot, Texts, option, singles, spec_of
 from fits.cli.output import check_files, put
 
 if TYPE_CHECKING:
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 def compare(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE [TABLE]", help="One with --by.")],
     options: dict[str, Any],
-    by: Annotated[Text, option("COL", "Two studies in one table, A's value first.")] = None,
-    at: Annotated[Texts, option("X", "Where to compare; default: the largest x of both.")] = None,
-    error: Annotated[Texts, option("E", "Errors to reach; default: those of A at each X.")] = None,
+    by: Annotated[str | None, option("COL", "Two studies in one table, A's value first.")] = None,
+    predict: Annotated[
+        Texts, option("X", "Where to compare; default: the largest x of both.")
+    ] = None,
+    target_error: Annotated[
+        Texts, option("E", "Errors to reach; default: those of A at each X.")
+    ] = None,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
@@ -44,13 +48,13 @@ def compare(
         raise UserError([f"{len(tables)} tables; {wanted}."])
     spec, places, errors, _ = all_of(
         lambda: spec_of(options),
-        lambda: singles("--at", at, X_RANGE),
-        lambda: singles("--error", error, Y_RANGE),
+        lambda: singles("--predict", predict, X_RANGE),
+        lambda: singles("--target-error", target_error, Y_RANGE),
         lambda: check_files({"--json": json_file, "--plot": plot}, tables),
     )
     if len(spec.x) > 1 or spec.law == "forecast":
         raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
-    found = compare_tables(tables, spec, by=by, at=places, errors=errors)
+    found = compare_tables(tables, spec, by=by, predict=places, target_errors=errors)
     if plot:
         _draw(found, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)
@@ -87,9 +91,9 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"  {which}: {name}, through {group.law.n} of {len(group.points.error)} runs"
         if group.holdout is not None:
             yield f"     {next(holdout_line(group.holdout, spec.law))}"
-    for ratio in found.at:
+    for ratio in found.predictions:
         yield from _ratio(ratio)
-    for equal in found.equal_error:
+    for equal in found.target_errors:
         yield from _equal(equal)
 
 

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fits.base.errors import UserError, all_of
-from fits.cli.options import Json, Plot, TableFile, Texts, numbers, option, read_columns, spec_of
+from fits.cli.options import (
+    Json,
+    Plot,
+    TableArgument,
+    Texts,
+    numbers,
+    option,
+    read_columns,
+    spec_of,
+)
 from fits.cli.output import check_files, put
+from fits.spec import HELD_OUT
 
 if TYPE_CHECKING:
     from fits.report import FitReport
@@ -18,14 +28,19 @@ if TYPE_CHECKING:
 
 def fit(
     ctx: typer.Context,
-    table: TableFile,
+    table: TableArgument,
     options: dict[str, Any],
     by: Annotated[Texts, option("COL", "A fit for each value of COL; repeatable.")] = None,
     predict: Annotated[
         Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
     ] = None,
     details: Annotated[
-        bool, option(None, "Every fit in full, and every law's hold-out error.", "--details")
+        bool,
+        option(
+            None,
+            f"Every fit in full; every law's error at the largest {HELD_OUT} of points.",
+            "--details",
+        ),
     ] = False,
     save: Annotated[
         Path | None, option("LAW.json", "Keep the law and its rows, for fit-laws check.")
@@ -39,8 +54,8 @@ def fit(
     each; --details prints the rest. A law of several variables, and a forecast, take all points.
     Rows without x or y are skipped and reported. Seeds of one setting, where rows differ in the
     columns seed and run alone, are a cluster unless --cluster says otherwise (--cluster run takes
-    each run as independent). The hold-out fits each law to the smallest two thirds of the points
-    and scores it on the largest third.
+    each run as independent). The hold-out fits each law to the smaller points and scores it on the
+    larger ones.
 
     TABLE is never changed, and nothing is written unless --save, --json or --plot names a file.
     `fit-laws schema` prints the JSON schema of what --json writes.
@@ -74,9 +89,11 @@ def fit(
 def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> None:
     wrong = []
     if plot and len(options["x"]) > 1:
-        wrong.append("--plot: a law of several variables is no line. Leave it out.")
+        wrong.append(
+            "--plot: a law of several variables cannot be drawn as one line. Leave it out."
+        )
     if save and options["law"] == "forecast":
-        wrong.append("--save: a forecast is no law that could be kept. Say --json FILE.")
+        wrong.append("--save: a forecast cannot be saved as a law. Say --json FILE.")
     if wrong:
         raise UserError(wrong)
 

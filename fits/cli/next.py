@@ -11,7 +11,7 @@ import typer
 
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
-from fits.cli.options import Json, TableFile, Text, Texts, numbers, option, singles, spec_of
+from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import REPEATS
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def next_runs(
-    table: TableFile,
+    table: TableArgument,
     options: dict[str, Any],
     predict: Annotated[str, option("X", "Where the error is wanted; X,X,...")],
     budget: Annotated[str, option("FLOPS", "Of all runs, in the unit of cost.")],
     candidates: Annotated[
         Path | None, option("TABLE", "Runs on offer: columns of --x, and of their costs.")
     ] = None,
-    cost: Annotated[Text, option("COL", "Costs; default: flops, or else --x.")] = None,
+    cost: Annotated[str | None, option("COL", "Costs; default: flops, or else --x.")] = None,
     grid: Annotated[Texts, option("COL=V,V", "Runs on offer as a grid, once for each --x.")] = None,
-    times: Annotated[
-        Text, option("K", "FLOPs of a run of the grid: K times the product of its x.")
+    per: Annotated[
+        str | None, option("K", "FLOPs of a run of the grid: K times the product of its x.")
     ] = None,
     repeat: Annotated[
         int, typer.Option(min=1, max=1000, help="Most runs of one x, those in TABLE included.")
@@ -57,15 +57,13 @@ def next_runs(
         if bool(grid) == bool(candidates):
             raise UserError(["name the runs that may be launched, by --candidates or by --grid."])
         if grid and cost is not None:
-            raise UserError(["--cost: a grid has no columns. Say --times K."])
+            raise UserError(["--cost: a grid has no columns. Say --per K."])
         if grid:
             axes = _axes(options["x"], grid)
-            factor = singles("--times", [times], X_RANGE)[0] if times is not None else None
+            factor = singles("--per", [per], X_RANGE)[0] if per is not None else None
             return decisions.candidates_of_grid(axes, factor)
-        if times is not None:
-            raise UserError(
-                ["--times: the cost of candidates stands in their table. Leave it out."]
-            )
+        if per is not None:
+            raise UserError(["--per: the cost of candidates stands in their table. Leave it out."])
         where = options["where"] or []
         return decisions.candidates_of_table(candidates or "", options["x"], cost=cost, where=where)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
-from fits.cli.options import Json, Plot, TableFile, Text, Texts, numbers, option, singles, spec_of
+from fits.cli.options import Json, Plot, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import FLOPS_PER_EXAMPLE
 
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 
 def optimal(
-    table: TableFile,
+    table: TableArgument,
     options: dict[str, Any],
     size: Annotated[str, option("COL", "Parameters of the model, N.")],
-    data: Annotated[Text, option("COL", "Images or tokens, D; default: from --flops.")] = None,
-    flops: Annotated[Text, option("COL", "Compute; default: K times N times D.")] = None,
+    data: Annotated[
+        str | None, option("COL", "Images or tokens, D; default: from --flops.")
+    ] = None,
+    flops: Annotated[str | None, option("COL", "Compute; default: K times N times D.")] = None,
     per: Annotated[float, option("K", "FLOPs a parameter and image.")] = FLOPS_PER_EXAMPLE,
     curve: Annotated[
         Texts, option("COL", "Rows equal in COL are one learning curve; repeatable.")
     ] = None,
     compute: Annotated[Texts, option("C", "Budgets to divide; repeatable.")] = None,
-    reach: Annotated[
+    target_error: Annotated[
         Texts, option("E", "Target errors; prints the least compute for each.")
     ] = None,
     trained: Annotated[
@@ -58,7 +60,7 @@ def optimal(
     spec, computes, targets, models, profiles, *_ = all_of(
         lambda: spec_of(options, law="chinchilla", x=(size, data or DATA_SEEN), rows="all"),
         lambda: singles("--compute", compute, X_RANGE),
-        lambda: singles("--reach", reach, Y_RANGE),
+        lambda: singles("--target-error", target_error, Y_RANGE),
         lambda: numbers("--trained", trained or [], X_RANGE, 2),
         lambda: singles("--budgets", budgets, X_RANGE),
         lambda: _check(data, flops, per),
@@ -71,7 +73,7 @@ def optimal(
         per=per,
         curve=curve or [],
         compute=computes,
-        targets=targets,
+        target_errors=targets,
         trained=models,
         budgets=profiles,
     )
@@ -131,7 +133,7 @@ def _lines(found: AllocationReport) -> Iterator[str]:
         if budget.data and budget.error:
             yield f"  data   {interval(*budget.data)}"
             yield f"  {y}   {interval(*budget.error)}"
-    for target in found.targets:
+    for target in found.target_errors:
         if target.compute:
             yield f"\n{y} {target.error:g} takes FLOPs {_open(target.compute)}"
     for model in found.trained:

@@ -12,13 +12,13 @@ import typer
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.cli.output import ending
-from fits.spec import FitSpec
+from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
+from fits.spec import EFFICIENT, FORECAST, KINDS, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
 
 NEEDED = inspect.Parameter.empty
-Text: TypeAlias = str | None
 Texts: TypeAlias = list[str] | None
 
 
@@ -27,24 +27,23 @@ def option(metavar: str | None, text: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text)
 
 
-TableFile = Annotated[
+TableArgument = Annotated[
     Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
 ]
 Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
 Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
 
-KINDS = "error, error-percent, accuracy, accuracy-percent or loss."
-LAWS = (
-    "saturating, power-floor, power-shift, power (m1), m2, m3, m4, broken, broken-2 to broken-5, "
-    "log-linear, parabola; of several variables chinchilla (N D), repeated (N D U), shape (x t); "
-    "or forecast."
+LAW_HELP = (
+    f"{', '.join(ONE_VARIABLE)}; of several variables "
+    f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
+    f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
-ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
+_ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
 
 SPEC: dict[str, tuple[Any, Any]] = {
     "x": (Annotated[list[str], option("COL", "Resource; once a variable.")], NEEDED),
     "y": (Annotated[str, option("COL", "What was measured.")], NEEDED),
-    "y_is": (Annotated[str, option("KIND", KINDS)], FitSpec.y_is),
+    "y_is": (Annotated[str, option("KIND", f"One of {', '.join(KINDS)}.")], FitSpec.y_is),
     "where": (
         Annotated[Texts, option("COL=VALUE", "Rows to keep; COL!=VALUE too; repeatable.")],
         None,
@@ -55,10 +54,16 @@ SPEC: dict[str, tuple[Any, Any]] = {
     ),
     "all_points": (Annotated[bool, option(None, "Fit every row.", "--all-points")], False),
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
-    "law": (Annotated[str, option("NAME", LAWS)], FitSpec.law),
-    "loss": (Annotated[Text, option("NAME", f"squares or huber; default: {FitSpec.loss}.")], None),
+    "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
+    "loss": (
+        Annotated[str | None, option("NAME", f"squares or huber; default: {FitSpec.loss}.")],
+        None,
+    ),
     "huber": (
-        Annotated[Text, option("DELTA", "Huber's threshold, or auto: 1.345 times the noise.")],
+        Annotated[
+            str | None,
+            option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise."),
+        ],
         None,
     ),
     "scale": (
@@ -146,8 +151,8 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         if value is not None
     }
     fields["clusters"] = fields.pop("cluster", ())
-    rows = [name for name in ROWS if fields.pop(name, False)]
-    fields["rows"] = ROWS[rows[0]] if len(rows) == 1 else None
+    rows = [name for name in _ROWS if fields.pop(name, False)]
+    fields["rows"] = _ROWS[rows[0]] if len(rows) == 1 else None
     wrong = []
     if len(rows) > 1:
         names = " and ".join(map(_typed, rows))

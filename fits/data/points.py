@@ -14,8 +14,6 @@ from fits.base.names import short
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
 from fits.data.tables import Table, is_number, number, read_numbers
 
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:

@@ -60,8 +60,8 @@ class Comparison(JsonModel):
     name_b: str
     a: GroupField
     b: GroupField
-    at: tuple[ErrorRatio, ...]
-    equal_error: tuple[EqualError, ...]
+    predictions: tuple[ErrorRatio, ...]
+    target_errors: tuple[EqualError, ...]
     diagnostics: tuple[DiagnosticField, ...]
     """Of the comparison; those of either fit are with it."""
 
@@ -71,23 +71,23 @@ def compare_tables(
     spec: FitSpec,
     *,
     by: str | None = None,
-    at: Sequence[float] = (),
-    errors: Sequence[float] = (),
+    predict: Sequence[float] = (),
+    target_errors: Sequence[float] = (),
 ) -> Comparison:
     """Compare two tables, or the two values of a column in one.
 
     Args:
       spec: how either is fitted, of a law of one x.
       by: the column, where there is one table.
-      at: x to compare at; none: the largest that both have.
-      errors: to reach; none: those of A at each x.
+      predict: x to compare at; none: the largest that both have.
+      target_errors: to reach; none: those of A at each x.
 
     Raises:
       UserError: all mistakes in the tables, or which study cannot be fitted.
     """
     names, groups = _studies(tables, spec, by)
     a, b = all_of(*(lambda group=group: group.law for group in groups))
-    xs = at or [min(span(a)[1], span(b)[1])]
+    xs = predict or [min(span(a)[1], span(b)[1])]
     ratios = tuple(error_ratio(a, b, x) for x in xs)
     first, second = (replace(group, at=tuple((x,) for x in xs)) for group in groups)
     return Comparison(
@@ -96,8 +96,10 @@ def compare_tables(
         name_b=names[1],
         a=first,
         b=second,
-        at=ratios,
-        equal_error=tuple(equal_error(a, b, e) for e in errors or [r.error_a for r in ratios]),
+        predictions=ratios,
+        target_errors=tuple(
+            equal_error(a, b, e) for e in target_errors or [r.error_a for r in ratios]
+        ),
         diagnostics=(
             *([] if by else _shared_runs(first.points, second.points)),
             *diagnostics(a, b),

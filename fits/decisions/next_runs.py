@@ -103,7 +103,7 @@ def next_runs(
     if cost.min() > budget:
         cheapest = f"the cheapest candidate costs {cost.min():.3g} {candidates.unit}"
         raise UserError([f"--budget: {cheapest}. Give more, or offer smaller runs."])
-    problem = design_problem(fit, _stacked(runs), np.asarray(as_x(predict)))
+    problem = design_problem(fit, _stacked(runs), np.asarray(as_x(predict)), seed=spec.seed)
     found = plan(problem, cost, budget, np.array(list(left.values())))
     error, spent = group.prediction(predict), np.cumsum(found.cost).tolist()
     return NextRuns(
@@ -152,16 +152,16 @@ def _about(error: float, width: float) -> Estimate:
     return Estimate(error, error / reach, error * reach)
 
 
-def candidates_of_grid(axes: Mapping[str, Sequence[float]], times: float | None) -> Candidates:
-    """Every combination of x; a run costs `times` the product of its x.
+def candidates_of_grid(axes: Mapping[str, Sequence[float]], per: float | None) -> Candidates:
+    """Every combination of x; a run costs `per` times the product of its x.
 
     Raises:
       UserError: there are too many.
     """
     if (size := math.prod(map(len, axes.values()))) > MOST:
         raise UserError([f"--grid: {size:,} runs; at most {MOST:,} are weighed."])
-    unit = FLOPS if len(axes) > 1 or times is not None else next(iter(axes))
-    factor = times or (FLOPS_PER_EXAMPLE if len(axes) == 2 else 1.0)
+    unit = FLOPS if len(axes) > 1 or per is not None else next(iter(axes))
+    factor = per or (FLOPS_PER_EXAMPLE if len(axes) == 2 else 1.0)
     runs = itertools.product(*map(dict.fromkeys, axes.values()))
     return Candidates([Candidate(run, factor * math.prod(run)) for run in runs], unit)
 

@@ -41,14 +41,14 @@ CONSTANT = Law(
     guess=lambda x, y, weights: np.array([[np.average(y, weights=weights)]]),
     roles={"c": "floor"},
 )
-LAWS = (CONSTANT, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING)
+_LAWS = (CONSTANT, POWER, POWER_FLOOR, POWER_SHIFT, SATURATING)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedLaw:
     """A law at its likeliest parameters."""
 
-    law: Law  # one of LAWS
+    law: Law  # one of _LAWS
     values: Array  # of its parameters
     errors: Array  # relative, measured less predicted, [points]
     jacobian: Array  # of the predicted by the coordinates, over the measured, [points, parameters]
@@ -68,7 +68,7 @@ class FittedLaw:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LawEvidence:
+class LawPosterior:
     """The laws that fit a curve, and what they predict together."""
 
     fits: tuple[FittedLaw, ...]
@@ -82,7 +82,7 @@ class LawEvidence:
         return mean, self.probability @ (variances + (means - mean) ** 2)
 
 
-def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawEvidence | None:
+def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawPosterior | None:
     """All laws fitted to one curve; None where there are too few points to test them.
 
     Args:
@@ -93,12 +93,12 @@ def evidence(x: Array, y: Array, exponent: float, spread: float) -> LawEvidence 
     if len(x) <= len(SATURATING.parameters):
         return None
     priors = {"exponent": (np.log(exponent), spread), "shift": (np.log(SHIFT), SHIFT_SPREAD)}
-    tried = [_fitted(law, x, y, priors) for law in LAWS]
+    tried = [_fitted(law, x, y, priors) for law in _LAWS]
     found = tuple(each for each in tried if each is not None)
     log = np.array([each.evidence + np.log(FALLING) * (each.law is not CONSTANT) for each in found])
     probability = np.exp(log - log.max())
     best = found[int(log.argmax())]
-    return LawEvidence(
+    return LawPosterior(
         fits=found,
         probability=probability / probability.sum(),
         chance=chance_of_noise(best.errors, best.jacobian),

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.forecast.ends import BELIEF, ENDS, Belief, End, falls, fit_ends
-from fits.forecast.evidence import NOISE, LawEvidence, evidence
+from fits.forecast.evidence import NOISE, LawPosterior, evidence
 from fits.laws.powers import SATURATING
 from fits.regression.diagnostics import extrapolates
 from fits.regression.inputs import refuse_level, refuse_no_logarithm
@@ -40,7 +40,7 @@ class Forecast:
     ends: tuple[End, ...]  # the fits that are averaged, in the order of ENDS
     risk: Array  # expected square of each one's log error, from its backtests, [ends]
     tested: bool  # whether there were any; where not, all ends have the same risk
-    evidence: LawEvidence | None  # in case a law is true; None: too few points to tell
+    evidence: LawPosterior | None  # in case a law is true; None: too few points to tell
     noise: float  # standard deviation of log y from point to point
     repeated: float  # variance of log y among the points of one x; 0 where each has but one
     independent: float

@@ -1,7 +1,7 @@
 """Law: a curve, and what a fit must know about it. Knows no data.
 
 Adding a law takes a function, bounds and a guess. Analytic derivatives, coordinates in which the
-loss is easier to descend, and a rule for changing the unit of x make fits faster and steadier, and
+solver converges faster, and a rule for changing the unit of x make fits faster and steadier, and
 may be left out.
 """
 

@@ -40,17 +40,17 @@ def _log_linear_guess(x: Array, y: Array, weights: Array) -> Array:
     return np.append(found, [[level, 0.0]], axis=0).T
 
 
-def parabola(x: ArrayLike, lowest: ArrayLike, bend: ArrayLike, best: ArrayLike) -> Array:
+def parabola(x: ArrayLike, lowest: ArrayLike, curvature: ArrayLike, best: ArrayLike) -> Array:
     """Loss at equal compute: of the models that it can train, one size is best.
 
-        L(N) = lowest + bend * log(N / best) ** 2
+        L(N) = lowest + curvature * log(N / best) ** 2
 
     On a log-log plot: a valley, symmetric about `best`.
 
     Args:
       x: model size N, > 0, any shape.
       lowest: loss of the best size.
-      bend: loss that a size e times too large or too small costs, >= 0.
+      curvature: loss that a size e times too large or too small costs, >= 0.
       best: the best size, in units of x.
 
     Returns:
@@ -58,21 +58,21 @@ def parabola(x: ArrayLike, lowest: ArrayLike, bend: ArrayLike, best: ArrayLike) 
 
     Source: Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models", approach 2.
     """
-    x, lowest, bend, best = arrays(x, lowest, bend, best)
-    return lowest + bend * np.log(x / best) ** 2
+    x, lowest, curvature, best = arrays(x, lowest, curvature, best)
+    return lowest + curvature * np.log(x / best) ** 2
 
 
-def _parabola_jacobian(x: ArrayLike, lowest: Array, bend: Array, best: Array) -> Array:
+def _parabola_jacobian(x: ArrayLike, lowest: Array, curvature: Array, best: Array) -> Array:
     away = np.log(np.asarray(x, float) / best)
-    return stack(1.0, away**2, -2 * bend * away)
+    return stack(1.0, away**2, -2 * curvature * away)
 
 
 def _parabola_guess(x: Array, y: Array, weights: Array) -> Array:
     line = np.log(x)
     found, misfit = nnls(stack(1.0, line, line**2)[None], y, weights, free=[0, 1])
-    bottom, tilt, bend = found.T
-    best = np.clip(-tilt / (2 * np.maximum(bend, 1e-12)), line.min() - 5, line.max() + 5)
-    return best_of_grid(misfit, bottom - bend * best**2, bend, np.exp(best))
+    bottom, tilt, curvature = found.T
+    best = np.clip(-tilt / (2 * np.maximum(curvature, 1e-12)), line.min() - 5, line.max() + 5)
+    return best_of_grid(misfit, bottom - curvature * best**2, curvature, np.exp(best))
 
 
 LOG_LINEAR = Law(
@@ -88,11 +88,11 @@ LOG_LINEAR = Law(
 )
 PARABOLA = Law(
     name="parabola",
-    formula="lowest + bend ln(x / best)^2",
-    parameters=("lowest", "bend", "best"),
+    formula="lowest + curvature ln(x / best)^2",
+    parameters=("lowest", "curvature", "best"),
     predict=parabola,
     source="Hoffmann et al. 2022, Training Compute-Optimal Large Language Models, approach 2",
-    rescale=lambda unit, lowest, bend, best: stack(lowest, bend, best * unit),
+    rescale=lambda unit, lowest, curvature, best: stack(lowest, curvature, best * unit),
     jacobian=_parabola_jacobian,
     guess=_parabola_guess,
     bounds=((0.0, np.inf), (0.0, np.inf), (1e-9, 1e9)),

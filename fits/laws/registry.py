@@ -1,4 +1,4 @@
-"""All laws by name; which could be meant where one of them is fitted."""
+"""All laws by name (`names.py` lists the names); which could be meant where one is fitted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ LAWS = {
 MANY_BREAKS = {law.name: law for law in _MORE}
 """Fitted by name only: too many parameters to be held out beside every fit."""
 
-SURFACES = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
-"""Of several variables."""
+SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
+"""Laws of several variables."""
 
-EVERY_LAW = LAWS | MANY_BREAKS | SURFACES
-ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
-"""What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022."""
+EVERY_LAW = LAWS | MANY_BREAKS | SEVERAL
 
 
 def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:

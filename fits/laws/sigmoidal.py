@@ -64,7 +64,7 @@ def sigmoidal(
       b: exponent near the floor, dimensionless, > 0.
       c: irreducible error, >= 0.
       e: error of a guess, > c.
-      s: how the curve leaves the guess, dimensionless, > 0; towards 0 it is `power_floor`.
+      s: how the curve leaves the guess, dimensionless, > 0; towards 0 it is POWER_FLOOR.
 
     Returns:
       Error, same shape as x.

@@ -58,6 +58,6 @@ def nnls(
 
 
 def best_of_grid(misfit: Array, *parameters: Array, count: int = 4) -> Array:
-    """The parameters of the grid's best places, worth a descent each, [parameters, count]."""
+    """The parameters of the grid's best places, as initial guesses, [parameters, count]."""
     best = np.argsort(np.where(np.isfinite(misfit), misfit, np.inf))[:count]
     return np.stack([np.broadcast_to(each, misfit.shape)[best] for each in parameters])

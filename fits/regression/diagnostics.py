@@ -50,7 +50,7 @@ def on_bounds(profile: Profile) -> list[Diagnostic]:
 
 
 def unfinished(profile: Profile) -> list[Diagnostic]:
-    """A descent that ran out of steps: one more, along the loss's own slope, would pay."""
+    """A minimisation that ran out of steps: one more would still lower the loss."""
     law, at = profile.law, profile.law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T
     psi = profile.loss.psi(profile.residuals) * profile.weights
@@ -90,14 +90,16 @@ def floor_unknown(
     if high - low <= lowest / 2:
         return []
     numbers = {"level": level, "low": low, "high": high, "lowest": lowest}
-    return [Diagnostic("floor_not_identified", (law.floor,), numbers)]
+    return [Diagnostic("floor_not_identifiable", (law.floor,), numbers)]
 
 
-def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -> list[Diagnostic]:
+def not_identifiable(
+    profile: Profile, intervals: Sequence[tuple[float, float]]
+) -> list[Diagnostic]:
     """Parameters that could be almost anything while others make up for it.
 
     Either to first order, whatever the noise: some combination of coordinates moves no point. Or
-    because the points, such as they are, object to no value however large, or however near to 0.
+    because the loss hardly grows with a value however large, or however near to 0.
     """
     law = profile.law
     scale = coordinate_scale(law, law.to_unconstrained(*profile.scaled))
@@ -119,15 +121,18 @@ def not_identified(profile: Profile, intervals: Sequence[tuple[float, float]]) -
     ]
     if not names:
         return []
-    return [Diagnostic("not_identified", tuple(names))]
+    return [Diagnostic("not_identifiable", tuple(names))]
 
 
-def autocorrelated(profile: Profile) -> list[Diagnostic]:
+def autocorrelated(profile: Profile, rows: Indices) -> list[Diagnostic]:
     """A law that has the data's shape leaves residuals that know nothing of their neighbours.
 
     Neighbours are points of like x, and points that were handed in one after another: those of a
     learning curve mostly are. Where there are several variables, points that follow one another
     along one of them while the others stay alike.
+
+    Args:
+      rows: where each point was among those handed in, [points].
     """
     if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
         return []
@@ -135,12 +140,21 @@ def autocorrelated(profile: Profile) -> list[Diagnostic]:
         return _autocorrelated_along(profile)
     residuals = profile.residuals
     power = (residuals**2).sum()
-    along = residuals[np.argsort(profile.x, kind="stable")], residuals
-    correlation = max((each[1:] * each[:-1]).sum() for each in along) / power
+    along = _products(residuals, profile.x), _products(residuals, rows)
+    correlation = max(along) / power
     by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
     if correlation < by_chance:
         return []
     return [Diagnostic("autocorrelated", numbers={"correlation": float(correlation)})]
+
+
+def _products(residuals: Array, place: Array | Indices) -> float:
+    """Sum of the products of neighbours; where places are equal, its mean over their orders."""
+    group = np.unique(place, return_inverse=True)[1].ravel()
+    count, total = np.bincount(group), np.bincount(group, residuals)
+    within = (total**2 - np.bincount(group, residuals**2)) / count
+    mean = total / count
+    return float(within.sum() + (mean[1:] * mean[:-1]).sum())
 
 
 def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
@@ -160,11 +174,10 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     noise = (residuals**2).sum() / (len(residuals) - basis.shape[1])
     named = []
     for k, name in enumerate(profile.law.variables):
-        one, other = _neighbours(profile.x, k)
-        if len(one) < 10:
+        following = _following(profile.x, k)
+        if following.any(axis=1).sum() < 10:
             continue
-        pairs = np.zeros((len(residuals), len(residuals)))
-        pairs[one, other] = pairs[other, one] = 0.5
+        pairs = (following + following.T) / 2
         shared = pairs @ basis
         held = basis.T @ shared
         mean = -noise * np.trace(held)
@@ -178,16 +191,19 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     return [Diagnostic("autocorrelated_along", tuple(named))]
 
 
-def _neighbours(x: Array, k: int) -> tuple[Indices, Indices]:
-    """Pairs of points: each with the one that comes next along variable k, the others alike."""
+def _following(x: Array, k: int) -> Array:
+    """Which point comes next along variable k, the others alike; of several a share each.
+
+    [points, points], a row each, of sum 1 or, where none comes next, 0.
+    """
     place = np.log(x)
     place = place / np.maximum(np.ptp(place, axis=1, keepdims=True), 1e-300)
     further = place[k] - place[k][:, None]
     aside = sum(np.abs(each - each[:, None]) for v, each in enumerate(place) if v != k)
     far = np.where(further > 1e-6, further + 5 * aside, np.inf)
-    following = far.argmin(axis=1)
-    there = far[np.arange(len(far)), following] < 0.5
-    return np.flatnonzero(there), following[there]
+    nearest = far.min(axis=1, keepdims=True)
+    next_ones = (far == nearest) & (nearest < 0.5)
+    return next_ones / np.maximum(next_ones.sum(axis=1, keepdims=True), 1)
 
 
 def extrapolates(

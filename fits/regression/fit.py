@@ -19,8 +19,8 @@ from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, jack
 from fits.regression.inputs import (
     checked_points,
     checked_weights,
-    numbered,
-    refuse_terms,
+    in_order,
+    refuse_options,
     refuse_too_few,
     refuse_too_steep,
 )
@@ -175,22 +175,24 @@ def fit(
         neighbours in x may be autocorrelated, as far as the residuals say so.
       loss: `Loss(log=False)` for errors that count as differences rather than as ratios.
       huber: threshold of Huber's loss: residuals beyond it count in proportion to their size, not
-        to its square; "auto": 1.345 times the noise; None: as `loss` says, squares by default.
+        to its square; "auto": `spec.EFFICIENT` times the noise; None: as `loss` says, squares by
+        default.
       replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
-      seed: of the draws; the same seed gives the same digits.
+      seed: of the draws; the same seed gives the same digits, in whatever order the runs are.
 
     Raises:
       ValueError: fewer different x to fit than the law has parameters, or numbers that have no
         logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
-        or below 0 whatever its parameters; a level, a threshold or a number of refits that is none.
+        or below 0 whatever its parameters; or a level, huber or replicates out of range.
     """
     if not isinstance(law, Law):
         raise TypeError(f"law is {law!r}; give a Law, one of fits.laws.registry.EVERY_LAW.")
-    refuse_terms(level, huber, replicates)
+    refuse_options(level, huber, replicates)
     x, y = checked_points(law, x, y)
     counts = checked_weights(weights, len(y))
-    cluster = numbered(clusters, len(y))
+    order, cluster = in_order(x, y, counts, clusters)
+    x, y, counts = x[..., order], y[order], counts[order]
     chosen = choose(x, y, np.ones((1, len(y)), bool))[0]
     refuse_too_few(law, x[..., chosen], len(y))
     unit = unit_of(law, x)  # from here on x is a plain number
@@ -224,7 +226,7 @@ def fit(
         objective=profile.minimum,
     )
     without = jackknife(profile, plain, y, counts, choose, chosen)
-    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without)))
+    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without, order[chosen])))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -232,7 +234,7 @@ def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnostic]:
+def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) -> list[Diagnostic]:
     law, lowest = found.law, float(profile.y.min())
     clusters = int(profile.cluster.max()) + 1
     misfit = found.rms if profile.loss.log else found.rms / lowest
@@ -243,11 +245,11 @@ def _diagnostics(found: Fit, profile: Profile, without: Array) -> list[Diagnosti
     if found.n > len(law.parameters) and not flat:
         said += diagnostics.on_bounds(profile)
         said += diagnostics.floor_unknown(law, found.intervals, found.level, lowest)
-        said += diagnostics.not_identified(profile, found.intervals)
+        said += diagnostics.not_identifiable(profile, found.intervals)
         said += outliers.off_the_curve(profile) if sound else []
     said += flat
     if clusters == found.n:
-        said += diagnostics.autocorrelated(profile)
+        said += diagnostics.autocorrelated(profile, rows)
     if sound:
         said += outliers.off_at_an_end(profile)
     if sound and len(without):

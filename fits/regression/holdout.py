@@ -16,12 +16,11 @@ from fits.base.numbers import Array, Indices, Mask, arrays
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
 from fits.regression.fit import every_point
-from fits.regression.inputs import checked_weights, numbered
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
-from fits.spec import Huber
+from fits.spec import HELD_OUT, Huber
 
-SHARE = 1 / 3  # of the points, those of largest x, that are held out
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for clusters to be kept whole
 
 
@@ -40,11 +39,11 @@ class Trial:
 class Trials:
     """Laws in the order in which they predicted."""
 
-    rows: tuple[Trial, ...]  # the best first, of equals the simplest; those not tried last
+    trials: tuple[Trial, ...]  # the best first, of equals the simplest; those not tried last
     fitted: int  # points fitted
     held_out: int  # points predicted
     left_out: int  # neither: smaller points of clusters that reach among the largest
-    cut: int  # clusters with points on both sides, fitted and predicted
+    clusters_split: int  # clusters with points on both sides, fitted and predicted
     times_larger: float  # the largest x held out, in largest x fitted
     loss: Loss  # as the points were fitted, but for a threshold found anew for each law
     robust: bool  # fitted by Huber's loss
@@ -64,10 +63,10 @@ class Trials:
     @property
     def tried(self) -> list[tuple[str, float]]:
         """Names and errors, the best first."""
-        return [(row.law.name, row.error) for row in self.rows if row.error is not None]
+        return [(row.law.name, row.error) for row in self.trials if row.error is not None]
 
     @property
-    def chosen(self) -> str | None:
+    def best(self) -> str | None:
         """The law that predicted best; None: none could be tried."""
         return self.tried[0][0] if self.tried else None
 
@@ -78,7 +77,7 @@ def choose_law(
     laws: Iterable[Law],
     *,
     by: ArrayLike | None = None,
-    share: float = SHARE,
+    share: float = float(HELD_OUT),
     choose: Choose = every_point,
     weights: ArrayLike | None = None,
     clusters: Sequence[Hashable] | None = None,
@@ -113,24 +112,28 @@ def choose_law(
         are not one for each run; or `share` is no share.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share is {share:g}; it is that of the points to hold out, such as 1/3.")
+        raise ValueError(
+            f"share is {share:g}; it is that of the points to hold out, such as {HELD_OUT}."
+        )
     every_x, every_y = arrays(x, y)
+    counts = checked_weights(weights, len(every_y))
+    order, cluster = in_order(every_x, every_y, counts, clusters)
+    every_x, every_y = every_x[..., order], every_y[order]
     points = choose(every_x, every_y, np.ones((1, len(every_y)), bool))[0]
-    counts = checked_weights(weights, len(every_y))[points]
-    cluster = numbered(clusters, len(every_y))[points]
+    counts, cluster = counts[order][points], cluster[points]
     compute, error = every_x[..., points], every_y[points]
     sizes = np.atleast_2d(np.log(compute)).sum(axis=0)
     if by is not None:
-        sizes = np.asarray(by, float)[points]
+        sizes = np.asarray(by, float)[order][points]
     small, large = _split(sizes, cluster, share)
     rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
     rows.sort(key=_rank)
     return Trials(
-        rows=tuple(rows),
+        trials=tuple(rows),
         fitted=int(small.sum()),
         held_out=int(large.sum()),
         left_out=int((~small & ~large).sum()),
-        cut=len(np.intersect1d(cluster[small], cluster[large])),
+        clusters_split=len(np.intersect1d(cluster[small], cluster[large])),
         times_larger=float(
             np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))
         ),

@@ -1,4 +1,4 @@
-"""What a fit refuses, in words: numbers without logarithms, too few points, impossible terms."""
+"""What a fit refuses, in words: numbers without logarithms, too few points, impossible options."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.numbers import X_RANGE, Y_RANGE, Array, Indices
+from fits.base.order import canonical
 from fits.laws.law import Law
 from fits.spec import LEVEL
 
@@ -30,7 +31,7 @@ def refuse_no_logarithm(name: str, numbers: Array) -> None:
         )
 
 
-def refuse_terms(level: float, huber: float | str | None, replicates: int) -> None:
+def refuse_options(level: float, huber: float | str | None, replicates: int) -> None:
     refuse_level(level)
     if not (huber is None or huber == "auto" or (isinstance(huber, float | int) and huber > 0)):
         raise ValueError(
@@ -38,7 +39,7 @@ def refuse_terms(level: float, huber: float | str | None, replicates: int) -> No
             'less, or "auto" for one from the noise, or None for squares.'
         )
     if replicates < 1:
-        raise ValueError(f"replicates is {replicates}; give 1 or more.")
+        raise ValueError(f"replicates is {replicates}; it must be a whole number of 1 or more.")
 
 
 def checked_points(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
@@ -82,6 +83,13 @@ def numbered(clusters: Sequence[Hashable] | None, runs: int) -> Indices:
         raise ValueError(f"{len(clusters)} labels of clusters for {runs} runs; give one for each.")
     numbers = {label: k for k, label in enumerate(dict.fromkeys(clusters))}
     return np.array([numbers[label] for label in clusters])
+
+
+def in_order(
+    x: Array, y: Array, counts: Array, clusters: Sequence[Hashable] | None
+) -> tuple[Indices, Indices]:
+    """Canonical order of the runs by x, y and weight, and numbers of their clusters in it."""
+    return canonical(np.vstack([x, y, counts]), numbered(clusters, len(y)))
 
 
 def refuse_too_few(law: Law, x: Array, runs: int) -> None:

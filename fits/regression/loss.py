@@ -11,8 +11,6 @@ import numpy as np
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 
-EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient if errors are normal
-
 
 @dataclass(frozen=True)
 class Loss:

@@ -1,4 +1,5 @@
-"""Profile likelihood: how far a number may lie from its fitted value before the loss objects.
+"""Profile likelihood: how far a number may lie from its fitted value before the loss grows by more
+than the error of the quantity allows.
 
 The profile of a quantity (a parameter, a prediction, the best model size) is the smallest loss
 that any curve has which gives the quantity a certain value. The interval ends where the square root

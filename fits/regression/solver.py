@@ -13,8 +13,8 @@ import numpy as np
 
 from fits.base.numbers import Array, Mask
 from fits.laws.law import Law
-from fits.regression.loss import EFFICIENT, LOG, Loss, Penalty
-from fits.spec import Huber
+from fits.regression.loss import LOG, Loss, Penalty
+from fits.spec import EFFICIENT, Huber
 
 STEPS = 200
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean
 from fits.saved.law_file import read_law
 from fits.saved.saved_law import SavedLaw
 
@@ -14,10 +16,11 @@ def zhai_2022(task: str) -> SavedLaw:
     """A law of "Scaling Vision Transformers", say of "imagenet-10-shot": the name of its file.
 
     Raises:
-      KeyError: there is none of that task; says which there are.
+      UserError: there is none of that task; names the near ones.
     """
     path = FOLDER / f"zhai2022-{task}.json"
     if not path.is_file():
-        known = ", ".join(sorted(each.stem.removeprefix("zhai2022-") for each in FOLDER.iterdir()))
-        raise KeyError(f"no law of '{task}'; there are {known}.")
+        known = sorted(each.stem.removeprefix("zhai2022-") for each in FOLDER.iterdir())
+        near = did_you_mean(task, known)
+        raise UserError([f"no law of '{task}'. {near}There are {', '.join(known)}."])
     return read_law(path)

@@ -45,7 +45,7 @@ def observations_of(rows: Array, spec: FitSpec) -> Observations:
 
 
 def lines_between(before: Table, after: Table) -> list[tuple[int, int]]:
-    """First and last of the lines that are in one and not in the other, of neighbors at once."""
+    """First and last of the lines that are in one and not in the other, of neighbours at once."""
     kept = set(after.numbers)
     spans: list[tuple[int, int]] = []
     for line in (each for each in before.numbers if each not in kept):

@@ -26,7 +26,7 @@ from fits.spec import FORECAST, FitSpec
 
 MOST_ROWS = 200_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
-REPLICATES = 10, 100_000  # refits of a bootstrap
+REPLICATES_RANGE = 10, 100_000  # refits of a bootstrap
 LONGEST_TEXT = 2000  # characters
 
 
@@ -42,9 +42,11 @@ def _bounded(spec: FitSpec) -> FitSpec:
     for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
         _printable(text)
     if spec.law == FORECAST:
-        raise ValueError("a forecast is no law that could be kept")
-    if not REPLICATES[0] <= spec.replicates <= REPLICATES[1]:
-        raise ValueError("replicates: {} is not from {} to {}".format(spec.replicates, *REPLICATES))
+        raise ValueError("a forecast cannot be saved as a law")
+    if not REPLICATES_RANGE[0] <= spec.replicates <= REPLICATES_RANGE[1]:
+        raise ValueError(
+            "replicates: {} is not from {} to {}".format(spec.replicates, *REPLICATES_RANGE)
+        )
     if not 0 <= spec.seed < 2**63:
         raise ValueError(f"seed: {spec.seed} is not from 0 to 2^63")
     return spec
@@ -118,7 +120,7 @@ class Evidence(_File):
     diagnostics: Annotated[list[SavedDiagnostic], Field(max_length=99)]
     notes: Annotated[list[SavedDiagnostic], Field(max_length=99)]  # on the table
     dropped: Dropped
-    """Rows that were never looked at, first and last line of neighbors: why -> condition or column
+    """Rows that were never looked at, first and last line of neighbours: why -> condition or column
     -> lines."""
     made: Annotated[dict[Text, Text], Field(max_length=9)]  # command and versions
     band: Annotated[Rows, Field(min_length=1)]

@@ -36,7 +36,7 @@ def agreed_word(word: str) -> str:
     return _from_the_first(padded).astype(np.uint8).tobytes().decode()
 
 
-def all_of(yes: bool) -> bool:
+def all_processes(yes: bool) -> bool:
     """Whether every process says yes."""
     if jax.process_count() == 1:
         return yes

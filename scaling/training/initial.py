@@ -39,7 +39,7 @@ class Init(Config):
     out, the weights must have been trained at it."""
 
 
-class _RunFolder(NamedTuple):
+class _FinishedRun(NamedTuple):
     """What is needed of a run's folder."""
 
     shape: Shape
@@ -121,7 +121,7 @@ def _grid(init: Init, model: Shape) -> int | None:
     return next((round(table[1] ** 0.5) for table in tables), None)
 
 
-def _run(folder: Path) -> _RunFolder:
+def _run(folder: Path) -> _FinishedRun:
     """Shape and last checkpoint of a run's folder; ValueError when it has none."""
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run"]
@@ -131,7 +131,7 @@ def _run(folder: Path) -> _RunFolder:
         raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
     for step, checkpoint in checkpoints.found(folder / "checkpoints"):
         if step == steps:
-            return _RunFolder(shape, checkpoint)
+            return _FinishedRun(shape, checkpoint)
     raise ValueError(f"{folder} has no checkpoint of its end; train it first.")
 
 

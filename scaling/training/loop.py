@@ -26,7 +26,7 @@ from scaling.base.files import set_aside
 from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
-from scaling.training.hosts import agreed, agreed_word, all_of, is_first
+from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.initial import backbone
 from scaling.training.placement import Placement, fully_sharded, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
@@ -264,7 +264,9 @@ def _latest(
             checkpoints.verify(folder)
         except Damaged as damage:
             problem = damage
-        if all_of(problem is None):  # before `restore`, in which the processes wait for each other
+        if all_processes(
+            problem is None
+        ):  # before `restore`, in which the processes wait for each other
             try:
                 return checkpoints.restore(folder, trainer.like())
             except Damaged as damage:

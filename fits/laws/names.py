@@ -1,0 +1,15 @@
+"""The names of the laws, without the laws: help and FitSpec list them and load no numpy.
+
+`registry` holds the laws; a test holds the two to the same names.
+"""
+
+ONE_VARIABLE = (
+    *("saturating", "power", "power-floor", "power-shift", "m3", "m4"),
+    *("broken", "broken-2", "log-linear", "parabola"),
+    *("broken-3", "broken-4", "broken-5"),
+)
+SEVERAL_VARIABLES = {"chinchilla": "N D", "repeated": "N D U", "shape": "x t"}
+"""Name -> its variables."""
+
+ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
+"""What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022."""
