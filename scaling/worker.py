@@ -38,7 +38,7 @@ from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
-from scaling.training.placement_spec import PlacementSpec
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
 WAIT, SKIP, FAILED = "wait", "skip", "failed"
@@ -61,7 +61,7 @@ class Task(Config):
     evaluate: tuple[Evaluation, ...]
     missing: tuple[Evaluation, ...]
     """Those of `evaluate` that are not confirmed yet."""
-    placement: PlacementSpec
+    placement: PlacementSpec = DEFAULT
 
 
 def work(paths: Sequence[Path]) -> bool:
