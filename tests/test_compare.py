@@ -146,6 +146,7 @@ def test_equal_recipes_are_not_told_apart_and_runs_in_both_are_said(tables, comm
     assert "24 runs have the same x and y in both" in said
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_ratio(tables, tmp_path, command):
     figure = tmp_path / "ratio.svg"
     assert command(*tables, *COLUMNS, "--plot", figure)[0] == 0

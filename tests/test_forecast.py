@@ -391,7 +391,7 @@ def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
 
 @pytest.mark.parametrize(
     "kind",
-    slow_save(["translation", "language", "few", "flat", "late", "noisy-power"], "few", "late"),
+    slow_save(["translation", "language", "few", "flat", "late", "noisy-power"], "few"),
 )
 def test_forecasts_of_made_up_curves_err_little_more_than_their_noise(benchmark, kind):
     scores = [

@@ -274,6 +274,7 @@ def exponents(shape, times):
     return {key: float(np.log(large[key] / small[key]) / np.log(times)) for key in small}
 
 
+@pytest.mark.slow
 def test_at_the_base_training_is_the_program_of_the_standard_parametrisation():
     standard, followed = (programs(shape_of(mup=mup)) for mup in (None, by_depth(0.5)))
     params, moments = jax.eval_shape(standard.start, jax.random.key(0))

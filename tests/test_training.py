@@ -67,6 +67,7 @@ def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
     assert [step for step, _ in checkpoints.found(tmp_path / "trunk")] == [8, 16, 32]
 
 
+@pytest.mark.slow
 def test_a_shorter_run_asked_for_later_branches_all_the_same(trainer, alone, tmp_path):
     for steps in (40, 10):
         shared = finish(trainer, run(steps), tmp_path / str(steps), trunk=tmp_path / "trunk")

@@ -512,7 +512,14 @@ def computed(images):
     return computed
 
 
-@pytest.mark.parametrize("kept", ["full", pytest.param("dots", marks=pytest.mark.slow), "offload"])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "full",
+        pytest.param("dots", marks=pytest.mark.slow),
+        pytest.param("offload", marks=pytest.mark.slow),
+    ],
+)
 def test_rematerialisation_changes_no_number(computed, kept):
     output, gradient = computed()
     again, same = computed(rematerialise=kept)
