@@ -162,6 +162,7 @@ def test_in_single_precision_it_is_the_same_to_five_digits(network, function, im
     assert np.abs(found - want).max() < 1e-5 * np.abs(want).max()
 
 
+@pytest.mark.slow
 def test_gradients_are_the_derivatives_of_the_function_written_down_in_numpy(network, function):
     """Along a random direction of every array of parameters, by a central difference."""
     *_, params = network

@@ -139,6 +139,7 @@ def test_a_level_that_is_no_probability_is_refused(level, table, command):
     assert "Traceback" not in complaints
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_be_fitted_is_left_out_and_said(table, tmp_path, command, answer):
     with table.open("a") as file:
         file.write("L,1,0.5\nL,2,0.4\n")

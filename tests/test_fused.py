@@ -74,7 +74,7 @@ def furthest(one, other):
 @pytest.mark.parametrize(
     ("optimizer", "clip_by"),
     [
-        ("adafactor-f32", "previous"),
+        pytest.param("adafactor-f32", "previous", marks=pytest.mark.slow),
         pytest.param("adafactor-f32", "current", marks=pytest.mark.slow),
         pytest.param("adam", "previous", marks=pytest.mark.slow),
         pytest.param("adam", "current", marks=pytest.mark.slow),

@@ -217,6 +217,7 @@ def first_moments(state):
     return jax.tree.map(np.asarray, found)
 
 
+@pytest.mark.slow
 def test_gradients_of_two_halves_add_up_to_those_of_the_batch(run):
     """A step with either starts from one state; Adam's first moments show the gradients."""
     run = run.model_copy(update={"objective": Classify()})

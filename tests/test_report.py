@@ -252,6 +252,7 @@ def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
     assert (tmp_path / "out" / "small.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_run_without_any_error_is_left_out_of_the_fit_and_said(tmp_path, capsys):
     study = grid()
     for run in study.runs[:-1]:

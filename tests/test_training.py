@@ -267,6 +267,7 @@ def test_a_worker_names_the_failed_run_and_finishes_the_others(tmp_path):
     assert [source["heldout_size"] for source in manifest["data"]] == [1000, 797]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again_but_can_be_measured_anew(tmp_path, monkeypatch):
     path = written(tmp_path, run(10))
     assert work([path])
