@@ -285,6 +285,7 @@ def test_runs_along_a_line_of_size_and_data_are_said_to_lie_there(data, said):
     assert found == [] if said is None else found[0].startswith(said)
 
 
+@pytest.mark.slow
 def test_twice_the_data_never_raise_the_loss_and_exponents_are_shares():
     size = np.geomspace(1e7, 1e9, 16)
     noise = np.exp(0.01 * np.random.default_rng(3).normal(size=16))

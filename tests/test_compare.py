@@ -112,6 +112,7 @@ def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
     assert "warning: A: x = 1e+06 is 100 times the largest x fitted" in said
 
 
+@pytest.mark.slow
 def test_how_the_law_predicts_is_said_of_both_studies(tables, command):
     arguments = *tables, *COLUMNS
     status, said, _ = command(*arguments)

@@ -173,6 +173,7 @@ def test_of_size_and_data_every_command_has_the_interval_of_the_fit(terms, tmp_p
     same(estimate(found["error"]), estimate(prediction))
 
 
+@pytest.mark.slow
 def test_seeds_that_nobody_named_are_a_cluster_in_every_command(tmp_path, ask):
     size, data = (
         each.ravel() for each in np.meshgrid(np.geomspace(1e7, 1e9, 4), [1e9, 1e10, 1e11])
