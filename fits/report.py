@@ -26,7 +26,7 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
-from fits.regression.inputs import checked_weights, in_order
+from fits.regression.inputs import checked_weights, in_order, numbered
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
@@ -290,12 +290,11 @@ def observations(points: Points, spec: FitSpec) -> Observations:
     columns = points.table.columns
     weights = [float(cell) for cell in columns[spec.weights]] if spec.weights else None
     labels = list(zip(*(columns[name] for name in spec.clusters), strict=True))
-    first = {label: k for k, label in enumerate(dict.fromkeys(labels))}
     return Observations(
         x=points.x,
         error=points.error,
         weights=None if weights is None else np.array(weights),
-        clusters=np.array([first[label] for label in labels]) if labels else None,
+        clusters=numbered(labels, len(labels)) if labels else None,
     )
 
 

@@ -15,7 +15,7 @@ from models.layers import MLP, LayerNorm
 from models.noise import Noise, at, dropped
 from models.precision import PLAIN, Precision
 from models.shapes import MixerShape
-from models.stack import layer_of, stacked, through
+from models.stack import stacked, through, through_one
 from models.vit import PatchEmbedding, joined
 
 
@@ -82,7 +82,7 @@ class Mixer(nnx.Module):
         noise: Noise | None = None,
     ) -> Float[Array, "batch patches width"]:
         """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
-        return layer_of(self.blocks, layer, x, number, self.depth, noise)
+        return through_one(self.blocks, layer, x, number, self.depth, noise)
 
     def summary(self, x: Float[Array, "batch patches width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

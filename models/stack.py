@@ -46,24 +46,24 @@ def through(
 
     def step(x: Any, layer_and_number: Any) -> tuple[Any, None]:
         layer, number = layer_and_number
-        block = nnx.merge(graph, one_by_one(layer, x))
+        block = nnx.merge(graph, cast_in_turn(layer, x))
         return block(x, at_layer(noise, number, depth)).astype(x.dtype), None
 
     numbers = None if noise is None else jnp.arange(depth)
     unroll = precision.blocks_a_turn(depth)
-    inside = entering(x, precision)
+    inside = to_compute_dtype(x, precision)
     y, _ = jax.lax.scan(rematerialised(step, precision), inside, (layers, numbers), unroll=unroll)
     return y.astype(x.dtype)
 
 
-def entering(
+def to_compute_dtype(
     x: Float[Array, "batch tokens width"], precision: Precision
 ) -> Float[Array, "batch tokens width"]:
     """What the first block is given, in the dtype that the blocks compute in."""
     return x if precision.compute == "float32" else x.astype(precision.compute)
 
 
-def layer_of(
+def through_one(
     blocks: nnx.Module,
     layer: Any,
     x: Float[Array, "batch tokens width"],
@@ -79,11 +79,11 @@ def layer_of(
     """
     graph, shapes = nnx.split(blocks)
     state = jax.tree.map(lambda each: each, shapes)  # replaced in place
-    nnx.replace_by_pure_dict(state, one_by_one(layer, x))
+    nnx.replace_by_pure_dict(state, cast_in_turn(layer, x))
     return nnx.merge(graph, state)(x, at_layer(noise, number, depth)).astype(x.dtype)
 
 
-def one_by_one(layer: Any, x: Float[Array, "batch tokens width"]) -> Any:
+def cast_in_turn(layer: Any, x: Float[Array, "batch tokens width"]) -> Any:
     """A layer's parameters, times a 1.0 that a compiler cannot see through.
 
     Blocks cast their parameters to the dtype of `x`. A cast of a slice of the stack depends on

@@ -20,7 +20,7 @@ from models.noise import Noise, at, dropped, skipped
 from models.positions import sincos_positions
 from models.precision import PLAIN, Precision
 from models.shapes import ViTShape
-from models.stack import layer_of, stacked, through
+from models.stack import stacked, through, through_one
 
 
 class PatchEmbedding(nnx.Module):
@@ -154,7 +154,7 @@ class ViT(nnx.Module):
         noise: Noise | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
-        return layer_of(self.blocks, layer, x, number, self.shape.depth, noise)
+        return through_one(self.blocks, layer, x, number, self.shape.depth, noise)
 
     def summary(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

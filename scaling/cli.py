@@ -10,8 +10,8 @@
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
 
-A study is the name of one that comes with the project (demo, cifar10) or the path of a file of
-your own; docs/study-file.md says what such a file may hold.
+A study is the name of one that comes with the project (demo, cifar10, zhai2022) or the path of a
+file of your own; docs/study-file.md says what such a file may hold.
 
 \b
 Written:      runs/       one folder a run, and logs/ of its workers, by launch and run
@@ -20,7 +20,8 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
-Not written:  anything by plan, status and models, save the files that --json and --table name;
+                          plans/, what a compiler said, by plan --on
+Not written:  anything else by plan, status and models, save the files that --json and --table name;
               and a study file with mistakes stops every command before it writes.
 
 \b

@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import jax
 
 from scaling.base.config import Config, digest
 from scaling.base.console import note
+from scaling.base.machine import installed_version
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
@@ -272,7 +272,7 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
+            **{name: installed_version(name) for name in PACKAGES},
         },
     }
 
@@ -294,14 +294,6 @@ def _revision() -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _version(package: str) -> str | None:
-    """The installed version; None where the package is not there, as grain need not be."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
         return None
 
 

@@ -25,6 +25,7 @@ from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints
 from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
 from scaling.training.placement import data_parallel, jitted
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import abstract_batch, program, step_key
@@ -223,7 +224,9 @@ def test_gradients_of_two_halves_add_up_to_those_of_the_batch(run):
     run = run.model_copy(update={"objective": Classify()})
     trainer = Trainer(run)
     built = run.objective.build(NANO, 4, trainer.precision)
-    steps = [jax.jit(program(run, built, microbatches=parts).step) for parts in (1, 2)]
+    steps = [
+        jax.jit(program(run, built, PlacementSpec(microbatches=parts)).step) for parts in (1, 2)
+    ]
     *before, last = enumerate(trainer._batches(0, 5))
     state = trainer.start().state
     for step, batch in before:

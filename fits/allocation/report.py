@@ -31,7 +31,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
 from fits.data.tables import Table
-from fits.report import GroupReport, read_points, with_seeds
+from fits.report import observations, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
@@ -131,7 +131,7 @@ def allocate(
     spec = replace(spec, clusters=named or tuple(curve))
     points, runs = _read(table, spec, flops, per, curve)
     spec = with_seeds(spec, points)
-    numbers = GroupReport(names={}, spec=spec, points=points).observations
+    numbers = observations(points, spec)
     methods: dict[str, Callable[[], Allocation]] = {
         BY_ENVELOPE: lambda: envelope(runs),
         BY_PROFILES: lambda: isoflop(

@@ -20,6 +20,7 @@ from pydantic import Field
 from fits.base.files import written_aside
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
+from scaling.base.machine import cache_folder
 from scaling.data.decode import decode_all, decoder
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
@@ -235,10 +236,9 @@ def _folders(folder: Path) -> list[str]:
 
 def _cache_file(folder: Path, members: list[Member], resolution: int) -> Path:
     """Where the decoded images belong: a name that changes with anything that changes them."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     decides = [str(folder), resolution, decoder(), *members]
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
-    return cache / "vit-scaling-laws" / f"{folder.parent.name}-{folder.name}-{digest}.npy"
+    return cache_folder() / f"{folder.parent.name}-{folder.name}-{digest}.npy"
 
 
 def _remove_abandoned(file: Path) -> None:

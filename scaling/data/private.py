@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import ClassVar, Literal, NoReturn
 
 from pydantic import Field
 
+from fits.base.errors import UserError
 from scaling.data.source import Fault, Images, SourceConfig
 
 
@@ -36,14 +37,14 @@ class Private(SourceConfig):
         return self.images, self.heldout_images
 
     def fault(self) -> Fault | None:
-        return Fault(
-            "kind",
+        return Fault("kind", self._words)
+
+    @property
+    def _words(self) -> str:
+        return (
             f"{self.name} is not published: this study can be planned, and not trained. Name "
-            "another source to train it.",
+            "another source to train it."
         )
 
-    def provenance(self) -> dict[str, Any]:
-        self._refuse()
-
     def _refuse(self) -> NoReturn:
-        raise ValueError(str(self.fault()))
+        raise UserError([self._words])

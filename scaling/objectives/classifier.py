@@ -14,7 +14,7 @@ from models.heads import LinearHead
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import Shape
-from models.stack import entering
+from models.stack import to_compute_dtype
 from scaling.data.loader import Batch
 from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
@@ -63,7 +63,7 @@ class ClassifierObjective:
 
         def below(bottom: Any, batch: Batch, noise: Noise) -> Any:
             x = self._module(bottom).backbone.tokens(to_floats(batch["image"]), _random(noise))
-            return entering(x, self._precision)
+            return to_compute_dtype(x, self._precision)
 
         def block(layer: Any, x: Any, number: Any, noise: Noise) -> Any:
             return self._module({}).backbone.block(layer, x, number, _random(noise))

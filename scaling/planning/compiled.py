@@ -11,15 +11,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from models.precision import precision_for
+from scaling.base.machine import installed_version
 from scaling.planning.devices import GIB, Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
@@ -31,6 +30,7 @@ ENVIRONMENT = {  # for a compiler that is to look for no TPU
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
     "JAX_PLATFORMS": "cpu",
 }
+DECIDING = "jax", "jaxlib", "libtpu"  # packages whose version a verdict depends on
 OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -68,7 +68,8 @@ def compile_step(
     lowered = _lowered(run, topology, spec)
     path = None
     if cache is not None:
-        deciding = [topology.name, *_versions(), lowered.as_text()]
+        versions = [f"{package} {installed_version(package)}" for package in DECIDING]
+        deciding = [topology.name, *versions, lowered.as_text()]
         name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
         path = cache / f"{name}.json"
         if path.exists():
@@ -81,24 +82,15 @@ def compile_step(
 
 
 def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
+    devices = _devices(topology)  # first: it sets what JAX reads when it is loaded
     import jax
     import numpy as np
 
-    from scaling.training.placement import best_fsdp, fully_sharded, jitted
-    from scaling.training.step import abstract_batch, program
+    from scaling.training.assembly import assemble
+    from scaling.training.step import abstract_batch
 
     precision = precision_for(topology.kind.platform, run.compute, spec.remat)
-    objective = run.objective.build(run.model, run.data.classes, precision)
-    made = program(
-        run,
-        objective,
-        update=spec.update,
-        microbatches=spec.microbatches,
-        unroll_up_to=precision.unroll_up_to,
-    )
-    sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, None))
-    placement = fully_sharded(sizes, views=run.objective.views, devices=_devices(topology))
-    whole = jitted(made, placement, abstract_batch(run), run.seed)
+    whole = assemble(run, spec, precision, devices=devices).jitted
     rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
     return whole.step.lower(whole.state, abstract_batch(run), rate, number)
 
@@ -135,16 +127,3 @@ def _devices(topology: Topology) -> list[Any]:
         reason = str(error).splitlines()[0]
         raise UserError([f"--on: {topology.name} is no slice of TPUs ({reason})."]) from None
     return list(found.devices)
-
-
-def _versions() -> list[str]:
-    def of(package: str) -> str:
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            return f"{package} unknown"
-
-    return [of(package) for package in ("jax", "jaxlib", "libtpu")]
-
-
-Compile = Callable[[Run, Topology, PlacementSpec], Verdict]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -34,67 +35,29 @@ class DeviceKind:
     source: str
 
 
-TPU_PAGES = "Google Cloud, TPU system architecture"
-KINDS = {
-    kind.name: kind
-    for kind in (
-        # `hbm` of v3 is what the compiler of libtpu 0.0.52 allows; of the others, the capacity.
-        DeviceKind(
-            name="v2",
-            platform="tpu",
-            dimensions=2,
-            cores=2,
-            hbm=8 * GIB,
-            peak=22.5e12,
-            source=TPU_PAGES,
-        ),
-        DeviceKind(
-            name="v3",
-            platform="tpu",
-            dimensions=2,
-            cores=2,
-            hbm=15.48 * GIB,
-            peak=61.5e12,
-            source=TPU_PAGES,
-        ),
-        DeviceKind(
-            name="v4",
-            platform="tpu",
-            dimensions=3,
-            cores=1,
-            hbm=32 * GIB,
-            peak=275e12,
-            source=TPU_PAGES,
-        ),
-        DeviceKind(
-            name="v5e",
-            platform="tpu",
-            dimensions=2,
-            cores=1,
-            hbm=16 * GIB,
-            peak=197e12,
-            source=TPU_PAGES,
-        ),
-        DeviceKind(
-            name="v5p",
-            platform="tpu",
-            dimensions=3,
-            cores=1,
-            hbm=95 * GIB,
-            peak=459e12,
-            source=TPU_PAGES,
-        ),
-        DeviceKind(
-            name="v6e",
-            platform="tpu",
-            dimensions=2,
-            cores=1,
-            hbm=32 * GIB,
-            peak=918e12,
-            source=TPU_PAGES,
-        ),
+def _tpu(name: str, dimensions: int, cores: int, gib: float, tflops: float) -> DeviceKind:
+    """A kind of TPU: memory and peak of one device."""
+    return DeviceKind(
+        name=name,
+        platform="tpu",
+        dimensions=dimensions,
+        cores=cores,
+        hbm=gib * GIB,
+        peak=tflops * 1e12,
+        source="Google Cloud, TPU system architecture",
     )
-}
+
+
+# v3's memory is what the compiler of libtpu 0.0.52 allows; that of the others is the capacity.
+_TPUS = (
+    _tpu("v2", dimensions=2, cores=2, gib=8, tflops=22.5),
+    _tpu("v3", dimensions=2, cores=2, gib=15.48, tflops=61.5),
+    _tpu("v4", dimensions=3, cores=1, gib=32, tflops=275),
+    _tpu("v5e", dimensions=2, cores=1, gib=16, tflops=197),
+    _tpu("v5p", dimensions=3, cores=1, gib=95, tflops=459),
+    _tpu("v6e", dimensions=2, cores=1, gib=32, tflops=918),
+)
+KINDS = {kind.name: kind for kind in _TPUS}
 
 
 @dataclass(frozen=True)
@@ -129,7 +92,5 @@ def topology(name: str) -> Topology:
                 f"dimensions. Write {kind.name}:{example}."
             ]
         )
-    chips = 1
-    for side in shape.split("x"):
-        chips *= int(side)
+    chips = math.prod(map(int, shape.split("x")))
     return Topology(name, kind, chips * kind.cores)

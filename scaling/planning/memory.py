@@ -34,7 +34,7 @@ def _kept(run: Run, spec: PlacementSpec) -> float:
     size = 4 if run.compute == "float32" else 2
     tokens = shape.tokens if isinstance(shape, ViTShape) else shape.patches
     inputs = tokens * shape.width
-    if spec.update == "fused" or spec.remat in ("full", "offload"):
+    if spec.recomputed in ("full", "offload"):
         return float(size * shape.depth * inputs)
     products = tokens * (4 * shape.width + shape.mlp)
     return float(size * shape.depth * (inputs + products))

@@ -3,23 +3,22 @@ take."""
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import Remat
 from scaling.base.console import print_table
+from scaling.base.machine import cache_folder
 from scaling.planning.closed_form import study_cost
 from scaling.planning.compiled import compile_step
 from scaling.planning.devices import Topology, topology
 from scaling.planning.steps import StepPlan, plan_steps
 from scaling.study.parse import read_study
 from scaling.study.study import Study
-from scaling.training.placement_spec import PlacementSpec
+from scaling.training.placement_spec import PlacementSpec, UpdateKind
 
 UTILISATION = 0.4  # of peak, predicted where nothing was measured
 HEADINGS = ("model", "images", "update", "remat", "fsdp", "GiB", "fits", "largest", "FLOPs a step")
@@ -63,7 +62,7 @@ class DevicePlan:
                 each.run.model_name,
                 f"{each.images_per_device}",
                 each.spec.update,
-                "full" if each.spec.update == "fused" else each.spec.remat,
+                each.spec.recomputed,
                 f"{each.spec.fsdp}",
                 f"{each.verdict.gib:.2f}",
                 "yes" if each.verdict.fits else "no",
@@ -109,8 +108,6 @@ def plan_on(
     """
     wanted = topology(topology_name)
     spec = _spec(given)
-    if spec is not None and wanted.devices % spec.fsdp:
-        raise UserError([f"--fsdp {spec.fsdp} does not divide {wanted.devices} devices."])
     study = read_study(study_name, planned=True)
 
     def tell(words: str) -> None:
@@ -120,7 +117,7 @@ def plan_on(
     steps = plan_steps(
         study,
         wanted,
-        lambda run, on, how: compile_step(run, on, how, _cache()),
+        lambda run, on, how: compile_step(run, on, how, cache_folder() / "plans"),
         images_per_device=images_per_device,
         given=spec,
         tell=tell,
@@ -133,7 +130,7 @@ def plan_on(
 def _spec(given: dict[str, Any]) -> PlacementSpec | None:
     if not given:
         return None
-    choices = {"update": get_args(Literal["plain", "fused"]), "remat": get_args(Remat)}
+    choices = {"update": get_args(UpdateKind), "remat": get_args(Remat)}
     wrong = [
         f"--{name}: no '{given[name]}'. {did_you_mean(given[name], known)}Use {', '.join(known)}."
         for name, known in choices.items()
@@ -142,8 +139,3 @@ def _spec(given: dict[str, Any]) -> PlacementSpec | None:
     if wrong:
         raise UserError(wrong)
     return PlacementSpec(**given)
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vit-scaling-laws" / "plans"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from fits.base.errors import UserError
 from models.precision import Remat
 from scaling.base.config import digest
-from scaling.planning.compiled import Compile, Verdict
+from scaling.planning.compiled import Verdict
 from scaling.planning.devices import Topology
 from scaling.planning.memory import least_bytes
 from scaling.study.study import Study
@@ -21,6 +21,7 @@ from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
 REMAT: tuple[Remat, ...] = ("none", "dots", "full")
+Compile: TypeAlias = Callable[[Run, Topology, PlacementSpec], Verdict]
 TRIES = 4  # compilations, at most, to find the largest batch
 
 
@@ -47,7 +48,7 @@ class StepPlan:
             "model": self.run.model_name,
             "images_per_device": self.images_per_device,
             "update": self.spec.update,
-            "remat": "full" if self.spec.update == "fused" else self.spec.remat,
+            "remat": self.spec.recomputed,
             "sharding": {"fsdp": self.spec.fsdp},
             "hbm_gib": round(self.verdict.gib, 3),
             "fits": self.verdict.fits,

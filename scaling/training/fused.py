@@ -30,7 +30,7 @@ from models.noise import Noise
 from scaling.data.loader import Batch
 from scaling.objectives.protocol import Parts
 from scaling.training.optimizer import BLOCKS, Optimizer, OptimizerState, one_layer
-from scaling.training.state import TrainState, Update, moved
+from scaling.training.state import TrainState, Update, applied
 
 BACKBONE = "backbone"
 
@@ -55,10 +55,10 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
     def update(
         state: TrainState, batch: Batch, rate: Any, noise: Noise
     ) -> tuple[TrainState, dict[str, Any]]:
-        params = apart(parts, state.params)
-        moments = apart(parts, state.optimizer.moments)
-        settings = apart(parts, optimizer.settings(state.params))
-        numbers = jnp.arange(parts.depth)
+        params = split(parts, state.params)
+        moments = split(parts, state.optimizer.moments)
+        settings = split(parts, optimizer.settings(state.params))
+        layer_settings, numbers = one_layer(settings.layers), jnp.arange(parts.depth)
 
         def block(layer: Any, x: Any, number: Any) -> Any:
             return parts.block(layer, x, number, noise)
@@ -88,11 +88,11 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
             )
             return jnp.sqrt(square(top) + squares.sum() + square(from_bottom(cotangent)))
 
-        limiting = optimizer.limiting(state.optimizer.norm, exact_norm)
+        norm_to_clip = optimizer.clipping_norm(state.optimizer.norm, exact_norm)
 
         def apply(part: Any, grad: Any, moments: Any, settings: Any) -> tuple[Any, Any]:
-            steps, moments = optimizer.piece(grad, moments, part, settings, limiting)
-            return moved(part, steps, rate), moments
+            steps, moments = optimizer.update_part(grad, moments, part, settings, norm_to_clip)
+            return applied(part, steps, rate), moments
 
         (_, (new, metrics)), (grad, cotangent) = jax.value_and_grad(above, (0, 1), has_aux=True)(
             params.top, x
@@ -106,13 +106,9 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
             layer = at(layers, number)
             _, backward = jax.vjp(lambda p, x: block(p, x, number), layer, at(inputs, number))
             grad, cotangent = backward(cotangent)
-            layer, its_moments = apply(
-                layer, grad, at(layer_moments, number), one_layer(settings.layers)
-            )
-            layers, layer_moments = (
-                put(layers, number, layer),
-                put(layer_moments, number, its_moments),
-            )
+            layer, its_moments = apply(layer, grad, at(layer_moments, number), layer_settings)
+            layers = put(layers, number, layer)
+            layer_moments = put(layer_moments, number, its_moments)
             return cotangent, layers, layer_moments, squares + square(grad)
 
         cotangent, layers, layer_moments, squares = jax.lax.fori_loop(
@@ -127,16 +123,16 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
         bottom, bottom_moments = apply(params.bottom, grad, moments.bottom, settings.bottom)
         norm = jnp.sqrt(squares + square(grad))
         return TrainState(
-            together(ThreeParts(bottom, layers, top)),
+            joined(ThreeParts(bottom, layers, top)),
             state.frozen,
             new,
-            OptimizerState(norm, together(ThreeParts(bottom_moments, layer_moments, top_moments))),
+            OptimizerState(norm, joined(ThreeParts(bottom_moments, layer_moments, top_moments))),
         ), {**metrics, "gradient_norm": norm}
 
     return update
 
 
-def apart(parts: Parts, tree: Any) -> ThreeParts:
+def split(parts: Parts, tree: Any) -> ThreeParts:
     """The three parts of parameters, or of a tree of their structure."""
     backbone = dict(tree[BACKBONE])
     layers = backbone.pop(BLOCKS)
@@ -144,8 +140,8 @@ def apart(parts: Parts, tree: Any) -> ThreeParts:
     return ThreeParts({BACKBONE: bottom}, layers, {**tree, BACKBONE: backbone})
 
 
-def together(tree: ThreeParts) -> Any:
-    """The inverse of `apart`."""
+def joined(tree: ThreeParts) -> Any:
+    """The inverse of `split`."""
     backbone = {**tree.bottom[BACKBONE], BLOCKS: tree.layers, **tree.top[BACKBONE]}
     return {**tree.top, BACKBONE: backbone}
 

@@ -25,15 +25,16 @@ from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
 from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
+from scaling.training.assembly import assemble
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.initial import backbone
-from scaling.training.placement import Placement, fully_sharded, jitted
+from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
 from scaling.training.state import TrainState
-from scaling.training.step import abstract_batch, learned, program
+from scaling.training.step import learned
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
@@ -99,19 +100,11 @@ class Trainer:
         self.precision = precision or precision_for(platform, run.compute, spec.remat)
         self._run = run
         self._images = run.data.train()
-        self._objective = run.objective.build(run.model, run.data.classes, self.precision)
-        self._placement = placement or fully_sharded(spec.fsdp, views=run.objective.views)
-        self._start, self._step, self._state = jitted(
-            program(
-                run,
-                self._objective,
-                update=spec.update,
-                microbatches=spec.microbatches,
-                unroll_up_to=self.precision.unroll_up_to,
-            ),
-            self._placement,
-            abstract_batch(run),
-            run.seed,
+        self._objective, self._placement, (self._start, self._step, self._state) = assemble(
+            run,
+            spec,
+            self.precision,
+            placement=placement,
             quick_start=QUICK if platform == "cpu" else None,
         )
 

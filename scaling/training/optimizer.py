@@ -95,11 +95,13 @@ class Optimizer:
     def update(self, grads: Any, state: OptimizerState, params: Any) -> tuple[Any, OptimizerState]:
         """The step and the state after it."""
         norm = optax.tree.norm(grads)
-        limiting = self.limiting(state.norm, lambda: norm)
-        updates, moments = self.piece(grads, state.moments, params, self.settings(params), limiting)
+        norm_to_clip = self.clipping_norm(state.norm, lambda: norm)
+        updates, moments = self.update_part(
+            grads, state.moments, params, self.settings(params), norm_to_clip
+        )
         return updates, OptimizerState(norm, moments)
 
-    def limiting(self, previous: Array, norm: Callable[[], Array]) -> Array:
+    def clipping_norm(self, previous: Array, norm: Callable[[], Array]) -> Array:
         """The norm that decides how much of a gradient is taken.
 
         Args:
@@ -128,7 +130,7 @@ class Optimizer:
 
         return jax.tree.map_with_path(of, self._groups(params))
 
-    def piece(
+    def update_part(
         self, grads: Any, moments: Any, params: Any, settings: Any, norm: Array
     ) -> tuple[Any, Any]:
         """Steps and new moments of any part of the parameters.
@@ -136,7 +138,7 @@ class Optimizer:
         Args:
           grads, moments, params: of that part.
           settings: of that part; of one layer of a stack, those of `one_layer`.
-          norm: from `limiting`.
+          norm: from `clipping_norm`.
         """
 
         def one(each: Settings, g: Array, m: Any, p: Array) -> tuple[Array, Any]:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from fits.base.errors import UserError
 from scaling.data.loader import Batch
 from scaling.training.optimizer import BLOCKS
 from scaling.training.step import Program, step_key
@@ -95,15 +96,17 @@ def fully_sharded(
       devices: None for all there are.
 
     Raises:
-      ValueError: the devices are no whole number of groups.
+      UserError: the devices are no whole number of groups.
     """
     found = np.asarray(jax.devices() if devices is None else devices)
     sizes = (fsdp,) if isinstance(fsdp, int) else fsdp
     groups, left = divmod(found.size, math.prod(sizes))
     if left:
-        raise ValueError(
-            f"fsdp={math.prod(sizes)}: does not divide {found.size} devices; use "
-            f"{', '.join(str(n) for n in range(1, found.size + 1) if found.size % n == 0)}."
+        raise UserError(
+            [
+                f"fsdp={math.prod(sizes)}: does not divide {found.size} devices; use "
+                f"{', '.join(str(n) for n in range(1, found.size + 1) if found.size % n == 0)}."
+            ]
         )
     names = tuple(f"fsdp{k}" for k in range(len(sizes)))
     mesh = Mesh(

@@ -6,18 +6,20 @@ None of it changes what is computed, save the last bits of sums that are added i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from models.precision import Remat
 from scaling.base.config import Clash, Config
 
+UpdateKind: TypeAlias = Literal["plain", "fused"]
+
 
 class PlacementSpec(Config):
     """How runs are computed; the manifest of each run records it."""
 
-    update: Literal["plain", "fused"] = "plain"
+    update: UpdateKind = "plain"
     """`plain`: all gradients, then the optimizer; `fused`: each layer is updated inside the
     backward pass, and the gradients of all layers never exist at once: docs/training/fused.md."""
     remat: Remat = "none"
@@ -28,6 +30,11 @@ class PlacementSpec(Config):
     """Parts of a batch whose gradients are taken one after another and added up."""
     fsdp: int = Field(1, ge=1)
     """Devices over which parameters and optimizer state are split; 1: each device has all."""
+
+    @property
+    def recomputed(self) -> Remat:
+        """`remat` as it turns out: a fused step takes every block's forward pass again."""
+        return "full" if self.update == "fused" else self.remat
 
     def clashes(self) -> Iterator[Clash]:
         if self.update == "fused" and self.microbatches > 1:

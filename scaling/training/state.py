@@ -25,6 +25,6 @@ Update: TypeAlias = Callable[[TrainState, Batch, Any, Noise], tuple[TrainState, 
 """(state, batch, rate, noise) -> state, metrics, of which `loss` and `gradient_norm` are two."""
 
 
-def moved(params: Any, steps: Any, rate: Any) -> Any:
+def applied(params: Any, steps: Any, rate: Any) -> Any:
     """Parameters less their steps times the schedule's rate."""
     return jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), params, steps)

@@ -9,7 +9,7 @@ are not there. `placement.py` says where its arrays lie.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,11 @@ from scaling.objectives.protocol import BuiltObjective, Learned, Parts
 from scaling.training.fused import fused_update
 from scaling.training.gradients import Gradients, accumulated
 from scaling.training.optimizer import Optimizer
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
-from scaling.training.state import TrainState, Update, moved
+from scaling.training.state import TrainState, Update, applied
 
 TRAINING = 2**32 - 1  # sets the keys of training apart from the parameters', which count from 0
-
 
 Start: TypeAlias = Callable[[Any], TrainState]
 """From the backbone's parameters, or None for drawn ones, to the state before the first step."""
@@ -44,17 +44,15 @@ class Program(NamedTuple):
 def program(
     run: Run,
     objective: BuiltObjective,
+    spec: PlacementSpec = DEFAULT,
     *,
-    update: Literal["plain", "fused"] = "plain",
-    microbatches: int = 1,
     unroll_up_to: int = 0,
 ) -> Program:
     """What to compile for `run`.
 
     Args:
       objective: the run's, built for its shape.
-      update: after all gradients are known, or layer by layer inside the backward pass.
-      microbatches: parts of the batch whose gradients are taken one after another.
+      spec: says whether updates are fused, and in how many parts gradients are taken.
       unroll_up_to: a network with at most so many blocks has the loops of a fused step written out.
 
     Raises:
@@ -66,19 +64,10 @@ def program(
         learned = objective.init(jax.random.key(run.seed), backbone)
         return TrainState(*learned, optimizer.init(learned.params))
 
-    if update == "fused":
-        updated = fused_update(_parts(run, objective, microbatches), optimizer, unroll_up_to)
+    if spec.update == "fused":
+        updated = fused_update(_parts(run, objective), optimizer, unroll_up_to)
     else:
-        if run.objective.couples_examples and microbatches > 1:
-            raise UserError(
-                [
-                    f"microbatches = {microbatches}: the loss {run.objective.kind} of an image "
-                    "depends on the others of its batch, so a batch in parts has another. Leave "
-                    "microbatches out."
-                ]
-            )
-        gradients = accumulated(microbatches, run.objective.views)
-        updated = plain_update(objective, optimizer, gradients)
+        updated = plain_update(objective, optimizer, _gradients(run, spec.microbatches))
 
     def step(
         state: TrainState, batch: Batch, rate: Any, key: jax.Array
@@ -89,15 +78,19 @@ def program(
     return Program(start, step)
 
 
-def _parts(run: Run, objective: BuiltObjective, microbatches: int) -> Parts:
-    if microbatches > 1:
+def _gradients(run: Run, microbatches: int) -> Gradients:
+    if run.objective.couples_examples and microbatches > 1:
         raise UserError(
             [
-                f'update = "fused" and microbatches = {microbatches}: a fused step updates a layer '
-                "as soon as it has its gradient, and a batch in parts has it only after the last "
-                'part. Leave one of the two out, or say update = "plain".'
+                f"microbatches = {microbatches}: the loss {run.objective.kind} of an image depends "
+                "on the others of its batch, so a batch in parts has another. Leave microbatches "
+                "out."
             ]
         )
+    return accumulated(microbatches, run.objective.views)
+
+
+def _parts(run: Run, objective: BuiltObjective) -> Parts:
     parts = objective.parts()
     if parts is None:
         raise UserError(
@@ -119,7 +112,7 @@ def plain_update(objective: BuiltObjective, optimizer: Optimizer, gradients: Gra
             state.params, state.frozen, state.state, batch, noise
         )
         steps, moments = optimizer.update(grads, state.optimizer, state.params)
-        params = moved(state.params, steps, rate)
+        params = applied(state.params, steps, rate)
         metrics = {**metrics, "gradient_norm": moments.norm}
         return TrainState(params, state.frozen, new, moments), metrics
 

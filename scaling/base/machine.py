@@ -1,0 +1,21 @@
+"""What is on this machine: installed versions, and where things that can be made again are kept."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def installed_version(package: str) -> str | None:
+    """None where the package is not there, as grain and libtpu need not be."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def cache_folder() -> Path:
+    """~/.cache/vit-scaling-laws, or below $XDG_CACHE_HOME where that is set; it may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "vit-scaling-laws"
