@@ -199,12 +199,18 @@ def _train_and_measure(
 
     end = train(trainer, run, places, tell)
     report(step=run.steps, steps=run.steps, phase="evaluate")
-    module = trainer.module(end.state)
+    seconds, module = end.seconds, trainer.module(end.state)
+    del end  # and with it the optimizer's state: evaluation may have its memory
     measured = [
-        (each, each.measure(module, objective=run.objective, source=run.data))
+        (
+            each,
+            each.measure(
+                module, objective=run.objective, source=run.data, placement=trainer.placement
+            ),
+        )
         for each in task.missing
     ]
-    return end.seconds, measured
+    return seconds, measured
 
 
 def _write_down(held: HeldRun, error: Exception) -> bool:

@@ -119,6 +119,11 @@ class Trainer:
         """The state's shapes, types and shardings, without its numbers."""
         return self._state
 
+    @property
+    def placement(self) -> Placement:
+        """Where arrays lie."""
+        return self._placement
+
     def module(self, state: TrainState) -> Any:
         """The trained network, with a `.backbone`."""
         return self._objective.module(learned(state))
@@ -152,7 +157,8 @@ class Trainer:
         look_at, losses = first + 1, []
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
-            state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
+            placed = self._placement.place(batch, run.batch)
+            state, metrics = self._step(state, placed, rate, np.uint32(step))
             losses.append(metrics["loss"])
             done = step + 1
             if done < min(look_at, until):
@@ -183,8 +189,7 @@ class Trainer:
             data_size=run.data_size,
             first_step=first,
             last_step=last,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            rows=self._placement.rows(run.batch),
             augment=run.augment,
             views=run.objective.views,
         )
