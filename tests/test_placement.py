@@ -14,6 +14,7 @@ from models.precision import Precision
 from models.zoo import vit
 from scaling.data import Procedural
 from scaling.training.placement import best_fsdp, fully_sharded, split_largest
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import program
@@ -22,6 +23,7 @@ FOUR_DEVICES = """
 import jax, numpy as np
 from models.shapes import ViTShape
 from scaling.data import Procedural
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import Trainer
 from scaling.training.placement import data_parallel, fully_sharded
 from scaling.training.placement_spec import PlacementSpec
@@ -48,7 +50,7 @@ for placement, spec in (
 ):
     trainer = Trainer(run, placement=placement, spec=spec)
     end = trainer.advance(
-        trainer.start(), 8, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
+        trainer.start(), 8, total_steps=None, keep=None, spec=CheckpointSpec(), tell=lambda _: None
     )
     assert trainer._step._cache_size() == 1
     kernel = end.state.params["backbone"]["blocks"]["mlp"]["into"]["kernel"]
@@ -61,11 +63,11 @@ for other in ends[1:]:
 """
 
 
-def on_devices(count, code):
+def on_devices(count, code, *arguments):
     """The lines that `code` prints in a process with so many CPU devices."""
     flags = f"--xla_force_host_platform_device_count={count}"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
@@ -88,6 +90,56 @@ def test_one_device_four_and_four_with_parameters_cut_apart_train_the_same_netwo
         "4 (2, 64, 128)",
         *["close True"] * 6,
     ]
+
+
+TRAINS_PART = """
+import sys
+import jax, numpy as np
+from pathlib import Path
+from models.shapes import ViTShape
+from scaling.data import Procedural
+from scaling.training import checkpoints, loop
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.loop import Trainer
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+loop.LOOK_EVERY = 0.0  # each step is a look
+root, first, last, spec = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+run = Run(
+    model=ViTShape(name="nano", patch=8, resolution=16, width=128, depth=2, mlp=256, heads=2),
+    data=Procedural(classes=4),
+    recipe=Recipe(learning_rate=1e-3, warmup_steps=2, optimizer="adafactor-f32"),
+    images_seen=16 * 20,
+    batch=16,
+)
+trainer = Trainer(run, spec=PlacementSpec.model_validate_json(spec))
+begin = checkpoints.restore(root / str(first), trainer.like()) if first else trainer.start()
+losses = []
+end = trainer.advance(
+    begin, last, total_steps=None, keep=None, spec=CheckpointSpec(every_steps=10**6),
+    tell=lambda progress: losses.append(progress.loss),
+)
+checkpoints.save(root / str(last), end)
+print(losses[-1])
+"""
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_on_other_devices_with_another_step_and_the_same_loss(tmp_path):
+    """8 devices that share the state, then 1, then 4 with the fused step: one canonical tree."""
+    parts = (
+        (8, 0, 6, PlacementSpec(fsdp=4, tensor=2)),
+        (1, 6, 8, PlacementSpec()),
+        (4, 8, 12, PlacementSpec(update="fused", fsdp=2)),
+    )
+    for devices, first, last, spec in parts:
+        arguments = str(tmp_path), str(first), str(last), spec.model_dump_json()
+        moved = float(on_devices(devices, TRAINS_PART, *arguments)[-1])
+    whole = str(tmp_path / "whole"), "0", "12", PlacementSpec().model_dump_json()
+    alone = float(on_devices(1, TRAINS_PART, *whole)[-1])
+    assert moved == pytest.approx(alone, abs=1e-6)
 
 
 def test_an_axis_goes_to_the_largest_dimension_left_that_it_divides():

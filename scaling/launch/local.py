@@ -85,7 +85,7 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:
     todo = set()
     for run in study.runs:
         folder = RunFolder(runs / run.id)
-        write_run_file(folder.path, run, study.evaluate, say, study.placement)
+        write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
         failed = folder.failure() is not None
         if folder.needs_repair() or (retry and failed):
             _mend(folder, run, retry and failed, say)

@@ -70,6 +70,7 @@ def _study(file: StudyFile) -> Study:
         runs=tuple(once.values()),
         evaluate=file.evaluate,
         placement=file.placement,
+        checkpoints=file.checkpoints,
     )
 
 

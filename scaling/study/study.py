@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from scaling.base.config import Config
 from scaling.evaluate import Evaluation
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
@@ -20,3 +22,5 @@ class Study(Config):
     evaluate: tuple[Evaluation, ...]
     placement: PlacementSpec = DEFAULT
     """How its runs are computed; no part of what they are."""
+    checkpoints: CheckpointSpec = CHECKPOINTS
+    """When their training states are kept; no part of what they are."""

@@ -17,6 +17,8 @@ from scaling.data.augment import Augment, check_augment
 from scaling.evaluate import Evaluation
 from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.initial import Init
 from scaling.training.placement_spec import DEFAULT as PLACED
 from scaling.training.placement_spec import PlacementSpec
@@ -213,6 +215,8 @@ class StudyFile(Config):
     what a run is, for it moves digits."""
     placement: PlacementSpec = PLACED
     """How and on which devices every run is computed; no part of what a run is."""
+    checkpoints: CheckpointSpec = CHECKPOINTS
+    """When training states are kept on disk; no part of what a run is."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured on every trained network."""
     grid: tuple[Grid, ...] = Field(min_length=1)
