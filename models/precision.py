@@ -59,4 +59,9 @@ def precision_for(
     )
 
 
+def compute_for(platform: str) -> Compute:
+    """The dtype of a study that leaves it open: what the platform's matrix units are made for."""
+    return "float32" if platform == "cpu" else "bfloat16"
+
+
 PLAIN = Precision()

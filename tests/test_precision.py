@@ -138,7 +138,7 @@ def test_attention_by_the_fused_kernel_is_attention(monkeypatch, normed):
 
     (ours, value, gradient), (fused, same, like) = map(value_and_gradient, ("products", "cudnn"))
     assert ours != fused
-    assert same == pytest.approx(value, rel=0.02)
+    assert float(same) == pytest.approx(float(value), rel=0.02)
     for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(like), strict=True):
         np.testing.assert_allclose(other, one, atol=0.02 * float(jnp.abs(one).max()) + 1e-3)
 

@@ -10,8 +10,10 @@ import json
 import time
 from pathlib import Path
 
+from models.precision import compute_for
 from scaling.launch.jobs import jobs
 from scaling.launch.local import conclude, prepare
+from scaling.runs.compute_dtype import decided
 from scaling.study.study import Study
 
 
@@ -23,9 +25,10 @@ def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
       runs: the folder of run folders, seen by every process.
       retry: also train runs that failed before.
     """
-    from scaling.training.hosts import agreed_word, is_first
+    from scaling.training.hosts import agreed_word, is_first, platform
     from scaling.worker import work
 
+    study = decided(study, runs, compute_for(platform()))
     began, names = time.monotonic(), ""
     if is_first():
         todo = prepare(study, runs, retry=retry, say=print)

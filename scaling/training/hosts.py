@@ -85,6 +85,11 @@ def _check_by_hand(coordinator: str | None, processes: int | None, process: int 
         )
 
 
+def platform() -> str:
+    """What this process computes on: "cpu", "gpu" or "tpu"."""
+    return jax.default_backend()
+
+
 def is_first() -> bool:
     """Whether this process writes and decides."""
     return jax.process_index() == 0
