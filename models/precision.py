@@ -49,7 +49,7 @@ def precision_for(
     """What training chooses on a platform, "cpu", "gpu" or "tpu", besides what it is told.
 
     A CPU runs models of up to 12 blocks about 1.3 times faster with the loop written out
-    (`benchmarks/train_step.py`).
+    (`benchmarks/train_step_peers.py`).
     """
     return Precision(
         compute=compute,
