@@ -1,7 +1,7 @@
 """What a worker does with the run folders it is given: train, measure, write down.
 
-Works through them in order, compiling once for all that share a trunk. Whatever goes wrong with
-one run is written into its folder and stops none of the others.
+Works through them in order, compiling once for all whose step is the same. Whatever goes wrong
+with one run is written into its folder and stops none of the others.
 
 Several processes may be one worker (`jax.process_count()` > 1). The first of them alone takes
 leases and writes; the others wait in a collective for it to say what to do, never for a lease.
@@ -35,6 +35,7 @@ from scaling.runs.lease import LeaseLost
 from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
+from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
@@ -69,6 +70,7 @@ def work(paths: Sequence[Path]) -> bool:
 
     A run that is done is left alone; one that fails gets a `failed.txt` with the reason.
     """
+    use_compilation_cache()
     trainers: dict[str, Trainer] = {}
     do = _lead if jax.process_index() == 0 else _follow
     finished = True
@@ -184,9 +186,7 @@ def _train_and_measure(
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
     report(step=0, steps=run.steps, phase="compile")
-    if run.trunk not in trainers:
-        trainers[run.trunk] = Trainer(run, spec=task.placement)
-    trainer = trainers[run.trunk]
+    trainer = _trainer(task, trainers)
 
     def tell(progress: Progress) -> None:
         report(
@@ -205,6 +205,16 @@ def _train_and_measure(
         for each in task.missing
     ]
     return end.seconds, measured
+
+
+def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
+    """The trainer of the task's trunk, with the step of another trunk where it is the same."""
+    run = task.run
+    if run.trunk not in trainers:
+        same = (each for each in trainers.values() if each.makes(run, task.placement))
+        found = next(same, None)
+        trainers[run.trunk] = found.of(run) if found else Trainer(run, spec=task.placement)
+    return trainers[run.trunk]
 
 
 def _write_down(held: HeldRun, error: Exception) -> bool:

@@ -11,6 +11,7 @@ Knows no objective's name, no metric and no launcher.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
 from scaling.training.state import TrainState
-from scaling.training.step import learned
+from scaling.training.step import learned, seed_word
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
@@ -76,7 +77,7 @@ class CheckpointPaths:
 
 
 class Trainer:
-    """The compiled step of all runs that share a trunk.
+    """The compiled step of all runs that share a trunk; `of` gives it to another trunk.
 
     Where arrays lie is pinned on inputs and outputs, so that a second call compiles nothing.
     """
@@ -98,7 +99,7 @@ class Trainer:
         platform = jax.default_backend()
         self.trunk = run.trunk
         self.precision = precision or precision_for(platform, run.compute, spec.remat)
-        self._run = run
+        self._run, self._spec = run, spec
         self._images = run.data.train()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
             run,
@@ -108,12 +109,22 @@ class Trainer:
             quick_start=QUICK if platform == "cpu" else None,
         )
 
+    def makes(self, run: Run, spec: PlacementSpec) -> bool:
+        """Whether the compiled step is that of `run`, computed as `spec` says."""
+        return (run.step_digest, spec) == (self._run.step_digest, self._spec)
+
+    def of(self, run: Run) -> Trainer:
+        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`."""
+        other = copy.copy(self)
+        other.trunk, other._run, other._images = run.trunk, run, run.data.train()
+        return other
+
     def start(self) -> Checkpoint:
         """The beginning: drawn from the run's seed, save what its `init` gives."""
         run, given = self._run, None
         if run.init is not None:
             given = self._placement.whole(backbone(run.init, run.model))
-        return Checkpoint(step=0, seconds=0.0, state=self._start(given))
+        return Checkpoint(step=0, seconds=0.0, state=self._start(seed_word(run), given))
 
     def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""
@@ -148,11 +159,13 @@ class Trainer:
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
         run, first, state = self._run, checkpoint.step, checkpoint.state
+        seed = seed_word(run)
         began = looked = kept = time.monotonic()
         look_at, losses = first + 1, []
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
-            state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
+            placed = self._placement.place(batch)
+            state, metrics = self._step(state, placed, rate, seed, np.uint32(step))
             losses.append(metrics["loss"])
             done = step + 1
             if done < min(look_at, until):
