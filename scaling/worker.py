@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from scaling.base.machine import installed_version
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
@@ -38,9 +39,10 @@ from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
 from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
-from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
+from scaling.training.loop import CheckpointPaths, Diverged, Trainer, train
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
+from scaling.watch import Blind, Watch, Watches
 
 WAIT, SKIP, FAILED = "wait", "skip", "failed"
 PACKAGES = (
@@ -113,7 +115,7 @@ def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]
     except LeaseLost:
         raise
     except Exception as error:
-        finished = _write_down(held, error)
+        finished = _write_down(held, error, task)
         if not isinstance(error, Diverged):  # which all processes see; this they do not
             _alone_or_exit()
         return finished
@@ -129,7 +131,7 @@ def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
     task = Task.model_validate_json(message)
     places = CheckpointPaths(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
     try:
-        _train_and_measure(task, trainers, places, report=lambda **progress: None)
+        _train_and_measure(task, trainers, places, Blind())
     except Diverged:
         return False
     return True
@@ -156,18 +158,11 @@ def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
 def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
     """Train, measure and write down."""
     run, began = task.run, time.monotonic()
-
-    def guard() -> None:
-        trunk.check()
-        held.check()
-
-    def report(**progress: Any) -> None:
-        trunk.check()
-        held.report(**progress)
-
-    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note, guard=guard)
+    watch = Watch(run, held, trunk)
+    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note, guard=watch.guard)
+    held.clear_stop()
     try:
-        seconds, measured = _train_and_measure(task, trainers, places, report)
+        seconds, measured = _train_and_measure(task, trainers, places, watch)
     except Diverged as error:
         if error.step <= run.branch_step:
             trunk.diverge(error.step, str(error))
@@ -177,28 +172,20 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
     manifest["placement"] = task.placement.model_dump()
     manifest["seconds"] = round(seconds, 3)
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
+    manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
+    manifest["images_per_second"] = watch.pace
     held.finish(measured, manifest)
 
 
 def _train_and_measure(
-    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, report: Callable[..., None]
+    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, watch: Watches
 ) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
-    report(step=0, steps=run.steps, phase="compile")
+    watch.phase("compile")
     trainer = _trainer(task, trainers)
-
-    def tell(progress: Progress) -> None:
-        report(
-            step=progress.step,
-            steps=run.steps,
-            phase="train" if progress.step <= run.branch_step else "cooldown",
-            images_per_second=progress.images_per_second,
-            loss=progress.loss,
-        )
-
-    end = train(trainer, run, places, tell)
-    report(step=run.steps, steps=run.steps, phase="evaluate")
+    end = train(trainer, run, places, watch.tell)
+    watch.phase("evaluate", run.steps)
     module = trainer.module(end.state)
     measured = [
         (each, each.measure(module, objective=run.objective, source=run.data))
@@ -217,7 +204,7 @@ def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
     return trainers[run.trunk]
 
 
-def _write_down(held: HeldRun, error: Exception) -> bool:
+def _write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bool:
     """Why a run ended early: as a failure, unless the machine is at fault and not the run.
 
     Returns False: the run did not get to its end.
@@ -225,11 +212,15 @@ def _write_down(held: HeldRun, error: Exception) -> bool:
     if not isinstance(error, Diverged | DamagedRun):
         traceback.print_exc()  # into the worker's log; the folder gets the reason alone
     reason = _reason(error)
-    if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+    if isinstance(error, OSError | MemoryError) or is_out_of_memory(error):
+        if is_out_of_memory(error) and task is not None:
+            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
         note(
             f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
             "last checkpoint."
         )
+        with suppress(OSError):  # the disk may be what is full
+            held.stop(reason)
         return False
     _say(f"{held.id} failed: {reason}")
     try:

@@ -52,11 +52,30 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands; `loss` is the mean since the last look, in nats."""
+    """Where a training stands, and what was seen since the last look, or since it began.
+
+    Fields:
+      step: updates made.
+      steps: of them since the last look.
+      loss: mean over these, in nats.
+      learning_rate: of the last one.
+      gradient_norm: global norm of its gradient, before clipping.
+      layer_gradient_norms: of each block, the lowest first; None where the step does not tell.
+      images_per_second: since the last look, all devices together; None at the first look, before
+        which the step may have been compiled.
+      pace: images/s since the first look; None before the second.
+      seconds: of training that led here.
+    """
 
     step: int
-    images_per_second: float
+    steps: int
     loss: float
+    learning_rate: float
+    gradient_norm: float
+    layer_gradient_norms: tuple[float, ...] | None
+    images_per_second: float | None
+    pace: float | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,7 @@ class Trainer:
         seed = seed_word(run)
         began = looked = kept = time.monotonic()
         look_at, losses = first + 1, []
+        first_look: tuple[int, float] | None = None
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
             placed = self._placement.place(batch)
@@ -174,7 +194,26 @@ class Trainer:
             if not math.isfinite(mean):
                 raise Diverged(_divergence(mean, done - len(losses), done, run), step=done)
             now = time.monotonic()
-            tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
+            recent = pace = None
+            if first_look is None:
+                first_look = done, now
+            else:
+                recent = len(losses) * run.batch / max(now - looked, 1e-9)
+                pace = (done - first_look[0]) * run.batch / max(now - first_look[1], 1e-9)
+            norms = metrics.get("layer_gradient_norms")
+            tell(
+                Progress(
+                    step=done,
+                    steps=len(losses),
+                    loss=mean,
+                    learning_rate=run.recipe.learning_rate * float(rate),
+                    gradient_norm=float(metrics["gradient_norm"]),
+                    layer_gradient_norms=None if norms is None else tuple(map(float, norms)),
+                    images_per_second=recent,
+                    pace=pace,
+                    seconds=checkpoint.seconds + now - began,
+                )
+            )
             ahead, save = agreed(
                 steps_until_look(len(losses), now - looked), now - kept >= every_seconds
             )

@@ -30,13 +30,28 @@ class PlacementSpec(Config):
     """Parts of a batch whose gradients are taken one after another and added up."""
     fsdp: int = Field(1, ge=1)
     """Devices over which parameters and optimizer state are split; 1: each device has all."""
+    devices: int | None = Field(None, ge=1)
+    """Devices that a run is trained on, a whole number of times `fsdp`; left out: `fsdp`. On a CPU
+    they are simulated. `scaling launch` gives a run's worker so many."""
 
     @property
     def recomputed(self) -> Remat:
         """`remat` as it turns out: a fused step takes every block's forward pass again."""
         return "full" if self.update == "fused" else self.remat
 
+    @property
+    def devices_per_run(self) -> int:
+        """`devices` as it turns out."""
+        return self.devices or self.fsdp
+
     def clashes(self) -> Iterator[Clash]:
+        if self.devices_per_run % self.fsdp:
+            yield Clash(
+                ("devices", "fsdp"),
+                f"devices={self.devices} and fsdp={self.fsdp}: the state is split over groups of "
+                f"{self.fsdp} devices; use {-(-self.devices_per_run // self.fsdp) * self.fsdp} "
+                "devices, or another fsdp.",
+            )
         if self.update == "fused" and self.microbatches > 1:
             yield Clash(
                 ("update", "microbatches"),
