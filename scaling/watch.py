@@ -81,15 +81,21 @@ class Watch:
     def _line(self, progress: Progress) -> MetricsLine:
         speed = progress.images_per_second
         mfu = utilisation(self._run, speed, self._peak, jax.device_count())
+        layers = progress.layer_gradient_norms
         return MetricsLine(
             step=progress.step,
             images_seen=progress.step * self._run.batch,
-            loss=progress.loss,
-            learning_rate=progress.learning_rate,
-            gradient_norm=progress.gradient_norm,
-            layer_gradient_norms=progress.layer_gradient_norms,
-            images_per_second=speed,
-            mfu=mfu,
+            loss=_short(progress.loss),
+            learning_rate=_short(progress.learning_rate),
+            gradient_norm=_short(progress.gradient_norm),
+            layer_gradient_norms=None if layers is None else tuple(map(_short, layers)),
+            images_per_second=None if speed is None else round(speed, 1),
+            mfu=None if mfu is None else round(mfu, 4),
             memory_bytes=peak_memory(),
             seconds=round(progress.seconds, 3),
         )
+
+
+def _short(number: float) -> float:
+    """As many digits as float32 has."""
+    return float(f"{number:.8g}")

@@ -208,7 +208,9 @@ class Trainer:
                     loss=mean,
                     learning_rate=run.recipe.learning_rate * float(rate),
                     gradient_norm=float(metrics["gradient_norm"]),
-                    layer_gradient_norms=None if norms is None else tuple(map(float, norms)),
+                    layer_gradient_norms=None
+                    if norms is None
+                    else tuple(np.asarray(norms).tolist()),
                     images_per_second=recent,
                     pace=pace,
                     seconds=checkpoint.seconds + now - began,
