@@ -34,7 +34,7 @@ from models.precision import compute_for
 from models.zoo import vit
 from scaling.base.console import print_table
 from scaling.data import Procedural
-from scaling.planning.devices import peak_flops
+from scaling.planning.peaks import peak_flops
 from scaling.training.loop import Trainer
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -103,14 +103,14 @@ def timed(run, steps, spec, peak):
         "index": np.arange(run.batch, dtype=np.uint32),
     }
     placed = trainer.placement.place(batch, run.batch)
-    state = trainer.start().state
+    state, numbers = trainer.start().state, (np.float32(1), np.uint32(0), np.uint32(0))
     began = time.perf_counter()
-    step = trainer.lower().compile()
+    step = trainer._step.lower(state, placed, *numbers).compile()
     compile_seconds = time.perf_counter() - began
     seconds = []
     for _ in range(1 + steps):
         began = time.perf_counter()
-        state, metrics = step(state, *trainer.arguments(placed, np.float32(1), np.uint32(0)))
+        state, metrics = step(state, placed, *numbers)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - began)
     rate = run.batch / statistics.median(seconds[1:])

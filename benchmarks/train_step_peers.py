@@ -133,7 +133,7 @@ def ours(shape, pixels, labels, precision=None):
 
     def step():
         nonlocal state
-        state, metrics = trainer._step(state, images, np.float32(1), np.uint32(0))
+        state, metrics = trainer._step(state, images, np.float32(1), np.uint32(0), np.uint32(0))
         return float(metrics["loss"])
 
     return step

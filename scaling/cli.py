@@ -21,9 +21,11 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
-                          plans/, what a compiler said, by plan --on
-Not written:  anything else by plan, status and models, save the files that --json and --table name;
-              and a study file with mistakes stops every command before it writes.
+                          plans/, what a compiler said, by plan --on; xla/, compiled programs,
+                          by launch and run
+Not written:  anything else by plan, status, models and launch --dry-run, save the files that
+              --json and --table name; and a study file with mistakes stops every command
+              before it writes.
 
 \b
 Exit status:  0    done
@@ -141,11 +143,40 @@ def launch(
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes at a time.", show_default="one a core"),
+        typer.Option(
+            min=1, help="Processes at a time.", show_default="one a device; without any, a core"
+        ),
+    ] = None,
+    devices_per_run: Annotated[
+        int | None,
+        typer.Option(min=1, help="Devices that a run is trained on; simulated on a CPU."),
+    ] = None,
+    runs_per_device: Annotated[
+        int, typer.Option(min=1, help="Runs side by side on one GPU, each with a share of it.")
+    ] = 1,
+    update: Annotated[
+        str | None, typer.Option(metavar="plain|fused", help="Instead of the study's [placement].")
+    ] = None,
+    remat: Annotated[
+        str | None,
+        typer.Option(metavar="none|dots|full|offload", help="Instead of the study's [placement]."),
+    ] = None,
+    microbatches: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the study's [placement].")
+    ] = None,
+    fsdp: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the study's [placement].")
     ] = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Also train runs that failed before.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),
+    ] = False,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="With --dry-run: as JSON.")
+    ] = None,
 ) -> None:
     """Train and measure every run of STUDY that is not done.
 
@@ -154,12 +185,27 @@ def launch(
     is trained by one of them, and the other waits for it. Writes RUNS/<run>/, RUNS/trunks/ and
     RUNS/logs/. Exit status 1 when a run failed: the reason is printed, and in
     RUNS/<run>/failed.txt.
+
+    Each worker is shown the devices it may use and no others: a GPU or a TPU chip each, or as many
+    as --devices-per-run says, else a core. How a run is computed is no part of its id, and may
+    change between launches: docs/training/devices.md.
     """
-    from scaling.launch.protocol import launcher
+    if json_file is not None and not dry_run:
+        raise UserError([f"--json {json_file}: is for --dry-run; add that, or leave it out."])
+    from scaling.launch.protocol import launcher, placed
     from scaling.study.parse import read_study
 
-    chosen = launcher(on, workers=workers)
-    done = chosen.launch(read_study(study), runs, retry=retry)
+    given = {"update": update, "remat": remat, "microbatches": microbatches, "fsdp": fsdp}
+    chosen = launcher(on, workers=workers, runs_per_device=runs_per_device)
+    wanted = placed(read_study(study), {**given, "devices": devices_per_run})
+    if dry_run:
+        found = chosen.dry_run(wanted, runs, retry=retry)
+        if json_file is not None:
+            _write_json(found.as_json(), json_file)
+        if json_file != "-":
+            found.show()
+        return
+    done = chosen.launch(wanted, runs, retry=retry)
     raise typer.Exit(0 if done else 1)
 
 

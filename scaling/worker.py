@@ -1,7 +1,7 @@
 """What a worker does with the run folders it is given: train, measure, write down.
 
-Works through them in order, compiling once for all that share a trunk. Whatever goes wrong with
-one run is written into its folder and stops none of the others.
+Works through them in order, compiling once for all whose step is the same. Whatever goes wrong
+with one run is written into its folder and stops none of the others.
 
 Several processes may be one worker (`jax.process_count()` > 1). The first of them alone takes
 leases and writes; the others wait in a collective for it to say what to do, never for a lease.
@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from scaling.base.machine import installed_version
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
@@ -38,11 +39,13 @@ from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
 from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import OtherState
+from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
-from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
+from scaling.training.loop import CheckpointPaths, Diverged, Trainer, train
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
+from scaling.watch import Blind, Watch, Watches
 
 WAIT, SKIP, FAILED = "wait", "skip", "failed"
 PACKAGES = (
@@ -73,6 +76,7 @@ def work(paths: Sequence[Path]) -> bool:
 
     A run that is done is left alone; one that fails gets a `failed.txt` with the reason.
     """
+    use_compilation_cache()
     trainers: dict[str, Trainer] = {}
     do = _lead if jax.process_index() == 0 else _follow
     finished = True
@@ -115,7 +119,7 @@ def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]
     except LeaseLost:
         raise
     except Exception as error:
-        finished = _write_down(held, error)
+        finished = _write_down(held, error, task)
         if not isinstance(error, Diverged):  # which all processes see; this they do not
             _alone_or_exit()
         return finished
@@ -133,7 +137,7 @@ def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
         TrunkFolder.of(folder, task.run).path, folder.checkpoints, task.checkpoints, say=note
     )
     try:
-        _train_and_measure(task, trainers, places, report=lambda **progress: None)
+        _train_and_measure(task, trainers, places, Blind())
     except Diverged:
         return False
     return True
@@ -166,18 +170,13 @@ def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
 def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
     """Train, measure and write down."""
     run, began = task.run, time.monotonic()
-
-    def guard() -> None:
-        trunk.check()
-        held.check()
-
-    def report(**progress: Any) -> None:
-        trunk.check()
-        held.report(**progress)
-
-    places = CheckpointPaths(trunk.path, held.checkpoints, task.checkpoints, say=note, guard=guard)
+    watch = Watch(run, held, trunk)
+    places = CheckpointPaths(
+        trunk.path, held.checkpoints, task.checkpoints, say=note, guard=watch.guard
+    )
+    held.clear_stop()
     try:
-        seconds, measured = _train_and_measure(task, trainers, places, report)
+        seconds, measured = _train_and_measure(task, trainers, places, watch)
     except Diverged as error:
         if error.step <= run.branch_step:
             trunk.diverge(error.step, str(error))
@@ -187,32 +186,22 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
     manifest["placement"] = task.placement.model_dump()
     manifest["seconds"] = round(seconds, 3)
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
+    manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
+    manifest["images_per_second"] = watch.pace
     held.finish(measured, manifest)
     if task.checkpoints.keep == "needed":
         trunk.delete_unneeded()
 
 
 def _train_and_measure(
-    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, report: Callable[..., None]
+    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, watch: Watches
 ) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
-    report(step=0, steps=run.steps, phase="compile")
-    if run.trunk not in trainers:
-        trainers[run.trunk] = Trainer(run, spec=task.placement)
-    trainer = trainers[run.trunk]
-
-    def tell(progress: Progress) -> None:
-        report(
-            step=progress.step,
-            steps=run.steps,
-            phase="train" if progress.step <= run.branch_step else "cooldown",
-            images_per_second=progress.images_per_second,
-            loss=progress.loss,
-        )
-
-    end = train(trainer, run, places, tell)
-    report(step=run.steps, steps=run.steps, phase="evaluate")
+    watch.phase("compile")
+    trainer = _trainer(task, trainers)
+    end = train(trainer, run, places, watch.tell)
+    watch.phase("evaluate", run.steps)
     seconds, module = end.seconds, trainer.module(end.state)
     del end  # and with it the optimizer's state: evaluation may have its memory
     measured = [
@@ -227,7 +216,17 @@ def _train_and_measure(
     return seconds, measured
 
 
-def _write_down(held: HeldRun, error: Exception) -> bool:
+def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
+    """The trainer of the task's trunk, with the step of another trunk where it is the same."""
+    run = task.run
+    if run.trunk not in trainers:
+        same = (each for each in trainers.values() if each.makes(run, task.placement))
+        found = next(same, None)
+        trainers[run.trunk] = found.of(run) if found else Trainer(run, spec=task.placement)
+    return trainers[run.trunk]
+
+
+def _write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bool:
     """Why a run ended early: as a failure, unless the machine is at fault and not the run.
 
     Returns False: the run did not get to its end.
@@ -235,11 +234,15 @@ def _write_down(held: HeldRun, error: Exception) -> bool:
     if not isinstance(error, Diverged | DamagedRun | OtherState):
         traceback.print_exc()  # into the worker's log; the folder gets the reason alone
     reason = _reason(error)
-    if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
+    if isinstance(error, OSError | MemoryError) or is_out_of_memory(error):
+        if is_out_of_memory(error) and task is not None:
+            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
         note(
             f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
             "last checkpoint."
         )
+        with suppress(OSError):  # the disk may be what is full
+            held.stop(reason)
         return False
     _say(f"{held.id} failed: {reason}")
     try:

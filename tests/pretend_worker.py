@@ -2,7 +2,8 @@
 
     python pretend_worker.py AUDIT SECONDS_A_STEP FOLDER ...
 
-Appends what it does to the file AUDIT. Runs with seed 13 fail.
+Appends what it does to the file AUDIT. Runs with seed 13 fail, those with
+seed 14 are left unfinished.
 """
 
 import json
@@ -18,7 +19,7 @@ from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 
-DIVERGES = 13
+DIVERGES, STOPS = 13, 14
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
             "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1,
             "threads": os.environ.get("OMP_NUM_THREADS"),
             "xla": os.environ.get("XLA_FLAGS"),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
         with audit.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -44,10 +46,15 @@ def main() -> None:
             if folder.is_done(evaluate):
                 continue
             leases.enter_context(hold_trunk(TrunkFolder.of(folder, run).path))
+            folder.clear_stop()
             folder.report(step=0, steps=run.steps, phase="compile")
             enter("begin", run.id)
+            if run.seed == STOPS:
+                folder.stop("the device is full.")
+                continue
             for step in range(run.steps):
-                folder.report(step=step, steps=run.steps, phase="train", images_per_second=64.0)
+                speed = {"images_per_second": 64.0, "pace": 64.0}
+                folder.report(step=step, steps=run.steps, phase="train", **speed)
                 time.sleep(pause)
             if run.seed == DIVERGES:
                 folder.fail("the loss is nan at step 3: training diverged.")

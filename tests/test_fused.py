@@ -45,13 +45,12 @@ def trained(run, spec=DEFAULT):
     """Losses, gradient norms and the state after STEPS updates."""
     objective = run.objective.build(run.model, 8, Precision())
     placement = data_parallel()
-    start, step, _ = jitted(program(run, objective, spec), placement, abstract_batch(run), 0)
-    state, losses, norms = start(None), [], []
+    start, step, _ = jitted(program(run, objective, spec), placement, abstract_batch(run))
+    state, losses, norms = start(np.uint32(0), None), [], []
     for number, batch in enumerate(batches(run)):
         rate = np.float32(1 / (1 + number / 30))
-        state, metrics = step(
-            state, placement.place(batch, len(batch["label"])), rate, np.uint32(number)
-        )
+        placed = placement.place(batch, len(batch["label"]))
+        state, metrics = step(state, placed, rate, np.uint32(0), np.uint32(number))
         losses.append(float(metrics["loss"]))
         norms.append(float(metrics["gradient_norm"]))
     return np.array(losses), np.array(norms), jax.device_get(state)
@@ -106,9 +105,11 @@ def test_the_first_update_is_clipped_by_its_own_norm_by_either_rule():
 
 def first_step(run, spec):
     objective = run.objective.build(run.model, 8, Precision())
-    start, step, _ = jitted(program(run, objective, spec), data_parallel(), abstract_batch(run), 0)
+    start, step, _ = jitted(program(run, objective, spec), data_parallel(), abstract_batch(run))
     batch = next(batches(run))
-    return jax.device_get(step(start(None), batch, np.float32(1), np.uint32(0))[0])
+    return jax.device_get(
+        step(start(np.uint32(0), None), batch, np.float32(1), np.uint32(0), np.uint32(0))[0]
+    )
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,9 +20,12 @@ from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
-from scaling.launch.jobs import Segment, jobs, seconds_left
+from scaling.launch.devices import Machine, cores
+from scaling.launch.jobs import Segment, jobs, seconds_until_free
 from scaling.launch.local import Local, worker_command
-from scaling.launch.status import show_status, statuses
+from scaling.launch.pool import Pool
+from scaling.launch.status import show_status, statuses, time_left
+from scaling.launch.time_left import Pace, seconds_left
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder, RunProgress
@@ -30,7 +34,7 @@ from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
 PRETEND = Path(__file__).with_name("pretend_worker.py")
-DIVERGES = 13
+DIVERGES, STOPS = 13, 14
 UPSTREAM = Upstream(images=100)
 
 
@@ -67,7 +71,7 @@ class Place:
         command = self.command(pause)
         return Local(workers=workers).launch(study, self.runs, retry=retry, command=command)
 
-    def launcher(self, study, *, pause, **popen):
+    def launcher(self, study, *, pause, workers=2, **popen):
         """A launcher in a process of its own.
 
         It asks for Ctrl-C: a shell's background jobs, and so their children, are born deaf to it.
@@ -81,7 +85,7 @@ class Place:
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"study = Study.model_validate_json({study.model_dump_json()!r})\n"
             f"start = [sys.executable, {str(PRETEND)!r}, {str(self.audit)!r}, {str(pause)!r}]\n"
-            f"done = Local(workers=2).launch(study, Path({str(self.runs)!r}),\n"
+            f"done = Local(workers={workers}).launch(study, Path({str(self.runs)!r}),\n"
             "    command=lambda folders: start + [str(folder) for folder in folders])\n"
             "sys.exit(not done)\n"
         )
@@ -93,6 +97,9 @@ class Place:
     def events(self, kind):
         lines = self.audit.read_text().splitlines() if self.audit.exists() else []
         return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    def all_events(self):
+        return list(map(json.loads, self.audit.read_text().splitlines()))
 
     def wait_for(self, kind, count=1):
         deadline = time.monotonic() + 60
@@ -242,6 +249,38 @@ def test_an_interrupt_ends_all_says_so_and_exits_with_130(place):
     assert not any(is_alive(pid) for pid in workers)
 
 
+def test_a_run_left_unfinished_is_named_with_its_reason_and_the_others_of_its_job_go_on(
+    place, capfd
+):
+    study = a_study(STOPS, 0, durations=(640, 1280))
+    assert not place.launch(study)
+    end = capfd.readouterr().out.partition("small: ")[2]
+    stopped = [run for run in study.runs if run.seed == STOPS]
+    assert "2 of 4 runs done, 2 unfinished" in end
+    for run in stopped:
+        assert f"unfinished: {display.describe(run)}: the device is full." in end
+    show_status(study, place.runs)
+    said = capfd.readouterr().out
+    assert f"waiting: {display.describe(stopped[0])}: the device is full." in said
+
+
+def test_workers_are_shown_their_own_devices_and_a_free_one_is_given_to_the_next(
+    place, monkeypatch
+):
+    machine = Machine("gpu", ("GPU-a", "GPU-b"), "H100", tuple(cores()))
+    monkeypatch.setattr("scaling.launch.local.find_machine", lambda: machine)
+    study = a_study(0, 1, 2, 3)
+    assert place.launch(study, workers=None, pause=0.05)
+    seen = Counter(event["gpus"] for event in place.events("begin"))
+    assert sum(seen.values()) == 4
+    assert set(seen) == {"GPU-a", "GPU-b"}
+    begun = {event["run"]: event for event in place.events("begin")}
+    order = [(e["event"], begun[e["run"]]["gpus"]) for e in place.all_events()]
+    for gpu in seen:  # never two at a time on one
+        own = [event for event, name in order if name == gpu]
+        assert own == ["begin", "end"] * (len(own) // 2)
+
+
 def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
     study = a_study(0)
     broken = [sys.executable, "-c", "raise SystemExit('no such accelerator')"]
@@ -343,18 +382,86 @@ def test_a_segment_is_done_in_proportion_to_its_own_steps():
 @pytest.mark.parametrize(
     ("busy", "queued", "workers", "expected"),
     [
-        ([10.0], [], 1, 5.0),
-        ([10.0, 4.0], [], 2, 5.0),
-        ([10.0, 4.0], [8.0], 2, 6.0),  # the freed worker takes the third job
-        ([], [6.0, 4.0, 2.0], 2, 3.0),
-        ([1.0], [6.0], 4, 3.0),
+        ([5.0], [], 1, 5.0),
+        ([5.0, 2.0], [], 2, 5.0),
+        ([5.0, 2.0], [4.0], 2, 6.0),  # the freed worker takes the third job
+        ([], [3.0, 2.0, 1.0], 2, 3.0),
+        ([0.5], [3.0], 4, 3.0),
     ],
 )
 def test_the_time_left_is_that_of_the_last_worker_to_finish(busy, queued, workers, expected):
-    assert seconds_left(busy, queued, workers, 2.0) == expected
+    assert seconds_until_free(busy, queued, workers) == expected
+
+
+def pace(step=0, images_per_second=None, beside=None, at_work=False):
+    return Pace(step, images_per_second, beside, at_work)
+
+
+def test_no_time_left_is_said_before_a_pace_was_measured_after_compilation():
+    run = a_run()
+    job = jobs([run], {run.id})
+    assert seconds_left(job, {run.id: pace(at_work=True)}, []) is None
+    assert seconds_left(job, {run.id: pace(1, 64.0, at_work=True)}, []) == pytest.approx(9)
+
+
+def test_runs_that_wait_are_given_the_pace_of_those_at_work_and_what_others_took_beside():
+    done, busy, waiting = (a_run(seed=seed) for seed in range(3))
+    todo = jobs([busy, waiting], {busy.id, waiting.id})
+    paces = {busy.id: pace(5, 64.0, at_work=True), waiting.id: pace()}
+    (finished,) = jobs([done], {done.id})
+    beside = [(finished.segments[0], pace(images_per_second=1.0, beside=3.0))]
+    assert seconds_left(todo, paces, []) == pytest.approx(5 + 10)
+    assert seconds_left(todo, paces, beside) == pytest.approx(5 + 3 + 10 + 3)
+
+
+def test_while_all_compile_the_pace_is_that_of_runs_that_are_done():
+    done, busy = a_run(seed=0), a_run(seed=1)
+    (finished,) = jobs([done], {done.id})
+    before = [(finished.segments[0], pace(images_per_second=128.0))]
+    left = seconds_left(jobs([busy], {busy.id}), {busy.id: pace(at_work=True)}, before)
+    assert left == pytest.approx(5)
 
 
 # What is shown
+
+
+def report(**changes):
+    fields = {"step": 5, "steps": 10, "phase": "train", "phase_began": 0.0, "pid": 1}
+    return RunProgress(**(fields | changes))
+
+
+def test_a_worker_that_compiles_says_for_how_long():
+    compiling = report(phase="compile", phase_began=1000.0)
+    assert display.doing(compiling, now=1074.9) == "compiling, 1:14"
+    assert display.doing(compiling, now=990.0) == "compiling, 0:00"  # by another clock
+    assert display.doing(report(), now=1074.9) == "train"
+
+
+def test_launch_and_status_say_the_same_time_left(place):
+    """While one run is at work, one is done and one waits."""
+    study = a_study(0, 1, 2)
+    launcher = place.launcher(study, pause=0.3, workers=1, stdout=subprocess.DEVNULL)
+    try:
+        place.wait_for("begin", 2)
+        time.sleep(1.5)
+        found = statuses(study, place.runs)
+        pool = Pool(
+            study,
+            place.runs,
+            jobs(study.runs, {s.run.id for s in found if s.state != "done"}),
+            slots=(),
+            command=worker_command,
+            screen=display.PlainLines(),
+        )
+        running = next(s.run for s in found if s.state == "running")
+        (at_work,) = (job for job in pool._queue if job.trunk == running.trunk)
+        pool._queue.remove(at_work)
+        worker = SimpleNamespace(job=at_work, left=deque(at_work.segments))
+        assert pool._seconds_left([worker]) == pytest.approx(time_left(found), abs=0.5)
+        assert time_left(found) > 1
+    finally:
+        launcher.kill()
+        launcher.wait()
 
 
 def test_status_tells_every_state_without_escape_codes(place, capfd):
@@ -369,7 +476,7 @@ def test_status_tells_every_state_without_escape_codes(place, capfd):
     with hold_run(failed.path) as held:
         held.fail("the loss is nan at step 3.")
     with hold_run(running.path) as held:
-        held.report(step=5, steps=10, phase="train", images_per_second=64.0)
+        held.report(step=5, steps=10, phase="train", images_per_second=99.0, pace=64.0)
         assert [status.state for status in statuses(study, place.runs)] == [
             *("done", "failed", "running", "waiting")
         ]
@@ -429,9 +536,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
-    progress = RunProgress(
-        step=5, steps=10, images_per_second=1234.0, loss=0.51234, phase="train", pid=1
-    )
+    progress = report(images_per_second=1234.0, loss=0.51234, gradient_norm=0.25)
     launch = display.LaunchProgress(
         runs=4,
         done=1,
@@ -447,6 +552,8 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
     assert "5/10" in shown
     assert "1_234" in shown
     assert "0.5123" in shown
+    assert "0.25" in shown
+    assert "MFU" not in shown  # nobody knows it here
     assert "starting" in shown
     assert "25 %  1 of 4 runs done; about 90 s left" in shown
 
@@ -455,7 +562,7 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
     plain = display.PlainLines()
-    progress = RunProgress(step=5, steps=10, images_per_second=64.0, loss=0.5, phase="train", pid=1)
+    progress = report(images_per_second=64.0, loss=0.5, mfu=0.412, memory_bytes=3 * 2**30)
     launch = display.LaunchProgress(
         runs=4,
         done=1,
@@ -468,7 +575,8 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     for clock[0] in (1.0, 29.0, 30.0, 31.0, 60.0):
         plain.update(launch)
     line = (
-        "1 of 4 runs done, 1 failed; tiny, 640 images, train, step 5 of 10, 64 images/s, loss 0.5"
+        "1 of 4 runs done, 1 failed; tiny, 640 images, train, step 5 of 10, loss 0.5, "
+        "64 images/s, MFU 41.2%, 3 GiB"
     )
     assert capfd.readouterr().out == f"{line}; about 4 min left\n" * 2
 

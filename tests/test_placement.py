@@ -17,7 +17,7 @@ from scaling.training.placement import best_fsdp, fully_sharded, split_largest
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import program
+from scaling.training.step import SEED, program
 
 FOUR_DEVICES = """
 import jax, numpy as np
@@ -203,7 +203,7 @@ def test_two_axes_split_g14_over_256_devices_where_one_would_leave_it_whole():
         batch=2**10,
     )
     objective = run.objective.build(run.model, 29_593, Precision())
-    state = jax.eval_shape(program(run, objective).start, None)
+    state = jax.eval_shape(program(run, objective).start, SEED, None)
 
     def resident(sizes):
         axes = {str(k): size for k, size in enumerate(sizes)}

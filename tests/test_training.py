@@ -245,7 +245,9 @@ def test_each_step_has_random_numbers_of_its_own_and_no_noise_has_none(trainer, 
     def after(trainer, step):
         batch = {"image": images, "label": labels, "index": np.arange(16, dtype=np.uint32)}
         placed = trainer._placement.place(batch, len(batch["label"]))
-        updated = trainer._step(trainer.start().state, placed, np.float32(1), np.uint32(step))
+        updated = trainer._step(
+            trainer.start().state, placed, np.float32(1), np.uint32(0), np.uint32(step)
+        )
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(updated)]
 
     assert after(random, 3) == after(random, 3)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from models.precision import Precision
@@ -16,12 +17,15 @@ from scaling import worker
 from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
+from scaling.planning.memory import least_bytes
+from scaling.planning.out_of_memory import out_of_memory
 from scaling.runs import lease
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training.loop import Diverged
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -52,9 +56,9 @@ def training(monkeypatch):
     """Takes the place of training and measuring; a test appends what is to happen, in turn."""
     acts = []
 
-    def pretended(task, trainers, paths, report):
-        act = acts.pop(0) if acts else lambda report: None
-        act(report)
+    def pretended(task, trainers, paths, watch):
+        act = acts.pop(0) if acts else lambda watch: None
+        act(watch)
         trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
         return measured(task)
 
@@ -72,10 +76,10 @@ def test_a_worker_that_loses_its_lease_waits_for_the_other_and_does_the_run_afte
     monkeypatch.setattr(lease, "EXPIRY", 0.2)
     monkeypatch.setattr(lease, "POLL", 0.01)
 
-    def taken_over(report):
+    def taken_over(watch):
         held = folder.path / "lease" / "2.held"  # by a process that then dies, elsewhere
         held.write_text(json.dumps({"machine": None}))
-        report(step=1, steps=10, phase="train")
+        watch.phase("train", 1)
 
     training.append(taken_over)
     assert worker.work([folder.path])
@@ -91,13 +95,13 @@ def test_a_worker_whose_run_was_finished_by_the_one_that_took_over_does_not_trai
     monkeypatch.setattr(lease, "EXPIRY", 0.1)
     monkeypatch.setattr(lease, "POLL", 0.01)
 
-    def finished_by_another(report):
+    def finished_by_another(watch):
         with hold_run(folder.path) as other:
             task = worker._task(other)
             other.finish(measured(task)[1], {"by": "the other"})
-        report(step=1, steps=10, phase="train")
+        watch.phase("train", 1)
 
-    training.extend([finished_by_another, lambda report: pytest.fail("trained again")])
+    training.extend([finished_by_another, lambda watch: pytest.fail("trained again")])
     assert worker.work([folder.path])
     assert folder.manifest()["by"] == "the other"
 
@@ -107,10 +111,10 @@ def test_a_worker_that_loses_its_trunk_stops_too(folder, training, monkeypatch):
     monkeypatch.setattr(lease, "POLL", 0.01)
     steps = []
 
-    def taken_over(report):
+    def taken_over(watch):
         held = TrunkFolder.of(folder, RUN).path / "lease" / "2.held"
         held.write_text(json.dumps({"machine": None}))
-        report(step=1, steps=10, phase="train")
+        watch.phase("train", 1)
         steps.append("after the trunk was lost")
 
     training.append(taken_over)
@@ -119,7 +123,7 @@ def test_a_worker_that_loses_its_trunk_stops_too(folder, training, monkeypatch):
 
 
 def test_leases_are_free_after_a_failure(folder, training):
-    def fail(report):
+    def fail(watch):
         raise ValueError("no such thing.")
 
     training.append(fail)
@@ -166,7 +170,7 @@ def test_the_others_wait_train_and_write_nothing(folder, training, monkeypatch):
     monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
     monkeypatch.setattr(worker, "agreed_word", lambda _: messages.pop(0))
     trained = []
-    training.append(lambda report: trained.append(report(step=1, steps=10, phase="train")))
+    training.append(lambda watch: trained.append(watch.phase("train", 1)))
     before = files(folder.path.parent)
     assert worker.work([folder.path, folder.path])
     assert len(trained) == 1
@@ -178,12 +182,12 @@ def test_all_processes_end_with_the_same_status(folder, training, monkeypatch, m
     """Whether a run was done before, or failed before the others had anything to do."""
     monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
     monkeypatch.setattr(worker, "agreed_word", lambda _: message)
-    training.append(lambda report: pytest.fail("trained"))
+    training.append(lambda watch: pytest.fail("trained"))
     assert worker.work([folder.path]) == finished
 
 
 def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
-    def diverge(report):
+    def diverge(watch):
         raise Diverged("the loss is nan.", step=1)
 
     training.append(diverge)
@@ -194,7 +198,7 @@ def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
 def test_the_others_do_not_begin_a_run_whose_trunk_has_diverged(folder, training, first_of_two):
     with hold_trunk(TrunkFolder.of(folder, RUN).path) as trunk:
         trunk.diverge(1, "the loss was nan.")
-    training.append(lambda report: pytest.fail("trained"))
+    training.append(lambda watch: pytest.fail("trained"))
     assert not worker.work([folder.path])
     assert first_of_two == [worker.FAILED]
     assert folder.failure() == "the loss was nan."
@@ -203,7 +207,7 @@ def test_the_others_do_not_begin_a_run_whose_trunk_has_diverged(folder, training
 def test_an_error_of_the_first_process_alone_is_written_down_and_ends_it(
     folder, training, first_of_two
 ):
-    def fail(report):
+    def fail(watch):
         raise ValueError("no such thing.")
 
     training.append(fail)
@@ -243,3 +247,48 @@ def test_two_processes_of_one_training_finish_a_run_and_one_of_them_writes(folde
     assert folder.failure() is None
     assert folder.manifest()["device"]["count"] == 2
     assert [path.name for path in (folder.path / "lease").iterdir()] == ["1.free"]
+
+
+# A device that is full
+
+
+FULL = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes. [tf-allocator]"
+
+
+def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_on(
+    folder, training, capsys, monkeypatch
+):
+    other = RUN.model_copy(update={"seed": 1})
+    second = folder.path.parent / other.id
+    write_run_file(second, other, [UPSTREAM], pytest.fail)
+    monkeypatch.setattr("scaling.training.metrics.peak_memory", lambda: 3 * 2**30)
+    monkeypatch.setattr("scaling.training.metrics.memory_limit", lambda: 10 * 2**30)
+
+    def full(watch):
+        watch.phase("train", 1)
+        raise jax.errors.JaxRuntimeError(FULL)
+
+    training.append(full)
+    assert not worker.work([folder.path, second])
+    assert RunFolder(second).is_done([UPSTREAM])
+    reason = folder.stopped()
+    planned = least_bytes(RUN, DEFAULT, jax.device_count()) / 2**30
+    assert reason.startswith("nano ran out of the device's memory: planned at least ")
+    assert f"planned at least {planned:.3g} GiB a device, measured 3 GiB in use" in reason
+    assert "8 GiB more asked for, 10 GiB there." in reason
+    for remedy in ("--remat full (", "--microbatches 8 (", "--update fused (", "--fsdp 2 ("):
+        assert remedy in reason
+    assert reason in capsys.readouterr().err
+    assert folder.failure() is None
+    assert folder.status([UPSTREAM]) == "waiting"
+
+    assert worker.work([folder.path])  # there is room now
+    assert folder.stopped() is None
+
+
+def test_what_would_not_help_is_not_proposed():
+    fused = PlacementSpec(update="fused", fsdp=2)
+    said = out_of_memory(RuntimeError(FULL), RUN, fused, 2)
+    assert "--microbatches" not in said
+    assert "--remat" not in said
+    assert "--fsdp 4" in said

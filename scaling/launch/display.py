@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from typing import Protocol
 
 from scaling.runs.run_folder import RunProgress
@@ -18,6 +19,17 @@ from scaling.training.run import Run
 
 SECONDS_BETWEEN_LINES = 30.0
 BAR = 30  # characters
+HEADINGS = (
+    "model",
+    "images seen",
+    "step",
+    "loss",
+    "gradient norm",
+    "images/s",
+    "MFU",
+    "GiB",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -93,10 +105,12 @@ class LiveTable:
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("model", "images seen", "step", "images/s", "loss", ""):
+        rows = [cells(run, progress) for run, progress in launch.busy]
+        known = [any(row[column] for row in rows) for column in range(len(HEADINGS))]
+        for heading in compress(HEADINGS, known):
             table.add_column(heading, justify="left" if heading in ("model", "") else "right")
-        for run, progress in launch.busy:
-            table.add_row(*cells(run, progress))
+        for row in rows:
+            table.add_row(*compress(row, known))
         done = launch.flops_done / launch.flops if launch.flops else 1.0
         bar = ("█" * round(BAR * done)).ljust(BAR, "░")
         total = Text(f"{bar} {100 * done:.0f} %  {_counts(launch)}{_left(launch)}")
@@ -104,13 +118,37 @@ class LiveTable:
 
 
 def cells(run: Run, progress: RunProgress | None) -> tuple[str, ...]:
-    """A worker's line: model, images seen in all, step, images/s, loss, phase."""
+    """A worker's line, as `HEADINGS` says; what is not known is empty."""
     name, images = run.model_name, f"{run.images_seen:_}"
     if progress is None:
-        return name, images, "", "", "", "starting"
-    rate = "" if progress.images_per_second is None else f"{progress.images_per_second:_.0f}"
-    loss = "" if progress.loss is None else f"{progress.loss:.4g}"
-    return name, images, f"{progress.step:_}/{progress.steps:_}", rate, loss, progress.phase
+        return name, images, *[""] * (len(HEADINGS) - 3), "starting"
+    step = f"{progress.step:_}/{progress.steps:_}"
+    return name, images, step, *(words for _, words in _seen(progress)), doing(progress)
+
+
+def doing(progress: RunProgress, now: float | None = None) -> str:
+    """What a worker does; while it compiles, for how long it has.
+
+    Args:
+      now: seconds since 1970; None: now.
+    """
+    if progress.phase != "compile":
+        return progress.phase
+    seconds = max(0, int((time.time() if now is None else now) - progress.phase_began))
+    return f"compiling, {seconds // 60}:{seconds % 60:02}"
+
+
+def _seen(progress: RunProgress) -> tuple[tuple[str, str], ...]:
+    """Name and value of each number that a worker reports, in the order of `HEADINGS`."""
+    p = progress
+    memory = None if p.memory_bytes is None else p.memory_bytes / 2**30
+    return (
+        ("loss {}", "" if p.loss is None else f"{p.loss:.4g}"),
+        ("gradient norm {}", "" if p.gradient_norm is None else f"{p.gradient_norm:.3g}"),
+        ("{} images/s", "" if p.images_per_second is None else f"{p.images_per_second:_.0f}"),
+        ("MFU {}", "" if p.mfu is None else f"{p.mfu:.1%}"),
+        ("{} GiB", "" if memory is None else f"{memory:.3g}"),
+    )
 
 
 def in_words(launch: LaunchProgress) -> str:
@@ -119,11 +157,8 @@ def in_words(launch: LaunchProgress) -> str:
     for run, progress in launch.busy:
         line += f"; {run.model_name}, {run.images_seen:_} images"
         if progress is not None:
-            line += f", {progress.phase}, step {progress.step:_} of {progress.steps:_}"
-            if progress.images_per_second is not None:
-                line += f", {progress.images_per_second:_.0f} images/s"
-            if progress.loss is not None:
-                line += f", loss {progress.loss:.4g}"
+            line += f", {doing(progress)}, step {progress.step:_} of {progress.steps:_}"
+            line += "".join(f", {name.format(words)}" for name, words in _seen(progress) if words)
     return line + _left(launch)
 
 

@@ -27,6 +27,16 @@ class Segment:
         """Training FLOPs of the steps that are this run's own to do."""
         return self.run.flops * (self.run.steps - self.start) / self.run.steps
 
+    @property
+    def length(self) -> float:
+        """What decides how long it takes: FLOPs, and the fixed cost of each step in FLOPs."""
+        return work(self.run) * (self.run.steps - self.start) / self.run.steps
+
+    def length_done(self, step: int) -> float:
+        """That part of `length` which is done once the run has come to `step`."""
+        steps = min(max(step - self.start, 0), self.run.steps - self.start)
+        return work(self.run) * steps / self.run.steps
+
     def flops_done(self, step: int) -> float:
         """Training FLOPs of this segment once the run has come to `step`."""
         steps = min(max(step - self.start, 0), self.run.steps - self.start)
@@ -46,9 +56,13 @@ class Job:
 
     @property
     def length(self) -> float:
-        """What decides which job takes longer: FLOPs, and the fixed cost of each step in FLOPs."""
-        steps = sum(segment.run.steps - segment.start for segment in self.segments)
-        return self.flops + STEP_FLOPS * steps
+        """What decides which job takes longer."""
+        return sum(segment.length for segment in self.segments)
+
+
+def work(run: Run) -> float:
+    """What decides how long a run takes, trained alone: FLOPs, and each step's fixed cost."""
+    return run.flops + STEP_FLOPS * run.steps
 
 
 def jobs(runs: Iterable[Run], todo: Collection[str]) -> list[Job]:
@@ -73,20 +87,17 @@ def jobs(runs: Iterable[Run], todo: Collection[str]) -> list[Job]:
     return sorted(found, key=lambda job: -job.length)
 
 
-def seconds_left(
-    busy: Iterable[float], queued: Iterable[float], workers: int, flops_per_second: float
-) -> float:
-    """Time until the last worker is free, if each keeps its pace and takes the next job in turn.
+def seconds_until_free(busy: Iterable[float], queued: Iterable[float], workers: int) -> float:
+    """Time until the last worker is free, if each takes the next job in turn.
 
     Args:
-      busy: FLOPs that each worker at work has still to do in its job.
-      queued: FLOPs of each job that waits, in the order in which they start.
+      busy: seconds that each worker at work will still take for its job.
+      queued: seconds of each job that waits, in the order in which they start.
       workers: how many work at the same time.
-      flops_per_second: pace of one worker, > 0.
     """
     free_at = sorted(busy)[-workers:]
     free_at = [0.0] * (workers - len(free_at)) + free_at
     heapq.heapify(free_at)
-    for flops in queued:
-        heapq.heapreplace(free_at, free_at[0] + flops)
-    return max(free_at) / flops_per_second
+    for seconds in queued:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)

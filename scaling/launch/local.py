@@ -1,4 +1,5 @@
-"""Trains a study's runs on this machine: one process a core, each with a job of runs.
+"""Trains a study's runs on this machine: a process a device, or else a core, each with a job of
+runs.
 
 Any process may be killed at any moment: what is finished stays finished, and launching again does
 the rest. Knows no JAX: a worker is `python -m scaling run FOLDER ...`.
@@ -14,11 +15,15 @@ from typing import Literal
 
 from pydantic import Field
 
+from fits.base.errors import UserError
+from models.precision import compute_for
 from scaling.base.config import Config
 from scaling.base.console import Say
+from scaling.launch.devices import Machine, Slot, deal, find_machine
 from scaling.launch.display import describe, display, duration
+from scaling.launch.dry_run import DryRun
 from scaling.launch.jobs import jobs
-from scaling.launch.pool import Command, Pool, cores
+from scaling.launch.pool import Command, Pool
 from scaling.runs.compute_dtype import decided
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_file import write_run_file
@@ -34,11 +39,13 @@ def worker_command(folders: Sequence[Path]) -> list[str]:
 
 
 class Local(Config):
-    """This machine's cores, one worker each."""
+    """This machine's GPUs or TPU chips, or else its cores, dealt out to workers."""
 
     kind: Literal["local"] = "local"
     workers: int | None = Field(None, gt=0)
-    """Processes at the same time; left out: one for each core that may be used."""
+    """Processes at the same time, at most; left out: as many as there are devices for."""
+    runs_per_device: int = Field(1, gt=0)
+    """Runs that are trained side by side on one GPU."""
 
     def launch(
         self,
@@ -50,20 +57,24 @@ class Local(Config):
     ) -> bool:
         """As `scaling.launch.protocol.StartsWorkers` says.
 
-        Each worker computes with one thread on one core, however many there are, so that a
-        study's digits do not depend on it.
+        On a CPU each worker computes with one thread on one core, however many there are, so that
+        a study's digits do not depend on it.
 
         Args:
           command: what a worker is.
         """
-        began, study = time.monotonic(), decided(study, runs)
+        began = time.monotonic()
+        machine, slots = self._dealt(study)
+        study = decided(study, runs, compute_for(machine.kind))
         with display() as screen:
+            if machine.remark:
+                screen.say(machine.remark)
             todo = prepare(study, runs, retry=retry, say=screen.say)
             pool = Pool(
                 study,
                 runs,
                 jobs(study.runs, todo),
-                size=self.workers or len(cores()),
+                slots=slots,
                 command=command,
                 screen=screen,
             )
@@ -79,6 +90,43 @@ class Local(Config):
             finally:
                 pool.stop()
         return conclude(study, runs, pool.unfinished, time.monotonic() - began)
+
+    def dry_run(self, study: Study, runs: Path, *, retry: bool = False) -> DryRun:
+        """As `scaling.launch.protocol.StartsWorkers` says."""
+        machine, slots = self._dealt(study)
+        study = decided(study, runs, compute_for(machine.kind))
+        todo = set()
+        for run in study.runs:
+            state = RunFolder(runs / run.id).status(study.evaluate)
+            if state in ("waiting", "running") or (retry and state == "failed"):
+                todo.add(run.id)
+        return DryRun(study, machine, slots, jobs(study.runs, todo))
+
+    def _dealt(self, study: Study) -> tuple[Machine, list[Slot]]:
+        """What there is, and how it is dealt out.
+
+        Raises:
+          UserError: it cannot be.
+        """
+        devices = study.placement.devices_per_run
+        check_batches(study, devices // study.placement.tensor)
+        machine = find_machine()
+        slots = deal(machine, devices, runs_per_device=self.runs_per_device, workers=self.workers)
+        return machine, slots
+
+
+def check_batches(study: Study, devices: int) -> None:
+    """Raise UserError, with the nearest that can, where batches cannot be split over devices."""
+    mistakes = []
+    for batch in sorted({run.batch for run in study.runs if run.batch % devices}):
+        below = batch // devices * devices
+        near = f"{below} or {below + devices}" if below else f"{devices}"
+        mistakes.append(
+            f"a batch of {batch} cannot be split over {devices} devices; use {near}, or another "
+            "number of devices."
+        )
+    if mistakes:
+        raise UserError(mistakes)
 
 
 def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:

@@ -19,8 +19,10 @@ from typing import TypeAlias
 from scaling.base.console import NOTE
 from scaling.evaluate import Evaluation
 from scaling.launch import process_guard
+from scaling.launch.devices import Slot
 from scaling.launch.display import Display, LaunchProgress, describe
-from scaling.launch.jobs import Job, Segment, seconds_left
+from scaling.launch.jobs import Job, Segment, jobs
+from scaling.launch.time_left import Pace, pace_at_work, pace_done, pace_waiting, seconds_left
 from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.study.study import Study
 
@@ -28,7 +30,6 @@ SECONDS_BETWEEN_LOOKS = 0.1  # at workers
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
 SECONDS_TO_STOP = 5.0  # between SIGTERM and SIGKILL
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
 # XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
 # that. Needs glibc 2.35; anything else ignores it. Moves no digit.
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
@@ -45,8 +46,9 @@ class Worker:
     left: deque[Segment]
     """Segments not seen to end, in the order in which the process takes them."""
     process: subprocess.Popen[bytes]
-    core: int
-    began: float
+    slot: Slot
+    stopped: dict[str, str | None]
+    """Why each run was left unfinished before this worker came."""
     log: Path
     read: int
     """Bytes of the log that were there before, or have been read."""
@@ -73,7 +75,7 @@ class Worker:
 
 
 class Pool:
-    """At most `size` workers at a time, each with a job, until no job is left."""
+    """One worker a slot at a time, each with a job, until no job is left."""
 
     def __init__(
         self,
@@ -81,15 +83,15 @@ class Pool:
         runs: Path,
         queue: Sequence[Job],
         *,
-        size: int,
+        slots: Sequence[Slot],
         command: Command,
         screen: Display,
     ):
         self._evaluate: tuple[Evaluation, ...] = study.evaluate
-        self._runs, self._size, self._command, self._screen = runs, size, command, screen
+        self._runs, self._command, self._screen = runs, command, screen
+        self._free = list(slots)
         self._queue = deque(queue)
         self._busy: list[Worker] = []
-        self._seconds = 0.0  # worked by those that have ended
         ids = {run.id for run in study.runs}
         self.count = len(ids)
         self.done = sum(RunFolder(runs / name).is_done(study.evaluate) for name in ids)
@@ -97,15 +99,15 @@ class Pool:
         self.unfinished: dict[str, str] = {}
         """Run id -> why it is neither done nor failed."""
         self._asked = {s.run.id: s.flops for job in queue for s in job.segments}  # FLOPs
-        self._found = {s.run.id: self._reached(s) for job in queue for s in job.segments}
-        self._now = dict(self._found)  # FLOPs done so far, by whomever
+        self._now = {s.run.id: self._reached(s) for job in queue for s in job.segments}  # done
+        self._paces_done = paces_of_done(study, runs)
 
     def work(self) -> None:
         """Until every job has had its worker and every worker has ended."""
         shown = 0.0
         while self._queue or self._busy:
-            while self._queue and len(self._busy) < self._size:
-                self._busy.append(self._start(self._queue.popleft()))
+            while self._queue and self._free:
+                self._busy.append(self._start(self._queue.popleft(), self._free.pop(0)))
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for worker in list(self._busy):
                 ended = worker.process.poll() is not None  # asked before its folders are looked at
@@ -130,12 +132,10 @@ class Pool:
             self._look(worker)
         self._busy.clear()
 
-    def _start(self, job: Job) -> Worker:
+    def _start(self, job: Job, slot: Slot) -> Worker:
         log = self._runs / "logs" / f"{job.trunk}.log"
         log.parent.mkdir(exist_ok=True)
         command = self._command([self._runs / segment.run.id for segment in job.segments])
-        taken = [worker.core for worker in self._busy]
-        core = min(cores(), key=taken.count)
         if sys.platform == "linux":
             guard = [
                 sys.executable,
@@ -143,10 +143,9 @@ class Pool:
                 "-S",
                 process_guard.__file__,
                 str(os.getpid()),
-                str(core),
+                ",".join(map(str, slot.cores)),
             ]
             command = guard + command
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD_XLA}".strip()
         tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))
         with log.open("ab") as output:
             size = output.tell()
@@ -158,13 +157,12 @@ class Pool:
                 env={
                     **os.environ,
                     **ONE_THREAD,
-                    "XLA_FLAGS": flags,
                     "GLIBC_TUNABLES": tunables,
+                    **slot.environment,
                 },
             )
-        return Worker(
-            job, deque(job.segments), process, core, began=time.monotonic(), log=log, read=size
-        )
+        stopped = {s.run.id: RunFolder(self._runs / s.run.id).stopped() for s in job.segments}
+        return Worker(job, deque(job.segments), process, slot, stopped, log=log, read=size)
 
     def _look(self, worker: Worker) -> None:
         """Pass on the worker's notes, and count the runs that ended since the last look."""
@@ -178,20 +176,36 @@ class Pool:
             if folder.is_done(self._evaluate):
                 self.done += 1
                 self._now[run.id] = self._asked[run.id]
+                self._paces_done.append((worker.left[0], pace_done(folder)))
                 self._screen.say(f"done: {describe(run)}{self._error(folder)}")
             elif (reason := folder.failure()) is not None:
                 self.failed += 1
-                for account in (self._asked, self._found, self._now):  # no longer to be done
-                    del account[run.id]
+                self._forget(run.id)
                 self._screen.say(f"failed: {describe(run)}: {reason}")
+            elif (reason := self._stopped(worker)) is not None:
+                self._forget(run.id)
+                self.unfinished[run.id] = reason
+                self._screen.say(f"unfinished: {describe(run)}: {reason}")
             else:
                 return
             worker.left.popleft()
 
+    def _stopped(self, worker: Worker) -> str | None:
+        """Why this worker, and no earlier one, left its run unfinished and went on to the next."""
+        segment = worker.left[0]
+        reason = RunFolder(self._runs / segment.run.id).stopped()
+        old = reason == worker.stopped[segment.run.id]
+        return None if old and self._progress(worker, segment) is None else reason
+
+    def _forget(self, name: str) -> None:
+        """A run that this launch will not bring to its end is no longer to be done."""
+        for account in (self._asked, self._now):
+            del account[name]
+
     def _reap(self, worker: Worker) -> None:
-        """Say which runs a worker that ended leaves unfinished, and why."""
+        """Say which runs a worker that ended leaves unfinished, and why; its slot is free again."""
         self._busy.remove(worker)
-        self._seconds += time.monotonic() - worker.began
+        self._free = sorted([*self._free, worker.slot], key=lambda slot: slot.number)
         for position, segment in enumerate(worker.left):
             progress = self._progress(worker, segment)
             where = "before its turn came" if position else "before its first step"
@@ -220,32 +234,35 @@ class Pool:
         return next(errors, "")
 
     def _launch_progress(self) -> LaunchProgress:
-        """The progress, with the time left if every worker keeps its pace so far."""
+        """The progress, with the time left."""
         at_work = [worker for worker in self._busy if worker.left]
         for segment in (worker.left[0] for worker in at_work):
             name = segment.run.id  # a worker that resumes may report less than was found
             self._now[name] = max(self._now[name], self._reached(segment))
-        ahead = {name: flops - self._now[name] for name, flops in self._asked.items()}
-        seconds = self._seconds + sum(time.monotonic() - worker.began for worker in self._busy)
-        pace = (sum(self._now.values()) - sum(self._found.values())) / seconds
-        left = None
-        if pace > 0:
-            busy = [sum(ahead[segment.run.id] for segment in worker.left) for worker in at_work]
-            queued = [sum(ahead[s.run.id] for s in job.segments) for job in self._queue]
-            left = seconds_left(busy, queued, self._size, pace)
         return LaunchProgress(
             runs=self.count,
             done=self.done,
             failed=self.failed,
             flops=sum(self._asked.values()),
             flops_done=sum(self._now.values()),
-            seconds_left=left,
+            seconds_left=self._seconds_left(at_work),
             busy=tuple((w.left[0].run, self._progress(w, w.left[0])) for w in at_work),
         )
 
+    def _seconds_left(self, at_work: Sequence[Worker]) -> float | None:
+        here = [Job(worker.job.trunk, tuple(worker.left)) for worker in at_work]
+        paces: dict[str, Pace] = {}
+        for job in (*here, *self._queue):
+            for number, segment in enumerate(job.segments):
+                folder = RunFolder(self._runs / segment.run.id)
+                first = job in here and number == 0
+                paces[segment.run.id] = pace_at_work(folder) if first else pace_waiting(folder)
+        return seconds_left([*here, *self._queue], paces, self._paces_done)
 
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    if sys.platform == "linux":
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+
+def paces_of_done(study: Study, runs: Path) -> list[tuple[Segment, Pace]]:
+    """Every run of the study that is done, and its pace."""
+    ids = {run.id for run in study.runs}
+    done = {name for name in ids if RunFolder(runs / name).is_done(study.evaluate)}
+    segments = [segment for job in jobs(study.runs, done) for segment in job.segments]
+    return [(segment, pace_done(RunFolder(runs / segment.run.id))) for segment in segments]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Any, Protocol, get_args
+
+from pydantic import ValidationError
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.launch import Launcher
+from scaling.launch.dry_run import DryRun
 from scaling.study.study import Study
+from scaling.training.placement_spec import PlacementSpec
 
 
 class StartsWorkers(Protocol):
@@ -32,7 +38,13 @@ class StartsWorkers(Protocol):
 
         Returns:
           Whether all runs of the study are done. Ctrl-C raises SystemExit(130).
+
+        Raises:
+          UserError: what a run is to be trained on is not there.
         """
+
+    def dry_run(self, study: Study, runs: Path, *, retry: bool = False) -> DryRun:
+        """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
 
 
 def launchers() -> dict[str, type[Launcher]]:
@@ -41,7 +53,7 @@ def launchers() -> dict[str, type[Launcher]]:
     return {each.model_fields["kind"].default: each for each in members}
 
 
-def launcher(kind: str, *, workers: int | None = None) -> StartsWorkers:
+def launcher(kind: str, *, workers: int | None = None, runs_per_device: int = 1) -> StartsWorkers:
     """The launcher of this kind.
 
     Raises:
@@ -51,4 +63,35 @@ def launcher(kind: str, *, workers: int | None = None) -> StartsWorkers:
     if kind not in known:
         near = did_you_mean(kind, known)
         raise UserError([f"--on {kind}: no such launcher. {near}There is {', '.join(known)}."])
-    return known[kind](workers=workers)
+    return known[kind](workers=workers, runs_per_device=runs_per_device)
+
+
+def placed(study: Study, given: Mapping[str, Any]) -> Study:
+    """The study with a placement in which `given` takes the place of what its file says.
+
+    Args:
+      given: fields of a `PlacementSpec`; None: as the study says.
+
+    Raises:
+      UserError: there is no such placement; all mistakes.
+    """
+    chosen = {key: value for key, value in given.items() if value is not None}
+    try:
+        spec = PlacementSpec.model_validate({**study.placement.model_dump(), **chosen})
+    except ValidationError as error:
+        raise UserError(_mistakes(error, chosen)) from None
+    return study.model_copy(update={"placement": spec})
+
+
+def _mistakes(error: ValidationError, given: Mapping[str, Any]) -> list[str]:
+    """One sentence a mistake, in the words of the command line."""
+    found = []
+    for each in error.errors():
+        key = str(each["loc"][0]) if each["loc"] else ""
+        if each["type"] == "literal_error":
+            known = re.findall(r"'(\w+)'", each["ctx"]["expected"])
+            near = did_you_mean(str(given[key]), known)
+            found.append(f"--{key}: no '{given[key]}'. {near}Use {', '.join(known)}.")
+        else:
+            found.append(each["msg"].removeprefix("Value error, "))
+    return found

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from scaling.base.console import print_table
 from scaling.launch.display import describe, duration
-from scaling.launch.jobs import Segment, jobs
+from scaling.launch.jobs import jobs
+from scaling.launch.time_left import Pace, pace_at_work, pace_done, pace_waiting, seconds_left
 from scaling.runs.compute_dtype import decided
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_folder import RunFolder, RunState
@@ -27,13 +28,13 @@ class RunStatus:
     state: RunState
     percent: float | None
     """Steps done, while the run is being trained."""
-    images_per_second: float | None
     error: float | None
     """The first error rate that the study measures, once done."""
     seconds: float | None
     """Time that the run took here, beyond the trunk it found, once done."""
     trouble: str | None
-    """What is wrong with the folder or the run."""
+    """What is wrong with the folder or the run, or why it was left unfinished."""
+    pace: Pace
 
 
 def statuses(study: Study, runs: Path) -> list[RunStatus]:
@@ -60,7 +61,7 @@ def summary(found: list[RunStatus]) -> str:
     parts = [f"{states['done']} of {len(found)} runs done"]
     parts += [f"{states[s]} {s}" for s in ("running", "failed", "waiting") if states[s]]
     parts += [f"{duration(sum(status.seconds or 0 for status in found))} of training"]
-    left = _seconds_left(found)
+    left = time_left(found)
     if left is not None:
         parts += [f"about {duration(left)} left"]
     return ", ".join(parts) + "."
@@ -68,13 +69,14 @@ def summary(found: list[RunStatus]) -> str:
 
 def _status(run: Run, study: Study, folder: RunFolder) -> RunStatus:
     state, trouble = folder.status(study.evaluate), None
-    percent = pace = error = seconds = None
+    percent = error = seconds = None
     if state == "running":
-        progress = folder.progress()
-        percent = 100 * progress.step / run.steps if progress else None
-        pace = progress.images_per_second if progress else None
-    elif state == "failed":
-        trouble = folder.failure()
+        pace = pace_at_work(folder)
+        percent = 100 * pace.step / run.steps if folder.progress() else None
+    else:
+        pace = pace_done(folder) if state == "done" else pace_waiting(folder)
+    if state in ("failed", "waiting"):
+        trouble = folder.failure() or folder.stopped()
     try:
         found = {row.metric: row.value for row in folder.results(study.evaluate)}
         if state == "done":
@@ -83,31 +85,26 @@ def _status(run: Run, study: Study, folder: RunFolder) -> RunStatus:
     except DamagedRun as damage:
         if state == "waiting":  # else a worker is writing in there
             trouble = f"{damage} Launching sets it aside and does the run again."
-    return RunStatus(run, state, percent, pace, error, seconds, trouble)
+    return RunStatus(run, state, percent, error, seconds, trouble, pace)
 
 
 def _first_error(study: Study) -> str | None:
     return next((name for each in study.evaluate for name in each.errors), None)
 
 
-def _seconds_left(found: list[RunStatus]) -> float | None:
-    """Training FLOPs still to do over the pace of those being trained; None when none is."""
-    pace = sum(
-        status.images_per_second * status.run.flops / status.run.images_seen
-        for status in found
-        if status.images_per_second is not None
-    )
-    if not pace:
+def time_left(found: list[RunStatus]) -> float | None:
+    """As the launcher says it; None when nobody is at work, or has no pace yet."""
+    by_state: dict[bool, dict[str, RunStatus]] = {True: {}, False: {}}
+    for status in found:
+        if status.state != "failed":
+            by_state[status.state == "done"][status.run.id] = status
+    done, todo = by_state[True], by_state[False]
+    if not any(status.state == "running" for status in todo.values()):
         return None
-    todo = {status.run.id: status for status in found if status.state in ("waiting", "running")}
-    segments = [s for job in jobs([x.run for x in found], todo) for s in job.segments]
-    return sum(s.flops - _flops_done(s, todo[s.run.id]) for s in segments) / pace
-
-
-def _flops_done(segment: Segment, status: RunStatus) -> float:
-    if status.percent is None:
-        return 0.0
-    return segment.flops_done(round(status.percent / 100 * status.run.steps))
+    runs = [status.run for status in found]
+    paces = {name: status.pace for name, status in todo.items()}
+    finished = [(s, done[s.run.id].pace) for job in jobs(runs, done) for s in job.segments]
+    return seconds_left(jobs(runs, todo), paces, finished)
 
 
 def _cells(status: RunStatus) -> list[str]:

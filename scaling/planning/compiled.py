@@ -92,7 +92,7 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
     precision = precision_for(topology.kind.platform, run.compute, spec.remat)
     whole = assemble(run, spec, precision, devices=devices).jitted
     rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
-    return whole.step.lower(whole.state, abstract_batch(run), rate, number)
+    return whole.step.lower(whole.state, abstract_batch(run), rate, number, number)
 
 
 def _verdict(lowered: Any) -> Verdict:

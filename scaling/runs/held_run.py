@@ -27,7 +27,7 @@ from scaling.runs.results_file import (
     parse_rows,
     rows_text,
 )
-from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, RunFolder, RunProgress
+from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, STOPPED, RunFolder, RunProgress
 
 if TYPE_CHECKING:
     from scaling.evaluate.measured import Measured
@@ -42,6 +42,7 @@ class HeldRun(RunFolder):
         super().__init__(path)
         self._lease = held
         self._reported: tuple[str, float] | None = None  # phase and time of the last report
+        self._phase_began = 0.0
 
     def check(self) -> None:
         """Raise `LeaseLost` unless this process may still write."""
@@ -80,6 +81,14 @@ class HeldRun(RunFolder):
         self._write(FAILED, (reason.rstrip() + "\n").encode(), durable=True)
         self._remove(PROGRESS)
 
+    def stop(self, reason: str) -> None:
+        """Write why this process leaves the run unfinished."""
+        self._write(STOPPED, (reason.rstrip() + "\n").encode())
+
+    def clear_stop(self) -> None:
+        """Forget why the run was left unfinished, now that somebody works on it again."""
+        self._remove(STOPPED)
+
     def clear_failure(self) -> None:
         """Forget a failure, so that the run is tried again."""
         self._remove(FAILED)
@@ -91,7 +100,11 @@ class HeldRun(RunFolder):
         steps: int,
         phase: str,
         images_per_second: float | None = None,
+        pace: float | None = None,
         loss: float | None = None,
+        gradient_norm: float | None = None,
+        mfu: float | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         """Say how far this process is; cheap to call every step, written once a second."""
         now = time.monotonic()
@@ -99,15 +112,20 @@ class HeldRun(RunFolder):
             last_phase, last = self._reported
             if phase == last_phase and now - last < SECONDS_BETWEEN_REPORTS:
                 return
+        if self._reported is None or self._reported[0] != phase:
+            self._phase_began = time.time()
         self._reported = phase, now
-        if loss is not None and not math.isfinite(loss):
-            loss = None
         progress = RunProgress(
             step=step,
             steps=steps,
             images_per_second=images_per_second,
-            loss=loss,
+            pace=pace,
+            loss=_finite(loss),
+            gradient_norm=_finite(gradient_norm),
+            mfu=mfu,
+            memory_bytes=memory_bytes,
             phase=phase,
+            phase_began=self._phase_began,
             pid=os.getpid(),
         )
         self._write(PROGRESS, progress.model_dump_json().encode())
@@ -133,6 +151,10 @@ class HeldRun(RunFolder):
     def _set_aside(self, name: str) -> str:
         self.check()
         return set_aside(self.path / name).name
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 @contextmanager

@@ -2,8 +2,11 @@
 
     run.json        the run and what to measure on it, complete, defaults included
     results.jsonl   one measured number a line; only ever grows
+    metrics.jsonl   how the cooldown went (`scaling.runs.metrics_file`)
     manifest.json   what decided the numbers; written last, so its presence means done
     failed.txt      why the run failed
+    stopped.txt     why the last process to work on it left it unfinished, where the machine was at
+                    fault: memory, disk
     progress.json   how far the process at work has come; informative only
     checkpoints/    training states of the cooldown
     lease/          who may write in here (`scaling.runs.lease`)
@@ -35,7 +38,7 @@ from scaling.training.run import Run
 
 RunState: TypeAlias = Literal["done", "running", "failed", "waiting"]
 
-LEASE, FAILED, PROGRESS = "lease", "failed.txt", "progress.json"
+LEASE, FAILED, STOPPED, PROGRESS = "lease", "failed.txt", "stopped.txt", "progress.json"
 
 
 class RunProgress(Config):
@@ -44,9 +47,16 @@ class RunProgress(Config):
     step: int
     steps: int
     images_per_second: float | None = None
+    pace: float | None = None
+    """Images/s of this process since its step was compiled."""
     loss: float | None = None
+    gradient_norm: float | None = None
+    mfu: float | None = None
+    memory_bytes: int | None = None
     phase: str
     """What is being done: compile, train, cooldown, evaluate."""
+    phase_began: float
+    """When that began, in seconds since 1970 by the worker's clock."""
     pid: int
 
 
@@ -111,6 +121,13 @@ class RunFolder:
         except FileNotFoundError:
             return None
         return text.strip() or "no reason was written"
+
+    def stopped(self) -> str | None:
+        """Why the run was left unfinished; None when it was not."""
+        try:
+            return (self.path / STOPPED).read_text(encoding="utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return None
 
     def progress(self) -> RunProgress | None:
         """The last report; None when there is none that can be read."""

@@ -16,7 +16,7 @@ from scaling.objectives.protocol import BuiltObjective
 from scaling.training.placement import Jitted, Placement, best_fsdp, fully_sharded, jitted
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
-from scaling.training.step import abstract_batch, program
+from scaling.training.step import SEED, abstract_batch, program
 
 
 class Assembly(NamedTuple):
@@ -51,7 +51,7 @@ def assemble(
     objective = run.objective.build(run.model, run.data.classes, precision)
     made = program(run, objective, spec, unroll_up_to=precision.unroll_up_to)
     if placement is None:
-        sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, None))
+        sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, SEED, None))
         placement = fully_sharded(
             sizes,
             tensor=spec.tensor,
@@ -61,6 +61,4 @@ def assemble(
         )
     placement.check_batch(run.batch)
     batch = abstract_batch(run)
-    return Assembly(
-        objective, placement, jitted(made, placement, batch, run.seed, quick_start=quick_start)
-    )
+    return Assembly(objective, placement, jitted(made, placement, batch, quick_start=quick_start))

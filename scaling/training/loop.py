@@ -11,6 +11,7 @@ Knows no objective's name, no metric and no launcher.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
 from scaling.training.run import Run
 from scaling.training.state import TrainState
-from scaling.training.step import learned
+from scaling.training.step import learned, seed_word
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
@@ -54,11 +55,30 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands; `loss` is the mean since the last look, in nats."""
+    """Where a training stands, and what was seen since the last look, or since it began.
+
+    Fields:
+      step: updates made.
+      steps: of them since the last look.
+      loss: mean over these, in nats.
+      learning_rate: of the last one.
+      gradient_norm: global norm of its gradient, before clipping.
+      layer_gradient_norms: of each block, the lowest first; None where the step does not tell.
+      images_per_second: since the last look, all devices together; None at the first look, before
+        which the step may have been compiled.
+      pace: images/s since the first look; None before the second.
+      seconds: of training that led here.
+    """
 
     step: int
-    images_per_second: float
+    steps: int
     loss: float
+    learning_rate: float
+    gradient_norm: float
+    layer_gradient_norms: tuple[float, ...] | None
+    images_per_second: float | None
+    pace: float | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ class CheckpointPaths:
 
 
 class Trainer:
-    """The compiled step of all runs that share a trunk.
+    """The compiled step of all runs that share a trunk; `of` gives it to another trunk.
 
     Where arrays lie is pinned on inputs and outputs, so that a second call compiles nothing.
     """
@@ -101,7 +121,7 @@ class Trainer:
         platform = jax.default_backend()
         self.trunk = run.trunk
         self.precision = precision or precision_for(platform, run.compute, spec.remat)
-        self._run = run
+        self._run, self._spec = run, spec
         self._images = run.data.train()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
             run,
@@ -111,12 +131,22 @@ class Trainer:
             quick_start=QUICK if platform == "cpu" else None,
         )
 
+    def makes(self, run: Run, spec: PlacementSpec) -> bool:
+        """Whether the compiled step is that of `run`, computed as `spec` says."""
+        return (run.step_digest, spec) == (self._run.step_digest, self._spec)
+
+    def of(self, run: Run) -> Trainer:
+        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`."""
+        other = copy.copy(self)
+        other.trunk, other._run, other._images = run.trunk, run, run.data.train()
+        return other
+
     def start(self) -> Checkpoint:
         """The beginning: drawn from the run's seed, save what its `init` gives."""
         run, given = self._run, None
         if run.init is not None:
             given = self._placement.whole(backbone(run.init, run.model))
-        return Checkpoint(step=0, seconds=0.0, state=self._start(given))
+        return Checkpoint(step=0, seconds=0.0, state=self._start(seed_word(run), given))
 
     def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""
@@ -157,12 +187,14 @@ class Trainer:
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
         run, first, state = self._run, checkpoint.step, checkpoint.state
+        seed = seed_word(run)
         began = looked = kept = time.monotonic()
         look_at, losses = first + 1, []  # the first step alone: it may take minutes to compile
+        first_look: tuple[int, float] | None = None
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
             placed = self._placement.place(batch, run.batch)
-            state, metrics = self._step(state, placed, rate, np.uint32(step))
+            state, metrics = self._step(state, placed, rate, seed, np.uint32(step))
             losses.append(metrics["loss"])
             done = step + 1
             if done < min(look_at, until):
@@ -171,7 +203,28 @@ class Trainer:
             if not math.isfinite(mean):
                 raise Diverged(_divergence(mean, done - len(losses), done, run), step=done)
             now = time.monotonic()
-            tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
+            recent = pace = None
+            if first_look is None:
+                first_look = done, now
+            else:
+                recent = len(losses) * run.batch / max(now - looked, 1e-9)
+                pace = (done - first_look[0]) * run.batch / max(now - first_look[1], 1e-9)
+            norms = metrics.get("layer_gradient_norms")
+            tell(
+                Progress(
+                    step=done,
+                    steps=len(losses),
+                    loss=mean,
+                    learning_rate=run.recipe.learning_rate * float(rate),
+                    gradient_norm=float(metrics["gradient_norm"]),
+                    layer_gradient_norms=None
+                    if norms is None
+                    else tuple(np.asarray(norms).tolist()),
+                    images_per_second=recent,
+                    pace=pace,
+                    seconds=checkpoint.seconds + now - began,
+                )
+            )
             ahead, save = agreed(
                 steps_until_look(len(losses), now - looked), spec.due(done, now - kept)
             )

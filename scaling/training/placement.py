@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fits.base.errors import UserError
 from scaling.data.loader import Batch
 from scaling.training.optimizer import BLOCKS
-from scaling.training.step import Program, step_key
+from scaling.training.step import SEED, Program, step_key
 
 
 @dataclass(frozen=True)
@@ -258,8 +258,8 @@ class Jitted(NamedTuple):
     """A program whose arrays have their places, compiled when first called or lowered.
 
     Fields:
-      start: backbone's parameters or None -> state.
-      step: (state, batch, rate, number) -> state, metrics; the state given is used up.
+      start: (seed, backbone's parameters or None) -> state.
+      step: (state, batch, rate, seed, number) -> state, metrics; the state given is used up.
       state: shapes, types and places of the train state.
     """
 
@@ -272,20 +272,21 @@ def jitted(
     program: Program,
     placement: Placement,
     batch: Batch,
-    seed: int,
     quick_start: dict[str, Any] | None = None,
 ) -> Jitted:
     """The program with the places of its inputs and outputs pinned: no call compiles again.
 
+    The seed is an argument, so that runs that differ in it share the program.
+
     Args:
       batch: abstract; its names decide what a step is given.
-      seed: of the run; the key of a step is made of it and the step's number inside the program.
       quick_start: compiler options for `start`, which runs once.
     """
-    shapes = jax.eval_shape(program.start, None)
+    shapes = jax.eval_shape(program.start, SEED, None)
     places, one = placement.of_state(shapes), placement.everywhere()
+    rows = {name: placement.of_batch(name) for name in batch}
 
-    def step(state: Any, batch: Batch, rate: Any, number: Any) -> Any:
+    def step(state: Any, batch: Batch, rate: Any, seed: Any, number: Any) -> Any:
         return program.step(state, batch, rate, step_key(seed, number))
 
     return Jitted(
@@ -293,7 +294,7 @@ def jitted(
         step=jax.jit(
             step,
             donate_argnums=0,
-            in_shardings=(places, {name: placement.of_batch(name) for name in batch}, one, one),
+            in_shardings=(places, rows, one, one, one),
             out_shardings=(places, one),
         ),
         state=jax.tree.map(

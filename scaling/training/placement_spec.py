@@ -33,13 +33,30 @@ class PlacementSpec(Config):
     tensor: int = Field(1, ge=1)
     """Devices that see the same images and share heads, hidden features and classes, for networks
     too wide for one; the others see other images."""
+    devices: int | None = Field(None, ge=1)
+    """Devices that a run is trained on, a whole number of times fsdp * tensor; left out: as many.
+    On a CPU they are simulated. `scaling launch` gives a run's worker so many."""
 
     @property
     def recomputed(self) -> Remat:
         """`remat` as it turns out: a fused step takes every block's forward pass again."""
         return "full" if self.update == "fused" else self.remat
 
+    @property
+    def devices_per_run(self) -> int:
+        """`devices` as it turns out."""
+        return self.devices or self.fsdp * self.tensor
+
     def clashes(self) -> Iterator[Clash]:
+        group = self.fsdp * self.tensor
+        if self.devices_per_run % group:
+            keys = f"fsdp={self.fsdp}" + (f" and tensor={self.tensor}" if self.tensor > 1 else "")
+            yield Clash(
+                ("devices", "fsdp"),
+                f"devices={self.devices} and {keys}: the state is split over groups of {group} "
+                f"devices; use {-(-self.devices_per_run // group) * group} devices, or other "
+                "groups.",
+            )
         if self.update == "fused" and self.microbatches > 1:
             yield Clash(
                 ("update", "microbatches"),

@@ -18,6 +18,10 @@ from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
+NOT_IN_STEP = {"seed", "data_size", "images_seen", "augment", "init"}
+SCHEDULE = {"warmup_steps", "timescale_steps", "cooldown_steps", "cooldown_fraction"}
+"""Fields of a recipe that reach the step as its argument `rate`."""
+
 
 class Run(Config):
     """One training, fully decided: everything that its numbers depend on, and nothing else."""
@@ -55,10 +59,19 @@ class Run(Config):
         """Names what the run shares with those that differ only in `images_seen`."""
         return digest({k: v for k, v in contents(self).items() if k != "images_seen"})
 
+    @cached_property
+    def step_digest(self) -> str:
+        """Names what the run's step is compiled from: equal for runs that differ only in seed,
+        data and its order, duration, schedule, weights to begin with, and in what is done to images
+        before the step."""
+        kept = {k: v for k, v in contents(self).items() if k not in NOT_IN_STEP}
+        recipe = {k: v for k, v in kept.get("recipe", {}).items() if k not in SCHEDULE}
+        return digest({**kept, "recipe": recipe})
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
-        """As pydantic's; the copy computes its own `id` and `trunk`."""
+        """As pydantic's; the copy computes its own `id`, `trunk` and `step_digest`."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("id", "trunk"):
+        for name in ("id", "trunk", "step_digest"):
             copy.__dict__.pop(name, None)
         return copy
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fits.base.errors import UserError
 from models.mup import multipliers
@@ -28,14 +29,17 @@ from scaling.training.state import TrainState, Update, applied
 
 TRAINING = 2**32 - 1  # sets the keys of training apart from the parameters', which count from 0
 
-Start: TypeAlias = Callable[[Any], TrainState]
-"""From the backbone's parameters, or None for drawn ones, to the state before the first step."""
+SEED = jax.ShapeDtypeStruct((), np.uint32)  # as an abstract value; a step's number is one too
+
+Start: TypeAlias = Callable[[Any, Any], TrainState]
+"""(seed, backbone) -> the state before the first step: `seed` as `seed_word` gives it, `backbone`
+the parameters to begin with, or None for drawn ones."""
 Step: TypeAlias = Callable[[TrainState, Batch, Any, jax.Array], tuple[TrainState, dict[str, Any]]]
 """(state, batch, rate, key) -> state, metrics; `rate` is the schedule's fraction of the peak."""
 
 
 class Program(NamedTuple):
-    """The two pure functions that a training is made of, not compiled."""
+    """The two pure functions that a training is made of, not compiled; neither knows the seed."""
 
     start: Start
     step: Step
@@ -60,8 +64,8 @@ def program(
     """
     recipe, optimizer = run.recipe, optimizer_of(run, objective)
 
-    def start(backbone: Any = None) -> TrainState:
-        learned = objective.init(jax.random.key(run.seed), backbone)
+    def start(seed: Any, backbone: Any = None) -> TrainState:
+        learned = objective.init(jax.random.key(seed), backbone)
         return TrainState(*learned, optimizer.init(learned.params))
 
     if spec.update == "fused":
@@ -135,8 +139,17 @@ def optimizer_of(run: Run, objective: BuiltObjective) -> Optimizer:
     return Optimizer(run.recipe, objective.parameter_groups, multipliers(run.model))
 
 
-def step_key(seed: int, number: Any) -> jax.Array:
-    """The key of update `number`: a function of the run's seed and the step alone."""
+def seed_word(run: Run) -> np.uint32:
+    """The run's seed as its programs take it: the 32 bits of it that JAX makes a key of."""
+    return np.uint32(run.seed % 2**32)
+
+
+def step_key(seed: Any, number: Any) -> jax.Array:
+    """The key of update `number`: a function of the run's seed and the step alone.
+
+    Args:
+      seed: as `seed_word` gives it.
+    """
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), TRAINING), number)
 
 

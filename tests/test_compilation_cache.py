@@ -1,0 +1,190 @@
+"""Programs are compiled once: for every seed of a study, by one of its workers."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from models.shapes import ViTShape
+from scaling.data import Procedural
+from scaling.training import compilation_cache
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.compilation_cache import drop_damaged, use_compilation_cache
+from scaling.training.loop import Trainer
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = Run(
+    model=ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2),
+    data=Procedural(classes=8),
+    recipe=Recipe(learning_rate=1e-2, warmup_steps=2, dropout=0.1),
+    images_seen=320,
+    batch=16,
+)
+TRAINING = f"""
+import hashlib, json, sys
+import jax
+import numpy as np
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.compilation_cache import use_compilation_cache
+from scaling.training.loop import Trainer
+from scaling.training.run import Run
+
+written = []
+def listen(event, **_):
+    if event.endswith("cache_misses"):
+        written.append(event)
+jax.monitoring.register_event_listener(listen)
+use_compilation_cache()
+found = {{}}
+for seed in sys.argv[1:]:
+    run = Run.model_validate_json({RUN.model_dump_json()!r}).model_copy(update=dict(seed=int(seed)))
+    trainer = Trainer(run)
+    end = trainer.advance(trainer.start(), 5, total_steps=None, keep=None, spec=CheckpointSpec(),
+                          tell=lambda _: None)
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(end.state):
+        digest.update(np.asarray(leaf).tobytes())
+    found[seed] = digest.hexdigest()
+print(json.dumps([found, len(written)]))
+"""
+
+
+def other(**changes):
+    return RUN.model_copy(update=changes)
+
+
+def trained(trainer, run=RUN):
+    end = trainer.advance(
+        trainer.start(), 5, total_steps=None, keep=None, spec=CheckpointSpec(), tell=lambda _: None
+    )
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(end.state)]
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Starts trainings of the given seeds with a cache of the test's own; gives each one's digests
+    and number of programs that it compiled and kept."""
+
+    def start(*seeds, **environment):
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", TRAINING, *map(str, seeds)],
+            cwd=ROOT,
+            env={**clean, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu", **environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def ended(process):
+        out, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return json.loads(out)
+
+    return start, ended
+
+
+@pytest.mark.slow
+def test_a_study_compiles_its_step_once_and_a_second_worker_compiles_nothing(processes, tmp_path):
+    start, ended = processes
+    without, _ = ended(start(0, 1, 2, JAX_ENABLE_COMPILATION_CACHE="false"))
+    first, compiled = ended(start(0, 1))
+    steps = list(tmp_path.rglob("jit_step-*-cache"))
+    assert len(steps) == 1
+    assert compiled >= 1
+    second, again = ended(start(2))
+    assert again == 0
+    assert first | second == without  # bit for bit
+
+
+@pytest.mark.slow
+def test_two_workers_at_once_and_a_damaged_entry_change_no_digit(processes, tmp_path):
+    start, ended = processes
+    both = [start(0), start(1)]
+    digests = [ended(each)[0] for each in both]
+    (entry,) = tmp_path.rglob("jit_step-*-cache")
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-100])  # torn, just now: somebody may be writing it
+    assert ended(start(0))[0] == digests[0]
+    os.utime(entry, (0, 0))
+    again, compiled = ended(start(1))
+    assert (again, compiled) == (digests[1], 1)
+    flipped = bytearray(entry.read_bytes())
+    ended(start(1))  # remembers its sum
+    flipped[len(flipped) // 2] ^= 1
+    entry.write_bytes(flipped)
+    assert ended(start(0)) == [digests[0], 1]
+
+
+def test_entries_that_changed_or_are_torn_are_deleted_and_the_others_kept(tmp_path):
+    old = time.time() - 1000
+    for name in ("good", "flipped", "torn", "young"):
+        entry = tmp_path / f"jit_{name}-cache"
+        packed = zlib.compress(name.encode() * 100)
+        entry.write_bytes(packed[:-3] if name in ("torn", "young") else packed)
+        if name != "young":
+            os.utime(entry, (old, old))
+    drop_damaged(tmp_path)
+    left = {path.name for path in tmp_path.glob("*-cache")}
+    assert left == {"jit_good-cache", "jit_flipped-cache", "jit_young-cache"}
+    flipped = tmp_path / "jit_flipped-cache"
+    flipped.write_bytes(zlib.compress(b"another program"))
+    drop_damaged(tmp_path)
+    left = {path.name for path in tmp_path.glob("*-cache")}
+    assert left == {"jit_good-cache", "jit_young-cache"}
+
+
+def test_a_cache_that_the_user_has_set_wins(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    assert use_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_for_a_cache_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    (tmp_path / "vit-scaling-laws").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert use_compilation_cache() is None
+
+
+def test_processors_with_other_instructions_share_no_programs(monkeypatch):
+    before = compilation_cache._processor()
+    monkeypatch.setattr(compilation_cache.platform, "machine", lambda: "another")
+    assert compilation_cache._processor() != before
+
+
+def test_runs_that_differ_in_seed_data_duration_and_schedule_have_one_step():
+    recipe = RUN.recipe.model_copy(update={"warmup_steps": 3, "cooldown_fraction": 0.5})
+    same = [other(seed=1), other(data_size=100), other(images_seen=640), other(recipe=recipe)]
+    assert {run.step_digest for run in same} == {RUN.step_digest}
+    faster = RUN.recipe.model_copy(update={"learning_rate": 2e-2})
+    others = [other(batch=32), other(recipe=faster), other(compute="bfloat16")]
+    assert RUN.step_digest not in {run.step_digest for run in others}
+
+
+def test_a_trainer_gives_its_compiled_step_to_another_trunk_which_trains_as_with_its_own():
+    trainer, run = Trainer(RUN), other(seed=1, data_size=64)
+    trained(trainer)
+    borrowed = trainer.of(run)
+    assert trained(borrowed) == trained(Trainer(run))
+    assert trainer._step._cache_size() == 1
+
+
+def test_a_step_computed_in_another_way_is_another_step():
+    trainer = Trainer(RUN)
+    assert trainer.makes(other(seed=1), DEFAULT)
+    assert not trainer.makes(RUN, PlacementSpec(microbatches=2))
+    assert not trainer.makes(other(batch=32), DEFAULT)
