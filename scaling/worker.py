@@ -29,6 +29,7 @@ from scaling.base.machine import installed_version
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.planning.pace import Pace
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
@@ -159,9 +160,12 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         trunk.check()
         held.check()
 
+    pace = Pace(run, task.placement)
+
     def report(**progress: Any) -> None:
         trunk.check()
         held.report(**progress)
+        pace.see(progress)
 
     places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note, guard=guard)
     try:
@@ -170,6 +174,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         if error.step <= run.branch_step:
             trunk.diverge(error.step, str(error))
         raise
+    pace.record()
     manifest = _manifest(run, task.evaluate)
     manifest["precision"] = asdict(trainers[run.trunk].precision)
     manifest["placement"] = task.placement.model_dump()

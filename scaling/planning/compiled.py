@@ -1,5 +1,7 @@
 """Training steps compiled for devices that are not there, and what the compiler says of them.
 
+For slices of TPUs, and for this machine's processor.
+
 The program is the one that trains: the same functions, with the same places pinned, lowered on
 abstract values. A verdict is kept on disk under a hash of all that decides it: the program's text,
 the topology and the versions of JAX and of the compiler.
@@ -8,12 +10,14 @@ the topology and the versions of JAX and of the compiler.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -31,7 +35,10 @@ ENVIRONMENT = {  # for a compiler that is to look for no TPU
     "JAX_PLATFORMS": "cpu",
 }
 DECIDING = "jax", "jaxlib", "libtpu"  # packages whose version a verdict depends on
-OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+OUT_OF_MEMORY = (  # of the program, and where temporaries alone are too many, of those
+    re.compile(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm"),
+    re.compile(r"\(([\d.]+)([KMG])\) exceeds available HBM"),
+)
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -42,14 +49,32 @@ class Verdict:
     Fields:
       bytes: most memory of a device that is in use at once, arguments included.
       fits: whether the devices have as much.
+      basis: whether a compiler says so or the closed form.
     """
 
     bytes: float
     fits: bool
+    basis: Literal["compiled", "closed form"] = "compiled"
 
     @property
     def gib(self) -> float:
         return self.bytes / GIB
+
+
+Compiler: TypeAlias = Callable[[Run, Topology, PlacementSpec, Path | None], Verdict]
+
+
+def compiler_of(topology: Topology) -> Compiler | None:
+    """What compiles for such devices here; None: nothing does, as for GPUs.
+
+    Raises:
+      UserError: the compiler for TPUs is not installed.
+    """
+    if topology.kind.platform == "gpu":
+        return None
+    if topology.kind.platform == "tpu":
+        _check_libtpu(topology)
+    return compile_step
 
 
 def compile_step(
@@ -74,10 +99,10 @@ def compile_step(
         path = cache / f"{name}.json"
         if path.exists():
             return Verdict(**json.loads(path.read_text()))
-    verdict = _verdict(lowered)
+    verdict = _verdict(lowered, topology.kind.hbm)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(verdict)))
+        write_text(path, json.dumps({"bytes": verdict.bytes, "fits": verdict.fits}))
     return verdict
 
 
@@ -95,30 +120,43 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
     return whole.step.lower(whole.state, abstract_batch(run), rate, number)
 
 
-def _verdict(lowered: Any) -> Verdict:
+def _verdict(lowered: Any, hbm: float) -> Verdict:
     import jax
 
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if found := OUT_OF_MEMORY.search(str(error)):
-            used, unit, _, _ = found.groups()
-            return Verdict(float(used) * UNITS[unit], False)
-        raise
-    return Verdict(float(compiled.memory_analysis().peak_memory_in_bytes), True)
+        used = out_of_memory(str(error))
+        if used is None:
+            raise
+        return Verdict(used, False)
+    peak = float(compiled.memory_analysis().peak_memory_in_bytes)
+    return Verdict(peak, peak <= hbm)
 
 
-def _devices(topology: Topology) -> list[Any]:
-    os.environ.update(ENVIRONMENT)
-    try:
-        import libtpu  # noqa: F401
-    except ImportError:
+def out_of_memory(message: str) -> float | None:
+    """Bytes that a program would have needed, from what the TPU's compiler says; None: it says
+    something else."""
+    for pattern in OUT_OF_MEMORY:
+        if found := pattern.search(message):
+            return float(found[1]) * UNITS[found[2]]
+    return None
+
+
+def _check_libtpu(topology: Topology) -> None:
+    if importlib.util.find_spec("libtpu") is None:
         raise UserError(
             [
                 f"--on {topology.name}: the TPU compiler is not installed. It needs no TPU: pip "
-                "install 'vit-scaling-laws[tpu]'."
+                "install 'vit-scaling-laws[tpu]'; or plan without it, by --closed-form."
             ]
-        ) from None
+        )
+
+
+def _devices(topology: Topology) -> list[Any]:
+    if topology.kind.platform == "cpu":
+        return _cpu_devices()
+    os.environ.update(ENVIRONMENT)
     from jax.experimental import topologies
 
     try:
@@ -127,3 +165,15 @@ def _devices(topology: Topology) -> list[Any]:
         reason = str(error).splitlines()[0]
         raise UserError([f"--on: {topology.name} is no slice of TPUs ({reason})."]) from None
     return list(found.devices)
+
+
+def _cpu_devices() -> list[Any]:
+    """What compiles for this machine's processor keeps what it compiles for a later training."""
+    import jax
+
+    _keep_compilations()
+    return jax.devices("cpu")[:1]
+
+
+def _keep_compilations() -> None:
+    return None
