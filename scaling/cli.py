@@ -76,6 +76,7 @@ def plan_command(
     remat: options.Rematerialise = None,
     fsdp: options.Fsdp = None,
     closed_form: options.ClosedForm = False,
+    search: options.Search = False,
     price: options.Price = None,
 ) -> None:
     """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
@@ -104,6 +105,7 @@ def plan_command(
             images_per_device,
             chosen,
             closed_form=closed_form,
+            search=search,
             price=price,
             quiet=json_file == "-",
         )
@@ -112,11 +114,11 @@ def plan_command(
         if json_file != "-":
             found_on.show()
         return
-    if chosen or images_per_device is not None or closed_form or price is not None:
+    if chosen or images_per_device is not None or closed_form or search or price is not None:
         raise UserError(
             [
-                "--images-per-device, --update, --remat, --fsdp, --closed-form and --price are for "
-                "--on: name the devices."
+                "--images-per-device, --update, --remat, --fsdp, --closed-form, --search and "
+                "--price are for --on: name the devices."
             ]
         )
     from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost

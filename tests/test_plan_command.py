@@ -58,6 +58,7 @@ STEP = {
         "fits": {"type": "boolean"},
         "largest_images_per_device": {"type": "integer", "minimum": 0},
         "flops": {"type": "integer", "minimum": 1},
+        "largest": {"enum": ["compiled", "closed form"]},
         "memory": {"enum": ["compiled", "closed form"]},
         "closed_form_gib": NUMBER,
         "seconds": {"type": "number", "exclusiveMinimum": 0},
@@ -209,6 +210,7 @@ def test_on_this_machines_processor_the_step_is_compiled(plan, tmp_path):
         ("--fsdp 2", "are for --on"),
         ("--price 2", "are for --on"),
         ("--closed-form", "are for --on"),
+        ("--search", "are for --on"),
     ],
 )
 def test_a_mistake_is_said_with_what_would_be_right(plan, arguments, said):

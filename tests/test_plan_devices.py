@@ -9,7 +9,7 @@ from scaling.evaluate.upstream import Upstream
 from scaling.planning.compiled import Verdict, out_of_memory
 from scaling.planning.devices import GIB, topology
 from scaling.planning.memory import predicted
-from scaling.planning.steps import largest, plan_steps
+from scaling.planning.steps import largest, likely, plan_steps
 from scaling.study.parse import read_study
 from scaling.study.study import Study
 from scaling.training.placement_spec import PlacementSpec
@@ -141,6 +141,30 @@ def test_the_largest_batch_is_a_multiple_of_eight_that_was_seen_to_fit(offset, s
     for wrong in (0.0, 3.0, -2.0):
         found = largest(at, 8, at(8), hbm, lambda n, w=wrong: (w + offset + slope * n) * GIB)
         assert found == expected
+
+
+def test_the_largest_batch_is_predicted_from_one_compilation_with_a_reserve():
+    hbm = 15.48 * GIB
+
+    def guess(images):
+        return (1 + 0.1 * images) * GIB
+
+    def known(gib, basis="compiled"):
+        return Verdict(gib * GIB, gib * GIB <= hbm, basis)
+
+    assert likely(8, known(3.8, "closed form"), hbm, guess) == 120  # 3.0 + .1 n <= 15.48
+    assert likely(8, known(3.8), hbm, guess) == 112
+    assert likely(8, known(15.4), hbm, guess) == 8
+    assert likely(8, known(15.8), hbm, guess) == 5
+    assert likely(8, known(30.0), hbm, guess) == 0
+
+
+def test_without_a_search_each_step_is_compiled_once():
+    compiler = PretendCompiler(lambda images, spec: 1.0 + images / 100)
+    plan_steps(study_of("Ti/16", "S/16"), SLICE, compiler)
+    assert [(name, images) for name, images, *_ in compiler.asked] == [("Ti/16", 8), ("S/16", 8)]
+    plan_steps(study_of("Ti/16"), SLICE, compiler, search=True)
+    assert len(compiler.asked) > 3
 
 
 def test_the_search_for_the_largest_batch_compiles_three_steps_at_most():

@@ -42,6 +42,9 @@ OUT_OF_MEMORY = (  # of the program, and where temporaries alone are too many, o
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
+Basis: TypeAlias = Literal["compiled", "closed form"]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the compiler says of one step.
@@ -54,7 +57,7 @@ class Verdict:
 
     bytes: float
     fits: bool
-    basis: Literal["compiled", "closed form"] = "compiled"
+    basis: Basis = "compiled"
 
     @property
     def gib(self) -> float:

@@ -112,6 +112,7 @@ def plan_on(
     given: dict[str, Any],
     *,
     closed_form: bool = False,
+    search: bool = False,
     price: str | None = None,
     quiet: bool,
 ) -> DevicePlan:
@@ -120,6 +121,7 @@ def plan_on(
     Args:
       given: fields of a PlacementSpec that are not chosen.
       closed_form: compile nothing.
+      search: compile the largest batches too.
       price: as on the command line.
 
     Raises:
@@ -136,6 +138,7 @@ def plan_on(
         _word(compiler),
         images_per_device=images_per_device,
         given=spec,
+        search=search,
         tell=_teller(compiler, quiet),
     )
     return DevicePlan(

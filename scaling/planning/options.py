@@ -37,6 +37,10 @@ ClosedForm = Annotated[
     bool,
     typer.Option("--closed-form", help="With --on: compile nothing; memory by the closed form."),
 ]
+Search = Annotated[
+    bool,
+    typer.Option("--search", help="With --on: also compile the largest batch; takes long."),
+]
 Price = Annotated[
     str | None,
     typer.Option(

@@ -15,6 +15,7 @@ HEADINGS = (
     *("model", "images", "update", "remat", "fsdp", "GiB", "fits", "largest"),
     *("FLOPs a step", "seconds", "device-hours"),
 )
+MOST = "\nlargest: by the closed form, from what was compiled; --search compiles it."
 
 
 def show(plan: DevicePlan) -> None:
@@ -57,7 +58,10 @@ def _memory(plan: DevicePlan) -> str:
     compiled = all(step.plan.verdict.basis == "compiled" for step in plan.steps)
     how = "as compiled" if compiled else "predicted, closed form; nothing was compiled"
     share = "" if plan.topology.kind.platform != "gpu" or compiled else _share(plan)
-    return f"images: a device. GiB, fits, largest: {how}, of one device.{share}"
+    searched = all(step.plan.largest_basis == "compiled" for step in plan.steps)
+    most = "" if searched or not compiled else MOST
+    named = "GiB, fits" if most else "GiB, fits, largest"
+    return f"images: a device. {named}: {how}, of one device.{most}{share}"
 
 
 def _share(plan: DevicePlan) -> str:

@@ -16,7 +16,7 @@ from models.precision import Remat
 from models.shapes import BiTShape
 from scaling.base.config import digest
 from scaling.planning.checks import check_batches, check_sharding
-from scaling.planning.compiled import Verdict
+from scaling.planning.compiled import Basis, Verdict
 from scaling.planning.devices import Topology
 from scaling.planning.memory import predicted
 from scaling.study.study import Study
@@ -29,6 +29,7 @@ TRIES = 3  # compilations, at most, to find the largest batch
 HOPELESS = 1.15  # times the memory there is: what the closed form puts above it is not compiled
 SAME = {"seed": 0, "data_size": None, "augment": ()}  # in which runs of one program may differ
 SCHEDULE = {"cooldown_steps": None, "cooldown_fraction": None, "warmup_steps": 0}
+RESERVE = 0.1  # of what a larger batch adds in closed form: it is that far off where they are large
 MOST = 2**16  # images a device, beyond which nobody asks
 
 
@@ -42,7 +43,9 @@ class StepPlan:
       images_per_device: of `run`.
       spec: how the step is computed: chosen, or as given.
       verdict: the compiler's, or the closed form's.
-      largest_images_per_device: that fit with this spec, by the same word; 0: not one.
+      largest_images_per_device: that fit with this spec; 0: not one.
+      largest_basis: whether a compiler says so of that batch itself, or the closed form, from what
+        it says of `images_per_device`.
     """
 
     run: Run
@@ -51,6 +54,7 @@ class StepPlan:
     spec: PlacementSpec
     verdict: Verdict
     largest_images_per_device: int
+    largest_basis: Basis = "closed form"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,6 +66,7 @@ class StepPlan:
             "hbm_gib": round(self.verdict.gib, 3),
             "fits": self.verdict.fits,
             "largest_images_per_device": self.largest_images_per_device,
+            "largest": self.largest_basis,
             "flops": self.run.flops // self.run.steps,
         }
 
@@ -73,6 +78,7 @@ def plan_steps(
     *,
     images_per_device: int | None = None,
     given: PlacementSpec | None = None,
+    search: bool = False,
     tell: Callable[[str], None] = lambda words: None,
 ) -> list[StepPlan]:
     """One plan for every distinct step of a study, in the order of its runs.
@@ -81,6 +87,7 @@ def plan_steps(
       compile_step: what compiles, remembers or predicts.
       images_per_device: None: the study's batches, split over all devices.
       given: how steps are computed; None: chosen for each.
+      search: ask for the largest batch itself; False: the closed form tells.
       tell: is told which step is being compiled.
 
     Raises:
@@ -90,7 +97,7 @@ def plan_steps(
     check_batches([run for run, _ in programs], topology)
     if given is not None:
         check_sharding(given, topology)
-    return [_plan(run, runs, topology, compile_step, given, tell) for run, runs in programs]
+    return [_plan(run, runs, topology, compile_step, given, search, tell) for run, runs in programs]
 
 
 def _plan(
@@ -99,6 +106,7 @@ def _plan(
     topology: Topology,
     compile_step: Compile,
     given: PlacementSpec | None,
+    search: bool,
     tell: Callable[[str], None],
 ) -> StepPlan:
     images = run.batch // topology.devices
@@ -120,14 +128,35 @@ def _plan(
     def guess(images: int) -> float:
         return predicted(with_images(run, images, topology), spec, topology).peak
 
+    hbm = topology.kind.hbm
+    most = likely(images, verdict, hbm, guess)
+    if search:
+        most = largest(at, images, verdict, hbm, guess)
     return StepPlan(
         run=run,
         runs=tuple(runs),
         images_per_device=images,
         spec=spec,
         verdict=verdict,
-        largest_images_per_device=largest(at, images, verdict, topology.kind.hbm, guess),
+        largest_images_per_device=most,
+        largest_basis=verdict.basis if search else "closed form",
     )
+
+
+def likely(images: int, verdict: Verdict, hbm: float, guess: Callable[[int], float]) -> int:
+    """The largest number of images a device that fits by the closed form, moved to go through what
+    is known; 0: none. Rounded down to a multiple of 8; a compiler's word leaves a reserve.
+
+    Args:
+      images, verdict: what is known.
+      hbm: bytes of a device.
+      guess: bytes of so many images, in closed form.
+    """
+    here = guess(images)
+    growth = 1 + RESERVE * (verdict.basis == "compiled")
+    known, too_many = (images, MOST) if verdict.fits else (0, images)
+    found = _last(lambda n: verdict.bytes + growth * (guess(n) - here), hbm, known, too_many)
+    return max(known, found // 8 * 8 if found >= 8 else found)
 
 
 def largest(
