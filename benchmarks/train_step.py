@@ -1,259 +1,166 @@
-"""Images a second through a training step: ours, plain JAX, and timm on torch.
+"""What a training step takes, from Ti/16 to G/14: images a second, MFU, memory, compilation.
 
-    python benchmarks/train_step.py [--rounds 7] [--model Ti/16]
+    python benchmarks/train_step.py [MODEL ...] [--images 32] [--update fused] [--write]
 
-A step is forward, backward and Adam, in float32, on images already in memory:
+One script for CPU, GPU and TPU. A step is `Trainer`'s own, with the paper's Adafactor and 1,000
+classes at 224 px, on all devices of this process, on images that lie on them already. It is
+compiled, made once untimed, and then timed; the median counts.
 
-    ours    as `Trainer` runs it
-    scan    the same with the depth loop kept a loop
-    plain   the same network in fifty lines of JAX: a list of layers, products of two dimensions
-    timm    `vit_tiny_patch16_224` and its like on torch, if installed; eager
+    images/s      of all devices together
+    MFU           6 x multiply-adds an image (rematerialisation not counted) over the peak of the
+                  devices. On a CPU, whose peak nobody states: over the rate of a product of two
+                  matrices of 2,048 x 2,048 in the same dtype, measured before; the line says so
+    GiB           most memory of a device, by the compiler
+    seen GiB      most memory of a device that its allocator has seen; none is counted on a CPU
+    compile s     from Python to a program that can run, without a cache
 
-All of them take turns within each round, every second round in reverse, and each makes a step that
-is not timed first, so that ratios survive a noisy machine: compare ratios, not rates, between
-machines. `x plain` is the median over rounds of the rate over that of `plain` in the same round.
-`cpu s` is the processor time of a step, all cores; `system` is the part of it that went to the
-operating system, nearly all to hand out fresh pages of memory, for XLA returns its work space after
-every step. On Linux with glibc 2.35 or later, start it as `scaling launch` starts its workers,
-
-    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/train_step.py
-
-to get pages of 2 MiB instead of 4 KiB, and nearly all of that time back. Prints a table, writes
-nothing.
+A model that does not fit is a line that says so. `--write` puts the table into
+benchmarks/results/train_step.<device>.md beside what decided it; nothing else is written.
 """
 
+from __future__ import annotations
+
 import argparse
-import os
+import platform
 import statistics
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from models.precision import Precision
-from models.shapes import ViTShape
+from models.precision import compute_for
 from models.zoo import vit
+from scaling.base.console import print_table
 from scaling.data import Procedural
+from scaling.planning.devices import peak_flops
 from scaling.training.loop import Trainer
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
-MICRO = ViTShape(name="micro", patch=4, resolution=32, width=64, depth=4, mlp=256, heads=4)
-CASES = {"Ti/16": (vit("Ti/16"), 32), "micro": (MICRO, 256)}
-CLASSES = 8
-RATE = 1e-3
+MODELS = ("Ti/16", "S/16", "B/16", "L/16", "H/14", "g/14", "G/14")
+HEADINGS = ("model", "images", "update", "remat", "images/s", "MFU", "GiB", "seen GiB", "compile s")
+RESULTS = Path(__file__).parent / "results"
+GIB = 2**30
 
 
-class Timing(NamedTuple):
-    """One step: seconds on the clock, seconds of all processors in our code and in the system."""
-
-    wall: float
-    user: float
-    system: float
-
-
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7, help="steps of each kind (default 7)")
-    parser.add_argument("--model", choices=CASES, help="only this one")
+    parser.add_argument("models", nargs="*", default=MODELS, help="of the zoo; default: all seven")
+    parser.add_argument("--images", type=int, default=32, help="a device (default 32)")
+    parser.add_argument("--steps", type=int, default=5, help="that are timed (default 5)")
+    parser.add_argument("--compute", choices=("float32", "bfloat16"), help="default: the device's")
+    parser.add_argument("--update", choices=("plain", "fused"), default="plain")
+    parser.add_argument("--remat", choices=("none", "dots", "full", "offload"), default="none")
+    parser.add_argument("--fsdp", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="also into benchmarks/results/")
     options = parser.parse_args()
-    print(
-        f"{'model':8}{'batch':>6}  {'step':8}{'compile s':>10}{'images/s':>10}{'x plain':>9}"
-        f"{'cpu s':>8}  system"
+    jax.config.update("jax_enable_compilation_cache", False)
+    compute = options.compute or compute_for(jax.default_backend())
+    spec = PlacementSpec(update=options.update, remat=options.remat, fsdp=options.fsdp)
+    peak, source = peak_of(compute)
+    rows = [
+        measured(name, options.images, options.steps, compute, spec, peak)
+        for name in options.models
+    ]
+    about = described(compute, peak, source)
+    print(f"{about}\n")
+    print_table(HEADINGS, rows, left=("model", "update", "remat"))
+    if options.write:
+        write(about, rows)
+
+
+def measured(name, images, steps, compute, spec, peak):
+    """One line of the table."""
+    begin = name, f"{images}", spec.update, spec.recomputed
+    run = Run(
+        model=vit(name),
+        data=Procedural(resolution=224, classes=1000),
+        recipe=Recipe(warmup_steps=0, clip_by="previous"),
+        compute=compute,
+        images_seen=images * jax.device_count() * 10**6,
+        batch=images * jax.device_count(),
     )
-    for name in [options.model] if options.model else CASES:
-        compare(*CASES[name], options.rounds)
-
-
-def compare(shape: ViTShape, batch: int, rounds: int):
-    """Times all steps in turns and prints a line for each."""
-    generator = np.random.default_rng(0)
-    side = shape.resolution
-    pixels = generator.integers(0, 256, (batch, side, side, 3), np.uint8)
-    labels = generator.integers(0, CLASSES, batch).astype(np.int32)
-    steps, compile_seconds = {}, {}
-    for name, make in {"ours": ours, "scan": looped, "plain": plain, "timm": timm_on_torch}.items():
-        start = time.perf_counter()
-        step = make(shape, pixels, labels)
-        if step is not None:
-            step()
-            steps[name], compile_seconds[name] = step, time.perf_counter() - start
-    timings = []
-    for turn in range(rounds):
-        order = list(steps) if turn % 2 else list(reversed(steps))
-        timings.append({name: timed(steps[name]) for name in order})
-    for name in steps:
-        of = [each[name] for each in timings]
-        ratio = statistics.median(each["plain"].wall / each[name].wall for each in timings)
-        cpu = statistics.median(t.user + t.system for t in of)
-        system = sum(t.system for t in of) / sum(t.user + t.system for t in of)
-        print(
-            f"{shape.name:8}{batch:6}  {name:8}{compile_seconds[name]:10.1f}"
-            f"{batch / statistics.median(t.wall for t in of):10.1f}{ratio:9.2f}{cpu:8.2f}"
-            f"{system:8.0%}"
-        )
-
-
-def timed(step: Callable[[], object]) -> Timing:
-    """What one call takes, after another that takes back the memory that others have left."""
-    step()
-    before, start = os.times(), time.perf_counter()
-    step()
-    wall, after = time.perf_counter() - start, os.times()
-    return Timing(wall, after.user - before.user, after.system - before.system)
-
-
-def looped(shape, pixels, labels):
-    """The same with the depth loop never written out."""
-    return ours(shape, pixels, labels, Precision())
-
-
-def ours(shape, pixels, labels, precision=None):
-    """A step of `Trainer`, without the loader."""
-    batch = len(pixels)
-    trainer = Trainer(
-        Run(
-            model=shape,
-            data=Procedural(resolution=shape.resolution, classes=CLASSES),
-            recipe=Recipe(optimizer="adam", learning_rate=RATE, warmup_steps=0),
-            images_seen=100 * batch,
-            batch=batch,
-        ),
-        precision,
-    )
-    index = np.arange(batch, dtype=np.uint32)
-    images = {"image": pixels, "label": labels, "index": index}
-    state = trainer.start().state
-
-    def step():
-        nonlocal state
-        state, metrics = trainer._step(state, images, np.float32(1), np.uint32(0))
-        return float(metrics["loss"])
-
-    return step
-
-
-def plain(shape, pixels, labels):
-    """The same step, written down once more with nothing but arrays."""
-    d, h, n = shape.width, shape.heads, shape.patches
-    normal = jax.nn.initializers.normal(d**-0.5)
-    keys = iter(jax.random.split(jax.random.key(0), 1000))
-
-    def linear(inputs, outputs):
-        return {"kernel": normal(next(keys), (inputs, outputs)), "bias": jnp.zeros(outputs)}
-
-    def norm():
-        return {"scale": jnp.ones(d), "bias": jnp.zeros(d)}
-
-    def block():
-        products = {name: linear(d, d) for name in ("query", "key", "value", "out")}
-        products |= {"into": linear(d, shape.mlp), "back": linear(shape.mlp, d)}
-        return products | {"norm1": norm(), "norm2": norm()}
-
-    params = {
-        "embedding": linear(3 * shape.patch**2, d),
-        "position": normal(next(keys), (n, d)),
-        "blocks": [block() for _ in range(shape.depth)],
-        "norm": norm(),
-        "pool": {**block(), "probe": normal(next(keys), (1, 1, d))},
-        "head": {"kernel": jnp.zeros((d, CLASSES)), "bias": jnp.zeros(CLASSES)},
-    }
-
-    def apply(p, x):
-        flat = x.reshape(-1, x.shape[-1]) @ p["kernel"] + p["bias"]
-        return flat.reshape(*x.shape[:-1], -1)
-
-    def normed(p, x):
-        centred = x - x.mean(-1, keepdims=True)
-        spread = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
-        return centred * spread * p["scale"] + p["bias"]
-
-    def attend(p, queries, tokens):
-        def heads(name, x):
-            return apply(p[name], x).reshape(*x.shape[:2], h, -1).transpose(0, 2, 1, 3)
-
-        q, k, v = heads("query", queries), heads("key", tokens), heads("value", tokens)
-        weights = jax.nn.softmax(q @ k.swapaxes(-1, -2) * (d // h) ** -0.5)
-        return apply(p["out"], (weights @ v).transpose(0, 2, 1, 3).reshape(len(tokens), -1, d))
-
-    def think(p, x):
-        return apply(p["back"], jax.nn.gelu(apply(p["into"], x)))
-
-    def loss(params, pixels, labels):
-        images = pixels.astype(jnp.float32) / 127.5 - 1
-        side, patch = shape.grid, shape.patch
-        squares = images.reshape(-1, side, patch, side, patch, 3).swapaxes(2, 3)
-        x = apply(params["embedding"], squares.reshape(-1, n, 3 * patch**2)) + params["position"]
-        for p in params["blocks"]:
-            y = normed(p["norm1"], x)
-            x = x + attend(p, y, y)
-            x = x + think(p, normed(p["norm2"], x))
-        p = params["pool"]
-        x = attend(p, p["probe"], normed(params["norm"], x))[:, 0]
-        logits = apply(params["head"], x + think(p, normed(p["norm2"], x)))
-        targets = jax.nn.one_hot(labels, CLASSES)
-        return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1).mean()
-
-    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(RATE, weight_decay=3e-2))
-
-    @jax.jit(donate_argnums=(0, 1))
-    def update(params, state, pixels, labels):
-        value, grads = jax.value_and_grad(loss)(params, pixels, labels)
-        updates, state = adam.update(grads, state, params)
-        return optax.apply_updates(params, updates), state, value
-
-    state = params, adam.init(params)
-
-    def step():
-        nonlocal state
-        *state, value = update(*state, pixels, labels)
-        return float(value)
-
-    return step
-
-
-def timm_on_torch(shape, pixels, labels):
-    """The same step by timm, or None where it is not installed."""
     try:
-        import torch
-        from timm.models.vision_transformer import VisionTransformer
-    except ImportError:
-        return None
-    model = VisionTransformer(
-        img_size=shape.resolution,
-        patch_size=shape.patch,
-        embed_dim=shape.width,
-        depth=shape.depth,
-        num_heads=shape.heads,
-        mlp_ratio=shape.mlp / shape.width,
-        num_classes=CLASSES,
-        class_token=False,
-        global_pool="map",
-        act_layer="gelu_tanh",
+        return *begin, *timed(run, steps, spec, peak)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return *begin, "", "", "too large", "", ""
+
+
+def timed(run, steps, spec, peak):
+    """images/s, MFU, GiB by the compiler, GiB as seen, seconds to compile, as text."""
+    trainer = Trainer(run, spec=spec)
+    generator = np.random.default_rng(0)
+    batch = {
+        "image": generator.integers(0, 256, (run.batch, 224, 224, 3), np.uint8),
+        "label": generator.integers(0, 1000, run.batch).astype(np.int32),
+        "index": np.arange(run.batch, dtype=np.uint32),
+    }
+    placed = trainer.placement.place(batch, run.batch)
+    state = trainer.start().state
+    began = time.perf_counter()
+    step = trainer.lower().compile()
+    compile_seconds = time.perf_counter() - began
+    seconds = []
+    for _ in range(1 + steps):
+        began = time.perf_counter()
+        state, metrics = step(state, *trainer.arguments(placed, np.float32(1), np.uint32(0)))
+        jax.block_until_ready((state, metrics))
+        seconds.append(time.perf_counter() - began)
+    rate = run.batch / statistics.median(seconds[1:])
+    flops = run.flops / run.images_seen
+    seen = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return (
+        f"{rate:.3g}",
+        f"{rate * flops / (peak * jax.device_count()):.1%}",
+        f"{step.memory_analysis().peak_memory_in_bytes / GIB:.2f}",
+        "" if seen is None else f"{seen / GIB:.2f}",
+        f"{compile_seconds:.1f}",
     )
-    adam = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=3e-2)
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    targets = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), CLASSES).float()
 
-    def step():
-        adam.zero_grad()
-        logits = model(images.float() / 127.5 - 1)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, targets, reduction="none"
-        )
-        loss = loss.sum(-1).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
-        return loss.item()
 
-    return step
+def peak_of(compute):
+    """FLOP/s of a device, and where the number is from."""
+    device = jax.devices()[0]
+    stated = peak_flops(device.device_kind)
+    if stated is not None:
+        return stated, "stated by the maker, of bf16 products"
+    a = jnp.ones((2048, 2048), compute)
+    product = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
+    jax.block_until_ready(product(a))
+    seconds = []
+    for _ in range(10):
+        began = time.perf_counter()
+        jax.block_until_ready(product(a))
+        seconds.append(time.perf_counter() - began)
+    return 2 * 2048**3 / statistics.median(seconds), "a matrix product of 2,048 x 2,048, measured"
+
+
+def described(compute, peak, source):
+    """What decided the numbers, in a sentence or two."""
+    device = jax.devices()[0]
+    return (
+        f"{jax.device_count()} x {device.device_kind} ({device.platform}), {compute}, "
+        f"jax {jax.__version__}, Python {platform.python_version()}. "
+        f"Peak of a device: {peak / 1e12:.4g} TFLOP/s ({source})."
+    )
+
+
+def write(about, rows):
+    """The table as Markdown, replaced as a whole."""
+    device = jax.devices()[0].device_kind.replace(" ", "-").replace("/", "-")
+    RESULTS.mkdir(exist_ok=True)
+    lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    path = RESULTS / f"train_step.{device}.md"
+    path.write_text(f"# A training step\n\n{about}\n\n" + "\n".join(lines) + "\n")
+    print(f"\n{path}")
 
 
 if __name__ == "__main__":

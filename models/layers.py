@@ -17,8 +17,10 @@ from jaxtyping import Array, Float
 
 from models.mup import attention_scale
 from models.noise import Noise, dropped
+from models.precision import AttentionKernel
 from models.shapes import ViTShape
 
+FUSED: Literal["cudnn", "xla"] = "cudnn"
 WIDE = 128  # features from which query, key and value are one product; narrower ones gain little
 
 xavier_uniform = jax.nn.initializers.xavier_uniform()
@@ -140,7 +142,12 @@ class Attention(nnx.Module):
     Dehghani et al. 2023 (ViT-22B), section 2.1. Under muP the root gives way to the size itself.
     """
 
-    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: ViTShape, kernel: AttentionKernel = "products", *, rngs: nnx.Rngs):
+        """
+        Args:
+          shape: of the network.
+          kernel: what computes it, where it can; `models.precision.Precision` says what there is.
+        """
         width, heads, biases = shape.width, shape.heads, shape.qkv_and_norm_biases
         self.query = IntoHeads(width, heads, bias=biases, rngs=rngs)
         self.key = IntoHeads(width, heads, bias=biases, rngs=rngs)
@@ -150,6 +157,7 @@ class Attention(nnx.Module):
         self.key_norm = LayerNorm(size, bias=biases) if normed else None
         self.out = OutOfHeads(width, heads, rngs=rngs)
         self.scale = attention_scale(shape)
+        self.fused = kernel == "cudnn" and size % 8 == 0
 
     def __call__(
         self,
@@ -162,6 +170,8 @@ class Attention(nnx.Module):
             q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
+        if self.fused and v.dtype == jnp.bfloat16:
+            return self.out(fused_attention(q, k, v, self.scale))
         scores = jnp.matmul(
             q * self.scale, k.swapaxes(-1, -2), preferred_element_type=at_least_float32(q)
         )
@@ -169,6 +179,18 @@ class Attention(nnx.Module):
         weights = jnp.exp(scores - largest)
         mean = weights.astype(v.dtype) @ v / weights.sum(-1, keepdims=True)
         return self.out(mean.astype(v.dtype))
+
+
+def fused_attention(
+    q: Float[Array, "batch heads queries size"],
+    k: Float[Array, "batch heads tokens size"],
+    v: Float[Array, "batch heads tokens size"],
+    scale: float,
+) -> Float[Array, "batch heads queries size"]:
+    """softmax(scale q k^T) v by cuDNN, in bfloat16 with float32 sums."""
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
+    mean = jax.nn.dot_product_attention(q, k, v, scale=scale, implementation=FUSED)
+    return mean.transpose(0, 2, 1, 3)
 
 
 class MLP(nnx.Module):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
+AttentionKernel: TypeAlias = Literal["products", "cudnn"]
 Remat: TypeAlias = Literal["none", "dots", "full", "offload"]
 
 
@@ -25,12 +26,16 @@ class Precision:
         input: "none" is computed again, all is kept; "dots": results of products with parameters;
         "full": nothing, a third more arithmetic; "offload": what "dots" keeps, in the host's
         memory.
+      attention: what computes the blocks' attention: "products", two matrix products with a softmax
+        between; "cudnn", NVIDIA's fused kernel, which never writes the scores. It takes bfloat16
+        and head sizes that are multiples of 8; where it does not, products are taken.
       unroll_up_to: the depth loop of a network with at most so many blocks is written out; a
         deeper one keeps the loop, and compiles as fast as one block.
     """
 
     compute: Compute = "float32"
     rematerialise: Remat = "none"
+    attention: AttentionKernel = "products"
     unroll_up_to: int = 0
 
     def blocks_a_turn(self, depth: int) -> int:
@@ -44,10 +49,19 @@ def precision_for(
     """What training chooses on a platform, "cpu", "gpu" or "tpu", besides what it is told.
 
     A CPU runs models of up to 12 blocks about 1.3 times faster with the loop written out
-    (`benchmarks/train_step.py`).
+    (`benchmarks/train_step_peers.py`).
     """
-    unroll_up_to = 12 if platform == "cpu" else 0
-    return Precision(compute=compute, rematerialise=rematerialise, unroll_up_to=unroll_up_to)
+    return Precision(
+        compute=compute,
+        rematerialise=rematerialise,
+        attention="cudnn" if platform == "gpu" and compute == "bfloat16" else "products",
+        unroll_up_to=12 if platform == "cpu" else 0,
+    )
+
+
+def compute_for(platform: str) -> Compute:
+    """The dtype of a study that leaves it open: what the platform's matrix units are made for."""
+    return "float32" if platform == "cpu" else "bfloat16"
 
 
 PLAIN = Precision()

@@ -58,9 +58,9 @@ class Block(nnx.Module):
     Dosovitskiy et al. 2021, equations 2 and 3. Under muP the branches shrink with depth.
     """
 
-    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: ViTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
-        self.attention = Attention(shape, rngs=rngs)
+        self.attention = Attention(shape, precision.attention, rngs=rngs)
         self.norm2 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
         self.scale = branch_scale(shape)
@@ -82,9 +82,9 @@ class ParallelBlock(nnx.Module):
     together. Dehghani et al. 2023 (ViT-22B), section 2.1.
     """
 
-    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: ViTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
-        self.attention = Attention(shape, rngs=rngs)
+        self.attention = Attention(shape, precision.attention, rngs=rngs)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)
         self.scale = branch_scale(shape)
 
@@ -114,7 +114,9 @@ class ViT(nnx.Module):
         self.position = learned_positions(shape, rngs) if shape.position == "learned" else None
         self.token = nnx.Param(jnp.zeros((1, 1, shape.width))) if shape.pool == "token" else None
         self.blocks = stacked(
-            lambda rngs: BLOCKS[shape.block](shape, rngs=rngs), shape.depth, rngs.params()
+            lambda rngs: BLOCKS[shape.block](shape, precision, rngs=rngs),
+            shape.depth,
+            rngs.params(),
         )
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.pool = pool(shape, rngs=rngs)

@@ -3,6 +3,7 @@
 \b
     scaling plan    demo     what it will cost: runs, parameters, FLOPs
     scaling launch  demo     train what is not trained yet; again, after any kill
+    scaling work    demo     the same in this process, or in those of many hosts together
     scaling status  demo     how far it is
     scaling collect demo     one table of all results
     scaling report  demo     the fitted law and its figure
@@ -186,6 +187,57 @@ def run(
     from scaling.worker import work
 
     raise typer.Exit(0 if work(folders) else 1)
+
+
+@app.command("work")
+def work_command(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="slurm|tpu", help="Who knows the other processes of this training."),
+    ] = None,
+    coordinator: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="By hand: where process 0 is.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="By hand: how many processes there are.")
+    ] = None,
+    process: Annotated[
+        int | None, typer.Option(min=0, help="By hand: the number of this one, from 0.")
+    ] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Also train runs that failed before.")
+    ] = False,
+) -> None:
+    """Train and measure every run of STUDY, one after another, on all devices of this process.
+
+    With several hosts, one such command on each of them makes one training, which shares its
+    devices: under srun with --cluster slurm, on each host of a TPU slice with --cluster tpu, else
+    by --coordinator, --processes and --process. RUNS is a folder that all of them see. The first
+    process alone writes. Exit status 1 when a run failed.
+    """
+    from scaling.study.parse import read_study
+
+    found = read_study(study)
+    by_hand = [coordinator, processes, process] != [None, None, None]
+    if by_hand and cluster is not None:
+        raise UserError([f"--cluster {cluster}: knows the processes; leave out the other options."])
+    if cluster not in (None, "slurm", "tpu"):
+        raise UserError([f"--cluster {cluster}: no such cluster. Use slurm or tpu."])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that leases are given back
+    if by_hand or cluster is not None:
+        from scaling.training.hosts import join
+
+        join(
+            "slurm" if cluster == "slurm" else "tpu" if cluster == "tpu" else "hand",
+            coordinator=coordinator,
+            processes=processes,
+            process=process,
+        )
+    from scaling.launch.here import train_here
+
+    raise typer.Exit(0 if train_here(found, runs, retry=retry) else 1)
 
 
 @app.command()

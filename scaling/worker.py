@@ -36,6 +36,9 @@ from scaling.runs.lease import LeaseLost
 from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.checkpoints import OtherState
 from scaling.training.hosts import agreed_word
 from scaling.training.initial import provenance
 from scaling.training.loop import CheckpointPaths, Diverged, Progress, Trainer, train
@@ -63,6 +66,7 @@ class Task(Config):
     missing: tuple[Evaluation, ...]
     """Those of `evaluate` that are not confirmed yet."""
     placement: PlacementSpec = DEFAULT
+    checkpoints: CheckpointSpec = CHECKPOINTS
 
 
 def work(paths: Sequence[Path]) -> bool:
@@ -126,7 +130,9 @@ def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
     if message in (SKIP, FAILED):
         return message == SKIP
     task = Task.model_validate_json(message)
-    places = CheckpointPaths(TrunkFolder.of(folder, task.run).path, folder.checkpoints, say=note)
+    places = CheckpointPaths(
+        TrunkFolder.of(folder, task.run).path, folder.checkpoints, task.checkpoints, say=note
+    )
     try:
         _train_and_measure(task, trainers, places, report=lambda **progress: None)
     except Diverged:
@@ -143,7 +149,13 @@ def _task(held: HeldRun) -> Task | None:
         return None
     confirmed = {row.evaluation for row in held.results()}
     missing = tuple(each for each in evaluations if digest(each) not in confirmed)
-    return Task(run=run, evaluate=evaluations, missing=missing, placement=there.placement)
+    return Task(
+        run=run,
+        evaluate=evaluations,
+        missing=missing,
+        placement=there.placement,
+        checkpoints=there.checkpoints,
+    )
 
 
 def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
@@ -167,7 +179,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         held.report(**progress)
         pace.see(progress)
 
-    places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, say=note, guard=guard)
+    places = CheckpointPaths(trunk.path, held.checkpoints, task.checkpoints, say=note, guard=guard)
     try:
         seconds, measured = _train_and_measure(task, trainers, places, report)
     except Diverged as error:
@@ -181,6 +193,8 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
     manifest["seconds"] = round(seconds, 3)
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
     held.finish(measured, manifest)
+    if task.checkpoints.keep == "needed":
+        trunk.delete_unneeded()
 
 
 def _train_and_measure(
@@ -204,12 +218,18 @@ def _train_and_measure(
 
     end = train(trainer, run, places, tell)
     report(step=run.steps, steps=run.steps, phase="evaluate")
-    module = trainer.module(end.state)
+    seconds, module = end.seconds, trainer.module(end.state)
+    del end  # and with it the optimizer's state: evaluation may have its memory
     measured = [
-        (each, each.measure(module, objective=run.objective, source=run.data))
+        (
+            each,
+            each.measure(
+                module, objective=run.objective, source=run.data, placement=trainer.placement
+            ),
+        )
         for each in task.missing
     ]
-    return end.seconds, measured
+    return seconds, measured
 
 
 def _write_down(held: HeldRun, error: Exception) -> bool:
@@ -217,7 +237,7 @@ def _write_down(held: HeldRun, error: Exception) -> bool:
 
     Returns False: the run did not get to its end.
     """
-    if not isinstance(error, Diverged | DamagedRun):
+    if not isinstance(error, Diverged | DamagedRun | OtherState):
         traceback.print_exc()  # into the worker's log; the folder gets the reason alone
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in reason:
@@ -303,7 +323,7 @@ def _revision() -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Diverged | DamagedRun):
+    if isinstance(error, Diverged | DamagedRun | OtherState):
         return str(error)
     return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
 

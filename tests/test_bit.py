@@ -18,6 +18,7 @@ from models.shapes import BiTShape
 from models.zoo import bit
 from scaling.data import Procedural
 from scaling.training import checkpoints as checkpoint
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -279,7 +280,7 @@ def test_a_bit_learns_and_its_checkpoint_is_read_back(tmp_path):
             until,
             total_steps=None,
             keep=lambda _: None,
-            every_seconds=1e9,
+            spec=CheckpointSpec(),
             tell=lambda progress: losses.append(progress.loss),
         )
     assert losses[-1] < 0.8 * losses[0]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from types import SimpleNamespace
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 from scaling.runs.lease import LeaseLost
 from scaling.training import checkpoints
-from scaling.training.checkpoints import Checkpoint, Damaged
+from scaling.training.checkpoints import Checkpoint, Damaged, OtherState
 
 
 @pytest.fixture
@@ -94,8 +95,73 @@ def test_a_missing_file_is_named(tmp_path, checkpoint):
 def test_a_state_of_another_shape_is_refused(tmp_path, checkpoint):
     checkpoints.save(tmp_path / "12", checkpoint)
     other = Checkpoint(step=0, seconds=0.0, state=({"w": jnp.zeros(3)}, ()))
-    with pytest.raises(Damaged, match="cannot be read back"):
+    with pytest.raises(OtherState, match=r"0/m is bfloat16 \[4\] there and not asked for here"):
         checkpoints.restore(tmp_path / "12", like(other))
+    wider = Checkpoint(step=0, seconds=0.0, state=({**checkpoint.state[0], "w": jnp.ones(3)}, ()))
+    with pytest.raises(OtherState, match="move it away to train that part again"):
+        checkpoints.restore(tmp_path / "12", like(wider))
+    assert checkpoints.found(tmp_path) == [(12, tmp_path / "12")]
+
+
+def test_a_save_in_the_background_keeps_the_numbers_that_it_was_given(tmp_path, checkpoint):
+    """Though the arrays are used up by the next step while files are written."""
+    step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    given = [np.array(x) for x in jax.tree.leaves(checkpoint.state)]
+    with checkpoints.Saver() as saver:
+        state = checkpoint.state
+        for number in range(12, 15):
+            saver.save(tmp_path / str(number), Checkpoint(step=number, seconds=0.0, state=state))
+            state = step(state)
+    for number in range(12, 15):
+        found = checkpoints.restore(tmp_path / str(number), like(checkpoint))
+        assert found.step == number
+        for a, b in zip(jax.tree.leaves(found.state), given, strict=True):
+            np.testing.assert_array_equal(np.asarray(a), b + np.asarray(number - 12, b.dtype))
+
+
+def test_an_error_of_a_save_in_the_background_is_raised_by_the_next_or_at_the_end(
+    tmp_path, checkpoint
+):
+    def taken_over():
+        raise LeaseLost("another process has taken over")
+
+    saver = checkpoints.Saver(taken_over)
+    saver.save(tmp_path / "1", checkpoint)
+    with pytest.raises(LeaseLost):
+        saver.save(tmp_path / "2", checkpoint)
+    with pytest.raises(LeaseLost), checkpoints.Saver(taken_over) as saver:
+        saver.save(tmp_path / "3", checkpoint)
+    saver = checkpoints.Saver(taken_over)
+    saver.save(tmp_path / "4", checkpoint)
+    saver.__exit__(ZeroDivisionError)  # whose error is the one to be seen
+    assert not any((tmp_path / name).exists() for name in "1234")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB; skipped where this process may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small file system is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before_and_the_space_of_the_new_one(
+    small_disk, checkpoint
+):
+    checkpoints.save(small_disk / "passing", checkpoint)
+    noise = np.random.default_rng(0).integers(0, 2**32, 2**20, np.uint32)  # 4 MB, incompressible
+    large = Checkpoint(step=13, seconds=4.0, state={"w": jnp.asarray(noise)})
+    with pytest.raises(OSError, match="No space left on device") as full:
+        checkpoints.save(small_disk / "passing", large)
+    assert full.value.filename == str(small_disk / "passing")
+    assert os.listdir(small_disk) == ["passing"]
+    assert checkpoints.restore(small_disk / "passing", like(checkpoint)).step == 12
 
 
 class Killed(BaseException):

@@ -49,7 +49,9 @@ def trained(run, spec=DEFAULT):
     state, losses, norms = start(None), [], []
     for number, batch in enumerate(batches(run)):
         rate = np.float32(1 / (1 + number / 30))
-        state, metrics = step(state, placement.place(batch), rate, np.uint32(number))
+        state, metrics = step(
+            state, placement.place(batch, len(batch["label"])), rate, np.uint32(number)
+        )
         losses.append(float(metrics["loss"]))
         norms.append(float(metrics["gradient_norm"]))
     return np.array(losses), np.array(norms), jax.device_get(state)

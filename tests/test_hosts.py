@@ -25,6 +25,7 @@ from scaling.training.hosts import agreed, agreed_word, all_processes
 from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.data.augment import Flip
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import CheckpointPaths, Trainer, train
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -55,7 +56,8 @@ def counted(write):
 
 loop.set_aside = counted(loop.set_aside)
 checkpoints.write_text = counted(checkpoints.write_text)
-paths = CheckpointPaths(root / "trunk", root / "own", every_seconds=every, say=said.append)
+spec = CheckpointSpec(every_seconds=every)
+paths = CheckpointPaths(root / "trunk", root / "own", spec, say=said.append)
 end = train(Trainer(run), run, paths, lambda progress: looks.append(progress.step))
 params = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(end.state))
 print(json.dumps({
@@ -98,7 +100,7 @@ def two_processes(root, every):
 @pytest.mark.slow
 def test_two_processes_train_one_run_and_the_first_alone_writes(tmp_path):
     """With clocks that disagree, checkpoints at every look, and one that was damaged meanwhile."""
-    first, second = two_processes(tmp_path / "a", every=0.0)
+    first, second = two_processes(tmp_path / "a", every=1e-9)
     assert first["hash"] == second["hash"]
     assert first["looks"] == second["looks"]
     assert first["writes"] > 3

@@ -70,7 +70,7 @@ def test_a_resumed_run_sees_what_it_would_have_seen(images):
 
 def test_two_hosts_together_see_what_one_sees():
     images = Digits().train()
-    hosts = [collect(images, host=host, hosts=2) for host in range(2)]
+    hosts = [collect(images, rows=rows) for rows in np.arange(12).reshape(2, 6)]
     for one, *two in zip(collect(images), *hosts, strict=True):
         rows = [half.reshape(9, 6, *half.shape[1:]) for half in two]
         np.testing.assert_array_equal(np.concatenate(rows, 1).reshape(one.shape), one)
@@ -80,7 +80,7 @@ def test_a_mirrored_image_is_mirrored_left_to_right_and_keeps_its_label():
     images = Procedural().train()
     plain, labels = collect(images, augment=())
     shown, same_labels = collect(images)
-    flips = np.concatenate([Flip().flips(1, places(step, 12, 0, 1)) for step in range(9)])
+    flips = np.concatenate([Flip().flips(1, places(step, 12)) for step in range(9)])
     assert 0 < flips.sum() < len(flips)
     np.testing.assert_array_equal(shown[flips], plain[flips][:, :, ::-1])
     np.testing.assert_array_equal(shown[~flips], plain[~flips])
@@ -132,7 +132,8 @@ def test_an_augmentation_written_elsewhere_joins_the_union_and_is_the_same_on_an
     assert augment == (Flip(), Darken(most=0.3))
     images = Digits().train()
     whole, _ = collect(images, augment=augment)
-    hosts = [collect(images, augment=augment, host=host, hosts=2)[0] for host in range(2)]
+    shares = np.arange(12).reshape(2, 6)
+    hosts = [collect(images, augment=augment, rows=rows)[0] for rows in shares]
     rows = [half.reshape(9, 6, *half.shape[1:]) for half in hosts]
     np.testing.assert_array_equal(np.concatenate(rows, 1).reshape(whole.shape), whole)
     bright, _ = collect(images)

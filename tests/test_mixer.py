@@ -18,6 +18,7 @@ from models.shapes import MixerShape
 from models.vit import PatchEmbedding
 from models.zoo import mixer
 from scaling.data import Procedural
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -219,7 +220,7 @@ def test_a_mixer_learns():
             until,
             total_steps=None,
             keep=lambda _: None,
-            every_seconds=1e9,
+            spec=CheckpointSpec(),
             tell=lambda progress: losses.append(progress.loss),
         )
     assert losses[-1] < 0.8 * losses[0]

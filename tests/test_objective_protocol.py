@@ -23,6 +23,7 @@ from scaling.data.pixels import to_floats
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import PlacementSpec
@@ -109,7 +110,9 @@ def trained(run, trainer, tmp_path_factory):
 
 
 def paths_in(root, run):
-    return CheckpointPaths(trunk=root / "trunk", own=root / run.id, every_seconds=1e9)
+    return CheckpointPaths(
+        trunk=root / "trunk", own=root / run.id, spec=CheckpointSpec(every_seconds=1e9)
+    )
 
 
 def assert_equal(one, other):

@@ -724,3 +724,28 @@ def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):
     assert bool(said) != bool(runs)
     assert all(each.startswith(str(file)) and each.endswith((".", "?")) for each in said)
     assert not any("Input should" in each for each in said)
+
+
+def test_a_placement_that_a_network_or_a_batch_cannot_have_is_said(mistakes):
+    fused = GOOD + '\n[placement]\nupdate = "fused"\nfsdp = 3\n'
+    found = mistakes(('"mu/4"]', '"BiT-R50x1"]'), text=fused)
+    assert len(found) == 2
+    assert 'BiT-R50x1 is a BiT, whose blocks differ, and [placement] update = "fused"' in found[0]
+    assert "128 cannot be split into fsdp = 3 parts; use 126 or 129." in found[1]
+
+
+def test_what_a_file_does_not_say_of_placement_checkpoints_and_dtype_is_the_machines(tmp_path):
+    study = read(tmp_path, GOOD)
+    assert study.compute_open
+    assert {run.compute for run in study.runs} == {"float32"}
+    said = 'compute = "bfloat16"\n' + GOOD + "\n[checkpoints]\nevery_steps = 50\n"
+    study = read(tmp_path, said)
+    assert not study.compute_open
+    assert {run.compute for run in study.runs} == {"bfloat16"}
+    assert study.checkpoints.every_steps == 50
+
+
+def test_checkpoints_by_the_clock_and_by_the_step_clash(mistakes):
+    both = GOOD + "\n[checkpoints]\nevery_steps = 50\nevery_seconds = 60\n"
+    (found,) = mistakes(text=both)
+    assert "a state is kept by the clock or by the step; leave one of the two out." in found

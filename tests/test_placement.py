@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from fits.base.errors import UserError
 from models.precision import Precision
 from models.zoo import vit
 from scaling.data import Procedural
 from scaling.training.placement import best_fsdp, fully_sharded, split_largest
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import program
@@ -21,6 +23,7 @@ FOUR_DEVICES = """
 import jax, numpy as np
 from models.shapes import ViTShape
 from scaling.data import Procedural
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import Trainer
 from scaling.training.placement import data_parallel, fully_sharded
 from scaling.training.placement_spec import PlacementSpec
@@ -42,10 +45,12 @@ for placement, spec in (
     (fully_sharded(4), PlacementSpec()),
     (fully_sharded((2, 2)), PlacementSpec(update="fused")),
     (fully_sharded(2), PlacementSpec(microbatches=2)),
+    (None, PlacementSpec(tensor=2)),
+    (None, PlacementSpec(tensor=2, fsdp=2, update="fused")),
 ):
     trainer = Trainer(run, placement=placement, spec=spec)
     end = trainer.advance(
-        trainer.start(), 8, total_steps=None, keep=None, every_seconds=1e9, tell=lambda _: None
+        trainer.start(), 8, total_steps=None, keep=None, spec=CheckpointSpec(), tell=lambda _: None
     )
     assert trainer._step._cache_size() == 1
     kernel = end.state.params["backbone"]["blocks"]["mlp"]["into"]["kernel"]
@@ -58,26 +63,83 @@ for other in ends[1:]:
 """
 
 
-@pytest.mark.slow
-def test_one_device_four_and_four_with_parameters_cut_apart_train_the_same_network():
-    """Steps compile once in each, and a rule for parameters is all that cuts them apart."""
-    flags = "--xla_force_host_platform_device_count=4"
+def on_devices(count, code, *arguments):
+    """The lines that `code` prints in a process with so many CPU devices."""
+    flags = f"--xla_force_host_platform_device_count={count}"
     done = subprocess.run(
-        [sys.executable, "-c", FOUR_DEVICES],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_one_device_four_and_four_with_parameters_cut_apart_train_the_same_network():
+    """Steps compile once in each, and a rule for parameters is all that cuts them apart."""
+    assert on_devices(4, FOUR_DEVICES) == [
         "1 (2, 128, 256)",
         "4 (2, 128, 256)",
         "4 (2, 128, 64)",
         "4 (2, 64, 128)",
         "4 (2, 128, 128)",
-        *["close True"] * 4,
+        "4 (2, 128, 128)",
+        "4 (2, 64, 128)",
+        *["close True"] * 6,
     ]
+
+
+TRAINS_PART = """
+import sys
+import jax, numpy as np
+from pathlib import Path
+from models.shapes import ViTShape
+from scaling.data import Procedural
+from scaling.training import checkpoints, loop
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.loop import Trainer
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+loop.LOOK_EVERY = 0.0  # each step is a look
+root, first, last, spec = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+run = Run(
+    model=ViTShape(name="nano", patch=8, resolution=16, width=128, depth=2, mlp=256, heads=2),
+    data=Procedural(classes=4),
+    recipe=Recipe(learning_rate=1e-3, warmup_steps=2, optimizer="adafactor-f32"),
+    images_seen=16 * 20,
+    batch=16,
+)
+trainer = Trainer(run, spec=PlacementSpec.model_validate_json(spec))
+begin = checkpoints.restore(root / str(first), trainer.like()) if first else trainer.start()
+losses = []
+end = trainer.advance(
+    begin, last, total_steps=None, keep=None, spec=CheckpointSpec(every_steps=10**6),
+    tell=lambda progress: losses.append(progress.loss),
+)
+checkpoints.save(root / str(last), end)
+print(losses[-1])
+"""
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_on_other_devices_with_another_step_and_the_same_loss(tmp_path):
+    """8 devices that share the state, then 1, then 4 with the fused step: one canonical tree."""
+    parts = (
+        (8, 0, 6, PlacementSpec(fsdp=4, tensor=2)),
+        (1, 6, 8, PlacementSpec()),
+        (4, 8, 12, PlacementSpec(update="fused", fsdp=2)),
+    )
+    for devices, first, last, spec in parts:
+        arguments = str(tmp_path), str(first), str(last), spec.model_dump_json()
+        moved = float(on_devices(devices, TRAINS_PART, *arguments)[-1])
+    whole = str(tmp_path / "whole"), "0", "12", PlacementSpec().model_dump_json()
+    alone = float(on_devices(1, TRAINS_PART, *whole)[-1])
+    assert moved == pytest.approx(alone, abs=1e-6)
 
 
 def test_an_axis_goes_to_the_largest_dimension_left_that_it_divides():
@@ -91,6 +153,44 @@ def test_the_axis_that_a_loop_goes_through_is_never_split():
     axes = {"one": 16}
     assert split_largest(axes, (48, 1664, 64), stacked=True) == PartitionSpec(None, "one", None)
     assert split_largest(axes, (48, 1664), stacked=True) == PartitionSpec()  # small, once sliced
+
+
+def test_a_tensor_axis_takes_heads_hidden_features_and_classes_and_never_a_tokens_width():
+    axes = {"tensor": 2, "fsdp0": 4}
+
+    def split(*shape, stacked=True):
+        return split_largest(axes, shape, stacked=stacked, width=256)
+
+    assert split(12, 256, 4, 64) == PartitionSpec(None, "fsdp0", "tensor", None)  # query
+    assert split(12, 4, 64, 256) == PartitionSpec(None, "tensor", None, "fsdp0")  # out
+    assert split(12, 256, 1024) == PartitionSpec(None, "fsdp0", "tensor")
+    assert split(12, 1024, 256) == PartitionSpec(None, "tensor", "fsdp0")
+    assert split(256, 1000, stacked=False) == PartitionSpec("fsdp0", "tensor")
+    assert split(12, 256, 256) == PartitionSpec(None, None, "fsdp0")
+
+
+def test_a_batch_that_devices_cannot_share_is_said_with_the_nearest_that_they_can():
+    code = """
+import jax
+from fits.base.errors import UserError
+from scaling.training.placement import fully_sharded
+for placement, batch in ((fully_sharded(2, tensor=2), 10), (fully_sharded(1), 3)):
+    try:
+        placement.rows(batch)
+    except UserError as error:
+        print(error)
+print(fully_sharded(2, tensor=2).rows(12))
+"""
+    assert on_devices(8, code) == [
+        "a batch of 10 cannot be split over 4 devices; use 8 or 12.",
+        "a batch of 3 cannot be split over 8 devices; use 8.",
+        "[ 0  1  2  3  4  5  6  7  8  9 10 11]",
+    ]
+
+
+def test_groups_that_do_not_divide_the_devices_are_said_with_those_that_do():
+    with pytest.raises(UserError, match="fsdp=1 and tensor=2: their product does not divide 1 "):
+        fully_sharded(1, tensor=2)
 
 
 def test_two_axes_split_g14_over_256_devices_where_one_would_leave_it_whole():
@@ -124,5 +224,5 @@ def test_two_axes_split_g14_over_256_devices_where_one_would_leave_it_whole():
 
 
 def test_devices_that_are_no_whole_number_of_groups_are_said_with_what_divides_them():
-    with pytest.raises(ValueError, match="fsdp=3: does not divide 1 devices; use 1"):
+    with pytest.raises(ValueError, match="fsdp=3: does not divide 1 devices; use fsdp=1"):
         fully_sharded(3)

@@ -13,12 +13,14 @@ from scaling.base.files import set_aside
 from scaling.data import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
+from scaling.runs.compute_dtype import decided
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import hold_run, hold_run_if_free
 from scaling.runs.results_file import ResultRow
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
+from scaling.study.study import Study
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -396,3 +398,15 @@ def test_a_write_that_is_interrupted_leaves_the_old_text(tmp_path, monkeypatch):
 def test_setting_aside_works_for_folders_too(tmp_path):
     (tmp_path / "7").mkdir()
     assert set_aside(tmp_path / "7").name == "7.damaged-1"
+
+
+def test_a_study_that_leaves_its_dtype_open_goes_on_with_that_of_its_folder(tmp_path):
+    study = Study(name="s", question="?", runs=(RUN,), evaluate=(UPSTREAM,), compute_open=True)
+    assert decided(study, tmp_path).runs == (RUN,)
+    (there,) = decided(study, tmp_path, "bfloat16").runs
+    assert there.compute == "bfloat16"
+    assert there.id != RUN.id
+    write_run_file(tmp_path / there.id, there, (UPSTREAM,), print)
+    assert decided(study, tmp_path).runs == (there,)
+    given = study.model_copy(update={"compute_open": False})
+    assert decided(given, tmp_path, "bfloat16") is given

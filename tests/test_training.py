@@ -13,6 +13,7 @@ from scaling.evaluate import FewShot, Upstream
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints, loop
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import CheckpointPaths, Diverged, Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -22,6 +23,7 @@ NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, h
 DATA = Procedural(classes=8, heldout_size=1000)
 RECIPE = Recipe(learning_rate=1e-2, warmup_steps=2, timescale_steps=8, weight_decay_head=0.1)
 UPSTREAM = Upstream()
+EVERY_LOOK = CheckpointSpec(every_seconds=1e-9)
 
 
 def run(steps, **changes):
@@ -92,24 +94,34 @@ class Killed(Exception):
     pass
 
 
+def die_after_saves(monkeypatch, count):
+    """The `count`-th save is done, and then the training dies."""
+    begin, left = checkpoints.begin, [count]
+
+    def begin_then_die(folder, checkpoint, guard):
+        rest = begin(folder, checkpoint, guard)
+
+        def rest_then_die():
+            rest()
+            left[0] -= 1
+            if not left[0]:
+                raise Killed
+
+        return rest_then_die
+
+    monkeypatch.setattr(checkpoints, "begin", begin_then_die)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 5, 20])
 def test_a_training_killed_anywhere_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
 ):
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
-    save, left = checkpoints.save, [saves]
-
-    def save_then_die(folder, checkpoint, guard):
-        save(folder, checkpoint, guard)
-        left[0] -= 1
-        if not left[0]:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "save", save_then_die)
+    die_after_saves(monkeypatch, saves)
     with pytest.raises(Killed):
-        finish(trainer, run(20), tmp_path, every_seconds=0.0)
-    assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+        finish(trainer, run(20), tmp_path, spec=EVERY_LOOK)
+    assert bits(finish(trainer, run(20), tmp_path, spec=EVERY_LOOK)) == bits(alone[20])
 
 
 @pytest.mark.slow
@@ -129,9 +141,9 @@ def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.os, "replace", die_instead)
         with pytest.raises(Killed):
-            finish(trainer, run(20), tmp_path, every_seconds=0.0)
+            finish(trainer, run(20), tmp_path, spec=EVERY_LOOK)
     assert any(tmp_path.rglob("*.partial"))
-    assert bits(finish(trainer, run(20), tmp_path, every_seconds=0.0)) == bits(alone[20])
+    assert bits(finish(trainer, run(20), tmp_path, spec=EVERY_LOOK)) == bits(alone[20])
 
 
 @pytest.mark.slow
@@ -142,11 +154,42 @@ def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "save", full)
+        patch.setattr(checkpoints, "begin", full)
         assert not work([path])
     assert "No space left on device" in capsys.readouterr().err
     assert RunFolder(path).failure() is None
     assert work([path])
+
+
+@pytest.mark.slow
+def test_states_are_kept_at_the_steps_that_a_user_names(trainer, alone, tmp_path, monkeypatch):
+    kept, begin = [], checkpoints.begin
+
+    def noted(folder, checkpoint, guard):
+        kept.append((folder.name, checkpoint.step))
+        return begin(folder, checkpoint, guard)
+
+    monkeypatch.setattr(checkpoints, "begin", noted)
+    end = finish(trainer, run(20), tmp_path, spec=CheckpointSpec(every_steps=3))
+    trunk, cooldown = [3, 6, 9, 12, 15], [18]
+    assert [step for name, step in kept if name == "passing"] == trunk + cooldown
+    assert [name for name, _ in kept if name != "passing"] == ["16", "20"]
+    assert bits(end) == bits(alone[20])
+
+
+@pytest.mark.slow
+def test_a_point_of_a_trunk_goes_once_no_run_has_still_to_start_there(tmp_path):
+    spec = CheckpointSpec(keep="needed")
+    paths = [tmp_path / run(steps).id for steps in (10, 20, 40)]
+    for path, steps in zip(paths, (10, 20, 40), strict=True):
+        write_run_file(path, run(steps), (UPSTREAM,), print, checkpoints=spec)
+
+    def trunk():
+        return [step for step, _ in checkpoints.found(tmp_path / "trunks" / run(10).trunk)]
+
+    for path, left in zip(paths, ([8], [16], []), strict=True):
+        assert work([path])
+        assert trunk() == left
 
 
 def test_a_damaged_checkpoint_is_said_set_aside_and_trained_again(trainer, alone, tmp_path):
@@ -187,18 +230,10 @@ def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_pat
     run, trainer = noisy
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
     whole = bits(finish(trainer, run(10), tmp_path / "whole"))
-    save, left = checkpoints.save, [5]
-
-    def save_then_die(folder, checkpoint, guard):
-        save(folder, checkpoint, guard)
-        left[0] -= 1
-        if not left[0]:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "save", save_then_die)
+    die_after_saves(monkeypatch, 5)
     with pytest.raises(Killed):
-        finish(trainer, run(10), tmp_path, every_seconds=0.0)
-    assert bits(finish(trainer, run(10), tmp_path, every_seconds=0.0)) == whole
+        finish(trainer, run(10), tmp_path, spec=EVERY_LOOK)
+    assert bits(finish(trainer, run(10), tmp_path, spec=EVERY_LOOK)) == whole
 
 
 @pytest.mark.slow
@@ -209,7 +244,7 @@ def test_each_step_has_random_numbers_of_its_own_and_no_noise_has_none(trainer, 
 
     def after(trainer, step):
         batch = {"image": images, "label": labels, "index": np.arange(16, dtype=np.uint32)}
-        placed = trainer._placement.place(batch)
+        placed = trainer._placement.place(batch, len(batch["label"]))
         updated = trainer._step(trainer.start().state, placed, np.float32(1), np.uint32(step))
         return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(updated)]
 

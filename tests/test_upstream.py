@@ -1,5 +1,9 @@
 """Held-out loss and error: every image counts once, whatever the size of a batch."""
 
+import os
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -86,3 +90,60 @@ def test_features_come_in_the_order_asked_for():
     means = (pixels.astype(float) * 2 / 255 - 1).mean((1, 2))
     np.testing.assert_allclose(features, means, atol=1e-5)
     np.testing.assert_array_equal(features[1], features[3])
+
+
+@pytest.mark.parametrize(
+    ("free", "each"), [(None, 512 / 3), (1e9, 512), (1e6, 256), (5e5, 128), (1, 1)]
+)
+def test_a_batch_of_evaluation_is_what_the_free_memory_of_a_device_holds(free, each):
+    """Where it is not known, as on a CPU, 512 images in all, rounded up to whole shares."""
+    batch = forward.batch_that_fits(lambda images: 3_906.0 * images, free, 3)
+    assert batch == (513 if free is None else 3 * each)
+
+
+FOUR_DEVICES = """
+import jax, numpy as np
+from flax import nnx
+from models.zoo import vit
+from scaling.data import Digits, Procedural
+from scaling.evaluate import forward
+from scaling.objectives import DEFAULT
+from scaling.training.loop import Trainer
+from scaling.training.placement import data_parallel, fully_sharded
+from scaling.training.run import Run
+from models.shapes import ViTShape
+
+run = Run(
+    model=ViTShape(name="nano", patch=8, resolution=16, width=128, depth=2, mlp=256, heads=2),
+    data=Procedural(classes=4), images_seen=160, batch=16, recipe={"warmup_steps": 0},
+)
+found = []
+for placement in (data_parallel(devices=jax.devices()[:1]), fully_sharded(2, tensor=2, width=128)):
+    trainer = Trainer(run, placement=placement)
+    module, images = trainer.module(trainer.start().state), run.data.heldout()
+    indices = np.arange(700)
+    found.append([
+        *forward.features(module, images, indices, placement),
+        *forward.losses(module, DEFAULT, images, indices, placement),
+    ])
+for one, four in zip(*found, strict=True):
+    np.testing.assert_allclose(one, four, rtol=1e-5, atol=1e-5)
+    print(len(one), one.shape == four.shape)
+"""
+
+
+@pytest.mark.slow
+def test_four_devices_that_share_images_and_parameters_measure_what_one_measures():
+    done = subprocess.run(
+        [sys.executable, "-c", FOUR_DEVICES],
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "JAX_PLATFORMS": "cpu",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["700 True"] * 4

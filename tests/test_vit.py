@@ -1,6 +1,5 @@
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,8 @@ from models.build import build
 from models.cost import parameters
 from models.heads import LinearHead, MAPHead, MeanPool, PreLogits, TokenPool
 from models.layers import MLP, Attention, IntoHeads, LayerNorm, Linear, OutOfHeads
-from models.noise import Noise
 from models.positions import sincos_positions
-from models.precision import Precision, precision_for
+from models.precision import Precision
 from models.shapes import ViTShape
 from models.vit import Block, ParallelBlock, PatchEmbedding, ViT
 from models.zoo import vit
@@ -462,94 +460,6 @@ def test_the_shapes_of_a_large_model_take_no_memory():
     leaves = jax.tree.leaves(nnx.state(abstract(vit("G/14"))))
     assert {type(x) for x in leaves} == {jax.ShapeDtypeStruct}
     assert sum(x.size for x in leaves) == parameters(vit("G/14"))
-
-
-def lines_of_a_step(depth, platform):
-    """Length of the program that computes a gradient, as the compiler is handed it."""
-    shape, precision = replace(SMALL, depth=depth), precision_for(platform)
-    graph, params = nnx.split(nnx.eval_shape(lambda: build(shape, precision, rngs=nnx.Rngs(0))))
-    images = jax.ShapeDtypeStruct((2, 14, 14, 3), jnp.float32)
-    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-
-    def loss(params, images, key):
-        return nnx.merge(graph, params)(images, Noise(key, 0.1, 0.1)).sum()
-
-    return jax.jit(jax.grad(loss)).lower(params, images, key).as_text().count("\n")
-
-
-def test_the_program_of_a_step_does_not_grow_with_depth():
-    assert lines_of_a_step(13, "cpu") == lines_of_a_step(48, "cpu")
-
-
-def test_off_the_cpu_the_program_of_no_step_grows_with_depth():
-    assert lines_of_a_step(2, "gpu") == lines_of_a_step(12, "gpu")
-
-
-def test_only_shallow_models_on_a_cpu_have_their_loop_written_out():
-    cpu = precision_for("cpu")
-    assert [cpu.blocks_a_turn(depth) for depth in (1, 12, 13, 48)] == [1, 12, 1, 1]
-    assert precision_for("gpu").blocks_a_turn(12) == precision_for("tpu").blocks_a_turn(1) == 1
-
-
-@pytest.fixture(scope="module")
-def computed(images):
-    """Output and gradient of one network, as a function of its precision."""
-
-    params = nnx.state(initial(SMALL, seed=0))
-
-    @cache
-    def computed(**chosen):
-        precision = Precision(**chosen)
-
-        def loss(params):
-            graph = nnx.split(nnx.eval_shape(lambda: build(SMALL, precision, rngs=nnx.Rngs(0))))[0]
-            output = nnx.merge(graph, params)(images)
-            return jnp.square(output).mean(), output
-
-        gradient, output = quick_jit(jax.grad(loss, has_aux=True))(params)
-        return output, jax.tree.leaves(gradient)
-
-    return computed
-
-
-@pytest.mark.parametrize(
-    "kept",
-    [
-        "full",
-        pytest.param("dots", marks=pytest.mark.slow),
-        pytest.param("offload", marks=pytest.mark.slow),
-    ],
-)
-def test_rematerialisation_changes_no_number(computed, kept):
-    output, gradient = computed()
-    again, same = computed(rematerialise=kept)
-    np.testing.assert_allclose(again, output, rtol=1e-6, atol=1e-6)
-    for one, other in zip(gradient, same, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
-
-
-def test_blocks_in_bfloat16_give_nearly_the_same_network_with_float32_gradients(computed):
-    output, _ = computed()
-    rounded, gradient = computed(compute="bfloat16")
-    assert rounded.dtype == jnp.float32
-    assert {each.dtype for each in gradient} == {jnp.dtype("float32")}
-    scale = float(jnp.abs(output).max())
-    np.testing.assert_allclose(rounded, output, atol=0.03 * scale)
-    assert not np.allclose(rounded, output, atol=1e-5 * scale)
-
-
-def test_scores_of_attention_are_float32_where_all_else_is_bfloat16():
-    module = nnx.eval_shape(lambda: Attention(SMALL, rngs=nnx.Rngs(0)))
-    tokens = jax.ShapeDtypeStruct((2, SMALL.tokens, SMALL.width), jnp.bfloat16)
-    graph, state = nnx.split(module)
-    program = str(jax.make_jaxpr(lambda s, x: nnx.merge(graph, s)(x, x))(state, tokens))
-    assert program.count("preferred_element_type=float32") == 1
-    assert program.count("preferred_element_type=bfloat16") == 5  # query, key, value, mean, out
-
-
-def test_no_network_asks_which_device_it_runs_on():
-    for path in Path(layers.__file__).parent.rglob("*.py"):
-        assert "default_backend" not in path.read_text(), path
 
 
 def test_a_shape_of_no_known_family_is_not_built():

@@ -33,22 +33,22 @@ def batches(
     data_size: int | None,
     first_step: int,
     last_step: int,
-    host: int = 0,
-    hosts: int = 1,
+    rows: NDArray[np.int64] | None = None,
     augment: Sequence[Augment] = (),
     views: int = 1,
 ) -> Iterator[Batch]:
-    """This host's batches of steps first_step, .., last_step - 1.
+    """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
     Args:
       seed: of the run; decides the order.
       batch: images a step over all hosts.
       data_size: number of different images; None for all there are.
+      rows: of each batch, those that are loaded; None: all.
       augment: what is done to each image, in this order.
       views: differently augmented versions of each image.
 
     Yields:
-      `Batch`es with batch / hosts rows.
+      `Batch`es of these rows.
     """
     total = images.size
     if data_size is None:
@@ -57,10 +57,10 @@ def batches(
         raise ValueError(f"data_size={data_size:_}, and the source has {total:_} images.")
 
     def make(step: int) -> Batch:
-        members = step_indices(seed, step, batch, data_size, host, hosts)
+        members = step_indices(seed, step, batch, data_size, rows)
         pixels, labels = images.batch(members if total is None else subset(members, total))
-        rows = places(step, batch, host, hosts)
-        seen = [augmented(pixels, augment, seed, rows, view) for view in range(views)]
+        where = places(step, batch, rows)
+        seen = [augmented(pixels, augment, seed, where, view) for view in range(views)]
         image = seen[0] if views == 1 else np.stack(seen)
         return {"image": image, "label": labels, "index": members.astype(np.uint32)}
 

@@ -17,34 +17,32 @@ EPOCH, SUBSET = 1, 3  # a key each; 2 is that of `augment.flip`
 
 
 def step_indices(
-    seed: int, step: int, batch: int, data_size: int | None, host: int = 0, hosts: int = 1
+    seed: int, step: int, batch: int, data_size: int | None, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Members of the data set that this host sees at this step, int64 [batch / hosts].
+    """Members of the data set that are seen at this step, int64 [rows].
 
     The run reads one endless sequence, `batch` places a step: place p = step * batch + row. Place
     p lies in epoch p // data_size, and each epoch is a permutation of all members of its own, so
-    a batch may end one epoch and begin the next. Host h has the h-th equal slice of the rows.
+    a batch may end one epoch and begin the next.
 
     Args:
       seed: of the run, any whole number.
       step: >= 0.
-      batch: images a step over all hosts; a multiple of `hosts`.
+      batch: images a step over all hosts.
       data_size: number of members, >= 1; None for an endless source, whose member p is seen at
         place p, once.
+      rows: of the batch, those that are wanted; None: all.
     """
-    place = places(step, batch, host, hosts)
+    place = places(step, batch, rows)
     if data_size is None:
         return place
     epoch, within = np.divmod(place, data_size)
     return permute(within, data_size, hash64(key(seed, EPOCH), epoch))
 
 
-def places(step: int, batch: int, host: int, hosts: int) -> NDArray[np.int64]:
-    """Where this host's rows of this step stand in the run's endless sequence of images."""
-    if batch % hosts:
-        raise ValueError(f"a batch of {batch} cannot be shared equally by {hosts} hosts.")
-    share = batch // hosts
-    return step * batch + host * share + np.arange(share, dtype=np.int64)
+def places(step: int, batch: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Where these rows of this step stand in the run's endless sequence of images; None: all."""
+    return step * batch + (np.arange(batch, dtype=np.int64) if rows is None else rows)
 
 
 def subset(members: NDArray[np.int64], total: int) -> NDArray[np.int64]:

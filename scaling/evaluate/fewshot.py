@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from scaling.data.source import SourceConfig
+    from scaling.training.placement import Placement
 
 CONSTANT = 100.0  # the extra feature: so large that the ridge hardly holds the bias back
 SMALLEST_STD = 1e-5  # added to a feature's standard deviation before dividing by it
@@ -59,7 +60,12 @@ class FewShot(Config):
         return self.metrics
 
     def measure(
-        self, module: nnx.Module, *, objective: Any, source: SourceConfig
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: SourceConfig,
+        placement: Placement | None = None,
     ) -> list[Measured]:
         """Each metric over all test images, n = their number; objective and source are not used."""
         from scaling.evaluate.forward import features
@@ -67,8 +73,8 @@ class FewShot(Config):
         pool, test = self.data.train(), self.data.heldout()
         assert pool.size is not None  # shots come from a set, not a stream
         assert test.size is not None
-        known, known_labels = features(module, pool, np.arange(pool.size))
-        unseen, unseen_labels = features(module, test, np.arange(test.size))
+        known, known_labels = features(module, pool, np.arange(pool.size), placement)
+        unseen, unseen_labels = features(module, test, np.arange(test.size), placement)
         found = []
         for shots in self.shots:
             errors = []

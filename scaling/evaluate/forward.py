@@ -1,61 +1,145 @@
-"""Forward passes over many images: fixed batches, the last one padded, one compilation a shape."""
+"""Forward passes over many images: fixed batches, the last one padded, one compilation a shape.
+
+A batch is split over all devices, and each process loads the rows that its own devices hold. What
+comes out is whole on every process.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
 from scaling.data.pixels import to_floats
 from scaling.data.source import Images
+from scaling.training.hosts import agreed
+from scaling.training.placement import Placement, data_parallel
 
-BATCH = 512
+BATCH = 512  # images, of all devices where their memory is not known, else of each at most
+PART_OF_FREE = 0.9  # of the memory that is free, as the allocator cannot use all of it
+
+Forward: TypeAlias = Callable[..., tuple[Any, ...]]
+"""(module, pixels, labels) -> arrays with a row an image, whole on every device."""
 
 
 def features(
-    module: nnx.Module, images: Images, indices: NDArray[np.int64]
+    module: nnx.Module,
+    images: Images,
+    indices: NDArray[np.int64],
+    placement: Placement | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """What the backbone makes of the images of these numbers, [n, width], and their labels [n]."""
-    found, found_labels = [], []
-    for chosen in _chunks(indices):
-        pixels, labels = images.batch(_padded(chosen))
-        found.append(np.asarray(_features(module, pixels))[: len(chosen)])
-        found_labels.append(labels[: len(chosen)])
-    return np.concatenate(found), np.concatenate(found_labels)
+    """What the backbone makes of the images of these numbers, [n, width], and their labels [n].
+
+    Args:
+      placement: where images lie; None: on all devices.
+    """
+    where = placement or _on_all_devices()
+    found = _over_all(_features(where), module, images, indices, where)
+    return found[0], found[1]
 
 
 def losses(
-    module: nnx.Module, objective: Any, images: Images, indices: NDArray[np.int64]
+    module: nnx.Module,
+    objective: Any,
+    images: Images,
+    indices: NDArray[np.int64],
+    placement: Placement | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Loss in nats and top-1 error (0 or 1) of each of these images, [n] both."""
-    loss, wrong = [], []
-    for chosen in _chunks(indices):
-        pixels, labels = images.batch(_padded(chosen))
-        both = _losses(objective, module, pixels, labels)
-        loss.append(np.asarray(both[0])[: len(chosen)])
-        wrong.append(np.asarray(both[1])[: len(chosen)])
-    return np.concatenate(loss), np.concatenate(wrong)
+    where = placement or _on_all_devices()
+    found = _over_all(_losses(objective, where), module, images, indices, where)
+    return found[0], found[1]
 
 
-def _chunks(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [indices[first : first + BATCH] for first in range(0, len(indices), BATCH)]
+def batch_that_fits(memory_needed: Callable[[int], float], free: float | None, shares: int) -> int:
+    """Images of one batch on all devices.
+
+    Args:
+      memory_needed: bytes of a device for so many images of it, as compiled.
+      free: bytes of a device; None: not known, as on a CPU.
+      shares: devices, or groups of devices, that a batch is split over.
+    """
+    if free is None:
+        return -(-BATCH // shares) * shares
+    each = BATCH
+    while each > 1 and memory_needed(each) > free:
+        each //= 2
+    return each * shares
 
 
-def _padded(chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`chosen`, its last number repeated up to a whole batch."""
-    return np.pad(chosen, (0, BATCH - len(chosen)), mode="edge")
+@cache
+def _on_all_devices() -> Placement:
+    return data_parallel()
 
 
-def _features_of(module: Any, pixels: Any) -> Any:
-    return module.backbone(to_floats(pixels))
+@lru_cache(maxsize=8)  # so that what is compiled for one run serves the next
+def _features(where: Placement) -> Any:
+    def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        return module.backbone(to_floats(pixels)), labels
+
+    return _whole(of, where)
 
 
-def _losses_of(objective: Any, module: Any, pixels: Any, labels: Any) -> Any:
-    return objective.losses(module, to_floats(pixels), labels)
+@lru_cache(maxsize=8)
+def _losses(objective: Any, where: Placement) -> Any:
+    def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        return objective.losses(module, to_floats(pixels), labels)
+
+    return _whole(of, where)
 
 
-_features: Callable[..., Any] = nnx.jit(_features_of)
-_losses: Callable[..., Any] = nnx.jit(_losses_of, static_argnums=0)
+def _whole(of: Forward, where: Placement) -> Any:
+    """`of`, compiled when first called, with results whole on every device."""
+
+    def forward(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        found = of(module, pixels, labels)
+        return tuple(jax.lax.with_sharding_constraint(each, where.everywhere()) for each in found)
+
+    return nnx.jit(forward)
+
+
+def _over_all(
+    forward: Any, module: Any, images: Images, indices: NDArray[np.int64], where: Placement
+) -> list[NDArray[Any]]:
+    """The results of all images, one after another."""
+    batch, found = _batch(forward, module, images, where), []
+    rows = where.rows(batch)
+    for first in range(0, len(indices), batch):
+        chosen = indices[first : first + batch]
+        padded = np.pad(chosen, (0, batch - len(chosen)), mode="edge")
+        pixels, labels = images.batch(padded[rows])
+        placed = where.place({"pixels": pixels, "label": labels}, batch)
+        results = forward(module, placed["pixels"], placed["label"])
+        found.append([np.asarray(each)[: len(chosen)] for each in results])
+    return [np.concatenate(column) for column in zip(*found, strict=True)]
+
+
+def _batch(forward: Any, module: Any, images: Images, where: Placement) -> int:
+    """As many images as memory allows, by the first process's reckoning."""
+    side = images.resolution
+
+    def memory_needed(each: int) -> float:
+        batch = each * where.shares
+        place = where.of_batch("label")
+        pixels = jax.ShapeDtypeStruct((batch, side, side, 3), np.uint8, sharding=place)
+        labels = jax.ShapeDtypeStruct((batch,), np.int32, sharding=place)
+        try:
+            analysis = forward.lower(module, pixels, labels).compile().memory_analysis()
+        except jax.errors.JaxRuntimeError:  # too large to compile
+            return float("inf")
+        return float(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
+
+    return agreed(batch_that_fits(memory_needed, _free(where), where.shares), True)[0]
+
+
+def _free(where: Placement) -> float | None:
+    """Bytes that a program may still take on this process's first device; None: not known."""
+    stats = where.mesh.local_devices[0].memory_stats()
+    if not stats or "bytes_limit" not in stats:
+        return None
+    return PART_OF_FREE * (stats["bytes_limit"] - stats["bytes_in_use"])

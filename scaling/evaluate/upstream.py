@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from scaling.data.source import SourceConfig
+    from scaling.training.placement import Placement
 
 
 class Upstream(Config):
@@ -34,7 +35,12 @@ class Upstream(Config):
         return ("upstream_error",)
 
     def measure(
-        self, module: nnx.Module, *, objective: Any, source: SourceConfig
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: SourceConfig,
+        placement: Placement | None = None,
     ) -> list[Measured]:
         """Both numbers, n = images behind each."""
         from scaling.data.source import sample
@@ -43,7 +49,7 @@ class Upstream(Config):
         heldout = source.heldout()
         count = self.images or heldout.size
         assert count is not None  # a source's held-out images come to an end
-        loss, wrong = losses(module, objective, heldout, sample(heldout, count))
+        loss, wrong = losses(module, objective, heldout, sample(heldout, count), placement)
         return [
             Measured("upstream_loss", float(loss.mean(dtype=np.float64)), len(loss)),
             Measured("upstream_error", float(wrong.mean(dtype=np.float64)), len(loss)),

@@ -19,6 +19,7 @@ from scaling.base.console import Say
 from scaling.launch.display import describe, display, duration
 from scaling.launch.jobs import jobs
 from scaling.launch.pool import Command, Pool, cores
+from scaling.runs.compute_dtype import decided
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
@@ -55,7 +56,7 @@ class Local(Config):
         Args:
           command: what a worker is.
         """
-        began = time.monotonic()
+        began, study = time.monotonic(), decided(study, runs)
         with display() as screen:
             todo = prepare(study, runs, retry=retry, say=screen.say)
             pool = Pool(
@@ -85,7 +86,7 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:
     todo = set()
     for run in study.runs:
         folder = RunFolder(runs / run.id)
-        write_run_file(folder.path, run, study.evaluate, say, study.placement)
+        write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
         failed = folder.failure() is not None
         if folder.needs_repair() or (retry and failed):
             _mend(folder, run, retry and failed, say)

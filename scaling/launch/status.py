@@ -12,6 +12,7 @@ from pathlib import Path
 from scaling.base.console import print_table
 from scaling.launch.display import describe, duration
 from scaling.launch.jobs import Segment, jobs
+from scaling.runs.compute_dtype import decided
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_folder import RunFolder, RunState
 from scaling.study.study import Study
@@ -37,6 +38,7 @@ class RunStatus:
 
 def statuses(study: Study, runs: Path) -> list[RunStatus]:
     """One status a run, in the study's order."""
+    study = decided(study, runs)
     return [_status(run, study, RunFolder(runs / run.id)) for run in study.runs]
 
 

@@ -22,6 +22,7 @@ from fits.report_json import to_json
 from fits.report_text import in_full, notes, summary
 from fits.spec import FitSpec
 from scaling.evaluate.upstream import Upstream
+from scaling.runs.compute_dtype import decided
 from scaling.runs.run_folder import RunFolder
 from scaling.study.study import Study
 from scaling.training.run import Run
@@ -38,6 +39,7 @@ def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
     Raises:
       UserError: no run is finished; nothing is written then.
     """
+    study = decided(study, runs)
     return _write_tables(study, _results(study, runs), out)
 
 
@@ -51,6 +53,7 @@ def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> Non
     Raises:
       UserError: no run is finished; nothing is written then.
     """
+    study = decided(study, runs)
     results = _results(study, runs)
     _, table = _write_tables(study, results, out)
     found = _laws(study, table)

@@ -16,6 +16,8 @@ from scaling.base.files import set_aside
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
@@ -29,6 +31,8 @@ class RunFile(Config):
     evaluate: tuple[Evaluation, ...]
     placement: PlacementSpec = DEFAULT
     """How the run is computed, as the last launch said; no part of what it is."""
+    checkpoints: CheckpointSpec = CHECKPOINTS
+    """When its training states are kept, as the last launch said."""
     format: Literal[1] = 1
 
 
@@ -57,6 +61,7 @@ def write_run_file(
     evaluate: Sequence[Evaluation],
     say: Say,
     placement: PlacementSpec = DEFAULT,
+    checkpoints: CheckpointSpec = CHECKPOINTS,
 ) -> None:
     """Make the folder and its run.json, with the evaluations of every study that shares the run.
 
@@ -67,7 +72,7 @@ def write_run_file(
     if folder.exists() and not folder.is_dir():
         say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    if _covers(folder, evaluate, placement):
+    if _covers(folder, evaluate, placement, checkpoints):
         return
     with lease.hold(folder / f"{NAME}.lease") as held:
         there: tuple[Evaluation, ...] = ()
@@ -79,16 +84,24 @@ def write_run_file(
             aside = set_aside(folder / NAME).name
             say(f"{damage} Kept aside as {aside} and written anew.")
         new = [each for each in evaluate if each not in there]
-        found = RunFile(run=run, evaluate=(*there, *new), placement=placement)
+        found = RunFile(
+            run=run, evaluate=(*there, *new), placement=placement, checkpoints=checkpoints
+        )
         text = found.model_dump_json(indent=2) + "\n"
         held.check()
         write_text(folder / NAME, text, durable=True)
 
 
-def _covers(folder: Path, evaluate: Sequence[Evaluation], placement: PlacementSpec) -> bool:
+def _covers(
+    folder: Path,
+    evaluate: Sequence[Evaluation],
+    placement: PlacementSpec,
+    checkpoints: CheckpointSpec,
+) -> bool:
     """Whether run.json is whole and says all of this already."""
     try:
         there = read_run_file(folder)
     except (FileNotFoundError, DamagedRun):
         return False
-    return there.placement == placement and all(each in there.evaluate for each in evaluate)
+    as_said = (there.placement, there.checkpoints) == (placement, checkpoints)
+    return as_said and all(each in there.evaluate for each in evaluate)

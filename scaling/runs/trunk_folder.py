@@ -14,8 +14,10 @@ from pathlib import Path
 
 from fits.base.files import written_aside
 from scaling.runs import lease
-from scaling.runs.damage import text_of
+from scaling.runs.damage import DamagedRun, text_of
+from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import LEASE, RunFolder
+from scaling.training import checkpoints
 from scaling.training.run import Run
 
 DIVERGED = "diverged.json"
@@ -62,6 +64,33 @@ class HeldTrunk(TrunkFolder):
         """Forget the divergence, so that the trunk is tried again."""
         self.check()
         (self.path / DIVERGED).unlink(missing_ok=True)
+
+    def delete_unneeded(self) -> None:
+        """Delete the checkpoints from which no run in the folder of runs has still to start.
+
+        A run that is not done starts at the last checkpoint that is not past its branch.
+        """
+        there = checkpoints.found(self.path)
+        needed = {
+            max((step for step, _ in there if step <= branch), default=0)
+            for branch in self._branches_to_come()
+        }
+        for step, folder in there:
+            if step not in needed:
+                self.check()
+                checkpoints.delete(folder)
+
+    def _branches_to_come(self) -> Iterator[int]:
+        """The steps at which runs that are not done leave this trunk."""
+        for path in self.path.parent.parent.glob("*/run.json"):
+            try:
+                there = read_run_file(path.parent)
+            except (DamagedRun, FileNotFoundError):
+                continue  # a launch writes it anew; at worst its trunk is trained again
+            if there.run.trunk == self.path.name and not RunFolder(path.parent).is_done(
+                there.evaluate
+            ):
+                yield there.run.branch_step
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fits.base.errors import UserError
-from models.shapes import Shape, ViTShape
+from models.shapes import BiTShape, Shape, ViTShape
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
@@ -25,6 +25,7 @@ from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
 from scaling.training.initial import Init, problems
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run, check_noise, check_whole_batches
 
@@ -56,6 +57,7 @@ def read_study(
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
         _check_durations(file, grid)
+        _check_placement(file, grid, shapes[grid])
     file.raise_mistakes()
     return _study(file.parse())
 
@@ -70,6 +72,8 @@ def _study(file: StudyFile) -> Study:
         runs=tuple(once.values()),
         evaluate=file.evaluate,
         placement=file.placement,
+        checkpoints=file.checkpoints,
+        compute_open=file.compute == "auto",
     )
 
 
@@ -83,7 +87,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             data_size=data_size,
             recipe=recipe,
             images_seen=images_seen,
-            compute=file.compute,
+            compute="float32" if file.compute == "auto" else file.compute,
             augment=grid.augment,
             batch=batch,
             seed=seed,
@@ -237,6 +241,29 @@ def _check_durations(file: Reading, grid: KeyPath) -> None:
                 recipe.check(images_seen // batch)
         except ValueError as error:
             file.mistake(place, str(error))
+
+
+def _check_placement(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
+    """Networks have the step that `[placement]` names, and batches divide as it says."""
+    spec = file.part(PlacementSpec, ("placement",))
+    if spec is None or file.doubtful(("placement",), PlacementSpec):
+        return
+    for place, shape in trained.items():
+        if spec.update == "fused" and isinstance(shape, BiTShape):
+            file.mistake(
+                place,
+                f'{shape.name} is a BiT, whose blocks differ, and [placement] update = "fused" '
+                'goes through equal ones; use "plain", or leave it to a study of its own.',
+            )
+    parts = {"fsdp": spec.fsdp, "microbatches": spec.microbatches}
+    for place, batch in file.values(grid, "batch"):
+        for key, count in parts.items():
+            if isinstance(batch, int) and batch % count:
+                below = batch // count * count
+                near = f"{below} or {below + count}" if below else f"{count}"
+                file.mistake(
+                    place, f"{batch} cannot be split into {key} = {count} parts; use {near}."
+                )
 
 
 def _known_recipe(file: Reading, grid: KeyPath, keys: set[str]) -> Recipe | None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Discriminator, Field, Tag
 
-from models.precision import Compute
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
@@ -17,6 +16,8 @@ from scaling.data.augment import Augment, check_augment
 from scaling.evaluate import Evaluation
 from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.initial import Init
 from scaling.training.placement_spec import DEFAULT as PLACED
 from scaling.training.placement_spec import PlacementSpec
@@ -208,11 +209,14 @@ class StudyFile(Config):
     """What is minimised."""
     recipe: Recipe = Recipe()
     """How every run is trained."""
-    compute: Compute = "float32"
+    compute: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the blocks' products and of the residual stream; parameters are float32. A part of
-    what a run is, for it moves digits."""
+    what a run is, for it moves digits. `auto`: bfloat16 where a GPU or TPU trains, float32 on a
+    CPU, and what a folder of runs has begun with it goes on with."""
     placement: PlacementSpec = PLACED
     """How and on which devices every run is computed; no part of what a run is."""
+    checkpoints: CheckpointSpec = CHECKPOINTS
+    """When training states are kept on disk; no part of what a run is."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured on every trained network."""
     grid: tuple[Grid, ...] = Field(min_length=1)

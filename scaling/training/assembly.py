@@ -52,7 +52,14 @@ def assemble(
     made = program(run, objective, spec, unroll_up_to=precision.unroll_up_to)
     if placement is None:
         sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, None))
-        placement = fully_sharded(sizes, views=run.objective.views, devices=devices)
+        placement = fully_sharded(
+            sizes,
+            tensor=spec.tensor,
+            width=run.model.width,
+            views=run.objective.views,
+            devices=devices,
+        )
+    placement.check_batch(run.batch)
     batch = abstract_batch(run)
     return Assembly(
         objective, placement, jitted(made, placement, batch, run.seed, quick_start=quick_start)

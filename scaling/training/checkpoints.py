@@ -2,7 +2,8 @@
 
 A checkpoint is a folder that Orbax wrote plus `checkpoint.json`: its step, the seconds that led
 to it, and size and CRC-32 of every file, so that a flipped bit is noticed and not trained on.
-Knows nothing of models or runs; a state is any pytree of arrays.
+Knows nothing of models or runs; a state is any pytree of arrays, in one canonical tree whatever
+step made it, and comes back on whatever devices there are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,16 @@ from typing import Any
 from fits.base.files import write_text
 
 MANIFEST = "checkpoint.json"
+FULL = os.strerror(errno.ENOSPC)
 NOT_THE_FILES_FAULT = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Damaged(Exception):
     """A checkpoint that is not what was written."""
+
+
+class OtherState(Exception):
+    """A sound checkpoint of a state with other arrays than are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +45,26 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, guard: Callable[[], None] = lambda: None) -> None:
-    """Write `checkpoint` as `folder`, which appears only when it is complete.
+    """Write `checkpoint` as `folder`, and return when it is there: `begin`, and all the rest."""
+    begin(folder, checkpoint, guard)()
 
-    The old folder is renamed aside, the new one renamed in, and only then is the old one deleted:
-    a process killed at any point leaves at least one whole checkpoint, which `found` lists.
-    Several processes of one training call this together; the first of them does the renaming.
+
+def begin(
+    folder: Path, checkpoint: Checkpoint, guard: Callable[[], None] = lambda: None
+) -> Callable[[], None]:
+    """Take the arrays of `checkpoint` off the devices, and return what writes them as `folder`.
+
+    The folder appears only when it is complete. The old one is renamed aside, the new one renamed
+    in, and only then is the old one deleted: a process killed at any point leaves at least one
+    whole checkpoint, which `found` lists. Several processes of one training call this together; the
+    first of them does the renaming.
 
     Args:
       guard: called right before the renaming; raises where another process has taken over.
+
+    Raises:
+      OSError: from either part, as when the disk is full; what was written is deleted, and the
+        folder that was there stays.
     """
     import jax
     import orbax.checkpoint as ocp
@@ -52,17 +72,82 @@ def save(folder: Path, checkpoint: Checkpoint, guard: Callable[[], None] = lambd
     token = _token()
     partial = folder.with_name(f"{folder.name}.{token}.partial").absolute()
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(partial, checkpoint.state)
-    if jax.process_index() != 0:
-        return
-    about = {"step": checkpoint.step, "seconds": checkpoint.seconds, "files": _sums(partial)}
-    write_text(partial / MANIFEST, json.dumps(about, indent=1), durable=True)
-    guard()
-    if folder.exists():
-        os.rename(folder, folder.with_name(f"{folder.name}.{token}.old"))
-    os.rename(partial, folder)
-    _delete_leftovers(folder)
+    state = checkpoint.state
+    if (
+        jax.default_backend() == "cpu"
+    ):  # where host and device share memory: the next step reuses it
+        state = jax.tree.map(lambda x: x.copy(), state)
+    checkpointer = ocp.StandardCheckpointer()
+    with _disk_full_said(folder, partial):
+        checkpointer.save(partial, state)
+    del state
+    about = {"step": checkpoint.step, "seconds": checkpoint.seconds}
+
+    def rest() -> None:
+        with _disk_full_said(folder, partial):
+            checkpointer.close()  # waits until all is written
+            if jax.process_index() != 0:
+                return
+            text = json.dumps({**about, "files": _sums(partial)}, indent=1)
+            write_text(partial / MANIFEST, text, durable=True)
+        guard()
+        if folder.exists():
+            os.rename(folder, folder.with_name(f"{folder.name}.{token}.old"))
+        os.rename(partial, folder)
+        _delete_leftovers(folder)
+
+    return rest
+
+
+class Saver:
+    """Saves in the background, one checkpoint at a time: training goes on while files are written.
+
+    An error of a save is raised by the next call, or at the end of the `with` block. A block that
+    ends by an error waits for the save as well, and raises its own.
+    """
+
+    def __init__(self, guard: Callable[[], None] = lambda: None):
+        """
+        Args:
+          guard: as in `save`; called in another thread.
+        """
+        self._guard = guard
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future[None] | None = None
+
+    def save(self, folder: Path, checkpoint: Checkpoint) -> None:
+        """Begin to save, when the save before is done; the arrays may be used up afterwards."""
+        self.wait()
+        self._pending = self._pool.submit(begin(folder, checkpoint, self._guard))
+
+    def wait(self) -> None:
+        """Until what was begun is done."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        pending, self._pending = self._pending, None
+        self._pool.shutdown(wait=True)
+        if kind is None and pending is not None:
+            pending.result()
+
+
+@contextmanager
+def _disk_full_said(folder: Path, partial: Path) -> Iterator[None]:
+    """Turns what Orbax says of a full disk into an OSError, and frees what was written of it."""
+    try:
+        yield
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or FULL in str(error):
+            for path in partial.parent.glob(f"{partial.name}*"):  # Orbax writes beside it first
+                _delete(path)
+            raise OSError(errno.ENOSPC, FULL, str(folder)) from error
+        raise
 
 
 def delete(folder: Path) -> None:
@@ -126,7 +211,8 @@ def restore(folder: Path, like: Any) -> Checkpoint:
       like: pytree of `jax.ShapeDtypeStruct` with shardings, of the state's structure.
 
     Raises:
-      Damaged: a file is missing, has changed, or does not hold such a state.
+      Damaged: a file is missing or has changed.
+      OtherState: it holds other arrays.
     """
     import orbax.checkpoint as ocp
 
@@ -134,8 +220,14 @@ def restore(folder: Path, like: Any) -> Checkpoint:
     try:
         step, seconds = int(about["step"]), float(about["seconds"])
         with ocp.StandardCheckpointer() as checkpointer:
+            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            if difference := _difference(_shapes(saved), _shapes(like)):
+                raise OtherState(
+                    f"{folder} holds another state: {difference}. Another version of this project "
+                    "wrote it; move it away to train that part again."
+                )
             state = checkpointer.restore(folder.absolute(), like)
-    except MemoryError:
+    except (MemoryError, OtherState):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
@@ -183,6 +275,26 @@ def found(parent: Path) -> list[tuple[int, Path]]:
             step = 0
         there.append((step, folder))
     return sorted(there)
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    """Shape and type of every array of a state, by its path; as saved, tuples may be lists."""
+    import jax
+
+    def name(entry: Any) -> str:
+        return str(next(getattr(entry, k) for k in ("key", "name", "idx") if hasattr(entry, k)))
+
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(map(name, path)): f"{x.dtype} {list(x.shape)}" for path, x in leaves}
+
+
+def _difference(saved: dict[str, str], wanted: dict[str, str]) -> str | None:
+    """The first array in which two states differ, in words."""
+    for name in sorted({*saved, *wanted}):
+        there, here = saved.get(name), wanted.get(name)
+        if there != here:
+            return f"{name} is {there or 'missing'} there and {here or 'not asked for'} here"
+    return None
 
 
 def _sums(folder: Path) -> dict[str, list[int]]:

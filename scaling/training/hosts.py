@@ -7,8 +7,87 @@ point of the same training, and all get the same answer. Only the first process 
 
 from __future__ import annotations
 
+import os
+from typing import Literal, TypeAlias
+
 import jax
 import numpy as np
+
+from fits.base.errors import UserError
+
+Cluster: TypeAlias = Literal["slurm", "tpu", "hand"]
+"""What says which processes make one training: Slurm's step, a TPU slice, or the caller."""
+
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+
+
+def join(
+    cluster: Cluster,
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
+    """Make this process one of several of a training; each host calls it before it uses JAX.
+
+    Under Slurm each process takes the GPU of its local number, on a TPU slice the chips of its
+    host.
+
+    Args:
+      cluster: who knows the other processes.
+      coordinator: "host:port" of process 0, reachable by all; with "hand".
+      processes: how many; with "hand".
+      process: number of this one, 0 .. processes - 1; with "hand".
+
+    Raises:
+      UserError: this process is not in such a cluster, or the others cannot be reached.
+    """
+    if cluster == "slurm" and (unset := [name for name in SLURM if name not in os.environ]):
+        raise UserError(
+            [
+                f"--cluster slurm: {unset[0]} is not set, so srun has not started this process. "
+                "Write: srun --nodes 2 --ntasks-per-node 1 scaling work STUDY --cluster slurm"
+            ]
+        )
+    if cluster == "hand":
+        _check_by_hand(coordinator, processes, process)
+    try:
+        match cluster:
+            case "slurm":
+                jax.distributed.initialize(cluster_detection_method="slurm")
+            case "tpu":
+                jax.distributed.initialize()
+            case "hand":
+                jax.distributed.initialize(coordinator, processes, process)
+    except (RuntimeError, ValueError) as error:  # what JAX says of an unreachable coordinator
+        reason = str(error).splitlines()[0]
+        raise UserError([f"--cluster {cluster}: the processes did not meet ({reason})."]) from None
+
+
+def _check_by_hand(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    if missing := [f"--{name}" for name, value in given.items() if value is None]:
+        raise UserError(
+            [
+                f"{' and '.join(missing)} missing: several processes by hand are told "
+                "--coordinator HOST:PORT --processes N --process 0 .. N - 1."
+            ]
+        )
+    assert coordinator is not None
+    assert processes is not None
+    assert process is not None
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError([f"--coordinator {coordinator}: is no HOST:PORT, such as 10.0.0.1:1234."])
+    if process >= processes:
+        raise UserError(
+            [f"--process {process}: of {processes} processes; use 0 to {processes - 1}."]
+        )
+
+
+def platform() -> str:
+    """What this process computes on: "cpu", "gpu" or "tpu"."""
+    return jax.default_backend()
 
 
 def is_first() -> bool:

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from scaling.base.files import set_aside
 from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
 from scaling.training.assembly import assemble
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.initial import backbone
@@ -60,19 +63,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """Where a training leaves its checkpoints, and how often.
+    """Where a training leaves its checkpoints, and when.
 
     `trunk` is shared by runs that differ only in duration; `own` holds the cooldown's.
     """
 
     trunk: Path
     own: Path
-    every_seconds: float = 300.0
+    spec: CheckpointSpec = CHECKPOINTS
     say: Callable[[str], None] = print
     """Is told, in words, of a checkpoint that had to be set aside."""
     guard: Callable[[], None] = lambda: None
-    """Called right before a checkpoint is published, moved or deleted; raises where another process
-    has taken over the folders."""
+    """Called, in any thread, right before a checkpoint is published, moved or deleted; raises where
+    another process has taken over the folders."""
 
 
 class Trainer:
@@ -119,6 +122,11 @@ class Trainer:
         """The state's shapes, types and shardings, without its numbers."""
         return self._state
 
+    @property
+    def placement(self) -> Placement:
+        """Where arrays lie."""
+        return self._placement
+
     def module(self, state: TrainState) -> Any:
         """The trained network, with a `.backbone`."""
         return self._objective.module(learned(state))
@@ -130,18 +138,19 @@ class Trainer:
         *,
         total_steps: int | None,
         keep: Callable[[Checkpoint], None],
-        every_seconds: float,
+        spec: CheckpointSpec,
         tell: Callable[[Progress], None],
     ) -> Checkpoint:
         """Train from `checkpoint` to step `until`; the arrays of `checkpoint` are used up.
 
         The loss is read, and a checkpoint kept, after steps on which all processes agree: the first
         process's clock decides, each time the loss is read, how many steps are made before the next
-        time and whether a checkpoint is due.
+        time and, where `spec` goes by the clock, whether a checkpoint is due.
 
         Args:
           total_steps: where the learning rate cools down to; None on the trunk.
-          keep: is given a checkpoint to save, about every `every_seconds`.
+          keep: is given a checkpoint to save.
+          spec: says after which steps.
           tell: is told how it goes, about once a second.
 
         Raises:
@@ -149,10 +158,11 @@ class Trainer:
         """
         run, first, state = self._run, checkpoint.step, checkpoint.state
         began = looked = kept = time.monotonic()
-        look_at, losses = first + 1, []
+        look_at, losses = first + 1, []  # the first step alone: it may take minutes to compile
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
-            state, metrics = self._step(state, self._placement.place(batch), rate, np.uint32(step))
+            placed = self._placement.place(batch, run.batch)
+            state, metrics = self._step(state, placed, rate, np.uint32(step))
             losses.append(metrics["loss"])
             done = step + 1
             if done < min(look_at, until):
@@ -163,9 +173,9 @@ class Trainer:
             now = time.monotonic()
             tell(Progress(done, len(losses) * run.batch / max(now - looked, 1e-9), mean))
             ahead, save = agreed(
-                steps_until_look(len(losses), now - looked), now - kept >= every_seconds
+                steps_until_look(len(losses), now - looked), spec.due(done, now - kept)
             )
-            look_at, losses = done + ahead, []
+            look_at, losses = min(done + ahead, spec.next_step(done) or until), []
             if save and done < until:
                 seconds = checkpoint.seconds + now - began
                 keep(Checkpoint(step=done, seconds=seconds, state=state))
@@ -183,8 +193,7 @@ class Trainer:
             data_size=run.data_size,
             first_step=first,
             last_step=last,
-            host=jax.process_index(),
-            hosts=jax.process_count(),
+            rows=self._placement.rows(run.batch),
             augment=run.augment,
             views=run.objective.views,
         )
@@ -212,35 +221,34 @@ def train(
     if run.trunk != trainer.trunk:
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
 
-    def save(folder: Path) -> Callable[[Checkpoint], None]:
-        return lambda reached: checkpoints.save(folder, reached, places.guard)
-
     reached = _latest(trainer, places.own, run.steps, places)
-    if reached is None:
-        reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
-        if reached.step < run.branch_step:
+    with checkpoints.Saver(places.guard) as saver:
+        if reached is None:
+            reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
+            if reached.step < run.branch_step:
+                reached = trainer.advance(
+                    reached,
+                    run.branch_step,
+                    total_steps=None,
+                    keep=partial(saver.save, places.trunk / PASSING),
+                    spec=places.spec,
+                    tell=tell,
+                )
+                saver.save(places.trunk / str(reached.step), reached)
+        if reached.step < run.steps:
             reached = trainer.advance(
                 reached,
-                run.branch_step,
-                total_steps=None,
-                keep=save(places.trunk / PASSING),
-                every_seconds=places.every_seconds,
+                run.steps,
+                total_steps=run.steps,
+                keep=partial(saver.save, places.own / PASSING),
+                spec=places.spec,
                 tell=tell,
             )
-            save(places.trunk / str(reached.step))(reached)
-    if reached.step < run.steps:
-        reached = trainer.advance(
-            reached,
-            run.steps,
-            total_steps=run.steps,
-            keep=save(places.own / PASSING),
-            every_seconds=places.every_seconds,
-            tell=tell,
-        )
-        save(places.own / str(reached.step))(reached)
-        if is_first():
-            places.guard()
-            checkpoints.delete(places.own / PASSING)
+            saver.save(places.own / str(reached.step), reached)
+            saver.wait()
+            if is_first():
+                places.guard()
+                checkpoints.delete(places.own / PASSING)
     return reached
 
 

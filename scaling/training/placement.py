@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.data.loader import Batch
@@ -49,12 +50,56 @@ class Placement:
         """Of a number that every device has."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def place(self, local: Batch) -> dict[str, jax.Array]:
-        """This process's rows of a batch, NumPy arrays, as its part of global arrays."""
-        return {
-            name: jax.make_array_from_process_local_data(self.of_batch(name), rows)
-            for name, rows in local.items()
-        }
+    def rows(self, batch: int) -> NDArray[np.int64]:
+        """Rows of a global batch that devices of this process hold, int64, ascending.
+
+        Several processes may hold the same rows: along a tensor axis devices share them.
+
+        Raises:
+          UserError: the devices cannot share so many rows equally.
+        """
+        self.check_batch(batch)
+        held = self.of_batch("index").addressable_devices_indices_map((batch,))
+        parts = {slices[0].indices(batch)[:2] for slices in held.values() if slices is not None}
+        return np.concatenate([np.arange(*part, dtype=np.int64) for part in sorted(parts)])
+
+    @property
+    def shares(self) -> int:
+        """Parts that a batch is split into: devices, or groups of them along a tensor axis."""
+        return math.prod(self.mesh.shape[name] for name in self.of_batch("index").spec[0])
+
+    def check_batch(self, batch: int) -> None:
+        """Raise UserError when a batch cannot be split equally, with the nearest that can."""
+        shares = self.shares
+        if batch % shares:
+            below = batch // shares * shares
+            near = f"{below} or {below + shares}" if below else f"{shares}"
+            raise UserError(
+                [f"a batch of {batch} cannot be split over {shares} devices; use {near}."]
+            )
+
+    def place(self, local: Batch, batch: int) -> dict[str, jax.Array]:
+        """`rows(batch)` of a batch, NumPy arrays, as this process's part of global arrays.
+
+        Args:
+          local: of each entry, those rows.
+          batch: rows of all processes together.
+        """
+        first = self.rows(batch)
+
+        def of(name: str, found: NDArray[Any]) -> jax.Array:
+            sharding = self.of_batch(name)
+            axis = _rows_axis(sharding.spec)
+            shape = (*found.shape[:axis], batch, *found.shape[axis + 1 :])
+
+            def part(index: Any) -> NDArray[Any]:
+                begin, end, _ = index[axis].indices(batch)
+                here = slice(*np.searchsorted(first, (begin, end)))
+                return found[(*index[:axis], here, *index[axis + 1 :])]
+
+            return jax.make_array_from_callback(shape, sharding, part)
+
+        return {name: of(name, found) for name, found in local.items()}
 
     def whole(self, tree: Any) -> Any:
         """NumPy arrays that every process has, on every device."""
@@ -65,6 +110,7 @@ class Placement:
         )
 
 
+TENSOR = "tensor"
 WHOLE_UP_TO = 2**14  # numbers of an array, or of a layer's part of it, that stay on every device
 
 
@@ -81,17 +127,23 @@ def data_parallel(views: int = 1, devices: Sequence[jax.Device] | None = None) -
 def fully_sharded(
     fsdp: int | tuple[int, ...],
     *,
+    tensor: int = 1,
+    width: int | None = None,
     views: int = 1,
     devices: Sequence[jax.Device] | None = None,
 ) -> Placement:
     """Batches split over all devices; parameters and moments over `fsdp` of them (ZeRO-3, FSDP).
 
     Groups of `fsdp` devices hold the whole state once, and devices of equal number in their groups
-    hold the same part. Rajbhandari et al. 2020, "ZeRO".
+    hold the same part. Rajbhandari et al. 2020, "ZeRO". With `tensor`, each of these devices is so
+    many, which see the same images and share heads, hidden features and classes. Shoeybi et al.
+    2019, "Megatron-LM".
 
     Args:
       fsdp: devices in a group, or the sizes of several mesh axes whose product it is: each axis
         is laid along a dimension of its own, where no dimension can be divided by all of them.
+      tensor: devices that share the features of a layer; 1: none do.
+      width: features of a token, which `tensor` never splits.
       views: of each image in a batch.
       devices: None for all there are.
 
@@ -100,43 +152,67 @@ def fully_sharded(
     """
     found = np.asarray(jax.devices() if devices is None else devices)
     sizes = (fsdp,) if isinstance(fsdp, int) else fsdp
-    groups, left = divmod(found.size, math.prod(sizes))
-    if left:
-        raise UserError(
-            [
-                f"fsdp={math.prod(sizes)}: does not divide {found.size} devices; use "
-                f"{', '.join(str(n) for n in range(1, found.size + 1) if found.size % n == 0)}."
-            ]
-        )
-    names = tuple(f"fsdp{k}" for k in range(len(sizes)))
+    _check_groups(found.size, math.prod(sizes), tensor)
+    axes = {f"fsdp{k}": size for k, size in enumerate(sizes)}
+    rows = ("data", *axes)
+    if tensor > 1:
+        axes[TENSOR] = tensor
+    shape = found.size // math.prod(axes.values()), *axes.values()
     mesh = Mesh(
-        found.reshape(groups, *sizes),
-        ("data", *names),
-        axis_types=(AxisType.Auto,) * (1 + len(sizes)),
+        found.reshape(shape), ("data", *axes), axis_types=(AxisType.Auto,) * (1 + len(axes))
     )
-    axes = {name: size for name, size in zip(names, sizes, strict=True) if size > 1}
-    rows = ("data", *names)
+    split = {name: size for name, size in axes.items() if size > 1}
     images = PartitionSpec(rows) if views == 1 else PartitionSpec(None, rows)
     return Placement(
         mesh,
-        parameter_rule=lambda path, shape: split_largest(axes, shape, stacked=_in_stack(path)),
+        parameter_rule=lambda path, shape: split_largest(
+            split, shape, stacked=_in_stack(path), width=width
+        ),
         batch_rule=lambda name: images if name == "image" else PartitionSpec(rows),
     )
 
 
-def split_largest(axes: dict[str, int], shape: tuple[int, ...], *, stacked: bool) -> PartitionSpec:
+def _check_groups(devices: int, fsdp: int, tensor: int) -> None:
+    """Raise UserError when the devices are no whole number of groups."""
+    if devices % (fsdp * tensor) == 0:
+        return
+    key, other = ("fsdp", tensor) if devices % tensor == 0 else ("tensor", fsdp)
+    if devices % other:
+        other = 1
+    given = f"fsdp={fsdp}" if tensor == 1 else f"fsdp={fsdp} and tensor={tensor}"
+    allowed = [str(n) for n in range(1, devices + 1) if devices % (n * other) == 0]
+    verb = "does" if tensor == 1 else "their product does"
+    raise UserError(
+        [f"{given}: {verb} not divide {devices} devices; use {key}={', '.join(allowed)}."]
+    )
+
+
+def split_largest(
+    axes: dict[str, int], shape: tuple[int, ...], *, stacked: bool, width: int | None = None
+) -> PartitionSpec:
     """Each mesh axis, the largest first, to the largest dimension left that it divides.
+
+    An axis called `tensor` goes before them, to the first dimension that it divides and that is not
+    as long as a token is wide: heads, hidden features, classes. So a product's result is split
+    where the next product sums over it, and a block is summed over devices twice.
 
     Args:
       axes: size of each mesh axis, by name.
       shape: of the array; small ones stay whole, as splitting them saves nothing.
       stacked: whether the first dimension counts layers. A loop goes through it, so it is never
         split: every turn would wait for the device that has the layer.
+      width: features of a token.
     """
     cut: list[str | None] = [None] * len(shape)
     free = set(range(1 if stacked else 0, len(shape)))
     if math.prod(shape[dimension] for dimension in free) <= WHOLE_UP_TO:
         return PartitionSpec()
+    axes = dict(axes)
+    tensor = axes.pop(TENSOR, 1)
+    shared = [d for d in sorted(free) if shape[d] % tensor == 0 and shape[d] != width]
+    if tensor > 1 and shared:
+        cut[shared[0]] = TENSOR
+        free.remove(shared[0])
     for name, size in sorted(axes.items(), key=lambda axis: -axis[1]):
         fits = [dimension for dimension in free if shape[dimension] % size == 0]
         if fits:
@@ -167,6 +243,11 @@ def _resident(sizes: tuple[int, ...], state: Any) -> float:
         return x.size * x.dtype.itemsize / math.prod(axes[name] for name in spec if name)
 
     return sum(jax.tree.leaves(jax.tree.map_with_path(of, state)))
+
+
+def _rows_axis(spec: PartitionSpec) -> int:
+    """The axis that a batch rule splits: that of the rows."""
+    return next(axis for axis, names in enumerate(spec) if names is not None)
 
 
 def _in_stack(path: tuple[Any, ...]) -> bool:

@@ -30,6 +30,9 @@ class PlacementSpec(Config):
     """Parts of a batch whose gradients are taken one after another and added up."""
     fsdp: int = Field(1, ge=1)
     """Devices over which parameters and optimizer state are split; 1: each device has all."""
+    tensor: int = Field(1, ge=1)
+    """Devices that see the same images and share heads, hidden features and classes, for networks
+    too wide for one; the others see other images."""
 
     @property
     def recomputed(self) -> Remat:

@@ -1,0 +1,41 @@
+"""Trains a study's runs in this process, on all of its devices, or with other hosts together.
+
+What `scaling work` does: no pool and no screen. Where several processes are one training, the first
+writes the folders and says which runs are to be done; the others do as it says.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from models.precision import compute_for
+from scaling.launch.jobs import jobs
+from scaling.launch.local import conclude, prepare
+from scaling.runs.compute_dtype import decided
+from scaling.study.study import Study
+
+
+def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
+    """Train what is not done yet, the longest job first; returns whether all runs are done.
+
+    Args:
+      study: the same in every process.
+      runs: the folder of run folders, seen by every process.
+      retry: also train runs that failed before.
+    """
+    from scaling.training.hosts import agreed_word, is_first, platform
+    from scaling.worker import work
+
+    study = decided(study, runs, compute_for(platform()))
+    began, names = time.monotonic(), ""
+    if is_first():
+        todo = prepare(study, runs, retry=retry, say=print)
+        order = [each.run.id for job in jobs(study.runs, todo) for each in job.segments]
+        names = json.dumps(order)
+    order = json.loads(agreed_word(names))
+    finished = work([runs / name for name in order])
+    if not is_first():
+        return finished
+    return conclude(study, runs, {}, time.monotonic() - began)

@@ -1,0 +1,136 @@
+"""`scaling work`: a study in one process, and in several that are one training."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from fits.base.errors import UserError
+from scaling.runs.run_folder import RunFolder
+from scaling.study.parse import read_study
+from scaling.training.hosts import join
+
+STUDY = """
+name = "two-hosts"
+question = "Do two hosts train what one trains?"
+
+[data]
+kind = "procedural"
+classes = 4
+resolution = 16
+
+[models.nano]
+patch = 8
+width = 16
+depth = 2
+mlp = 32
+heads = 2
+
+[recipe]
+learning_rate = 1e-2
+warmup_steps = 2
+optimizer = "adam"
+
+[[evaluate]]
+kind = "upstream"
+images = 100
+
+[[grid]]
+model = "nano"
+images_seen = [160, 320]
+batch = 16
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def work(study, runs, *processes):
+    """Exit statuses and outputs of one process each, given (arguments, environment)."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "scaling", "work", str(study), "--runs", str(runs), *arguments],
+            env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for arguments, environment in processes
+    ]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [process.returncode for process in started], said
+
+
+def measured(study, runs):
+    found = read_study(study)
+    return [
+        {row.metric: row.value for row in RunFolder(runs / run.id).results(found.evaluate)}
+        for run in found.runs
+    ]
+
+
+@pytest.mark.slow
+def test_two_hosts_joined_by_hand_or_by_slurm_measure_what_one_process_measures(study, tmp_path):
+    statuses, said = work(study, tmp_path / "one", ((), {}))
+    assert statuses == [0], said
+    one = measured(study, tmp_path / "one")
+
+    together = "--coordinator", f"localhost:{free_port()}", "--processes", "2", "--process"
+    statuses, said = work(
+        study, tmp_path / "hand", *(((*together, str(number)), {}) for number in range(2))
+    )
+    assert statuses == [0, 0], said
+    assert "2 of 2 runs done" in said[0]
+    assert "runs done" not in said[1]
+
+    def slurm(number):
+        told = {"JOB_ID": str(free_port()), "STEP_NODELIST": "localhost", "NTASKS": "2"}
+        return {f"SLURM_{k}": v for k, v in (told | {"PROCID": number, "LOCALID": number}).items()}
+
+    first = slurm("0")
+    second = first | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+    statuses, said = work(
+        study, tmp_path / "slurm", *((("--cluster", "slurm"), each) for each in (first, second))
+    )
+    assert statuses == [0, 0], said
+
+    for runs in ("hand", "slurm"):
+        for alone, shared in zip(one, measured(study, tmp_path / runs), strict=True):
+            assert shared["upstream_loss"] == pytest.approx(alone["upstream_loss"], abs=1e-6)
+        folders = [RunFolder(tmp_path / runs / run.id) for run in read_study(study).runs]
+        assert {folder.manifest()["device"]["count"] for folder in folders} == {2}
+
+
+def refused(**given):
+    with pytest.raises(UserError) as mistake:
+        join(given.pop("cluster", "hand"), **given)
+    return str(mistake.value)
+
+
+def test_what_is_missing_to_join_by_hand_is_named():
+    assert "--processes and --process missing" in refused(coordinator="localhost:1")
+    wrong = refused(coordinator="localhost", processes=2, process=0)
+    assert wrong == "--coordinator localhost: is no HOST:PORT, such as 10.0.0.1:1234."
+    wrong = refused(coordinator="localhost:1", processes=2, process=2)
+    assert wrong == "--process 2: of 2 processes; use 0 to 1."
+
+
+def test_a_process_that_srun_did_not_start_is_told_how_to_be_started(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert "SLURM_JOB_ID is not set" in refused(cluster="slurm")
