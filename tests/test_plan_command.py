@@ -137,6 +137,13 @@ def test_the_giant_is_fused_on_a_slice_of_v3(plan):
     assert giant["hbm_gib"] < 11.4
 
 
+def test_a_study_that_leaves_its_dtype_open_is_planned_in_that_of_the_devices(plan, tmp_path):
+    (tmp_path / "two.toml").write_text(STUDY.replace('compute = "bfloat16"\n', ""))
+    opened = as_json(plan("--on", "gpu:h100", "--json", "-"))
+    (tmp_path / "two.toml").write_text(STUDY)
+    assert opened == as_json(plan("--on", "gpu:h100", "--json", "-"))
+
+
 def test_money_is_the_price_of_all_device_hours(plan):
     found = as_json(plan("--on", "gpu:h200", "--price", "2.5", "--json", "-"))
     assert found["dollars"] == pytest.approx(2.5 * found["device_hours"])

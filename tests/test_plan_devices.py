@@ -6,7 +6,8 @@ from fits.base.errors import UserError
 from models.zoo import vit
 from scaling.data import Procedural
 from scaling.evaluate.upstream import Upstream
-from scaling.planning.compiled import Verdict, out_of_memory
+from scaling.planning import compiled
+from scaling.planning.compiled import Verdict, near_slices, out_of_memory
 from scaling.planning.devices import GIB, topology
 from scaling.planning.memory import predicted
 from scaling.planning.steps import largest, likely, plan_steps
@@ -87,6 +88,27 @@ def test_a_topology_that_does_not_exist_is_named_with_what_does(name, said):
 def test_the_compilers_words_for_too_much_memory_are_understood(message, gib):
     assert out_of_memory(message) == pytest.approx(gib * GIB)
     assert out_of_memory("INTERNAL: something else") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("v3:3x3", ["v3:2x2", "v3:4x4"]),
+        ("v5e:5x8", ["v5e:4x8", "v5e:8x8"]),
+        ("v4:64x64x64", ["v4:2x2x1"]),
+    ],
+)
+def test_a_slice_that_is_not_made_is_answered_with_those_beside_it(name, near):
+    assert near_slices(name) == near
+
+
+def test_a_damaged_verdict_is_compiled_anew(tmp_path):
+    path = tmp_path / "a.json"
+    for text in ("", "{", "[]", '{"bytes": 1}', '{"bytes": "x", "fits": true}'):
+        path.write_text(text)
+        assert compiled._read(path) is None
+    path.write_text('{"bytes": 5.0, "fits": true}')
+    assert compiled._read(path) == Verdict(5.0, True)
 
 
 def test_runs_that_differ_in_seed_data_and_duration_share_one_program():

@@ -154,6 +154,22 @@ def test_the_closed_form_is_within_three_per_cent_of_the_compiler(model, on, ima
     assert predicted(run, spec, devices).peak / MIB == pytest.approx(mib, rel=0.03)
 
 
+def test_a_gpu_keeps_no_scores_where_its_attention_is_one_kernel():
+    """In bfloat16; in float32 it takes products, as a TPU does."""
+    run, on = run_of(vit("S/16"), batch=8), topology("gpu:h100")
+    longer = replace(run.model, resolution=448)  # four times the tokens
+    growth = {}
+    for compute in ("bfloat16", "float32"):
+        short, long = (
+            predicted(
+                run.model_copy(update={"model": model, "compute": compute}), PlacementSpec(), on
+            ).kept
+            for model in (run.model, longer)
+        )
+        growth[compute] = long / short
+    assert growth["bfloat16"] <= 4 < 5 < growth["float32"]
+
+
 def test_less_is_kept_the_more_is_computed_again():
     run, on = run_of(vit("B/16")), topology("v3:2x2")
     kept = [

@@ -12,7 +12,7 @@ from models.zoo import vit
 from scaling.data import Procedural
 from scaling.planning import calibration
 from scaling.planning.calibration import Measurement, nearest, read, record
-from scaling.planning.devices import GPUS, TPUS, topology
+from scaling.planning.devices import GPUS, TPUS, peak_flops, topology
 from scaling.planning.given import dollars
 from scaling.planning.pace import Pace
 from scaling.planning.published import CORE_DAYS, interpolated, published_rates, without
@@ -122,6 +122,8 @@ def test_a_device_is_known_by_what_jax_calls_it():
     assert GPUS["h100"].is_called("NVIDIA H100 80GB HBM3")
     assert not GPUS["h200"].is_called("NVIDIA H100 80GB HBM3")
     assert not topology("device:memory=1GiB,peak=1e12").kind.is_called("NVIDIA L4")
+    assert peak_flops("NVIDIA H200") == 989.4e12
+    assert peak_flops("cpu") is None
 
 
 def test_a_model_that_was_not_measured_lies_between_those_that_were():

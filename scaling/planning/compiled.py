@@ -94,19 +94,35 @@ def compile_step(
       UserError: there is no compiler for such devices here, or they make no such slice.
     """
     lowered = _lowered(run, topology, spec)
-    path = None
-    if cache is not None:
-        versions = [f"{package} {installed_version(package)}" for package in DECIDING]
-        deciding = [topology.name, *versions, lowered.as_text()]
-        name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
-        path = cache / f"{name}.json"
-        if path.exists():
-            return Verdict(**json.loads(path.read_text()))
+    path = None if cache is None else _kept_at(cache, topology, lowered)
+    if path is not None and (found := _read(path)) is not None:
+        return found
     verdict = _verdict(lowered, topology.kind.hbm)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"bytes": verdict.bytes, "fits": verdict.fits}))
     return verdict
+
+
+def remembered(run: Run, topology: Topology, spec: PlacementSpec, cache: Path) -> Verdict | None:
+    """What `compile_step` found before; None: nothing, and nothing is compiled."""
+    return _read(_kept_at(cache, topology, _lowered(run, topology, spec)))
+
+
+def _read(path: Path) -> Verdict | None:
+    """A verdict that was kept; None: there is none, or its file is damaged."""
+    try:
+        found = json.loads(path.read_text())
+        return Verdict(float(found["bytes"]), bool(found["fits"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kept_at(cache: Path, topology: Topology, lowered: Any) -> Path:
+    versions = [f"{package} {installed_version(package)}" for package in DECIDING]
+    deciding = [topology.name, *versions, lowered.as_text()]
+    name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
+    return cache / f"{name}.json"
 
 
 def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
@@ -166,8 +182,25 @@ def _devices(topology: Topology) -> list[Any]:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name)
     except Exception as error:  # whatever the compiler says of an impossible slice
         reason = str(error).splitlines()[0]
-        raise UserError([f"--on: {topology.name} is no slice of TPUs ({reason})."]) from None
+        near = " or ".join(near_slices(topology.name))
+        raise UserError(
+            [f"--on: {topology.name} is no slice of TPUs ({reason}). Try {near}."]
+        ) from None
     return list(found.devices)
+
+
+def near_slices(name: str) -> list[str]:
+    """Slices whose sides are the next powers of two, below and above, as most of them are."""
+    kind, _, shape = name.partition(":")
+    sides = [int(side) for side in shape.split("x")]
+    below = [2 ** (side.bit_length() - 1) for side in sides]
+    above = [2 ** (side - 1).bit_length() for side in sides]
+    found = [f"{kind}:{'x'.join(map(str, each))}" for each in (below, above)]
+    return [each for each in dict.fromkeys(found) if each != name] or [f"{kind}:{_small(sides)}"]
+
+
+def _small(sides: list[int]) -> str:
+    return "x".join("2" if len(sides) == 2 or k < 2 else "1" for k in range(len(sides)))
 
 
 def _cpu_devices() -> list[Any]:

@@ -135,6 +135,12 @@ GPUS = {kind.name: kind for kind in _GPUS}
 KINDS = TPUS | GPUS
 
 
+def peak_flops(device_kind: str) -> float | None:
+    """FLOP/s of bf16 products of a device that JAX names so; None: no such kind is known."""
+    called = (kind.peak for kind in KINDS.values() if kind.is_called(device_kind))
+    return next(called, None)
+
+
 @dataclass(frozen=True)
 class Topology:
     """Some devices of a kind: a slice of TPUs, say v3:2x2, which has 4 chips and 8 devices, the

@@ -18,9 +18,10 @@ import math
 from dataclasses import dataclass
 
 from models.cost import forward_macs
+from models.precision import precision_for
 from models.shapes import CHANNELS, BiTShape, ViTShape
 from scaling.planning.arrays import LANES, SUBLANES, moments, padded_bytes, parameter_arrays, shard
-from scaling.planning.devices import Topology
+from scaling.planning.devices import Platform, Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
@@ -102,7 +103,7 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
             state += padded_bytes(part, each, tiled=tiled)
     images = run.batch / topology.devices
     now = images / spec.microbatches
-    act = _Activations.of(run, now, tiled)
+    act = _Activations.of(run, now, topology.kind.platform)
     on_chip = VMEM.get(topology.kind.name, 0) * MIB
     block = act.kept("none") if spec.recomputed == "none" else act.block
     block = block if 4 * act.scores > on_chip else max(0.0, block - on_chip)
@@ -171,8 +172,9 @@ class _Activations:
     convolutions: bool = False
 
     @classmethod
-    def of(cls, run: Run, images: float, tiled: bool) -> _Activations:
+    def of(cls, run: Run, images: float, platform: Platform) -> _Activations:
         shape, size = run.model, 4 if run.compute == "float32" else 2
+        tiled = platform == "tpu"
         side = run.data.resolution
         rows, lanes = (SUBLANES, LANES) if tiled else (1, 1)
         image = side * _up(side, lanes) * CHANNELS
@@ -183,7 +185,8 @@ class _Activations:
         heads = shape.heads if isinstance(shape, ViTShape) else 0
         hidden = shape.mlp if isinstance(shape, ViTShape) else max(shape.mlp, shape.mlp_tokens)
         grid, patch = shape.grid, shape.patch
-        padded_scores = images * heads * _up(n, rows) * _up(n, lanes)
+        fused = precision_for(platform, run.compute).attention == "cudnn"  # never writes scores
+        padded_scores = 0.0 if fused else images * heads * _up(n, rows) * _up(n, lanes)
         by_head = padded * shape.width
         if isinstance(shape, ViTShape):
             each = shape.width // heads
@@ -193,7 +196,7 @@ class _Activations:
             depth=shape.depth,
             size=size,
             scores=padded_scores,
-            whole_scores=images * heads * n**2 if images >= lanes else padded_scores,
+            whole_scores=images * heads * n**2 if tiled and images >= lanes else padded_scores,
             hidden=padded * _up(hidden, lanes),
             tokens=padded * _up(shape.width, lanes),
             heads=by_head,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from models.precision import compute_for
 from scaling.base.machine import cache_folder
 from scaling.planning import calibration
 from scaling.planning.advice import what_would_fit
@@ -131,6 +132,8 @@ def plan_on(
     a_device_hour = dollars(price, _kind_name(wanted))
     spec = placement_spec(given)
     study = read_study(study_name, planned=True)
+    if study.compute_open:
+        study = study.computed_in(compute_for(wanted.kind.platform))
     compiler = None if closed_form else compiler_of(wanted)
     steps = plan_steps(
         study,
