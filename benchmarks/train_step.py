@@ -34,7 +34,7 @@ from models.precision import compute_for
 from models.zoo import vit
 from scaling.base.console import print_table
 from scaling.data import Procedural
-from scaling.planning.peaks import peak_flops
+from scaling.planning.devices import peak_flops
 from scaling.training.loop import Trainer
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe

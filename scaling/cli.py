@@ -22,7 +22,7 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
                           plans/, what a compiler said, by plan --on; xla/, compiled programs,
-                          by launch and run
+                          and calibration.jsonl, what steps took, by launch, run and work
 Not written:  anything else by plan, status, models and launch --dry-run, save the files that
               --json and --table name; and a study file with mistakes stops every command
               before it writes.
@@ -47,6 +47,7 @@ from typing import Annotated, Any
 import typer
 
 from fits.base.errors import UserError
+from scaling.planning import options
 
 app = typer.Typer(
     help=__doc__,
@@ -70,29 +71,15 @@ Json = Annotated[
 def plan_command(
     study: StudyName,
     json_file: Json = None,
-    table: Annotated[
-        str | None,
-        typer.Option(metavar="FILE|-", help="Its runs as CSV, one a line: fit-laws next takes it."),
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(metavar="TOPOLOGY", help="Compile its steps for a slice such as v3:2x2."),
-    ] = None,
-    images_per_device: Annotated[
-        int | None,
-        typer.Option(min=1, max=10**6, help="With --on: instead of the study's batches."),
-    ] = None,
-    update: Annotated[
-        str | None, typer.Option(metavar="plain|fused", help="With --on: not chosen but given.")
-    ] = None,
-    remat: Annotated[
-        str | None,
-        typer.Option(metavar="none|dots|full|offload", help="With --on: not chosen but given."),
-    ] = None,
-    fsdp: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --on: devices that share the state; not chosen but given."),
-    ] = None,
+    table: options.Table = None,
+    on: options.On = None,
+    images_per_device: options.ImagesPerDevice = None,
+    update: options.Update = None,
+    remat: options.Rematerialise = None,
+    fsdp: options.Fsdp = None,
+    closed_form: options.ClosedForm = False,
+    search: options.Search = False,
+    price: options.Price = None,
 ) -> None:
     """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
 
@@ -101,25 +88,40 @@ def plan_command(
     run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
     included; params are those of the backbone, its pool included, classifier left out.
 
-    With --on, every distinct step of the study is compiled for that slice of TPUs by their own
-    compiler, which needs no TPU, and verdicts are kept below ~/.cache/vit-scaling-laws/plans.
-    The first step that fits is chosen, in the order of their speed: plain; less kept for the
-    backward pass; fused; the state split over all devices.
+    With --on, every distinct step of the study is planned for those devices: its memory as their
+    own compiler says, for TPUs, which needs no TPU, and for this machine's processor; predicted in
+    closed form for all others. The first step that fits is chosen, in the order of their speed:
+    plain; less kept for the backward pass; fused; the state split over all devices. Time is
+    predicted from what was measured (calibration.jsonl, which training writes), published or
+    assumed, and the plan says which. What a compiler said is kept below
+    ~/.cache/vit-scaling-laws/plans. See docs/training/plan.md.
     """
     given = {"update": update, "remat": remat, "fsdp": fsdp}
     chosen = {key: value for key, value in given.items() if value is not None}
     if on is not None:
         from scaling.planning.on_devices import plan_on
 
-        found_on = plan_on(study, on, images_per_device, chosen, quiet=json_file == "-")
+        found_on = plan_on(
+            study,
+            on,
+            images_per_device,
+            chosen,
+            closed_form=closed_form,
+            search=search,
+            price=price,
+            quiet=json_file == "-",
+        )
         if json_file is not None:
             _write_json(found_on.as_json(), json_file)
         if json_file != "-":
             found_on.show()
         return
-    if chosen or images_per_device is not None:
+    if chosen or images_per_device is not None or closed_form or search or price is not None:
         raise UserError(
-            ["--images-per-device, --update, --remat and --fsdp are for --on: name a topology."]
+            [
+                "--images-per-device, --update, --remat, --fsdp, --closed-form, --search and "
+                "--price are for --on: name the devices."
+            ]
         )
     from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
     from scaling.study.parse import read_study

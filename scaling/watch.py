@@ -7,7 +7,7 @@ from typing import Protocol
 
 import jax
 
-from scaling.planning.peaks import peak_flops
+from scaling.planning.devices import peak_flops
 from scaling.runs.held_run import HeldRun
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter
 from scaling.runs.trunk_folder import HeldTrunk

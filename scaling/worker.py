@@ -30,6 +30,7 @@ from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
+from scaling.planning.pace import record_pace
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun, hold_run
 from scaling.runs.lease import LeaseLost
@@ -181,6 +182,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
         if error.step <= run.branch_step:
             trunk.diverge(error.step, str(error))
         raise
+    record_pace(run, task.placement, watch.pace, watch.seconds_of_steps)
     manifest = _manifest(run, task.evaluate)
     manifest["precision"] = asdict(trainers[run.trunk].precision)
     manifest["placement"] = task.placement.model_dump()

@@ -9,7 +9,7 @@ import pytest
 from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.evaluate import Upstream
-from scaling.planning.peaks import peak_flops
+from scaling.planning.devices import peak_flops
 from scaling.runs.held_run import hold_run
 from scaling.runs.lease import LeaseLost
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter, curve, read_lines
@@ -17,6 +17,7 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training import loop
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import CheckpointPaths, Trainer, train
 from scaling.training.metrics import utilisation
 from scaling.training.recipe import Recipe, schedule
@@ -125,8 +126,8 @@ def trained(trainer, tmp_path, monkeypatch):
         trunk_path = TrunkFolder.of(folder, run).path
         with hold_run(folder.path) as held, hold_trunk(trunk_path) as trunk:
             watch = Watch(run, held, trunk)
-            every = 0.0 if stop_after else 1e9  # seconds between checkpoints
-            places = CheckpointPaths(trunk=trunk.path, own=held.checkpoints, every_seconds=every)
+            every = CheckpointSpec(every_seconds=1e-9 if stop_after else 1e9)
+            places = CheckpointPaths(trunk.path, held.checkpoints, every)
 
             def tell(progress):
                 watch.tell(progress)
@@ -192,7 +193,7 @@ def test_utilisation_counts_six_flops_a_multiply_add_of_all_devices():
         ("TPU v5 lite", 197),
         ("TPU v5p", 459),
         ("TPU v6 lite", 918),
-        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 80GB HBM3", 989.4),
         ("NVIDIA H100 PCIe", 756),
         ("NVIDIA A100-SXM4-40GB", 312),
         ("NVIDIA L40S", 362),

@@ -6,10 +6,11 @@ from fits.base.errors import UserError
 from models.zoo import vit
 from scaling.data import Procedural
 from scaling.evaluate.upstream import Upstream
-from scaling.planning.compiled import Verdict
+from scaling.planning import compiled
+from scaling.planning.compiled import Verdict, near_slices, out_of_memory
 from scaling.planning.devices import GIB, topology
-from scaling.planning.memory import least_bytes
-from scaling.planning.steps import largest, plan_steps
+from scaling.planning.memory import predicted
+from scaling.planning.steps import largest, likely, plan_steps
 from scaling.study.parse import read_study
 from scaling.study.study import Study
 from scaling.training.placement_spec import PlacementSpec
@@ -58,7 +59,7 @@ def test_a_slice_of_v3_has_two_devices_a_chip_and_one_of_v5e_one():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("v5:2x2", "There are v2, v3, v4"),
+        ("v5:2x2", "Use a slice of v2, v3, v4"),
         ("v3:2x2x2", r"v3, which has 2 dimensions. Write v3:2x2\."),
         ("v4:2x2", "Write v4:2x2x2"),
         ("v3:0x2", "no slice of v3"),
@@ -68,6 +69,46 @@ def test_a_slice_of_v3_has_two_devices_a_chip_and_one_of_v5e_one():
 def test_a_topology_that_does_not_exist_is_named_with_what_does(name, said):
     with pytest.raises(UserError, match=said):
         topology(name)
+
+
+@pytest.mark.parametrize(
+    ("message", "gib"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 35.2G of 15.48G hbm.",
+            35.2,
+        ),
+        (
+            "E1000: CompileTimeHbmOom: Ran out of memory on HBM, the total memory required for HLO "
+            "temporaries (16.95G) exceeds available HBM (15.48G). HLO module: jit_step.",
+            16.95,
+        ),
+    ],
+)
+def test_the_compilers_words_for_too_much_memory_are_understood(message, gib):
+    assert out_of_memory(message) == pytest.approx(gib * GIB)
+    assert out_of_memory("INTERNAL: something else") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("v3:3x3", ["v3:2x2", "v3:4x4"]),
+        ("v5e:5x8", ["v5e:4x8", "v5e:8x8"]),
+        ("v4:64x64x64", ["v4:2x2x1"]),
+    ],
+)
+def test_a_slice_that_is_not_made_is_answered_with_those_beside_it(name, near):
+    assert near_slices(name) == near
+
+
+def test_a_damaged_verdict_is_compiled_anew(tmp_path):
+    path = tmp_path / "a.json"
+    for text in ("", "{", "[]", '{"bytes": 1}', '{"bytes": "x", "fits": true}'):
+        path.write_text(text)
+        assert compiled._read(path) is None
+    path.write_text('{"bytes": 5.0, "fits": true}')
+    assert compiled._read(path) == Verdict(5.0, True)
 
 
 def test_runs_that_differ_in_seed_data_and_duration_share_one_program():
@@ -95,7 +136,8 @@ def test_what_cannot_fit_by_arithmetic_is_not_compiled():
     compiler = PretendCompiler(lambda images, spec: 11.4 if spec.update == "fused" else 21.0)
     plan_steps(study_of("G/14"), SLICE, compiler)
     assert ("G/14", 8, "plain", "full", 1) not in compiler.asked
-    assert least_bytes(study_of("G/14").runs[0], PlacementSpec(remat="full"), 8) > SLICE.kind.hbm
+    plain = predicted(study_of("G/14").runs[0], PlacementSpec(remat="full"), SLICE).peak
+    assert plain > 1.15 * SLICE.kind.hbm
 
 
 def test_a_step_that_fits_nowhere_is_planned_with_what_comes_nearest():
@@ -111,13 +153,54 @@ def test_a_step_that_fits_nowhere_is_planned_with_what_comes_nearest():
     [(3.0, 0.1, 120), (3.0, 2.0, 6), (14.0, 0.01, 144), (15, 1, 0)],
 )
 def test_the_largest_batch_is_a_multiple_of_eight_that_was_seen_to_fit(offset, slope, expected):
+    """However far off the closed form is, as long as it grows as fast as what the compiler says."""
     hbm = 15.48 * GIB
 
     def at(images):
         found = (offset + slope * images) * GIB
         return Verdict(found, found <= hbm)
 
-    assert largest(at, 8, at(8), hbm) == expected
+    for wrong in (0.0, 3.0, -2.0):
+        found = largest(at, 8, at(8), hbm, lambda n, w=wrong: (w + offset + slope * n) * GIB)
+        assert found == expected
+
+
+def test_the_largest_batch_is_predicted_from_one_compilation_with_a_reserve():
+    hbm = 15.48 * GIB
+
+    def guess(images):
+        return (1 + 0.1 * images) * GIB
+
+    def known(gib, basis="compiled"):
+        return Verdict(gib * GIB, gib * GIB <= hbm, basis)
+
+    assert likely(8, known(3.8, "closed form"), hbm, guess) == 120  # 3.0 + .1 n <= 15.48
+    assert likely(8, known(3.8), hbm, guess) == 112
+    assert likely(8, known(15.4), hbm, guess) == 8
+    assert likely(8, known(15.8), hbm, guess) == 5
+    assert likely(8, known(30.0), hbm, guess) == 0
+
+
+def test_without_a_search_each_step_is_compiled_once():
+    compiler = PretendCompiler(lambda images, spec: 1.0 + images / 100)
+    plan_steps(study_of("Ti/16", "S/16"), SLICE, compiler)
+    assert [(name, images) for name, images, *_ in compiler.asked] == [("Ti/16", 8), ("S/16", 8)]
+    plan_steps(study_of("Ti/16"), SLICE, compiler, search=True)
+    assert len(compiler.asked) > 3
+
+
+def test_the_search_for_the_largest_batch_compiles_three_steps_at_most():
+    hbm, compiled = 15.48 * GIB, []
+
+    def at(images):
+        compiled.append(images)
+        found = (3 + 0.1 * images) * GIB
+        return Verdict(found, found <= hbm)
+
+    first = at(8)
+    compiled.clear()
+    assert largest(at, 8, first, hbm, lambda n: (3 + 0.09 * n) * GIB) > 8
+    assert 1 <= len(compiled) <= 3
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_named_with_the_nearest():

@@ -17,8 +17,7 @@ from scaling import worker
 from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
-from scaling.planning.memory import least_bytes
-from scaling.planning.out_of_memory import out_of_memory
+from scaling.planning.out_of_memory import out_of_memory, planned
 from scaling.runs import lease
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
@@ -272,9 +271,9 @@ def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_o
     assert not worker.work([folder.path, second])
     assert RunFolder(second).is_done([UPSTREAM])
     reason = folder.stopped()
-    planned = least_bytes(RUN, DEFAULT, jax.device_count()) / 2**30
-    assert reason.startswith("nano ran out of the device's memory: planned at least ")
-    assert f"planned at least {planned:.3g} GiB a device, measured 3 GiB in use" in reason
+    gib = planned(RUN, DEFAULT, jax.device_count()) / 2**30
+    assert reason.startswith("nano ran out of the device's memory: planned ")
+    assert f"planned {gib:.3g} GiB a device, measured 3 GiB in use" in reason
     assert "8 GiB more asked for, 10 GiB there." in reason
     for remedy in ("--remat full (", "--microbatches 8 (", "--update fused (", "--fsdp 2 ("):
         assert remedy in reason

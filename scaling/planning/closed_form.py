@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,14 +77,15 @@ def study_cost(study: Study) -> StudyCost:
             name=runs[0].model_name,
             params=parameters(model),
             forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
-            cost=_cost(runs),
+            cost=cost_of(runs),
         )
         for model, runs in by_model.items()
     ]
     return StudyCost(study.name, study.question, tuple(models), _sum(m.cost for m in models))
 
 
-def _cost(runs: list[Run]) -> Cost:
+def cost_of(runs: Sequence[Run]) -> Cost:
+    """The cost of some runs of a study."""
     trunks: dict[str, list[Run]] = {}
     for run in runs:
         trunks.setdefault(run.trunk, []).append(run)

@@ -1,5 +1,7 @@
 """Training steps compiled for devices that are not there, and what the compiler says of them.
 
+For slices of TPUs, and for this machine's processor.
+
 The program is the one that trains: the same functions, with the same places pinned, lowered on
 abstract values. A verdict is kept on disk under a hash of all that decides it: the program's text,
 the topology and the versions of JAX and of the compiler.
@@ -8,12 +10,14 @@ the topology and the versions of JAX and of the compiler.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -31,8 +35,14 @@ ENVIRONMENT = {  # for a compiler that is to look for no TPU
     "JAX_PLATFORMS": "cpu",
 }
 DECIDING = "jax", "jaxlib", "libtpu"  # packages whose version a verdict depends on
-OUT_OF_MEMORY = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+OUT_OF_MEMORY = (  # of the program, and where temporaries alone are too many, of those
+    re.compile(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm"),
+    re.compile(r"\(([\d.]+)([KMG])\) exceeds available HBM"),
+)
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+Basis: TypeAlias = Literal["compiled", "closed form"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +52,32 @@ class Verdict:
     Fields:
       bytes: most memory of a device that is in use at once, arguments included.
       fits: whether the devices have as much.
+      basis: whether a compiler says so or the closed form.
     """
 
     bytes: float
     fits: bool
+    basis: Basis = "compiled"
 
     @property
     def gib(self) -> float:
         return self.bytes / GIB
+
+
+Compiler: TypeAlias = Callable[[Run, Topology, PlacementSpec, Path | None], Verdict]
+
+
+def compiler_of(topology: Topology) -> Compiler | None:
+    """What compiles for such devices here; None: nothing does, as for GPUs.
+
+    Raises:
+      UserError: the compiler for TPUs is not installed.
+    """
+    if topology.kind.platform == "gpu":
+        return None
+    if topology.kind.platform == "tpu":
+        _check_libtpu(topology)
+    return compile_step
 
 
 def compile_step(
@@ -66,19 +94,35 @@ def compile_step(
       UserError: there is no compiler for such devices here, or they make no such slice.
     """
     lowered = _lowered(run, topology, spec)
-    path = None
-    if cache is not None:
-        versions = [f"{package} {installed_version(package)}" for package in DECIDING]
-        deciding = [topology.name, *versions, lowered.as_text()]
-        name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
-        path = cache / f"{name}.json"
-        if path.exists():
-            return Verdict(**json.loads(path.read_text()))
-    verdict = _verdict(lowered)
+    path = None if cache is None else _kept_at(cache, topology, lowered)
+    if path is not None and (found := _read(path)) is not None:
+        return found
+    verdict = _verdict(lowered, topology.kind.hbm)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(verdict)))
+        write_text(path, json.dumps({"bytes": verdict.bytes, "fits": verdict.fits}))
     return verdict
+
+
+def remembered(run: Run, topology: Topology, spec: PlacementSpec, cache: Path) -> Verdict | None:
+    """What `compile_step` found before; None: nothing, and nothing is compiled."""
+    return _read(_kept_at(cache, topology, _lowered(run, topology, spec)))
+
+
+def _read(path: Path) -> Verdict | None:
+    """A verdict that was kept; None: there is none, or its file is damaged."""
+    try:
+        found = json.loads(path.read_text())
+        return Verdict(float(found["bytes"]), bool(found["fits"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kept_at(cache: Path, topology: Topology, lowered: Any) -> Path:
+    versions = [f"{package} {installed_version(package)}" for package in DECIDING]
+    deciding = [topology.name, *versions, lowered.as_text()]
+    name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
+    return cache / f"{name}.json"
 
 
 def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
@@ -95,35 +139,77 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
     return whole.step.lower(whole.state, abstract_batch(run), rate, number, number)
 
 
-def _verdict(lowered: Any) -> Verdict:
+def _verdict(lowered: Any, hbm: float) -> Verdict:
     import jax
 
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if found := OUT_OF_MEMORY.search(str(error)):
-            used, unit, _, _ = found.groups()
-            return Verdict(float(used) * UNITS[unit], False)
-        raise
-    return Verdict(float(compiled.memory_analysis().peak_memory_in_bytes), True)
+        used = out_of_memory(str(error))
+        if used is None:
+            raise
+        return Verdict(used, False)
+    peak = float(compiled.memory_analysis().peak_memory_in_bytes)
+    return Verdict(peak, peak <= hbm)
 
 
-def _devices(topology: Topology) -> list[Any]:
-    os.environ.update(ENVIRONMENT)
-    try:
-        import libtpu  # noqa: F401
-    except ImportError:
+def out_of_memory(message: str) -> float | None:
+    """Bytes that a program would have needed, from what the TPU's compiler says; None: it says
+    something else."""
+    for pattern in OUT_OF_MEMORY:
+        if found := pattern.search(message):
+            return float(found[1]) * UNITS[found[2]]
+    return None
+
+
+def _check_libtpu(topology: Topology) -> None:
+    if importlib.util.find_spec("libtpu") is None:
         raise UserError(
             [
                 f"--on {topology.name}: the TPU compiler is not installed. It needs no TPU: pip "
-                "install 'vit-scaling-laws[tpu]'."
+                "install 'vit-scaling-laws[tpu]'; or plan without it, by --closed-form."
             ]
-        ) from None
+        )
+
+
+def _devices(topology: Topology) -> list[Any]:
+    if topology.kind.platform == "cpu":
+        return _cpu_devices()
+    os.environ.update(ENVIRONMENT)
     from jax.experimental import topologies
 
     try:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name)
     except Exception as error:  # whatever the compiler says of an impossible slice
         reason = str(error).splitlines()[0]
-        raise UserError([f"--on: {topology.name} is no slice of TPUs ({reason})."]) from None
+        near = " or ".join(near_slices(topology.name))
+        raise UserError(
+            [f"--on: {topology.name} is no slice of TPUs ({reason}). Try {near}."]
+        ) from None
     return list(found.devices)
+
+
+def near_slices(name: str) -> list[str]:
+    """Slices whose sides are the next powers of two, below and above, as most of them are."""
+    kind, _, shape = name.partition(":")
+    sides = [int(side) for side in shape.split("x")]
+    below = [2 ** (side.bit_length() - 1) for side in sides]
+    above = [2 ** (side - 1).bit_length() for side in sides]
+    found = [f"{kind}:{'x'.join(map(str, each))}" for each in (below, above)]
+    return [each for each in dict.fromkeys(found) if each != name] or [f"{kind}:{_small(sides)}"]
+
+
+def _small(sides: list[int]) -> str:
+    return "x".join("2" if len(sides) == 2 or k < 2 else "1" for k in range(len(sides)))
+
+
+def _cpu_devices() -> list[Any]:
+    """What compiles for this machine's processor keeps what it compiles for a later training."""
+    import jax
+
+    _keep_compilations()
+    return jax.devices("cpu")[:1]
+
+
+def _keep_compilations() -> None:
+    return None

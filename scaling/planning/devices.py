@@ -1,15 +1,26 @@
-"""Devices that a study may be trained on: what a plan needs to know of each kind. Knows no JAX."""
+"""Devices that a study may be trained on: what a plan needs to know of each kind. Knows no JAX.
+
+Memory, peak and bandwidths are the makers' own; how much of the peak a training reaches is not
+here but in `published.py` and `calibration.py`.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 
 GIB = 2**30
+Platform: TypeAlias = Literal["tpu", "gpu", "cpu"]
+JAX_TAKES = 0.75  # of a GPU's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
+OWN = "device:memory=24GiB,peak=165e12"
+UNITS = {"": 1, "GiB": GIB, "GB": 10**9, "MiB": 2**20, "MB": 10**6}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,50 +30,122 @@ class DeviceKind:
     Fields:
       name: as in a topology's name.
       platform: of JAX.
-      dimensions: of a topology's name, 2 for AxB.
+      jax_names: what JAX calls such a device, in lower case; of a GPU, how that begins.
+      dimensions: of a topology's name, 2 for AxB; 0 where devices are counted.
       cores: devices a chip.
       hbm: bytes that a program can use.
-      peak: FLOP/s of bf16 products.
-      source: where the peak is from.
+      peak: FLOP/s of bf16 products; None: not known, as of a CPU.
+      bandwidth: bytes/s between the device and its memory; None: not known.
+      link: bytes/s that a device sends and receives in a ring of all devices; None: not known.
+      source: where the numbers are from.
+      efficiency: share of the peak that training reaches, where a user gave it.
     """
 
     name: str
-    platform: str
-    dimensions: int
-    cores: int
+    platform: Platform
     hbm: float
-    peak: float
-    source: str
+    jax_names: tuple[str, ...] = ()
+    dimensions: int = 0
+    cores: int = 1
+    peak: float | None = None
+    bandwidth: float | None = None
+    link: float | None = None
+    source: str = "as given"
+    efficiency: float | None = None
+
+    def is_called(self, name: str) -> bool:
+        """Whether JAX names a device of this kind so; a processor has its model's name."""
+        lower = name.lower()
+        if self.platform == "gpu":
+            return any(re.match(rf"{re.escape(each)}\b", lower) for each in self.jax_names)
+        return lower in self.jax_names
 
 
-def _tpu(name: str, dimensions: int, cores: int, gib: float, tflops: float) -> DeviceKind:
-    """A kind of TPU: memory and peak of one device."""
+def _tpu(
+    name: str,
+    *jax_names: str,
+    dimensions: int,
+    gib: float,
+    tflops: float,
+    gb_s: float,
+    link_gb_s: float,
+    cores: int = 1,
+) -> DeviceKind:
+    """A kind of TPU: all numbers are of one device."""
     return DeviceKind(
         name=name,
         platform="tpu",
+        jax_names=jax_names,
         dimensions=dimensions,
         cores=cores,
         hbm=gib * GIB,
         peak=tflops * 1e12,
-        source="Google Cloud, TPU system architecture",
+        bandwidth=gb_s * 1e9,
+        link=link_gb_s * 1e9,
+        source="Google Cloud, TPU system architecture; Austin et al. 2025, How to Scale Your Model",
     )
 
 
 # v3's memory is what the compiler of libtpu 0.0.52 allows; that of the others is the capacity.
+# A link is one axis of the torus, both ways; the two cores of a v2 or v3 chip share it.
 _TPUS = (
-    _tpu("v2", dimensions=2, cores=2, gib=8, tflops=22.5),
-    _tpu("v3", dimensions=2, cores=2, gib=15.48, tflops=61.5),
-    _tpu("v4", dimensions=3, cores=1, gib=32, tflops=275),
-    _tpu("v5e", dimensions=2, cores=1, gib=16, tflops=197),
-    _tpu("v5p", dimensions=3, cores=1, gib=95, tflops=459),
-    _tpu("v6e", dimensions=2, cores=1, gib=32, tflops=918),
+    _tpu("v2", "tpu v2", dimensions=2, cores=2, gib=8, tflops=22.5, gb_s=350, link_gb_s=62),
+    _tpu("v3", "tpu v3", dimensions=2, cores=2, gib=15.48, tflops=61.5, gb_s=450, link_gb_s=82),
+    _tpu("v4", "tpu v4", dimensions=3, gib=32, tflops=275, gb_s=1200, link_gb_s=90),
+    _tpu("v5e", "tpu v5 lite", "tpu v5e", dimensions=2, gib=16, tflops=197, gb_s=819, link_gb_s=90),
+    _tpu("v5p", "tpu v5", "tpu v5p", dimensions=3, gib=95, tflops=459, gb_s=2765, link_gb_s=180),
+    _tpu(
+        "v6e", "tpu v6 lite", "tpu v6e", dimensions=2, gib=32, tflops=918, gb_s=1640, link_gb_s=180
+    ),
 )
-KINDS = {kind.name: kind for kind in _TPUS}
+
+
+def _gpu(
+    name: str, jax_name: str, gib: float, tflops: float, gb_s: float, link_gb_s: float
+) -> DeviceKind:
+    """A kind of GPU: dense products of 16 bits summed in float32, links both ways."""
+    return DeviceKind(
+        name=name,
+        platform="gpu",
+        jax_names=(jax_name,),
+        hbm=gib * GIB,
+        peak=tflops * 1e12,
+        bandwidth=gb_s * 1e9,
+        link=link_gb_s * 1e9,
+        source="NVIDIA, data sheet",
+    )
+
+
+# A V100 and a T4 have no bf16; their peak is that of float16. Cards without NVLink: PCI Express.
+_GPUS = (
+    _gpu("t4", "tesla t4", 16, 65, 320, 32),
+    _gpu("v100", "tesla v100", 32, 125, 900, 300),
+    _gpu("a100-40g", "nvidia a100-sxm4-40gb", 40, 312, 1555, 600),
+    _gpu("a100", "nvidia a100", 80, 312, 2039, 600),
+    _gpu("a6000", "nvidia rtx a6000", 48, 154.8, 768, 64),
+    _gpu("l4", "nvidia l4", 24, 121, 300, 64),
+    _gpu("l40s", "nvidia l40s", 48, 362, 864, 64),
+    _gpu("rtx3090", "nvidia geforce rtx 3090", 24, 71, 936, 64),
+    _gpu("rtx4090", "nvidia geforce rtx 4090", 24, 165.2, 1008, 64),
+    _gpu("h100-pcie", "nvidia h100 pcie", 80, 756, 2000, 64),
+    _gpu("h100", "nvidia h100", 80, 989.4, 3350, 900),
+    _gpu("h200", "nvidia h200", 141, 989.4, 4800, 900),
+)
+TPUS = {kind.name: kind for kind in _TPUS}
+GPUS = {kind.name: kind for kind in _GPUS}
+KINDS = TPUS | GPUS
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """FLOP/s of bf16 products of a device that JAX names so; None: no such kind is known."""
+    called = (kind.peak for kind in KINDS.values() if kind.is_called(device_kind))
+    return next(called, None)
 
 
 @dataclass(frozen=True)
 class Topology:
-    """A slice of devices, say v3:2x2, which has 4 chips and 8 devices."""
+    """Some devices of a kind: a slice of TPUs, say v3:2x2, which has 4 chips and 8 devices, the
+    GPUs of a machine, say gpu:h100x8, or this machine's processor."""
 
     name: str
     kind: DeviceKind
@@ -70,18 +153,27 @@ class Topology:
 
 
 def topology(name: str) -> Topology:
-    """The slice of this name.
+    """The devices of this name: v3:2x2, gpu:h100, gpu:h100x8, cpu or device:memory=24GiB,...
 
     Raises:
-      UserError: there is no such kind, or its slices have other dimensions.
+      UserError: there are no such devices.
     """
     kind_name, _, shape = name.partition(":")
-    kind = KINDS.get(kind_name)
+    if kind_name == "cpu" and not shape:
+        return Topology(name, _this_machine(), 1)
+    if kind_name == "gpu":
+        return _gpus(name, shape)
+    if kind_name == "device":
+        return _own(name, shape)
+    kind = TPUS.get(kind_name)
     if kind is None:
+        known = [*TPUS, "cpu", "device", *(f"gpu:{each}" for each in GPUS)]
+        near = kind_name if kind_name not in GPUS else f"gpu:{kind_name}"
         raise UserError(
             [
-                f"--on: no devices '{kind_name}' are known. {did_you_mean(kind_name, KINDS)}"
-                f"There are {', '.join(KINDS)}; write v3:2x2."
+                f"--on: no devices '{kind_name}' are known. {did_you_mean(near, known)}"
+                f"Use a slice of {', '.join(TPUS)}, as v3:2x2; gpu:h100 or gpu:h100x8; cpu; or "
+                f"any other device as {OWN}."
             ]
         )
     example = "x".join("2" * kind.dimensions)
@@ -94,3 +186,99 @@ def topology(name: str) -> Topology:
         )
     chips = math.prod(map(int, shape.split("x")))
     return Topology(name, kind, chips * kind.cores)
+
+
+def _gpus(name: str, shape: str) -> Topology:
+    kind_name, count = shape, "1"
+    found = re.fullmatch(r"(.+)x([1-9]\d*)", shape)
+    if found and shape not in GPUS:
+        kind_name, count = found.groups()
+    if kind_name not in GPUS:
+        raise UserError(
+            [
+                f"--on {name}: no GPU '{kind_name}' is known. {did_you_mean(kind_name, GPUS)}"
+                f"There are {', '.join(GPUS)}; give any other as {OWN}."
+            ]
+        )
+    kind = GPUS[kind_name]
+    share = _jax_share()
+    return Topology(name, replace(kind, hbm=kind.hbm * share), int(count))
+
+
+def _jax_share() -> float:
+    given = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "")
+    try:
+        return float(given) if 0 < float(given) <= 1 else JAX_TAKES
+    except ValueError:
+        return JAX_TAKES
+
+
+def _this_machine() -> DeviceKind:
+    """All cores, which XLA treats as one device, and all memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return DeviceKind(
+        name="cpu",
+        platform="cpu",
+        jax_names=(processor().lower(),),
+        hbm=float(memory),
+        source="this machine",
+    )
+
+
+KEYS = ("memory", "peak", "bandwidth", "link", "efficiency", "count")
+
+
+def _own(name: str, described: str) -> Topology:
+    """A device that a user describes.
+
+    Raises:
+      UserError: what is wrong with the description, all of it.
+    """
+    found, wrong = {}, []
+    for item in filter(None, described.split(",")):
+        key, _, text = item.partition("=")
+        if key not in KEYS:
+            wrong.append(f"no '{key}'. {did_you_mean(key, KEYS)}Use {', '.join(KEYS)}.")
+            continue
+        value = _number(text)
+        if value is None or value <= 0 or (key == "efficiency" and value > 1):
+            wrong.append(f"'{item}': write a number above 0, as in memory=24GiB or peak=165e12.")
+        elif key == "count" and value != int(value):
+            wrong.append(f"'{item}': write a whole number of devices.")
+        else:
+            found[key] = value
+    missing = [key for key in ("memory", "peak") if key not in found]
+    if missing and not wrong:
+        wrong.append(f"{' and '.join(missing)} must be given, as in {OWN}.")
+    if wrong:
+        raise UserError([f"--on device: {each}" for each in wrong])
+    kind = DeviceKind(
+        name="device",
+        platform="gpu",
+        hbm=found["memory"],
+        peak=found["peak"],
+        bandwidth=found.get("bandwidth"),
+        link=found.get("link"),
+        efficiency=found.get("efficiency"),
+    )
+    return Topology(name, kind, int(found.get("count", 1)))
+
+
+def _number(text: str) -> float | None:
+    found = re.fullmatch(r"([\d._]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)", text)
+    if not found or found[2] not in UNITS:
+        return None
+    try:
+        return float(found[1]) * UNITS[found[2]]
+    except ValueError:
+        return None
+
+
+def processor() -> str:
+    """The model of this machine's processor, as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "unknown")

@@ -1,93 +1,109 @@
-"""A study's plan on a slice of devices: its steps as compiled, and the time they are predicted to
-take."""
+"""A study's plan on some devices: its steps, the time they are predicted to take, and the money."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from functools import cache
+from typing import Any
 
-from fits.base.errors import UserError
-from fits.base.names import did_you_mean
-from models.precision import Remat
-from scaling.base.console import print_table
+from models.precision import compute_for
 from scaling.base.machine import cache_folder
-from scaling.planning.closed_form import study_cost
-from scaling.planning.compiled import compile_step
-from scaling.planning.devices import Topology, topology
+from scaling.planning import calibration
+from scaling.planning.advice import what_would_fit
+from scaling.planning.closed_form import cost_of
+from scaling.planning.compiled import Compiler, Verdict, compiler_of
+from scaling.planning.devices import GIB, Topology, topology
+from scaling.planning.given import dollars, placement_spec
+from scaling.planning.memory import predicted
+from scaling.planning.products import products_rate
+from scaling.planning.roofline import StepTime, step_time
 from scaling.planning.steps import StepPlan, plan_steps
 from scaling.study.parse import read_study
 from scaling.study.study import Study
-from scaling.training.placement_spec import PlacementSpec, UpdateKind
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.run import Run
 
-UTILISATION = 0.4  # of peak, predicted where nothing was measured
-HEADINGS = ("model", "images", "update", "remat", "fsdp", "GiB", "fits", "largest", "FLOPs a step")
+
+@dataclass(frozen=True, kw_only=True)
+class PricedStep:
+    """One step of a plan, with its time.
+
+    Fields:
+      plan: the step and its memory.
+      predicted_bytes: of a device, in closed form, whatever the compiler says.
+      time: of one step.
+      device_hours: of all runs of the study that take this step, shared trunks counted once.
+      would_fit: where it does not fit: what would, in words.
+    """
+
+    plan: StepPlan
+    predicted_bytes: float
+    time: StepTime
+    device_hours: float
+    would_fit: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        found = self.time.efficiency
+        return {
+            **self.plan.as_json(),
+            "memory": self.plan.verdict.basis,
+            "closed_form_gib": round(self.predicted_bytes / GIB, 3),
+            "seconds": self.time.seconds,
+            "bound": self.time.bound,
+            "rate": {
+                "tflops_a_device": found.flops_a_second / 1e12,
+                "basis": found.basis,
+                "source": found.source,
+                "measurements": found.count,
+            },
+            "device_hours": self.device_hours,
+            "would_fit": list(self.would_fit),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class DevicePlan:
-    """A study on a slice of devices.
+    """A study on some devices.
 
     Fields:
       steps: one for every program.
-      device_hours: predicted: training FLOPs, shared trunks counted once, over the peak of the
-        devices times `UTILISATION`.
+      price: US dollars a device-hour; None: not given.
     """
 
     study: Study
     topology: Topology
-    steps: tuple[StepPlan, ...]
-    device_hours: float
+    steps: tuple[PricedStep, ...]
+    price: float | None = None
+
+    @property
+    def device_hours(self) -> float:
+        """Predicted, of the whole study."""
+        return sum(step.device_hours for step in self.steps)
+
+    @property
+    def dollars(self) -> float | None:
+        """What they cost."""
+        return None if self.price is None else self.price * self.device_hours
 
     def as_json(self) -> dict[str, Any]:
         return {
             "study": self.study.name,
             "topology": self.topology.name,
             "devices": self.topology.devices,
-            "hbm_gib": round(self.topology.kind.hbm / 2**30, 3),
+            "hbm_gib": round(self.topology.kind.hbm / GIB, 3),
             "steps": [each.as_json() for each in self.steps],
             "device_hours": self.device_hours,
-            "predicted": {"utilisation": UTILISATION},
+            "dollars_a_device_hour": self.price,
+            "dollars": self.dollars,
         }
 
     def show(self) -> None:
-        """One line a step; what was compiled and what is predicted."""
-        kind = self.topology.kind
-        print(
-            f"{self.study.name} on {self.topology.name}: {self.topology.devices} devices of "
-            f"{kind.hbm / 2**30:.4g} GiB\n"
-        )
-        rows = [
-            (
-                each.run.model_name,
-                f"{each.images_per_device}",
-                each.spec.update,
-                each.spec.recomputed,
-                f"{each.spec.fsdp}",
-                f"{each.verdict.gib:.2f}",
-                "yes" if each.verdict.fits else "no",
-                f"{each.largest_images_per_device}",
-                f"{each.run.flops // each.run.steps:.3g}",
-            )
-            for each in self.steps
-        ]
-        print_table(HEADINGS, rows, left=("model", "update", "remat"))
-        print(
-            "\nimages: a device. GiB, fits, largest: as compiled, of one device.\n"
-            f"{self.device_hours:.3g} device-hours, predicted: training FLOPs at "
-            f"{UTILISATION:.0%} of {kind.peak / 1e12:.4g} TFLOP/s a device ({kind.source})."
-        )
-        for each in self.steps:
-            if not each.verdict.fits:
-                lacking = each.verdict.gib - kind.hbm / 2**30
-                print(
-                    f"{each.run.model_name} does not fit: {lacking:.2f} GiB too much. "
-                    + (
-                        f"{each.largest_images_per_device} images a device fit."
-                        if each.largest_images_per_device
-                        else "Use more devices, which share the state with --fsdp."
-                    )
-                )
+        """One line a step, then what was compiled, measured, published and assumed."""
+        from scaling.planning.show import show
+
+        show(self)
 
 
 def plan_on(
@@ -96,46 +112,86 @@ def plan_on(
     images_per_device: int | None,
     given: dict[str, Any],
     *,
+    closed_form: bool = False,
+    search: bool = False,
+    price: str | None = None,
     quiet: bool,
 ) -> DevicePlan:
-    """Read, compile, and add up.
+    """Read, compile where there is a compiler, and add up.
 
     Args:
       given: fields of a PlacementSpec that are not chosen.
+      closed_form: compile nothing.
+      search: compile the largest batches too.
+      price: as on the command line.
 
     Raises:
       UserError: mistakes in the study or on the command line.
     """
     wanted = topology(topology_name)
-    spec = _spec(given)
+    a_device_hour = dollars(price, _kind_name(wanted))
+    spec = placement_spec(given)
     study = read_study(study_name, planned=True)
-
-    def tell(words: str) -> None:
-        if not quiet or sys.stderr.isatty():
-            print(f"compiling {words}", file=sys.stderr)
-
+    if study.compute_open:
+        study = study.computed_in(compute_for(wanted.kind.platform))
+    compiler = None if closed_form else compiler_of(wanted)
     steps = plan_steps(
         study,
         wanted,
-        lambda run, on, how: compile_step(run, on, how, cache_folder() / "plans"),
+        _word(compiler),
         images_per_device=images_per_device,
         given=spec,
-        tell=tell,
+        search=search,
+        tell=_teller(compiler, quiet),
     )
-    flops = study_cost(study).cost.flops
-    hours = flops / (wanted.kind.peak * UTILISATION) / 3600
-    return DevicePlan(study=study, topology=wanted, steps=tuple(steps), device_hours=hours)
+    return DevicePlan(
+        study=study,
+        topology=wanted,
+        steps=tuple(_priced(steps, wanted)),
+        price=a_device_hour,
+    )
 
 
-def _spec(given: dict[str, Any]) -> PlacementSpec | None:
-    if not given:
-        return None
-    choices = {"update": get_args(UpdateKind), "remat": get_args(Remat)}
-    wrong = [
-        f"--{name}: no '{given[name]}'. {did_you_mean(given[name], known)}Use {', '.join(known)}."
-        for name, known in choices.items()
-        if name in given and given[name] not in known
-    ]
-    if wrong:
-        raise UserError(wrong)
-    return PlacementSpec(**given)
+def _priced(steps: list[StepPlan], on: Topology) -> list[PricedStep]:
+    measurements, products = calibration.read(), cache(products_rate)
+    priced = []
+    for step in steps:
+        time = step_time(step.run, on, step.spec, measurements, products=products)
+        images = cost_of(step.runs).images
+        hours = images / step.run.batch * time.seconds * on.devices / 3600
+        priced.append(
+            PricedStep(
+                plan=step,
+                predicted_bytes=predicted(step.run, step.spec, on).peak,
+                time=time,
+                device_hours=hours,
+                would_fit=() if step.verdict.fits else tuple(what_would_fit(step, on)),
+            )
+        )
+    return priced
+
+
+def _word(compiler: Compiler | None) -> Callable[[Run, Topology, PlacementSpec], Verdict]:
+    """What says how much a step takes."""
+    if compiler is not None:
+        return lambda run, on, spec: compiler(run, on, spec, cache_folder() / "plans")
+
+    def closed_form(run: Run, on: Topology, spec: PlacementSpec) -> Verdict:
+        found = predicted(run, spec, on).peak
+        return Verdict(found, found <= on.kind.hbm, "closed form")
+
+    return closed_form
+
+
+def _teller(compiler: Compiler | None, quiet: bool) -> Callable[[str], None]:
+    def tell(words: str) -> None:
+        if compiler is not None and (not quiet or sys.stderr.isatty()):
+            print(f"compiling {words}", file=sys.stderr)
+
+    return tell
+
+
+def _kind_name(on: Topology) -> str:
+    """As in --on, without its count."""
+    prefix = "gpu:" if on.kind.platform == "gpu" and on.kind.name != "device" else ""
+    return f"{prefix}{on.kind.name}"

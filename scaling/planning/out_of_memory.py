@@ -3,12 +3,13 @@ would make it fit."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from scaling.planning.devices import GIB
-from scaling.planning.memory import least_bytes
+from scaling.planning.devices import GIB, DeviceKind, Topology
+from scaling.planning.memory import predicted
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
@@ -26,8 +27,7 @@ def out_of_memory(error: Exception, run: Run, spec: PlacementSpec, devices: int)
     """What happened, in two sentences: the plan's number beside the measured one, and remedies."""
     from scaling.training.metrics import memory_limit, peak_memory
 
-    planned = least_bytes(run, spec, devices)
-    parts = [f"planned at least {_gib(planned)} a device"]
+    parts = [f"planned {_gib(planned(run, spec, devices))} a device"]
     measured, limit, wanted = peak_memory(), memory_limit(), _wanted(str(error))
     if measured is not None:
         parts.append(f"measured {_gib(measured)} in use")
@@ -41,8 +41,14 @@ def out_of_memory(error: Exception, run: Run, spec: PlacementSpec, devices: int)
     return f"{run.model_name} ran out of the device's memory: {found}. {advice}"
 
 
+def planned(run: Run, spec: PlacementSpec, devices: int) -> float:
+    """Bytes of each device, by the closed form for devices that pad no array."""
+    here = Topology("here", DeviceKind(name="here", platform="gpu", hbm=math.inf), devices)
+    return predicted(run, spec, here).peak
+
+
 def _less(run: Run, spec: PlacementSpec, devices: int) -> Iterator[tuple[str, float]]:
-    """Options of `launch` that need less than `spec`, each with what it needs at least."""
+    """Options of `launch` that need less than `spec`, each with what it is planned to need."""
     changes: list[tuple[str, dict[str, Any]]] = [("--remat full", {"remat": "full"})]
     per_device = run.batch // devices
     parts = [n for n in (2, 4, 8) if per_device % (n * spec.microbatches) == 0]
@@ -53,10 +59,10 @@ def _less(run: Run, spec: PlacementSpec, devices: int) -> Iterator[tuple[str, fl
         changes.append(("--update fused", {"update": "fused", "microbatches": 1}))
     more = max(2 * spec.fsdp, devices)
     changes.append((f"--fsdp {more}", {"fsdp": more, "devices": None}))
-    now = least_bytes(run, spec, devices)
+    now = planned(run, spec, devices)
     for words, change in changes:
         other = PlacementSpec.model_validate({**spec.model_dump(), **change})
-        least = least_bytes(run, other, max(devices, other.fsdp))
+        least = planned(run, other, max(devices, other.fsdp))
         if least < now:
             yield words, least
 

@@ -1,7 +1,9 @@
 """Which step each model of a study can be trained with on a slice of devices.
 
-Compiles the steps in the order of their speed until one fits: plain, then with less and less kept
-for the backward pass, then fused, then with the state split over all devices.
+Tries the steps in the order of their speed until one fits: plain, then with less and less kept for
+the backward pass, then fused, then with the state split over all devices. A compiler says what
+fits where there is one for such devices; the closed form says which steps need no compiler's word,
+and where the largest batch is.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fits.base.errors import UserError
 from models.precision import Remat
-from scaling.planning.compiled import Verdict
+from models.shapes import BiTShape
+from scaling.planning.checks import check_batches, check_sharding
+from scaling.planning.compiled import Basis, Verdict
 from scaling.planning.devices import Topology
-from scaling.planning.memory import least_bytes
+from scaling.planning.memory import predicted
 from scaling.study.study import Study
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
 REMAT: tuple[Remat, ...] = ("none", "dots", "full")
 Compile: TypeAlias = Callable[[Run, Topology, PlacementSpec], Verdict]
-TRIES = 4  # compilations, at most, to find the largest batch
+TRIES = 3  # compilations, at most, to find the largest batch
+HOPELESS = 1.15  # times the memory there is: what the closed form puts above it is not compiled
+RESERVE = 0.1  # of what a larger batch adds in closed form: it is that far off where they are large
+MOST = 2**16  # images a device, beyond which nobody asks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +36,22 @@ class StepPlan:
 
     Fields:
       run: any that takes this step; its batch is that of all devices together.
-      images_per_device: of it.
+      runs: of the study, all that take it, with the batches they have there.
+      images_per_device: of `run`.
       spec: how the step is computed: chosen, or as given.
-      verdict: the compiler's.
-      largest_images_per_device: that fit with this spec, as compiled; 0: not one.
+      verdict: the compiler's, or the closed form's.
+      largest_images_per_device: that fit with this spec; 0: not one.
+      largest_basis: whether a compiler says so of that batch itself, or the closed form, from what
+        it says of `images_per_device`.
     """
 
     run: Run
+    runs: tuple[Run, ...]
     images_per_device: int
     spec: PlacementSpec
     verdict: Verdict
     largest_images_per_device: int
+    largest_basis: Basis = "closed form"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +63,7 @@ class StepPlan:
             "hbm_gib": round(self.verdict.gib, 3),
             "fits": self.verdict.fits,
             "largest_images_per_device": self.largest_images_per_device,
+            "largest": self.largest_basis,
             "flops": self.run.flops // self.run.steps,
         }
 
@@ -63,35 +75,41 @@ def plan_steps(
     *,
     images_per_device: int | None = None,
     given: PlacementSpec | None = None,
+    search: bool = False,
     tell: Callable[[str], None] = lambda words: None,
 ) -> list[StepPlan]:
     """One plan for every distinct step of a study, in the order of its runs.
 
     Args:
-      compile_step: what compiles, or remembers.
+      compile_step: what compiles, remembers or predicts.
       images_per_device: None: the study's batches, split over all devices.
       given: how steps are computed; None: chosen for each.
+      search: ask for the largest batch itself; False: the closed form tells.
       tell: is told which step is being compiled.
 
     Raises:
-      UserError: batches that the devices do not divide, each with the nearest that they do.
+      UserError: batches or a sharding that do not fit the devices, each with the nearest that do.
     """
-    runs = _distinct(study, topology, images_per_device)
-    _check_batches(runs, topology)
-    return [_plan(run, topology, compile_step, given, tell) for run in runs]
+    programs = _programs(study, topology, images_per_device)
+    check_batches([run for run, _ in programs], topology)
+    if given is not None:
+        check_sharding(given, topology)
+    return [_plan(run, runs, topology, compile_step, given, search, tell) for run, runs in programs]
 
 
 def _plan(
     run: Run,
+    runs: list[Run],
     topology: Topology,
     compile_step: Compile,
     given: PlacementSpec | None,
+    search: bool,
     tell: Callable[[str], None],
 ) -> StepPlan:
     images = run.batch // topology.devices
     best: tuple[PlacementSpec, Verdict] | None = None
-    for spec in [given] if given else _ladder(run, topology):
-        tell(f"{run.model_name}, {images} images a device, {_words(spec)}")
+    for spec in [given] if given else ladder(run, topology):
+        tell(f"{run.model_name}, {images} images a device, {words(spec)}")
         verdict = compile_step(run, topology, spec)
         if best is None or verdict.bytes < best[1].bytes or verdict.fits:
             best = spec, verdict
@@ -101,94 +119,128 @@ def _plan(
     spec, verdict = best
 
     def at(images: int) -> Verdict:
-        tell(f"{run.model_name}, {images} images a device, {_words(spec)}")
-        return compile_step(_with_images(run, images, topology), topology, spec)
+        tell(f"{run.model_name}, {images} images a device, {words(spec)}")
+        return compile_step(with_images(run, images, topology), topology, spec)
 
+    def guess(images: int) -> float:
+        return predicted(with_images(run, images, topology), spec, topology).peak
+
+    hbm = topology.kind.hbm
+    most = likely(images, verdict, hbm, guess)
+    if search:
+        most = largest(at, images, verdict, hbm, guess)
     return StepPlan(
         run=run,
+        runs=tuple(runs),
         images_per_device=images,
         spec=spec,
         verdict=verdict,
-        largest_images_per_device=largest(at, images, verdict, topology.kind.hbm),
+        largest_images_per_device=most,
+        largest_basis=verdict.basis if search else "closed form",
     )
 
 
-def largest(at: Callable[[int], Verdict], images: int, verdict: Verdict, hbm: float) -> int:
+def likely(images: int, verdict: Verdict, hbm: float, guess: Callable[[int], float]) -> int:
+    """The largest number of images a device that fits by the closed form, moved to go through what
+    is known; 0: none. Rounded down to a multiple of 8; a compiler's word leaves a reserve.
+
+    Args:
+      images, verdict: what is known.
+      hbm: bytes of a device.
+      guess: bytes of so many images, in closed form.
+    """
+    here = guess(images)
+    growth = 1 + RESERVE * (verdict.basis == "compiled")
+    known, too_many = (images, MOST) if verdict.fits else (0, images)
+    found = _last(lambda n: verdict.bytes + growth * (guess(n) - here), hbm, known, too_many)
+    return max(known, found // 8 * 8 if found >= 8 else found)
+
+
+def largest(
+    at: Callable[[int], Verdict],
+    images: int,
+    verdict: Verdict,
+    hbm: float,
+    guess: Callable[[int], float],
+) -> int:
     """The largest number of images a device that was seen to fit; 0: none was.
 
-    Memory grows as a straight line with the batch, nearly: where the line through two sizes meets
-    what there is, rounded down to a multiple of 8, is tried, and less where that does not fit.
+    Where the closed form, moved to go through what was seen, meets what there is, rounded down to a
+    multiple of 8, is tried; and less where that does not fit. At most `TRIES` are.
 
     Args:
       at: compiles for so many images a device.
       images, verdict: what is known.
       hbm: bytes of a device.
+      guess: bytes of so many images, in closed form.
     """
-    other = 2 * images if verdict.fits else max(1, images // 2)
-    second = at(other)
-    found = max((n for n, v in ((images, verdict), (other, second)) if v.fits), default=0)
-    if other == images:
-        return found
-    slope = (second.bytes - verdict.bytes) / (other - images)
-    if slope <= 0:
-        return found
-    room = images + (hbm - verdict.bytes) / slope
+    found, too_many = (images, MOST) if verdict.fits else (0, images)
+    seen_images, seen = images, verdict
     for _ in range(TRIES):
-        tried = int(room) // 8 * 8 if room >= 8 else int(room)
+        room = hbm - (seen.bytes - guess(seen_images))
+        tried = _last(guess, room, found, too_many)
+        tried = tried // 8 * 8 if tried >= 8 else tried
         if tried <= found:
             return found
-        seen = at(tried)
+        seen_images, seen = tried, at(tried)
         if seen.fits:
             return tried
-        room = tried - max(1.0, (seen.bytes - hbm) / slope)
+        too_many = tried
     return found
 
 
-def _ladder(run: Run, topology: Topology) -> Iterator[PlacementSpec]:
-    """Specs from the fastest to the leanest; those that cannot fit by arithmetic are left out."""
-    ladder = [PlacementSpec(remat=remat) for remat in REMAT]
-    ladder += [PlacementSpec(update="fused")]
-    if topology.devices > 1:
-        ladder += [
-            PlacementSpec(remat="full", fsdp=topology.devices),
-            PlacementSpec(update="fused", fsdp=topology.devices),
-        ]
-    for spec in ladder:
-        last = spec is ladder[-1]
-        if last or least_bytes(run, spec, topology.devices) <= topology.kind.hbm:
+def _last(guess: Callable[[int], float], room: float, low: int, high: int) -> int:
+    """The last whole number from `low` on, and below `high`, whose guess is no more than `room`."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if guess(middle) <= room else (low, middle)
+    return low
+
+
+def leanest(run: Run, devices: int) -> list[PlacementSpec]:
+    """The steps that take least, the fastest of them first; the last takes the least of all."""
+    shared = [1, devices] if devices > 1 else [1]
+    if isinstance(run.model, BiTShape):  # no single stack of equal blocks
+        return [PlacementSpec(fsdp=n) for n in shared]
+    one = [PlacementSpec(update="fused")]
+    return one + [
+        spec
+        for n in shared[1:]
+        for spec in (PlacementSpec(remat="full", fsdp=n), PlacementSpec(update="fused", fsdp=n))
+    ]
+
+
+def ladder(run: Run, topology: Topology) -> Iterator[PlacementSpec]:
+    """Specs from the fastest to the leanest; those that the closed form rules out are left out."""
+    specs = [PlacementSpec(remat=remat) for remat in REMAT] + leanest(run, topology.devices)
+    if isinstance(run.model, BiTShape):
+        specs = leanest(run, topology.devices)
+    for spec in specs:
+        last = spec is specs[-1]
+        if last or predicted(run, spec, topology).peak <= HOPELESS * topology.kind.hbm:
             yield spec
 
 
-def _distinct(study: Study, topology: Topology, images_per_device: int | None) -> list[Run]:
-    """A run for every program that the study compiles."""
-    found: dict[str, Run] = {}
+def _programs(
+    study: Study, topology: Topology, images_per_device: int | None
+) -> list[tuple[Run, list[Run]]]:
+    """For every program that the study compiles, one run as it is planned, and all that take it."""
+    found: dict[str, tuple[Run, list[Run]]] = {}
     for run in study.runs:
+        planned = run
         if images_per_device is not None:
-            run = _with_images(run, images_per_device, topology)
-        found.setdefault(run.step_digest, run)
+            planned = with_images(run, images_per_device, topology)
+        found.setdefault(planned.step_digest, (planned, []))[1].append(run)
     return list(found.values())
 
 
-def _with_images(run: Run, images_per_device: int, topology: Topology) -> Run:
+def with_images(run: Run, images_per_device: int, topology: Topology) -> Run:
     """A run of as many steps with another batch."""
     batch = images_per_device * topology.devices
     return run.model_copy(update={"batch": batch, "images_seen": run.steps * batch})
 
 
-def _check_batches(runs: list[Run], topology: Topology) -> None:
-    wrong = []
-    for batch in sorted({run.batch for run in runs}):
-        if batch % topology.devices:
-            below = batch // topology.devices * topology.devices
-            near = f"{below} or {below + topology.devices}" if below else f"{topology.devices}"
-            wrong.append(
-                f"a batch of {batch} cannot be split over the {topology.devices} devices of "
-                f"{topology.name}; use {near}, or say --images-per-device."
-            )
-    if wrong:
-        raise UserError(wrong)
-
-
-def _words(spec: PlacementSpec) -> str:
+def words(spec: PlacementSpec) -> str:
+    """A spec in a few words."""
     remat = "" if spec.update == "fused" or spec.remat == "none" else f", remat {spec.remat}"
     return f"{spec.update}{remat}{f', fsdp {spec.fsdp}' if spec.fsdp > 1 else ''}"

@@ -1,0 +1,102 @@
+"""A plan on some devices as a person reads it: a table, and how each number is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from scaling.base.console import print_table
+from scaling.planning.devices import GIB
+
+if TYPE_CHECKING:
+    from scaling.planning.on_devices import DevicePlan, PricedStep
+
+HEADINGS = (
+    *("model", "images", "update", "remat", "fsdp", "GiB", "fits", "largest"),
+    *("FLOPs a step", "seconds", "device-hours"),
+)
+MOST = "\nlargest: by the closed form, from what was compiled; --search compiles it."
+
+
+def show(plan: DevicePlan) -> None:
+    """Prints it."""
+    kind, devices = plan.topology.kind, plan.topology.devices
+    print(
+        f"{plan.study.name} on {plan.topology.name}: {devices} "
+        f"{'devices' if devices > 1 else 'device'} of {kind.hbm / GIB:.4g} GiB\n"
+    )
+    print_table(HEADINGS, map(_row, plan.steps), left=("model", "update", "remat"))
+    print(f"\n{_memory(plan)}\n{_time(plan)}")
+    money = plan.dollars
+    hours = f"{plan.device_hours:.3g} device-hours, predicted"
+    if money is not None:
+        hours += f", at {plan.price:g} US dollars each: {money:,.2f} US dollars"
+    print(f"{hours}.")
+    for step in plan.steps:
+        if not step.plan.verdict.fits:
+            print(_misfit(step, kind.hbm))
+
+
+def _row(step: PricedStep) -> tuple[str, ...]:
+    plan = step.plan
+    return (
+        plan.run.model_name,
+        f"{plan.images_per_device}",
+        plan.spec.update,
+        plan.spec.recomputed,
+        f"{plan.spec.fsdp}",
+        f"{plan.verdict.gib:.2f}",
+        "yes" if plan.verdict.fits else "no",
+        f"{plan.largest_images_per_device}",
+        f"{plan.run.flops // plan.run.steps:.3g}",
+        f"{step.time.seconds:.3g}",
+        f"{step.device_hours:.3g}",
+    )
+
+
+def _memory(plan: DevicePlan) -> str:
+    compiled = all(step.plan.verdict.basis == "compiled" for step in plan.steps)
+    how = "as compiled" if compiled else "predicted, closed form; nothing was compiled"
+    share = "" if plan.topology.kind.platform != "gpu" or compiled else _share(plan)
+    searched = all(step.plan.largest_basis == "compiled" for step in plan.steps)
+    most = "" if searched or not compiled else MOST
+    named = "GiB, fits" if most else "GiB, fits, largest"
+    return f"images: a device. {named}: {how}, of one device.{most}{share}"
+
+
+def _share(plan: DevicePlan) -> str:
+    if plan.topology.kind.name == "device":
+        return ""
+    return (
+        "\nThe memory of a GPU is the part that JAX takes: 75 %, or XLA_PYTHON_CLIENT_MEM_FRACTION."
+    )
+
+
+def _time(plan: DevicePlan) -> str:
+    """How the rates are known, each way with the number of models that rest on it."""
+    sources = Counter(
+        (found.basis, found.source, found.count)
+        for found in (step.time.efficiency for step in plan.steps)
+    )
+    lines = []
+    for (basis, source, count), models in sources.items():
+        of = f", {count} measurements" if count else ""
+        lines.append(f"  {models} of {len(plan.steps)} {basis}: {source}{of}")
+    bounds = Counter(step.time.bound for step in plan.steps)
+    bound = ", ".join(f"{count} by {name}" for name, count in bounds.items())
+    return (
+        f"seconds: a step, predicted by a roofline; bound {bound}. Rates of arithmetic:\n"
+        + "\n".join(lines)
+    )
+
+
+def _misfit(step: PricedStep, hbm: float) -> str:
+    plan = step.plan
+    lacking = plan.verdict.gib - hbm / GIB
+    said = f"{plan.run.model_name} does not fit: {lacking:.2f} GiB too much."
+    if plan.largest_images_per_device:
+        said += f" {plan.largest_images_per_device} images a device fit."
+    if not step.would_fit:
+        return said + " By the closed form nothing tried makes it fit."
+    ways = (f"  {way}" for way in step.would_fit)
+    return "\n".join([f"{said} By the closed form these would:", *ways])

@@ -1,0 +1,263 @@
+"""`scaling plan --on`: its JSON, its words, and what it says of a user's mistakes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from fits.base.errors import UserError
+from scaling import cli
+from scaling.planning import calibration, compiled
+
+STUDY = """
+name = "two"
+question = "?"
+compute = "bfloat16"
+
+[data]
+kind = "private"
+name = "P"
+classes = 1000
+images = 1000000
+heldout_images = 100
+
+[recipe]
+warmup_steps = 0
+
+[[evaluate]]
+kind = "upstream"
+
+[[grid]]
+model = ["Ti/16", "G/14"]
+images_seen = [640, 1280]
+batch = 64
+"""
+
+NUMBER, TEXT = {"type": "number"}, {"type": "string"}
+STEP = {
+    "type": "object",
+    "required": [
+        *("model", "images_per_device", "update", "remat", "sharding", "hbm_gib", "fits"),
+        *("largest_images_per_device", "flops", "seconds", "rate", "device_hours", "memory"),
+    ],
+    "properties": {
+        "model": TEXT,
+        "images_per_device": {"type": "integer", "minimum": 1},
+        "update": {"enum": ["plain", "fused"]},
+        "remat": {"enum": ["none", "dots", "full", "offload"]},
+        "sharding": {
+            "type": "object",
+            "required": ["fsdp"],
+            "properties": {"fsdp": {"type": "integer", "minimum": 1}},
+        },
+        "hbm_gib": {"type": "number", "exclusiveMinimum": 0},
+        "fits": {"type": "boolean"},
+        "largest_images_per_device": {"type": "integer", "minimum": 0},
+        "flops": {"type": "integer", "minimum": 1},
+        "largest": {"enum": ["compiled", "closed form"]},
+        "memory": {"enum": ["compiled", "closed form"]},
+        "closed_form_gib": NUMBER,
+        "seconds": {"type": "number", "exclusiveMinimum": 0},
+        "bound": {"enum": ["arithmetic", "memory", "communication"]},
+        "rate": {
+            "type": "object",
+            "required": ["tflops_a_device", "basis", "source", "measurements"],
+            "properties": {
+                "basis": {"enum": ["measured", "published", "given", "assumed"]},
+                "measurements": {"type": "integer", "minimum": 0},
+            },
+        },
+        "device_hours": NUMBER,
+        "would_fit": {"type": "array", "items": TEXT},
+    },
+    "additionalProperties": False,
+}
+SCHEMA = {
+    "type": "object",
+    "required": ["topology", "steps", "device_hours"],
+    "properties": {
+        "study": TEXT,
+        "topology": TEXT,
+        "devices": {"type": "integer", "minimum": 1},
+        "hbm_gib": NUMBER,
+        "steps": {"type": "array", "items": STEP, "minItems": 1},
+        "device_hours": {"type": "number", "exclusiveMinimum": 0},
+        "dollars_a_device_hour": {"type": ["number", "null"]},
+        "dollars": {"type": ["number", "null"]},
+    },
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """`scaling plan two.toml ARGS...`: what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "two.toml").write_text(STUDY)
+
+    def run(*arguments):
+        found = CliRunner().invoke(
+            cli.app, ["plan", "two.toml", *arguments], catch_exceptions=False
+        )
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    return run
+
+
+def as_json(text):
+    found = json.loads(text)
+    jsonschema.validate(found, SCHEMA)
+    return found
+
+
+@pytest.mark.parametrize(
+    "on", ["v3:2x2", "v5e:4x4", "gpu:h100x8", "device:memory=24GiB,peak=165e12,count=4"]
+)
+def test_a_plan_as_json_has_the_same_keys_on_whatever_devices(plan, on):
+    found = as_json(plan("--on", on, "--closed-form", "--images-per-device", "8", "--json", "-"))
+    assert [step["model"] for step in found["steps"]] == ["Ti/16", "G/14"]
+    assert {step["memory"] for step in found["steps"]} == {"closed form"}
+    assert found["device_hours"] == pytest.approx(sum(s["device_hours"] for s in found["steps"]))
+    assert found["dollars"] is None
+
+
+def test_the_giant_is_fused_on_a_slice_of_v3(plan):
+    found = as_json(
+        plan("--on", "v3:2x2", "--closed-form", "--images-per-device", "8", "--json", "-")
+    )
+    tiny, giant = found["steps"]
+    assert (tiny["update"], tiny["remat"]) == ("plain", "none")
+    assert (giant["update"], giant["remat"], giant["fits"]) == ("fused", "full", True)
+    assert giant["hbm_gib"] < 11.4
+
+
+def test_a_study_that_leaves_its_dtype_open_is_planned_in_that_of_the_devices(plan, tmp_path):
+    (tmp_path / "two.toml").write_text(STUDY.replace('compute = "bfloat16"\n', ""))
+    opened = as_json(plan("--on", "gpu:h100", "--json", "-"))
+    (tmp_path / "two.toml").write_text(STUDY)
+    assert opened == as_json(plan("--on", "gpu:h100", "--json", "-"))
+
+
+def test_money_is_the_price_of_all_device_hours(plan):
+    found = as_json(plan("--on", "gpu:h200", "--price", "2.5", "--json", "-"))
+    assert found["dollars"] == pytest.approx(2.5 * found["device_hours"])
+    assert "at 2.5 US dollars each" in plan("--on", "gpu:h200", "--price", "2.5")
+
+
+def test_a_plan_says_what_was_not_compiled_and_how_it_knows_the_rates(plan):
+    out = plan("--on", "gpu:h100x8")
+    assert "predicted, closed form; nothing was compiled" in out
+    assert "2 of 2 published: v3's share of the peak" in out
+    assert "device-hours, predicted." in out
+
+
+def test_a_plan_counts_the_measurements_that_it_rests_on(plan, tmp_path):
+    line = {
+        "device_kind": "NVIDIA H100 80GB HBM3",
+        "platform": "gpu",
+        "model": "Ti/16",
+        "compute": "bfloat16",
+        "remat": "none",
+        "update": "plain",
+        "images_per_device": 64,
+        "devices": 1,
+        "flops_an_image": 7.5e9,
+        "seconds": 0.01,
+    }
+    path = tmp_path / "cache" / "vit-scaling-laws" / calibration.FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{json.dumps(line)}\ndamaged\n{json.dumps(line)}\n")
+    out = plan("--on", "gpu:h100")
+    assert "1 of 2 measured: calibration.jsonl, 2 measurements" in out
+    assert "1 of 2 measured: calibration.jsonl, interpolated between models" in out
+
+
+def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
+    out = plan("--on", "device:memory=8GiB,peak=1e13", "--images-per-device", "8")
+    assert "G/14 does not fit: " in out
+    assert "GiB too much" in out
+    assert "By the closed form these would:" in out
+    assert "fused, fsdp 2 on 2 such devices, 8 images a device" in out
+    assert "fused on v3 of 15.48 GiB, 8 images a device" in out
+
+
+def test_on_this_machines_processor_the_step_is_compiled(plan, tmp_path):
+    text = STUDY.replace('["Ti/16", "G/14"]', '"mu/16"').replace("bfloat16", "float32")
+    (tmp_path / "two.toml").write_text(text)
+    found = as_json(plan("--on", "cpu", "--images-per-device", "2", "--json", "-"))
+    (step,) = found["steps"]
+    assert (step["memory"], step["fits"]) == ("compiled", True)
+    assert "matrix products, measured now" in step["rate"]["source"]
+    assert list((tmp_path / "cache" / "vit-scaling-laws" / "plans").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--on v8:2x2", "no devices 'v8' are known"),
+        ("--on h100", r"Did you mean 'gpu:h100'"),
+        ("--on gpu:h10", r"no GPU 'h10' is known. Did you mean"),
+        ("--on gpu:h100x0", "no GPU"),
+        ("--on device:memory=24GiB", "peak must be given"),
+        ("--on device:memry=24GiB,peak=1e12", r"no 'memry'. Did you mean 'memory'"),
+        ("--on device:memory=lots,peak=1e12", "'memory=lots': write a number above 0"),
+        ("--on device:memory=1GiB,peak=1e12,efficiency=2", "'efficiency=2'"),
+        ("--on device:memory=1GiB,peak=1e12,count=1.5", "a whole number of devices"),
+        ("--on gpu:h100x8 --fsdp 3", "does not divide the 8 devices of gpu:h100x8; use 2 or 4"),
+        ("--on gpu:h100x8 --fsdp 16", "has 8 devices; use at most 8, or a larger slice"),
+        ("--on gpu:h100 --update fussed", r"no 'fussed'. Did you mean 'fused'"),
+        ("--on gpu:h100x7", "a batch of 64 cannot be split over the 7 devices .* use 63 or 70"),
+        ("--on gpu:h100 --price free", "neither a number of US dollars"),
+        ("--fsdp 2", "are for --on"),
+        ("--price 2", "are for --on"),
+        ("--closed-form", "are for --on"),
+        ("--search", "are for --on"),
+    ],
+)
+def test_a_mistake_is_said_with_what_would_be_right(plan, arguments, said):
+    with pytest.raises(UserError, match=said):
+        plan(*arguments.split())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is here")
+def test_without_the_compiler_it_is_said_where_it_comes_from(plan):
+    with pytest.raises(UserError, match=r"pip install 'vit-scaling-laws\[tpu\]'.*--closed-form"):
+        plan("--on", "v3:2x2")
+
+
+def test_a_plan_in_closed_form_loads_no_jax(tmp_path):
+    (tmp_path / "two.toml").write_text(STUDY)
+    code = (
+        "import sys\nfrom scaling.planning.on_devices import plan_on\n"
+        "plan_on('two.toml', 'v3:2x2', 8, {}, closed_form=True, quiet=True)\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_a_step_is_compiled_for_a_slice_that_is_not_there(plan, tmp_path):
+    (tmp_path / "two.toml").write_text(STUDY.replace('["Ti/16", "G/14"]', '"mu/16"'))
+    (step,) = as_json(plan("--on", "v3:2x2", "--images-per-device", "1", "--json", "-"))["steps"]
+    assert step["memory"] == "compiled"
+
+
+def test_a_verdict_is_read_again_and_not_compiled_twice(plan, tmp_path, monkeypatch):
+    text = STUDY.replace('["Ti/16", "G/14"]', '"mu/16"').replace("bfloat16", "float32")
+    (tmp_path / "two.toml").write_text(text)
+    first = plan("--on", "cpu", "--images-per-device", "2", "--json", "-")
+    monkeypatch.setattr(compiled, "_verdict", lambda *_: pytest.fail("compiled again"))
+    again = plan("--on", "cpu", "--images-per-device", "2", "--json", "-")
+    pick = "model", "hbm_gib", "largest_images_per_device"
+    steps = [
+        [{key: step[key] for key in pick} for step in as_json(out)["steps"]]
+        for out in (first, again)
+    ]
+    assert steps[0] == steps[1]

@@ -1,0 +1,279 @@
+"""How long a plan says steps take: measured, published, given or assumed; and what it costs."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fits.base.errors import UserError
+from models.zoo import vit
+from scaling.data import Procedural
+from scaling.planning import calibration
+from scaling.planning.calibration import Measurement, nearest, read, record
+from scaling.planning.devices import GPUS, TPUS, peak_flops, topology
+from scaling.planning.given import dollars
+from scaling.planning.pace import record_pace
+from scaling.planning.published import CORE_DAYS, interpolated, published_rates, without
+from scaling.planning.roofline import efficiency, sent, step_time
+from scaling.study.parse import read_study
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+
+PLAIN = PlacementSpec()
+
+
+def run_of(name="B/16", batch=64, compute="bfloat16"):
+    return Run(
+        model=vit(name),
+        data=Procedural(resolution=224, classes=8),
+        recipe=Recipe(warmup_steps=0),
+        images_seen=batch * 10,
+        batch=batch,
+        compute=compute,
+    )
+
+
+def a_measurement(**fields):
+    found = Measurement(
+        device_kind="TPU v3",
+        platform="tpu",
+        model="B/16",
+        compute="bfloat16",
+        remat="none",
+        update="plain",
+        images_per_device=8,
+        devices=8,
+        flops_an_image=1e11,
+        seconds=0.1,
+    )
+    return replace(found, **fields)
+
+
+def test_what_is_recorded_is_read_again(tmp_path):
+    path = tmp_path / "new" / "calibration.jsonl"
+    two = a_measurement(), a_measurement(seconds=0.2, peak_bytes=5e9, versions={"jax": "1"})
+    assert all(record(each, path) for each in two)
+    assert read(path) == list(two)
+
+
+def test_a_measurement_is_one_write_at_the_end_of_the_file(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(calibration.os, "write", lambda handle, data: written.append(data))
+    record(a_measurement(), tmp_path / "c.jsonl")
+    assert len(written) == 1
+    assert written[0].endswith(b"}\n")
+
+
+def test_damaged_lines_are_passed_over(tmp_path):
+    path = tmp_path / "c.jsonl"
+    record(a_measurement(), path)
+    good = path.read_text()
+    damaged = ["{", "[]", "null", "3", '{"model": "B/16"}', good[: len(good) // 2], "\x00\x01"]
+    damaged += [json.dumps({**json.loads(good), "seconds": each}) for each in (0, -1, "x", None)]
+    path.write_text("\n".join(damaged) + "\n" + good)
+    assert read(path) == [a_measurement()]
+    assert read(tmp_path / "absent.jsonl") == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_loses_the_measurement_alone(tmp_path):
+    tmp_path.chmod(0o500)
+    assert not record(a_measurement(), tmp_path / "c.jsonl")
+
+
+def test_a_file_in_the_folders_place_loses_the_measurement_alone(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert not record(a_measurement(), tmp_path / "file" / "c.jsonl")
+
+
+def look(measurements, **fields):
+    asked = {
+        "is_called": TPUS["v3"].is_called,
+        "compute": "bfloat16",
+        "model": "B/16",
+        "flops_an_image": 1e11,
+        "preferred": {"devices": 8},
+        **fields,
+    }
+    return nearest(measurements, **asked)
+
+
+def test_the_median_of_the_same_model_on_the_same_devices_counts():
+    there = [a_measurement(seconds=seconds) for seconds in (0.1, 0.2, 0.8)]
+    others = [
+        a_measurement(device_kind="TPU v4", seconds=0.01),
+        a_measurement(model="S/16", seconds=0.01),
+        a_measurement(compute="float32", seconds=0.01),
+        a_measurement(devices=1, seconds=0.01),
+    ]
+    found = look(there + others)
+    assert (found.count, found.same_model) == (3, True)
+    assert found.flops_a_second == pytest.approx(1e11 * 8 / 0.2)
+    assert look(others[:1]) is None
+
+
+def test_a_device_is_known_by_what_jax_calls_it():
+    assert TPUS["v5e"].is_called("TPU v5 lite")
+    assert not TPUS["v5p"].is_called("TPU v5 lite")
+    assert TPUS["v5p"].is_called("TPU v5p")
+    assert GPUS["h100"].is_called("NVIDIA H100 80GB HBM3")
+    assert not GPUS["h200"].is_called("NVIDIA H100 80GB HBM3")
+    assert not topology("device:memory=1GiB,peak=1e12").kind.is_called("NVIDIA L4")
+    assert peak_flops("NVIDIA H200") == 989.4e12
+    assert peak_flops("cpu") is None
+
+
+def test_a_model_that_was_not_measured_lies_between_those_that_were():
+    small = a_measurement(model="S/16", flops_an_image=1e10, seconds=0.08)  # 1e12 a second
+    large = a_measurement(model="L/16", flops_an_image=1e12, seconds=2.0)  # 4e12 a second
+    found = look([small, large])
+    assert not found.same_model
+    assert found.flops_a_second == pytest.approx(2e12)
+    assert look([small, large], flops_an_image=1e9).flops_a_second == pytest.approx(1e12)
+
+
+def test_a_rate_is_taken_from_a_measurement_before_a_publication():
+    run, on = run_of(), topology("v3:2x2")
+    published = efficiency(run, on, PLAIN)
+    assert (published.basis, published.count) == ("published", 0)
+    measured = efficiency(run, on, PLAIN, [a_measurement()])
+    assert (measured.basis, measured.count) == ("measured", 1)
+    assert measured.flops_a_second == pytest.approx(8e12)
+
+
+def test_the_published_rates_are_those_of_the_paper():
+    """Images a second a core, from core-days of 1000 steps of 4096 images: Figure 2."""
+    rates = {
+        rate.model: rate.flops_a_second / rate.flops_an_image
+        for rate in published_rates()
+        if rate.kind == "v3"
+    }
+    expected = {"s/28": 3551, "Ti/16": 1099, "B/16": 232, "L/16": 75, "g/14": 17.5, "G/14": 8.6}
+    for name, images in expected.items():
+        assert rates[name] == pytest.approx(images, rel=0.01)
+    assert rates.keys() == CORE_DAYS.keys()
+
+
+def test_leaving_a_model_out_leaves_its_own_rate_out():
+    rates = published_rates()
+    assert {rate.model for rate in rates} - {rate.model for rate in without(rates, "B/16")} == {
+        "B/16"
+    }
+
+
+def test_a_rate_between_two_is_their_geometric_mean_half_way():
+    assert interpolated([(1.0, 1.0), (100.0, 4.0)], 10.0) == pytest.approx(2.0)
+    assert interpolated([(1.0, 1.0), (100.0, 4.0)], 1e9) == 4.0
+    assert interpolated([(1.0, 3.0)], 0.1) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("on", "basis"),
+    [
+        ("v3:2x2", "published"),
+        ("v5e:4x4", "assumed"),
+        ("gpu:h100", "published"),
+        ("gpu:rtx4090", "assumed"),
+        ("device:memory=24GiB,peak=165e12", "assumed"),
+        ("device:memory=24GiB,peak=165e12,efficiency=0.35", "given"),
+    ],
+)
+def test_a_plan_says_how_it_knows_a_rate(on, basis):
+    assert efficiency(run_of(), topology(on), PLAIN).basis == basis
+
+
+def test_the_published_rate_of_a_gpu_is_met_where_it_was_published():
+    """ViT-g/14 on H100: 28.9 % of the peak (NeMo)."""
+    found = efficiency(run_of("g/14"), topology("gpu:h100x8"), PLAIN)
+    assert found.flops_a_second == pytest.approx(0.289 * 989.4e12, rel=0.01)
+
+
+def test_a_processor_without_measurements_is_judged_by_its_products():
+    found = efficiency(run_of(), topology("cpu"), PLAIN, products=lambda: 1e11)
+    assert found.flops_a_second == pytest.approx(0.4e11)
+    assert "100 GFLOP/s of matrix products" in found.source
+
+
+def test_a_step_takes_the_longer_of_arithmetic_and_memory_then_communication():
+    on = topology("device:memory=80GiB,peak=1e15,bandwidth=1e10,link=1e9,efficiency=1,count=8")
+    run = run_of()
+    found = step_time(run, on, PLAIN)
+    assert found.memory > found.arithmetic
+    assert found.communication == pytest.approx(sent(run, on, PLAIN) / 1e9)
+    assert found.seconds == pytest.approx(found.memory + found.communication)
+    alone = step_time(run_of(batch=8), replace(on, devices=1), PLAIN)
+    assert alone.communication == 0
+
+
+def test_gradients_of_n_devices_are_sent_two_times_less_their_nth():
+    on, run = topology("v5e:4x4"), run_of()
+    size = 4 * (run.params + 8 * 769)
+    assert sent(run, on, PLAIN) == pytest.approx(2 * 15 / 16 * size)
+    assert sent(run, on, PlacementSpec(fsdp=16)) == pytest.approx(3 * 15 / 16 * size)
+
+
+def test_what_is_computed_again_takes_a_third_more_where_the_efficiency_is_given():
+    on = topology("device:memory=80GiB,peak=1e14,efficiency=0.5")
+    plain, full = (
+        step_time(run_of(), on, spec).seconds for spec in (PLAIN, PlacementSpec(remat="full"))
+    )
+    assert full == pytest.approx(plain * 4 / 3)
+
+
+def test_a_training_leaves_the_rate_that_it_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run = run_of(compute="float32")
+    assert record_pace(run, PLAIN, images_per_second=64.0, seconds=3.0)
+    (found,) = read()
+    assert (found.platform, found.model, found.seconds) == ("cpu", "B/16", 1.0)
+    assert found.flops_an_image == run.flops / run.images_seen
+    assert efficiency(run, topology("cpu"), PLAIN, [found]).basis == "measured"
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(None, 10.0), (64.0, 2.0)])
+def test_a_training_of_a_moment_leaves_no_measurement(tmp_path, monkeypatch, rate, seconds):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert not record_pace(run_of(), PLAIN, rate, seconds)
+    assert read() == []
+
+
+def test_a_price_is_a_number_or_a_line_of_a_file(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text('v3 = 0.5\n"gpu:h100" = 2\n')
+    assert dollars(None, "v3") is None
+    assert dollars("1.2", "v3") == 1.2
+    assert dollars(str(path), "v3") == 0.5
+    assert dollars(str(path), "gpu:h100") == 2.0
+
+
+@pytest.mark.parametrize(
+    ("price", "kind", "said"),
+    [
+        ("nowhere.toml", "v3", "neither a number of US dollars a device-hour nor a file"),
+        ("-1", "v3", "no number of US dollars"),
+        ("nan", "v3", "no number of US dollars"),
+        ("prices.toml", "v5e", r"no price of v5e. Did you mean 'v5p'\? Add a line v5e = 1.2"),
+        ("prices.toml", "v4", "no number of US dollars"),
+        ("broken.toml", "v4", "--price broken.toml: "),
+    ],
+)
+def test_a_price_that_is_none_is_said(price, kind, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prices.toml").write_text('v5p = 1.2\nv4 = "cheap"\n')
+    Path("broken.toml").write_text("v4 = \n")
+    with pytest.raises(UserError, match=said):
+        dollars(price, kind)
+
+
+def test_the_study_of_the_paper_costs_about_what_its_figure_says():
+    """Each model's rate predicted from the others' alone."""
+    on, rates = topology("v3:2x2"), published_rates()
+    for model, core_days in CORE_DAYS.items():
+        runs = read_study("zhai2022", planned=True).runs
+        run = next(run for run in runs if run.model.name == model)
+        time = step_time(run, on, PLAIN, rates=without(rates, model))
+        predicted = time.seconds * on.devices * 1000 / 86400
+        assert predicted == pytest.approx(core_days, rel=0.5)
