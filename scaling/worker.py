@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -239,12 +239,15 @@ def _write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bo
     if isinstance(error, OSError | MemoryError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
             reason = out_of_memory(error, task.run, task.placement, jax.device_count())
-        note(
+        say = _say  # the launcher reads stopped.txt
+        try:
+            held.stop(reason)
+        except OSError:  # the disk may be what is full
+            say = note
+        say(
             f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
             "last checkpoint."
         )
-        with suppress(OSError):  # the disk may be what is full
-            held.stop(reason)
         return False
     _say(f"{held.id} failed: {reason}")
     try:

@@ -146,6 +146,7 @@ class Pool:
                 ",".join(map(str, slot.cores)),
             ]
             command = guard + command
+        stopped = {s.run.id: RunFolder(self._runs / s.run.id).stopped() for s in job.segments}
         tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))
         with log.open("ab") as output:
             size = output.tell()
@@ -161,7 +162,6 @@ class Pool:
                     **slot.environment,
                 },
             )
-        stopped = {s.run.id: RunFolder(self._runs / s.run.id).stopped() for s in job.segments}
         return Worker(job, deque(job.segments), process, slot, stopped, log=log, read=size)
 
     def _look(self, worker: Worker) -> None:
