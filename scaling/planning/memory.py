@@ -21,7 +21,8 @@ def least_bytes(run: Run, spec: PlacementSpec, devices: int) -> float:
       run: its batch is that of all devices together.
     """
     count = parameters(run.model, run.data.classes)
-    state = count * (4 + MOMENTS[run.recipe.optimizer]) / spec.fsdp
+    average = 4 if run.recipe.polyak else 0
+    state = count * (4 + MOMENTS[run.recipe.optimizer] + average) / spec.fsdp
     gradients = 0 if spec.update == "fused" else 4 * count / spec.fsdp
     return state + gradients + run.batch / devices / spec.microbatches * _kept(run, spec)
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from fits.base.errors import UserError
 from models.precision import Remat
 from scaling.base.config import digest
+from scaling.data.augment import of_batches
 from scaling.planning.compiled import Verdict
 from scaling.planning.devices import Topology
 from scaling.planning.memory import least_bytes
@@ -166,7 +167,12 @@ def _distinct(study: Study, topology: Topology, images_per_device: int | None) -
     for run in study.runs:
         if images_per_device is not None:
             run = _with_images(run, images_per_device, topology)
-        same = {"images_seen": 10**9 * run.batch, "seed": 0, "data_size": None, "augment": ()}
+        same = {
+            "images_seen": 10**9 * run.batch,
+            "seed": 0,
+            "data_size": None,
+            "augment": of_batches(run.augment),
+        }
         step = run.model_copy(update=same)
         found.setdefault(digest(step), run)
     return list(found.values())

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.cost import parameters
 from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment, check_augment
+from scaling.data.augment import Augment, check_augment, spelled_out
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -37,7 +37,7 @@ class Run(Config):
     compute: Compute = "float32"
     """Dtype of the blocks' products and of the residual stream; parameters are float32."""
     augment: tuple[Augment, ...] = ()
-    """What is done to each image before it is shown, in this order."""
+    """What is done to images before they are shown, in this order; presets are spelled out."""
     batch: int = Field(gt=0)
     """Images a step."""
     seed: int = Field(0, ge=0)
@@ -91,6 +91,11 @@ class Run(Config):
     def flops(self) -> int:
         """Training FLOPs as if trained alone, as the objective counts them."""
         return self.objective.flops(self.model, self.images_seen, self.data.classes)
+
+    @field_validator("augment")
+    @classmethod
+    def _without_presets(cls, augment: tuple[Augment, ...]) -> tuple[Augment, ...]:
+        return spelled_out(augment)
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Run:
