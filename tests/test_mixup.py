@@ -128,8 +128,9 @@ for coefficients in ("batch", "image"):
         images_seen=16 * 10,
         batch=16,
     )
-    specs = {"plain": PlacementSpec(), "parts": PlacementSpec(microbatches=2)}
+    specs = {"plain": PlacementSpec()}
     if coefficients == "batch":
+        specs["parts"] = PlacementSpec(microbatches=2)
         specs["fused"] = PlacementSpec(update="fused")
     for name, spec in specs.items():
         objective, placement, (start, step, _) = assemble(run, spec, Precision())
@@ -155,7 +156,7 @@ def trained_by(processes, devices):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     started = [
         subprocess.Popen(
@@ -202,8 +203,7 @@ def test_hosts_and_devices_mix_the_images_that_one_device_mixes(alone, processes
 @pytest.mark.slow
 def test_parts_of_a_batch_and_fused_steps_see_the_mixed_images_of_a_plain_step(alone):
     found = losses(alone)
-    for coefficients, name in [("batch", "parts"), ("batch", "fused"), ("image", "parts")]:
-        plain = found[coefficients, "plain"]
-        np.testing.assert_allclose(found[coefficients, name], plain, atol=1e-5)
+    for name in ("parts", "fused"):
+        np.testing.assert_allclose(found["batch", name], found["batch", "plain"], atol=1e-5)
     assert abs(found["batch", "plain"][0] - found["image", "plain"][0]) < 1e-5  # zero logits
     assert abs(found["batch", "plain"][3] - found["image", "plain"][3]) > 1e-4

@@ -3,15 +3,20 @@
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from test_fused import FUSED, VIT, batches, run_of
 
 from models.precision import Precision
-from models.shapes import BiTShape
+from models.shapes import BiTShape, MuP, ViTShape
+from scaling.data import Procedural
 from scaling.planning.memory import least_bytes
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint
+from scaling.training.loop import CheckpointPaths, Trainer, train
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 from scaling.training.step import abstract_batch, learned, program
 
 DECAY = 0.75
@@ -109,3 +114,40 @@ def test_the_average_takes_four_bytes_a_parameter():
         program(run, run.objective.build(VIT, 8, Precision())).start, None
     ).params
     assert with_it - without == 4 * sum(x.size for x in jax.tree.leaves(params))
+
+
+@pytest.mark.slow
+def test_a_branch_goes_on_with_the_average_of_its_trunk(tmp_path):
+    """With muP too, and the network that is evaluated is the averaged one."""
+    model = ViTShape(
+        name="n",
+        patch=8,
+        resolution=16,
+        width=16,
+        depth=2,
+        mlp=32,
+        heads=2,
+        mup=MuP(base_width=8, base_depth=1),
+    )
+    short = Run(
+        model=model,
+        data=Procedural(classes=4),
+        recipe=Recipe(optimizer="adam", learning_rate=1e-2, warmup_steps=2, polyak=0.9),
+        images_seen=16 * 20,
+        batch=16,
+    )
+    longer = short.model_copy(update={"images_seen": 2 * short.images_seen})
+    trainer = Trainer(short)
+
+    def trained(run, trunk, own):
+        paths = CheckpointPaths(tmp_path / trunk, tmp_path / own, every_seconds=1e9)
+        return train(trainer, run, paths, lambda progress: None)
+
+    end = trained(short, "trunk", "short")
+    branched = trained(longer, "trunk", "branched")
+    alone = trained(longer, "other", "alone")
+    jax.tree.map(np.testing.assert_array_equal, branched.state, alone.state)
+    evaluated = nnx.to_pure_dict(nnx.split(trainer.module(end.state))[1])
+    assert_same_arrays(evaluated["head"], end.state.average["head"])
+    kernels = (each["head"]["kernel"] for each in (end.state.average, end.state.params))
+    assert np.abs(np.subtract(*kernels)).max() > 1e-6

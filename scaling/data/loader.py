@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.augment import Augment, BatchAugment
+from scaling.data.augment import Augment, BatchAugment, spelled_out
 from scaling.data.order import places, step_indices, subset
 from scaling.data.source import Images
 
@@ -79,7 +79,7 @@ def augmented(
 
     What acts on whole batches is left to the step.
     """
-    for each in augment:
+    for each in spelled_out(augment):
         if not isinstance(each, BatchAugment):
             pixels = each.apply(pixels, seed=seed, places=rows, view=view)
     return pixels

@@ -28,15 +28,16 @@ from scaling.data.augment.mixup import MixUp
 from scaling.data.augment.randaugment import RandAugment
 
 BatchAugment: TypeAlias = MixUp
-Augment: TypeAlias = Annotated[
-    Flip | RandAugment | BatchAugment | AugReg, Field(discriminator="kind")
-]
+OneAugment: TypeAlias = Flip | RandAugment | BatchAugment
+Augment: TypeAlias = Annotated[OneAugment | AugReg, Field(discriminator="kind")]
 
 
-def spelled_out(augment: Sequence[Augment]) -> tuple[Augment, ...]:
+def spelled_out(augment: Sequence[Augment]) -> tuple[OneAugment, ...]:
     """The same with what presets stand for in their place."""
-    parts = (each.parts() if isinstance(each, AugReg) else (each,) for each in augment)
-    return tuple(one for several in parts for one in several)
+    found: list[OneAugment] = []
+    for each in augment:
+        found.extend(each.parts() if isinstance(each, AugReg) else [each])
+    return tuple(found)
 
 
 def check_augment(augment: Sequence[Augment]) -> None:
@@ -55,7 +56,7 @@ def check_augment(augment: Sequence[Augment]) -> None:
 
 def of_batches(augment: Sequence[Augment]) -> tuple[BatchAugment, ...]:
     """Those that act on whole batches, inside the step."""
-    return tuple(each for each in augment if isinstance(each, BatchAugment))
+    return tuple(each for each in spelled_out(augment) if isinstance(each, BatchAugment))
 
 
 def mixed(augment: Sequence[Augment], batch: dict[str, Any], key: Any) -> dict[str, Any]:

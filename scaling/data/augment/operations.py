@@ -75,8 +75,8 @@ def invert(image: Image, level: float, draw: Draw) -> Image:
 
 def posterize(image: Image, level: float, draw: Draw) -> Image:
     """The highest int(4 * level) bits of each byte."""
-    shift = min(max(8 - int(4 * level), 0), 7)
-    return (image >> shift) << shift
+    shift = np.uint8(min(max(8 - int(4 * level), 0), 7))
+    return np.left_shift(np.right_shift(image, shift), shift)
 
 
 def solarize(image: Image, level: float, draw: Draw) -> Image:
