@@ -114,6 +114,7 @@ from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.data.augment import Flip, MixUp, RandAugment, mixed
 from scaling.data.loader import batches
+from scaling.objectives.classify import Classify
 from scaling.training.assembly import assemble
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -122,7 +123,8 @@ from scaling.training.run import Run
 for coefficients in ("batch", "image"):
     run = Run(
         model=ViTShape(name="n", patch=4, resolution=16, width=16, depth=2, mlp=32, heads=2),
-        data=Procedural(classes=4),
+        objective=Classify(loss="softmax"),
+        data=Procedural(classes=5),  # no class has a fifth of 16 images: no gradient is zero
         augment=(Flip(), RandAugment(magnitude=5), MixUp(alpha=0.8, coefficients=coefficients)),
         recipe=Recipe(learning_rate=1e-2, warmup_steps=0, optimizer="adam", clip_by="previous"),
         images_seen=16 * 10,
