@@ -1,10 +1,17 @@
 """The fused step against the plain one: the same losses and parameters, whatever the optimizer."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 from fits.base.errors import UserError
+from models.noise import Noise
 from models.precision import Precision
 from models.shapes import BiTShape, MixerShape, ViTShape
 from scaling.data import Procedural
@@ -12,7 +19,7 @@ from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import abstract_batch, program
+from scaling.training.step import SEED, abstract_batch, program
 
 VIT = ViTShape(name="v", patch=4, resolution=16, width=64, depth=3, mlp=96, heads=2)
 MIXER = MixerShape(name="m", patch=4, resolution=16, width=64, depth=3, mlp=96, mlp_tokens=32)
@@ -92,6 +99,81 @@ def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
     np.testing.assert_allclose(fused_losses, losses, atol=1e-6)
     np.testing.assert_allclose(fused_norms[0], norms[0], rtol=1e-6)
     assert furthest(end, fused_end) < 1e-6
+
+
+EIGHT_DEVICES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from test_fused import FUSED, furthest, run_of, trained
+
+assert jax.device_count() == 8
+for optimizer in ("adafactor-f32", "adam"):
+    for clip_by in ("previous", "current"):
+        run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5)
+        losses, _, end = trained(run)
+        fused_losses, _, fused_end = trained(run, FUSED)
+        off = [float(np.abs(losses - fused_losses).max()), furthest(end, fused_end)]
+        print(json.dumps([optimizer, clip_by, *off]))
+"""
+
+
+@pytest.mark.slow
+def test_twenty_fused_steps_are_twenty_plain_ones_on_eight_devices_too():
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT_DEVICES, str(Path(__file__).parent)],
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+            "JAX_PLATFORMS": "cpu",
+        },
+        capture_output=True,
+        text=True,
+        timeout=560,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 4
+    for *_, losses, params in found:
+        assert losses < 1e-6, found
+        assert params < 1e-6, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [VIT, MIXER], ids=["vit", "mixer"])
+def test_the_norm_of_every_layers_gradient_is_that_of_a_gradient_taken_by_itself(model):
+    run = run_of(model)
+    objective = run.objective.build(model, 8, Precision())
+    built = program(run, objective)
+    state, batch = built.start(np.uint32(0), None), next(batches(run))
+    state = state._replace(  # a head that says something, so that all layers have a gradient
+        params={**state.params, "head": jax.tree.map(lambda x: x + 0.1, state.params["head"])}
+    )
+    weights = np.linspace(-1, 1, 8, dtype=np.float32)
+    state.params["head"]["kernel"] = state.params["head"]["kernel"] * weights
+    noise = Noise(jax.random.key(0))
+    grads = jax.grad(lambda p: objective.loss(p, {}, {}, batch, noise)[0])(state.params)
+    squares = [
+        sum(np.square(g[layer]).sum() for g in jax.tree.leaves(grads["backbone"]["blocks"]))
+        for layer in range(3)
+    ]
+    for spec in (DEFAULT, FUSED):
+        step = jax.jit(program(run, objective, spec).step)
+        _, metrics = step(state, batch, np.float32(1), jax.random.key(0))
+        found = metrics["layer_gradient_norms"]
+        np.testing.assert_allclose(found, np.sqrt(squares), rtol=1e-5)
+        total = np.sqrt(sum(float(np.square(g).sum()) for g in jax.tree.leaves(grads)))
+        np.testing.assert_allclose(metrics["gradient_norm"], total, rtol=1e-5)
+        assert len(set(np.asarray(found).tolist())) == 3
+
+
+def test_a_network_that_is_no_stack_has_no_norms_of_layers():
+    run = run_of(BiTShape(name="b", resolution=16, stages=(1,), width=32))
+    built = program(run, run.objective.build(run.model, 8, Precision()))
+    state, batch = jax.eval_shape(built.start, SEED), abstract_batch(run)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    _, metrics = jax.eval_shape(built.step, state, batch, np.float32(1), key)
+    assert metrics.keys() == {"loss", "gradient_norm"}
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from scaling.base.config import Config
 from scaling.data.arrays import Digits
-from scaling.data.augment import Flip, check_augment
+from scaling.data.augment import AugReg, Flip, MixUp, RandAugment, check_augment
 from scaling.data.hashing import hash64, key
 from scaling.data.loader import AHEAD, batches, one_thread_ahead
 from scaling.data.order import places, step_indices, subset
@@ -110,7 +110,7 @@ def test_two_views_of_an_image_are_augmented_apart_and_the_first_is_that_of_a_lo
     assert (same | mirrored).all()
 
 
-DARKEN = 4
+DARKEN = 5
 
 
 class Darken(Config):
@@ -145,6 +145,21 @@ def test_an_augmentation_written_elsewhere_joins_the_union_and_is_the_same_on_an
 def test_an_augmentation_listed_twice_is_refused_because_both_would_draw_the_same():
     with pytest.raises(ValueError, match='augment has "flip" 2 times; list it once'):
         check_augment((Flip(), Flip()))
+    with pytest.raises(ValueError, match='augment has "randaugment" 2 times; list it once'):
+        check_augment((RandAugment(), AugReg(setting="light1")))
+
+
+def test_what_mixes_batches_comes_last_because_it_is_done_last():
+    check_augment((Flip(), AugReg(setting="medium1")))
+    with pytest.raises(ValueError, match='augment has "mixup", which mixes whole batches, not at'):
+        check_augment((MixUp(), Flip()))
+    with pytest.raises(ValueError, match='augment has "mixup", which mixes whole batches, not at'):
+        check_augment((AugReg(setting="medium1"), Flip()))
+
+
+def test_the_loader_leaves_what_mixes_batches_to_the_step():
+    images = Digits().train()
+    assert_same(collect(images, augment=(Flip(), MixUp())), collect(images))
 
 
 @pytest.mark.parametrize("last_step", [3, 2])

@@ -54,8 +54,14 @@ def test_defaults_that_ids_leave_out_never_change():
         "cooldown_fraction": 0.2,
         "dropout": 0.0,
         "stochastic_depth": 0.0,
+        "polyak": None,
     }
-    assert Objective().model_dump() == {"kind": "classify", "loss": "sigmoid", "head_bias": 0.0}
+    assert Objective().model_dump() == {
+        "kind": "classify",
+        "loss": "sigmoid",
+        "head_bias": 0.0,
+        "label_smoothing": 0.0,
+    }
     default = run()
     assert (default.data_size, default.seed, default.augment) == (None, 0, ())
     assert default.init is None

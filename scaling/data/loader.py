@@ -13,14 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.augment import Augment
+from scaling.data.augment import Augment, BatchAugment, spelled_out
 from scaling.data.order import places, step_indices, subset
 from scaling.data.source import Images
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
 [views, batch, side, side, 3] where an objective wants several; `label` int32 [batch]; `index`
-uint32 [batch], each image's member of the data set."""
+uint32 [batch], each image's member of the data set. A step whose run mixes images has two more,
+`partner` and `share`: `augment.MixUp`."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
 
@@ -74,9 +75,13 @@ def augmented(
     rows: NDArray[np.int64],
     view: int,
 ) -> NDArray[np.uint8]:
-    """One view of these images, which stand at `rows` of the run's sequence."""
-    for each in augment:
-        pixels = each.apply(pixels, seed=seed, places=rows, view=view)
+    """One view of these images, which stand at `rows` of the run's sequence.
+
+    What acts on whole batches is left to the step.
+    """
+    for each in spelled_out(augment):
+        if not isinstance(each, BatchAugment):
+            pixels = each.apply(pixels, seed=seed, places=rows, view=view)
     return pixels
 
 

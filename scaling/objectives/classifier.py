@@ -89,7 +89,7 @@ class ClassifierObjective:
         return nnx.merge(self._graph, shapes)
 
     def _mean(self, logits: Any, state: Any, batch: Batch) -> Any:
-        loss = self._config.of_logits(logits, batch["label"])[0].mean()
+        loss = self._config.training_losses(logits, batch).mean()
         return loss, (state, {"loss": loss})
 
     def parameter_groups(self, params: Any) -> Any:

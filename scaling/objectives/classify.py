@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import Field
+
 from models.cost import train_flops
 from scaling.base.config import Config
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from models.noise import Noise
     from models.precision import Precision
     from models.shapes import Shape
+    from scaling.data.loader import Batch
     from scaling.objectives.classifier import ClassifierObjective
 
 
@@ -29,6 +32,11 @@ class Classify(Config):
     section 3.3); `softmax`: one multinomial loss an image."""
     head_bias: float = 0.0
     """Initial bias of every class; the paper's 30k-class sigmoid head starts at -10."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share s of each training target that is spread over all K classes: 1 - s + s / K for the
+    label and s / K for the others (Szegedy et al. 2016, section 7). `sigmoid` takes the same
+    targets, class by class, as timm's `BinaryCrossEntropy` does. What is measured has none."""
 
     views: ClassVar[int] = 1
     """Each image is shown once a step."""
@@ -70,3 +78,26 @@ class Classify(Config):
             loss = optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
         wrong = (jnp.argmax(logits, -1) != labels).astype(jnp.float32)
         return loss, wrong
+
+    def training_losses(
+        self, logits: Float[Array, "batch classes"], batch: Batch
+    ) -> Float[Array, " batch"]:
+        """Loss in nats of each image of a batch, against labels that are mixed and smoothed."""
+        import optax
+
+        if not self.label_smoothing and "partner" not in batch:
+            return self.of_logits(logits, batch["label"])[0]
+        targets = self.targets(batch, logits.shape[-1])
+        if self.loss == "softmax":
+            return optax.softmax_cross_entropy(logits, targets)
+        return optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1)
+
+    def targets(self, batch: Batch, classes: int) -> Float[Array, "batch classes"]:
+        """What each class's probability is trained towards; the targets of an image sum to 1."""
+        import jax
+
+        found = jax.nn.one_hot(batch["label"], classes)
+        if "partner" in batch:
+            share = batch["share"][:, None]
+            found = share * found + (1 - share) * jax.nn.one_hot(batch["partner"], classes)
+        return (1 - self.label_smoothing) * found + self.label_smoothing / classes

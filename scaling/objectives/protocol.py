@@ -77,7 +77,9 @@ class BuiltObjective(Protocol):
         """Mean loss of the batch, then the new state, and metrics, of which `loss` is one.
 
         Args:
-          batch: a global batch, whatever the hosts, images as bytes.
+          batch: a global batch, whatever the hosts, images as bytes. Where the run mixes images
+            (`augment.MixUp`), they are floats in 0 .. 255, and `partner` and `share` say how labels
+            are mixed: an objective that looks at `label` looks at these too.
           noise: the key of this step's random numbers, and the recipe's rates of dropout. A network
             folds small numbers into the key; an objective folds in others for draws of its own.
         """

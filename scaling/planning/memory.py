@@ -98,6 +98,7 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
         whole = padded_bytes(array.shape, 4, tiled=tiled)
         of_layer += whole if stacked else 0
         of_top += size if array.place == "top" else 0
+        state += size if run.recipe.polyak else 0.0
         for shape, each in moments(array, run.recipe.optimizer):
             part = shard(shape, sizes, stacked=stacked)
             state += padded_bytes(part, each, tiled=tiled)

@@ -131,7 +131,7 @@ right name:
 - a transfer task has the resolution of `[data]`, which every network sees;
 - no two evaluations measure the same metric;
 - weights to begin with (`init`) are there and fit every network of their grid;
-- no augmentation is listed twice;
+- no augmentation is listed twice, and what mixes whole batches is listed last;
 - every `[models.NAME]` is used in a grid.
 
 A run that several grids name is trained once. Runs are known by their contents, not by their
@@ -198,11 +198,25 @@ def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
 def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
     if "description" in node:
         yield f"\n{node['description']}"
-    yield ""
     keys = {key: there for key, there in node["properties"].items() if key != "kind"}
+    if not keys:
+        return
+    yield ""
     needed = node.get("required", ())
     first = sorted(keys, key=lambda key: key not in needed)  # those that are needed
     yield from _rows(schema, {key: keys[key] for key in first}, set(needed))
+    for key in first:
+        yield from _listed(schema, key, schema.node(keys[key]))
+
+
+def _listed(schema: Schema, key: str, node: dict[str, Any]) -> Iterator[str]:
+    """A subsection for each kind of table that a key lists, if it lists such tables."""
+    if node.get("type") != "array":
+        return
+    kinds = schema.node(node["items"]).get("discriminator", {}).get("mapping", {})
+    for kind, reference in kinds.items():
+        yield f'\n### `{key} = [{{ kind = "{kind}" }}]`'
+        yield from _table(schema, schema.named(reference))
 
 
 def _rows(schema: Schema, keys: dict[str, Any], required: set[str]) -> Iterator[str]:

@@ -172,8 +172,8 @@ class Grid(Config):
     seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""
     augment: tuple[Augment, ...] = ()
-    """What is done to each training image, in this order; `[{ kind = "flip" }]` mirrors it, left to
-    right, half of the times it is shown."""
+    """What is done to training images, in this order, each kind at most once:
+    `[{ kind = "flip" }, { kind = "augreg", setting = "light2" }]`. Left out, nothing."""
     mup: MuPKeys | None = None
     """The maximal update parametrisation, for every ViT of this grid that has none of its own;
     in results its model is then called "Ti/16 muP64" or the like."""

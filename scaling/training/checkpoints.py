@@ -238,7 +238,7 @@ def restore(folder: Path, like: Any) -> Checkpoint:
 
 
 def parameters(folder: Path) -> Any:
-    """The parameters in a checkpoint of a training, on one device, whatever else its state holds.
+    """The parameters in a checkpoint of a training, averaged where they are, on one device.
 
     Raises:
       Damaged: it is not what was written.
@@ -254,7 +254,8 @@ def parameters(folder: Path) -> Any:
     except Exception as error:  # whatever a broken folder makes Orbax say
         reason = str(error).splitlines()[0]
         raise Damaged(f"{folder} cannot be read back: {reason}") from error
-    return restore(folder, like).state["params"]
+    state = restore(folder, like).state
+    return state.get("average") or state["params"]
 
 
 def found(parent: Path) -> list[tuple[int, Path]]:

@@ -14,8 +14,9 @@ itself. Clipping alone looks at all gradients at once. By the norm of the previo
 nothing beforehand but in the first step. By the current norm a backward pass that takes norms alone
 goes first: about 7/4 of the arithmetic.
 
-Layers and their moments are the carry of a loop, and not what a scan takes in and gives back: a
-compiler updates a carry in place, where a scan's inputs and outputs exist side by side.
+Layers, their moments and their averages are the carry of a loop, and not what a scan takes in and
+gives back: a compiler updates a carry in place, where a scan's inputs and outputs exist side by
+side.
 """
 
 from __future__ import annotations
@@ -29,10 +30,8 @@ import optax
 from models.noise import Noise
 from scaling.data.loader import Batch
 from scaling.objectives.protocol import Parts
-from scaling.training.optimizer import BLOCKS, Optimizer, OptimizerState, one_layer
+from scaling.training.optimizer import BACKBONE, BLOCKS, Optimizer, OptimizerState, one_layer
 from scaling.training.state import TrainState, Update, applied
-
-BACKBONE = "backbone"
 
 
 class ThreeParts(NamedTuple):
@@ -58,6 +57,7 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
         params = split(parts, state.params)
         moments = split(parts, state.optimizer.moments)
         settings = split(parts, optimizer.settings(state.params))
+        averages = split(parts, state.average) if state.average else ThreeParts((), (), ())
         layer_settings, numbers = one_layer(settings.layers), jnp.arange(parts.depth)
 
         def block(layer: Any, x: Any, number: Any) -> Any:
@@ -90,44 +90,46 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
 
         norm_to_clip = optimizer.clipping_norm(state.optimizer.norm, exact_norm)
 
-        def apply(part: Any, grad: Any, moments: Any, settings: Any) -> tuple[Any, Any]:
+        def apply(
+            part: Any, grad: Any, moments: Any, average: Any, settings: Any
+        ) -> tuple[Any, Any, Any]:
             steps, moments = optimizer.update_part(grad, moments, part, settings, norm_to_clip)
-            return applied(part, steps, rate), moments
+            part = applied(part, steps, rate)
+            return part, moments, optimizer.next_average(average, part)
 
         (_, (new, metrics)), (grad, cotangent) = jax.value_and_grad(above, (0, 1), has_aux=True)(
             params.top, x
         )
-        squares = square(grad)
-        top, top_moments = apply(params.top, grad, moments.top, settings.top)
+        square_of_top = square(grad)
+        top = apply(params.top, grad, moments.top, averages.top, settings.top)
 
         def turn(done: Any, carry: Any) -> Any:
-            cotangent, layers, layer_moments, squares = carry
+            cotangent, stacks, squares = carry
             number = parts.depth - 1 - done
-            layer = at(layers, number)
+            layer, its_moments, average = at(stacks, number)
             _, backward = jax.vjp(lambda p, x: block(p, x, number), layer, at(inputs, number))
             grad, cotangent = backward(cotangent)
-            layer, its_moments = apply(layer, grad, at(layer_moments, number), layer_settings)
-            layers = put(layers, number, layer)
-            layer_moments = put(layer_moments, number, its_moments)
-            return cotangent, layers, layer_moments, squares + square(grad)
+            updated = apply(layer, grad, its_moments, average, layer_settings)
+            return cotangent, put(stacks, number, updated), put(squares, number, square(grad))
 
-        cotangent, layers, layer_moments, squares = jax.lax.fori_loop(
+        cotangent, layers, squares = jax.lax.fori_loop(
             0,
             parts.depth,
             turn,
-            (cotangent, params.layers, moments.layers, squares),
+            (cotangent, (params.layers, moments.layers, averages.layers), jnp.zeros(parts.depth)),
             unroll=unroll if unroll > 1 else None,
         )
 
         (grad,) = from_bottom(cotangent)
-        bottom, bottom_moments = apply(params.bottom, grad, moments.bottom, settings.bottom)
-        norm = jnp.sqrt(squares + square(grad))
+        bottom = apply(params.bottom, grad, moments.bottom, averages.bottom, settings.bottom)
+        norm = jnp.sqrt(square_of_top + squares.sum() + square(grad))
+        new_params, new_moments, new_average = (
+            joined(ThreeParts(*each)) if each[1] else ()
+            for each in zip(bottom, layers, top, strict=True)
+        )
         return TrainState(
-            joined(ThreeParts(bottom, layers, top)),
-            state.frozen,
-            new,
-            OptimizerState(norm, joined(ThreeParts(bottom_moments, layer_moments, top_moments))),
-        ), {**metrics, "gradient_norm": norm}
+            new_params, state.frozen, new, OptimizerState(norm, new_moments), new_average
+        ), {**metrics, "gradient_norm": norm, "layer_gradient_norms": jnp.sqrt(squares)}
 
     return update
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from models.noise import Noise, at
 from scaling.data.loader import Batch
+from scaling.training.optimizer import BACKBONE, BLOCKS
 
 Gradients: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """From loss(params, frozen, state, batch, noise) -> (loss, (state, metrics)) to a function of the
@@ -62,6 +63,19 @@ def accumulated(microbatches: int, views: int = 1) -> Gradients:
         return of_batch
 
     return take
+
+
+def layer_norms(grads: Any) -> dict[str, jax.Array]:
+    """`layer_gradient_norms` [depth], the norm of each block's gradient, as a metric.
+
+    Args:
+      grads: of all parameters. A network that is no stack of blocks has no such metric.
+    """
+    stack = grads.get(BACKBONE, {}).get(BLOCKS)
+    if stack is None:
+        return {}
+    squares = [jnp.square(g).sum(range(1, g.ndim)) for g in jax.tree.leaves(stack)]
+    return {"layer_gradient_norms": jnp.sqrt(sum(squares[1:], squares[0]))}
 
 
 def _split(batch: Batch, parts: int, views: int) -> Batch:

@@ -23,7 +23,7 @@ DECAY_EXPONENT = 0.8  # Shazeer & Stern 2018, section 7.2
 FACTOR_FROM = 32  # big_vision's; optax's own default, 128, would not factor heads of 64 channels
 ADAFACTOR_EPSILON = 1e-30  # added to squared gradients, so that 0 / sqrt(0) is 0
 ADAM_EPSILON = 1e-8  # added to the root of the second moment
-BLOCKS = "blocks"  # the key of what is stacked
+BACKBONE, BLOCKS = "backbone", "blocks"  # keys of the network, and of what is stacked in it
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -91,6 +91,19 @@ class Optimizer:
             return (jax.vmap(self._core.init) if stacked else self._core.init)(param)
 
         return OptimizerState(jnp.zeros(()), jax.tree.map_with_path(moments, params))
+
+    def first_average(self, params: Any) -> Any:
+        """The Polyak average before the first update; empty where the recipe has none."""
+        if self.recipe.polyak is None:
+            return ()
+        return jax.tree.map(lambda p: jnp.copy(p.astype(jnp.float32)), params)
+
+    def next_average(self, average: Any, params: Any) -> Any:
+        """The Polyak average, of any part of the parameters, after the update that gave them."""
+        decay = self.recipe.polyak
+        if decay is None:
+            return average
+        return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
 
     def update(self, grads: Any, state: OptimizerState, params: Any) -> tuple[Any, OptimizerState]:
         """The step and the state after it."""

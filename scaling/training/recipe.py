@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from scaling.base.config import Clash, Config, NoneAs
 
 Norm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Recipe(Config):
@@ -55,6 +56,11 @@ class Recipe(Config):
     stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
     """Probability with which a training image skips attention, and MLP, of the last block; it
     grows linearly from 0 in the first block (Huang et al. 2016). The paper has none."""
+    polyak: Annotated[Decay | None, NoneAs("none")] = None
+    """Polyak averaging: after each update, average = polyak * average + (1 - polyak) * parameters.
+    It begins as the parameters do, takes 4 bytes a parameter, and is what evaluations, conversions
+    and later runs see. ViT fine-tuning has 0.9999 (Dosovitskiy et al. 2021); the paper averages
+    when it fine-tunes ViT-G."""
 
     @model_validator(mode="before")
     @classmethod

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.cost import parameters
 from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment, check_augment
+from scaling.data.augment import Augment, check_augment, of_batches, spelled_out
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Run(Config):
     compute: Compute = "float32"
     """Dtype of the blocks' products and of the residual stream; parameters are float32."""
     augment: tuple[Augment, ...] = ()
-    """What is done to each image before it is shown, in this order."""
+    """What is done to images before they are shown, in this order; presets are spelled out."""
     batch: int = Field(gt=0)
     """Images a step."""
     seed: int = Field(0, ge=0)
@@ -66,7 +66,8 @@ class Run(Config):
         before the step."""
         kept = {k: v for k, v in contents(self).items() if k not in NOT_IN_STEP}
         recipe = {k: v for k, v in kept.get("recipe", {}).items() if k not in SCHEDULE}
-        return digest({**kept, "recipe": recipe})
+        mixed = contents(of_batches(self.augment))
+        return digest({**kept, "recipe": recipe, "augment": mixed})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes its own `id`, `trunk` and `step_digest`."""
@@ -104,6 +105,11 @@ class Run(Config):
     def flops(self) -> int:
         """Training FLOPs as if trained alone, as the objective counts them."""
         return self.objective.flops(self.model, self.images_seen, self.data.classes)
+
+    @field_validator("augment")
+    @classmethod
+    def _without_presets(cls, augment: tuple[Augment, ...]) -> tuple[Augment, ...]:
+        return spelled_out(augment)
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Run:

@@ -18,16 +18,18 @@ import numpy as np
 from fits.base.errors import UserError
 from models.mup import multipliers
 from models.noise import Noise
+from scaling.data.augment import mixed
 from scaling.data.loader import Batch
 from scaling.objectives.protocol import BuiltObjective, Learned, Parts
 from scaling.training.fused import fused_update
-from scaling.training.gradients import Gradients, accumulated
+from scaling.training.gradients import Gradients, accumulated, layer_norms
 from scaling.training.optimizer import Optimizer
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 from scaling.training.state import TrainState, Update, applied
 
 TRAINING = 2**32 - 1  # sets the keys of training apart from the parameters', which count from 0
+MIXING = 2**32 - 2  # sets the draws of augmentations apart from those of networks and objectives
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)  # as an abstract value; a step's number is one too
 
@@ -66,7 +68,8 @@ def program(
 
     def start(seed: Any, backbone: Any = None) -> TrainState:
         learned = objective.init(jax.random.key(seed), backbone)
-        return TrainState(*learned, optimizer.init(learned.params))
+        params = learned.params
+        return TrainState(*learned, optimizer.init(params), optimizer.first_average(params))
 
     if spec.update == "fused":
         updated = fused_update(_parts(run, objective), optimizer, unroll_up_to)
@@ -76,6 +79,7 @@ def program(
     def step(
         state: TrainState, batch: Batch, rate: Any, key: jax.Array
     ) -> tuple[TrainState, dict[str, Any]]:
+        batch = mixed(run.augment, batch, jax.random.fold_in(key, MIXING))
         noise = Noise(key, recipe.dropout, recipe.stochastic_depth)
         return updated(state, batch, rate, noise)
 
@@ -117,8 +121,9 @@ def plain_update(objective: BuiltObjective, optimizer: Optimizer, gradients: Gra
         )
         steps, moments = optimizer.update(grads, state.optimizer, state.params)
         params = applied(state.params, steps, rate)
-        metrics = {**metrics, "gradient_norm": moments.norm}
-        return TrainState(params, state.frozen, new, moments), metrics
+        average = optimizer.next_average(state.average, params)
+        metrics = {**metrics, "gradient_norm": moments.norm, **layer_norms(grads)}
+        return TrainState(params, state.frozen, new, moments, average), metrics
 
     return update
 
@@ -154,5 +159,5 @@ def step_key(seed: Any, number: Any) -> jax.Array:
 
 
 def learned(state: TrainState) -> Learned:
-    """A train state without the optimizer's part."""
-    return Learned(state.params, state.frozen, state.state)
+    """What a training has made so far: the averaged parameters, where they are averaged."""
+    return Learned(state.average or state.params, state.frozen, state.state)

@@ -1,6 +1,7 @@
 """What is done to training images: one file an augmentation, one line here.
 
-Each is a frozen config with a `kind` of its own and
+Each is a frozen config with a `kind` of its own. Most act on each image by itself, where it is
+loaded, and have
 
     apply(images, *, seed, places, view) -> images      uint8 [rows, side, side, 3], new or the same
 
@@ -8,21 +9,62 @@ a pure function: whatever is random in it is a hash of `key(seed, PURPOSE, ...)`
 where place p = step * batch + row is the image's place in the run's sequence. So hosts, restarts
 and threads change no pixel. PURPOSE is a number that no other draw has; `data.order` lists its own.
 
-A second member makes this `Annotated[Flip | Other, Field(discriminator="kind")]`; pydantic takes
-no discriminator for a single one.
+Those of `BatchAugment` look at several images of a batch, whose rows lie on several hosts. They act
+inside the step, on the device, on the whole batch, before it is split in any way:
+
+    mix(batch, key) -> batch                            key: of the run's seed and the step
+
+A preset, `AugReg`, stands for others, which a run has in its place.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+from pydantic import Field
+
+from scaling.data.augment.augreg import AugReg
 from scaling.data.augment.flip import Flip
+from scaling.data.augment.mixup import MixUp
+from scaling.data.augment.randaugment import RandAugment
 
-Augment: TypeAlias = Flip
+BatchAugment: TypeAlias = MixUp
+OneAugment: TypeAlias = Flip | RandAugment | BatchAugment
+Augment: TypeAlias = Annotated[OneAugment | AugReg, Field(discriminator="kind")]
+
+
+def spelled_out(augment: Sequence[Augment]) -> tuple[OneAugment, ...]:
+    """The same with what presets stand for in their place."""
+    found: list[OneAugment] = []
+    for each in augment:
+        found.extend(each.parts() if isinstance(each, AugReg) else [each])
+    return tuple(found)
 
 
 def check_augment(augment: Sequence[Augment]) -> None:
-    """Raise ValueError when one kind is listed twice: both would draw the same random numbers."""
-    kinds = [each.kind for each in augment]
+    """Raise ValueError when one kind is listed twice, as both would draw the same random numbers,
+    or when one that acts on batches stands before one that acts on images."""
+    listed = spelled_out(augment)
+    kinds = [each.kind for each in listed]
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise ValueError(f'augment has "{kind}" {kinds.count(kind)} times; list it once.')
+    batches = [isinstance(each, BatchAugment) for each in listed]
+    if sorted(batches) != batches:
+        last = kinds[batches.index(True)]
+        raise ValueError(f'augment has "{last}", which mixes whole batches, not at its end.')
+
+
+def of_batches(augment: Sequence[Augment]) -> tuple[BatchAugment, ...]:
+    """Those that act on whole batches, inside the step."""
+    return tuple(each for each in spelled_out(augment) if isinstance(each, BatchAugment))
+
+
+def mixed(augment: Sequence[Augment], batch: dict[str, Any], key: Any) -> dict[str, Any]:
+    """The whole batch after those that act on batches; the same batch where there is none.
+
+    Args:
+      key: a JAX key, of this step.
+    """
+    for each in of_batches(augment):
+        batch = each.mix(batch, key)
+    return batch
