@@ -47,6 +47,7 @@ CASES = (
     Case("L/16", "v3:2x2", 256, FULL),
     Case("Ti/16", "v3:2x2", 2048, FULL),
     *(Case(model, "v3:2x2", 8, FUSED) for model in ("Ti/16", "S/16", "B/32", "G/14")),
+    Case("Ti/16", "v5e:4x4", 8, PlacementSpec(update="fused", fsdp=16)),
     Case("L/16", "v5e:4x4", 8, PlacementSpec(remat="full", fsdp=16)),
     Case("G/14", "v5e:4x4", 32, PlacementSpec(update="fused", fsdp=16)),
     Case("G/14", "v5e:16x16", 32, PlacementSpec(update="fused", fsdp=256)),

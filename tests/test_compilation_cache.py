@@ -30,6 +30,32 @@ RUN = Run(
     images_seen=320,
     batch=16,
 )
+STUDY = """
+name = "small"
+question = "Is the cache filled?"
+[data]
+kind = "procedural"
+classes = 4
+resolution = 16
+[models.nano]
+patch = 8
+width = 16
+depth = 2
+mlp = 32
+heads = 2
+[recipe]
+learning_rate = 1e-2
+warmup_steps = 2
+optimizer = "adam"
+[[evaluate]]
+kind = "upstream"
+images = 100
+[[grid]]
+model = "nano"
+images_seen = [160, 320]
+batch = 16
+seed = [0, 1, 2]
+"""
 TRAINING = f"""
 import hashlib, json, sys
 import jax
@@ -188,3 +214,21 @@ def test_a_step_computed_in_another_way_is_another_step():
     assert trainer.makes(other(seed=1), DEFAULT)
     assert not trainer.makes(RUN, PlacementSpec(microbatches=2))
     assert not trainer.makes(other(batch=32), DEFAULT)
+
+
+@pytest.mark.slow
+def test_a_plan_on_this_processor_compiles_the_step_that_a_launch_takes(tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    for command in (["plan", "--on", "cpu"], ["launch", "--workers", "1"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "scaling", *command, str(study)],
+            cwd=tmp_path,
+            env={**clean, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(list(tmp_path.rglob("jit_step-*-cache"))) == 1

@@ -223,6 +223,22 @@ def test_what_is_computed_again_takes_a_third_more_where_the_efficiency_is_given
     assert full == pytest.approx(plain * 4 / 3)
 
 
+def test_a_fused_step_that_clips_by_its_own_norm_takes_seven_quarters():
+    """docs/training/fused.md; by the previous norm it takes what rematerialisation does."""
+    on, fused = (
+        topology("device:memory=80GiB,peak=1e14,efficiency=0.5"),
+        PlacementSpec(update="fused"),
+    )
+    run = run_of()
+    previous = run.model_copy(update={"recipe": Recipe(warmup_steps=0, clip_by="previous")})
+    plain = step_time(run, on, PLAIN).seconds
+    assert step_time(run, on, fused).seconds == pytest.approx(plain * 7 / 4)
+    assert step_time(previous, on, fused).seconds == pytest.approx(plain * 4 / 3)
+    v3 = topology("v3:2x2")
+    slower = step_time(run, v3, fused).seconds / step_time(previous, v3, fused).seconds
+    assert slower == pytest.approx(21 / 16)
+
+
 def test_a_training_leaves_the_rate_that_it_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     run = run_of(compute="float32")

@@ -6,6 +6,8 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"  # in XLA_FLAGS: a worker has one core
+
 
 def installed_version(package: str) -> str | None:
     """None where the package is not there, as grain and libtpu need not be."""

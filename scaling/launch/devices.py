@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fits.base.errors import UserError
-from scaling.base.machine import installed_version
+from scaling.base.machine import ONE_THREAD_XLA, installed_version
 
-ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false"
 CUDA_PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin")
 SHARED = 0.9  # of a GPU's memory, divided among the workers that share it; the rest is CUDA's own
 GPU = re.compile(r"GPU \d+: (.+) \(UUID: (GPU-[^)]+)\)")

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from models.precision import precision_for
-from scaling.base.machine import installed_version
+from scaling.base.machine import ONE_THREAD_XLA, installed_version
 from scaling.planning.devices import GIB, Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
@@ -204,12 +204,14 @@ def _small(sides: list[int]) -> str:
 
 
 def _cpu_devices() -> list[Any]:
-    """What compiles for this machine's processor keeps what it compiles for a later training."""
+    """This machine's processor. What is compiled for it is kept, as a worker of `scaling launch`
+    will look for it: a worker's flags are a part of what a compiled program is known by."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if ONE_THREAD_XLA not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {ONE_THREAD_XLA}".strip()
     import jax
 
-    _keep_compilations()
+    from scaling.training.compilation_cache import use_compilation_cache
+
+    use_compilation_cache()
     return jax.devices("cpu")[:1]
-
-
-def _keep_compilations() -> None:
-    return None

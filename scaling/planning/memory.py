@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from models.cost import forward_macs
 from models.precision import precision_for
@@ -35,7 +36,8 @@ KEPT_FLOATS, KEPT_HEAD_FLOATS = 6, 1
 by the norms and by the softmax; scores: float32 weights and their cast. The cast of the block's own
 parameters is kept as well."""
 VMEM = {"v2": 16, "v3": 16, "v4": 16, "v5e": 128, "v5p": 64, "v6e": 128}
-"""MiB of a TPU's memory on the chip, where small arrays live instead."""
+"""MiB of a TPU's memory on the chip, where the arrays of a block live instead if each fits: v3's as
+its compiler was seen to use it."""
 MIB = 2**20
 
 
@@ -85,44 +87,69 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     Args:
       run: its batch is that of all devices together.
     """
-    tiled = topology.kind.platform == "tpu"
-    arrays = parameter_arrays(run.model, run.data.classes)
     sizes = mesh_sizes(spec.fsdp, run)
-    state, own, of_layer, of_top = 0.0, 0.0, 0.0, 0.0
-    for array in arrays:
-        stacked = array.place == "blocks"
-        part = shard(array.whole, sizes, stacked=stacked)
-        size = padded_bytes(part, 4, tiled=tiled)
-        state += size
-        own += size
-        whole = padded_bytes(array.shape, 4, tiled=tiled)
-        of_layer += whole if stacked else 0
-        of_top += size if array.place == "top" else 0
-        state += size if run.recipe.polyak else 0.0
-        for shape, each in moments(array, run.recipe.optimizer):
-            part = shard(shape, sizes, stacked=stacked)
-            state += padded_bytes(part, each, tiled=tiled)
+    state = _State.of(run, sizes, tiled=topology.kind.platform == "tpu")
     images = run.batch / topology.devices
     now = images / spec.microbatches
     act = _Activations.of(run, now, topology.kind.platform)
-    on_chip = VMEM.get(topology.kind.name, 0) * MIB
-    block = act.kept("none") if spec.recomputed == "none" else act.block
-    block = block if 4 * act.scores > on_chip else max(0.0, block - on_chip)
-    gathered = of_layer * act.size / 4 * (spec.fsdp > 1)
-    casts = of_layer * act.size / 4 if spec.recomputed == "none" and act.size < 4 else 0.0
-    logits = 2 * 4.0 * math.ceil(now) * run.data.classes
-    fused = spec.update == "fused"
-    gradients = of_layer if fused else own * (1 + (spec.microbatches > 1))
+    fused, shared = spec.update == "fused", spec.fsdp > 1
+    cast = state.layer * act.size / 4
+    casts = cast if spec.recomputed == "none" and act.size < 4 else 0.0
+    gradients = state.layer if fused else state.parameters * (1 + (spec.microbatches > 1))
     return Memory(
-        state=state,
+        state=state.bytes,
         batch=images * run.objective.views * act.image,
         kept=act.depth * (act.kept(spec.recomputed) + casts) + act.flat * fused,
-        gradients=gradients + (of_layer if spec.fsdp > 1 and not fused else 0),
-        block=block + gathered,
-        top=of_top + logits,
+        gradients=gradients + state.layer * (shared and not fused),
+        block=_in_memory(act, spec, topology) + cast * shared,
+        top=state.top + 2 * 4.0 * math.ceil(now) * run.data.classes,
         patches=act.patches,
         made=act.depth * act.block,
     )
+
+
+def _in_memory(act: _Activations, spec: PlacementSpec, topology: Topology) -> float:
+    """Bytes of one block, forward and backward, that are not on the chip.
+
+    Where all is kept, as much again is alive of the block at hand: its slice and its gradients.
+    """
+    if spec.recomputed == "none":
+        return act.kept("none")
+    on_chip = VMEM.get(topology.kind.name, 0) * MIB
+    return act.block if 4 * act.scores > on_chip else max(0.0, act.block - on_chip)
+
+
+class _State(NamedTuple):
+    """Bytes of parameters and moments on one device.
+
+    Fields:
+      bytes: of all.
+      parameters: without moments; as many float32 gradients have.
+      layer: parameters of one whole layer.
+      top: parameters above the blocks.
+    """
+
+    bytes: float
+    parameters: float
+    layer: float
+    top: float
+
+    @classmethod
+    def of(cls, run: Run, sizes: tuple[int, ...], *, tiled: bool) -> _State:
+        everything, parameters, layer, top = 0.0, 0.0, 0.0, 0.0
+        for array in parameter_arrays(run.model, run.data.classes):
+            stacked = array.place == "blocks"
+
+            def size_of(shape: tuple[int, ...], each: int, stacked: bool = stacked) -> int:
+                return padded_bytes(shard(shape, sizes, stacked=stacked), each, tiled=tiled)
+
+            own = size_of(array.whole, 4)
+            parameters += own
+            everything += own * (2 if run.recipe.polyak else 1)
+            everything += sum(size_of(*each) for each in moments(array, run.recipe.optimizer))
+            layer += padded_bytes(array.shape, 4, tiled=tiled) if stacked else 0
+            top += own if array.place == "top" else 0
+        return cls(everything, parameters, layer, top)
 
 
 def mesh_sizes(fsdp: int, run: Run) -> tuple[int, ...]:

@@ -25,6 +25,8 @@ from scaling.training.run import Run
 Basis: TypeAlias = Literal["measured", "published", "given", "assumed"]
 AGAIN = {"none": 1.0, "dots": 1.0, "full": 4 / 3, "offload": 1.0}
 """Arithmetic of a step over that of one that computes nothing again: a forward pass is a third."""
+NORM_FIRST = (7 / 4) / (4 / 3)
+"""The same of a fused step that takes the gradient's norm in a pass of its own: 7/4 in all."""
 OF_PRODUCTS = 0.4
 """Share of a processor's rate in matrix products alone that a training step reaches: Ti/16 in
 float32, batch 32, on two cores: 15.7 images/s, of 280 GFLOP/s (`benchmarks/train_step.py`)."""
@@ -119,7 +121,7 @@ def efficiency(
 ) -> Efficiency:
     """The best that is known: given, measured, published, or assumed, in this order."""
     kind, an_image = topology.kind, run.flops / run.images_seen
-    again = AGAIN[spec.recomputed]
+    again = AGAIN[spec.recomputed] * (NORM_FIRST if takes_norm_first(run, spec) else 1)
     if kind.efficiency is not None and kind.peak is not None:
         return Efficiency(kind.peak * kind.efficiency / again, "given", "given with --on")
     measured = nearest(
@@ -151,19 +153,30 @@ def efficiency(
     return _published(run, topology, published_rates() if rates is None else rates, again)
 
 
+def takes_norm_first(run: Run, spec: PlacementSpec) -> bool:
+    """Whether a step goes through the network once more to know how much it clips."""
+    clips = run.recipe.clip_norm is not None and run.recipe.clip_by == "current"
+    return spec.update == "fused" and clips
+
+
 def _published(run: Run, topology: Topology, rates: Sequence[Rate], again: float) -> Efficiency:
     """From a publication on the same kind of device; else with v3's share of the peak.
 
-    The publications do not say what they computed again: theirs are taken as they are.
+    The publications do not say what they computed again: theirs are taken as they are, and a fused
+    step that takes the norm first is slower than they.
+
+    Args:
+      again: arithmetic of the step over that of one that computes nothing again.
     """
     kind, an_image = topology.kind, run.flops / run.images_seen
+    slower = max(1.0, again / AGAIN["full"])
     assert kind.peak is not None
     paper = [(rate.flops_an_image, rate.flops_a_second) for rate in rates if rate.kind == "v3"]
     own = [rate for rate in rates if rate.kind == kind.name]
     if kind.name == "v3" and paper:
         same = any(rate.model == run.model.name for rate in own)
         words = "" if same else ", interpolated between models"
-        rate = interpolated(paper, an_image)
+        rate = interpolated(paper, an_image) / slower
         return Efficiency(rate, "published", own[0].source + words, together=True)
     if not paper or kind.name == "device":
         return Efficiency(kind.peak * ASSUMED / again, "assumed", f"{ASSUMED:.0%} of the peak")
@@ -175,7 +188,7 @@ def _published(run: Run, topology: Topology, rates: Sequence[Rate], again: float
         there = own[0]
         level = there.flops_a_second / kind.peak * peak / interpolated(paper, there.flops_an_image)
         words += f", at the level of {there.source}"
-    rate = kind.peak * min(1.0, share * level)
+    rate = kind.peak * min(1.0, share * level) / slower
     if own:
         return Efficiency(rate, "published", words, together=True)
     return Efficiency(rate, "assumed", words)
