@@ -146,8 +146,12 @@ def test_the_norm_of_every_layers_gradient_is_that_of_a_gradient_taken_by_itself
     objective = run.objective.build(model, 8, Precision())
     built = program(run, objective)
     state, batch = built.start(np.uint32(0), None), next(batches(run))
+
+    def drawn(x):
+        return 0.1 * jax.random.normal(jax.random.key(x.ndim), x.shape)
+
     state = state._replace(  # a head that says something, so that all layers have a gradient
-        params={**state.params, "head": jax.tree.map(lambda x: x + 0.1, state.params["head"])}
+        params={**state.params, "head": jax.tree.map(drawn, state.params["head"])}
     )
     weights = np.linspace(-1, 1, 8, dtype=np.float32)
     state.params["head"]["kernel"] = state.params["head"]["kernel"] * weights
