@@ -47,7 +47,8 @@ from typing import Annotated, Any
 import typer
 
 from fits.base.errors import UserError
-from scaling.planning import options
+from scaling.launch import options as training
+from scaling.planning import options as planning
 
 app = typer.Typer(
     help=__doc__,
@@ -71,15 +72,15 @@ Json = Annotated[
 def plan_command(
     study: StudyName,
     json_file: Json = None,
-    table: options.Table = None,
-    on: options.On = None,
-    images_per_device: options.ImagesPerDevice = None,
-    update: options.Update = None,
-    remat: options.Rematerialise = None,
-    fsdp: options.Fsdp = None,
-    closed_form: options.ClosedForm = False,
-    search: options.Search = False,
-    price: options.Price = None,
+    table: planning.Table = None,
+    on: planning.On = None,
+    images_per_device: planning.ImagesPerDevice = None,
+    update: planning.Update = None,
+    remat: planning.Rematerialise = None,
+    fsdp: planning.Fsdp = None,
+    closed_form: planning.ClosedForm = False,
+    search: planning.Search = False,
+    price: planning.Price = None,
 ) -> None:
     """What STUDY will cost, in closed form: nothing is trained, nothing written but FILEs named.
 
@@ -140,45 +141,18 @@ def plan_command(
 def launch(
     study: StudyName,
     runs: Runs = Path("runs"),
-    on: Annotated[
-        str, typer.Option(metavar="LAUNCHER", help="Where to train: local is this machine.")
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Processes at a time.", show_default="one a device; without any, a core"
-        ),
-    ] = None,
-    devices_per_run: Annotated[
-        int | None,
-        typer.Option(min=1, help="Devices that a run is trained on; simulated on a CPU."),
-    ] = None,
-    runs_per_device: Annotated[
-        int, typer.Option(min=1, help="Runs side by side on one GPU, each with a share of it.")
-    ] = 1,
-    update: Annotated[
-        str | None, typer.Option(metavar="plain|fused", help="Instead of the study's [placement].")
-    ] = None,
-    remat: Annotated[
-        str | None,
-        typer.Option(metavar="none|dots|full|offload", help="Instead of the study's [placement]."),
-    ] = None,
-    microbatches: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the study's [placement].")
-    ] = None,
-    fsdp: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the study's [placement].")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Also train runs that failed before.")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),
-    ] = False,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE|-", help="With --dry-run: as JSON.")
-    ] = None,
+    on: training.Where = "local",
+    workers: training.Workers = None,
+    devices_per_run: training.DevicesPerRun = None,
+    runs_per_device: training.RunsPerDevice = 1,
+    update: training.Update = None,
+    remat: training.Rematerialise = None,
+    microbatches: training.Microbatches = None,
+    fsdp: training.Fsdp = None,
+    tensor: training.Tensor = None,
+    retry: training.Retry = False,
+    dry_run: training.DryRun = False,
+    json_file: training.DryRunJson = None,
 ) -> None:
     """Train and measure every run of STUDY that is not done.
 
@@ -197,9 +171,16 @@ def launch(
     from scaling.launch.protocol import launcher, placed
     from scaling.study.parse import read_study
 
-    given = {"update": update, "remat": remat, "microbatches": microbatches, "fsdp": fsdp}
     chosen = launcher(on, workers=workers, runs_per_device=runs_per_device)
-    wanted = placed(read_study(study), {**given, "devices": devices_per_run})
+    given = {
+        "update": update,
+        "remat": remat,
+        "microbatches": microbatches,
+        "fsdp": fsdp,
+        "tensor": tensor,
+        "devices": devices_per_run,
+    }
+    wanted = placed(read_study(study), given)
     if dry_run:
         found = chosen.dry_run(wanted, runs, retry=retry)
         if json_file is not None:
@@ -238,22 +219,16 @@ def run(
 def work_command(
     study: StudyName,
     runs: Runs = Path("runs"),
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="slurm|tpu", help="Who knows the other processes of this training."),
-    ] = None,
-    coordinator: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="By hand: where process 0 is.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="By hand: how many processes there are.")
-    ] = None,
-    process: Annotated[
-        int | None, typer.Option(min=0, help="By hand: the number of this one, from 0.")
-    ] = None,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Also train runs that failed before.")
-    ] = False,
+    cluster: training.Cluster = None,
+    coordinator: training.Coordinator = None,
+    processes: training.Processes = None,
+    process: training.Process = None,
+    update: training.Update = None,
+    remat: training.Rematerialise = None,
+    microbatches: training.Microbatches = None,
+    fsdp: training.Fsdp = None,
+    tensor: training.Tensor = None,
+    retry: training.Retry = False,
 ) -> None:
     """Train and measure every run of STUDY, one after another, on all devices of this process.
 
@@ -262,27 +237,15 @@ def work_command(
     by --coordinator, --processes and --process. RUNS is a folder that all of them see. The first
     process alone writes. Exit status 1 when a run failed.
     """
+    from scaling.launch.here import together, train_here
+    from scaling.launch.protocol import placed
     from scaling.study.parse import read_study
 
-    found = read_study(study)
-    by_hand = [coordinator, processes, process] != [None, None, None]
-    if by_hand and cluster is not None:
-        raise UserError([f"--cluster {cluster}: knows the processes; leave out the other options."])
-    if cluster not in (None, "slurm", "tpu"):
-        raise UserError([f"--cluster {cluster}: no such cluster. Use slurm or tpu."])
+    given = {"update": update, "remat": remat, "microbatches": microbatches}
+    wanted = placed(read_study(study), {**given, "fsdp": fsdp, "tensor": tensor})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that leases are given back
-    if by_hand or cluster is not None:
-        from scaling.training.hosts import join
-
-        join(
-            "slurm" if cluster == "slurm" else "tpu" if cluster == "tpu" else "hand",
-            coordinator=coordinator,
-            processes=processes,
-            process=process,
-        )
-    from scaling.launch.here import train_here
-
-    raise typer.Exit(0 if train_here(found, runs, retry=retry) else 1)
+    together(cluster, coordinator, processes, process)
+    raise typer.Exit(0 if train_here(wanted, runs, retry=retry) else 1)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fits.base.errors import UserError
+from scaling.launch.here import together
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.training.hosts import join
@@ -134,3 +135,10 @@ def test_what_is_missing_to_join_by_hand_is_named():
 def test_a_process_that_srun_did_not_start_is_told_how_to_be_started(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert "SLURM_JOB_ID is not set" in refused(cluster="slurm")
+
+
+def test_a_cluster_that_is_none_and_one_that_is_told_what_it_knows_are_refused():
+    with pytest.raises(UserError, match="Did you mean 'slurm'"):
+        together("slrum", None, None, None)
+    with pytest.raises(UserError, match="--cluster tpu: knows the processes"):
+        together("tpu", "localhost:1", 2, 0)

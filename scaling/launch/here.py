@@ -10,11 +10,48 @@ import json
 import time
 from pathlib import Path
 
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean
 from models.precision import compute_for
 from scaling.launch.jobs import jobs
 from scaling.launch.local import conclude, prepare
 from scaling.runs.compute_dtype import decided
 from scaling.study.study import Study
+
+CLUSTERS = ("slurm", "tpu")
+
+
+def together(
+    cluster: str | None, coordinator: str | None, processes: int | None, process: int | None
+) -> None:
+    """Make this process one of several of a training, where any of this is given.
+
+    Args:
+      cluster: "slurm" or "tpu", which knows the other processes; None: none does.
+      coordinator, processes, process: by hand, as `scaling.training.hosts.join` takes them.
+
+    Raises:
+      UserError: mistakes, or the processes do not meet.
+    """
+    from scaling.training.hosts import join
+
+    by_hand = [coordinator, processes, process] != [None, None, None]
+    match cluster:
+        case "slurm" | "tpu" if by_hand:
+            raise UserError(
+                [f"--cluster {cluster}: knows the processes; leave out the other options."]
+            )
+        case "slurm":
+            join("slurm")
+        case "tpu":
+            join("tpu")
+        case None if by_hand:
+            join("hand", coordinator=coordinator, processes=processes, process=process)
+        case None:
+            pass
+        case _:
+            near = did_you_mean(cluster, CLUSTERS)
+            raise UserError([f"--cluster {cluster}: no such cluster. {near}Use slurm or tpu."])
 
 
 def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:

@@ -1,0 +1,53 @@
+"""Options of `scaling launch` and `scaling work`. Loads nothing but typer: every command's start
+waits for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+INSTEAD = "Instead of the study's [placement]."
+
+Where = Annotated[
+    str, typer.Option("--on", metavar="LAUNCHER", help="Where to train: local is this machine.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes at a time.", show_default="one a device; without any, a core"
+    ),
+]
+DevicesPerRun = Annotated[
+    int | None,
+    typer.Option(min=1, help="Devices that a run is trained on; simulated on a CPU."),
+]
+RunsPerDevice = Annotated[
+    int, typer.Option(min=1, help="Runs side by side on one GPU, each with a share of it.")
+]
+Update = Annotated[str | None, typer.Option(metavar="plain|fused", help=INSTEAD)]
+Rematerialise = Annotated[str | None, typer.Option(metavar="none|dots|full|offload", help=INSTEAD)]
+Microbatches = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
+Fsdp = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
+Tensor = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
+Retry = Annotated[bool, typer.Option("--retry", help="Also train runs that failed before.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),
+]
+DryRunJson = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="With --dry-run: as JSON.")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="slurm|tpu", help="Who knows the other processes of this training."),
+]
+Coordinator = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="By hand: where process 0 is.")
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="By hand: how many processes there are.")
+]
+Process = Annotated[
+    int | None, typer.Option(min=0, help="By hand: the number of this one, from 0.")
+]
