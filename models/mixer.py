@@ -82,7 +82,7 @@ class Mixer(nnx.Module):
         noise: Noise | None = None,
     ) -> Float[Array, "batch patches width"]:
         """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
-        return through_one(self.blocks, layer, x, number, self.depth, noise)
+        return through_one(self.blocks, layer, x, number, self.depth, noise, self.precision)
 
     def summary(self, x: Float[Array, "batch patches width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

@@ -6,8 +6,9 @@ itself never asks which device it runs on. Knows no JAX.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 AttentionKernel: TypeAlias = Literal["products", "cudnn"]
@@ -31,12 +32,15 @@ class Precision:
         and head sizes that are multiples of 8; where it does not, products are taken.
       unroll_up_to: the depth loop of a network with at most so many blocks is written out; a
         deeper one keeps the loop, and compiles as fast as one block.
+      gather: (a block's parameters, compute dtype) -> the same, when the block's turn comes; None:
+        as they are. Where devices share the state, one block's is brought together here.
     """
 
     compute: Compute = "float32"
     rematerialise: Remat = "none"
     attention: AttentionKernel = "products"
     unroll_up_to: int = 0
+    gather: Callable[[Any, Any], Any] | None = None
 
     def blocks_a_turn(self, depth: int) -> int:
         """Blocks that one turn of the depth loop computes."""

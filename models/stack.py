@@ -46,7 +46,7 @@ def through(
 
     def step(x: Any, layer_and_number: Any) -> tuple[Any, None]:
         layer, number = layer_and_number
-        block = nnx.merge(graph, cast_in_turn(layer, x))
+        block = nnx.merge(graph, in_turn(layer, x, precision))
         return block(x, at_layer(noise, number, depth)).astype(x.dtype), None
 
     numbers = None if noise is None else jnp.arange(depth)
@@ -70,6 +70,7 @@ def through_one(
     number: Int[Array, ""],
     depth: int,
     noise: Noise | None,
+    precision: Precision,
 ) -> Float[Array, "batch tokens width"]:
     """`x` through block `number` alone, as `through` computes it.
 
@@ -79,8 +80,14 @@ def through_one(
     """
     graph, shapes = nnx.split(blocks)
     state = jax.tree.map(lambda each: each, shapes)  # replaced in place
-    nnx.replace_by_pure_dict(state, cast_in_turn(layer, x))
+    nnx.replace_by_pure_dict(state, in_turn(layer, x, precision))
     return nnx.merge(graph, state)(x, at_layer(noise, number, depth)).astype(x.dtype)
+
+
+def in_turn(layer: Any, x: Float[Array, "batch tokens width"], precision: Precision) -> Any:
+    """A layer's parameters as its block takes them."""
+    layer = cast_in_turn(layer, x)
+    return layer if precision.gather is None else precision.gather(layer, x.dtype)
 
 
 def cast_in_turn(layer: Any, x: Float[Array, "batch tokens width"]) -> Any:

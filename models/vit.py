@@ -156,7 +156,7 @@ class ViT(nnx.Module):
         noise: Noise | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """One block alone: `number`, with the parameters `layer`; `blocks` may be abstract."""
-        return through_one(self.blocks, layer, x, number, self.shape.depth, noise)
+        return through_one(self.blocks, layer, x, number, self.shape.depth, noise, self.precision)
 
     def summary(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch features"]:
         """One vector of what the last block gives."""

@@ -92,6 +92,52 @@ def test_one_device_four_and_four_with_parameters_cut_apart_train_the_same_netwo
     ]
 
 
+COLLECTIVES = """
+import re
+import jax, numpy as np
+from models.precision import Precision
+from models.shapes import ViTShape
+from scaling.data import Procedural
+from scaling.training.assembly import assemble
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+from scaling.training.step import abstract_batch
+
+run = Run(
+    model=ViTShape(name="nano", patch=4, resolution=16, width=128, depth=3, mlp=512, heads=2),
+    data=Procedural(classes=4),
+    recipe=Recipe(warmup_steps=0, clip_by="previous"),
+    images_seen=64 * 10,
+    batch=64,
+)
+number, rate = (jax.ShapeDtypeStruct((), kind) for kind in (np.uint32, np.float32))
+for spec in (
+    PlacementSpec(remat="full"),
+    PlacementSpec(remat="full", fsdp=8),
+    PlacementSpec(update="fused"),
+    PlacementSpec(update="fused", fsdp=8),
+):
+    made = assemble(run, spec, Precision(rematerialise=spec.remat)).jitted
+    step = made.step.lower(made.state, abstract_batch(run), rate, number, number).compile()
+    moved = re.findall(r"= .*? (?:all-gather|all-to-all|all-reduce)\\(.*", step.as_text())
+    results = (line.split(" all-")[0] for line in moved)
+    images = [each for each in results if re.search(r"\\[(?:1024|64,16)[,\\]]", each)]
+    print(len(moved) > 0, len(images), step.memory_analysis().temp_size_in_bytes)
+"""
+
+
+@pytest.mark.slow
+def test_where_devices_share_the_state_parameters_travel_and_no_activations():
+    """64 images of 16 tokens: nothing with so many rows is gathered or summed, and a step needs
+    little more work space than where each device has the whole state."""
+    lines = [line.split() for line in on_devices(8, COLLECTIVES)]
+    assert [line[:2] for line in lines] == [["True", "0"]] * 4
+    plain, plain_split, fused, fused_split = (int(line[2]) for line in lines)
+    assert plain_split < 1.1 * plain
+    assert fused_split < 1.2 * fused
+
+
 TRAINS_PART = """
 import sys
 import jax, numpy as np

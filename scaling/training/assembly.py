@@ -7,6 +7,7 @@ is planned is the program that is trained, every array in the same place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -60,5 +61,15 @@ def assemble(
             devices=devices,
         )
     placement.check_batch(run.batch)
+    if placement.use_rule is not None:
+        together = replace(precision, gather=placement.gather)
+        objective = run.objective.build(run.model, run.data.classes, together)
+        made = program(
+            run,
+            objective,
+            spec,
+            unroll_up_to=precision.unroll_up_to,
+            gather=placement.gather,
+        )
     batch = abstract_batch(run)
     return Assembly(objective, placement, jitted(made, placement, batch, quick_start=quick_start))

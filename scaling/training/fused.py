@@ -21,6 +21,7 @@ side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -42,12 +43,18 @@ class ThreeParts(NamedTuple):
     top: Any
 
 
-def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> Update:
+def fused_update(
+    parts: Parts,
+    optimizer: Optimizer,
+    unroll_up_to: int = 0,
+    gather: Callable[[Any], Any] = lambda tree: tree,
+) -> Update:
     """What `step.plain_update` gives.
 
     Args:
       parts: of the objective's loss.
       unroll_up_to: the loops of a network with at most so many blocks are written out.
+      gather: as in `step.program`.
     """
     unroll = parts.depth if parts.depth <= unroll_up_to else 1
 
@@ -64,9 +71,11 @@ def fused_update(parts: Parts, optimizer: Optimizer, unroll_up_to: int = 0) -> U
             return parts.block(layer, x, number, noise)
 
         def above(top: Any, x: Any) -> Any:
-            return parts.above(top, state.frozen, state.state, x, batch, noise)
+            return parts.above(gather(top), state.frozen, state.state, x, batch, noise)
 
-        x, from_bottom = jax.vjp(lambda bottom: parts.below(bottom, batch, noise), params.bottom)
+        x, from_bottom = jax.vjp(
+            lambda bottom: parts.below(gather(bottom), batch, noise), params.bottom
+        )
         x, inputs = jax.lax.scan(
             lambda x, each: (block(each[0], x, each[1]), x),
             x,

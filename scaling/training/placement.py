@@ -30,11 +30,13 @@ class Placement:
       parameter_rule: from an array's path and shape to its partition; for the whole train state,
         so that moments may lie as their parameters do.
       batch_rule: from the name of a batch's entry to its partition.
+      use_rule: from an array's shape to its partition while it is used; None: as it lies.
     """
 
     mesh: Mesh
     parameter_rule: Callable[[tuple[Any, ...], tuple[int, ...]], PartitionSpec]
     batch_rule: Callable[[str], PartitionSpec]
+    use_rule: Callable[[tuple[int, ...]], PartitionSpec] | None = None
 
     def of_state(self, shapes: Any) -> Any:
         """The sharding of every array of a train state, given as abstract values."""
@@ -77,6 +79,27 @@ class Placement:
             raise UserError(
                 [f"a batch of {batch} cannot be split over {shares} devices; use {near}."]
             )
+
+    def gather(self, tree: Any, dtype: Any = None) -> Any:
+        """Parameters outside a stack, or of one layer of it, brought together for their use.
+
+        Without this a compiler may leave them apart and gather the activations of all images
+        instead, on every device.
+
+        Args:
+          dtype: of those that were apart; None: their own.
+        """
+        use = self.use_rule
+        if use is None:
+            return tree
+
+        def whole(x: Any) -> Any:
+            if not any(self.parameter_rule((), x.shape)):
+                return x
+            cast = x if dtype is None else x.astype(dtype)
+            return jax.lax.with_sharding_constraint(cast, NamedSharding(self.mesh, use(x.shape)))
+
+        return jax.tree.map(whole, tree)
 
     def place(self, local: Batch, batch: int) -> dict[str, jax.Array]:
         """`rows(batch)` of a batch, NumPy arrays, as this process's part of global arrays.
@@ -162,6 +185,7 @@ def fully_sharded(
         found.reshape(shape), ("data", *axes), axis_types=(AxisType.Auto,) * (1 + len(axes))
     )
     split = {name: size for name, size in axes.items() if size > 1}
+    shared = {name: size for name, size in split.items() if name == TENSOR}
     images = PartitionSpec(rows) if views == 1 else PartitionSpec(None, rows)
     return Placement(
         mesh,
@@ -169,6 +193,9 @@ def fully_sharded(
             split, shape, stacked=_in_stack(path), width=width
         ),
         batch_rule=lambda name: images if name == "image" else PartitionSpec(rows),
+        use_rule=(lambda shape: split_largest(shared, shape, stacked=False, width=width))
+        if split
+        else None,
     )
 
 

@@ -23,7 +23,7 @@ from scaling.data.loader import Batch
 from scaling.objectives.protocol import BuiltObjective, Learned, Parts
 from scaling.training.fused import fused_update
 from scaling.training.gradients import Gradients, accumulated, layer_norms
-from scaling.training.optimizer import Optimizer
+from scaling.training.optimizer import BLOCKS, Optimizer, names
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 from scaling.training.state import TrainState, Update, applied
@@ -53,6 +53,7 @@ def program(
     spec: PlacementSpec = DEFAULT,
     *,
     unroll_up_to: int = 0,
+    gather: Callable[[Any], Any] = lambda tree: tree,
 ) -> Program:
     """What to compile for `run`.
 
@@ -60,6 +61,8 @@ def program(
       objective: the run's, built for its shape.
       spec: says whether updates are fused, and in how many parts gradients are taken.
       unroll_up_to: a network with at most so many blocks has the loops of a fused step written out.
+      gather: brings parameters together that devices share, for their use; those of a stack are
+        brought together by the network, each in its turn.
 
     Raises:
       UserError: the objective, or its network, has no such step.
@@ -72,9 +75,10 @@ def program(
         return TrainState(*learned, optimizer.init(params), optimizer.first_average(params))
 
     if spec.update == "fused":
-        updated = fused_update(_parts(run, objective), optimizer, unroll_up_to)
+        updated = fused_update(_parts(run, objective), optimizer, unroll_up_to, gather)
     else:
-        updated = plain_update(objective, optimizer, _gradients(run, spec.microbatches))
+        gradients = _gradients(run, spec.microbatches)
+        updated = plain_update(objective, optimizer, gradients, gather)
 
     def step(
         state: TrainState, batch: Batch, rate: Any, key: jax.Array
@@ -110,13 +114,26 @@ def _parts(run: Run, objective: BuiltObjective) -> Parts:
     return parts
 
 
-def plain_update(objective: BuiltObjective, optimizer: Optimizer, gradients: Gradients) -> Update:
+def plain_update(
+    objective: BuiltObjective,
+    optimizer: Optimizer,
+    gradients: Gradients,
+    gather: Callable[[Any], Any] = lambda tree: tree,
+) -> Update:
     """All gradients, then all updates."""
+
+    def outside_stacks(tree: Any) -> Any:
+        return jax.tree.map_with_path(
+            lambda path, x: x if BLOCKS in names(path) else gather(x), tree
+        )
+
+    def loss(params: Any, frozen: Any, *rest: Any) -> Any:
+        return objective.loss(outside_stacks(params), outside_stacks(frozen), *rest)
 
     def update(
         state: TrainState, batch: Batch, rate: Any, noise: Noise
     ) -> tuple[TrainState, dict[str, Any]]:
-        (_, (new, metrics)), grads = gradients(objective.loss)(
+        (_, (new, metrics)), grads = gradients(loss)(
             state.params, state.frozen, state.state, batch, noise
         )
         steps, moments = optimizer.update(grads, state.optimizer, state.params)
