@@ -222,7 +222,7 @@ def test_a_dry_run_says_who_gets_what_and_writes_nothing(scaling, smi, tmp_path)
     [
         ("--remat ful", "--remat: no 'ful'. Did you mean 'full'? Use none, dots, full, offload."),
         ("--update fused --microbatches 2", "microbatches=2: a fused step updates a layer"),
-        ("--devices-per-run 3 --fsdp 2", "groups of 2 devices; use 4 devices, or another fsdp"),
+        ("--devices-per-run 3 --fsdp 2", "groups of 2 devices; use 4 devices, or other groups"),
         ("--devices-per-run 3", "a batch of 128 cannot be split over 3 devices; use 126 or 129"),
         ("--devices-per-run 8 ", "this machine has 4 GPUs (NVIDIA H100 80GB HBM3): 4 at most"),
         ("--json -", "--json -: is for --dry-run"),

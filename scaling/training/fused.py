@@ -109,7 +109,8 @@ def fused_update(
         (_, (new, metrics)), (grad, cotangent) = jax.value_and_grad(above, (0, 1), has_aux=True)(
             params.top, x
         )
-        square_of_top = square(grad)
+        squares = jnp.zeros(1 + parts.depth).at[-1].set(square(grad))  # of layers, then of the top:
+        # in the loop's carry, so that the top's gradient is done with before the loop begins
         top = apply(params.top, grad, moments.top, averages.top, settings.top)
 
         def turn(done: Any, carry: Any) -> Any:
@@ -125,20 +126,20 @@ def fused_update(
             0,
             parts.depth,
             turn,
-            (cotangent, (params.layers, moments.layers, averages.layers), jnp.zeros(parts.depth)),
+            (cotangent, (params.layers, moments.layers, averages.layers), squares),
             unroll=unroll if unroll > 1 else None,
         )
 
         (grad,) = from_bottom(cotangent)
         bottom = apply(params.bottom, grad, moments.bottom, averages.bottom, settings.bottom)
-        norm = jnp.sqrt(square_of_top + squares.sum() + square(grad))
+        norm = jnp.sqrt(squares.sum() + square(grad))
         new_params, new_moments, new_average = (
             joined(ThreeParts(*each)) if each[1] else ()
             for each in zip(bottom, layers, top, strict=True)
         )
         return TrainState(
             new_params, state.frozen, new, OptimizerState(norm, new_moments), new_average
-        ), {**metrics, "gradient_norm": norm, "layer_gradient_norms": jnp.sqrt(squares)}
+        ), {**metrics, "gradient_norm": norm, "layer_gradient_norms": jnp.sqrt(squares[:-1])}
 
     return update
 
