@@ -25,7 +25,7 @@ import jax
 
 from scaling.base.config import Config, digest
 from scaling.base.console import note
-from scaling.base.machine import installed_version
+from scaling.base.machine import installed_version, processor
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
@@ -295,7 +295,7 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             "kind": device.device_kind,
             "count": jax.device_count(),
         },
-        "machine": {"platform": platform.platform(), "cpu": _cpu()},
+        "machine": {"platform": platform.platform(), "cpu": processor()},
         "revision": _revision(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": {
@@ -303,16 +303,6 @@ def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             **{name: installed_version(name) for name in PACKAGES},
         },
     }
-
-
-def _cpu() -> str:
-    """The processor's model, whose instructions decide the last digits on a CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor())
 
 
 def _revision() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,3 +22,13 @@ def cache_folder() -> Path:
     """~/.cache/vit-scaling-laws, or below $XDG_CACHE_HOME where that is set; it may not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "vit-scaling-laws"
+
+
+def processor() -> str:
+    """The processor's model, whose instructions decide the last digits on a CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())

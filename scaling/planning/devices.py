@@ -10,11 +10,11 @@ import math
 import os
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from scaling.base.machine import processor
 
 GIB = 2**30
 Platform: TypeAlias = Literal["tpu", "gpu", "cpu"]
@@ -272,13 +272,3 @@ def _number(text: str) -> float | None:
         return float(found[1]) * UNITS[found[2]]
     except ValueError:
         return None
-
-
-def processor() -> str:
-    """The model of this machine's processor, as the system names it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, "unknown")

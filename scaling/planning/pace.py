@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from scaling.base.machine import installed_version
+from scaling.base.machine import installed_version, processor
 from scaling.planning import calibration
 from scaling.planning.calibration import Measurement
-from scaling.planning.devices import processor
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 

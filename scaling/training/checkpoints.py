@@ -73,9 +73,7 @@ def begin(
     partial = folder.with_name(f"{folder.name}.{token}.partial").absolute()
     partial.parent.mkdir(parents=True, exist_ok=True)
     state = checkpoint.state
-    if (
-        jax.default_backend() == "cpu"
-    ):  # where host and device share memory: the next step reuses it
+    if jax.default_backend() == "cpu":  # host and device share memory, which the next step reuses
         state = jax.tree.map(lambda x: x.copy(), state)
     checkpointer = ocp.StandardCheckpointer()
     with _disk_full_said(folder, partial):
