@@ -36,10 +36,10 @@ from scaling.base.console import print_table
 from scaling.data import Procedural
 from scaling.planning.compiled import peak_bytes
 from scaling.planning.devices import peak_flops
-from scaling.training.loop import Trainer
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 MODELS = ("Ti/16", "S/16", "B/16", "L/16", "H/14", "g/14", "G/14")
 HEADINGS = ("model", "images", "update", "remat", "images/s", "MFU", "GiB", "seen GiB", "compile s")

@@ -38,9 +38,9 @@ from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import vit
 from scaling.data import Procedural
-from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 MICRO = ViTShape(name="micro", patch=4, resolution=32, width=64, depth=4, mlp=256, heads=4)
 CASES = {"Ti/16": (vit("Ti/16"), 32), "micro": (MICRO, 256)}

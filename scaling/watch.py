@@ -11,9 +11,9 @@ from scaling.planning.devices import peak_flops
 from scaling.runs.held_run import HeldRun
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter
 from scaling.runs.trunk_folder import HeldTrunk
-from scaling.training.loop import Progress
 from scaling.training.metrics import peak_memory, utilisation
 from scaling.training.run import Run
+from scaling.training.trainer import Progress
 
 
 class Watches(Protocol):

@@ -9,9 +9,6 @@ leases and writes; the others wait in a collective for it to say what to do, nev
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 import sys
 import time
 import traceback
@@ -19,16 +16,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from scaling.base.config import Config, digest
 from scaling.base.console import note
-from scaling.base.machine import installed_version, processor
-from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.manifest import manifest_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
 from scaling.runs.damage import DamagedRun
@@ -42,23 +37,13 @@ from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import OtherState
 from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hosts import agreed_word
-from scaling.training.initial import provenance
-from scaling.training.loop import CheckpointPaths, Diverged, Trainer, train
+from scaling.training.loop import CheckpointPaths, train
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
+from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Blind, Watch, Watches
 
 WAIT, SKIP, FAILED = "wait", "skip", "failed"
-PACKAGES = (
-    "vit-scaling-laws",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "grain",
-    "numpy",
-)
 
 
 class Task(Config):
@@ -183,7 +168,7 @@ def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, 
             trunk.diverge(error.step, str(error))
         raise
     record_pace(run, task.placement, watch.pace, watch.seconds_of_steps)
-    manifest = _manifest(run, task.evaluate)
+    manifest = manifest_of(run, task.evaluate)
     manifest["precision"] = asdict(trainers[run.trunk].precision)
     manifest["placement"] = task.placement.model_dump()
     manifest["seconds"] = round(seconds, 3)
@@ -274,45 +259,6 @@ def _alone_or_exit() -> None:
     """
     if jax.process_count() > 1:
         raise SystemExit(1)
-
-
-def _manifest(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """What decided the numbers, as plain JSON; the configuration itself stands in run.json."""
-    transfers = [getattr(each, "data", None) for each in evaluations]
-    sources = [run.data, *(each for each in transfers if isinstance(each, SourceConfig))]
-    device = jax.devices()[0]
-    return {
-        "run": run.id,
-        "trunk": run.trunk,
-        "seed": run.seed,
-        "params": run.params,
-        "flops": run.flops,
-        "images_seen": run.images_seen,
-        "data": [source.provenance() for source in sources],
-        "init": None if run.init is None else provenance(run.init),
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-        },
-        "machine": {"platform": platform.platform(), "cpu": processor()},
-        "revision": _revision(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: installed_version(name) for name in PACKAGES},
-        },
-    }
-
-
-def _revision() -> str | None:
-    """The commit of this code, marked if it was changed since; None outside a git checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _reason(error: Exception) -> str:

@@ -19,9 +19,9 @@ from models.zoo import bit
 from scaling.data import Procedural
 from scaling.training import checkpoints as checkpoint
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 # These tests compile much and compute little.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -17,10 +17,10 @@ from scaling.data import Procedural
 from scaling.training import compilation_cache
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.compilation_cache import drop_damaged, use_compilation_cache
-from scaling.training.loop import Trainer
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = Run(
@@ -62,7 +62,7 @@ import jax
 import numpy as np
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.compilation_cache import use_compilation_cache
-from scaling.training.loop import Trainer
+from scaling.training.trainer import Trainer
 from scaling.training.run import Run
 
 written = []

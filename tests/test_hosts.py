@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from scaling.training import loop
 from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
-from scaling.training.loop import steps_until_look
+from scaling.training.trainer import LOOK_EVERY, steps_until_look
 
 PROCESS = """
 import hashlib, json, sys, time
@@ -20,13 +19,14 @@ import jax, numpy as np
 number, port, root, every = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])
 jax.distributed.initialize(f"localhost:{port}", 2, number)
 
-from scaling.training import checkpoints, loop
+from scaling.training import checkpoints, loop, trainer
 from scaling.training.hosts import agreed, agreed_word, all_processes
 from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.data.augment import Flip
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import CheckpointPaths, Trainer, train
+from scaling.training.loop import CheckpointPaths, train
+from scaling.training.trainer import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -46,7 +46,7 @@ run = Run(
 )
 clock = time.monotonic
 time.monotonic = lambda: clock() * (1 + 3 * number)  # the second process's clock runs fast
-loop.LOOK_EVERY = 0.01
+trainer.LOOK_EVERY = 0.01
 writes, said, looks = [], [], []
 
 
@@ -136,5 +136,5 @@ def test_a_lone_process_agrees_with_itself_and_is_the_first():
 def test_the_loss_is_read_about_once_a_second_and_its_distance_at_most_doubles(
     steps, seconds, ahead
 ):
-    assert loop.LOOK_EVERY == 1.0
+    assert LOOK_EVERY == 1.0
     assert steps_until_look(steps, seconds) == ahead

@@ -18,8 +18,9 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.training.initial import Init, backbone, problems, provenance
-from scaling.training.loop import CheckpointPaths, Trainer, train
+from scaling.training.loop import CheckpointPaths, train
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 
 def run(**changes):

@@ -16,12 +16,12 @@ from scaling.runs.metrics_file import MetricsLine, MetricsWriter, curve, read_li
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
-from scaling.training import loop
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import CheckpointPaths, Trainer, train
+from scaling.training.loop import CheckpointPaths, train
 from scaling.training.metrics import utilisation
 from scaling.training.recipe import Recipe, schedule
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 from scaling.watch import Watch
 
 
@@ -118,7 +118,7 @@ def trainer():
 @pytest.fixture
 def trained(trainer, tmp_path, monkeypatch):
     """Trains a run as a worker does, looking after every step; returns its folder."""
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
 
     def trained(run, stop_after=None):
         folder = RunFolder(tmp_path / run.id)

@@ -19,9 +19,9 @@ from models.vit import PatchEmbedding
 from models.zoo import mixer
 from scaling.data import Procedural
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import Trainer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Trainer
 
 # A grid of 3 x 3 patches and a margin of two pixels that is not seen.
 SIZES = {"patch": 4, "resolution": 14, "width": 16, "depth": 3, "mlp_tokens": 5, "mlp": 24}

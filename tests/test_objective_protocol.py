@@ -24,12 +24,13 @@ from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import PASSING, CheckpointPaths, Trainer, train
+from scaling.training.loop import PASSING, CheckpointPaths, train
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import SEED, abstract_batch, program, step_key
+from scaling.training.trainer import Trainer
 
 NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=1, mlp=16, heads=2)
 DECAY = 0.9

@@ -24,7 +24,7 @@ import jax, numpy as np
 from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import Trainer
+from scaling.training.trainer import Trainer
 from scaling.training.placement import data_parallel, fully_sharded
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -144,14 +144,14 @@ import jax, numpy as np
 from pathlib import Path
 from models.shapes import ViTShape
 from scaling.data import Procedural
-from scaling.training import checkpoints, loop
+from scaling.training import checkpoints, trainer
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import Trainer
+from scaling.training.trainer import Trainer
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
-loop.LOOK_EVERY = 0.0  # each step is a look
+trainer.LOOK_EVERY = 0.0  # each step is a look
 root, first, last, spec = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 run = Run(
     model=ViTShape(name="nano", patch=8, resolution=16, width=128, depth=2, mlp=256, heads=2),

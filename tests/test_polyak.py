@@ -13,12 +13,13 @@ from scaling.planning.out_of_memory import planned
 from scaling.training import checkpoints
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
-from scaling.training.loop import CheckpointPaths, Trainer, train
+from scaling.training.loop import CheckpointPaths, train
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import SEED, abstract_batch, learned, program
+from scaling.training.trainer import Trainer
 
 DECAY = 0.75
 STEPS = 6

@@ -14,9 +14,10 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints, loop
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.loop import CheckpointPaths, Diverged, Trainer
+from scaling.training.loop import CheckpointPaths
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Diverged, Trainer
 from scaling.worker import work
 
 NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2)
@@ -117,7 +118,7 @@ def die_after_saves(monkeypatch, count):
 def test_a_training_killed_anywhere_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
 ):
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
     die_after_saves(monkeypatch, saves)
     with pytest.raises(Killed):
         finish(trainer, run(20), tmp_path, spec=EVERY_LOOK)
@@ -129,7 +130,7 @@ def test_a_training_killed_anywhere_ends_with_the_same_bits(
 def test_a_training_killed_inside_a_save_ends_with_the_same_bits(
     trainer, alone, tmp_path, monkeypatch, saves
 ):
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
     replace, left = os.replace, [saves]
 
     def die_instead(source, target):
@@ -228,7 +229,7 @@ def test_with_noise_too_runs_that_branch_from_one_trunk_equal_runs_trained_alone
 @pytest.mark.slow
 def test_with_noise_too_a_killed_training_ends_with_the_same_bits(noisy, tmp_path, monkeypatch):
     run, trainer = noisy
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
     whole = bits(finish(trainer, run(10), tmp_path / "whole"))
     die_after_saves(monkeypatch, 5)
     with pytest.raises(Killed):
@@ -267,7 +268,7 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
 
 
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
     losses = []
     paths = CheckpointPaths(trunk=tmp_path / "trunk", own=tmp_path / "own")
     loop.train(trainer, run(40), paths, tell=lambda progress: losses.append(progress.loss))

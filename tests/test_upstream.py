@@ -108,7 +108,7 @@ from models.zoo import vit
 from scaling.data import Digits, Procedural
 from scaling.evaluate import forward
 from scaling.objectives import DEFAULT
-from scaling.training.loop import Trainer
+from scaling.training.trainer import Trainer
 from scaling.training.placement import data_parallel, fully_sharded
 from scaling.training.run import Run
 from models.shapes import ViTShape

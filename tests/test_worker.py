@@ -23,10 +23,10 @@ from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
-from scaling.training.loop import Diverged
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
+from scaling.training.trainer import Diverged
 
 ROOT = Path(__file__).resolve().parents[1]
 UPSTREAM = Upstream(images=100)

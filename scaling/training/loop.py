@@ -11,74 +11,21 @@ Knows no objective's name, no metric and no launcher.
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
-
-from models.precision import Precision, precision_for
 from scaling.base.files import set_aside
-from scaling.data.loader import Batch, batches
 from scaling.training import checkpoints
-from scaling.training.assembly import assemble
 from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint, Damaged
-from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
-from scaling.training.initial import backbone
-from scaling.training.placement import Placement
-from scaling.training.placement_spec import DEFAULT, PlacementSpec
-from scaling.training.recipe import schedule
+from scaling.training.hosts import agreed_word, all_processes, is_first
 from scaling.training.run import Run
-from scaling.training.state import TrainState
-from scaling.training.step import learned, seed_word
+from scaling.training.trainer import Progress, Trainer
 
 PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
-QUICK = {"xla_backend_optimization_level": 1}  # for code that runs once; digits stay the same
-LOOK_EVERY = 1.0  # seconds, about, between reading the loss: each time waits for the device
-
-
-class Diverged(Exception):
-    """The loss is no longer a finite number, by update `step`."""
-
-    def __init__(self, reason: str, *, step: int):
-        super().__init__(reason)
-        self.step = step
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands, and what was seen since the last look, or since it began.
-
-    Fields:
-      step: updates made.
-      steps: of them since the last look.
-      loss: mean over these, in nats.
-      learning_rate: of the last one.
-      gradient_norm: global norm of its gradient, before clipping.
-      layer_gradient_norms: of each block, the lowest first; None where the step does not tell.
-      images_per_second: since the last look, all devices together; None at the first look, before
-        which the step may have been compiled.
-      pace: images/s since the first look; None before the second.
-      seconds: of training that led here.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    layer_gradient_norms: tuple[float, ...] | None
-    images_per_second: float | None
-    pace: float | None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -96,166 +43,6 @@ class CheckpointPaths:
     guard: Callable[[], None] = lambda: None
     """Called, in any thread, right before a checkpoint is published, moved or deleted; raises where
     another process has taken over the folders."""
-
-
-class Trainer:
-    """The compiled step of all runs that share a trunk; `of` gives it to another trunk.
-
-    Where arrays lie is pinned on inputs and outputs, so that a second call compiles nothing.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        precision: Precision | None = None,
-        placement: Placement | None = None,
-        spec: PlacementSpec = DEFAULT,
-    ):
-        """
-        Args:
-          run: or any that differs in `images_seen` alone.
-          precision: how the network is computed; None: as suits the platform and the spec.
-          placement: where arrays lie; None: on all devices, as the spec says.
-          spec: how the step is computed.
-        """
-        platform = jax.default_backend()
-        self.trunk = run.trunk
-        self.precision = precision or precision_for(platform, run.compute, spec.remat)
-        self._run, self._spec = run, spec
-        self._images = run.data.train()
-        self._objective, self._placement, (self._start, self._step, self._state) = assemble(
-            run,
-            spec,
-            self.precision,
-            placement=placement,
-            quick_start=QUICK if platform == "cpu" else None,
-        )
-
-    def makes(self, run: Run, spec: PlacementSpec) -> bool:
-        """Whether the compiled step is that of `run`, computed as `spec` says."""
-        return (run.step_digest, spec) == (self._run.step_digest, self._spec)
-
-    def of(self, run: Run) -> Trainer:
-        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`."""
-        other = copy.copy(self)
-        other.trunk, other._run, other._images = run.trunk, run, run.data.train()
-        return other
-
-    def start(self) -> Checkpoint:
-        """The beginning: drawn from the run's seed, save what its `init` gives."""
-        run, given = self._run, None
-        if run.init is not None:
-            given = self._placement.whole(backbone(run.init, run.model))
-        return Checkpoint(step=0, seconds=0.0, state=self._start(seed_word(run), given))
-
-    def like(self) -> TrainState:
-        """The state's shapes, types and shardings, without its numbers."""
-        return self._state
-
-    @property
-    def placement(self) -> Placement:
-        """Where arrays lie."""
-        return self._placement
-
-    def module(self, state: TrainState) -> Any:
-        """The trained network, with a `.backbone`."""
-        return self._objective.module(learned(state))
-
-    def advance(
-        self,
-        checkpoint: Checkpoint,
-        until: int,
-        *,
-        total_steps: int | None,
-        keep: Callable[[Checkpoint], None],
-        spec: CheckpointSpec,
-        tell: Callable[[Progress], None],
-    ) -> Checkpoint:
-        """Train from `checkpoint` to step `until`; the arrays of `checkpoint` are used up.
-
-        The loss is read, and a checkpoint kept, after steps on which all processes agree: the first
-        process's clock decides, each time the loss is read, how many steps are made before the next
-        time and, where `spec` goes by the clock, whether a checkpoint is due.
-
-        Args:
-          total_steps: where the learning rate cools down to; None on the trunk.
-          keep: is given a checkpoint to save.
-          spec: says after which steps.
-          tell: is told how it goes, about once a second.
-
-        Raises:
-          Diverged: the loss is not finite. Whatever `keep` was given is from before that.
-        """
-        run, first, state = self._run, checkpoint.step, checkpoint.state
-        seed = seed_word(run)
-        began = looked = kept = time.monotonic()
-        look_at, losses = first + 1, []  # the first step alone: it may take minutes to compile
-        first_look: tuple[int, float] | None = None
-        for step, batch in enumerate(self._batches(first, until), start=first):
-            rate = np.float32(schedule(run.recipe, step, total_steps))
-            placed = self._placement.place(batch, run.batch)
-            state, metrics = self._step(state, placed, rate, seed, np.uint32(step))
-            losses.append(metrics["loss"])
-            done = step + 1
-            if done < min(look_at, until):
-                continue
-            mean = float(np.mean(jax.device_get(losses)))  # one that is not finite shows here
-            if not math.isfinite(mean):
-                raise Diverged(_divergence(mean, done - len(losses), done, run), step=done)
-            now = time.monotonic()
-            recent = pace = None
-            if first_look is None:
-                first_look = done, now
-            else:
-                recent = len(losses) * run.batch / max(now - looked, 1e-9)
-                pace = (done - first_look[0]) * run.batch / max(now - first_look[1], 1e-9)
-            norms = metrics.get("layer_gradient_norms")
-            tell(
-                Progress(
-                    step=done,
-                    steps=len(losses),
-                    loss=mean,
-                    learning_rate=run.recipe.learning_rate * float(rate),
-                    gradient_norm=float(metrics["gradient_norm"]),
-                    layer_gradient_norms=None
-                    if norms is None
-                    else tuple(np.asarray(norms).tolist()),
-                    images_per_second=recent,
-                    pace=pace,
-                    seconds=checkpoint.seconds + now - began,
-                )
-            )
-            ahead, save = agreed(
-                steps_until_look(len(losses), now - looked), spec.due(done, now - kept)
-            )
-            look_at, losses = min(done + ahead, spec.next_step(done) or until), []
-            if save and done < until:
-                seconds = checkpoint.seconds + now - began
-                keep(Checkpoint(step=done, seconds=seconds, state=state))
-                kept = time.monotonic()
-            looked = time.monotonic()
-        seconds = checkpoint.seconds + time.monotonic() - began
-        return Checkpoint(step=max(until, first), seconds=seconds, state=state)
-
-    def _batches(self, first: int, last: int) -> Iterator[Batch]:
-        run = self._run
-        return batches(
-            self._images,
-            seed=run.seed,
-            batch=run.batch,
-            data_size=run.data_size,
-            first_step=first,
-            last_step=last,
-            rows=self._placement.rows(run.batch),
-            augment=run.augment,
-            views=run.objective.views,
-        )
-
-
-def steps_until_look(steps: int, seconds: float) -> int:
-    """Steps that take about `LOOK_EVERY` seconds, if `steps` took `seconds`; at most twice as many
-    as last time, because the first steps include compilation."""
-    return max(1, min(2 * steps, round(steps * LOOK_EVERY / max(seconds, 1e-9))))
 
 
 def train(
@@ -337,10 +124,3 @@ def _last_name(parent: Path, at_most: int) -> str:
     """Name of the last checkpoint below `parent` that is not past `at_most`, or ""."""
     names = [folder.name for step, folder in checkpoints.found(parent) if step <= at_most]
     return names[-1] if names else ""
-
-
-def _divergence(loss: float, first: int, last: int, run: Run) -> str:
-    return (
-        f"the loss is {loss:g} between steps {first:_} and {last:_}: training diverged. Try a "
-        f"learning_rate below {run.recipe.learning_rate:g}, or a longer warm-up."
-    )

@@ -1,0 +1,68 @@
+"""What decided the numbers of a run, beside its configuration: for manifest.json."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from scaling.base.machine import installed_version, processor
+from scaling.data.source import SourceConfig
+from scaling.evaluate import Evaluation
+from scaling.training.initial import provenance
+from scaling.training.run import Run
+
+PACKAGES = (
+    "vit-scaling-laws",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+)
+
+
+def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """What decided the numbers, as plain JSON; the configuration itself stands in run.json."""
+    transfers = [getattr(each, "data", None) for each in evaluations]
+    sources = [run.data, *(each for each in transfers if isinstance(each, SourceConfig))]
+    device = jax.devices()[0]
+    return {
+        "run": run.id,
+        "trunk": run.trunk,
+        "seed": run.seed,
+        "params": run.params,
+        "flops": run.flops,
+        "images_seen": run.images_seen,
+        "data": [source.provenance() for source in sources],
+        "init": None if run.init is None else provenance(run.init),
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+        },
+        "machine": {"platform": platform.platform(), "cpu": processor()},
+        "revision": _revision(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: installed_version(name) for name in PACKAGES},
+        },
+    }
+
+
+def _revision() -> str | None:
+    """The commit of this code, marked if it was changed since; None outside a git checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
