@@ -201,6 +201,7 @@ def test_runs_that_differ_in_seed_data_duration_and_schedule_have_one_step():
     assert RUN.step_digest not in {run.step_digest for run in others}
 
 
+@pytest.mark.slow
 def test_a_trainer_gives_its_compiled_step_to_another_trunk_which_trains_as_with_its_own():
     trainer, run = Trainer(RUN), other(seed=1, data_size=64)
     trained(trainer)

@@ -156,14 +156,9 @@ def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
     assert found["width"] < widest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("independent", marks=pytest.mark.slow),
-        pytest.param("noise grows tenfold", marks=pytest.mark.slow),
-        pytest.param("8 curves of 12", marks=pytest.mark.slow),
-        "N, D independent",
-    ],
+    "kind", ["independent", "noise grows tenfold", "8 curves of 12", "N, D independent"]
 )
 def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark, kind):
     rng = np.random.default_rng(1)

@@ -69,6 +69,7 @@ def test_forecasts_from_a_quarter_of_a_real_curve_err_a_third_as_much(benchmark,
     assert benchmark.mean(far).rmsle <= 0.35 * M4_LONGER
 
 
+@pytest.mark.slow
 def test_intervals_hold_nine_in_ten_points_of_real_curves_and_are_narrow(benchmark, near):
     score = benchmark.mean(near)
     assert 0.87 <= score.cover <= 0.95
@@ -82,6 +83,7 @@ def test_intervals_from_a_quarter_of_a_real_curve_are_honest_too(benchmark, far)
     assert score.width <= 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_set", ["bird", "inet"])
 def test_no_data_set_is_forecast_well_at_the_cost_of_the_other(benchmark, curves, near, data_set):
     scores = [

@@ -437,6 +437,7 @@ def test_a_worker_that_compiles_says_for_how_long():
     assert display.doing(report(), now=1074.9) == "train"
 
 
+@pytest.mark.slow
 def test_launch_and_status_say_the_same_time_left(place):
     """While one run is at work, one is done and one waits."""
     study = a_study(0, 1, 2)

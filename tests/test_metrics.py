@@ -5,9 +5,8 @@ import math
 
 import jax
 import pytest
+from test_training import run
 
-from models.shapes import ViTShape
-from scaling.data import Procedural
 from scaling.evaluate import Upstream
 from scaling.planning.devices import peak_flops
 from scaling.runs.held_run import hold_run
@@ -19,21 +18,9 @@ from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import CheckpointPaths, train
 from scaling.training.metrics import utilisation
-from scaling.training.recipe import Recipe, schedule
-from scaling.training.run import Run
+from scaling.training.recipe import schedule
 from scaling.training.trainer import Trainer
 from scaling.watch import Watch
-
-
-def run(steps, **changes):
-    fields = {
-        "model": ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2),
-        "data": Procedural(classes=8, heldout_size=1000),
-        "recipe": Recipe(learning_rate=1e-2, warmup_steps=2, timescale_steps=8),
-        "images_seen": steps * 16,
-        "batch": 16,
-    }
-    return Run(**(fields | changes))
 
 
 def line(step, seconds=1.0):

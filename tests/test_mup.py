@@ -142,6 +142,7 @@ def test_a_multiplier_is_asked_for_by_path():
     assert seen == {("backbone", "norm", "scale"), ("head", "bias")}
 
 
+@pytest.mark.slow
 def test_training_asks_the_model_for_its_multipliers():
     """Adam's first step moves every parameter by the learning rate times its multiplier."""
 

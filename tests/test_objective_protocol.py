@@ -126,6 +126,7 @@ def moved(one, other):
     )
 
 
+@pytest.mark.slow
 def test_the_student_learns_and_the_teacher_stays_bit_for_bit(trained):
     first, last, losses, *_ = trained
     assert losses[-1] < losses[0]
@@ -133,6 +134,7 @@ def test_the_student_learns_and_the_teacher_stays_bit_for_bit(trained):
     assert_equal(first.frozen, last.frozen)
 
 
+@pytest.mark.slow
 def test_the_moving_average_follows_and_the_optimizer_holds_nothing_for_what_is_not_trained(
     trained,
 ):

@@ -187,16 +187,6 @@ def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
     assert "fused on v3 of 15.48 GiB, 8 images a device" in out
 
 
-def test_on_this_machines_processor_the_step_is_compiled(plan, tmp_path):
-    text = STUDY.replace('["Ti/16", "G/14"]', '"mu/16"').replace("bfloat16", "float32")
-    (tmp_path / "two.toml").write_text(text)
-    found = as_json(plan("--on", "cpu", "--images-per-device", "2", "--json", "-"))
-    (step,) = found["steps"]
-    assert (step["memory"], step["fits"]) == ("compiled", True)
-    assert "matrix products, measured now" in step["rate"]["source"]
-    assert list((tmp_path / "cache" / "vit-scaling-laws" / "plans").glob("*.json"))
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -249,11 +239,15 @@ def test_a_step_is_compiled_for_a_slice_that_is_not_there(plan, tmp_path):
     assert step["memory"] == "compiled"
 
 
-def test_a_verdict_is_read_again_and_not_compiled_twice(plan, tmp_path, monkeypatch):
+def test_on_this_machines_processor_the_step_is_compiled_and_only_once(plan, tmp_path, monkeypatch):
     text = STUDY.replace('["Ti/16", "G/14"]', '"mu/16"').replace("bfloat16", "float32")
     (tmp_path / "two.toml").write_text(text)
     first = plan("--on", "cpu", "--images-per-device", "2", "--json", "-")
     monkeypatch.setattr(compiled, "_verdict", lambda *_: pytest.fail("compiled again"))
+    (step,) = as_json(first)["steps"]
+    assert (step["memory"], step["fits"]) == ("compiled", True)
+    assert "matrix products, measured now" in step["rate"]["source"]
+    assert list((tmp_path / "cache" / "vit-scaling-laws" / "plans").glob("*.json"))
     again = plan("--on", "cpu", "--images-per-device", "2", "--json", "-")
     pick = "model", "hbm_gib", "largest_images_per_device"
     steps = [

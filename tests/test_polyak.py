@@ -66,6 +66,7 @@ def test_the_average_of_all_parameters_so_far_weighs_each_less_the_older_it_is(p
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(plain[-1].average))
 
 
+@pytest.mark.slow
 def test_averaging_changes_no_bit_of_the_training_itself(plain):
     without = states(run_of(clip_by="previous"))
     assert without[-1].average == ()

@@ -150,7 +150,8 @@ def compare_answers_as(ask, group, prediction, table, other, columns, at):
     same(estimate(here["error_ratio"]), np.exp([b - a, low, high]).tolist())
 
 
-@pytest.mark.parametrize("rows", quick(ROWS, "the frontier, all of these"))
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", ROWS)
 def test_of_a_law_of_one_variable_every_command_has_the_interval_of_the_fit(rows, tmp_path, ask):
     table, other = curves(tmp_path / "a.csv", 0), curves(tmp_path / "b.csv", 1, a=0.7)
     columns = "--x", "c", "--y", "e", "--law", "power", *ROWS[rows]
