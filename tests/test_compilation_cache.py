@@ -1,9 +1,11 @@
 """Programs are compiled once: for every seed of a study, by one of its workers."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -16,7 +18,11 @@ from models.shapes import ViTShape
 from scaling.data import Procedural
 from scaling.training import compilation_cache
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.compilation_cache import drop_damaged, use_compilation_cache
+from scaling.training.compilation_cache import (
+    compiled_by_one,
+    drop_damaged,
+    use_compilation_cache,
+)
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -134,10 +140,13 @@ def test_a_study_compiles_its_step_once_and_a_second_worker_compiles_nothing(pro
 
 
 @pytest.mark.slow
-def test_two_workers_at_once_and_a_damaged_entry_change_no_digit(processes, tmp_path):
+def test_of_two_workers_at_once_one_compiles_and_a_damaged_entry_changes_no_digit(
+    processes, tmp_path
+):
     start, ended = processes
-    both = [start(0), start(1)]
-    digests = [ended(each)[0] for each in both]
+    both = [ended(each) for each in (start(0), start(1))]
+    digests = [found for found, _ in both]
+    assert min(compiled for _, compiled in both) == 0
     (entry,) = tmp_path.rglob("jit_step-*-cache")
     whole = entry.read_bytes()
     entry.write_bytes(whole[:-100])  # torn, just now: somebody may be writing it
@@ -168,6 +177,64 @@ def test_entries_that_changed_or_are_torn_are_deleted_and_the_others_kept(tmp_pa
     drop_damaged(tmp_path)
     left = {path.name for path in tmp_path.glob("*-cache")}
     assert left == {"jit_good-cache", "jit_young-cache"}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    yield tmp_path
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_processes_take_turns_at_the_first_call_of_a_program(cache):
+    code = """
+import sys, time
+import jax
+from scaling.training.compilation_cache import compiled_by_one
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+with compiled_by_one("step"):
+    print("mine", flush=True)
+    sys.stdin.readline()
+"""
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(cache)],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert first.stdout.readline() == "mine\n"
+    began = []
+    waiting = threading.Thread(target=lambda: began.append(enter("step")))
+    waiting.start()
+    enter("another")  # at once
+    waiting.join(0.5)
+    assert began == []
+    first.kill()  # and with it its turn
+    waiting.join(60)
+    assert began == ["step"]
+    first.communicate()
+
+
+def test_nobody_waits_for_ever_for_a_process_that_was_stopped(cache, monkeypatch):
+    monkeypatch.setattr(compilation_cache, "LONGEST", 0.2)
+    with open(cache / "step.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert enter("step") == "step"
+
+
+def test_without_a_cache_or_in_one_that_cannot_be_written_nobody_takes_turns(cache):
+    jax.config.update("jax_compilation_cache_dir", str(cache / "absent"))
+    assert enter("step") == "step"
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert enter("step") == "step"
+    assert list(cache.iterdir()) == []
+
+
+def enter(name):
+    with compiled_by_one(name):
+        return name
 
 
 def test_a_cache_that_the_user_has_set_wins(monkeypatch, tmp_path):

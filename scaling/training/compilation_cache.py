@@ -1,6 +1,7 @@
 """Programs compiled once: JAX's persistent compilation cache, where every worker finds it.
 
-    ~/.cache/vit-scaling-laws/xla/<processor>/    one file a program; sums.json: their CRC-32
+    ~/.cache/vit-scaling-laws/xla/<processor>/    one file a program; sums.json: their CRC-32;
+                                                  *.lock: held by who compiles that step
 
 JAX names an entry by the program's text, its options and the versions and devices it is for, so
 that a cached program is the one that would be compiled, and computes the same digits. A program for
@@ -10,6 +11,7 @@ has a folder of its own. The folder may be deleted at any time.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +19,8 @@ import platform
 import time
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -24,10 +28,12 @@ from fits.base.files import write_text
 from scaling.base.machine import cache_folder
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+FOLDER = "jax_compilation_cache_dir"  # of JAX's configuration
 ENTRIES = "*-cache"
 SUMS = "sums.json"
 SMALLEST = 0.1  # seconds to compile; what takes less is not worth a file
 BEING_WRITTEN = 60.0  # seconds for which an entry may be incomplete because somebody writes it
+LONGEST = 900.0  # seconds to wait for another process's compilation before compiling as well
 ZLIB, ZSTANDARD = b"\x78", b"\x28\xb5\x2f\xfd"  # what an entry begins with, by how JAX packs it
 
 
@@ -49,10 +55,39 @@ def use_compilation_cache() -> Path | None:
         drop_damaged(folder)
     except OSError:
         return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update(FOLDER, str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SMALLEST)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # no lower limit
     return folder
+
+
+@contextmanager
+def compiled_by_one(name: str) -> Iterator[None]:
+    """Around the first call of a program: processes that come here with one name take turns, so
+    that the first compiles it and the others read what it kept.
+
+    Nobody waits where no cache is in use, or where several processes train together, which may have
+    to compile together; nor for ever: a process that was stopped while it compiled keeps its turn.
+    """
+    import jax
+
+    folder = getattr(jax.config, FOLDER)
+    with ExitStack() as stack:
+        if folder and jax.process_count() == 1:
+            with suppress(OSError):  # of a cache that can only be read, or on a disk without locks
+                lock = stack.enter_context(open(Path(folder) / f"{name}.lock", "w"))
+                _take(lock.fileno(), time.monotonic() + LONGEST)
+        yield
+
+
+def _take(lock: int, until: float) -> None:
+    """Take the lock of an open file as soon as nobody has it; give up in silence at `until`."""
+    while time.monotonic() < until:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.1)
 
 
 def drop_damaged(folder: Path) -> None:

@@ -10,7 +10,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ from scaling.data.loader import Batch, batches
 from scaling.training.assembly import assemble
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
+from scaling.training.compilation_cache import compiled_by_one
 from scaling.training.hosts import agreed
 from scaling.training.initial import backbone
 from scaling.training.placement import Placement
@@ -95,7 +98,7 @@ class Trainer:
         self.trunk = run.trunk
         self.precision = precision or precision_for(platform, run.compute, spec.remat)
         self._run, self._spec = run, spec
-        self._images = run.data.train()
+        self._images, self._compiled = run.data.train(), Event()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
             run,
             spec,
@@ -119,7 +122,9 @@ class Trainer:
         run, given = self._run, None
         if run.init is not None:
             given = self._placement.whole(backbone(run.init, run.model))
-        return Checkpoint(step=0, seconds=0.0, state=self._start(seed_word(run), given))
+        with self._first_call():
+            state = self._start(seed_word(run), given)
+        return Checkpoint(step=0, seconds=0.0, state=state)
 
     def like(self) -> TrainState:
         """The state's shapes, types and shardings, without its numbers."""
@@ -167,7 +172,9 @@ class Trainer:
         for step, batch in enumerate(self._batches(first, until), start=first):
             rate = np.float32(schedule(run.recipe, step, total_steps))
             placed = self._placement.place(batch, run.batch)
-            state, metrics = self._step(state, placed, rate, seed, np.uint32(step))
+            with self._first_call():
+                state, metrics = self._step(state, placed, rate, seed, np.uint32(step))
+            self._compiled.set()
             losses.append(metrics["loss"])
             done = step + 1
             if done < min(look_at, until):
@@ -209,6 +216,12 @@ class Trainer:
             looked = time.monotonic()
         seconds = checkpoint.seconds + time.monotonic() - began
         return Checkpoint(step=max(until, first), seconds=seconds, state=state)
+
+    def _first_call(self) -> AbstractContextManager[None]:
+        """Around a call that may compile; of no effect once the step is compiled."""
+        if self._compiled.is_set():
+            return nullcontext()
+        return compiled_by_one(self._run.step_digest)
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
         run = self._run
