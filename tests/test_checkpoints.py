@@ -103,6 +103,14 @@ def test_a_state_of_another_shape_is_refused(tmp_path, checkpoint):
     assert checkpoints.found(tmp_path) == [(12, tmp_path / "12")]
 
 
+def test_a_state_with_the_same_arrays_in_another_tree_is_refused_and_not_called_damaged(tmp_path):
+    saved = Checkpoint(step=1, seconds=0.0, state={"params": jnp.ones(3)})
+    checkpoints.save(tmp_path / "1", saved)
+    asked = Checkpoint(step=1, seconds=0.0, state={"params": jnp.ones(3), "average": ()})
+    with pytest.raises(OtherState, match="is whole and cannot be taken: .* move it away"):
+        checkpoints.restore(tmp_path / "1", like(asked))
+
+
 def test_a_save_in_the_background_keeps_the_numbers_that_it_was_given(tmp_path, checkpoint):
     """Though the arrays are used up by the next step while files are written."""
     step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)

@@ -24,6 +24,7 @@ from fits.base.files import write_text
 
 MANIFEST = "checkpoint.json"
 FULL = os.strerror(errno.ENOSPC)
+ANOTHER_VERSION = "Another version of this project wrote it; move it away to train that part again."
 NOT_THE_FILES_FAULT = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -217,21 +218,20 @@ def restore(folder: Path, like: Any) -> Checkpoint:
     about = verify(folder)
     try:
         step, seconds = int(about["step"]), float(about["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{folder}: {MANIFEST} names no step ({error}).") from error
+    try:
         with ocp.StandardCheckpointer() as checkpointer:
             saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
             if difference := _difference(_shapes(saved), _shapes(like)):
-                raise OtherState(
-                    f"{folder} holds another state: {difference}. Another version of this project "
-                    "wrote it; move it away to train that part again."
-                )
+                raise OtherState(f"{folder} holds another state: {difference}. {ANOTHER_VERSION}")
             state = checkpointer.restore(folder.absolute(), like)
-    except (MemoryError, OtherState):
+    except (OSError, MemoryError, OtherState):
         raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in NOT_THE_FILES_FAULT:
-            raise
-        # whatever a broken folder makes Orbax say
-        raise Damaged(f"{folder} cannot be read back: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever Orbax says of files that are as they were written
+        raise OtherState(
+            f"{folder} is whole and cannot be taken: {str(error).splitlines()[0]} {ANOTHER_VERSION}"
+        ) from error
     return Checkpoint(step=step, seconds=seconds, state=state)
 
 
