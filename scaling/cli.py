@@ -49,6 +49,7 @@ import typer
 from fits.base.errors import UserError
 from scaling.launch import options as training
 from scaling.planning import options as planning
+from scaling.zoo import options as networks
 
 app = typer.Typer(
     help=__doc__,
@@ -306,30 +307,11 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
 
 @app.command()
 def models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...", help="Such as Ti/16 or BiT-R50x1; by default the whole zoo."
-        ),
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(min=1, max=8192, help="Side of the images, pixels.", show_default="224"),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(min=1, max=10**9, help="Count a linear classifier for so many classes."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(metavar="FLOPS", help="Propose shapes for a training of so many FLOPs: 1e18."),
-    ] = None,
-    patch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=8192, help="Side of a patch, pixels; with --budget.", show_default="14"
-        ),
-    ] = None,
+    names: networks.Names = None,
+    resolution: networks.Resolution = None,
+    classes: networks.Classes = None,
+    budget: networks.Budget = None,
+    patch: networks.Patch = None,
     json_file: Json = None,
 ) -> None:
     """The zoo, with parameters and multiply-adds in closed form. Writes nothing.
@@ -368,43 +350,15 @@ def models(
 
 @app.command("convert")
 def convert_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="An .npz or .safetensors, or a folder RUNS/ID.")
-    ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="An .npz or .safetensors; replaced if there.")
-    ],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYOUT",
-            help="big_vision, big_vision-scan, augreg or bit for .npz; timm or huggingface for "
-            ".safetensors.",
-            show_default="big_vision or timm",
-        ),
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Sizes that IN must have, such as B/16."),
-    ] = None,
-    heads: Annotated[
-        int | None, typer.Option(min=1, help="Attention heads, where IN does not tell.")
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(min=1, max=8192, help="Resize learned positions to images of that side, px."),
-    ] = None,
-    sincos: Annotated[
-        bool,
-        typer.Option("--sincos", help="IN stores no positions: they are fixed sine-cosine ones."),
-    ] = False,
-    dtype: Annotated[
-        str | None,
-        typer.Option(metavar="float32|bfloat16", help="Of OUT.", show_default="as IN"),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what becomes of what; write nothing.")
-    ] = False,
+    source: networks.Source,
+    out: networks.Converted,
+    to: networks.To = None,
+    shape: networks.Shape = None,
+    heads: networks.Heads = None,
+    resolution: networks.Positions = None,
+    sincos: networks.Sincos = False,
+    dtype: networks.Dtype = None,
+    dry_run: networks.DryRun = False,
 ) -> None:
     """Weights from one layout to another: ViT, BiT and Mixer, of big_vision, timm and others.
 
