@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.launch import Launcher
 from scaling.launch.dry_run import DryRun
+from scaling.launch.launchers import Launcher
 from scaling.study.study import Study
 from scaling.training.placement_spec import PlacementSpec
 
