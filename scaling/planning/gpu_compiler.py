@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+from fits.base.errors import UserError
 from scaling.base.machine import installed_version
 from scaling.planning.devices import Topology
 from scaling.planning.gpu_targets import CUDNN, GPU_TARGETS
@@ -31,11 +32,14 @@ def can_compile(topology: Topology) -> bool:
     return topology.kind.name in GPU_TARGETS and _plugin() is not None
 
 
-def how_to_compile(topology: Topology) -> str | None:
-    """What to do so that steps are compiled for these GPUs; None: they are, or no way is known."""
-    if topology.kind.name not in GPU_TARGETS or _plugin() is not None:
+def why_not(topology: Topology) -> str | None:
+    """Why steps are not compiled for these GPUs here, in a line; None: they are."""
+    kind = topology.kind
+    if kind.name not in GPU_TARGETS:
+        return f"Steps for {kind.name} are not compiled: it has no bfloat16 and no fused attention."
+    if _plugin() is not None:
         return None
-    return f"pip install {PLUGINS[0]}=={version('jax')}"
+    return f"To have it compiled, which needs no GPU: pip install '{PLUGINS[0]}=={version('jax')}'."
 
 
 def _plugin() -> str | None:
@@ -85,10 +89,21 @@ def cudnn_pretended() -> Iterator[None]:
     JAX asks the library for its version before it writes the call into a program, and for nothing
     else; the compiler takes the call as it is. How much memory the kernel works in is known to the
     library alone, and is not counted.
-    """
-    from jax._src.cudnn import fused_attention_stablehlo as fused_attention
 
-    asked = fused_attention.check_cudnn_version
+    Raises:
+      UserError: this version of JAX asks in another way.
+    """
+    try:
+        from jax._src.cudnn import fused_attention_stablehlo as fused_attention
+
+        asked = fused_attention.check_cudnn_version
+    except (ImportError, AttributeError):
+        raise UserError(
+            [
+                f"--on: JAX {version('jax')} asks for cuDNN in a way that is not known here; plan "
+                "by --closed-form."
+            ]
+        ) from None
     major, minor, patch = CUDNN
     fused_attention.check_cudnn_version = lambda: 10_000 * major + 100 * minor + patch
     try:
