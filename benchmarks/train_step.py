@@ -121,7 +121,7 @@ def timed(run, steps, spec, peak):
     return (
         f"{rate:.3g}",
         f"{rate * flops / (peak * jax.device_count()):.1%}",
-        f"{peak_bytes(step, on_cpu=jax.default_backend() == 'cpu') / GIB:.2f}",
+        f"{peak_bytes(step, jax.default_backend()) / GIB:.2f}",
         "" if seen is None else f"{seen / GIB:.2f}",
         f"{compile_seconds:.1f}",
     )

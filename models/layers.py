@@ -170,7 +170,8 @@ class Attention(nnx.Module):
             q, k, v = self.query(queries), self.key(tokens), self.value(tokens)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        if self.fused and v.dtype == jnp.bfloat16:
+        even = q.shape[-2] % 2 == 0 and k.shape[-2] % 2 == 0  # JAX trains the kernel with no other
+        if self.fused and even and v.dtype == jnp.bfloat16:
             return self.out(fused_attention(q, k, v, self.scale))
         scores = jnp.matmul(
             q * self.scale, k.swapaxes(-1, -2), preferred_element_type=at_least_float32(q)

@@ -28,8 +28,9 @@ class Precision:
         "full": nothing, a third more arithmetic; "offload": what "dots" keeps, in the host's
         memory.
       attention: what computes the blocks' attention: "products", two matrix products with a softmax
-        between; "cudnn", NVIDIA's fused kernel, which never writes the scores. It takes bfloat16
-        and head sizes that are multiples of 8; where it does not, products are taken.
+        between; "cudnn", NVIDIA's fused kernel, which never writes the scores. It takes bfloat16,
+        head sizes that are multiples of 8 and an even number of tokens; where it does not, products
+        are taken.
       unroll_up_to: the depth loop of a network with at most so many blocks is written out; a
         deeper one keeps the loop, and compiles as fast as one block.
       gather: (a block's parameters, compute dtype) -> the same, when the block's turn comes; None:

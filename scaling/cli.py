@@ -79,6 +79,7 @@ def plan_command(
     update: planning.Update = None,
     remat: planning.Rematerialise = None,
     fsdp: planning.Fsdp = None,
+    tensor: planning.Tensor = None,
     closed_form: planning.ClosedForm = False,
     search: planning.Search = False,
     price: planning.Price = None,
@@ -91,14 +92,14 @@ def plan_command(
     included; params are those of the backbone, its pool included, classifier left out.
 
     With --on, every distinct step of the study is planned for those devices: its memory as their
-    own compiler says, for TPUs, which needs no TPU, and for this machine's processor; predicted in
-    closed form for all others. The first step that fits is chosen, in the order of their speed:
-    plain; less kept for the backward pass; fused; the state split over all devices. Time is
-    predicted from what was measured (calibration.jsonl, which training writes), published or
-    assumed, and the plan says which. What a compiler said is kept below
-    ~/.cache/vit-scaling-laws/plans. See docs/training/plan.md.
+    own compiler says, for TPUs, for GPUs where JAX's CUDA plugin is installed, neither of which
+    needs the device, and for this machine's processor; predicted in closed form for all others. The
+    first step that fits is chosen, in the order of their speed: plain; less kept for the backward
+    pass; fused; the state split over all devices. Time is predicted from what was measured
+    (calibration.jsonl, which training writes), published or assumed, and the plan says which. What
+    a compiler said is kept below ~/.cache/vit-scaling-laws/plans. See docs/training/plan.md.
     """
-    given = {"update": update, "remat": remat, "fsdp": fsdp}
+    given = {"update": update, "remat": remat, "fsdp": fsdp, "tensor": tensor}
     chosen = {key: value for key, value in given.items() if value is not None}
     if on is not None:
         from scaling.planning.on_devices import plan_on
@@ -121,8 +122,8 @@ def plan_command(
     if chosen or images_per_device is not None or closed_form or search or price is not None:
         raise UserError(
             [
-                "--images-per-device, --update, --remat, --fsdp, --closed-form, --search and "
-                "--price are for --on: name the devices."
+                "--images-per-device, --update, --remat, --fsdp, --tensor, --closed-form, "
+                "--search and --price are for --on: name the devices."
             ]
         )
     from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost

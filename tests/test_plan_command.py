@@ -51,8 +51,12 @@ STEP = {
         "remat": {"enum": ["none", "dots", "full", "offload"]},
         "sharding": {
             "type": "object",
-            "required": ["fsdp"],
-            "properties": {"fsdp": {"type": "integer", "minimum": 1}},
+            "required": ["fsdp", "tensor"],
+            "properties": {
+                "fsdp": {"type": "integer", "minimum": 1},
+                "tensor": {"type": "integer", "minimum": 1},
+            },
+            "additionalProperties": False,
         },
         "hbm_gib": {"type": "number", "exclusiveMinimum": 0},
         "fits": {"type": "boolean"},

@@ -129,7 +129,7 @@ def test_a_state_that_no_device_holds_alone_is_split_over_all():
     compiler = PretendCompiler(lambda images, spec: 30.0 / spec.fsdp)
     (step,) = plan_steps(study_of("G/14"), SLICE, compiler)
     assert step.spec.fsdp == 8
-    assert step.as_json()["sharding"] == {"fsdp": 8}
+    assert step.as_json()["sharding"] == {"fsdp": 8, "tensor": 1}
 
 
 def test_what_cannot_fit_by_arithmetic_is_not_compiled():

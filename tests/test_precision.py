@@ -123,7 +123,7 @@ def test_attention_by_the_fused_kernel_is_attention(monkeypatch, normed):
     """Its arguments, layout and scale, shown with XLA in cuDNN's place."""
     monkeypatch.setattr(layers, "FUSED", "xla")
     shape = replace(HEADS_OF_8, query_key_norm=normed)
-    tokens = jax.random.normal(jax.random.key(2), (2, 9, 16), jnp.bfloat16)
+    tokens = jax.random.normal(jax.random.key(2), (2, 10, 16), jnp.bfloat16)
 
     def value_and_gradient(kernel):
         attention = Attention(shape, kernel, rngs=nnx.Rngs(0))
@@ -143,10 +143,12 @@ def test_attention_by_the_fused_kernel_is_attention(monkeypatch, normed):
         np.testing.assert_allclose(other, one, atol=0.02 * float(jnp.abs(one).max()) + 1e-3)
 
 
-def test_heads_that_the_fused_kernel_does_not_take_are_computed_by_products():
+def test_what_the_fused_kernel_does_not_take_is_computed_by_products():
     shape = replace(SMALL, heads=4)  # of 4 features
-    tokens = jnp.ones((2, 9, 16), jnp.bfloat16)
+    tokens = jnp.ones((2, 10, 16), jnp.bfloat16)
     attention = Attention(shape, "cudnn", rngs=nnx.Rngs(0))
     assert attention(tokens, tokens).shape == tokens.shape
     wide = Attention(HEADS_OF_8, "cudnn", rngs=nnx.Rngs(0))
+    odd = tokens[:, :9]
+    assert wide(odd, odd).shape == odd.shape
     assert wide(tokens.astype(jnp.float32), tokens.astype(jnp.float32)).dtype == jnp.float32

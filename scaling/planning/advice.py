@@ -35,7 +35,8 @@ def _fits(run: Run, spec: PlacementSpec, topology: Topology) -> bool:
 
 def _other_steps(step: StepPlan, topology: Topology) -> Iterator[str]:
     for spec in leanest(step.run, topology.devices):
-        if spec != step.spec and _fits(step.run, spec, topology):
+        run = with_images(step.run, step.images_per_device, topology)
+        if spec != step.spec and _fits(run, spec, topology):
             yield f"{words(spec)}, {step.images_per_device} images a device"
             return
 
@@ -44,7 +45,7 @@ def _fewer_images(step: StepPlan, topology: Topology) -> Iterator[str]:
     for spec in [step.spec, *reversed(leanest(step.run, topology.devices))]:
         images = step.images_per_device // 2
         while images:
-            if _fits(with_images(step.run, images, topology), spec, topology):
+            if _fits(with_images(step.run, images, topology, spec.tensor), spec, topology):
                 yield f"{words(spec)}, {images} images a device"
                 return
             images //= 2

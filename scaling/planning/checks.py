@@ -10,19 +10,24 @@ from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
 
-def check_batches(runs: Iterable[Run], topology: Topology) -> None:
+def check_batches(runs: Iterable[Run], topology: Topology, tensor: int = 1) -> None:
     """
+    Args:
+      tensor: devices that see the same images.
+
     Raises:
       UserError: batches that are no whole number of images a device.
     """
     wrong = []
+    shares = topology.devices // tensor
+    over = f"{shares} devices" if tensor == 1 else f"{shares} groups of {tensor} devices"
     for batch in sorted({run.batch for run in runs}):
-        if batch % topology.devices:
-            below = batch // topology.devices * topology.devices
-            near = f"{below} or {below + topology.devices}" if below else f"{topology.devices}"
+        if batch % shares:
+            below = batch // shares * shares
+            near = f"{below} or {below + shares}" if below else f"{shares}"
             wrong.append(
-                f"a batch of {batch} cannot be split over the {topology.devices} devices of "
-                f"{topology.name}; use {near}, or say --images-per-device."
+                f"a batch of {batch} cannot be split over the {over} of {topology.name}; use "
+                f"{near}, or say --images-per-device."
             )
     if wrong:
         raise UserError(wrong)
@@ -34,21 +39,26 @@ def check_sharding(spec: PlacementSpec, topology: Topology) -> None:
       UserError: the state is to be split over more devices than there are, or over a number that
         does not divide them.
     """
-    if topology.devices % spec.fsdp == 0:
+    devices, group = topology.devices, spec.fsdp * spec.tensor
+    if devices % group == 0:
         return
-    if spec.fsdp > topology.devices:
+    given = {"--fsdp": spec.fsdp, "--tensor": spec.tensor}
+    said = " and ".join(f"{name} {n}" for name, n in given.items() if n > 1)
+    both = spec.fsdp > 1 and spec.tensor > 1
+    together = " together" if both else ""
+    if group > devices:
         raise UserError(
             [
-                f"--fsdp {spec.fsdp}: {topology.name} has {topology.devices} "
-                f"{'devices' if topology.devices > 1 else 'device'}; use at most "
-                f"{topology.devices}, or a larger slice."
+                f"{said}: {topology.name} has {devices} {'devices' if devices > 1 else 'device'}; "
+                f"use at most {devices}{together}, or a larger slice."
             ]
         )
-    divisors = [n for n in range(1, topology.devices + 1) if topology.devices % n == 0]
-    near = sorted(sorted(divisors, key=lambda n: abs(n - spec.fsdp))[:2])
+    divisors = [n for n in range(1, devices + 1) if devices % n == 0]
+    near = sorted(sorted(divisors, key=lambda n: abs(n - group))[:2])
+    verb = f", {group} together, do" if both else " does"
     raise UserError(
         [
-            f"--fsdp {spec.fsdp} does not divide the {topology.devices} devices of "
-            f"{topology.name}; use {' or '.join(map(str, near))}."
+            f"{said}{verb} not divide the {devices} devices of {topology.name}; use "
+            f"{' or '.join(map(str, near))}{together}."
         ]
     )

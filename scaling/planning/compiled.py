@@ -1,6 +1,6 @@
 """Training steps compiled for devices that are not there, and what the compiler says of them.
 
-For slices of TPUs, and for this machine's processor.
+For slices of TPUs, for GPUs, and for this machine's processor.
 
 The program is the one that trains: the same functions, with the same places pinned, lowered on
 abstract values. A verdict is kept on disk under a hash of all that decides it: the program's text,
@@ -15,6 +15,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,7 +24,8 @@ from fits.base.errors import UserError
 from fits.base.files import write_text
 from models.precision import precision_for
 from scaling.base.machine import ONE_THREAD_XLA, installed_version
-from scaling.planning.devices import GIB, Topology
+from scaling.planning import gpu_compiler
+from scaling.planning.devices import GIB, Platform, Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
@@ -34,7 +36,12 @@ ENVIRONMENT = {  # for a compiler that is to look for no TPU
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
     "JAX_PLATFORMS": "cpu",
 }
-DECIDING = "jax", "jaxlib", "libtpu"  # packages whose version a verdict depends on
+# packages whose version a verdict depends on
+DECIDING = {
+    "cpu": ("jax", "jaxlib"),
+    "tpu": ("jax", "jaxlib", "libtpu"),
+    "gpu": ("jax", "jaxlib", *gpu_compiler.DECIDING),
+}
 OUT_OF_MEMORY = (  # of the program, and where temporaries alone are too many, of those
     re.compile(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm"),
     re.compile(r"\(([\d.]+)([KMG])\) exceeds available HBM"),
@@ -68,12 +75,12 @@ Compiler: TypeAlias = Callable[[Run, Topology, PlacementSpec, Path | None], Verd
 
 
 def compiler_of(topology: Topology) -> Compiler | None:
-    """What compiles for such devices here; None: nothing does, as for GPUs.
+    """What compiles for such devices here; None: nothing does, as for GPUs without JAX's plugin.
 
     Raises:
       UserError: the compiler for TPUs is not installed.
     """
-    if topology.kind.platform == "gpu":
+    if topology.kind.platform == "gpu" and not gpu_compiler.can_compile(topology):
         return None
     if topology.kind.platform == "tpu":
         _check_libtpu(topology)
@@ -97,7 +104,7 @@ def compile_step(
     path = None if cache is None else _kept_at(cache, topology, lowered)
     if path is not None and (found := _read(path)) is not None:
         return found
-    verdict = _verdict(lowered, topology.kind.hbm, on_cpu=topology.kind.platform == "cpu")
+    verdict = _verdict(lowered, topology.kind.hbm, topology.kind.platform)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"bytes": verdict.bytes, "fits": verdict.fits}))
@@ -119,8 +126,14 @@ def _read(path: Path) -> Verdict | None:
 
 
 def _kept_at(cache: Path, topology: Topology, lowered: Any) -> Path:
-    versions = [f"{package} {installed_version(package)}" for package in DECIDING]
-    deciding = [topology.name, *versions, lowered.as_text()]
+    platform = topology.kind.platform
+    deciding = [
+        topology.name,
+        *(f"{name} {installed_version(name)}" for name in DECIDING[platform]),
+    ]
+    if platform == "gpu":
+        deciding += [gpu_compiler.target(topology), json.dumps(gpu_compiler.OPTIONS)]
+    deciding.append(lowered.as_text())
     name = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:24]
     return cache / f"{name}.json"
 
@@ -134,32 +147,35 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
     from scaling.training.step import abstract_batch
 
     precision = precision_for(topology.kind.platform, run.compute, spec.remat)
-    whole = assemble(run, spec, precision, devices=devices).jitted
-    rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
-    return whole.step.lower(whole.state, abstract_batch(run), rate, number, number)
+    on_gpu = topology.kind.platform == "gpu"
+    with gpu_compiler.cudnn_pretended() if on_gpu else nullcontext():
+        whole = assemble(run, spec, precision, devices=devices).jitted
+        rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
+        return whole.step.lower(whole.state, abstract_batch(run), rate, number, number)
 
 
-def _verdict(lowered: Any, hbm: float, *, on_cpu: bool) -> Verdict:
+def _verdict(lowered: Any, hbm: float, platform: Platform) -> Verdict:
     import jax
 
+    options = dict(gpu_compiler.OPTIONS) if platform == "gpu" else None
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(compiler_options=options)
     except jax.errors.JaxRuntimeError as error:
         used = out_of_memory(str(error))
         if used is None:
             raise
         return Verdict(used, False)
-    peak = peak_bytes(compiled, on_cpu=on_cpu)
+    peak = peak_bytes(compiled, platform)
     return Verdict(peak, peak <= hbm)
 
 
-def peak_bytes(compiled: Any, *, on_cpu: bool) -> float:
+def peak_bytes(compiled: Any, platform: str) -> float:
     """Most memory of a device that a compiled program has in use at once, arguments included.
 
     The compiler for CPUs names a peak without its work space; there it is the sum of all.
     """
     found = compiled.memory_analysis()
-    if not on_cpu:
+    if platform == "tpu":
         return float(found.peak_memory_in_bytes)
     own = found.output_size_in_bytes - found.alias_size_in_bytes
     return float(found.argument_size_in_bytes + own + found.temp_size_in_bytes)
@@ -188,6 +204,8 @@ def _devices(topology: Topology) -> list[Any]:
     if topology.kind.platform == "cpu":
         return _cpu_devices()
     os.environ.update(ENVIRONMENT)
+    if topology.kind.platform == "gpu":
+        return gpu_compiler.gpu_devices(topology)
     from jax.experimental import topologies
 
     try:

@@ -16,6 +16,7 @@ from scaling.planning.closed_form import cost_of
 from scaling.planning.compiled import Compiler, Verdict, compiler_of
 from scaling.planning.devices import GIB, Topology, topology
 from scaling.planning.given import dollars, placement_spec
+from scaling.planning.gpu_compiler import why_not
 from scaling.planning.memory import predicted
 from scaling.planning.products import products_rate
 from scaling.planning.roofline import StepTime, step_time
@@ -70,12 +71,14 @@ class DevicePlan:
     Fields:
       steps: one for every program.
       price: US dollars a device-hour; None: not given.
+      not_compiled: why not, in a line, and what would have it compiled; None: it was, or need not.
     """
 
     study: Study
     topology: Topology
     steps: tuple[PricedStep, ...]
     price: float | None = None
+    not_compiled: str | None = None
 
     @property
     def device_hours(self) -> float:
@@ -149,6 +152,7 @@ def plan_on(
         topology=wanted,
         steps=tuple(_priced(steps, wanted)),
         price=a_device_hour,
+        not_compiled=None if closed_form or not wanted.name.startswith("gpu:") else why_not(wanted),
     )
 
 

@@ -33,6 +33,13 @@ Fsdp = Annotated[
     int | None,
     typer.Option(min=1, help="With --on: devices that share the state; not chosen but given."),
 ]
+Tensor = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="With --on: devices that see the same images and share features; 1 unless given.",
+    ),
+]
 ClosedForm = Annotated[
     bool,
     typer.Option("--closed-form", help="With --on: compile nothing; memory by the closed form."),

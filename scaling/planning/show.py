@@ -11,11 +11,11 @@ from scaling.planning.devices import GIB
 if TYPE_CHECKING:
     from scaling.planning.on_devices import DevicePlan, PricedStep
 
-HEADINGS = (
-    *("model", "images", "update", "remat", "fsdp", "GiB", "fits", "largest"),
-    *("FLOPs a step", "seconds", "device-hours"),
-)
+BEFORE = "model", "images", "update", "remat", "fsdp"
+AFTER = "GiB", "fits", "largest", "FLOPs a step", "seconds", "device-hours"
 MOST = "\nlargest: by the closed form, from what was compiled; --search compiles it."
+KERNEL = "What cuDNN's attention works in is not counted: its library alone knows how much that is."
+SHARE = "The memory of a GPU is the part that JAX takes: 75 %, or XLA_PYTHON_CLIENT_MEM_FRACTION."
 
 
 def show(plan: DevicePlan) -> None:
@@ -25,7 +25,9 @@ def show(plan: DevicePlan) -> None:
         f"{plan.study.name} on {plan.topology.name}: {devices} "
         f"{'devices' if devices > 1 else 'device'} of {kind.hbm / GIB:.4g} GiB\n"
     )
-    print_table(HEADINGS, map(_row, plan.steps), left=("model", "update", "remat"))
+    shared = ("tensor",) if any(step.plan.spec.tensor > 1 for step in plan.steps) else ()
+    rows = (_row(step, tensor=bool(shared)) for step in plan.steps)
+    print_table((*BEFORE, *shared, *AFTER), rows, left=("model", "update", "remat"))
     print(f"\n{_memory(plan)}\n{_time(plan)}")
     money = plan.dollars
     hours = f"{plan.device_hours:.3g} device-hours, predicted"
@@ -37,7 +39,7 @@ def show(plan: DevicePlan) -> None:
             print(_misfit(step, kind.hbm))
 
 
-def _row(step: PricedStep) -> tuple[str, ...]:
+def _row(step: PricedStep, *, tensor: bool) -> tuple[str, ...]:
     plan = step.plan
     return (
         plan.run.model_name,
@@ -45,6 +47,7 @@ def _row(step: PricedStep) -> tuple[str, ...]:
         plan.spec.update,
         plan.spec.recomputed,
         f"{plan.spec.fsdp}",
+        *([f"{plan.spec.tensor}"] if tensor else []),
         f"{plan.verdict.gib:.2f}",
         "yes" if plan.verdict.fits else "no",
         f"{plan.largest_images_per_device}",
@@ -57,19 +60,17 @@ def _row(step: PricedStep) -> tuple[str, ...]:
 def _memory(plan: DevicePlan) -> str:
     compiled = all(step.plan.verdict.basis == "compiled" for step in plan.steps)
     how = "as compiled" if compiled else "predicted, closed form; nothing was compiled"
-    share = "" if plan.topology.kind.platform != "gpu" or compiled else _share(plan)
     searched = all(step.plan.largest_basis == "compiled" for step in plan.steps)
     most = "" if searched or not compiled else MOST
     named = "GiB, fits" if most else "GiB, fits, largest"
-    return f"images: a device. {named}: {how}, of one device.{most}{share}"
-
-
-def _share(plan: DevicePlan) -> str:
-    if plan.topology.kind.name == "device":
-        return ""
-    return (
-        "\nThe memory of a GPU is the part that JAX takes: 75 %, or XLA_PYTHON_CLIENT_MEM_FRACTION."
-    )
+    lines = [f"images: a device. {named}: {how}, of one device.{most}"]
+    if plan.not_compiled is not None:
+        lines.append(plan.not_compiled)
+    if plan.topology.kind.platform == "gpu":
+        fused = any(step.plan.run.compute == "bfloat16" for step in plan.steps)
+        lines += [KERNEL] if compiled and fused else []
+        lines += [SHARE] if plan.topology.kind.name != "device" else []
+    return "\n".join(lines)
 
 
 def _time(plan: DevicePlan) -> str:

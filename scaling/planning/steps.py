@@ -37,7 +37,7 @@ class StepPlan:
     Fields:
       run: any that takes this step; its batch is that of all devices together.
       runs: of the study, all that take it, with the batches they have there.
-      images_per_device: of `run`.
+      images_per_device: of `run`, that a device sees; devices along a tensor axis see the same.
       spec: how the step is computed: chosen, or as given.
       verdict: the compiler's, or the closed form's.
       largest_images_per_device: that fit with this spec; 0: not one.
@@ -59,7 +59,7 @@ class StepPlan:
             "images_per_device": self.images_per_device,
             "update": self.spec.update,
             "remat": self.spec.recomputed,
-            "sharding": {"fsdp": self.spec.fsdp},
+            "sharding": {"fsdp": self.spec.fsdp, "tensor": self.spec.tensor},
             "hbm_gib": round(self.verdict.gib, 3),
             "fits": self.verdict.fits,
             "largest_images_per_device": self.largest_images_per_device,
@@ -90,10 +90,11 @@ def plan_steps(
     Raises:
       UserError: batches or a sharding that do not fit the devices, each with the nearest that do.
     """
-    programs = _programs(study, topology, images_per_device)
-    check_batches([run for run, _ in programs], topology)
+    tensor = 1 if given is None else given.tensor
     if given is not None:
         check_sharding(given, topology)
+    programs = _programs(study, topology, images_per_device, tensor)
+    check_batches([run for run, _ in programs], topology, tensor)
     return [_plan(run, runs, topology, compile_step, given, search, tell) for run, runs in programs]
 
 
@@ -106,7 +107,8 @@ def _plan(
     search: bool,
     tell: Callable[[str], None],
 ) -> StepPlan:
-    images = run.batch // topology.devices
+    tensor = 1 if given is None else given.tensor
+    images = run.batch // (topology.devices // tensor)
     best: tuple[PlacementSpec, Verdict] | None = None
     for spec in [given] if given else ladder(run, topology):
         tell(f"{run.model_name}, {images} images a device, {words(spec)}")
@@ -120,10 +122,10 @@ def _plan(
 
     def at(images: int) -> Verdict:
         tell(f"{run.model_name}, {images} images a device, {words(spec)}")
-        return compile_step(with_images(run, images, topology), topology, spec)
+        return compile_step(with_images(run, images, topology, tensor), topology, spec)
 
     def guess(images: int) -> float:
-        return predicted(with_images(run, images, topology), spec, topology).peak
+        return predicted(with_images(run, images, topology, tensor), spec, topology).peak
 
     hbm = topology.kind.hbm
     most = likely(images, verdict, hbm, guess)
@@ -222,25 +224,27 @@ def ladder(run: Run, topology: Topology) -> Iterator[PlacementSpec]:
 
 
 def _programs(
-    study: Study, topology: Topology, images_per_device: int | None
+    study: Study, topology: Topology, images_per_device: int | None, tensor: int
 ) -> list[tuple[Run, list[Run]]]:
     """For every program that the study compiles, one run as it is planned, and all that take it."""
     found: dict[str, tuple[Run, list[Run]]] = {}
     for run in study.runs:
         planned = run
         if images_per_device is not None:
-            planned = with_images(run, images_per_device, topology)
+            planned = with_images(run, images_per_device, topology, tensor)
         found.setdefault(planned.step_digest, (planned, []))[1].append(run)
     return list(found.values())
 
 
-def with_images(run: Run, images_per_device: int, topology: Topology) -> Run:
-    """A run of as many steps with another batch."""
-    batch = images_per_device * topology.devices
+def with_images(run: Run, images_per_device: int, topology: Topology, tensor: int = 1) -> Run:
+    """A run of as many steps with another batch, of which groups of `tensor` devices share rows."""
+    batch = images_per_device * (topology.devices // tensor)
     return run.model_copy(update={"batch": batch, "images_seen": run.steps * batch})
 
 
 def words(spec: PlacementSpec) -> str:
     """A spec in a few words."""
     remat = "" if spec.update == "fused" or spec.remat == "none" else f", remat {spec.remat}"
-    return f"{spec.update}{remat}{f', fsdp {spec.fsdp}' if spec.fsdp > 1 else ''}"
+    split = {"fsdp": spec.fsdp, "tensor": spec.tensor}
+    shared = "".join(f", {name} {n}" for name, n in split.items() if n > 1)
+    return f"{spec.update}{remat}{shared}"
