@@ -107,7 +107,7 @@ def test_a_state_with_the_same_arrays_in_another_tree_is_refused_and_not_called_
     saved = Checkpoint(step=1, seconds=0.0, state={"params": jnp.ones(3)})
     checkpoints.save(tmp_path / "1", saved)
     asked = Checkpoint(step=1, seconds=0.0, state={"params": jnp.ones(3), "average": ()})
-    with pytest.raises(OtherState, match="is whole and cannot be taken: .* move it away"):
+    with pytest.raises(OtherState, match=r"is whole and cannot be taken: .* move it away"):
         checkpoints.restore(tmp_path / "1", like(asked))
 
 
