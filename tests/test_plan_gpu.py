@@ -29,11 +29,6 @@ needs_plugin = pytest.mark.skipif(
 
 
 @pytest.fixture
-def without_plugin(monkeypatch):
-    monkeypatch.setattr(gpu_compiler, "installed_version", lambda name: None)
-
-
-@pytest.fixture
 def with_plugin(monkeypatch):
     monkeypatch.setattr(gpu_compiler, "installed_version", lambda name: version("jax"))
 
@@ -77,7 +72,7 @@ def test_gpus_that_no_description_knows_keep_the_closed_form(with_plugin):
     assert "no bfloat16" in gpu_compiler.why_not(topology("gpu:t4"))
 
 
-def test_without_the_plugin_a_line_says_how_to_have_a_step_compiled(plan, without_plugin):  # noqa: F811
+def test_without_the_plugin_a_line_says_how_to_have_a_step_compiled(plan):  # noqa: F811
     line = f"pip install 'jax-cuda12-plugin=={version('jax')}'."
     assert line in plan("--on", "gpu:h100")
     assert line not in plan("--on", "gpu:h100", "--closed-form")
