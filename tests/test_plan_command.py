@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fits.base.errors import UserError
 from scaling import cli
-from scaling.planning import calibration, compiled
+from scaling.planning import calibration, compiled, gpu_compiler
 
 STUDY = """
 name = "two"
@@ -99,8 +99,9 @@ SCHEMA = {
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    """`scaling plan two.toml ARGS...`: what it prints."""
+    """`scaling plan two.toml ARGS...`: what it prints where no compiler for GPUs is installed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpu_compiler, "installed_version", lambda name: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "two.toml").write_text(STUDY)
 

@@ -1,6 +1,9 @@
 """Steps planned for GPUs that are not there: what the compiler is told, and what it says."""
 
+import os
 import re
+import subprocess
+import sys
 from functools import partial
 from importlib.metadata import version
 
@@ -16,18 +19,13 @@ from scaling.planning import compiled, gpu_compiler
 from scaling.planning.compiled import compile_step, compiler_of, peak_bytes
 from scaling.planning.devices import GPUS, topology
 from scaling.planning.gpu_targets import GPU_TARGETS
-from scaling.planning.steps import plan_steps, with_images, words
+from scaling.planning.steps import plan_steps, words
 from scaling.training.placement_spec import PlacementSpec
 
 H100 = topology("gpu:h100")
 needs_plugin = pytest.mark.skipif(
     not gpu_compiler.can_compile(H100), reason=str(gpu_compiler.why_not(H100))
 )
-
-
-@pytest.fixture
-def without_plugin(monkeypatch):
-    monkeypatch.setattr(gpu_compiler, "installed_version", lambda name: None)
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ def test_gpus_that_no_description_knows_keep_the_closed_form(with_plugin):
     assert "no bfloat16" in gpu_compiler.why_not(topology("gpu:t4"))
 
 
-def test_without_the_plugin_a_line_says_how_to_have_a_step_compiled(plan, without_plugin):  # noqa: F811
+def test_without_the_plugin_a_line_says_how_to_have_a_step_compiled(plan):  # noqa: F811
     line = f"pip install 'jax-cuda12-plugin=={version('jax')}'."
     assert line in plan("--on", "gpu:h100")
     assert line not in plan("--on", "gpu:h100", "--closed-form")
@@ -183,28 +181,46 @@ def test_a_batch_is_split_over_groups_along_a_tensor_axis():
         )
 
 
-@needs_plugin
-@pytest.mark.slow
-def test_a_step_is_compiled_for_a_gpu_that_is_not_there(plan, tmp_path, capfd):  # noqa: F811
-    (tmp_path / "two.toml").write_text(STUDY.replace('["Ti/16", "G/14"]', '"mu/16"'))
-    (step,) = as_json(plan("--on", "gpu:h100", "--images-per-device", "8", "--json", "-"))["steps"]
-    assert (step["memory"], step["fits"]) == ("compiled", True)
-    assert list((tmp_path / "cache" / "vit-scaling-laws" / "plans").glob("*.json"))
-    assert "cuda drivers" not in capfd.readouterr().err
+@pytest.mark.skipif(gpu_compiler.can_compile(H100), reason="JAX's CUDA plugin is installed")
+def test_where_jax_was_started_without_the_plugin_it_is_said_what_to_set():
+    with pytest.raises(UserError, match="Set JAX_PLATFORMS=cpu before, or plan by --closed-form"):
+        gpu_compiler.gpu_devices(H100)
 
 
-@needs_plugin
-@pytest.mark.slow
-def test_eight_gpus_that_share_the_state_and_a_fused_step_hold_less(tmp_path):
-    on = topology("gpu:h100x8")
-    run = with_images(study_of("S/16").runs[0], 1, on)
-    alone, shared, fused = (
-        compile_step(run, on, spec, tmp_path).bytes
-        for spec in (
-            PlacementSpec(remat="full"),
-            PlacementSpec(remat="full", fsdp=8),
-            PlacementSpec(update="fused", fsdp=8),
+@pytest.fixture
+def compiled_step(tmp_path):
+    """`scaling plan` of one model, in a process of its own: JAX must start there for planning."""
+
+    def run(model, *arguments):
+        (tmp_path / "two.toml").write_text(STUDY.replace('["Ti/16", "G/14"]', f'"{model}"'))
+        done = subprocess.run(
+            [sys.executable, "-m", "scaling", "plan", "two.toml", *arguments, "--json", "-"],
+            cwd=tmp_path,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
         )
-    )
-    assert fused <= shared < alone / 2
-    assert len(list(tmp_path.glob("*.json"))) == 3
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        (step,) = as_json(done.stdout)["steps"]
+        assert step["memory"] == "compiled"
+        return step
+
+    return run
+
+
+@needs_plugin
+@pytest.mark.slow
+def test_a_step_is_compiled_for_a_gpu_that_is_not_there(compiled_step, tmp_path):
+    step = compiled_step("mu/16", "--on", "gpu:h100", "--images-per-device", "8")
+    assert step["fits"]
+    assert list((tmp_path / "cache" / "vit-scaling-laws" / "plans").glob("*.json"))
+
+
+@needs_plugin
+@pytest.mark.slow
+def test_eight_gpus_that_share_the_state_hold_less_with_a_fused_step(compiled_step):
+    eight = "--on", "gpu:h100x8", "--images-per-device", "1"
+    alone = compiled_step("S/16", *eight, "--remat", "full")
+    shared = compiled_step("S/16", *eight, "--update", "fused", "--fsdp", "8")
+    assert shared["hbm_gib"] < alone["hbm_gib"] / 2

@@ -54,15 +54,27 @@ def target(topology: Topology) -> str:
 
 
 def gpu_devices(topology: Topology) -> list[Any]:
-    """GPUs to compile for: of one machine, or of machines of eight each."""
+    """GPUs to compile for: of one machine, or of machines of eight each.
+
+    Raises:
+      UserError: JAX was started before, and on a machine without a GPU left the plugin out.
+    """
     hosts = topology.devices // A_HOST if topology.devices % A_HOST == 0 else 1
     shape = f"1x{hosts}x{topology.devices // hosts}"
     with _no_drivers_missed():
         from jax.experimental import topologies
 
-        found = topologies.get_topology_desc(
-            platform="cuda", target_config=target(topology), topology=shape
-        )
+        try:
+            found = topologies.get_topology_desc(
+                platform="cuda", target_config=target(topology), topology=shape
+            )
+        except NotImplementedError:
+            raise UserError(
+                [
+                    f"--on {topology.name}: JAX was started in this process without its CUDA "
+                    "plugin. Set JAX_PLATFORMS=cpu before, or plan by --closed-form."
+                ]
+            ) from None
     return list(found.devices)
 
 
