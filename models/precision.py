@@ -6,6 +6,7 @@ itself never asks which device it runs on. Knows no JAX.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,6 +14,9 @@ from typing import Any, Literal, TypeAlias
 Compute: TypeAlias = Literal["float32", "bfloat16"]
 AttentionKernel: TypeAlias = Literal["products", "cudnn"]
 Remat: TypeAlias = Literal["none", "dots", "full", "offload"]
+BEFORE_AMPERE = re.compile(
+    r"\b(T4|V100|[KMP]\d+|GTX|TITAN|Quadro|RTX 20\d\d)\b", re.IGNORECASE
+)  # in the name of a GPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +53,40 @@ class Precision:
 
 
 def precision_for(
-    platform: str, compute: Compute = "float32", rematerialise: Remat = "none"
+    platform: str,
+    compute: Compute = "float32",
+    rematerialise: Remat = "none",
+    *,
+    device: str = "",
 ) -> Precision:
     """What training chooses on a platform, "cpu", "gpu" or "tpu", besides what it is told.
+
+    Args:
+      device: its name, as the maker's driver tells it; "": any.
 
     A CPU runs models of up to 12 blocks about 1.3 times faster with the loop written out
     (`benchmarks/train_step_peers.py`).
     """
+    kernel = platform == "gpu" and compute_for(platform, device) == "bfloat16"
     return Precision(
         compute=compute,
         rematerialise=rematerialise,
-        attention="cudnn" if platform == "gpu" and compute == "bfloat16" else "products",
+        attention="cudnn" if kernel and compute == "bfloat16" else "products",
         unroll_up_to=12 if platform == "cpu" else 0,
     )
 
 
-def compute_for(platform: str) -> Compute:
-    """The dtype of a study that leaves it open: what the platform's matrix units are made for."""
-    return "float32" if platform == "cpu" else "bfloat16"
+def compute_for(platform: str, device: str = "") -> Compute:
+    """The dtype of a study that leaves it open: what the device's matrix units are made for.
+
+    NVIDIA's GPUs before Ampere have neither bfloat16 nor a fused attention.
+
+    Args:
+      platform, device: as of `precision_for`.
+    """
+    if platform == "cpu" or (platform == "gpu" and BEFORE_AMPERE.search(device)):
+        return "float32"
+    return "bfloat16"
 
 
 PLAIN = Precision()

@@ -14,7 +14,7 @@ from models import layers
 from models.build import build
 from models.layers import Attention
 from models.noise import Noise
-from models.precision import Precision, precision_for
+from models.precision import Precision, compute_for, precision_for
 from models.shapes import ViTShape
 
 SMALL = ViTShape(name="small", patch=4, resolution=14, width=16, depth=2, mlp=24, heads=2)
@@ -113,6 +113,25 @@ def test_a_gpu_takes_the_fused_kernel_for_bfloat16_alone():
     assert precision_for("gpu", "bfloat16").attention == "cudnn"
     plain = precision_for("gpu"), precision_for("tpu", "bfloat16"), precision_for("cpu", "bfloat16")
     assert {each.attention for each in plain} == {"products"}
+
+
+@pytest.mark.parametrize(
+    ("name", "compute"),
+    [
+        ("Tesla T4", "float32"),
+        ("Tesla V100-SXM2-16GB", "float32"),
+        ("Quadro RTX 6000", "float32"),
+        ("NVIDIA GeForce RTX 2080 Ti", "float32"),
+        ("NVIDIA RTX A6000", "bfloat16"),
+        ("NVIDIA A100-SXM4-40GB", "bfloat16"),
+        ("NVIDIA L4", "bfloat16"),
+        ("NVIDIA GeForce RTX 3090", "bfloat16"),
+    ],
+)
+def test_gpus_before_ampere_compute_in_float32_and_have_no_fused_attention(name, compute):
+    assert compute_for("gpu", name) == compute
+    kernel = "cudnn" if compute == "bfloat16" else "products"
+    assert precision_for("gpu", "bfloat16", device=name).attention == kernel
 
 
 HEADS_OF_8 = replace(SMALL, heads=2, width=16)

@@ -65,7 +65,7 @@ def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
     from scaling.training.hosts import agreed_word, is_first, platform
     from scaling.worker import work
 
-    study = decided(study, runs, compute_for(platform()))
+    study = decided(study, runs, compute_for(*platform()))
     began, names = time.monotonic(), ""
     if is_first():
         todo = prepare(study, runs, retry=retry, say=print)

@@ -65,7 +65,7 @@ class Local(Config):
         """
         began = time.monotonic()
         machine, slots = self._dealt(study)
-        study = decided(study, runs, compute_for(machine.kind))
+        study = decided(study, runs, compute_for(machine.kind, machine.what))
         with display() as screen:
             if machine.remark:
                 screen.say(machine.remark)
@@ -94,7 +94,7 @@ class Local(Config):
     def dry_run(self, study: Study, runs: Path, *, retry: bool = False) -> DryRun:
         """As `scaling.launch.protocol.StartsWorkers` says."""
         machine, slots = self._dealt(study)
-        study = decided(study, runs, compute_for(machine.kind))
+        study = decided(study, runs, compute_for(machine.kind, machine.what))
         todo = set()
         for run in study.runs:
             state = RunFolder(runs / run.id).status(study.evaluate)

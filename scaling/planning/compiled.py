@@ -146,7 +146,8 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
     from scaling.training.assembly import assemble
     from scaling.training.step import abstract_batch
 
-    precision = precision_for(topology.kind.platform, run.compute, spec.remat)
+    kind = topology.kind
+    precision = precision_for(kind.platform, run.compute, spec.remat, device=kind.name)
     on_gpu = topology.kind.platform == "gpu"
     with gpu_compiler.cudnn_pretended() if on_gpu else nullcontext():
         whole = assemble(run, spec, precision, devices=devices).jitted

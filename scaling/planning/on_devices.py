@@ -136,7 +136,7 @@ def plan_on(
     spec = placement_spec(given)
     study = read_study(study_name, planned=True)
     if study.compute_open:
-        study = study.computed_in(compute_for(wanted.kind.platform))
+        study = study.computed_in(compute_for(wanted.kind.platform, wanted.kind.name))
     compiler = None if closed_form else compiler_of(wanted)
     steps = plan_steps(
         study,

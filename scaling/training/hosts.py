@@ -85,9 +85,9 @@ def _check_by_hand(coordinator: str | None, processes: int | None, process: int 
         )
 
 
-def platform() -> str:
-    """What this process computes on: "cpu", "gpu" or "tpu"."""
-    return jax.default_backend()
+def platform() -> tuple[str, str]:
+    """What this process computes on: "cpu", "gpu" or "tpu", and the name of its first device."""
+    return jax.default_backend(), jax.local_devices()[0].device_kind
 
 
 def is_first() -> bool:

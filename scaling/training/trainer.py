@@ -24,7 +24,7 @@ from scaling.training.assembly import assemble
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.compilation_cache import compiled_by_one
-from scaling.training.hosts import agreed
+from scaling.training.hosts import agreed, platform
 from scaling.training.initial import backbone
 from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
@@ -94,9 +94,9 @@ class Trainer:
           placement: where arrays lie; None: on all devices, as the spec says.
           spec: how the step is computed.
         """
-        platform = jax.default_backend()
+        kind, device = platform()
         self.trunk = run.trunk
-        self.precision = precision or precision_for(platform, run.compute, spec.remat)
+        self.precision = precision or precision_for(kind, run.compute, spec.remat, device=device)
         self._run, self._spec = run, spec
         self._images, self._compiled = run.data.train(), Event()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
@@ -104,7 +104,7 @@ class Trainer:
             spec,
             self.precision,
             placement=placement,
-            quick_start=quick_start(platform),
+            quick_start=quick_start(kind),
         )
 
     def makes(self, run: Run, spec: PlacementSpec) -> bool:
@@ -238,12 +238,12 @@ class Trainer:
         )
 
 
-def quick_start(platform: str) -> dict[str, Any] | None:
+def quick_start(kind: str) -> dict[str, Any] | None:
     """Compiler options for the beginning of a training; None: those of every program.
 
     A level that the user's own XLA_FLAGS name holds for the beginning too.
     """
-    if platform != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
+    if kind != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
         return None
     return QUICK
 
