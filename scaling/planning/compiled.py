@@ -148,10 +148,10 @@ def _lowered(run: Run, topology: Topology, spec: PlacementSpec) -> Any:
 
     kind = topology.kind
     precision = precision_for(kind.platform, run.compute, spec.remat, device=kind.name)
-    on_gpu = topology.kind.platform == "gpu"
+    on_gpu = kind.platform == "gpu"
     with gpu_compiler.cudnn_pretended() if on_gpu else nullcontext():
         whole = assemble(run, spec, precision, devices=devices).jitted
-        rate, number = (jax.ShapeDtypeStruct((), kind) for kind in (np.float32, np.uint32))
+        rate, number = (jax.ShapeDtypeStruct((), dtype) for dtype in (np.float32, np.uint32))
         return whole.step.lower(whole.state, abstract_batch(run), rate, number, number)
 
 
