@@ -131,15 +131,28 @@ def test_a_tpu_pads_the_two_dimensions_that_waste_least(array, size, expected):
     assert padded_bytes(array, size, tiled=True) == expected
 
 
+NONE, FUSED = PlacementSpec(), PlacementSpec(update="fused")
+DOTS, FULL = PlacementSpec(remat="dots"), PlacementSpec(remat="full")
 COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py` prints all
-    ("Ti/16", "v3:2x2", 8, PlacementSpec(remat="full"), 133.89),
-    ("Ti/16", "v3:2x2", 32, PlacementSpec(remat="full"), 246.71),
-    ("B/32", "v3:2x2", 8, PlacementSpec(remat="full"), 1124.12),
-    ("L/16", "v3:2x2", 256, PlacementSpec(remat="full"), 8735.87),
-    ("g/14", "v3:2x2", 8, PlacementSpec(remat="full"), 10514.31),
-    ("S/16", "v3:2x2", 8, PlacementSpec(update="fused"), 272.52),
-    ("B/32", "v3:2x2", 8, PlacementSpec(update="fused"), 801.94),
-    ("G/14", "v3:2x2", 8, PlacementSpec(update="fused"), 11649.39),
+    ("s/16", "v3:2x2", 8, NONE, 503.15),
+    ("Ti/16", "v3:2x2", 8, NONE, 578.26),
+    ("S/32", "v3:2x2", 8, NONE, 603.55),
+    ("B/32", "v3:2x2", 8, NONE, 1624.16),
+    ("B/16", "v3:2x2", 8, NONE, 2947.21),
+    ("L/16", "v3:2x2", 8, NONE, 8271.97),
+    ("B/32", "v5e:1x1", 8, NONE, 1507.49),
+    ("S/16", "v5e:2x4", 8, NONE, 1109.52),
+    ("B/16", "v5e:2x4", 32, NONE, 7916.00),
+    ("s/16", "v3:2x2", 8, DOTS, 176.21),
+    ("g/14", "v3:2x2", 8, DOTS, 12331.69),
+    ("Ti/16", "v3:2x2", 8, FULL, 133.89),
+    ("S/32", "v3:2x2", 32, FULL, 445.47),
+    ("B/32", "v3:2x2", 8, FULL, 1124.12),
+    ("g/14", "v3:2x2", 8, FULL, 10514.31),
+    ("Ti/16", "v3:2x2", 8, FUSED, 127.26),
+    ("S/16", "v3:2x2", 8, FUSED, 272.52),
+    ("B/32", "v3:2x2", 8, FUSED, 801.94),
+    ("G/14", "v3:2x2", 8, FUSED, 11649.39),
 ]
 
 
@@ -167,7 +180,7 @@ def test_a_gpu_keeps_no_scores_where_its_attention_is_one_kernel():
             for model in (run.model, longer)
         )
         growth[compute] = long / short
-    assert growth["bfloat16"] <= 4 < 5 < growth["float32"]
+    assert growth["bfloat16"] <= 4 < 4.5 < growth["float32"]
 
 
 def test_less_is_kept_the_more_is_computed_again():
