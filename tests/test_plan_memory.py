@@ -17,7 +17,7 @@ from scaling.planning.devices import topology
 from scaling.planning.memory import mesh_sizes, predicted
 from scaling.study.parse import read_study
 from scaling.training import optimizer, placement
-from scaling.training.placement import best_fsdp, split_largest
+from scaling.training.placement import TENSOR, best_fsdp, split_largest
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -83,6 +83,7 @@ def test_the_moments_are_those_of_the_optimizer(name, optimizer):
     assert ours == theirs
 
 
+@pytest.mark.parametrize("tensor", [1, 8])
 @pytest.mark.parametrize("sizes", [(16,), (256,), (16, 16), (8, 4), (1,)])
 @pytest.mark.parametrize(
     ("array", "stacked"),
@@ -96,14 +97,17 @@ def test_the_moments_are_those_of_the_optimizer(name, optimizer):
         ((29593,), False),
     ],
 )
-def test_an_array_is_split_as_training_splits_it(array, stacked, sizes):
+def test_an_array_is_split_as_training_splits_it(array, stacked, sizes, tensor):
+    width = 1664
     axes = {f"axis{k}": size for k, size in enumerate(sizes) if size > 1}
-    spec = split_largest(axes, array, stacked=stacked)
+    if tensor > 1:
+        axes[TENSOR] = tensor
+    spec = split_largest(axes, array, stacked=stacked, width=width)
     theirs = tuple(
         size // (axes[name] if name else 1)
         for size, name in zip(array, (*spec, *[None] * len(array)), strict=False)
     )
-    assert shard(array, sizes, stacked=stacked) == theirs
+    assert shard(array, sizes, stacked=stacked, tensor=tensor, width=width) == theirs
 
 
 @pytest.mark.parametrize("fsdp", [1, 8, 16, 256])
@@ -199,6 +203,18 @@ def test_a_state_split_over_more_devices_is_smaller_on_each():
     states = [predicted(run, PlacementSpec(fsdp=n), on).state for n in (1, 16, 256)]
     assert 14 < states[0] / states[1] <= 16  # 1664 / 16 = 104 is padded to 128
     assert 4 < states[1] / states[2] < 16  # and small arrays are on every device
+
+
+def test_devices_that_share_the_features_of_a_layer_hold_less_each():
+    """Eight: an eighth of all kernels, of heads and of hidden features, but whole tokens."""
+    run, on = run_of(vit("L/16"), batch=8), topology("v5e:2x4")
+    alone, shared = (
+        predicted(run, PlacementSpec(remat="full", tensor=n, fsdp=8 // n), on) for n in (1, 8)
+    )
+    apart = predicted(run, PlacementSpec(remat="full"), on)
+    assert 7 < apart.state / shared.state < 8
+    assert shared.state == pytest.approx(alone.state, rel=0.05)
+    assert shared.kept == 8 * alone.kept  # a device sees the images of all eight
 
 
 def test_micro_batches_need_less_for_activations_and_a_second_gradient():

@@ -63,8 +63,8 @@ class Arrays:
     convolutions: bool = False
 
     @classmethod
-    def of(cls, run: Run, images: float, platform: Platform) -> Arrays:
-        """Of `run` with so many images on a device.
+    def of(cls, run: Run, images: float, platform: Platform, tensor: int = 1) -> Arrays:
+        """Of `run` with so many images on a device, heads and hidden features split by `tensor`.
 
         A BiT is told apart no further than this: about two numbers are kept of each that a kernel
         makes.
@@ -78,12 +78,13 @@ class Arrays:
         n, width = _tokens(shape), shape.width
         hidden = shape.mlp if isinstance(shape, ViTShape) else max(shape.mlp, shape.mlp_tokens)
         heads = shape.heads if isinstance(shape, ViTShape) else 0
+        each = width // heads if heads else width
+        hidden, heads = -(-hidden // tensor), -(-heads // tensor)
 
         def tiles(rows: float, lanes: float) -> float:  # either way round: what wastes less
             ways = (rows, lanes), (lanes, rows)
             return min(_up(low, tile[0]) * _up(high, tile[1]) for low, high in ways)
 
-        each = width // heads if heads else width
         by_head = images * max(1, heads) * tiles(n, each)
         by_batch = n * max(1, heads) * tiles(images, each)
         fused = precision_for(platform, run.compute).attention == "cudnn"  # never writes scores
@@ -105,7 +106,7 @@ class Arrays:
             flat=tiles(CHANNELS * shape.patch**2, images * n) * size,
             patches=_cut(images, shape.grid, shape.patch, tile) * size,
             into_hidden=4.0 * tiles(width, hidden),
-            square=4.0 * tiles(width, width),
+            square=4.0 * tiles(width, width) / tensor,
         )
 
     @property

@@ -75,9 +75,10 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
       run: its batch is that of all devices together.
     """
     kind = topology.kind
-    state = _State.of(run, mesh_sizes(spec.fsdp, run), tiled=kind.platform == "tpu")
-    now = run.batch / topology.devices / spec.microbatches
-    act = Arrays.of(run, now, kind.platform)
+    sizes = mesh_sizes(spec.fsdp, run)
+    state = _State.of(run, sizes, spec.tensor, tiled=kind.platform == "tpu")
+    now = run.batch * spec.tensor / topology.devices / spec.microbatches
+    act = Arrays.of(run, now, kind.platform, spec.tensor)
     fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
     kept = act.depth * act.kept(spec.recomputed)
     early = not fused and kept > EARLY * state.blocks + state.top
@@ -125,18 +126,24 @@ class _State(NamedTuple):
     largest: float
 
     @classmethod
-    def of(cls, run: Run, sizes: tuple[int, ...], *, tiled: bool) -> _State:
+    def of(cls, run: Run, sizes: tuple[int, ...], tensor: int, *, tiled: bool) -> _State:
+        width = run.model.width
         everything, layer, blocks, top, largest = 0.0, 0.0, 0.0, 0.0, 0.0
         for array in parameter_arrays(run.model, run.data.classes):
             stacked = array.place == "blocks"
 
             def size_of(shape: tuple[int, ...], each: int, stacked: bool = stacked) -> int:
-                return padded_bytes(shard(shape, sizes, stacked=stacked), each, tiled=tiled)
+                part = shard(shape, sizes, stacked=stacked, tensor=tensor, width=width)
+                return padded_bytes(part, each, tiled=tiled)
+
+            def whole(shape: tuple[int, ...]) -> int:  # gathered for its use
+                part = shard(shape, (), stacked=False, tensor=tensor, width=width)
+                return padded_bytes(part, 4, tiled=tiled)
 
             own = size_of(array.whole, 4)
             everything += own * (2 if run.recipe.polyak else 1)
             everything += sum(size_of(*each) for each in moments(array, run.recipe.optimizer))
-            layer += padded_bytes(array.shape, 4, tiled=tiled) if stacked else 0
+            layer += whole(array.shape) if stacked else 0
             blocks += own if stacked else 0
             top += own if array.place == "top" else 0
             largest = max(largest, own) if array.place == "top" else largest
