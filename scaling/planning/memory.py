@@ -2,14 +2,15 @@
 
 A sum over what is alive together, at each of the moments that may be the fullest:
 
-    patches  state, and the images as they are cut
-    top      state, what blocks keep, gradients above the blocks, logits
-    blocks   state, what blocks keep, all gradients, or one layer's in a fused step, and one block
-             forward and backward
+    patches  the images as they are cut
+    top      what blocks keep, gradients above the blocks, logits
+    blocks   what blocks keep, their gradients or one layer's in a fused step, and one block's
+             backward pass at its fullest
+    updates  all gradients, when the backward pass is over
 
-State and batch are exact: every array with its padding. What is alive inside a block is counted in
-arrays of scores, of hidden features and of tokens; the counts are what the TPU's compiler was seen
-to keep at once (`benchmarks/memory_model.py` holds the sum against it). Knows no JAX.
+beside state and batch. State and batch are exact: every array with its padding. What blocks make
+is in `activations.py`, array by array. Both follow the TPU's compiler, whose list of live buffers
+was read at each peak (`benchmarks/memory_model.py` holds the sum against it). Knows no JAX.
 """
 
 from __future__ import annotations
@@ -96,8 +97,11 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     }
     if not (fused or early):  # for the gradients above the blocks, which come last
         moments["blocks"] += act.pooled + logits
-    if spec.fsdp > 1:
-        moments["blocks"] += state.layer * act.size / 4 + (0.0 if fused else state.layer)
+    if spec.fsdp > 1:  # a layer is gathered for its use; gradients are scattered when all are there
+        moments["top"] += 2 * state.whole_top
+        moments["blocks"] += state.layer * act.size / 4 + (
+            state.whole_top if fused else state.layer
+        )
     return Memory(
         state=state.bytes,
         batch=spec.microbatches * run.objective.views * act.image,
@@ -116,6 +120,7 @@ class _State(NamedTuple):
       layer: parameters of one whole layer.
       blocks: of all layers; as many float32 gradients have.
       top: parameters above the blocks.
+      whole_top: the same, brought together from all devices that share them.
       largest: the largest array of these.
     """
 
@@ -123,12 +128,14 @@ class _State(NamedTuple):
     layer: float
     blocks: float
     top: float
+    whole_top: float
     largest: float
 
     @classmethod
     def of(cls, run: Run, sizes: tuple[int, ...], tensor: int, *, tiled: bool) -> _State:
         width = run.model.width
         everything, layer, blocks, top, largest = 0.0, 0.0, 0.0, 0.0, 0.0
+        whole_top = 0.0
         for array in parameter_arrays(run.model, run.data.classes):
             stacked = array.place == "blocks"
 
@@ -146,8 +153,9 @@ class _State(NamedTuple):
             layer += whole(array.shape) if stacked else 0
             blocks += own if stacked else 0
             top += own if array.place == "top" else 0
+            whole_top += whole(array.shape) if array.place == "top" else 0
             largest = max(largest, own) if array.place == "top" else largest
-        return cls(everything, layer, blocks, top, largest)
+        return cls(everything, layer, blocks, top, whole_top, largest)
 
 
 def mesh_sizes(fsdp: int, run: Run) -> tuple[int, ...]:
