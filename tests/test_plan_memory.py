@@ -142,6 +142,8 @@ COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py
     ("Ti/16", "v3:2x2", 8, NONE, 578.26),
     ("S/32", "v3:2x2", 8, NONE, 603.55),
     ("B/32", "v3:2x2", 8, NONE, 1624.16),
+    ("S/16", "v3:2x2", 8, NONE, 1216.10),
+    ("B/28", "v3:2x2", 8, NONE, 1693.64),
     ("B/16", "v3:2x2", 8, NONE, 2947.21),
     ("L/16", "v3:2x2", 8, NONE, 8271.97),
     ("B/32", "v5e:1x1", 8, NONE, 1507.49),
@@ -149,14 +151,15 @@ COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py
     ("B/16", "v5e:2x4", 32, NONE, 7916.00),
     ("s/16", "v3:2x2", 8, DOTS, 176.21),
     ("g/14", "v3:2x2", 8, DOTS, 12331.69),
-    ("Ti/16", "v3:2x2", 8, FULL, 133.89),
     ("S/32", "v3:2x2", 32, FULL, 445.47),
+    ("L/16", "v3:2x2", 256, FULL, 8735.87),
     ("B/32", "v3:2x2", 8, FULL, 1124.12),
     ("g/14", "v3:2x2", 8, FULL, 10514.31),
     ("Ti/16", "v3:2x2", 8, FUSED, 127.26),
     ("S/16", "v3:2x2", 8, FUSED, 272.52),
     ("B/32", "v3:2x2", 8, FUSED, 801.94),
     ("G/14", "v3:2x2", 8, FUSED, 11649.39),
+    ("G/14", "v5e:16x16", 32, PlacementSpec(update="fused", fsdp=256), 2379.82),
 ]
 
 

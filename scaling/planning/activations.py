@@ -152,8 +152,12 @@ class Arrays:
             softmax = 2 * self.scores + 3 * self.heads + self.hidden + of_out + self.tokens
             mlp = 2 * self.hidden_rows + qkv + of_out + 2 * self.tokens
             return {"softmax": softmax, "mlp": self.kernels + mlp}
-        mlp = self.hidden + self.scores + 3 * self.heads + 2 * of_mlp + 6 * self.tokens
-        found = {"softmax": self.made, "mlp": mlp}
+        batched = self.scores_again * (self.scores < self.scores_again / cast)  # two layouts
+        tokens = 4 * self.tokens + of_mlp
+        found = {
+            "softmax": (1 + cast) * self.scores + self.hidden + 4 * self.heads + tokens,
+            "mlp": self.scores + batched + 2 * self.hidden + 3 * self.heads + 2 * tokens - of_mlp,
+        }
         if fused:  # its kernels, as they were taken, and their gradients
             taken = cast * (1 + (cast < 1)) * self.kernels
             found["update"] = 2 * self.into_hidden + taken + self.tokens

@@ -35,7 +35,8 @@ EARLY = 2
 """Gradients above the blocks come before those of the blocks where the compiler sees no harm in it.
 Its scheduler counts what a loop takes in and gives back twice: it sees the largest peak where the
 forward loop has twice what is kept, unless that is less than what is kept, twice the blocks'
-gradients and those above them. Otherwise these come last."""
+gradients and those above them. Otherwise these come last, unless what they need is more than they
+are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +83,13 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     act = Arrays.of(run, now, kind.platform, spec.tensor)
     fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
     kept = act.depth * act.kept(spec.recomputed)
-    early = not fused and kept > EARLY * state.blocks + state.top
+    logits = 4.0 * math.ceil(now) * run.data.classes
+    costly = act.pooled + logits > state.top  # what they would wait for is more than they are
+    early = not fused and (costly or kept > EARLY * state.blocks + state.top)
     of_blocks = 0.0 if fused else state.blocks * sums
     of_top = state.top * sums if early else 0.0
     block = max(act.moments(spec.recomputed, fused=fused).values())
     on_chip = ON_CHIP.get(kind.name, 0) * MIB  # what lives no longer than the loop over blocks
-    logits = 4.0 * math.ceil(now) * run.data.classes
     together = early or state.top <= COMBINED * MIB
     moments = {
         "patches": act.patches + fused * kept,
