@@ -143,7 +143,7 @@ COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py
     ("S/32", "v3:2x2", 8, NONE, 603.55),
     ("B/32", "v3:2x2", 8, NONE, 1624.16),
     ("S/16", "v3:2x2", 8, NONE, 1216.10),
-    ("B/28", "v3:2x2", 8, NONE, 1693.64),
+    ("B/28", "v3:2x2", 8, NONE, 1693.62),
     ("B/16", "v3:2x2", 8, NONE, 2947.21),
     ("L/16", "v3:2x2", 8, NONE, 8271.97),
     ("B/32", "v5e:1x1", 8, NONE, 1507.49),
@@ -160,6 +160,7 @@ COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py
     ("B/32", "v3:2x2", 8, FUSED, 801.94),
     ("G/14", "v3:2x2", 8, FUSED, 11649.39),
     ("G/14", "v5e:16x16", 32, PlacementSpec(update="fused", fsdp=256), 2379.82),
+    ("L/16", "v5e:4x4", 8, PlacementSpec(remat="full", fsdp=16), 443.75),
 ]
 
 

@@ -31,12 +31,6 @@ work in. A v3 has no more than those."""
 COMBINED = 120
 """MiB of gradients above the blocks, up to which the compiler sums all over devices at once."""
 MIB = 2**20
-EARLY = 2
-"""Gradients above the blocks come before those of the blocks where the compiler sees no harm in it.
-Its scheduler counts what a loop takes in and gives back twice: it sees the largest peak where the
-forward loop has twice what is kept, unless that is less than what is kept, twice the blocks'
-gradients and those above them. Otherwise these come last, unless what they need is more than they
-are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,37 +75,46 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     state = _State.of(run, sizes, spec.tensor, tiled=kind.platform == "tpu")
     now = run.batch * spec.tensor / topology.devices / spec.microbatches
     act = Arrays.of(run, now, kind.platform, spec.tensor)
-    fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
     kept = act.depth * act.kept(spec.recomputed)
     logits = 4.0 * math.ceil(now) * run.data.classes
-    costly = act.pooled + logits > state.top  # what they would wait for is more than they are
-    early = not fused and (costly or kept > EARLY * state.blocks + state.top)
+    fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
+    early = not fused and _above_first(state, act, kept, logits)
     of_blocks = 0.0 if fused else state.blocks * sums
     of_top = state.top * sums if early else 0.0
     block = max(act.moments(spec.recomputed, fused=fused).values())
     on_chip = ON_CHIP.get(kind.name, 0) * MIB  # what lives no longer than the loop over blocks
-    together = early or state.top <= COMBINED * MIB
-    moments = {
-        "patches": act.patches + fused * kept,
-        "top": act.flat + kept + (state.top if together else state.largest) + 2 * logits,
-        "blocks": act.flat + kept + of_top + max(0.0, of_blocks + block - on_chip),
-        "updates": act.flat + (0.0 if fused else (state.blocks + state.top) * sums),
-    }
-    if not (fused or early):  # for the gradients above the blocks, which come last
-        moments["blocks"] += act.pooled + logits
-    if spec.fsdp > 1:  # a layer is gathered for its use; gradients are scattered when all are there
-        moments["top"] += 2 * state.whole_top
-        moments["blocks"] += state.layer * act.size / 4 + (
-            state.whole_top if fused else state.layer
-        )
+    blocks = act.flat + kept + of_top + max(0.0, of_blocks + block - on_chip)
+    if not (fused or early):
+        blocks += act.pooled + logits  # what the gradients above the blocks need
+    top = state.top
+    if spec.fsdp > 1:  # a layer is gathered for its use; gradients are whole until all are there
+        top = state.whole_top
+        blocks += state.layer * act.size / 4 + (top if fused else state.layer)
+    together = early or spec.fsdp > 1 or state.top <= COMBINED * MIB
     return Memory(
         state=state.bytes,
         batch=spec.microbatches * run.objective.views * act.image,
         kept=kept,
         gradients=of_blocks + of_top + fused * state.layer,
         made=act.depth * act.made,
-        moments=moments,
+        moments={
+            "patches": act.patches + fused * kept,
+            "top": act.flat + kept + (top if together else state.largest) + 2 * logits,
+            "blocks": blocks,
+            "updates": act.flat + (0.0 if fused else (state.blocks + top) * sums),
+        },
     )
+
+
+def _above_first(state: _State, act: Arrays, kept: float, logits: float) -> bool:
+    """Whether a plain step's gradients above the blocks come before those of the blocks.
+
+    They do where what they would wait with is more than they are; and where the compiler's
+    scheduler sees no harm in it. It counts what a loop is given and gives back twice: the forward
+    loop has twice what is kept, the backward loop that, twice the blocks' gradients, and those
+    above them.
+    """
+    return act.pooled + logits > state.top or kept > 2 * state.blocks + state.top
 
 
 class _State(NamedTuple):
