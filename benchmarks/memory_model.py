@@ -63,7 +63,7 @@ CASES = (
     Case("B/32", "v5e:1x1", 8, NONE),
     Case("S/16", "v5e:2x4", 8, NONE),
     Case("B/16", "v5e:2x4", 32, NONE),
-    Case("Ti/16", "v5e:4x4", 8, NONE, held_out=True),
+    Case("Ti/16", "v5e:4x4", 8, NONE),
     Case("B/32", "v5e:16x16", 32, NONE, held_out=True),
     Case("s/16", "v3:2x2", 8, DOTS),
     *(Case(model, "v3:2x2", 8, FULL) for model in ("Ti/16", "S/16", "B/32", "L/16", "g/14")),

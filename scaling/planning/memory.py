@@ -82,8 +82,13 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     of_blocks = 0.0 if fused else state.blocks * sums
     of_top = state.top * sums if early else 0.0
     block = max(act.moments(spec.recomputed, fused=fused).values())
-    on_chip = ON_CHIP.get(kind.name, 0) * MIB  # what lives no longer than the loop over blocks
-    blocks = act.flat + kept + of_top + max(0.0, of_blocks + block - on_chip)
+    on_chip = (
+        ON_CHIP.get(kind.name, 0) * MIB
+    )  # first what lives no longer than the loop over blocks
+    blocks = max(0.0, of_blocks + block - on_chip)
+    room = max(0.0, on_chip - of_blocks - block)
+    below = act.flat + max(0.0, kept - (0.0 if fused else room))
+    blocks += below + of_top
     if not (fused or early):
         blocks += act.pooled + logits  # what the gradients above the blocks need
     top = state.top
@@ -99,7 +104,7 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
         made=act.depth * act.made,
         moments={
             "patches": act.patches + fused * kept,
-            "top": act.flat + kept + (top if together else state.largest) + 2 * logits,
+            "top": below + (top if together else state.largest) + 2 * logits,
             "blocks": blocks,
             "updates": act.flat + (0.0 if fused else (state.blocks + top) * sums),
         },
