@@ -29,7 +29,8 @@ ON_CHIP = {"v5e": 112, "v5p": 48, "v6e": 112}
 """MiB of a TPU's VMEM that arrays of a program can live in: all but the 16 that single operations
 work in. A v3 has no more than those."""
 COMBINED = 120
-"""MiB of gradients above the blocks, up to which the compiler sums all over devices at once."""
+"""MiB of gradients above the blocks, up to which a fused step has all at once: seen of 114, and not
+of 165."""
 MIB = 2**20
 
 
@@ -114,10 +115,10 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
 def _above_first(state: _State, act: Arrays, kept: float, logits: float) -> bool:
     """Whether a plain step's gradients above the blocks come before those of the blocks.
 
-    They do where what they would wait with is more than they are; and where the compiler's
-    scheduler sees no harm in it. It counts what a loop is given and gives back twice: the forward
-    loop has twice what is kept, the backward loop that, twice the blocks' gradients, and those
-    above them.
+    They do where what they would wait with is more than they are; and, as if the compiler's
+    scheduler counted twice what a loop is given and gives back, where the forward loop then has
+    more (twice what is kept) than the backward loop (that once, twice the blocks' gradients, and
+    those above them). Inferred from schedules.
     """
     return act.pooled + logits > state.top or kept > 2 * state.blocks + state.top
 
