@@ -17,7 +17,7 @@ from scaling.planning.devices import topology
 from scaling.planning.memory import mesh_sizes, predicted
 from scaling.study.parse import read_study
 from scaling.training import optimizer, placement
-from scaling.training.placement import best_fsdp, split_largest
+from scaling.training.placement import TENSOR, best_fsdp, split_largest
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -83,6 +83,7 @@ def test_the_moments_are_those_of_the_optimizer(name, optimizer):
     assert ours == theirs
 
 
+@pytest.mark.parametrize("tensor", [1, 8])
 @pytest.mark.parametrize("sizes", [(16,), (256,), (16, 16), (8, 4), (1,)])
 @pytest.mark.parametrize(
     ("array", "stacked"),
@@ -96,14 +97,17 @@ def test_the_moments_are_those_of_the_optimizer(name, optimizer):
         ((29593,), False),
     ],
 )
-def test_an_array_is_split_as_training_splits_it(array, stacked, sizes):
+def test_an_array_is_split_as_training_splits_it(array, stacked, sizes, tensor):
+    width = 1664
     axes = {f"axis{k}": size for k, size in enumerate(sizes) if size > 1}
-    spec = split_largest(axes, array, stacked=stacked)
+    if tensor > 1:
+        axes[TENSOR] = tensor
+    spec = split_largest(axes, array, stacked=stacked, width=width)
     theirs = tuple(
         size // (axes[name] if name else 1)
         for size, name in zip(array, (*spec, *[None] * len(array)), strict=False)
     )
-    assert shard(array, sizes, stacked=stacked) == theirs
+    assert shard(array, sizes, stacked=stacked, tensor=tensor, width=width) == theirs
 
 
 @pytest.mark.parametrize("fsdp", [1, 8, 16, 256])
@@ -131,15 +135,32 @@ def test_a_tpu_pads_the_two_dimensions_that_waste_least(array, size, expected):
     assert padded_bytes(array, size, tiled=True) == expected
 
 
+NONE, FUSED = PlacementSpec(), PlacementSpec(update="fused")
+DOTS, FULL = PlacementSpec(remat="dots"), PlacementSpec(remat="full")
 COMPILED = [  # MiB of one device, by libtpu 0.0.52; `benchmarks/memory_model.py` prints all
-    ("Ti/16", "v3:2x2", 8, PlacementSpec(remat="full"), 133.89),
-    ("Ti/16", "v3:2x2", 32, PlacementSpec(remat="full"), 246.71),
-    ("B/32", "v3:2x2", 8, PlacementSpec(remat="full"), 1124.12),
-    ("L/16", "v3:2x2", 256, PlacementSpec(remat="full"), 8735.87),
-    ("g/14", "v3:2x2", 8, PlacementSpec(remat="full"), 10514.31),
-    ("S/16", "v3:2x2", 8, PlacementSpec(update="fused"), 272.52),
-    ("B/32", "v3:2x2", 8, PlacementSpec(update="fused"), 801.94),
-    ("G/14", "v3:2x2", 8, PlacementSpec(update="fused"), 11649.39),
+    ("s/16", "v3:2x2", 8, NONE, 503.15),
+    ("Ti/16", "v3:2x2", 8, NONE, 578.26),
+    ("S/32", "v3:2x2", 8, NONE, 603.55),
+    ("B/32", "v3:2x2", 8, NONE, 1624.16),
+    ("S/16", "v3:2x2", 8, NONE, 1216.10),
+    ("B/28", "v3:2x2", 8, NONE, 1693.62),
+    ("B/16", "v3:2x2", 8, NONE, 2947.21),
+    ("L/16", "v3:2x2", 8, NONE, 8271.97),
+    ("B/32", "v5e:1x1", 8, NONE, 1507.49),
+    ("S/16", "v5e:2x4", 8, NONE, 1109.52),
+    ("B/16", "v5e:2x4", 32, NONE, 7916.00),
+    ("s/16", "v3:2x2", 8, DOTS, 176.21),
+    ("g/14", "v3:2x2", 8, DOTS, 12331.69),
+    ("S/32", "v3:2x2", 32, FULL, 445.47),
+    ("L/16", "v3:2x2", 256, FULL, 8735.87),
+    ("B/32", "v3:2x2", 8, FULL, 1124.12),
+    ("g/14", "v3:2x2", 8, FULL, 10514.31),
+    ("Ti/16", "v3:2x2", 8, FUSED, 127.26),
+    ("S/16", "v3:2x2", 8, FUSED, 272.52),
+    ("B/32", "v3:2x2", 8, FUSED, 801.94),
+    ("G/14", "v3:2x2", 8, FUSED, 11649.39),
+    ("G/14", "v5e:16x16", 32, PlacementSpec(update="fused", fsdp=256), 2379.82),
+    ("L/16", "v5e:4x4", 8, PlacementSpec(remat="full", fsdp=16), 443.75),
 ]
 
 
@@ -167,7 +188,7 @@ def test_a_gpu_keeps_no_scores_where_its_attention_is_one_kernel():
             for model in (run.model, longer)
         )
         growth[compute] = long / short
-    assert growth["bfloat16"] <= 4 < 5 < growth["float32"]
+    assert growth["bfloat16"] <= 4 < 4.5 < growth["float32"]
 
 
 def test_less_is_kept_the_more_is_computed_again():
@@ -186,6 +207,18 @@ def test_a_state_split_over_more_devices_is_smaller_on_each():
     states = [predicted(run, PlacementSpec(fsdp=n), on).state for n in (1, 16, 256)]
     assert 14 < states[0] / states[1] <= 16  # 1664 / 16 = 104 is padded to 128
     assert 4 < states[1] / states[2] < 16  # and small arrays are on every device
+
+
+def test_devices_that_share_the_features_of_a_layer_hold_less_each():
+    """Eight: an eighth of all kernels, of heads and of hidden features, but whole tokens."""
+    run, on = run_of(vit("L/16"), batch=8), topology("v5e:2x4")
+    alone, shared = (
+        predicted(run, PlacementSpec(remat="full", tensor=n, fsdp=8 // n), on) for n in (1, 8)
+    )
+    apart = predicted(run, PlacementSpec(remat="full"), on)
+    assert 7 < apart.state / shared.state < 8
+    assert shared.state == pytest.approx(alone.state, rel=0.05)
+    assert shared.kept == 8 * alone.kept  # a device sees the images of all eight
 
 
 def test_micro_batches_need_less_for_activations_and_a_second_gradient():

@@ -128,17 +128,30 @@ def moments(parameter: Parameter, optimizer: str) -> list[tuple[tuple[int, ...],
     return [momentum, *((mean, 4) for mean in means)]
 
 
-def shard(shape: tuple[int, ...], sizes: tuple[int, ...], *, stacked: bool) -> tuple[int, ...]:
+def shard(
+    shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+    *,
+    stacked: bool,
+    tensor: int = 1,
+    width: int | None = None,
+) -> tuple[int, ...]:
     """The part of an array that one device has, by the rule of `placement.split_largest`.
 
     Args:
       sizes: of the mesh axes that the state is split over.
       stacked: whether the first dimension counts layers, which are never split.
+      tensor: devices that share heads, hidden features and classes.
+      width: features of a token, which `tensor` never splits.
     """
     part = list(shape)
     free = set(range(1 if stacked else 0, len(shape)))
     if math.prod(shape[dimension] for dimension in free) <= WHOLE_UP_TO:
         return shape
+    shared = [d for d in sorted(free) if shape[d] % tensor == 0 and shape[d] != width]
+    if tensor > 1 and shared:
+        part[shared[0]] //= tensor
+        free.remove(shared[0])
     for size in sorted(sizes, reverse=True):
         fits = [dimension for dimension in free if size > 1 and shape[dimension] % size == 0]
         if fits:

@@ -6,8 +6,8 @@ them; which kernels are written does.
 
 Sources: A100, A6000, H100: what the driver tells, as OpenXLA keeps it in
 xla/backends/gpu/target_config/specs; H200: the same, and H100's. RTX 3090 and 4090, and clocks of
-L4 and L40S: tables of reviews and sellers after NVIDIA's. The cores of an L4 follow from its float32
-rate, 30.3 TFLOP/s; the cache of an L40S is the whole of its chip's, of which the card may have less.
+L4 and L40S: tables of reviews and sellers after NVIDIA's. The cores of an L4 follow from its rate
+in float32, 30.3 TFLOP/s; the cache of an L40S is its chip's whole one, of which it may have less.
 Shared memory and threads by compute capability: the files of OpenXLA; 8.9 as 8.6.
 
 T4 and V100 are left out: neither has bfloat16, nor does cuDNN's fused attention run there.

@@ -2,14 +2,15 @@
 
 A sum over what is alive together, at each of the moments that may be the fullest:
 
-    patches  state, and the images as they are cut
-    top      state, what blocks keep, gradients above the blocks, logits
-    blocks   state, what blocks keep, all gradients, or one layer's in a fused step, and one block
-             forward and backward
+    patches  the images as they are cut
+    top      what blocks keep, gradients above the blocks, logits
+    blocks   what blocks keep, their gradients or one layer's in a fused step, and one block's
+             backward pass at its fullest
+    updates  all gradients, when the backward pass is over
 
-State and batch are exact: every array with its padding. What is alive inside a block is counted in
-arrays of scores, of hidden features and of tokens; the counts are what the TPU's compiler was seen
-to keep at once (`benchmarks/memory_model.py` holds the sum against it). Knows no JAX.
+beside state and batch. State and batch are exact: every array with its padding. What blocks make
+is in `activations.py`, array by array. Both follow the TPU's compiler, whose list of live buffers
+was read at each peak (`benchmarks/memory_model.py` holds the sum against it). Knows no JAX.
 """
 
 from __future__ import annotations
@@ -18,26 +19,18 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from models.cost import forward_macs
-from models.precision import precision_for
-from models.shapes import CHANNELS, BiTShape, ViTShape
-from scaling.planning.arrays import LANES, SUBLANES, moments, padded_bytes, parameter_arrays, shard
-from scaling.planning.devices import Platform, Topology
+from scaling.planning.activations import Arrays
+from scaling.planning.arrays import moments, padded_bytes, parameter_arrays, shard
+from scaling.planning.devices import Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
-HIDDEN, TOKENS, HEADS = 2, 7, 3
-"""Arrays in the compute dtype that are alive at once inside one block, forward and backward: hidden
-features before the GELU and their gradient; tokens; query, key and value, head by head. Beside them
-scores: float32 weights, their cast, and a copy of it in the layout of the other product."""
-KEPT_HIDDEN, KEPT_TOKENS, KEPT_HEADS = 5, 3, 3
-KEPT_FLOATS, KEPT_HEAD_FLOATS = 6, 1
-"""The same of what is kept of a block when nothing is computed again, and float32 arrays of tokens
-by the norms and by the softmax; scores: float32 weights and their cast. The cast of the block's own
-parameters is kept as well."""
-VMEM = {"v2": 16, "v3": 16, "v4": 16, "v5e": 128, "v5p": 64, "v6e": 128}
-"""MiB of a TPU's memory on the chip, where the arrays of a block live instead if each fits: v3's as
-its compiler was seen to use it."""
+ON_CHIP = {"v5e": 112, "v5p": 48, "v6e": 112}
+"""MiB of a TPU's VMEM that arrays of a program can live in: all but the 16 that single operations
+work in. A v3 has no more than those."""
+COMBINED = 120
+"""MiB of gradients above the blocks, up to which a fused step has all at once: seen of 114, and not
+of 165."""
 MIB = 2**20
 
 
@@ -49,31 +42,22 @@ class Memory:
       state: parameters and moments, as a device holds them.
       batch: its images.
       kept: of all blocks, for the backward pass.
-      gradients: alive with one block.
-      block: one block's arrays, in memory, forward and backward.
-      top: gradients above the blocks, and logits.
-      patches: the images as they are cut.
+      gradients: alive while the blocks' backward passes run.
       made: all that all blocks make, wherever it lives.
+      moments: what is alive besides state and batch, at each moment that may be the fullest.
     """
 
     state: float
     batch: float
     kept: float
     gradients: float
-    block: float
-    top: float
-    patches: float
     made: float
+    moments: dict[str, float]
 
     @property
     def peak(self) -> float:
         """At the fullest moment."""
-        moments = (
-            self.patches,
-            self.kept + self.top,
-            self.kept + self.gradients + self.block,
-        )
-        return self.state + self.batch + max(moments)
+        return self.state + self.batch + max(self.moments.values())
 
     @property
     def moved(self) -> float:
@@ -87,36 +71,56 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     Args:
       run: its batch is that of all devices together.
     """
+    kind = topology.kind
     sizes = mesh_sizes(spec.fsdp, run)
-    state = _State.of(run, sizes, tiled=topology.kind.platform == "tpu")
-    images = run.batch / topology.devices
-    now = images / spec.microbatches
-    act = _Activations.of(run, now, topology.kind.platform)
-    fused, shared = spec.update == "fused", spec.fsdp > 1
-    cast = state.layer * act.size / 4
-    casts = cast if spec.recomputed == "none" and act.size < 4 else 0.0
-    gradients = state.layer if fused else state.parameters * (1 + (spec.microbatches > 1))
+    state = _State.of(run, sizes, spec.tensor, tiled=kind.platform == "tpu")
+    now = run.batch * spec.tensor / topology.devices / spec.microbatches
+    act = Arrays.of(run, now, kind, spec.tensor)
+    kept = act.depth * act.kept(spec.recomputed)
+    logits = 4.0 * math.ceil(now) * run.data.classes
+    fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
+    early = not fused and _above_first(state, act, kept, logits)
+    of_blocks = 0.0 if fused else state.blocks * sums
+    of_top = state.top * sums if early else 0.0
+    block = max(act.moments(spec.recomputed, fused=fused).values())
+    on_chip = (
+        ON_CHIP.get(kind.name, 0) * MIB
+    )  # first what lives no longer than the loop over blocks
+    blocks = max(0.0, of_blocks + block - on_chip)
+    room = max(0.0, on_chip - of_blocks - block)
+    below = act.flat + max(0.0, kept - (0.0 if fused else room))
+    blocks += below + of_top
+    if not (fused or early):
+        blocks += act.pooled + logits  # what the gradients above the blocks need
+    top = state.top
+    if spec.fsdp > 1:  # a layer is gathered for its use; gradients are whole until all are there
+        top = state.whole_top
+        blocks += state.layer * act.size / 4 + (top if fused else state.layer)
+    together = early or spec.fsdp > 1 or state.top <= COMBINED * MIB
     return Memory(
         state=state.bytes,
-        batch=images * run.objective.views * act.image,
-        kept=act.depth * (act.kept(spec.recomputed) + casts) + act.flat * fused,
-        gradients=gradients + state.layer * (shared and not fused),
-        block=_in_memory(act, spec, topology) + cast * shared,
-        top=state.top + 2 * 4.0 * math.ceil(now) * run.data.classes,
-        patches=act.patches,
-        made=act.depth * act.block,
+        batch=spec.microbatches * run.objective.views * act.image,
+        kept=kept,
+        gradients=of_blocks + of_top + fused * state.layer,
+        made=act.depth * act.made,
+        moments={
+            "patches": act.patches + fused * kept,
+            "top": below + (top if together else state.largest) + 2 * logits,
+            "blocks": blocks,
+            "updates": act.flat + (0.0 if fused else (state.blocks + top) * sums),
+        },
     )
 
 
-def _in_memory(act: _Activations, spec: PlacementSpec, topology: Topology) -> float:
-    """Bytes of one block, forward and backward, that are not on the chip.
+def _above_first(state: _State, act: Arrays, kept: float, logits: float) -> bool:
+    """Whether a plain step's gradients above the blocks come before those of the blocks.
 
-    Where all is kept, as much again is alive of the block at hand: its slice and its gradients.
+    They do where what they would wait with is more than they are; and, as if the compiler's
+    scheduler counted twice what a loop is given and gives back, where the forward loop then has
+    more (twice what is kept) than the backward loop (that once, twice the blocks' gradients, and
+    those above them). Inferred from schedules.
     """
-    if spec.recomputed == "none":
-        return act.kept("none")
-    on_chip = VMEM.get(topology.kind.name, 0) * MIB
-    return act.block if 4 * act.scores > on_chip else max(0.0, act.block - on_chip)
+    return act.pooled + logits > state.top or kept > 2 * state.blocks + state.top
 
 
 class _State(NamedTuple):
@@ -124,32 +128,45 @@ class _State(NamedTuple):
 
     Fields:
       bytes: of all.
-      parameters: without moments; as many float32 gradients have.
       layer: parameters of one whole layer.
+      blocks: of all layers; as many float32 gradients have.
       top: parameters above the blocks.
+      whole_top: the same, brought together from all devices that share them.
+      largest: the largest array of these.
     """
 
     bytes: float
-    parameters: float
     layer: float
+    blocks: float
     top: float
+    whole_top: float
+    largest: float
 
     @classmethod
-    def of(cls, run: Run, sizes: tuple[int, ...], *, tiled: bool) -> _State:
-        everything, parameters, layer, top = 0.0, 0.0, 0.0, 0.0
+    def of(cls, run: Run, sizes: tuple[int, ...], tensor: int, *, tiled: bool) -> _State:
+        width = run.model.width
+        everything, layer, blocks, top, largest = 0.0, 0.0, 0.0, 0.0, 0.0
+        whole_top = 0.0
         for array in parameter_arrays(run.model, run.data.classes):
             stacked = array.place == "blocks"
 
             def size_of(shape: tuple[int, ...], each: int, stacked: bool = stacked) -> int:
-                return padded_bytes(shard(shape, sizes, stacked=stacked), each, tiled=tiled)
+                part = shard(shape, sizes, stacked=stacked, tensor=tensor, width=width)
+                return padded_bytes(part, each, tiled=tiled)
+
+            def whole(shape: tuple[int, ...]) -> int:  # gathered for its use
+                part = shard(shape, (), stacked=False, tensor=tensor, width=width)
+                return padded_bytes(part, 4, tiled=tiled)
 
             own = size_of(array.whole, 4)
-            parameters += own
             everything += own * (2 if run.recipe.polyak else 1)
             everything += sum(size_of(*each) for each in moments(array, run.recipe.optimizer))
-            layer += padded_bytes(array.shape, 4, tiled=tiled) if stacked else 0
+            layer += whole(array.shape) if stacked else 0
+            blocks += own if stacked else 0
             top += own if array.place == "top" else 0
-        return cls(everything, parameters, layer, top)
+            whole_top += whole(array.shape) if array.place == "top" else 0
+            largest = max(largest, own) if array.place == "top" else largest
+        return cls(everything, layer, blocks, top, whole_top, largest)
 
 
 def mesh_sizes(fsdp: int, run: Run) -> tuple[int, ...]:
@@ -168,111 +185,3 @@ def mesh_sizes(fsdp: int, run: Run) -> tuple[int, ...]:
         return found
 
     return min(pairs, key=lambda sizes: (resident(sizes), len(sizes)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Activations:
-    """Bytes of what a block makes of a batch, padded as a TPU pads it where it is one.
-
-    Fields:
-      depth: of blocks.
-      size: bytes a number of the compute dtype.
-      scores: how many numbers, padded.
-      whole_scores: the same in the layout that a large batch has, whose padding is none.
-      hidden, tokens, heads: one array of each in the compute dtype; tokens by head have the tokens
-        innermost.
-      image: one image, as it comes.
-      flat: all images as rows of patches, which the embedding's gradient needs.
-      patches: all images as they are cut.
-      convolutions: a BiT, whose `tokens` are all that is kept.
-    """
-
-    depth: int
-    size: int
-    scores: float
-    whole_scores: float
-    hidden: float
-    tokens: float
-    heads: float
-    image: float
-    flat: float
-    patches: float
-    convolutions: bool = False
-
-    @classmethod
-    def of(cls, run: Run, images: float, platform: Platform) -> _Activations:
-        shape, size = run.model, 4 if run.compute == "float32" else 2
-        tiled = platform == "tpu"
-        side = run.data.resolution
-        rows, lanes = (SUBLANES, LANES) if tiled else (1, 1)
-        image = side * _up(side, lanes) * CHANNELS
-        if isinstance(shape, BiTShape):
-            return cls._of_convolutions(shape, images, size, float(image))
-        n = shape.tokens if isinstance(shape, ViTShape) else shape.patches
-        padded = images * _up(n, rows) * size
-        heads = shape.heads if isinstance(shape, ViTShape) else 0
-        hidden = shape.mlp if isinstance(shape, ViTShape) else max(shape.mlp, shape.mlp_tokens)
-        grid, patch = shape.grid, shape.patch
-        fused = precision_for(platform, run.compute).attention == "cudnn"  # never writes scores
-        padded_scores = 0.0 if fused else images * heads * _up(n, rows) * _up(n, lanes)
-        by_head = padded * shape.width
-        if isinstance(shape, ViTShape):
-            each = shape.width // heads
-            padding = min(_up(n, lanes) * _up(each, rows), _up(n, rows) * _up(each, lanes))
-            by_head = images * heads * padding * size
-        return cls(
-            depth=shape.depth,
-            size=size,
-            scores=padded_scores,
-            whole_scores=images * heads * n**2 if tiled and images >= lanes else padded_scores,
-            hidden=padded * _up(hidden, lanes),
-            tokens=padded * _up(shape.width, lanes),
-            heads=by_head,
-            image=image,
-            flat=images * _up(n, rows) * CHANNELS * patch**2 * size,
-            patches=images * size * grid * patch**2 * CHANNELS * _up(grid, lanes),
-        )
-
-    @classmethod
-    def _of_convolutions(
-        cls, shape: BiTShape, images: float, size: int, image: float
-    ) -> _Activations:
-        """A BiT: about two numbers are kept of each that a kernel makes; told apart no further."""
-        outputs = 2 * images * size * forward_macs(shape) / (9 * shape.width)
-        nothing = {"scores": 0.0, "whole_scores": 0.0, "hidden": 0.0, "heads": 0.0}
-        return cls(
-            depth=1,
-            size=size,
-            tokens=outputs,
-            image=image,
-            flat=0.0,
-            patches=0.0,
-            convolutions=True,
-            **nothing,
-        )
-
-    @property
-    def block(self) -> float:
-        """One block, forward and backward."""
-        if self.convolutions:
-            return self.tokens / 4  # a guess: the largest of four stages
-        scores = (4 + self.size) * self.whole_scores + self.size * self.scores
-        return scores + HIDDEN * self.hidden + TOKENS * self.tokens + HEADS * self.heads
-
-    def kept(self, remat: str) -> float:
-        """Of one block, for the backward pass; its input is always kept."""
-        match remat:
-            case _ if self.convolutions:
-                return self.tokens
-            case "full" | "offload":
-                return self.tokens
-            case "dots":
-                return 3 * self.tokens + 3 * self.heads + self.hidden
-        floats = 4 / self.size * (KEPT_FLOATS * self.tokens + KEPT_HEAD_FLOATS * self.heads)
-        arrays = KEPT_HIDDEN * self.hidden + KEPT_TOKENS * self.tokens + KEPT_HEADS * self.heads
-        scores = (4 + self.size * (self.size < 4)) * self.whole_scores
-        return floats + arrays + scores
-
-
-def _up(number: int, to: int) -> int:
-    return math.ceil(number / to) * to
