@@ -95,13 +95,17 @@ def plan_command(
     own compiler says, for TPUs, for GPUs where JAX's CUDA plugin is installed, neither of which
     needs the device, and for this machine's processor; predicted in closed form for all others. The
     first step that fits is chosen, in the order of their speed: plain; less kept for the backward
-    pass; fused; the state split over all devices. Time is predicted from what was measured
-    (calibration.jsonl, which training writes), published or assumed, and the plan says which. What
-    a compiler said is kept below ~/.cache/vit-scaling-laws/plans. See docs/training/plan.md.
+    pass; fused; the state split over all devices. What --update, --remat, --fsdp and --tensor name
+    is not chosen; nothing is where the study has a [placement], which is what trains. Time is
+    predicted from what was measured (calibration.jsonl, which training writes), published or
+    assumed, and the plan says which. What a compiler said is kept below
+    ~/.cache/vit-scaling-laws/plans. See docs/training/plan.md.
     """
     given = {"update": update, "remat": remat, "fsdp": fsdp, "tensor": tensor}
     chosen = {key: value for key, value in given.items() if value is not None}
     if on is not None:
+        if table is not None:
+            raise UserError([f"--table {table}: lists runs, and is for a plan without --on."])
         from scaling.planning.on_devices import plan_on
 
         found_on = plan_on(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import jax
 
+from fits.base.errors import UserError
 from scaling.base.config import Config, digest
 from scaling.base.console import note
 from scaling.evaluate import Evaluation
@@ -218,10 +219,10 @@ def _write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bo
 
     Returns False: the run did not get to its end.
     """
-    if not isinstance(error, Diverged | DamagedRun | OtherState):
+    if not isinstance(error, Diverged | DamagedRun | OtherState | UserError):
         traceback.print_exc()  # into the worker's log; the folder gets the reason alone
     reason = _reason(error)
-    if isinstance(error, OSError | MemoryError) or is_out_of_memory(error):
+    if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
             reason = out_of_memory(error, task.run, task.placement, jax.device_count())
         say = _say  # the launcher reads stopped.txt
@@ -262,7 +263,7 @@ def _alone_or_exit() -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, Diverged | DamagedRun | OtherState):
+    if isinstance(error, Diverged | DamagedRun | OtherState | UserError):
         return str(error)
     return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
 

@@ -224,6 +224,8 @@ def test_a_dry_run_says_who_gets_what_and_writes_nothing(scaling, smi, tmp_path)
         ("--update fused --microbatches 2", "microbatches=2: a fused step updates a layer"),
         ("--devices-per-run 3 --fsdp 2", "groups of 2 devices; use 4 devices, or other groups"),
         ("--devices-per-run 3", "a batch of 128 cannot be split over 3 devices; use 126 or 129"),
+        ("--microbatches 3", "a batch of 128 cannot be split into microbatches = 3 parts; use 126"),
+        ("--tensor 5 --devices-per-run 5", "which tensor = 5 does not divide"),
         ("--devices-per-run 8 ", "this machine has 4 GPUs (NVIDIA H100 80GB HBM3): 4 at most"),
         ("--json -", "--json -: is for --dry-run"),
     ],

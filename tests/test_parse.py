@@ -729,9 +729,28 @@ def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):
 def test_a_placement_that_a_network_or_a_batch_cannot_have_is_said(mistakes):
     fused = GOOD + '\n[placement]\nupdate = "fused"\nfsdp = 3\n'
     found = mistakes(('"mu/4"]', '"BiT-R50x1"]'), text=fused)
-    assert len(found) == 2
-    assert 'BiT-R50x1 is a BiT, whose blocks differ, and [placement] update = "fused"' in found[0]
-    assert "128 cannot be split into fsdp = 3 parts; use 126 or 129." in found[1]
+    assert len(found) == 3
+    assert "nano has 32 features and 128 hidden ones, and fsdp = 3 divides neither" in found[0]
+    assert found[0].endswith("use 2 or 4.")
+    assert 'BiT-R50x1 is a BiT, whose blocks differ, and update = "fused"' in found[1]
+    assert "128 cannot be split into fsdp = 3 parts; use 126 or 129." in found[2]
+
+
+@pytest.mark.parametrize(
+    ("placement", "said"),
+    [
+        (
+            "tensor = 3",
+            "2 heads and 128 hidden features, which tensor = 3 does not divide",
+        ),
+        ("devices = 24", "128 cannot be split over 24 devices; use 120 or 144."),
+        ("microbatches = 5", "128 cannot be split into microbatches = 5 parts; use 125 or 130."),
+        ('update = "fused"\nremat = "dots"', "a fused step keeps the input of each block"),
+    ],
+)
+def test_a_placement_that_would_not_do_what_it_says_is_said(mistakes, placement, said):
+    found = mistakes(text=f"{GOOD}\n[placement]\n{placement}\n")
+    assert said in "\n".join(found)
 
 
 def test_what_a_file_does_not_say_of_placement_checkpoints_and_dtype_is_the_machines(tmp_path):

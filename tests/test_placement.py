@@ -235,7 +235,7 @@ print(fully_sharded(2, tensor=2).rows(12))
 
 
 def test_groups_that_do_not_divide_the_devices_are_said_with_those_that_do():
-    with pytest.raises(UserError, match="fsdp=1 and tensor=2: their product does not divide 1 "):
+    with pytest.raises(UserError, match="tensor=2: does not divide 1 devices; use tensor=1"):
         fully_sharded(1, tensor=2)
 
 

@@ -183,6 +183,44 @@ def test_a_plan_counts_the_measurements_that_it_rests_on(plan, tmp_path):
     assert "1 of 2 measured: calibration.jsonl, interpolated between models" in out
 
 
+def steps_of(out):
+    return [(each["update"], each["remat"], each["sharding"]["fsdp"]) for each in out["steps"]]
+
+
+def test_the_step_that_a_study_says_itself_is_the_one_that_is_planned(plan, tmp_path):
+    text = '\n[placement]\nupdate = "fused"\nfsdp = 4\n'
+    (tmp_path / "two.toml").write_text(STUDY + text)
+    on = "--on", "v3:2x2", "--closed-form"
+    assert steps_of(as_json(plan(*on, "--json", "-"))) == [("fused", "full", 4)] * 2
+    assert "as the study's [placement] says" in plan(*on)
+    found = as_json(plan(*on, "--update", "plain", "--json", "-"))
+    assert steps_of(found) == [("plain", "none", 4)] * 2
+
+
+def test_what_is_chosen_is_said_in_the_words_that_train_it(plan):
+    out = plan("--on", "v3:2x2", "--closed-form")
+    assert 'say so: update = "fused" for G/14.' in out
+
+
+def test_what_the_command_line_names_is_kept_and_all_else_is_chosen(plan):
+    on = "--on", "v3:2x2", "--closed-form", "--json", "-"
+    found = steps_of(as_json(plan(*on, "--fsdp", "8")))
+    assert found == [("plain", "none", 8), ("plain", "dots", 8)]
+    lean = "--on", "device:memory=4GiB,peak=1e13,count=8", "--closed-form", "--json", "-"
+    small, large = steps_of(as_json(plan(*lean, "--fsdp", "8", "--images-per-device", "8")))
+    assert small == ("plain", "none", 8)
+    assert large in [("plain", "full", 8), ("fused", "full", 8)]
+    found = steps_of(as_json(plan(*on, "--remat", "full")))
+    assert {update for update, _, _ in found} == {"plain"}
+    assert {remat for _, remat, _ in found} == {"full"}
+
+
+def test_a_plan_prices_no_step_that_a_network_does_not_have(plan, tmp_path):
+    (tmp_path / "two.toml").write_text(STUDY.replace('["Ti/16", "G/14"]', '"BiT-R50x1"'))
+    with pytest.raises(UserError, match="BiT-R50x1 is a BiT, whose blocks differ"):
+        plan("--on", "v3:2x2", "--closed-form", "--update", "fused")
+
+
 def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
     out = plan("--on", "device:memory=8GiB,peak=1e13", "--images-per-device", "8")
     assert "G/14 does not fit: " in out
@@ -210,6 +248,8 @@ def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
         ("--on gpu:h100x7", "a batch of 64 cannot be split over the 7 devices .* use 63 or 70"),
         ("--on gpu:h100 --price free", "neither a number of US dollars"),
         ("--fsdp 2", "are for --on"),
+        ("--on gpu:h100 --table runs.csv", "--table runs.csv: lists runs"),
+        ("--on gpu:h100 --update fused --remat dots", "a fused step keeps the input of each block"),
         ("--price 2", "are for --on"),
         ("--closed-form", "are for --on"),
         ("--search", "are for --on"),

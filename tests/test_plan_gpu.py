@@ -20,7 +20,6 @@ from scaling.planning.compiled import compile_step, compiler_of, peak_bytes
 from scaling.planning.devices import GPUS, topology
 from scaling.planning.gpu_targets import GPU_TARGETS
 from scaling.planning.steps import plan_steps, words
-from scaling.training.placement_spec import PlacementSpec
 
 H100 = topology("gpu:h100")
 needs_plugin = pytest.mark.skipif(
@@ -128,18 +127,19 @@ def test_what_a_gpu_holds_is_all_that_xla_allocates():
 
 def test_devices_along_a_tensor_axis_see_the_same_images():
     compiler = PretendCompiler(lambda images, spec: 1.0)
-    spec = PlacementSpec(fsdp=2, tensor=2)
-    (step,) = plan_steps(study_of("B/16"), topology("gpu:h100x8"), compiler, given=spec)
+    given = {"fsdp": 2, "tensor": 2}
+    (step,) = plan_steps(study_of("B/16"), topology("gpu:h100x8"), compiler, given=given)
     assert (step.run.batch, step.images_per_device) == (64, 16)
     assert step.as_json()["sharding"] == {"fsdp": 2, "tensor": 2}
-    assert words(spec) == "plain, fsdp 2, tensor 2"
+    assert words(step.spec) == "plain, fsdp 2, tensor 2"
     (step,) = plan_steps(
-        study_of("B/16"), topology("gpu:h100x8"), compiler, given=spec, images_per_device=3
+        study_of("B/16"), topology("gpu:h100x8"), compiler, given=given, images_per_device=3
     )
     assert step.run.batch == 12
 
 
-def test_the_plan_shows_a_column_for_devices_along_a_tensor_axis(plan):  # noqa: F811
+def test_the_plan_shows_a_column_for_devices_along_a_tensor_axis(plan, tmp_path):  # noqa: F811
+    (tmp_path / "two.toml").write_text(STUDY.replace("Ti/16", "S/16"))
     out = plan("--on", "gpu:h100x8", "--tensor", "2", "--closed-form")
     assert out.splitlines()[2].split()[4:6] == ["fsdp", "tensor"]
     assert "tensor" not in plan("--on", "gpu:h100x8", "--closed-form").splitlines()[2]
@@ -174,10 +174,10 @@ def test_a_batch_is_split_over_groups_along_a_tensor_axis():
         UserError, match=r"a batch of 30 .* over the 4 groups of 2 devices .* 28 or"
     ):
         plan_steps(
-            study_of("Ti/16", batch=30),
+            study_of("S/16", batch=30),
             topology("gpu:h100x8"),
             PretendCompiler(lambda *_: 1.0),
-            given=PlacementSpec(tensor=2),
+            given={"tensor": 2},
         )
 
 

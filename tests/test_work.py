@@ -118,6 +118,24 @@ def test_two_hosts_joined_by_hand_or_by_slurm_measure_what_one_process_measures(
         assert {folder.manifest()["device"]["count"] for folder in folders} == {2}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--fsdp", "2"), "fsdp=2: does not divide 1 devices; use fsdp=1."),
+        (("--tensor", "2"), "tensor=2: does not divide 1 devices; use tensor=1."),
+        (("--microbatches", "3"), "a batch of 16 cannot be split into microbatches = 3 parts"),
+    ],
+)
+def test_a_placement_that_the_devices_cannot_have_is_said_before_anything_is_written(
+    study, tmp_path, words, said
+):
+    statuses, (out,) = work(study, tmp_path / "runs", (words, {}))
+    assert statuses == [2]
+    assert out.count("\n") == 1
+    assert said in out
+    assert not (tmp_path / "runs").exists()
+
+
 def refused(**given):
     with pytest.raises(UserError) as mistake:
         join(given.pop("cluster", "hand"), **given)
@@ -127,7 +145,9 @@ def refused(**given):
 def test_what_is_missing_to_join_by_hand_is_named():
     assert "--processes and --process missing" in refused(coordinator="localhost:1")
     wrong = refused(coordinator="localhost", processes=2, process=0)
-    assert wrong == "--coordinator localhost: is no HOST:PORT, such as 10.0.0.1:1234."
+    assert wrong.startswith("--coordinator localhost: is no HOST:PORT, such as 10.0.0.1:1234; ")
+    wrong = refused(coordinator="localhost:99999", processes=2, process=0)
+    assert wrong.endswith("ports go from 1 to 65535.")
     wrong = refused(coordinator="localhost:1", processes=2, process=2)
     assert wrong == "--process 2: of 2 processes; use 0 to 1."
 

@@ -61,10 +61,16 @@ def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
       study: the same in every process.
       runs: the folder of run folders, seen by every process.
       retry: also train runs that failed before.
+
+    Raises:
+      UserError: the devices there are cannot be shared as the study's placement says.
     """
     from scaling.training.hosts import agreed_word, is_first, platform
+    from scaling.training.placement import check_devices
     from scaling.worker import work
 
+    spec, batches = study.placement, (run.batch for run in study.runs)
+    check_devices(spec.fsdp, spec.tensor, batches)
     study = decided(study, runs, compute_for(*platform()))
     began, names = time.monotonic(), ""
     if is_first():

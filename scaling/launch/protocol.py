@@ -14,6 +14,7 @@ from fits.base.names import did_you_mean
 from scaling.launch.dry_run import DryRun
 from scaling.launch.launchers import Launcher
 from scaling.study.study import Study
+from scaling.training.placement_checks import check_runs
 from scaling.training.placement_spec import PlacementSpec
 
 
@@ -73,13 +74,15 @@ def placed(study: Study, given: Mapping[str, Any]) -> Study:
       given: fields of a `PlacementSpec`; None: as the study says.
 
     Raises:
-      UserError: there is no such placement; all mistakes.
+      UserError: there is no such placement, or networks or batches cannot have it; all mistakes.
     """
     chosen = {key: value for key, value in given.items() if value is not None}
     try:
         spec = PlacementSpec.model_validate({**study.placement.model_dump(), **chosen})
     except ValidationError as error:
         raise UserError(_mistakes(error, chosen)) from None
+    if chosen:
+        check_runs(spec, study.runs)
     return study.model_copy(update={"placement": spec})
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import Remat
-from scaling.training.placement_spec import PlacementSpec, UpdateKind
+from scaling.training.placement_spec import DEFAULT, PlacementSpec, UpdateKind
 
 
-def placement_spec(given: dict[str, Any]) -> PlacementSpec | None:
-    """From what was given on the command line; None: nothing was.
+def named(written: PlacementSpec, given: Mapping[str, Any]) -> PlacementSpec:
+    """The study's own placement with what the command line names in place of what it says.
 
     Raises:
       UserError: a word that is none of those there are, or words that do not go together.
     """
-    if not given:
-        return None
     choices = {"update": get_args(UpdateKind), "remat": get_args(Remat)}
     wrong = [
         f"--{name}: no '{given[name]}'. {did_you_mean(given[name], known)}Use {', '.join(known)}."
@@ -28,7 +27,36 @@ def placement_spec(given: dict[str, Any]) -> PlacementSpec | None:
     ]
     if wrong:
         raise UserError(wrong)
-    return PlacementSpec(**given)
+    spec = written.model_copy(update=dict(given))
+    if clashes := [clash.words for clash in spec.clashes()]:
+        raise UserError(clashes)
+    return spec
+
+
+def candidates(
+    fastest_first: Sequence[PlacementSpec], written: PlacementSpec, given: Mapping[str, Any]
+) -> list[PlacementSpec]:
+    """The steps among which a plan chooses.
+
+    Args:
+      fastest_first: all there are for a network.
+      written: what the study's own [placement] says; where that is not the default, it is the
+        step that trains, and nothing is chosen.
+      given: fields that the command line names; the others are chosen.
+    """
+    if written != DEFAULT:
+        return [written.model_copy(update=dict(given))]
+    if not given:
+        return list(fastest_first)
+    split = {key: value for key, value in given.items() if key in ("fsdp", "tensor")}
+    found = [
+        spec.model_copy(update=split)
+        for spec in fastest_first
+        if given.get("update", spec.update) == spec.update
+        and given.get("remat", spec.recomputed) == spec.recomputed
+        and ("remat" not in given or "update" in given or spec.update == "plain")
+    ]
+    return list(dict.fromkeys(found)) or [PlacementSpec(**given)]
 
 
 def dollars(price: str | None, kind: str) -> float | None:

@@ -15,7 +15,7 @@ from scaling.planning.advice import what_would_fit
 from scaling.planning.closed_form import cost_of
 from scaling.planning.compiled import Compiler, Verdict, compiler_of
 from scaling.planning.devices import GIB, Topology, topology
-from scaling.planning.given import dollars, placement_spec
+from scaling.planning.given import dollars
 from scaling.planning.gpu_compiler import why_not
 from scaling.planning.memory import predicted
 from scaling.planning.products import products_rate
@@ -133,7 +133,6 @@ def plan_on(
     """
     wanted = topology(topology_name)
     a_device_hour = dollars(price, _kind_name(wanted))
-    spec = placement_spec(given)
     study = read_study(study_name, planned=True)
     if study.compute_open:
         study = study.computed_in(compute_for(wanted.kind.platform, wanted.kind.name))
@@ -143,7 +142,7 @@ def plan_on(
         wanted,
         _word(compiler),
         images_per_device=images_per_device,
-        given=spec,
+        given=given,
         search=search,
         tell=_teller(compiler, quiet),
     )

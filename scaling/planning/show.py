@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from scaling.base.console import print_table
 from scaling.planning.devices import GIB
+from scaling.training.placement_spec import DEFAULT
 
 if TYPE_CHECKING:
     from scaling.planning.on_devices import DevicePlan, PricedStep
@@ -29,6 +31,8 @@ def show(plan: DevicePlan) -> None:
     rows = (_row(step, tensor=bool(shared)) for step in plan.steps)
     print_table((*BEFORE, *shared, *AFTER), rows, left=("model", "update", "remat"))
     print(f"\n{_memory(plan)}\n{_time(plan)}")
+    if placed := _placement(plan):
+        print(placed)
     money = plan.dollars
     hours = f"{plan.device_hours:.3g} device-hours, predicted"
     if money is not None:
@@ -55,6 +59,28 @@ def _row(step: PricedStep, *, tensor: bool) -> tuple[str, ...]:
         f"{step.time.seconds:.3g}",
         f"{step.device_hours:.3g}",
     )
+
+
+def _placement(plan: DevicePlan) -> str | None:
+    """What has steps trained as they are planned, where the study does not say so; None: it does.
+
+    Also where the study's own [placement] is what was planned.
+    """
+    if plan.study.placement != DEFAULT:
+        return "update, remat, fsdp: as the study's [placement] says, or the command line."
+    models: dict[str, list[str]] = {}
+    for step in plan.steps:
+        spec = step.plan.spec
+        said = [
+            f"{key} = {json.dumps(value)}"
+            for key, value in spec.model_dump(exclude_defaults=True).items()
+        ]
+        if said:
+            models.setdefault(", ".join(said), []).append(step.plan.run.model_name)
+    if not models:
+        return None
+    ways = "; ".join(f"{said} for {', '.join(names)}" for said, names in models.items())
+    return f"A launch trains these steps where [placement], or its options, say so: {ways}."
 
 
 def _memory(plan: DevicePlan) -> str:

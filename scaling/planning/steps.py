@@ -8,8 +8,9 @@ and where the largest batch is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from models.precision import Remat
@@ -17,11 +18,14 @@ from models.shapes import BiTShape
 from scaling.planning.checks import check_batches, check_sharding
 from scaling.planning.compiled import Basis, Verdict
 from scaling.planning.devices import Topology
+from scaling.planning.given import candidates, named
 from scaling.planning.memory import predicted
 from scaling.study.study import Study
-from scaling.training.placement_spec import PlacementSpec
+from scaling.training.placement_checks import check_runs
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 REMAT: tuple[Remat, ...] = ("none", "dots", "full")
 Compile: TypeAlias = Callable[[Run, Topology, PlacementSpec], Verdict]
 TRIES = 3  # compilations, at most, to find the largest batch
@@ -74,7 +78,7 @@ def plan_steps(
     compile_step: Compile,
     *,
     images_per_device: int | None = None,
-    given: PlacementSpec | None = None,
+    given: Mapping[str, Any] = NOTHING,
     search: bool = False,
     tell: Callable[[str], None] = lambda words: None,
 ) -> list[StepPlan]:
@@ -83,19 +87,23 @@ def plan_steps(
     Args:
       compile_step: what compiles, remembers or predicts.
       images_per_device: None: the study's batches, split over all devices.
-      given: how steps are computed; None: chosen for each.
+      given: fields of a PlacementSpec that are not chosen, in place of the study's own.
       search: ask for the largest batch itself; False: the closed form tells.
       tell: is told which step is being compiled.
 
     Raises:
       UserError: batches or a sharding that do not fit the devices, each with the nearest that do.
     """
-    tensor = 1 if given is None else given.tensor
-    if given is not None:
-        check_sharding(given, topology)
-    programs = _programs(study, topology, images_per_device, tensor)
-    check_batches([run for run, _ in programs], topology, tensor)
-    return [_plan(run, runs, topology, compile_step, given, search, tell) for run, runs in programs]
+    asked = named(study.placement, given)
+    check_sharding(asked, topology)
+    check_runs(asked, study.runs, batches=False)
+    programs = _programs(study, topology, images_per_device, asked.tensor)
+    check_batches([run for run, _ in programs], topology, asked.tensor)
+
+    def specs(run: Run) -> Iterator[PlacementSpec]:
+        return ladder(run, topology, study.placement, given)
+
+    return [_plan(run, runs, topology, compile_step, specs, search, tell) for run, runs in programs]
 
 
 def _plan(
@@ -103,14 +111,13 @@ def _plan(
     runs: list[Run],
     topology: Topology,
     compile_step: Compile,
-    given: PlacementSpec | None,
+    specs: Callable[[Run], Iterator[PlacementSpec]],
     search: bool,
     tell: Callable[[str], None],
 ) -> StepPlan:
-    tensor = 1 if given is None else given.tensor
-    images = run.batch // (topology.devices // tensor)
     best: tuple[PlacementSpec, Verdict] | None = None
-    for spec in [given] if given else ladder(run, topology):
+    for spec in specs(run):
+        images = run.batch // (topology.devices // spec.tensor)
         tell(f"{run.model_name}, {images} images a device, {words(spec)}")
         verdict = compile_step(run, topology, spec)
         if best is None or verdict.bytes < best[1].bytes or verdict.fits:
@@ -119,6 +126,7 @@ def _plan(
             break
     assert best is not None
     spec, verdict = best
+    tensor = spec.tensor
 
     def at(images: int) -> Verdict:
         tell(f"{run.model_name}, {images} images a device, {words(spec)}")
@@ -212,11 +220,21 @@ def leanest(run: Run, devices: int) -> list[PlacementSpec]:
     ]
 
 
-def ladder(run: Run, topology: Topology) -> Iterator[PlacementSpec]:
-    """Specs from the fastest to the leanest; those that the closed form rules out are left out."""
-    specs = [PlacementSpec(remat=remat) for remat in REMAT] + leanest(run, topology.devices)
+def ladder(
+    run: Run,
+    topology: Topology,
+    written: PlacementSpec = DEFAULT,
+    given: Mapping[str, Any] = NOTHING,
+) -> Iterator[PlacementSpec]:
+    """Specs from the fastest to the leanest; those that the closed form rules out are left out.
+
+    Args:
+      written, given: as of `candidates`.
+    """
+    every = [PlacementSpec(remat=remat) for remat in REMAT] + leanest(run, topology.devices)
     if isinstance(run.model, BiTShape):
-        specs = leanest(run, topology.devices)
+        every = leanest(run, topology.devices)
+    specs = candidates(every, written, given)
     for spec in specs:
         last = spec is specs[-1]
         if last or predicted(run, spec, topology).peak <= HOPELESS * topology.kind.hbm:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fits.base.errors import UserError
-from models.shapes import BiTShape, Shape, ViTShape
+from models.shapes import Shape, ViTShape
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
@@ -25,6 +25,7 @@ from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
 from scaling.training.initial import Init, problems
+from scaling.training.placement_checks import batch_mistakes, network_mistakes
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run, check_noise, check_whole_batches
@@ -249,21 +250,11 @@ def _check_placement(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape 
     if spec is None or file.doubtful(("placement",), PlacementSpec):
         return
     for place, shape in trained.items():
-        if spec.update == "fused" and isinstance(shape, BiTShape):
-            file.mistake(
-                place,
-                f'{shape.name} is a BiT, whose blocks differ, and [placement] update = "fused" '
-                'goes through equal ones; use "plain", or leave it to a study of its own.',
-            )
-    parts = {"fsdp": spec.fsdp, "microbatches": spec.microbatches}
+        for mistake in network_mistakes(spec, shape) if shape is not None else ():
+            file.mistake(place, mistake)
     for place, batch in file.values(grid, "batch"):
-        for key, count in parts.items():
-            if isinstance(batch, int) and batch % count:
-                below = batch // count * count
-                near = f"{below} or {below + count}" if below else f"{count}"
-                file.mistake(
-                    place, f"{batch} cannot be split into {key} = {count} parts; use {near}."
-                )
+        for mistake in batch_mistakes(spec, batch) if isinstance(batch, int) else ():
+            file.mistake(place, mistake)
 
 
 def _known_recipe(file: Reading, grid: KeyPath, keys: set[str]) -> Recipe | None:

@@ -61,7 +61,8 @@ def join(
                 jax.distributed.initialize(coordinator, processes, process)
     except (RuntimeError, ValueError) as error:  # what JAX says of an unreachable coordinator
         reason = str(error).splitlines()[0]
-        raise UserError([f"--cluster {cluster}: the processes did not meet ({reason})."]) from None
+        option = f"--coordinator {coordinator}" if cluster == "hand" else f"--cluster {cluster}"
+        raise UserError([f"{option}: the processes did not meet ({reason})."]) from None
 
 
 def _check_by_hand(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -77,8 +78,13 @@ def _check_by_hand(coordinator: str | None, processes: int | None, process: int 
     assert processes is not None
     assert process is not None
     host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError([f"--coordinator {coordinator}: is no HOST:PORT, such as 10.0.0.1:1234."])
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(
+            [
+                f"--coordinator {coordinator}: is no HOST:PORT, such as 10.0.0.1:1234; "
+                "ports go from 1 to 65535."
+            ]
+        )
     if process >= processes:
         raise UserError(
             [f"--process {process}: of {processes} processes; use 0 to {processes - 1}."]

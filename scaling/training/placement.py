@@ -6,7 +6,7 @@ Knows no model by name. The same `Placement` serves arrays and abstract values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,13 +72,7 @@ class Placement:
 
     def check_batch(self, batch: int) -> None:
         """Raise UserError when a batch cannot be split equally, with the nearest that can."""
-        shares = self.shares
-        if batch % shares:
-            below = batch // shares * shares
-            near = f"{below} or {below + shares}" if below else f"{shares}"
-            raise UserError(
-                [f"a batch of {batch} cannot be split over {shares} devices; use {near}."]
-            )
+        _check_batch(batch, self.shares)
 
     def gather(self, tree: Any, dtype: Any = None) -> Any:
         """Parameters outside a stack, or of one layer of it, brought together for their use.
@@ -199,6 +193,25 @@ def fully_sharded(
     )
 
 
+def check_devices(fsdp: int, tensor: int, batches: Iterable[int]) -> None:
+    """
+    Raises:
+      UserError: the devices there are, of all processes together, are no whole number of groups, or
+        cannot share a batch equally.
+    """
+    devices = jax.device_count()
+    _check_groups(devices, fsdp, tensor)
+    for batch in sorted(set(batches)):
+        _check_batch(batch, devices // tensor)
+
+
+def _check_batch(batch: int, shares: int) -> None:
+    if batch % shares:
+        below = batch // shares * shares
+        near = f"{below} or {below + shares}" if below else f"{shares}"
+        raise UserError([f"a batch of {batch} cannot be split over {shares} devices; use {near}."])
+
+
 def _check_groups(devices: int, fsdp: int, tensor: int) -> None:
     """Raise UserError when the devices are no whole number of groups."""
     if devices % (fsdp * tensor) == 0:
@@ -206,9 +219,9 @@ def _check_groups(devices: int, fsdp: int, tensor: int) -> None:
     key, other = ("fsdp", tensor) if devices % tensor == 0 else ("tensor", fsdp)
     if devices % other:
         other = 1
-    given = f"fsdp={fsdp}" if tensor == 1 else f"fsdp={fsdp} and tensor={tensor}"
+    given = " and ".join(f"{name}={n}" for name, n in (("fsdp", fsdp), ("tensor", tensor)) if n > 1)
     allowed = [str(n) for n in range(1, devices + 1) if devices % (n * other) == 0]
-    verb = "does" if tensor == 1 else "their product does"
+    verb = "their product does" if min(fsdp, tensor) > 1 else "does"
     raise UserError(
         [f"{given}: {verb} not divide {devices} devices; use {key}={', '.join(allowed)}."]
     )

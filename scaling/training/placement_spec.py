@@ -57,6 +57,12 @@ class PlacementSpec(Config):
                 f"devices; use {-(-self.devices_per_run // group) * group} devices, or other "
                 "groups.",
             )
+        if self.update == "fused" and self.remat in ("dots", "offload"):
+            yield Clash(
+                ("update", "remat"),
+                f'update="fused" and remat="{self.remat}": a fused step keeps the input of each '
+                "block and computes all else again; leave one of the two out.",
+            )
         if self.update == "fused" and self.microbatches > 1:
             yield Clash(
                 ("update", "microbatches"),
