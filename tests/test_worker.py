@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from fits.base.errors import UserError
 from models.precision import Precision
 from models.shapes import ViTShape
 from scaling import worker
@@ -283,6 +284,19 @@ def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_o
 
     assert worker.work([folder.path])  # there is room now
     assert folder.stopped() is None
+
+
+def test_what_the_devices_cannot_do_stops_a_run_and_does_not_fail_it(folder, training, capsys):
+    def impossible(watch):
+        raise UserError(["fsdp=2: does not divide 1 devices; use fsdp=1."])
+
+    training.append(impossible)
+    assert not worker.work([folder.path])
+    assert folder.failure() is None
+    assert folder.stopped() == "fsdp=2: does not divide 1 devices; use fsdp=1."
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "use fsdp=1. Fix this and launch again" in said
 
 
 def test_what_would_not_help_is_not_proposed():
