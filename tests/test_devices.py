@@ -106,6 +106,10 @@ def test_chips_of_a_tpu_are_those_that_the_user_shows(monkeypatch):
     monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v3-8")
     machine = find_machine()
     assert (machine.kind, machine.names, machine.each) == ("tpu", ("0", "1"), 2)
+    monkeypatch.setattr(devices, "installed_version", lambda package: None)
+    machine = find_machine()
+    assert machine.kind == "cpu"
+    assert "2 TPU chips are here" in machine.remark
 
 
 # Dealt out

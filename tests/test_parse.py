@@ -479,6 +479,11 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         ('name = "digits"', 'name = "a"\nshots = [5, 5]', ["a_5shot_error is measured twice"]),
         ("resolution = 16 }", "resolution = 8 }", ["resolution: is 8 px where [data] has 16 px"]),
         ('kind = "digits"', 'kind = "procedural"', ["evaluate[1].data: there is no end to these"]),
+        (
+            "batch = 128",
+            'batch = 128\naugment = { kind = "mixup" }',
+            ["a table is not a list of tables. Put it in brackets: augment = [{ ... }]."],
+        ),
         ("[[grid]]", "[grid]", ["grid: a table is not a list of tables. Write [[grid]] above it"]),
         ('["nano", "mu/4"]', "[]", ["grid[0].model: is an empty list"]),
         ('["nano", "mu/4"]', '["nano", 4]', ["grid[0].model[1]: 4 is not text."]),

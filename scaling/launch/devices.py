@@ -101,6 +101,11 @@ def find_machine() -> Machine:
             accelerator = os.environ.get("TPU_ACCELERATOR_TYPE", "")
             each = 2 if accelerator.startswith(("v2", "v3")) else 1
             return Machine("tpu", chips, accelerator, have, each=each)
+        if chips:
+            remark = (
+                f"{len(chips)} TPU chips are here, but the JAX that is installed computes on the "
+                "CPU alone: pip install 'jax[tpu]'."
+            )
     return Machine("cpu", tuple(map(str, have)), "", have, remark=remark)
 
 

@@ -129,6 +129,8 @@ def _remedy(found: Any, node: dict[str, Any], place: KeyPath) -> str:
     if isinstance(found, str) and node.get("type") in ("integer", "number") and _is_number(found):
         return " Leave out the quotes."
     if isinstance(found, dict) and node.get("type") == "array" and not node.get("axis"):
+        if len(place) > 1:
+            return f" Put it in brackets: {place[-1]} = [{{ ... }}]."
         return f" Write [[{place[-1]}]] above it, not [{place[-1]}]."
     return ""
 
