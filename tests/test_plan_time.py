@@ -42,19 +42,19 @@ def run_of(name="B/16", batch=64, compute="bfloat16"):
 
 
 def a_measurement(**fields):
-    found = Measurement(
-        device_kind="TPU v3",
-        platform="tpu",
-        model="B/16",
-        compute="bfloat16",
-        remat="none",
-        update="plain",
-        images_per_device=8,
-        devices=8,
-        flops_an_image=1e11,
-        seconds=0.1,
-    )
-    return replace(found, **fields)
+    found = {
+        "device_kind": "TPU v3",
+        "platform": "tpu",
+        "model": "B/16",
+        "compute": "bfloat16",
+        "remat": "none",
+        "update": "plain",
+        "images_per_device": 8,
+        "devices": 8,
+        "flops_an_image": 1e11,
+        "seconds": 0.1,
+    }
+    return Measurement(**{**found, **fields})
 
 
 def test_what_is_recorded_is_read_again(tmp_path):
@@ -77,10 +77,38 @@ def test_damaged_lines_are_passed_over(tmp_path):
     record(a_measurement(), path)
     good = path.read_text()
     damaged = ["{", "[]", "null", "3", '{"model": "B/16"}', good[: len(good) // 2], "\x00\x01"]
-    damaged += [json.dumps({**json.loads(good), "seconds": each}) for each in (0, -1, "x", None)]
+    damaged += ["[" * 100_000, good.rstrip()[:-1] + ', "more": ' + "[" * 100_000, "9" * 100_000]
     path.write_text("\n".join(damaged) + "\n" + good)
     assert read(path) == [a_measurement()]
     assert read(tmp_path / "absent.jsonl") == []
+
+
+NO_NUMBER = [0, -1, -1e-3, 1e-320, 1e300, 10**400, math.inf, math.nan, "1", True, None, [1.0]]
+NO_TEXT = [5, None, True, ["B/16"], {"a": "B/16"}]
+IMPOSSIBLE = {
+    **dict.fromkeys(("seconds", "flops_an_image", "images_per_device"), NO_NUMBER),
+    **{key: [*NO_NUMBER, 1.5] for key in ("devices", "fsdp")},
+    **dict.fromkeys(("device_kind", "platform", "model", "compute", "remat", "update"), NO_TEXT),
+    "peak_bytes": [-1, math.inf, "1", True],
+    "versions": [None, 3, [], {"jax": 1}],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, each) for field, values in IMPOSSIBLE.items() for each in values]
+)
+def test_a_line_that_says_what_no_training_can_have_taken_is_passed_over(field, value, tmp_path):
+    path = tmp_path / "c.jsonl"
+    record(a_measurement(), path)
+    good = path.read_text()
+    path.write_text(json.dumps({**json.loads(good), field: value}) + "\n" + good)
+    assert read(path) == [a_measurement()]
+
+
+def test_measurements_as_far_apart_as_a_file_can_hold_give_a_finite_rate():
+    slow = a_measurement(model="S/16", flops_an_image=1e-12, images_per_device=1e-12, seconds=1e30)
+    fast = a_measurement(model="L/16", flops_an_image=1e30, images_per_device=1e30, seconds=1e-12)
+    assert 0 < look([slow, fast], flops_an_image=1e11).flops_a_second < math.inf
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -285,7 +313,9 @@ def test_a_training_leaves_the_rate_that_it_measured(tmp_path, monkeypatch):
     assert efficiency(run, topology("cpu"), PLAIN, [found]).basis == "measured"
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(None, 10.0), (64.0, 2.0)])
+@pytest.mark.parametrize(
+    ("rate", "seconds"), [(None, 10.0), (64.0, 2.0), (0.0, 10.0), (math.inf, 10.0)]
+)
 def test_a_training_of_a_moment_leaves_no_measurement(tmp_path, monkeypatch, rate, seconds):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert not record_pace(run_of(), PLAIN, rate, seconds)
