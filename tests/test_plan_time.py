@@ -241,6 +241,12 @@ def test_a_step_takes_the_longer_of_arithmetic_and_memory_then_communication():
     assert alone.communication == 0
 
 
+def test_gpus_without_nvlink_send_at_the_rate_of_one_way_of_pci_express():
+    """Version 4, 16 lanes: 32 GB/s each way."""
+    on, run = topology("gpu:rtx4090x8"), run_of()
+    assert step_time(run, on, PLAIN).communication == pytest.approx(sent(run, on, PLAIN) / 32e9)
+
+
 def test_gradients_of_n_devices_are_sent_two_times_less_their_nth():
     on, run = topology("v5e:4x4"), run_of()
     size = 4 * (run.params + 8 * 769)
