@@ -189,7 +189,7 @@ def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
     assert "GiB too much" in out
     assert "By the closed form these would:" in out
     assert "fused, fsdp 2 on 2 such devices, 8 images a device" in out
-    assert "fused on v3 of 15.48 GiB, 8 images a device" in out
+    assert "fused on v3:1x1 of 15.48 GiB, 8 images a device" in out
 
 
 @pytest.mark.parametrize(
