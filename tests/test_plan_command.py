@@ -227,7 +227,7 @@ def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
     assert "GiB too much" in out
     assert "By the closed form these would:" in out
     assert "fused, fsdp 2 on 2 such devices, 8 images a device" in out
-    assert "fused on v3 of 15.48 GiB, 8 images a device" in out
+    assert "fused on v3:1x1 of 15.48 GiB, 8 images a device" in out
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_model_that_fits_nowhere_is_told_by_how_much_and_what_would_fit(plan):
         ("--on gpu:h100x0", "no GPU"),
         ("--on device:memory=24GiB", "peak must be given"),
         ("--on device:memry=24GiB,peak=1e12", r"no 'memry'. Did you mean 'memory'"),
-        ("--on device:memory=lots,peak=1e12", "'memory=lots': write a number above 0"),
+        ("--on device:memory=lots,peak=1e12", "'memory=lots': write a number from 1MiB"),
         ("--on device:memory=1GiB,peak=1e12,efficiency=2", "'efficiency=2'"),
         ("--on device:memory=1GiB,peak=1e12,count=1.5", "a whole number of devices"),
         ("--on gpu:h100x8 --fsdp 3", "does not divide the 8 devices of gpu:h100x8; use 2 or 4"),

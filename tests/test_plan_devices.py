@@ -7,7 +7,7 @@ from models.zoo import vit
 from scaling.data import Procedural
 from scaling.evaluate.upstream import Upstream
 from scaling.planning import compiled
-from scaling.planning.compiled import Verdict, near_slices, out_of_memory
+from scaling.planning.compiled import Verdict, out_of_memory
 from scaling.planning.devices import GIB, topology
 from scaling.planning.memory import predicted
 from scaling.planning.steps import largest, likely, plan_steps
@@ -51,26 +51,6 @@ class PretendCompiler:
         return Verdict(found, found <= on.kind.hbm)
 
 
-def test_a_slice_of_v3_has_two_devices_a_chip_and_one_of_v5e_one():
-    assert (topology("v3:2x2").devices, topology("v5e:4x4").devices) == (8, 16)
-    assert topology("v4:2x2x4").devices == 16
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("v5:2x2", "Use a slice of v2, v3, v4"),
-        ("v3:2x2x2", r"v3, which has 2 dimensions. Write v3:2x2\."),
-        ("v4:2x2", "Write v4:2x2x2"),
-        ("v3:0x2", "no slice of v3"),
-        ("v3", "no slice of v3"),
-    ],
-)
-def test_a_topology_that_does_not_exist_is_named_with_what_does(name, said):
-    with pytest.raises(UserError, match=said):
-        topology(name)
-
-
 @pytest.mark.parametrize(
     ("message", "gib"),
     [
@@ -88,18 +68,6 @@ def test_a_topology_that_does_not_exist_is_named_with_what_does(name, said):
 def test_the_compilers_words_for_too_much_memory_are_understood(message, gib):
     assert out_of_memory(message) == pytest.approx(gib * GIB)
     assert out_of_memory("INTERNAL: something else") is None
-
-
-@pytest.mark.parametrize(
-    ("name", "near"),
-    [
-        ("v3:3x3", ["v3:2x2", "v3:4x4"]),
-        ("v5e:5x8", ["v5e:4x8", "v5e:8x8"]),
-        ("v4:64x64x64", ["v4:2x2x1"]),
-    ],
-)
-def test_a_slice_that_is_not_made_is_answered_with_those_beside_it(name, near):
-    assert near_slices(name) == near
 
 
 def test_a_damaged_verdict_is_compiled_anew(tmp_path):

@@ -1,29 +1,32 @@
 """What real training steps took on real devices: a file of measurements that plans read.
 
 One line of JSON a measurement. A line is appended by a single write, so that workers that end at
-the same time do not mix theirs; a damaged line is passed over. Knows no JAX.
+the same time do not mix theirs; a line that is damaged, or says what no training can have taken, is
+passed over. Knows no JAX.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scaling.base.machine import cache_folder
 from scaling.planning.published import interpolated
 
 FILE = "calibration.jsonl"
+Positive: TypeAlias = Annotated[float, Field(ge=1e-12, le=1e30)]
+"""Far beyond what there is, and near enough that rates and their ratios are finite and above 0."""
+Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One training step as it was timed.
+class Measurement(BaseModel):
+    """One training step as it was timed; checked where it is born.
 
     Fields:
       device_kind: as JAX names it; of a CPU, the processor's model.
@@ -37,7 +40,12 @@ class Measurement:
       seconds: a step; the median of many.
       peak_bytes: most memory in use on a device; None: the device does not tell.
       versions: of the packages that decide it.
+
+    Raises:
+      ValidationError: a field of another type, or a number that is not finite or not above 0.
     """
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
     device_kind: str
     platform: str
@@ -45,13 +53,13 @@ class Measurement:
     compute: str
     remat: str
     update: str
-    images_per_device: float
-    devices: int
-    flops_an_image: float
-    seconds: float
-    fsdp: int = 1
-    peak_bytes: float | None = None
-    versions: dict[str, str] = field(default_factory=dict)
+    images_per_device: Positive
+    devices: Count
+    flops_an_image: Positive
+    seconds: Positive
+    fsdp: Count = 1
+    peak_bytes: Annotated[float, Field(ge=0)] | None = None
+    versions: dict[str, str] = {}
 
     @property
     def flops_a_second(self) -> float:
@@ -73,7 +81,7 @@ def record(found: Measurement, path: Path | None = None) -> bool:
       path: None: `calibration_file`.
     """
     path = calibration_file() if path is None else path
-    line = json.dumps(asdict(found), allow_nan=False) + "\n"
+    line = found.model_dump_json() + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -96,14 +104,10 @@ def read(path: Path | None = None) -> list[Measurement]:
 
 
 def _measurement(line: str) -> Measurement | None:
-    known = {each.name for each in fields(Measurement)}
     try:
-        value = json.loads(line)
-        found = Measurement(**{key: value[key] for key in known & value.keys()})
-        rate = found.flops_a_second
-    except (ValueError, TypeError, AttributeError, ZeroDivisionError):
+        return Measurement.model_validate_json(line)
+    except ValidationError:
         return None
-    return found if math.isfinite(rate) and rate > 0 else None
 
 
 @dataclass(frozen=True)

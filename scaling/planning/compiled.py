@@ -26,6 +26,7 @@ from models.precision import precision_for
 from scaling.base.machine import ONE_THREAD_XLA, installed_version
 from scaling.planning import gpu_compiler
 from scaling.planning.devices import GIB, Platform, Topology
+from scaling.planning.slices import near_slices
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 
@@ -213,25 +214,11 @@ def _devices(topology: Topology) -> list[Any]:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name)
     except Exception as error:  # whatever the compiler says of an impossible slice
         reason = str(error).splitlines()[0]
-        near = " or ".join(near_slices(topology.name))
+        near = " or ".join(near_slices(topology.name, topology.kind.pod))
         raise UserError(
             [f"--on: {topology.name} is no slice of TPUs ({reason}). Try {near}."]
         ) from None
     return list(found.devices)
-
-
-def near_slices(name: str) -> list[str]:
-    """Slices whose sides are the next powers of two, below and above, as most of them are."""
-    kind, _, shape = name.partition(":")
-    sides = [int(side) for side in shape.split("x")]
-    below = [2 ** (side.bit_length() - 1) for side in sides]
-    above = [2 ** (side - 1).bit_length() for side in sides]
-    found = [f"{kind}:{'x'.join(map(str, each))}" for each in (below, above)]
-    return [each for each in dict.fromkeys(found) if each != name] or [f"{kind}:{_small(sides)}"]
-
-
-def _small(sides: list[int]) -> str:
-    return "x".join("2" if len(sides) == 2 or k < 2 else "1" for k in range(len(sides)))
 
 
 def _cpu_devices() -> list[Any]:

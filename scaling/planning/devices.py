@@ -15,12 +15,13 @@ from typing import Literal, TypeAlias
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.machine import processor
+from scaling.planning.described import LIMITS, OWN, described
+from scaling.planning.slices import slice_sides
 
 GIB = 2**30
 Platform: TypeAlias = Literal["tpu", "gpu", "cpu"]
 JAX_TAKES = 0.75  # of a GPU's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
-OWN = "device:memory=24GiB,peak=165e12"
-UNITS = {"": 1, "GiB": GIB, "GB": 10**9, "MiB": 2**20, "MB": 10**6}
+MOST_DEVICES = int(LIMITS["count"][1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,13 @@ class DeviceKind:
       name: as in a topology's name.
       platform: of JAX.
       jax_names: what JAX calls such a device, in lower case; of a GPU, how that begins.
-      dimensions: of a topology's name, 2 for AxB; 0 where devices are counted.
+      pod: chips of the largest pod along each dimension; () where devices are counted.
       cores: devices a chip.
       hbm: bytes that a program can use.
       peak: FLOP/s of bf16 products; None: not known, as of a CPU.
       bandwidth: bytes/s between the device and its memory; None: not known.
-      link: bytes/s that a device sends and receives in a ring of all devices; None: not known.
+      link: bytes/s that a device sends in a ring of all devices, while it receives as many; None:
+        not known.
       source: where the numbers are from.
       efficiency: share of the peak that training reaches, where a user gave it.
     """
@@ -45,7 +47,7 @@ class DeviceKind:
     platform: Platform
     hbm: float
     jax_names: tuple[str, ...] = ()
-    dimensions: int = 0
+    pod: tuple[int, ...] = ()
     cores: int = 1
     peak: float | None = None
     bandwidth: float | None = None
@@ -64,7 +66,7 @@ class DeviceKind:
 def _tpu(
     name: str,
     *jax_names: str,
-    dimensions: int,
+    pod: tuple[int, ...],
     gib: float,
     tflops: float,
     gb_s: float,
@@ -76,7 +78,7 @@ def _tpu(
         name=name,
         platform="tpu",
         jax_names=jax_names,
-        dimensions=dimensions,
+        pod=pod,
         cores=cores,
         hbm=gib * GIB,
         peak=tflops * 1e12,
@@ -87,23 +89,50 @@ def _tpu(
 
 
 # v3's memory is what the compiler of libtpu 0.0.52 allows; that of the others is the capacity.
-# A link is one axis of the torus, both ways; the two cores of a v2 or v3 chip share it.
+# A link is one axis of the torus, to both neighbours; the two cores of a v2 or v3 chip share it.
+# Pods: Google Cloud, TPU system architecture, a page of each kind.
 _TPUS = (
-    _tpu("v2", "tpu v2", dimensions=2, cores=2, gib=8, tflops=22.5, gb_s=350, link_gb_s=62),
-    _tpu("v3", "tpu v3", dimensions=2, cores=2, gib=15.48, tflops=61.5, gb_s=450, link_gb_s=82),
-    _tpu("v4", "tpu v4", dimensions=3, gib=32, tflops=275, gb_s=1200, link_gb_s=90),
-    _tpu("v5e", "tpu v5 lite", "tpu v5e", dimensions=2, gib=16, tflops=197, gb_s=819, link_gb_s=90),
-    _tpu("v5p", "tpu v5", "tpu v5p", dimensions=3, gib=95, tflops=459, gb_s=2765, link_gb_s=180),
+    _tpu("v2", "tpu v2", pod=(16, 16), cores=2, gib=8, tflops=22.5, gb_s=350, link_gb_s=62),
+    _tpu("v3", "tpu v3", pod=(32, 32), cores=2, gib=15.48, tflops=61.5, gb_s=450, link_gb_s=82),
+    _tpu("v4", "tpu v4", pod=(16, 16, 16), gib=32, tflops=275, gb_s=1200, link_gb_s=90),
     _tpu(
-        "v6e", "tpu v6 lite", "tpu v6e", dimensions=2, gib=32, tflops=918, gb_s=1640, link_gb_s=180
+        "v5e",
+        "tpu v5 lite",
+        "tpu v5e",
+        pod=(16, 16),
+        gib=16,
+        tflops=197,
+        gb_s=819,
+        link_gb_s=90,
+    ),
+    _tpu(
+        "v5p",
+        "tpu v5",
+        "tpu v5p",
+        pod=(16, 20, 28),
+        gib=95,
+        tflops=459,
+        gb_s=2765,
+        link_gb_s=180,
+    ),
+    _tpu(
+        "v6e",
+        "tpu v6 lite",
+        "tpu v6e",
+        pod=(16, 16),
+        gib=32,
+        tflops=918,
+        gb_s=1640,
+        link_gb_s=180,
     ),
 )
 
 
 def _gpu(
-    name: str, jax_name: str, gib: float, tflops: float, gb_s: float, link_gb_s: float
+    name: str, jax_name: str, gib: float, tflops: float, gb_s: float, both_ways_gb_s: float
 ) -> DeviceKind:
-    """A kind of GPU: dense products of 16 bits summed in float32, links both ways."""
+    """A kind of GPU: dense products of 16 bits summed in float32. Data sheets add up what its
+    links send and what they receive; it sends half of that."""
     return DeviceKind(
         name=name,
         platform="gpu",
@@ -111,7 +140,7 @@ def _gpu(
         hbm=gib * GIB,
         peak=tflops * 1e12,
         bandwidth=gb_s * 1e9,
-        link=link_gb_s * 1e9,
+        link=both_ways_gb_s / 2 * 1e9,
         source="NVIDIA, data sheet",
     )
 
@@ -127,7 +156,7 @@ _GPUS = (
     _gpu("l40s", "nvidia l40s", 48, 362, 864, 64),
     _gpu("rtx3090", "nvidia geforce rtx 3090", 24, 71, 936, 64),
     _gpu("rtx4090", "nvidia geforce rtx 4090", 24, 165.2, 1008, 64),
-    _gpu("h100-pcie", "nvidia h100 pcie", 80, 756, 2000, 64),
+    _gpu("h100-pcie", "nvidia h100 pcie", 80, 756, 2000, 128),
     _gpu("h100", "nvidia h100", 80, 989.4, 3350, 900),
     _gpu("h200", "nvidia h200", 141, 989.4, 4800, 900),
 )
@@ -159,33 +188,35 @@ def topology(name: str) -> Topology:
       UserError: there are no such devices.
     """
     kind_name, _, shape = name.partition(":")
-    if kind_name == "cpu" and not shape:
+    if name == "cpu":
         return Topology(name, _this_machine(), 1)
     if kind_name == "gpu":
         return _gpus(name, shape)
     if kind_name == "device":
         return _own(name, shape)
-    kind = TPUS.get(kind_name)
-    if kind is None:
-        known = [*TPUS, "cpu", "device", *(f"gpu:{each}" for each in GPUS)]
-        near = kind_name if kind_name not in GPUS else f"gpu:{kind_name}"
-        raise UserError(
-            [
-                f"--on: no devices '{kind_name}' are known. {did_you_mean(near, known)}"
-                f"Use a slice of {', '.join(TPUS)}, as v3:2x2; gpu:h100 or gpu:h100x8; cpu; or "
-                f"any other device as {OWN}."
-            ]
-        )
-    example = "x".join("2" * kind.dimensions)
-    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)" + f"{{{kind.dimensions - 1}}}", shape):
-        raise UserError(
-            [
-                f"--on: '{name}' is no slice of {kind.name}, which has {kind.dimensions} "
-                f"dimensions. Write {kind.name}:{example}."
-            ]
-        )
-    chips = math.prod(map(int, shape.split("x")))
-    return Topology(name, kind, chips * kind.cores)
+    if kind_name not in TPUS:
+        raise UserError([_unknown(name)])
+    kind = TPUS[kind_name]
+    return Topology(name, kind, math.prod(slice_sides(name, kind.pod)) * kind.cores)
+
+
+def _unknown(name: str) -> str:
+    """That there are no devices of this name, and what there is."""
+    kind_name = name.partition(":")[0]
+    folded = kind_name.lower()
+    if folded == "cpu" and ":" in name:
+        return f"--on {name}: this machine's processor is one device, all cores; write --on cpu."
+    known = [*TPUS, "cpu", "gpu", "device", *(f"gpu:{each}" for each in GPUS)]
+    if folded == "tpu":
+        near = "A TPU is named by its kind and the shape of its slice. "
+    elif folded in known:
+        near = f"Did you mean '{folded}'? "
+    else:
+        near = did_you_mean(f"gpu:{folded}" if folded in GPUS else kind_name, known)
+    return (
+        f"--on: no devices '{kind_name}' are known. {near}Use a slice of {', '.join(TPUS)}, as "
+        f"v3:2x2; gpu:h100 or gpu:h100x8; cpu; or any other device as {OWN}."
+    )
 
 
 def _gpus(name: str, shape: str) -> Topology:
@@ -194,12 +225,15 @@ def _gpus(name: str, shape: str) -> Topology:
     if found and shape not in GPUS:
         kind_name, count = found.groups()
     if kind_name not in GPUS:
+        which = f"no GPU '{kind_name}' is known" if kind_name else "which GPU is not said"
         raise UserError(
             [
-                f"--on {name}: no GPU '{kind_name}' is known. {did_you_mean(kind_name, GPUS)}"
+                f"--on {name}: {which}. {did_you_mean(kind_name, GPUS)}"
                 f"There are {', '.join(GPUS)}; give any other as {OWN}."
             ]
         )
+    if len(count) > len(str(MOST_DEVICES)) or int(count) > MOST_DEVICES:
+        raise UserError([f"--on gpu:{kind_name}: at most {MOST_DEVICES:,} devices are planned."])
     kind = GPUS[kind_name]
     share = _jax_share()
     return Topology(name, replace(kind, hbm=kind.hbm * share), int(count))
@@ -225,33 +259,13 @@ def _this_machine() -> DeviceKind:
     )
 
 
-KEYS = ("memory", "peak", "bandwidth", "link", "efficiency", "count")
-
-
-def _own(name: str, described: str) -> Topology:
+def _own(name: str, text: str) -> Topology:
     """A device that a user describes.
 
     Raises:
       UserError: what is wrong with the description, all of it.
     """
-    found, wrong = {}, []
-    for item in filter(None, described.split(",")):
-        key, _, text = item.partition("=")
-        if key not in KEYS:
-            wrong.append(f"no '{key}'. {did_you_mean(key, KEYS)}Use {', '.join(KEYS)}.")
-            continue
-        value = _number(text)
-        if value is None or value <= 0 or (key == "efficiency" and value > 1):
-            wrong.append(f"'{item}': write a number above 0, as in memory=24GiB or peak=165e12.")
-        elif key == "count" and value != int(value):
-            wrong.append(f"'{item}': write a whole number of devices.")
-        else:
-            found[key] = value
-    missing = [key for key in ("memory", "peak") if key not in found]
-    if missing and not wrong:
-        wrong.append(f"{' and '.join(missing)} must be given, as in {OWN}.")
-    if wrong:
-        raise UserError([f"--on device: {each}" for each in wrong])
+    found = described(text)
     kind = DeviceKind(
         name="device",
         platform="gpu",
@@ -262,13 +276,3 @@ def _own(name: str, described: str) -> Topology:
         efficiency=found.get("efficiency"),
     )
     return Topology(name, kind, int(found.get("count", 1)))
-
-
-def _number(text: str) -> float | None:
-    found = re.fullmatch(r"([\d._]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)", text)
-    if not found or found[2] not in UNITS:
-        return None
-    try:
-        return float(found[1]) * UNITS[found[2]]
-    except ValueError:
-        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from scaling.base.machine import installed_version, processor
 from scaling.planning import calibration
 from scaling.planning.calibration import Measurement
@@ -23,6 +25,8 @@ def record_pace(
       seconds: that it was measured for.
     """
     if images_per_second is None or seconds < LEAST_SECONDS:
+        return False
+    if not 0 < images_per_second < math.inf:
         return False
     return calibration.record(measurement(run, spec, images_per_second))
 

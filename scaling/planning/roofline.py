@@ -25,8 +25,10 @@ from scaling.training.run import Run
 Basis: TypeAlias = Literal["measured", "published", "given", "assumed"]
 AGAIN = {"none": 1.0, "dots": 1.0, "full": 4 / 3, "offload": 1.0}
 """Arithmetic of a step over that of one that computes nothing again: a forward pass is a third."""
-NORM_FIRST = (7 / 4) / (4 / 3)
-"""The same of a fused step that takes the gradient's norm in a pass of its own: 7/4 in all."""
+NORM_FIRST = 7 / 4
+"""Arithmetic of a fused step that takes the gradient's norm in a pass of its own over that of one
+that does not: a forward pass is 1, the pass that takes norms 3, the one that updates 3; 7/3 of a
+plain step."""
 OF_PRODUCTS = 0.4
 """Share of a processor's rate in matrix products alone that a training step reaches: Ti/16 in
 float32, batch 32, on two cores: 15.7 images/s, of 280 GFLOP/s (`benchmarks/train_step.py`)."""
