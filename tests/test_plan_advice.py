@@ -10,9 +10,8 @@ from scaling.planning.compiled import Verdict
 from scaling.planning.devices import topology
 from scaling.planning.memory import predicted
 from scaling.planning.steps import plan_steps
-from scaling.training.placement_spec import PlacementSpec
 
-FUSED = PlacementSpec(update="fused")
+FUSED = {"update": "fused", "fsdp": 1}
 
 
 def in_closed_form(run, on, spec):
@@ -20,10 +19,10 @@ def in_closed_form(run, on, spec):
     return Verdict(found, found <= on.kind.hbm, "closed form")
 
 
-def planned(model, on, images, spec, compiler=in_closed_form):
+def planned(model, on, images, given, compiler=in_closed_form):
     """The one step of a study of one model."""
     study = study_of(model)
-    (step,) = plan_steps(study, topology(on), compiler, images_per_device=images, given=spec)
+    (step,) = plan_steps(study, topology(on), compiler, images_per_device=images, given=given)
     return step
 
 
@@ -67,8 +66,8 @@ def test_a_gpu_that_would_hold_a_step_with_all_of_its_memory_is_not_named():
 @pytest.mark.parametrize("remat", ["none", "full"])
 def test_neither_the_kind_nor_the_step_that_was_planned_is_named(model, on, images, remat):
     """A compiler found that it does not fit, where the closed form says that it does."""
-    spec = PlacementSpec(update="fused", remat=remat)
-    step = planned(model, on, images, spec, PretendCompiler(lambda images, spec: 1000.0))
+    given = {**FUSED, "remat": remat}
+    step = planned(model, on, images, given, PretendCompiler(lambda images, spec: 1000.0))
     kind = on.partition(":1x1")[0]
     found = what_would_fit(step, topology(on))
     assert not [words for words in found if words.startswith(f"fused on {kind} of")]
