@@ -346,12 +346,16 @@ def test_a_price_is_a_number_or_a_line_of_a_file(tmp_path):
         ("prices.toml", "v5e", r"no price of v5e. Did you mean 'v5p'\? Add a line v5e = 1.2"),
         ("prices.toml", "v4", "no number of US dollars"),
         ("broken.toml", "v4", "--price broken.toml: "),
+        (".", "v4", r"--price .: Is a directory. Give a number of US dollars a device-hour or a"),
+        ("a" * 300, "v4", "--price a+: File name too long. Give a number"),
+        ("deep.toml", "v4", "--price deep.toml: too deeply nested"),
     ],
 )
 def test_a_price_that_is_none_is_said(price, kind, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("prices.toml").write_text('v5p = 1.2\nv4 = "cheap"\n')
     Path("broken.toml").write_text("v4 = \n")
+    Path("deep.toml").write_text("v4 = " + "[" * 100_000)
     with pytest.raises(UserError, match=said):
         dollars(price, kind)
 

@@ -164,11 +164,16 @@ def show_cost(found: StudyCost) -> None:
     print_table(HEADINGS, rows, left=("model",))
     cost = found.cost
     print(
-        f"\n{cost.runs:_} runs on {cost.trunks:_} trunks: {cost.steps:_} steps, "
-        f"{cost.images:_} images, {cost.flops:.3g} FLOPs.\n"
+        f"\n{_counted(cost.runs, 'run')} on {_counted(cost.trunks, 'trunk')}: "
+        f"{_counted(cost.steps, 'step')}, {_counted(cost.images, 'image')}, "
+        f"{cost.flops:.3g} FLOPs.\n"
         f"Trained alone they would take {cost.flops_alone:.3g} FLOPs; "
         f"sharing trunks saves {cost.saving_percent:.0f} %."
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:_} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(cost: Cost) -> tuple[str, ...]:
