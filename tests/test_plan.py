@@ -99,6 +99,11 @@ def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
     assert alone.endswith("saves 37 %.")
 
 
+def test_one_run_is_not_said_to_be_several(capsys):
+    show_cost(study_cost(a_study(["mu/4"], [10], TWO)))
+    assert "\n1 run on 1 trunk: " in capsys.readouterr().out
+
+
 def test_the_plan_as_json_is_complete_and_flat():
     found = json.loads(json.dumps(as_json(study_cost(a_study(["mu/4"], [10, 20], TWO)))))
     model = found.pop("models")[0]

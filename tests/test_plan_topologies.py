@@ -34,8 +34,8 @@ def test_a_slice_of_v3_has_two_devices_a_chip_and_one_of_v5e_one():
         ("v3:0x2", "no slice of v3"),
         ("v3", "no slice of v3"),
         ("v3:2x" + "9" * 5000, "no slice of v3"),
-        ("v3:3x7", "its sides are 1 or even, as hosts have 2x2 chips. Try v3:2x4 or v3:4x8."),
-        ("v4:2x3x4", "the first two of its sides are 1 or even"),
+        ("v3:3x7", "sides must be 1 or even, as hosts have 2x2 chips. Try v3:2x4 or v3:4x8."),
+        ("v4:2x3x4", "the first two sides must be 1 or even"),
         ("v5e:640x640", "the largest pod of v5e has 256 chips, 16x16. Try v5e:16x16."),
         ("v5e:1x32", "Try v5e:1x16."),
         ("v3:1x1024", "the largest pod of v3 has 1,024 chips, 32x32. Try v3:1x32."),
@@ -176,3 +176,20 @@ def test_a_gpu_sends_half_of_what_its_links_send_and_receive(gpu, gb_s):
     """NVIDIA's data sheets give both together: H100 SXM 900, A100 600, V100 300 GB/s by NVLink;
     L4 64 by PCI Express 4, H100 PCIe 128 by PCI Express 5."""
     assert GPUS[gpu].link == gb_s * 1e9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_the_compiler_counts_as_many_devices_as_a_plan():
+    names = ("v2:2x2", "v3:2x2", "v4:2x2x2", "v5e:2x2", "v5p:2x2x2", "v6e:2x2")
+    code = (
+        "import sys\n"
+        "from scaling.planning.compiled import _devices\n"
+        "from scaling.planning.devices import topology\n"
+        "for name in sys.argv[1:]:\n"
+        "    print(name, len(_devices(topology(name))))\n"
+    )
+    command = [sys.executable, "-c", code, *names]
+    found = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True)
+    counts = dict(line.split() for line in found.stdout.splitlines() if line.startswith("v"))
+    assert counts == {name: f"{topology(name).devices}" for name in names}, found.stderr

@@ -165,15 +165,15 @@ def show_cost(found: StudyCost) -> None:
     cost = found.cost
     print(
         f"\n{_counted(cost.runs, 'run')} on {_counted(cost.trunks, 'trunk')}: "
-        f"{_counted(cost.steps, 'step')}, "
-        f"{cost.images:_} images, {cost.flops:.3g} FLOPs.\n"
+        f"{_counted(cost.steps, 'step')}, {_counted(cost.images, 'image')}, "
+        f"{cost.flops:.3g} FLOPs.\n"
         f"Trained alone they would take {cost.flops_alone:.3g} FLOPs; "
         f"sharing trunks saves {cost.saving_percent:.0f} %."
     )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:_} {what}{'' if count == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:_} {noun}{'' if number == 1 else 's'}"
 
 
 def _cells(cost: Cost) -> tuple[str, ...]:

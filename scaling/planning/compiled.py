@@ -37,6 +37,7 @@ ENVIRONMENT = {  # for a compiler that is to look for no TPU
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
     "JAX_PLATFORMS": "cpu",
 }
+CHIPS = {"v4": {"chip_config_name": "megacore"}}  # whose two cores are one device, as JAX has them
 # packages whose version a verdict depends on
 DECIDING = {
     "cpu": ("jax", "jaxlib"),
@@ -211,7 +212,11 @@ def _devices(topology: Topology) -> list[Any]:
     from jax.experimental import topologies
 
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name)
+        found = topologies.get_topology_desc(
+            platform="tpu",
+            topology_name=topology.name,
+            **CHIPS.get(topology.kind.name, {}),
+        )
     except Exception as error:  # whatever the compiler says of an impossible slice
         reason = str(error).splitlines()[0]
         near = " or ".join(near_slices(topology.name, topology.kind.pod))

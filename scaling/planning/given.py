@@ -87,8 +87,15 @@ def _from_file(path: Path, kind: str) -> Any:
         raise UserError(
             [f"--price {path}: neither a number of US dollars a device-hour nor a file."]
         ) from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UserError(
+            [f"--price {path}: {why}. Give a number of US dollars a device-hour or a TOML file."]
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError([f"--price {path}: {error}."]) from None
+    except RecursionError:
+        raise UserError([f"--price {path}: too deeply nested."]) from None
     if kind not in table:
         quoted = kind if ":" not in kind else f'"{kind}"'
         raise UserError(

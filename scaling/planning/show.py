@@ -107,7 +107,7 @@ def _time(plan: DevicePlan) -> str:
     )
     lines = []
     for (basis, source, count), models in sources.items():
-        of = f", {count} measurements" if count else ""
+        of = f", {count} measurement{'s' if count > 1 else ''}" if count else ""
         lines.append(f"  {models} of {len(plan.steps)} {basis}: {source}{of}")
     bounds = Counter(step.time.bound for step in plan.steps)
     bound = ", ".join(f"{count} by {name}" for name, count in bounds.items())

@@ -63,8 +63,8 @@ def _mistake(kind: str, sides: Sequence[int], pod: Sequence[int]) -> str | None:
         shape = "x".join(map(str, pod))
         return f"the largest pod of {kind} has {math.prod(pod):,} chips, {shape}"
     if any(side % 2 and side > 1 for side in sides[:2]):
-        which = "its sides are" if len(pod) == 2 else "the first two of its sides are"
-        return f"{which} 1 or even, as hosts have 2x2 chips"
+        which = "" if len(pod) == 2 else "the first two "
+        return f"{which}sides must be 1 or even, as hosts have 2x2 chips"
     return None
 
 
