@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from models.cost import forward_macs
 from models.precision import precision_for
 from models.shapes import CHANNELS, BiTShape, MixerShape, ViTShape
-from scaling.planning.arrays import LANES, SUBLANES
+from scaling.planning.arrays import LANES, SUBLANES, rounded_up
 from scaling.planning.devices import DeviceKind
 from scaling.training.run import Run
 
@@ -72,7 +72,7 @@ class Arrays:
         shape, size = run.model, 4 if run.compute == "float32" else 2
         tile = (SUBLANES, LANES) if kind.platform == "tpu" else (1, 1)
         side = run.data.resolution
-        image = images * side * _up(side, tile[1]) * CHANNELS
+        image = images * side * rounded_up(side, tile[1]) * CHANNELS
         if isinstance(shape, BiTShape):
             return _of_convolutions(shape, images, size, image)
         n, width = _tokens(shape), shape.width
@@ -83,7 +83,7 @@ class Arrays:
 
         def tiles(rows: float, lanes: float) -> float:  # either way round: what wastes less
             ways = (rows, lanes), (lanes, rows)
-            return min(_up(low, tile[0]) * _up(high, tile[1]) for low, high in ways)
+            return min(rounded_up(low, tile[0]) * rounded_up(high, tile[1]) for low, high in ways)
 
         by_head = images * max(1, heads) * tiles(n, each)
         by_batch = n * max(1, heads) * tiles(images, each)
@@ -171,9 +171,11 @@ def _cut(images: float, grid: int, patch: int, tile: tuple[int, int]) -> float:
     Tiles lie over the inner patch and grid, then over both grids; over the images of a large batch.
     """
     rows, lanes = tile
-    before = _up(grid, rows) * _up(patch, lanes) * grid * patch
-    after = _up(grid, rows) * _up(grid, lanes) * patch**2
-    batched = _up(images, lanes) / images * (grid * patch) ** 2 if images >= lanes else math.inf
+    before = rounded_up(grid, rows) * rounded_up(patch, lanes) * grid * patch
+    after = rounded_up(grid, rows) * rounded_up(grid, lanes) * patch**2
+    batched = (
+        rounded_up(images, lanes) / images * (grid * patch) ** 2 if images >= lanes else math.inf
+    )
     return CHANNELS * images * (min(before, batched) + min(after, batched))
 
 
@@ -196,7 +198,3 @@ def _of_convolutions(shape: BiTShape, images: float, size: int, image: float) ->
     )
     nothing = dict.fromkeys((*names, "into_hidden", "square"), 0.0)
     return Arrays(depth=1, size=size, tokens=outputs, image=image, convolutions=True, **nothing)
-
-
-def _up(number: float, to: int) -> int:
-    return math.ceil(number / to) * to

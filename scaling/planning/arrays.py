@@ -173,17 +173,21 @@ def padded_bytes(shape: tuple[int, ...], size: int, *, tiled: bool) -> int:
     if not tiled or not numbers:
         return numbers * size
     if len(shape) == 1:
-        return _up(shape[0], LANES) * size
+        return rounded_up(shape[0], LANES) * size
     return size * min(
-        numbers // (shape[lanes] * shape[rows]) * _up(shape[lanes], LANES) * _rows(shape[rows])
+        numbers
+        // (shape[lanes] * shape[rows])
+        * rounded_up(shape[lanes], LANES)
+        * _rows(shape[rows])
         for lanes, rows in permutations(range(len(shape)), 2)
     )
 
 
 def _rows(rows: int) -> int:
     """Padded: fewer than 8 rows come in smaller tiles of 1, 2 or 4."""
-    return _up(rows, SUBLANES) if rows > SUBLANES // 2 else 1 << (rows - 1).bit_length()
+    return rounded_up(rows, SUBLANES) if rows > SUBLANES // 2 else 1 << (rows - 1).bit_length()
 
 
-def _up(number: int, to: int) -> int:
+def rounded_up(number: float, to: int) -> int:
+    """The next multiple of `to`."""
     return math.ceil(number / to) * to

@@ -83,9 +83,8 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     of_blocks = 0.0 if fused else state.blocks * sums
     of_top = state.top * sums if early else 0.0
     block = max(act.moments(spec.recomputed, fused=fused).values())
-    on_chip = (
-        ON_CHIP.get(kind.name, 0) * MIB
-    )  # first what lives no longer than the loop over blocks
+    # on the chip lives first what lasts no longer than the loop over blocks
+    on_chip = ON_CHIP.get(kind.name, 0) * MIB
     blocks = max(0.0, of_blocks + block - on_chip)
     room = max(0.0, on_chip - of_blocks - block)
     below = act.flat + max(0.0, kept - (0.0 if fused else room))
