@@ -5,9 +5,9 @@ import shutil
 import sys
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
+from saved_params import save_params
 from weights_cases import GAP, MAP, TOKEN, assert_same, random_params
 
 from models.weights.layouts import rows
@@ -21,11 +21,8 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training import checkpoints
-from scaling.training.checkpoints import Checkpoint
-from scaling.training.optimizer import Optimizer
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.state import TrainState
 from scaling.zoo.convert import mappings
 
 
@@ -237,16 +234,11 @@ def trained(tmp_path_factory):
     own = folder.path / "checkpoints"
     params = {step: random_params(shape, 5, seed=step) for step in (6, 8, 10)}
     for step, where in ((6, trunk / "6"), (8, own / "passing"), (10, own / "10")):
-        there = jax.device_put(params[step])
-        empty = jax.eval_shape(
-            Optimizer(run.recipe, lambda params: jax.tree.map(lambda _: "body", params)).init, there
-        )
-        moments = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype)), empty)
-        state = TrainState(there, {}, {}, moments)
-        checkpoints.save(where, Checkpoint(step=step, seconds=1.0, state=state))
+        save_params(where, run, step, params[step])
     return folder, params
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_as_it_ended_with_its_classifier(convert, trained):
     folder, params = trained
     status, said, _ = convert(folder.path, "a.npz")
@@ -258,6 +250,7 @@ def test_a_run_is_exported_as_it_ended_with_its_classifier(convert, trained):
     assert_same(read("a.safetensors")[1], params[10])
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_done_is_exported_as_far_as_it_is(convert, trained, tmp_path):
     folder, params = trained
     shutil.copytree(folder.path.parent, tmp_path / "runs")

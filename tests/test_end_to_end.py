@@ -145,6 +145,7 @@ def test_killed_at_any_moment_and_launched_again_it_ends_with_the_same_bytes(pla
     assert numbers(place / "again") == numbers(place / "runs")
 
 
+@pytest.mark.slow
 def test_a_misspelt_study_file_writes_nothing_and_names_every_mistake(tmp_path):
     text = STUDY.replace('"a", "b"', '"a", "Ti/61x"').replace("1_280,", "1_281,")
     text = text.replace("learning_rate", "learning_rat").replace("10_240", "-5")

@@ -205,6 +205,7 @@ def test_a_failed_run_is_named_with_its_reason_and_harms_no_other(place, capfd):
     assert [event["run"] for event in place.events("begin")[2:]] == [failed.id]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_named_the_others_go_on_and_launching_again_resumes(place, capfd):
     study = a_study(0, 1, durations=(640, 1280))
     launcher = place.launcher(study, pause=0.1, stdout=subprocess.PIPE)

@@ -130,6 +130,7 @@ def trained(trainer, tmp_path, monkeypatch):
     return trained
 
 
+@pytest.mark.slow
 def test_a_reader_of_one_run_gets_the_whole_curve_from_the_first_step_to_the_end(trained):
     short, long = run(10), run(20)
     trained(short)

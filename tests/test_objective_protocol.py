@@ -187,11 +187,8 @@ def test_a_runs_flops_are_those_that_its_objective_counts(run):
     assert run.flops == 42 * run.images_seen
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [pytest.param(Distil(), marks=pytest.mark.slow), Classify()],
-    ids=["distil", "classify"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [Distil(), Classify()], ids=["distil", "classify"])
 def test_a_step_is_built_from_a_run_without_data_or_arrays(run, objective, monkeypatch):
     """And lowered for a TPU that is not there."""
     monkeypatch.setattr(Procedural, "train", None)

@@ -47,6 +47,7 @@ def test_error_counts_images_whose_largest_logit_is_not_the_label(loss):
     np.testing.assert_array_equal(losses(Classify(loss=loss))[1], [0, 0, 1])
 
 
+@pytest.mark.slow
 def test_a_new_classifier_answers_with_its_bias_and_has_a_backbone():
     built = Classify(head_bias=-10.0).build(SHAPE, 7, Precision())
     module = built.module(built.init(jax.random.key(0)))

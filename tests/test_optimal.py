@@ -138,6 +138,7 @@ def runs_of_a_law(path, size, data, seed, noise=0.01):
 ASKED = "--compute", "1e21", "--target-error", "2.5", "--trained", "1e9,2e10"
 
 
+@pytest.mark.slow
 def test_data_in_proportion_to_size_do_not_tell_alpha_from_beta_and_that_is_said(tmp_path, capsys):
     size = np.geomspace(1e7, 1e9, 16)
     path = runs_of_a_law(tmp_path / "d20.csv", size, 20 * size, 3)

@@ -284,6 +284,7 @@ def test_a_step_is_compiled_for_a_slice_that_is_not_there(plan, tmp_path):
     assert step["memory"] == "compiled"
 
 
+@pytest.mark.slow
 def test_on_this_machines_processor_the_step_is_compiled_and_only_once(plan, tmp_path, monkeypatch):
     text = STUDY.replace('["Ti/16", "G/14"]', '"mu/16"').replace("bfloat16", "float32")
     (tmp_path / "two.toml").write_text(text)

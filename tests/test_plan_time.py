@@ -173,6 +173,7 @@ def traced_flops(run, spec):
     return products_flops(jax.make_jaxpr(keyed)(state, abstract_batch(run), rate).jaxpr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_by", ["previous", "current"])
 def test_a_fused_step_is_priced_by_the_arithmetic_it_has(clip_by):
     """A pass that takes norms goes first where it clips by its own norm: docs/training/fused.md."""

@@ -54,6 +54,7 @@ def assert_same_arrays(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_average_of_all_parameters_so_far_weighs_each_less_the_older_it_is(plain):
     """The first weighs decay ** steps, and each later one (1 - decay) * decay ** its age."""
     weights = [DECAY**STEPS, *((1 - DECAY) * DECAY**age for age in reversed(range(STEPS)))]
@@ -90,6 +91,7 @@ def test_a_fused_step_averages_as_a_plain_one(plain):
     assert_close(fused[-1].average, plain[-1].average)
 
 
+@pytest.mark.slow
 def test_evaluations_see_the_average_and_runs_without_it_their_parameters(plain):
     last = plain[-1]
     assert learned(last).params is last.average

@@ -161,7 +161,8 @@ def test_of_a_law_of_one_variable_every_command_has_the_interval_of_the_fit(rows
     check_answers_as(ask, group, table, columns, tmp_path / "law.json")
 
 
-@pytest.mark.parametrize("terms", quick(TERMS, "all of these"))
+@pytest.mark.slow
+@pytest.mark.parametrize("terms", TERMS)
 def test_of_size_and_data_every_command_has_the_interval_of_the_fit(terms, tmp_path, ask):
     table, at = surface(tmp_path / "runs.csv"), "1e10,1e12"
     y = "--y", "loss", "--y-is", "loss", *TERMS[terms]

@@ -61,6 +61,7 @@ def finish(trainer, run, root, *, trunk=None, **paths):
     return loop.train(trainer, run, paths, tell=lambda progress: None)
 
 
+@pytest.mark.slow
 def test_runs_that_branch_from_one_trunk_equal_runs_trained_alone_bit_for_bit(
     trainer, alone, tmp_path
 ):
@@ -87,6 +88,7 @@ def test_each_duration_costs_its_cooldown_alone(trainer, tmp_path, monkeypatch):
     assert len(steps) == 32 + 2 + 4 + 8
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_twice(trainer, alone):
     assert trainer._step._cache_size() == 1
 

@@ -280,6 +280,7 @@ def test_pixels_beyond_the_last_whole_patch_are_not_seen(model, images):
     assert np.array_equal(call(model, other), call(model, images))
 
 
+@pytest.mark.slow
 def test_a_loop_written_out_has_the_gradient_of_the_loop(gradients):
     looped, unrolled = gradients
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), looped, unrolled)
@@ -431,6 +432,7 @@ def test_no_two_layers_start_alike(fresh):
     assert np.abs(correlation).max() < 0.1
 
 
+@pytest.mark.slow
 def test_one_seed_is_one_network_and_another_seed_another():
     one, again, other = (numbers(initial(SMALL, seed)) for seed in (0, 0, 1))
     assert jax.tree.all(jax.tree.map(np.array_equal, one, again))

@@ -118,6 +118,7 @@ def test_two_hosts_joined_by_hand_or_by_slurm_measure_what_one_process_measures(
         assert {folder.manifest()["device"]["count"] for folder in folders} == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
