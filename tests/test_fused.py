@@ -1,7 +1,6 @@
 """The fused step against the plain one: the same losses and parameters, whatever the optimizer."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from simulated import simulated
 
 from fits.base.errors import UserError
 from models.noise import Noise
@@ -122,11 +122,7 @@ for optimizer in ("adafactor-f32", "adam"):
 def test_twenty_fused_steps_are_twenty_plain_ones_on_eight_devices_too():
     done = subprocess.run(
         [sys.executable, "-c", EIGHT_DEVICES, str(Path(__file__).parent)],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=simulated(8, XLA_FLAGS="--xla_force_host_platform_device_count=8"),  # as a user's
         capture_output=True,
         text=True,
         timeout=560,

@@ -1,12 +1,12 @@
 """Several processes of one training: they agree, and one of them writes."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
 
 import pytest
+from simulated import simulated
 
 from scaling.training.hosts import agreed, agreed_word, all_processes, is_first
 from scaling.training.trainer import LOOK_EVERY, steps_until_look
@@ -75,12 +75,11 @@ def two_processes(root, every):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    env = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", PROCESS]
     processes = [
         subprocess.Popen(
             [*command, str(number), port, str(root), str(every)],
-            env=env,
+            env=simulated(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,7 +2,6 @@
 and parts of a batch change nothing."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from simulated import simulated
 
 from scaling.data.augment import MixUp, mixed
 from scaling.objectives.classify import Classify
@@ -131,7 +131,7 @@ for coefficients in ("batch", "image"):
         batch=16,
     )
     specs = {"plain": PlacementSpec()}
-    if coefficients == "batch":
+    if coefficients == "batch" and jax.device_count() == 1:
         specs["parts"] = PlacementSpec(microbatches=2)
         specs["fused"] = PlacementSpec(update="fused")
     for name, spec in specs.items():
@@ -158,12 +158,10 @@ def trained_by(processes, devices):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(processes), str(number), port],
-            env=env,
+            env=simulated(devices),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -194,13 +192,15 @@ def losses(printed):
 @pytest.mark.parametrize(("processes", "devices"), [(1, 4), (2, 2)])
 def test_hosts_and_devices_mix_the_images_that_one_device_mixes(alone, processes, devices):
     several = trained_by(processes, devices)
-    pairs = [row for row in zip(alone, several, strict=True) if row[0][0] == "mixed"]
-    assert len(pairs) == 2
-    for one, other in pairs:
+    mixed = [[row for row in printed if row[0] == "mixed"] for printed in (alone, several)]
+    assert len(mixed[0]) == 2
+    for one, other in zip(*mixed, strict=True):
         assert one[:4] == other[:4]  # coefficients and partners to the bit
         np.testing.assert_allclose(one[4], other[4], rtol=1e-5)
-    for key, values in losses(alone).items():
-        np.testing.assert_allclose(losses(several)[key], values, atol=1e-5, err_msg=str(key))
+    found = losses(several)
+    assert set(found) == {("batch", "plain"), ("image", "plain")}
+    for key, values in found.items():
+        np.testing.assert_allclose(values, losses(alone)[key], atol=1e-5, err_msg=str(key))
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from fits.laws.powers import saturating
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-OURS = ROOT / "docs" / "studies" / "cifar10.csv"
 PAPER = ROOT.parent / "shared" / "data" / "zhai2022" / "fewshot.csv"
 
 
@@ -52,12 +51,6 @@ def test_every_notebook_runs_on_a_table_of_ones_own(tmp_path):
     small_table(tmp_path / "small.csv")
     said = execute(FRONTIER_TABLE=str(tmp_path / "small.csv"))
     assert [line.split(":")[0] for line in said.splitlines()] == [path.name for path in NOTEBOOKS]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not OURS.exists(), reason="the study's table is not committed")
-def test_every_notebook_runs_on_the_committed_table():
-    execute()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

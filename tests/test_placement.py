@@ -1,6 +1,5 @@
 """Where arrays lie changes where numbers are computed, and not what they are."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from simulated import simulated
 
 from fits.base.errors import UserError
 from models.precision import Precision
@@ -65,10 +65,9 @@ for other in ends[1:]:
 
 def on_devices(count, code, *arguments):
     """The lines that `code` prints in a process with so many CPU devices."""
-    flags = f"--xla_force_host_platform_device_count={count}"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=simulated(count),
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,6 +1,5 @@
 """Held-out loss and error: every image counts once, whatever the size of a batch."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from simulated import simulated
 
 from scaling.data import Procedural
 from scaling.data.arrays import InMemory
@@ -136,11 +136,7 @@ for one, four in zip(*found, strict=True):
 def test_four_devices_that_share_images_and_parameters_measure_what_one_measures():
     done = subprocess.run(
         [sys.executable, "-c", FOUR_DEVICES],
-        env={
-            **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=simulated(4),
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,11 +1,11 @@
 """`scaling work`: a study in one process, and in several that are one training."""
 
-import os
 import socket
 import subprocess
 import sys
 
 import pytest
+from simulated import simulated
 
 from fits.base.errors import UserError
 from scaling.launch.here import together
@@ -63,7 +63,7 @@ def work(study, runs, *processes):
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "scaling", "work", str(study), "--runs", str(runs), *arguments],
-            env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", **environment},
+            env=simulated(**environment),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,7 +1,6 @@
 """What a worker does with leases and failures, with a training that is only pretended."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 
 import jax
 import pytest
+from simulated import simulated
 
 from fits.base.errors import UserError
 from models.precision import Precision
@@ -229,12 +229,11 @@ def test_two_processes_of_one_training_finish_a_run_and_one_of_them_writes(folde
         "from scaling.worker import work\n"
         f"sys.exit(not work([Path({str(folder.path)!r})]))\n"
     )
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(k)],
             cwd=ROOT,
-            env=environment,
+            env=simulated(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
