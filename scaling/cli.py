@@ -33,13 +33,13 @@ Exit status:  0    done
                    or a file cannot be read or written, and it is named
               2    a mistake in the study file, in its data or on the command line, all of
                    them named
-              130  stopped by Ctrl-C; launch again to go on
+              130  stopped by Ctrl-C (143: by SIGTERM); launch again to go on
 """
 
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -163,10 +163,11 @@ def launch(
     """Train and measure every run of STUDY that is not done.
 
     It may be stopped at any moment, by Ctrl-C or a kill. Launch again and each run resumes from its
-    last checkpoint and ends with the same numbers, bit for bit. Two launches may share RUNS: a run
-    is trained by one of them, and the other waits for it. Writes RUNS/<run>/, RUNS/trunks/ and
-    RUNS/logs/. Exit status 1 when a run failed: the reason is printed, and in
-    RUNS/<run>/failed.txt.
+    last checkpoint and ends with the same numbers, bit for bit. Any number of launches may share
+    RUNS, from several machines too: each trains what nobody is at. SIGTERM and Ctrl-C make workers
+    keep a checkpoint and leave. A run whose worker dies is tried again, three times in all. Writes
+    RUNS/<run>/, RUNS/trunks/ and RUNS/logs/. Exit status 1 when a run failed: the reason is
+    printed, and in RUNS/<run>/failed.txt.
 
     Each worker is shown the devices it may use and no others: a GPU or a TPU chip each, or as many
     as --devices-per-run says, else a core. How a run is computed is no part of its id, and may
@@ -203,22 +204,27 @@ def run(
     folders: Annotated[
         list[Path], typer.Argument(metavar="RUNS/ID...", help="Folders that launch has written.")
     ],
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="End, with status 75, where others are at the rest.")
+    ] = False,
 ) -> None:
-    """Train and measure single runs, one after another, in this process.
+    """Train and measure single runs in this process, one that nobody is at after another.
 
     Launchers start this; a path is all that they pass. A run that another process trains is waited
-    for. Writes into the given folders, and into trunks/ beside them. Exit status 1 when a run
-    failed.
+    for. Writes into the given folders, and into trunks/ beside them. SIGTERM and SIGINT make it
+    keep a checkpoint and leave. Exit status 1 when a run failed.
     """
     absent = [folder for folder in folders if not (folder / "run.json").exists()]
     if absent:
         raise UserError(
             *([f"{folder} has no run.json; `scaling launch` writes it."] for folder in absent)
         )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that leases are given back
-    from scaling.worker import work
+    from scaling.training.leaving import leaving_on_signals
+    from scaling.worker import Ended, work
 
-    raise typer.Exit(0 if work(folders) else 1)
+    with leaving_on_signals() as leaving:
+        ended = work(folders, wait=not no_wait, leaving=leaving)
+    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: os.EX_TEMPFAIL}[ended])
 
 
 @app.command("work")
@@ -246,12 +252,14 @@ def work_command(
     from scaling.launch.here import together, train_here
     from scaling.launch.protocol import placed
     from scaling.study.parse import read_study
+    from scaling.training.leaving import leaving_on_signals
 
     given = {"update": update, "remat": remat, "microbatches": microbatches}
     wanted = placed(read_study(study), {**given, "fsdp": fsdp, "tensor": tensor})
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that leases are given back
-    together(cluster, coordinator, processes, process)
-    raise typer.Exit(0 if train_here(wanted, runs, retry=retry) else 1)
+    with leaving_on_signals() as leaving:
+        together(cluster, coordinator, processes, process)
+        done = train_here(wanted, runs, leaving, retry=retry)
+    raise typer.Exit(0 if done else 1)
 
 
 @app.command()

@@ -3,6 +3,8 @@ about every second. Whatever writes may raise `LeaseLost`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
 from typing import Protocol
 
 import jax
@@ -37,11 +39,18 @@ class Blind:
 
 
 class Watch:
-    """Of the process that holds the leases of a run and of its trunk."""
+    """Of the process that holds the lease of a run, and of its trunk while that is trained."""
 
-    def __init__(self, run: Run, held: HeldRun, trunk: HeldTrunk):
+    def __init__(self, run: Run, held: HeldRun, trunk: HeldTrunk | None):
+        """
+        Args:
+          trunk: None: another process trains it, and this one writes nothing there.
+        """
         self._run, self._held, self._trunk = run, held, trunk
-        self._of_trunk = MetricsWriter(trunk.path, run.branch_step, self.guard)
+        self._lock = Lock()
+        self._of_trunk: MetricsWriter | None = None
+        if trunk is not None:
+            self._of_trunk = MetricsWriter(trunk.path, run.branch_step, self.guard)
         self._of_run = MetricsWriter(held.path, run.steps, self.guard)
         self._peak = peak_flops(jax.devices()[0].device_kind)
         self.pace: float | None = None
@@ -50,12 +59,21 @@ class Watch:
         """Spent in steps, compilation left out."""
 
     def guard(self) -> None:
-        """Raise `LeaseLost` unless this process may write in both folders."""
-        self._trunk.check()
+        """Raise `LeaseLost` unless this process may write in the run's folder, and in the trunk's
+        until that is let go."""
+        with self._lock:
+            if self._trunk is not None:
+                self._trunk.check()
         self._held.check()
 
+    def let_trunk_go(self, release: Callable[[], None]) -> None:
+        """Give the trunk's lease back by `release`: others may train it on, and branch from it."""
+        with self._lock:
+            self._trunk = None
+            release()
+
     def phase(self, name: str, step: int = 0) -> None:
-        self._trunk.check()
+        self.guard()
         self._held.report(step=step, steps=self._run.steps, phase=name)
 
     def tell(self, progress: Progress) -> None:
@@ -65,6 +83,7 @@ class Watch:
             self.seconds_of_steps += progress.steps * run.batch / progress.images_per_second
         line = self._line(progress)
         writer = self._of_trunk if on_trunk else self._of_run
+        assert writer is not None, "who may not write to the trunk does not train it"
         writer.write(line, since=progress.step - progress.steps)
         self._held.report(
             step=progress.step,

@@ -1,7 +1,9 @@
-"""What a worker does with the run folders it is given: train, measure, write down.
+"""A worker: takes the first of the runs it is given that nobody is at, and brings it to its end.
 
-Works through them in order, compiling once for all whose step is the same. Whatever goes wrong
-with one run is written into its folder and stops none of the others.
+Again and again, compiling once for all runs whose step is the same. A run is held by its lease; its
+trunk by another, which is given back as soon as the run branches off: from then on other workers
+train the trunk further, and the other runs that branch there. So any number of workers share the
+runs of a folder, without knowing of each other.
 
 Several processes may be one worker (`jax.process_count()` > 1). The first of them alone takes
 leases and writes; the others wait in a collective for it to say what to do, never for a lease.
@@ -9,243 +11,171 @@ leases and writes; the others wait in a collective for it to say what to do, nev
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
+from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from contextlib import ExitStack, suppress
+from enum import Enum
 from pathlib import Path
 
 import jax
 
-from fits.base.errors import UserError
-from scaling.base.config import Config, digest
 from scaling.base.console import note
-from scaling.evaluate import Evaluation
-from scaling.evaluate.measured import Measured
-from scaling.manifest import manifest_of
-from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
-from scaling.planning.pace import record_pace
-from scaling.runs.damage import DamagedRun
-from scaling.runs.held_run import HeldRun, hold_run
-from scaling.runs.lease import LeaseLost
-from scaling.runs.run_file import read_run_file
+from scaling.runs import lease
+from scaling.runs.held_run import HeldRun, hold_run_if_free
+from scaling.runs.lease import LeaseLost, LeaseWatch
 from scaling.runs.run_folder import RunFolder
-from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk
-from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
-from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.checkpoints import OtherState
+from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
+from scaling.task import Task, carry_out, task_of, train_and_measure, write_down
+from scaling.training import checkpoints
 from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hosts import agreed_word
-from scaling.training.loop import CheckpointPaths, train
-from scaling.training.placement_spec import DEFAULT, PlacementSpec
+from scaling.training.leaving import Leaving, Left
+from scaling.training.loop import TrunkBusy
 from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Trainer
-from scaling.watch import Blind, Watch, Watches
+from scaling.watch import Blind
 
-WAIT, SKIP, FAILED = "wait", "skip", "failed"
-
-
-class Task(Config):
-    """What is to be done in one run's folder; the first process tells the others."""
-
-    run: Run
-    evaluate: tuple[Evaluation, ...]
-    missing: tuple[Evaluation, ...]
-    """Those of `evaluate` that are not confirmed yet."""
-    placement: PlacementSpec = DEFAULT
-    checkpoints: CheckpointSpec = CHECKPOINTS
+WAIT, DONE, NOT_DONE = "wait", "done", "not done"  # what the first process tells, beside tasks
 
 
-def work(paths: Sequence[Path]) -> bool:
-    """Bring every run to its end; True when all of them got there.
+class Ended(Enum):
+    """How far a worker came with its runs."""
 
-    A run that is done is left alone; one that fails gets a `failed.txt` with the reason.
+    DONE = "all are done"
+    FAILED = "some are not, as their folders say"
+    TAKEN = "other processes are at those that are left"
+
+
+def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = None) -> Ended:
+    """Bring every run to its end, one that is free at a time.
+
+    A run that is done is left alone; one that fails gets a `failed.txt` with the reason. A run is
+    free while no other process holds its lease nor, until its branch is there, that of its trunk.
+
+    Args:
+      paths: folders of runs, in the order in which they are taken.
+      wait: for runs that other processes are at, to do what they leave; else this ends.
+      leaving: says when to leave; None: nobody does.
+
+    Raises:
+      SystemExit: as `leaving` says; a checkpoint was kept.
     """
     use_compilation_cache()
-    trainers: dict[str, Trainer] = {}
-    do = _lead if jax.process_index() == 0 else _follow
-    finished = True
-    for path in paths:
-        finished &= do(RunFolder(path), trainers)
-    return finished
+    worker = _Worker(wait, leaving or Leaving())
+    if not paths:
+        return Ended.DONE
+    if jax.process_index() == 0:
+        return worker.lead([RunFolder(path) for path in paths])
+    return worker.follow(Path(paths[0]).parent)
 
 
-def _lead(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
-    """As the only process, or the first of several: decide, take the leases, write."""
-    while True:
+class _Worker:
+    """One process of a worker, and what it has compiled."""
+
+    def __init__(self, wait: bool, leaving: Leaving):
+        self._wait, self._leaving = wait, leaving
+        self._trainers: dict[str, Trainer] = {}
+        self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
+
+    def lead(self, folders: list[RunFolder]) -> Ended:
+        """As the only process, or the first of several: decide, take the leases, write."""
+        finished = True
+        while folders:
+            for folder in folders:
+                end = self._lead_one(folder)
+                if end is not None:
+                    folders.remove(folder)
+                    finished &= end
+                    break
+            else:
+                if not self._wait:
+                    break
+                _send(WAIT)  # or the others wait in one collective for longer than they may
+                time.sleep(lease.POLL)
+        _send(DONE if finished else NOT_DONE)
+        if not finished:
+            return Ended.FAILED
+        return Ended.TAKEN if folders else Ended.DONE
+
+    def _lead_one(self, folder: RunFolder) -> bool | None:
+        """Whether the run came to its end; None where another process is at it, or at its trunk."""
         try:
             with ExitStack() as leases:
-                held = leases.enter_context(hold_run(folder.path, _keep_waiting))
-                return _lead_holding(held, leases, trainers)
+                watch = self._watches[folder.path]
+                held = leases.enter_context(hold_run_if_free(folder.path, watch))
+                return None if held is None else self._lead_holding(held)
+        except TrunkBusy:
+            return None
         except LeaseLost as lost:
-            note(f"{folder.id}: {lost} This process waits until that one ends.")
+            note(f"{folder.id}: {lost} This process leaves the run to that one.")
             _alone_or_exit()
+            return None
 
-
-def _lead_holding(held: HeldRun, leases: ExitStack, trainers: dict[str, Trainer]) -> bool:
-    """As `_lead`, the run's lease in hand; the trunk's is added to `leases`."""
-    task = None
-    try:
-        task = _task(held)
-        if task is not None:
-            trunk = TrunkFolder.of(held, task.run)
-            held_trunk = leases.enter_context(hold_trunk(trunk.path, _keep_waiting))
-            _refuse_diverged(held_trunk, task.run)  # before the others begin: they cannot see it
-    except LeaseLost:
-        raise
-    except Exception as error:
-        _send(FAILED)
-        return _write_down(held, error)
-    _send(SKIP if task is None else task.model_dump_json())
-    if task is None:
+    def _lead_holding(self, held: HeldRun) -> bool:
+        """As `_lead_one`, the run's lease in hand."""
+        with ExitStack() as leases:
+            try:
+                task = task_of(held)
+                if task is None:
+                    return True
+                task, trunk = self._with_trunk(task, held, leases)
+            except (LeaseLost, TrunkBusy):
+                raise
+            except Exception as error:
+                write_down(held, error)
+                return False
+            _send(task.model_dump_json())
+            try:
+                carry_out(task, held, trunk, leases, self._trainers, self._leaving)
+            except (LeaseLost, TrunkBusy):
+                raise
+            except Left as left:
+                note(f"{held.id}: {left}")
+                raise SystemExit(self._leaving.status) from None
+            except Exception as error:
+                write_down(held, error, task)
+                if not isinstance(error, Diverged):  # which all processes see; this they do not
+                    _alone_or_exit()
+                return False
         return True
-    try:
-        _carry_out(task, held, held_trunk, trainers)
-    except LeaseLost:
-        raise
-    except Exception as error:
-        finished = _write_down(held, error, task)
-        if not isinstance(error, Diverged):  # which all processes see; this they do not
-            _alone_or_exit()
-        return finished
-    return True
+
+    def _with_trunk(
+        self, task: Task, held: HeldRun, leases: ExitStack
+    ) -> tuple[Task, HeldTrunk | None]:
+        """The task, and its trunk where that is free; its lease is added to `leases`.
+
+        Raises:
+          TrunkBusy: another process trains the trunk, and has not come to the run's branch.
+          Diverged: nobody can train it so far.
+        """
+        there = TrunkFolder.of(held, task.run)
+        watch = self._watches[there.path]
+        trunk = leases.enter_context(hold_trunk_if_free(there.path, watch))
+        if trunk is None and not _is_past_branch(held, there, task.run):
+            raise TrunkBusy
+        if (reason := there.divergence(task.run.branch_step)) is not None:
+            raise Diverged(reason, step=task.run.branch_step)
+        return task.model_copy(update={"grows": trunk is not None}), trunk
+
+    def follow(self, runs: Path) -> Ended:
+        """As one of the other processes: do what the first says, and write nothing."""
+        while (message := agreed_word("")) not in (DONE, NOT_DONE):
+            if message == WAIT:
+                continue
+            task = Task.model_validate_json(message)
+            paths = task.paths(RunFolder(runs / task.run.id))
+            try:
+                with suppress(Diverged, TrunkBusy):
+                    train_and_measure(task, paths, Blind(), self._trainers, self._leaving)
+            except Left:
+                raise SystemExit(self._leaving.status or 1) from None
+        return Ended.DONE if message == DONE else Ended.FAILED
 
 
-def _follow(folder: RunFolder, trainers: dict[str, Trainer]) -> bool:
-    """As one of the other processes: do what the first says, and write nothing."""
-    while (message := agreed_word("")) == WAIT:
-        pass
-    if message in (SKIP, FAILED):
-        return message == SKIP
-    task = Task.model_validate_json(message)
-    places = CheckpointPaths(
-        TrunkFolder.of(folder, task.run).path, folder.checkpoints, task.checkpoints, say=note
-    )
-    try:
-        _train_and_measure(task, trainers, places, Blind())
-    except Diverged:
-        return False
-    return True
-
-
-def _task(held: HeldRun) -> Task | None:
-    """What is still to be done; None when nothing is."""
-    held.repair(note)
-    there = read_run_file(held.path)
-    run, evaluations = there.run, there.evaluate
-    if held.is_done(evaluations):
-        return None
-    confirmed = {row.evaluation for row in held.results()}
-    missing = tuple(each for each in evaluations if digest(each) not in confirmed)
-    return Task(
-        run=run,
-        evaluate=evaluations,
-        missing=missing,
-        placement=there.placement,
-        checkpoints=there.checkpoints,
-    )
-
-
-def _refuse_diverged(trunk: HeldTrunk, run: Run) -> None:
-    reason = trunk.divergence(run.branch_step)
-    if reason is not None:
-        raise Diverged(reason, step=run.branch_step)
-
-
-def _carry_out(task: Task, held: HeldRun, trunk: HeldTrunk, trainers: dict[str, Trainer]) -> None:
-    """Train, measure and write down."""
-    run, began = task.run, time.monotonic()
-    watch = Watch(run, held, trunk)
-    places = CheckpointPaths(
-        trunk.path, held.checkpoints, task.checkpoints, say=note, guard=watch.guard
-    )
-    held.clear_stop()
-    try:
-        seconds, measured = _train_and_measure(task, trainers, places, watch)
-    except Diverged as error:
-        if error.step <= run.branch_step:
-            trunk.diverge(error.step, str(error))
-        raise
-    record_pace(run, task.placement, watch.pace, watch.seconds_of_steps)
-    manifest = manifest_of(run, task.evaluate)
-    manifest["precision"] = asdict(trainers[run.trunk].precision)
-    manifest["placement"] = task.placement.model_dump()
-    manifest["seconds"] = round(seconds, 3)
-    manifest["seconds_here"] = round(time.monotonic() - began, 3)
-    manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
-    manifest["images_per_second"] = watch.pace
-    held.finish(measured, manifest)
-    if task.checkpoints.keep == "needed":
-        trunk.delete_unneeded()
-
-
-def _train_and_measure(
-    task: Task, trainers: dict[str, Trainer], places: CheckpointPaths, watch: Watches
-) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
-    """Seconds of training, and what each missing evaluation found; all processes do this."""
-    run = task.run
-    watch.phase("compile")
-    trainer = _trainer(task, trainers)
-    end = train(trainer, run, places, watch.tell)
-    watch.phase("evaluate", run.steps)
-    seconds, module = end.seconds, trainer.module(end.state)
-    del end  # and with it the optimizer's state: evaluation may have its memory
-    measured = [
-        (
-            each,
-            each.measure(
-                module, objective=run.objective, source=run.data, placement=trainer.placement
-            ),
-        )
-        for each in task.missing
-    ]
-    return seconds, measured
-
-
-def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
-    """The trainer of the task's trunk, with the step of another trunk where it is the same."""
-    run = task.run
-    if run.trunk not in trainers:
-        same = (each for each in trainers.values() if each.makes(run, task.placement))
-        found = next(same, None)
-        trainers[run.trunk] = found.of(run) if found else Trainer(run, spec=task.placement)
-    return trainers[run.trunk]
-
-
-def _write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bool:
-    """Why a run ended early: as a failure, unless the machine is at fault and not the run.
-
-    Returns False: the run did not get to its end.
-    """
-    if not isinstance(error, Diverged | DamagedRun | OtherState | UserError):
-        traceback.print_exc()  # into the worker's log; the folder gets the reason alone
-    reason = _reason(error)
-    if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
-        if is_out_of_memory(error) and task is not None:
-            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
-        say = _say  # the launcher reads stopped.txt
-        try:
-            held.stop(reason)
-        except OSError:  # the disk may be what is full
-            say = note
-        say(
-            f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
-            "last checkpoint."
-        )
-        return False
-    _say(f"{held.id} failed: {reason}")
-    try:
-        held.fail(reason)
-    except OSError as trouble:
-        note(f"{held.id} failed: {reason} (failed.txt could not be written: {trouble})")
-    return False
-
-
-def _keep_waiting() -> None:
-    """Keeps the other processes from waiting in one collective for longer than it may take."""
-    _send(WAIT)
+def _is_past_branch(folder: RunFolder, trunk: TrunkFolder, run: Run) -> bool:
+    """Whether the run needs nothing of its trunk but a checkpoint that is there, if at all."""
+    return trunk.has_branch(run.branch_step) or bool(checkpoints.found(folder.checkpoints))
 
 
 def _send(message: str) -> None:
@@ -260,13 +190,3 @@ def _alone_or_exit() -> None:
     """
     if jax.process_count() > 1:
         raise SystemExit(1)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Diverged | DamagedRun | OtherState | UserError):
-        return str(error)
-    return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -16,8 +16,9 @@ from pathlib import Path
 from scaling.base.config import digest
 from scaling.base.console import note
 from scaling.evaluate.measured import Measured
-from scaling.runs.held_run import hold_run
-from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
+from scaling.runs.held_run import hold_run_if_free
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
+from scaling.training import checkpoints
 
 DIVERGES, STOPS = 13, 14
 
@@ -38,36 +39,58 @@ def main() -> None:
         with audit.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    for path in folders:
-        with ExitStack() as leases:
-            folder = leases.enter_context(hold_run(path))
-            folder.repair(note)
-            run, evaluate = folder.read()
-            if folder.is_done(evaluate):
-                continue
-            leases.enter_context(hold_trunk(TrunkFolder.of(folder, run).path))
-            folder.clear_stop()
-            folder.report(step=0, steps=run.steps, phase="compile")
-            enter("begin", run.id)
-            if run.seed == STOPS:
-                folder.stop("the device is full.")
-                continue
-            for step in range(run.steps):
-                speed = {"images_per_second": 64.0, "pace": 64.0}
-                folder.report(step=step, steps=run.steps, phase="train", **speed)
-                time.sleep(pause)
-            if run.seed == DIVERGES:
-                folder.fail("the loss is nan at step 3: training diverged.")
-                continue
-            value = int(run.id, 16) / 16**12  # as good as measured: decided by the run alone
-            confirmed = {row.evaluation for row in folder.results()}
-            found = [
-                (each, [Measured(name, value, 100) for name in each.metrics])
-                for each in evaluate
-                if digest(each) not in confirmed
-            ]
-            folder.finish(found, {"seconds_here": 1.5})
-            enter("end", run.id)
+    def one(path: Path, leases: ExitStack) -> bool:
+        """Whether the run needs nobody any more; not where another is at it or at its trunk."""
+        folder = leases.enter_context(hold_run_if_free(path))
+        if folder is None:
+            return False
+        folder.repair(note)
+        run, evaluate = folder.read()
+        if folder.is_done(evaluate):
+            return True
+        there = TrunkFolder.of(folder, run)
+        trunk_lease = leases.enter_context(ExitStack())
+        trunk = trunk_lease.enter_context(hold_trunk_if_free(there.path))
+        if trunk is None and not there.has_branch(run.branch_step):
+            return False
+        folder.clear_stop()
+        folder.report(step=0, steps=run.steps, phase="compile")
+        enter("begin", run.id)
+        if run.seed == STOPS:
+            folder.stop("the device is full.")
+            return True
+        for step in range(0 if trunk else run.branch_step, run.steps):
+            speed = {"images_per_second": 64.0, "pace": 64.0}
+            folder.report(step=step, steps=run.steps, phase="train", **speed)
+            time.sleep(pause)
+            if step == run.branch_step and trunk:
+                branch = there.path / str(step) / checkpoints.MANIFEST
+                branch.parent.mkdir(exist_ok=True)
+                branch.write_text(json.dumps({"step": step}))
+                trunk_lease.close()
+        if run.seed == DIVERGES:
+            folder.fail("the loss is nan at step 3: training diverged.")
+            return True
+        value = int(run.id, 16) / 16**12  # as good as measured: decided by the run alone
+        confirmed = {row.evaluation for row in folder.results()}
+        found = [
+            (each, [Measured(name, value, 100) for name in each.metrics])
+            for each in evaluate
+            if digest(each) not in confirmed
+        ]
+        folder.finish(found, {"seconds_here": 1.5})
+        enter("end", run.id)
+        return True
+
+    left = list(folders)
+    while left:
+        for path in left:
+            with ExitStack() as leases:
+                if one(path, leases):
+                    left.remove(path)
+                    break
+        else:
+            sys.exit(os.EX_TEMPFAIL)
 
 
 if __name__ == "__main__":

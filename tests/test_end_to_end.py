@@ -63,7 +63,11 @@ batch = 64
 
 def scaling(*words, cwd, **kwargs):
     return subprocess.run(
-        [sys.executable, "-m", "scaling", *words], cwd=cwd, text=True, capture_output=True, **kwargs
+        [sys.executable, "-P", "-m", "scaling", *words],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        **kwargs,
     )
 
 
@@ -77,8 +81,11 @@ def numbers(runs):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
+    """A folder in which the study was launched, beside modules of a person's own."""
     place = tmp_path_factory.mktemp("study")
     (place / "tiny.toml").write_text(STUDY)
+    for name in ("models", "scaling"):
+        (place / f"{name}.py").write_text("raise SystemExit('not the project')\n")
     done = scaling("launch", "tiny.toml", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     return place
@@ -127,7 +134,7 @@ def test_launching_again_trains_nothing(place):
 @pytest.mark.slow
 def test_killed_at_any_moment_and_launched_again_it_ends_with_the_same_bytes(place):
     """The launcher dies after one run is done, and after three; the workers die with it."""
-    command = [sys.executable, "-m", "scaling", "launch", "tiny.toml", "--runs", "again"]
+    command = [sys.executable, "-P", "-m", "scaling", "launch", "tiny.toml", "--runs", "again"]
     for finished in (1, 3):
         launcher = subprocess.Popen(
             command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -180,7 +179,11 @@ def test_an_evaluation_that_is_added_is_measured_and_the_old_one_kept(place):
 
 def test_the_worker_is_this_program_itself():
     command = worker_command([Path("runs/a"), Path("runs/b")])
-    assert command == [sys.executable, "-m", "scaling", "run", "runs/a", "runs/b"]
+    assert command == [
+        *(sys.executable, "-P", "-m", "scaling", "run", "--no-wait"),
+        "runs/a",
+        "runs/b",
+    ]
 
 
 # Ends badly
@@ -206,22 +209,70 @@ def test_a_failed_run_is_named_with_its_reason_and_harms_no_other(place, capfd):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_named_the_others_go_on_and_launching_again_resumes(place, capfd):
+def test_a_run_whose_worker_was_killed_is_tried_again(place):
     study = a_study(0, 1, durations=(640, 1280))
     launcher = place.launcher(study, pause=0.1, stdout=subprocess.PIPE)
     victim = place.wait_for("begin")[0]
     os.kill(victim["pid"], signal.SIGKILL)
     said, _ = launcher.communicate(timeout=60)
-    assert launcher.returncode == 1
-    assert "small: 2 of 4 runs done, 2 unfinished" in said
+    assert launcher.returncode == 0
     killed = next(run for run in study.runs if run.id == victim["run"])
+    again = f"tried again: {display.describe(killed)}: its worker was killed by signal 9"
+    assert again in said
+    assert place.ended_once(study)
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_worker_three_times_is_named_and_harms_no_other(place):
+    study = a_study(0, 1)
+    victim = study.runs[0]
+    launcher = place.launcher(study, pause=0.1, workers=1, stdout=subprocess.PIPE)
+    killed = set()
+    while len(killed) < 3:
+        for event in place.events("begin"):
+            if event["run"] == victim.id and event["pid"] not in killed:
+                killed.add(event["pid"])
+                os.kill(event["pid"], signal.SIGKILL)
+        time.sleep(0.02)
+    said, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
     end = said.partition("small: ")[2]
-    assert f"unfinished: {display.describe(killed)}: its worker was killed by signal 9" in end
+    assert "1 of 2 runs done, 1 unfinished" in end
+    assert f"unfinished: {display.describe(victim)}: its worker was killed by signal 9" in end
     assert "while at step" in end
-    assert "before its turn came" in end
+    assert "tried 3 times" in end
 
     assert place.launch(study)
     assert place.ended_once(study)
+
+
+def test_where_no_trunk_is_left_a_worker_trains_on_the_trunk_of_another(place):
+    """While the first run cools down, the second is trained from its branch on."""
+    study = a_study(0, durations=(640, 1280))
+    cooldown = Recipe(warmup_steps=1, cooldown_steps=8)
+    runs = tuple(run.model_copy(update={"recipe": cooldown}) for run in study.runs)
+    study = study.model_copy(update={"runs": runs})
+    assert place.launch(study, pause=0.5)
+    assert place.ended_once(study)
+    short, long = runs
+    events = [(event["event"], event["run"]) for event in place.all_events()]
+    assert events == [("begin", short.id), ("begin", long.id), ("end", short.id), ("end", long.id)]
+    assert len({event["pid"] for event in place.events("begin")}) == 2
+
+
+def test_nobody_need_read_what_a_launch_says(place):
+    study = a_study(0, 1)
+    launcher = place.launcher(study, pause=0.02, stdout=subprocess.PIPE)
+    launcher.stdout.close()
+    assert launcher.wait(60) == 0
+    assert place.ended_once(study)
+
+
+def test_a_launch_does_without_a_folder_of_logs(place):
+    study = a_study(0)
+    place.runs.mkdir()
+    (place.runs / "logs").write_text("no folder")
+    assert place.launch(study)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans finish their jobs")
@@ -237,13 +288,14 @@ def test_killing_the_launcher_ends_its_workers_and_launching_again_at_once_does_
     assert not any(is_alive(pid) for pid in workers)
 
 
-def test_an_interrupt_ends_all_says_so_and_exits_with_130(place):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_says_so_and_is_the_exit_status(place, number):
     study = a_study(0, 1)
     launcher = place.launcher(study, pause=1.0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     workers = {event["pid"] for event in place.wait_for("begin", 2)}
-    launcher.send_signal(signal.SIGINT)
+    launcher.send_signal(number)
     said, complaints = launcher.communicate(timeout=60)
-    assert launcher.returncode == 130
+    assert launcher.returncode == 128 + number
     assert "0 of 2 runs are done" in said
     assert "launch again to resume" in said
     assert complaints == ""
@@ -287,7 +339,7 @@ def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
     broken = [sys.executable, "-c", "raise SystemExit('no such accelerator')"]
     assert not Local(workers=1).launch(study, place.runs, command=lambda folders: broken)
     end = capfd.readouterr().out.partition("small: ")[2]
-    assert "exit status 1 (no such accelerator), before its first step" in end
+    assert "exit status 1 (no such accelerator), before its first step; tried 3 times" in end
 
 
 def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, capfd):
@@ -427,7 +479,7 @@ def test_while_all_compile_the_pace_is_that_of_runs_that_are_done():
 
 
 def report(**changes):
-    fields = {"step": 5, "steps": 10, "phase": "train", "phase_began": 0.0, "pid": 1}
+    fields = {"step": 5, "steps": 10, "phase": "train", "phase_began": 0.0, "pid": 1, "host": ""}
     return RunProgress(**(fields | changes))
 
 
@@ -455,11 +507,7 @@ def test_launch_and_status_say_the_same_time_left(place):
             command=worker_command,
             screen=display.PlainLines(),
         )
-        running = next(s.run for s in found if s.state == "running")
-        (at_work,) = (job for job in pool._queue if job.trunk == running.trunk)
-        pool._queue.remove(at_work)
-        worker = SimpleNamespace(job=at_work, left=deque(at_work.segments))
-        assert pool._seconds_left([worker]) == pytest.approx(time_left(found), abs=0.5)
+        assert pool.seconds_left() == pytest.approx(time_left(found), abs=0.5)
         assert time_left(found) > 1
     finally:
         launcher.kill()

@@ -14,11 +14,12 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training import checkpoints, loop
 from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.leaving import Left
 from scaling.training.loop import CheckpointPaths
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Trainer
-from scaling.worker import work
+from scaling.worker import Ended, work
 
 NANO = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2)
 DATA = Procedural(classes=8, heldout_size=1000)
@@ -158,10 +159,10 @@ def test_a_full_disk_is_not_the_runs_failure(tmp_path, monkeypatch, capsys):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "begin", full)
-        assert not work([path])
+        assert work([path]) == Ended.FAILED
     assert "No space left on device" in capsys.readouterr().err
     assert RunFolder(path).failure() is None
-    assert work([path])
+    assert work([path]) == Ended.DONE
 
 
 @pytest.mark.slow
@@ -191,7 +192,7 @@ def test_a_point_of_a_trunk_goes_once_no_run_has_still_to_start_there(tmp_path):
         return [step for step, _ in checkpoints.found(tmp_path / "trunks" / run(10).trunk)]
 
     for path, left in zip(paths, ([8], [16], []), strict=True):
-        assert work([path])
+        assert work([path]) == Ended.DONE
         assert trunk() == left
 
 
@@ -288,7 +289,7 @@ def test_a_worker_names_the_failed_run_and_finishes_the_others(tmp_path):
     hot = run(10, recipe=RECIPE.model_copy(update={"learning_rate": 1e30}))
     digits = FewShot(name="digits", data=Digits(resolution=16), shots=(1, 5))
     paths = [written(tmp_path, hot), written(tmp_path, run(10), UPSTREAM, digits)]
-    assert not work(paths)
+    assert work(paths) == Ended.FAILED
     bad, good = map(RunFolder, paths)
     assert "diverged" in bad.failure()
     assert not bad.results()
@@ -310,17 +311,39 @@ def test_a_worker_names_the_failed_run_and_finishes_the_others(tmp_path):
 @pytest.mark.slow
 def test_a_finished_run_is_not_trained_again_but_can_be_measured_anew(tmp_path, monkeypatch):
     path = written(tmp_path, run(10))
-    assert work([path])
+    assert work([path]) == Ended.DONE
     before = {row.metric: row.value for row in RunFolder(path).results()}
 
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(Trainer, "advance", refuse)
-    assert work([path])
+    assert work([path]) == Ended.DONE
     half = Upstream(images=500)
     written(tmp_path, run(10), half)
-    assert work([path])
+    assert work([path]) == Ended.DONE
     after = {row.metric: row.n for row in RunFolder(path).results((half,))}
     assert after["upstream_error"] == 500
     assert before == {row.metric: row.value for row in RunFolder(path).results((UPSTREAM,))}
+
+
+def test_a_training_that_is_told_to_leave_goes_on_where_it_was_with_the_same_bits(
+    trainer, alone, tmp_path
+):
+    """On the trunk, and in the cooldown; three times in all."""
+    left = []
+    for patience in (5, 20, 7, 1000):
+        asked = iter(range(1000))
+        try:
+            end = finish(
+                trainer,
+                run(40),
+                tmp_path,
+                leave=lambda: next(asked) >= patience,  # noqa: B023
+            )
+        except Left as why:
+            left.append(why.step)
+    assert len(left) == 3
+    assert left == sorted(left)
+    assert left[-1] > 32
+    assert bits(end) == bits(alone[40])

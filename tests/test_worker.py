@@ -11,6 +11,7 @@ import jax
 import pytest
 from simulated import simulated
 
+import scaling.task
 from fits.base.errors import UserError
 from models.precision import Precision
 from models.shapes import ViTShape
@@ -24,10 +25,12 @@ from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
+from scaling.task import Task, task_of
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.trainer import Diverged
+from scaling.worker import Ended
 
 ROOT = Path(__file__).resolve().parents[1]
 UPSTREAM = Upstream(images=100)
@@ -56,13 +59,14 @@ def training(monkeypatch):
     """Takes the place of training and measuring; a test appends what is to happen, in turn."""
     acts = []
 
-    def pretended(task, trainers, paths, watch):
+    def pretended(task, paths, watch, trainers, leaving):
         act = acts.pop(0) if acts else lambda watch: None
         act(watch)
         trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
         return measured(task)
 
-    monkeypatch.setattr(worker, "_train_and_measure", pretended)
+    for module in (worker, scaling.task):
+        monkeypatch.setattr(module, "train_and_measure", pretended)
     return acts
 
 
@@ -82,7 +86,7 @@ def test_a_worker_that_loses_its_lease_waits_for_the_other_and_does_the_run_afte
         watch.phase("train", 1)
 
     training.append(taken_over)
-    assert worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.DONE
     assert folder.is_done([UPSTREAM])
     assert [path.name for path in (folder.path / "lease").iterdir()] == ["3.free"]
     assert "another process has taken over" in capsys.readouterr().err
@@ -97,12 +101,12 @@ def test_a_worker_whose_run_was_finished_by_the_one_that_took_over_does_not_trai
 
     def finished_by_another(watch):
         with hold_run(folder.path) as other:
-            task = worker._task(other)
+            task = task_of(other)
             other.finish(measured(task)[1], {"by": "the other"})
         watch.phase("train", 1)
 
     training.extend([finished_by_another, lambda watch: pytest.fail("trained again")])
-    assert worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.DONE
     assert folder.manifest()["by"] == "the other"
 
 
@@ -118,7 +122,7 @@ def test_a_worker_that_loses_its_trunk_stops_too(folder, training, monkeypatch):
         steps.append("after the trunk was lost")
 
     training.append(taken_over)
-    assert worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.DONE
     assert steps == []
 
 
@@ -127,7 +131,7 @@ def test_leases_are_free_after_a_failure(folder, training):
         raise ValueError("no such thing.")
 
     training.append(fail)
-    assert not worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.FAILED
     assert folder.failure() == "ValueError: no such thing."
     assert folder.status([UPSTREAM]) == "failed"
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
@@ -146,11 +150,11 @@ def first_of_two(monkeypatch):
 
 
 def test_the_first_process_tells_the_others_what_to_do(folder, training, first_of_two):
-    assert worker.work([folder.path])
-    (task,) = map(worker.Task.model_validate_json, first_of_two)
-    assert task == worker.Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
-    assert worker.work([folder.path])
-    assert first_of_two[1:] == [worker.SKIP]
+    assert worker.work([folder.path]) == Ended.DONE
+    task = Task.model_validate_json(first_of_two[0])
+    assert task == Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
+    assert worker.work([folder.path]) == Ended.DONE
+    assert first_of_two[1:] == [worker.DONE, worker.DONE]
 
 
 def test_the_others_hear_from_the_first_while_it_waits_for_a_lease(
@@ -160,30 +164,32 @@ def test_the_others_hear_from_the_first_while_it_waits_for_a_lease(
     monkeypatch.setattr(lease, "POLL", 0.01)
     (folder.path / "lease").mkdir()
     (folder.path / "lease" / "1.held").write_text(json.dumps({"machine": None}))
-    assert worker.work([folder.path])
-    assert set(first_of_two[:-1]) == {worker.WAIT}
+    assert worker.work([folder.path]) == Ended.DONE
+    assert set(first_of_two[:-2]) == {worker.WAIT}
 
 
 def test_the_others_wait_train_and_write_nothing(folder, training, monkeypatch):
-    task = worker.Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
-    messages = [worker.WAIT, worker.WAIT, task.model_dump_json(), worker.SKIP]
+    task = Task(run=RUN, evaluate=(UPSTREAM,), missing=(UPSTREAM,))
+    messages = [worker.WAIT, worker.WAIT, task.model_dump_json(), worker.DONE]
     monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
     monkeypatch.setattr(worker, "agreed_word", lambda _: messages.pop(0))
     trained = []
     training.append(lambda watch: trained.append(watch.phase("train", 1)))
     before = files(folder.path.parent)
-    assert worker.work([folder.path, folder.path])
+    assert worker.work([folder.path, folder.path]) == Ended.DONE
     assert len(trained) == 1
     assert files(folder.path.parent) == before
 
 
-@pytest.mark.parametrize(("message", "finished"), [(worker.SKIP, True), (worker.FAILED, False)])
-def test_all_processes_end_with_the_same_status(folder, training, monkeypatch, message, finished):
-    """Whether a run was done before, or failed before the others had anything to do."""
+@pytest.mark.parametrize(
+    ("message", "ended"), [(worker.DONE, Ended.DONE), (worker.NOT_DONE, Ended.FAILED)]
+)
+def test_all_processes_end_with_the_same_status(folder, training, monkeypatch, message, ended):
+    """Whether runs were done before, or failed before the others had anything to do."""
     monkeypatch.setattr(worker.jax, "process_index", lambda: 1)
     monkeypatch.setattr(worker, "agreed_word", lambda _: message)
     training.append(lambda watch: pytest.fail("trained"))
-    assert worker.work([folder.path]) == finished
+    assert worker.work([folder.path]) == ended
 
 
 def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
@@ -191,7 +197,7 @@ def test_all_processes_go_on_after_a_divergence(folder, training, first_of_two):
         raise Diverged("the loss is nan.", step=1)
 
     training.append(diverge)
-    assert not worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.FAILED
     assert folder.failure() == "the loss is nan."
 
 
@@ -199,8 +205,8 @@ def test_the_others_do_not_begin_a_run_whose_trunk_has_diverged(folder, training
     with hold_trunk(TrunkFolder.of(folder, RUN).path) as trunk:
         trunk.diverge(1, "the loss was nan.")
     training.append(lambda watch: pytest.fail("trained"))
-    assert not worker.work([folder.path])
-    assert first_of_two == [worker.FAILED]
+    assert worker.work([folder.path]) == Ended.FAILED
+    assert first_of_two == [worker.NOT_DONE]
     assert folder.failure() == "the loss was nan."
 
 
@@ -226,8 +232,8 @@ def test_two_processes_of_one_training_finish_a_run_and_one_of_them_writes(folde
         "import sys, jax\n"
         "from pathlib import Path\n"
         f"jax.distributed.initialize('localhost:{port}', 2, int(sys.argv[1]))\n"
-        "from scaling.worker import work\n"
-        f"sys.exit(not work([Path({str(folder.path)!r})]))\n"
+        "from scaling.worker import Ended, work\n"
+        f"sys.exit(work([Path({str(folder.path)!r})]) != Ended.DONE)\n"
     )
     processes = [
         subprocess.Popen(
@@ -268,7 +274,7 @@ def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_o
         raise jax.errors.JaxRuntimeError(FULL)
 
     training.append(full)
-    assert not worker.work([folder.path, second])
+    assert worker.work([folder.path, second]) == Ended.FAILED
     assert RunFolder(second).is_done([UPSTREAM])
     reason = folder.stopped()
     gib = planned(RUN, DEFAULT, jax.device_count()) / 2**30
@@ -281,7 +287,7 @@ def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_o
     assert folder.failure() is None
     assert folder.status([UPSTREAM]) == "waiting"
 
-    assert worker.work([folder.path])  # there is room now
+    assert worker.work([folder.path]) == Ended.DONE  # there is room now
     assert folder.stopped() is None
 
 
@@ -290,7 +296,7 @@ def test_what_the_devices_cannot_do_stops_a_run_and_does_not_fail_it(folder, tra
         raise UserError(["fsdp=2: does not divide 1 devices; use fsdp=1."])
 
     training.append(impossible)
-    assert not worker.work([folder.path])
+    assert worker.work([folder.path]) == Ended.FAILED
     assert folder.failure() is None
     assert folder.stopped() == "fsdp=2: does not divide 1 devices; use fsdp=1."
     said = capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
@@ -16,6 +18,17 @@ NOTE = "note: "
 def note(line: str) -> None:
     """Write a line of standard error, marked `NOTE`: the person who launched the worker sees it."""
     print(f"{NOTE}{line}", file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print a line at once. Where standard output has gone, as after `| head`, the process goes on
+    and writes nothing more there."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            print(f"standard output: {error.strerror}; going on.", file=sys.stderr)
 
 
 def print_table(

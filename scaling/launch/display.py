@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Protocol
 
+from scaling.base.console import say
 from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
@@ -82,7 +83,7 @@ class PlainLines:
         self._last = time.monotonic()
 
     def say(self, line: str) -> None:
-        print(line, flush=True)
+        say(line)
 
     def update(self, launch: LaunchProgress) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:

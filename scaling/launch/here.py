@@ -17,6 +17,7 @@ from scaling.launch.jobs import jobs
 from scaling.launch.local import conclude, prepare
 from scaling.runs.compute_dtype import decided
 from scaling.study.study import Study
+from scaling.training.leaving import Leaving
 
 CLUSTERS = ("slurm", "tpu")
 
@@ -54,12 +55,13 @@ def together(
             raise UserError([f"--cluster {cluster}: no such cluster. {near}Use slurm or tpu."])
 
 
-def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
+def train_here(study: Study, runs: Path, leaving: Leaving, *, retry: bool = False) -> bool:
     """Train what is not done yet, the longest job first; returns whether all runs are done.
 
     Args:
       study: the same in every process.
       runs: the folder of run folders, seen by every process.
+      leaving: tells when to keep a checkpoint and leave.
       retry: also train runs that failed before.
 
     Raises:
@@ -67,7 +69,7 @@ def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
     """
     from scaling.training.hosts import agreed_word, is_first, platform
     from scaling.training.placement import check_devices
-    from scaling.worker import work
+    from scaling.worker import Ended, work
 
     spec, batches = study.placement, (run.batch for run in study.runs)
     check_devices(spec.fsdp, spec.tensor, batches)
@@ -78,7 +80,7 @@ def train_here(study: Study, runs: Path, *, retry: bool = False) -> bool:
         order = [each.run.id for job in jobs(study.runs, todo) for each in job.segments]
         names = json.dumps(order)
     order = json.loads(agreed_word(names))
-    finished = work([runs / name for name in order])
+    ended = work([runs / name for name in order], leaving=leaving)
     if not is_first():
-        return finished
+        return ended == Ended.DONE
     return conclude(study, runs, {}, time.monotonic() - began)

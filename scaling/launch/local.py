@@ -18,24 +18,26 @@ from pydantic import Field
 from fits.base.errors import UserError
 from models.precision import compute_for
 from scaling.base.config import Config
-from scaling.base.console import Say
+from scaling.base.console import Say, say
 from scaling.launch.devices import Machine, Slot, deal, find_machine
 from scaling.launch.display import describe, display, duration
 from scaling.launch.dry_run import DryRun
 from scaling.launch.jobs import jobs
-from scaling.launch.pool import Command, Pool
+from scaling.launch.pool import Pool
+from scaling.launch.worker_process import Command
 from scaling.runs.compute_dtype import decided
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
 from scaling.study.study import Study
+from scaling.training.leaving import leaving_on_signals
 from scaling.training.run import Run
 
 
 def worker_command(folders: Sequence[Path]) -> list[str]:
-    """What starts a worker."""
-    return [sys.executable, "-m", "scaling", "run", *map(str, folders)]
+    """What starts a worker. -P: no file of the folder that this runs in is taken for a module."""
+    return [sys.executable, "-P", "-m", "scaling", "run", "--no-wait", *map(str, folders)]
 
 
 class Local(Config):
@@ -79,14 +81,15 @@ class Local(Config):
                 screen=screen,
             )
             try:
-                pool.work()
-            except KeyboardInterrupt:
+                with leaving_on_signals():
+                    pool.work()
+            except SystemExit:
                 pool.stop()
                 screen.say(
                     f"Stopped: {pool.done} of {pool.count} runs are done and stay done; "
                     f"launch again to resume the others."
                 )
-                raise SystemExit(130) from None
+                raise
             finally:
                 pool.stop()
         return conclude(study, runs, pool.unfinished, time.monotonic() - began)
@@ -142,7 +145,7 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:
         if state in ("waiting", "running"):
             todo.add(run.id)
         if state == "running":
-            say(f"{describe(run)} is being trained by another process; waiting for it.")
+            say(f"{describe(run)} is being trained by another process.")
     return todo
 
 
@@ -171,13 +174,13 @@ def conclude(study: Study, runs: Path, unfinished: dict[str, str], seconds: floa
     line = f"{study.name}: {len(done)} of {len(named)} runs done"
     line += f", {len(failed)} failed" if failed else ""
     line += f", {len(left)} unfinished" if left else ""
-    print(f"{line}, in {duration(seconds)}.")
+    say(f"{line}, in {duration(seconds)}.")
     for name, why in failed.items():
-        print(f"failed: {describe(named[name])}: {why}")
+        say(f"failed: {describe(named[name])}: {why}")
     for name, why in left.items():
-        print(f"unfinished: {describe(named[name])}: {why}")
+        say(f"unfinished: {describe(named[name])}: {why}")
     if left:
-        print("Launch again to resume what is unfinished.")
+        say("Launch again to resume what is unfinished.")
     if failed:
-        print("Launch with --retry to try again what failed.")
+        say("Launch with --retry to try again what failed.")
     return len(done) == len(named)

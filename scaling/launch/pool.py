@@ -1,81 +1,42 @@
 """The worker processes of one launch: started, watched, and reaped with the reason they ended.
 
-A path is all that travels to a worker; what comes back is the run's folder. Knows no JAX.
+A worker is given the runs of one trunk and takes those that nobody is at. Whoever else works on
+them, another worker of this pool or of another launcher, is told by leases alone. A path is all
+that travels to a worker; what comes back is the run's folder. Knows no JAX.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from socket import gethostname
 
 from scaling.base.console import NOTE
 from scaling.evaluate import Evaluation
-from scaling.launch import process_guard
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display, LaunchProgress, describe
 from scaling.launch.jobs import Job, Segment, jobs
 from scaling.launch.time_left import Pace, pace_at_work, pace_done, pace_waiting, seconds_left
-from scaling.runs.run_folder import RunFolder, RunProgress
+from scaling.launch.worker_process import Command, WorkerProcess
+from scaling.runs import lease
+from scaling.runs.lease import LeaseWatch
+from scaling.runs.run_folder import LEASE, RunFolder, RunProgress
+from scaling.runs.trunk_folder import TrunkFolder
 from scaling.study.study import Study
+from scaling.training.run import Run
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at workers
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
-SECONDS_TO_STOP = 5.0  # between SIGTERM and SIGKILL
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-# XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
-# that. Needs glibc 2.35; anything else ignores it. Moves no digit.
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
-
-Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
-"""Run folders -> the command that works through them."""
-
-
-@dataclass
-class Worker:
-    """A process at work on a job."""
-
-    job: Job
-    left: deque[Segment]
-    """Segments not seen to end, in the order in which the process takes them."""
-    process: subprocess.Popen[bytes]
-    slot: Slot
-    stopped: dict[str, str | None]
-    """Why each run was left unfinished before this worker came."""
-    log: Path
-    read: int
-    """Bytes of the log that were there before, or have been read."""
-    last_words: str = ""
-
-    def new_lines(self) -> Iterator[str]:
-        """Whole lines that came to the log since the last call."""
-        with self.log.open("rb") as log:
-            log.seek(self.read)
-            whole = log.read().rpartition(b"\n")[0]
-        if whole:
-            self.read += len(whole) + 1
-            yield from whole.decode(errors="replace").splitlines()
-
-    def exit_reason(self) -> str:
-        """Why the process ended."""
-        status = self.process.returncode
-        if status < 0:
-            hint = ", as when memory runs out" if -status == signal.SIGKILL else ""
-            return f"its worker was killed by signal {-status}{hint}"
-        if status > 0:
-            return f"its worker ended with exit status {status} ({self.last_words or self.log})"
-        return f"its worker ended without finishing it (see {self.log})"
+SECONDS_BETWEEN_SEARCHES = 1.0  # for a run to take, while there is none
+SECONDS_TO_STOP = 10.0  # between SIGTERM and SIGKILL
+LOOKS_AT_OTHERS = 20  # runs of other launchers that are looked at each time
+TRIES = 3  # of a run whose worker dies before it has kept another checkpoint
 
 
 class Pool:
-    """One worker a slot at a time, each with a job, until no job is left."""
+    """One worker a slot at a time, each with the runs of a trunk, until no run is left."""
 
     def __init__(
         self,
@@ -90,136 +51,222 @@ class Pool:
         self._evaluate: tuple[Evaluation, ...] = study.evaluate
         self._runs, self._command, self._screen = runs, command, screen
         self._free = list(slots)
-        self._queue = deque(queue)
-        self._busy: list[Worker] = []
+        self._jobs = list(queue)
+        self._left = {s.run.id: s for job in queue for s in job.segments}
+        """Runs that have not been seen to end, in the order in which they are taken."""
+        self._others = deque(self._left)
+        """Ids of them, that which was looked at last at the end."""
+        self._busy: list[WorkerProcess] = []
+        self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
+        self._searched = 0.0
+        self._deaths: dict[str, tuple[int, int]] = {}  # deaths in a row, and the step of them
         ids = {run.id for run in study.runs}
         self.count = len(ids)
         self.done = sum(RunFolder(runs / name).is_done(study.evaluate) for name in ids)
-        self.failed = self.count - self.done - sum(len(job.segments) for job in queue)
+        self.failed = self.count - self.done - len(self._left)
         self.unfinished: dict[str, str] = {}
         """Run id -> why it is neither done nor failed."""
-        self._asked = {s.run.id: s.flops for job in queue for s in job.segments}  # FLOPs
-        self._now = {s.run.id: self._reached(s) for job in queue for s in job.segments}  # done
+        self._asked = {s.run.id: s.flops for s in self._left.values()}  # FLOPs
+        self._now = {s.run.id: self._reached(s) for s in self._left.values()}  # done
         self._paces_done = paces_of_done(study, runs)
 
     def work(self) -> None:
-        """Until every job has had its worker and every worker has ended."""
+        """Until every run has ended, by whomever, and every worker too."""
         shown = 0.0
-        while self._queue or self._busy:
-            while self._queue and self._free:
-                self._busy.append(self._start(self._queue.popleft(), self._free.pop(0)))
+        while self._left or self._busy:
+            self._fill()
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for worker in list(self._busy):
-                ended = worker.process.poll() is not None  # asked before its folders are looked at
-                self._look(worker)
+                ended = worker.has_ended()  # asked before its folders are looked at
+                self._read(worker)
+                for segment in worker.job.segments:
+                    self._look(segment)
                 if ended:
                     self._reap(worker)
+            self._look_at_others()
             if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
                 shown = time.monotonic()
                 self._screen.update(self._launch_progress())
 
+    def _look_at_others(self) -> None:
+        """At some of the runs that are left, by turns: others may have ended them."""
+        for _ in range(min(LOOKS_AT_OTHERS, len(self._others))):
+            self._others.rotate(-1)
+            segment = self._left.get(self._others[-1])
+            if segment is None:
+                self._others.pop()
+            else:
+                self._look(segment)
+
     def stop(self) -> None:
         """End every worker: SIGTERM, then SIGKILL after `SECONDS_TO_STOP`."""
         for worker in self._busy:
-            worker.process.terminate()
+            worker.terminate()
         deadline = time.monotonic() + SECONDS_TO_STOP
         for worker in self._busy:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            self._look(worker)
+            worker.end_by(deadline)
+            self._read(worker)
+            for segment in worker.job.segments:
+                self._look(segment)
         self._busy.clear()
 
-    def _start(self, job: Job, slot: Slot) -> Worker:
-        log = self._runs / "logs" / f"{job.trunk}.log"
-        log.parent.mkdir(exist_ok=True)
-        command = self._command([self._runs / segment.run.id for segment in job.segments])
-        if sys.platform == "linux":
-            guard = [
-                sys.executable,
-                "-I",
-                "-S",
-                process_guard.__file__,
-                str(os.getpid()),
-                ",".join(map(str, slot.cores)),
-            ]
-            command = guard + command
-        stopped = {s.run.id: RunFolder(self._runs / s.run.id).stopped() for s in job.segments}
-        tunables = ":".join(filter(None, [os.environ.get("GLIBC_TUNABLES"), HUGE_PAGES]))
-        with log.open("ab") as output:
-            size = output.tell()
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={
-                    **os.environ,
-                    **ONE_THREAD,
-                    "GLIBC_TUNABLES": tunables,
-                    **slot.environment,
-                },
-            )
-        return Worker(job, deque(job.segments), process, slot, stopped, log=log, read=size)
+    # Who takes what
 
-    def _look(self, worker: Worker) -> None:
-        """Pass on the worker's notes, and count the runs that ended since the last look."""
+    def _fill(self) -> None:
+        """Start workers on free slots, as long as there is something to take."""
+        if not self._free or not self._left:
+            return
+        if time.monotonic() - self._searched < SECONDS_BETWEEN_SEARCHES:
+            return
+        while self._free and (job := self._next()) is not None:
+            self._busy.append(self._start(job, self._free.pop(0)))
+        if self._free:
+            self._searched = time.monotonic()
+
+    def _next(self) -> Job | None:
+        """The first trunk that nobody is at; else what somebody's trunk has for others to do."""
+        at_work = {worker.job.trunk for worker in self._busy}
+        waiting = [self._remaining(job) for job in self._jobs]
+        waiting = [job for job in waiting if job.segments]
+        self._jobs = waiting
+        for job in waiting:
+            if job.trunk not in at_work and self._takeable(job, beside=False):
+                return job
+        for job in waiting:
+            if job.trunk in at_work and self._takeable(job, beside=True):
+                return job
+        return None
+
+    def _remaining(self, job: Job) -> Job:
+        return Job(job.trunk, tuple(s for s in job.segments if s.run.id in self._left))
+
+    def _takeable(self, job: Job, *, beside: bool) -> bool:
+        """Whether a worker would find a run of this trunk to do now.
+
+        Args:
+          beside: another worker of this pool is at the trunk; it may not hold its leases yet.
+        """
+        trunk = TrunkFolder(self._runs / "trunks" / job.trunk)
+        for segment in job.segments:
+            run = segment.run
+            if not self._is_free(self._runs / run.id):
+                continue
+            if beside and not self._all_at_other_runs(job, run):
+                return False
+            return trunk.has_branch(run.branch_step) or self._is_free(trunk.path)
+        return False
+
+    def _all_at_other_runs(self, job: Job, run: Run) -> bool:
+        """Whether every worker at the trunk is at a run other than `run`."""
+        at = [self._at(worker) for worker in self._busy if worker.job.trunk == job.trunk]
+        return all(segment is not None and segment.run.id != run.id for segment in at)
+
+    def _is_free(self, folder: Path) -> bool:
+        return lease.is_free(folder / LEASE, self._watches[folder])
+
+    def _start(self, job: Job, slot: Slot) -> WorkerProcess:
+        paths = [self._runs / segment.run.id for segment in job.segments]
+        stopped = {path.name: RunFolder(path).stopped() for path in paths}
+        log = self._runs / "logs" / f"{job.trunk}.log"
+        return WorkerProcess(job, slot, self._command(paths), log, stopped)
+
+    # What became of it
+
+    def _read(self, worker: WorkerProcess) -> None:
+        """Pass on the worker's notes."""
         for line in worker.new_lines():
             if line.startswith(NOTE):
                 self._screen.say(line.removeprefix(NOTE))
-            worker.last_words = line.strip() or worker.last_words
-        while worker.left:
-            run = worker.left[0].run
-            folder = RunFolder(self._runs / run.id)
-            if folder.is_done(self._evaluate):
-                self.done += 1
-                self._now[run.id] = self._asked[run.id]
-                self._paces_done.append((worker.left[0], pace_done(folder)))
-                self._screen.say(f"done: {describe(run)}{self._error(folder)}")
-            elif (reason := folder.failure()) is not None:
-                self.failed += 1
-                self._forget(run.id)
-                self._screen.say(f"failed: {describe(run)}: {reason}")
-            elif (reason := self._stopped(worker)) is not None:
-                self._forget(run.id)
-                self.unfinished[run.id] = reason
-                self._screen.say(f"unfinished: {describe(run)}: {reason}")
-            else:
-                return
-            worker.left.popleft()
 
-    def _stopped(self, worker: Worker) -> str | None:
-        """Why this worker, and no earlier one, left its run unfinished and went on to the next."""
-        segment = worker.left[0]
-        reason = RunFolder(self._runs / segment.run.id).stopped()
-        old = reason == worker.stopped[segment.run.id]
-        return None if old and self._progress(worker, segment) is None else reason
+    def _look(self, segment: Segment) -> None:
+        """Count a run that ended since the last look."""
+        run = segment.run
+        if run.id not in self._left:
+            return
+        folder = RunFolder(self._runs / run.id)
+        if folder.is_done(self._evaluate):
+            self.done += 1
+            self._now[run.id] = self._asked[run.id]
+            self._paces_done.append((segment, pace_done(folder)))
+            self._screen.say(f"done: {describe(run)}{self._error(folder)}")
+        elif (reason := folder.failure()) is not None:
+            self.failed += 1
+            self._forget(run.id)
+            self._screen.say(f"failed: {describe(run)}: {reason}")
+        elif (reason := self._stopped(segment)) is not None:
+            self._leave_unfinished(run, reason)
+        else:
+            return
+        self._left.pop(run.id, None)
+
+    def _stopped(self, segment: Segment) -> str | None:
+        """Why a worker of this pool, and none before it, left its run unfinished and went on."""
+        name = segment.run.id
+        reason = RunFolder(self._runs / name).stopped()
+        for worker in self._busy:
+            if name in worker.stopped and reason is not None:
+                old = reason == worker.stopped[name]
+                return None if old and self._progress(worker, segment) is None else reason
+        return None
+
+    def _leave_unfinished(self, run: Run, reason: str) -> None:
+        self._forget(run.id)
+        self._left.pop(run.id, None)
+        self.unfinished[run.id] = reason
+        self._screen.say(f"unfinished: {describe(run)}: {reason}")
 
     def _forget(self, name: str) -> None:
         """A run that this launch will not bring to its end is no longer to be done."""
         for account in (self._asked, self._now):
             del account[name]
 
-    def _reap(self, worker: Worker) -> None:
-        """Say which runs a worker that ended leaves unfinished, and why; its slot is free again."""
+    def _reap(self, worker: WorkerProcess) -> None:
+        """Its slot is free again; a run that it died of is tried again, or left unfinished."""
         self._busy.remove(worker)
         self._free = sorted([*self._free, worker.slot], key=lambda slot: slot.number)
-        for position, segment in enumerate(worker.left):
-            progress = self._progress(worker, segment)
-            where = "before its turn came" if position else "before its first step"
-            if progress is not None:
-                where = f"while at step {progress.step:_} of {progress.steps:_}"
-            self.unfinished[segment.run.id] = f"{worker.exit_reason()}, {where}"
-            self._screen.say(
-                f"unfinished: {describe(segment.run)}: {worker.exit_reason()}, {where}"
-            )
+        self._searched = 0.0
+        left = self._remaining(worker.job).segments
+        if not left or worker.found_all_taken():
+            return
+        segment = self._at(worker) or left[0]
+        run, progress = segment.run, self._progress(worker, segment)
+        where = "before its first step"
+        if progress is not None:
+            where = f"while at step {progress.step:_} of {progress.steps:_}"
+        reason = f"{worker.exit_reason()}, {where}"
+        kept = self._last_checkpoint(run)
+        deaths, step = self._deaths.get(run.id, (0, kept))
+        deaths = deaths + 1 if kept == step else 1
+        self._deaths[run.id] = deaths, kept
+        if deaths < TRIES:
+            self._screen.say(f"tried again: {describe(run)}: {reason}")
+        else:
+            self._leave_unfinished(run, f"{reason}; tried {TRIES} times")
 
-    def _progress(self, worker: Worker, segment: Segment) -> RunProgress | None:
+    def _last_checkpoint(self, run: Run) -> int:
+        """The step from which a worker would train the run on."""
+        from scaling.training import checkpoints
+
+        folder = RunFolder(self._runs / run.id)
+        own = checkpoints.found(folder.checkpoints)
+        trunk = checkpoints.found(TrunkFolder.of(folder, run).path)
+        before = [step for step, _ in trunk if step <= run.branch_step]
+        return max([step for step, _ in own] + before, default=0)
+
+    def _at(self, worker: WorkerProcess) -> Segment | None:
+        """The run that the worker is at, as it has said itself; None before it says."""
+        for segment in self._remaining(worker.job).segments:
+            if self._progress(worker, segment) is not None:
+                return segment
+        return None
+
+    def _progress(self, worker: WorkerProcess, segment: Segment) -> RunProgress | None:
         """What `worker` itself has reported of a run."""
         progress = RunFolder(self._runs / segment.run.id).progress()
-        return progress if progress and progress.pid == worker.process.pid else None
+        its = progress and (progress.pid, progress.host) == (worker.pid, gethostname())
+        return progress if its else None
+
+    # What is shown
 
     def _reached(self, segment: Segment) -> float:
         """FLOPs of a segment that are done, as far as anybody has reported."""
@@ -235,29 +282,32 @@ class Pool:
 
     def _launch_progress(self) -> LaunchProgress:
         """The progress, with the time left."""
-        at_work = [worker for worker in self._busy if worker.left]
-        for segment in (worker.left[0] for worker in at_work):
-            name = segment.run.id  # a worker that resumes may report less than was found
-            self._now[name] = max(self._now[name], self._reached(segment))
+        busy = []
+        for worker in self._busy:
+            segment = self._at(worker) or next(iter(self._remaining(worker.job).segments), None)
+            if segment is not None:
+                name = segment.run.id  # a worker that resumes may report less than was found
+                self._now[name] = max(self._now[name], self._reached(segment))
+                busy.append((segment.run, self._progress(worker, segment)))
         return LaunchProgress(
             runs=self.count,
             done=self.done,
             failed=self.failed,
             flops=sum(self._asked.values()),
             flops_done=sum(self._now.values()),
-            seconds_left=self._seconds_left(at_work),
-            busy=tuple((w.left[0].run, self._progress(w, w.left[0])) for w in at_work),
+            seconds_left=self.seconds_left(),
+            busy=tuple(busy),
         )
 
-    def _seconds_left(self, at_work: Sequence[Worker]) -> float | None:
-        here = [Job(worker.job.trunk, tuple(worker.left)) for worker in at_work]
-        paces: dict[str, Pace] = {}
-        for job in (*here, *self._queue):
-            for number, segment in enumerate(job.segments):
+    def seconds_left(self) -> float | None:
+        """Until the last run ends, as `scaling status` says it."""
+        here, paces = [self._remaining(job) for job in self._jobs], dict[str, Pace]()
+        for job in here:
+            for segment in job.segments:
                 folder = RunFolder(self._runs / segment.run.id)
-                first = job in here and number == 0
-                paces[segment.run.id] = pace_at_work(folder) if first else pace_waiting(folder)
-        return seconds_left([*here, *self._queue], paces, self._paces_done)
+                held = lease.is_held(folder.path / LEASE)
+                paces[segment.run.id] = pace_at_work(folder) if held else pace_waiting(folder)
+        return seconds_left([job for job in here if job.segments], paces, self._paces_done)
 
 
 def paces_of_done(study: Study, runs: Path) -> list[tuple[Segment, Pace]]:

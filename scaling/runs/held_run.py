@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,6 +128,7 @@ class HeldRun(RunFolder):
             phase=phase,
             phase_began=self._phase_began,
             pid=os.getpid(),
+            host=socket.gethostname(),
         )
         self._write(PROGRESS, progress.model_dump_json().encode())
 
@@ -169,7 +171,11 @@ def hold_run(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
 
 
 @contextmanager
-def hold_run_if_free(path: Path) -> Iterator[HeldRun | None]:
-    """As `hold_run`, but without waiting: None where another process works on the run, or may."""
-    with lease.hold_if_free(path / LEASE) as held:
+def hold_run_if_free(path: Path, watch: lease.LeaseWatch | None = None) -> Iterator[HeldRun | None]:
+    """As `hold_run`, but without waiting: None where another process works on the run, or may.
+
+    Args:
+      watch: as `lease.hold_if_free` takes it.
+    """
+    with lease.hold_if_free(path / LEASE, watch) as held:
         yield None if held is None else HeldRun(path, held)

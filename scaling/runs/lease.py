@@ -88,7 +88,7 @@ def hold(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[L
     Args:
       waiting: called between looks at a lease that another process holds.
     """
-    watch = _Watch()
+    watch = LeaseWatch()
     while (lease := _take(folder, watch)) is None:
         waiting()
         time.sleep(POLL)
@@ -99,14 +99,28 @@ def hold(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[L
 
 
 @contextmanager
-def hold_if_free(folder: Path) -> Iterator[Lease | None]:
-    """As `hold`, but without waiting: None where another process holds the lease, or may."""
-    lease = _take(folder, _Watch())
+def hold_if_free(folder: Path, watch: LeaseWatch | None = None) -> Iterator[Lease | None]:
+    """As `hold`, but without waiting: None where another process holds the lease, or may.
+
+    Args:
+      watch: of this lease, kept by who comes again; without one no lease is seen to expire.
+    """
+    lease = _take(folder, watch or LeaseWatch())
     try:
         yield lease
     finally:
         if lease is not None:
             lease.release()
+
+
+def is_free(folder: Path, watch: LeaseWatch) -> bool:
+    """Whether the lease can be taken now; one that expired, or whose holder is gone, is given back
+    in the holder's place."""
+    newest = _newest(folder)
+    if newest is None or not newest.held:
+        return True
+    with hold_if_free(folder, watch) as held:
+        return held is not None
 
 
 def is_held(folder: Path) -> bool:
@@ -134,8 +148,8 @@ class _Entry(NamedTuple):
     held: bool
 
 
-class _Watch:
-    """Sees whether a heartbeat stands still, by the observer's own clock."""
+class LeaseWatch:
+    """Sees whether the heartbeat of one lease stands still, by the observer's own clock."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
@@ -156,7 +170,7 @@ class _Watch:
         return now - self._since >= EXPIRY
 
 
-def _take(folder: Path, watch: _Watch) -> Lease | None:
+def _take(folder: Path, watch: LeaseWatch) -> Lease | None:
     """The next lease, if nobody holds the last one."""
     newest = _newest(folder)
     if newest is None:

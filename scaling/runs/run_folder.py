@@ -58,6 +58,8 @@ class RunProgress(Config):
     phase_began: float
     """When that began, in seconds since 1970 by the worker's clock."""
     pid: int
+    host: str
+    """On which that process is."""
 
 
 class RunFolder:

@@ -34,6 +34,10 @@ class TrunkFolder:
         """The trunk of `run`, beside the folders of its runs."""
         return cls(folder.path.parent / "trunks" / run.trunk)
 
+    def has_branch(self, step: int) -> bool:
+        """Whether a run that leaves the trunk at `step` can begin, whoever trains the trunk."""
+        return (self.path / str(step) / checkpoints.MANIFEST).exists()
+
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
         try:
@@ -105,7 +109,13 @@ def hold_trunk(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterat
 
 
 @contextmanager
-def hold_trunk_if_free(path: Path) -> Iterator[HeldTrunk | None]:
-    """As `hold_trunk`, but without waiting: None where another process trains it, or may."""
-    with lease.hold_if_free(path / LEASE) as held:
+def hold_trunk_if_free(
+    path: Path, watch: lease.LeaseWatch | None = None
+) -> Iterator[HeldTrunk | None]:
+    """As `hold_trunk`, but without waiting: None where another process trains it, or may.
+
+    Args:
+      watch: as `lease.hold_if_free` takes it.
+    """
+    with lease.hold_if_free(path / LEASE, watch) as held:
         yield None if held is None else HeldTrunk(path, held)

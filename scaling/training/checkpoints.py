@@ -114,10 +114,22 @@ class Saver:
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._pending: Future[None] | None = None
 
-    def save(self, folder: Path, checkpoint: Checkpoint) -> None:
-        """Begin to save, when the save before is done; the arrays may be used up afterwards."""
+    def save(
+        self, folder: Path, checkpoint: Checkpoint, then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Begin to save, when the save before is done; the arrays may be used up afterwards.
+
+        Args:
+          then: called, in another thread, when the checkpoint is there.
+        """
         self.wait()
-        self._pending = self._pool.submit(begin(folder, checkpoint, self._guard))
+        rest = begin(folder, checkpoint, self._guard)
+
+        def rest_then() -> None:
+            rest()
+            then()
+
+        self._pending = self._pool.submit(rest_then)
 
     def wait(self) -> None:
         """Until what was begun is done."""

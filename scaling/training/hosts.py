@@ -101,12 +101,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def agreed(steps: int, yes: bool) -> tuple[int, bool]:
+def agreed(*answers: int) -> tuple[int, ...]:
     """The first process's answers, on every process."""
     if jax.process_count() == 1:
-        return steps, yes
-    first = _from_the_first(np.array([steps, yes], np.int32))
-    return int(first[0]), bool(first[1])
+        return answers
+    return tuple(map(int, _from_the_first(np.array(answers, np.int32))))
 
 
 def agreed_word(word: str) -> str:

@@ -22,6 +22,7 @@ from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.hosts import agreed_word, all_processes, is_first
+from scaling.training.leaving import never
 from scaling.training.run import Run
 from scaling.training.trainer import Progress, Trainer
 
@@ -43,6 +44,16 @@ class CheckpointPaths:
     guard: Callable[[], None] = lambda: None
     """Called, in any thread, right before a checkpoint is published, moved or deleted; raises where
     another process has taken over the folders."""
+    grows: bool = True
+    """Whether this training may write to the trunk: another one does, where it may not."""
+    branched: Callable[[], None] = lambda: None
+    """Called, in any thread, once nothing more is written to the trunk."""
+    leave: Callable[[], bool] = never
+    """Asked after steps: whether to keep a checkpoint and leave."""
+
+
+class TrunkBusy(Exception):
+    """The trunk has to be trained, and another training does that."""
 
 
 def train(
@@ -57,6 +68,8 @@ def train(
 
     Raises:
       Diverged: the loss stopped being finite.
+      Left: `places.leave` said so.
+      TrunkBusy: the trunk has to be trained first, which this training may not.
     """
     if run.trunk != trainer.trunk:
         raise ValueError(f"run {run.id} does not grow from trunk {trainer.trunk}.")
@@ -65,16 +78,21 @@ def train(
     with checkpoints.Saver(places.guard) as saver:
         if reached is None:
             reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
-            if reached.step < run.branch_step:
-                reached = trainer.advance(
-                    reached,
-                    run.branch_step,
-                    total_steps=None,
-                    keep=partial(saver.save, places.trunk / PASSING),
-                    spec=places.spec,
-                    tell=tell,
-                )
-                saver.save(places.trunk / str(reached.step), reached)
+        if reached.step < run.branch_step:
+            if not places.grows:
+                raise TrunkBusy
+            reached = trainer.advance(
+                reached,
+                run.branch_step,
+                total_steps=None,
+                keep=partial(saver.save, places.trunk / PASSING),
+                spec=places.spec,
+                tell=tell,
+                leave=places.leave,
+            )
+            saver.save(places.trunk / str(reached.step), reached, then=places.branched)
+        else:
+            places.branched()
         if reached.step < run.steps:
             reached = trainer.advance(
                 reached,
@@ -83,6 +101,7 @@ def train(
                 keep=partial(saver.save, places.own / PASSING),
                 spec=places.spec,
                 tell=tell,
+                leave=places.leave,
             )
             saver.save(places.own / str(reached.step), reached)
             saver.wait()
@@ -112,6 +131,8 @@ def _latest(
                 return checkpoints.restore(folder, trainer.like())
             except Damaged as damage:
                 problem = damage
+        if parent == places.trunk and not places.grows:
+            raise TrunkBusy
         if is_first():
             places.guard()
             aside = set_aside(folder)
@@ -122,5 +143,7 @@ def _latest(
 
 def _last_name(parent: Path, at_most: int) -> str:
     """Name of the last checkpoint below `parent` that is not past `at_most`, or ""."""
+    if (parent / str(at_most) / checkpoints.MANIFEST).exists():
+        return str(at_most)
     names = [folder.name for step, folder in checkpoints.found(parent) if step <= at_most]
     return names[-1] if names else ""

@@ -26,6 +26,7 @@ from scaling.training.checkpoints import Checkpoint
 from scaling.training.compilation_cache import compiled_by_one
 from scaling.training.hosts import agreed, platform
 from scaling.training.initial import backbone
+from scaling.training.leaving import Left, never
 from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
@@ -148,6 +149,7 @@ class Trainer:
         keep: Callable[[Checkpoint], None],
         spec: CheckpointSpec,
         tell: Callable[[Progress], None],
+        leave: Callable[[], bool] = never,
     ) -> Checkpoint:
         """Train from `checkpoint` to step `until`; the arrays of `checkpoint` are used up.
 
@@ -160,13 +162,17 @@ class Trainer:
           keep: is given a checkpoint to save.
           spec: says after which steps.
           tell: is told how it goes, about once a second.
+          leave: whether to keep a checkpoint and leave; asked after every step, where several
+            processes train together each time the loss is read.
 
         Raises:
+          Left: as `leave` said.
           Diverged: the loss is not finite. Whatever `keep` was given is from before that.
         """
         run, first, state = self._run, checkpoint.step, checkpoint.state
         seed = seed_word(run)
         began = looked = kept = time.monotonic()
+        alone = jax.process_count() == 1
         look_at, losses = first + 1, []  # the first step alone: it may take minutes to compile
         first_look: tuple[int, float] | None = None
         for step, batch in enumerate(self._batches(first, until), start=first):
@@ -177,7 +183,7 @@ class Trainer:
             self._compiled.set()
             losses.append(metrics["loss"])
             done = step + 1
-            if done < min(look_at, until):
+            if done < min(look_at, until) and not (alone and leave()):
                 continue
             mean = float(np.mean(jax.device_get(losses)))  # one that is not finite shows here
             if not math.isfinite(mean):
@@ -205,14 +211,16 @@ class Trainer:
                     seconds=checkpoint.seconds + now - began,
                 )
             )
-            ahead, save = agreed(
-                steps_until_look(len(losses), now - looked), spec.due(done, now - kept)
+            ahead, save, left = agreed(
+                steps_until_look(len(losses), now - looked), spec.due(done, now - kept), leave()
             )
             look_at, losses = min(done + ahead, spec.next_step(done) or until), []
-            if save and done < until:
+            if (save or left) and done < until:
                 seconds = checkpoint.seconds + now - began
                 keep(Checkpoint(step=done, seconds=seconds, state=state))
                 kept = time.monotonic()
+                if left:
+                    raise Left(done)
             looked = time.monotonic()
         seconds = checkpoint.seconds + time.monotonic() - began
         return Checkpoint(step=max(until, first), seconds=seconds, state=state)

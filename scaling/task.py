@@ -1,0 +1,198 @@
+"""What is to be done in one run's folder, and doing it: train, measure, write down.
+
+Whatever goes wrong is written into the folder, as a failure of the run or as the machine's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+
+import jax
+
+from fits.base.errors import UserError
+from scaling.base.config import Config, digest
+from scaling.base.console import note
+from scaling.evaluate import Evaluation
+from scaling.evaluate.measured import Measured
+from scaling.manifest import manifest_of
+from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
+from scaling.planning.pace import record_pace
+from scaling.runs.damage import DamagedRun
+from scaling.runs.held_run import HeldRun
+from scaling.runs.run_file import read_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.checkpoints import OtherState
+from scaling.training.leaving import Leaving
+from scaling.training.loop import CheckpointPaths, train
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
+from scaling.training.run import Run
+from scaling.training.trainer import Diverged, Trainer
+from scaling.watch import Watch, Watches
+
+IN_WORDS = Diverged | DamagedRun | OtherState | UserError  # their text alone is the reason
+
+
+class Task(Config):
+    """What is to be done in one run's folder; the first process tells the others."""
+
+    run: Run
+    evaluate: tuple[Evaluation, ...]
+    missing: tuple[Evaluation, ...]
+    """Those of `evaluate` that are not confirmed yet."""
+    placement: PlacementSpec = DEFAULT
+    checkpoints: CheckpointSpec = CHECKPOINTS
+    grows: bool = True
+    """Whether the trunk may be trained: its lease is held."""
+
+    def paths(self, folder: RunFolder) -> CheckpointPaths:
+        """Where its training states lie."""
+        trunk = TrunkFolder.of(folder, self.run).path
+        return CheckpointPaths(
+            trunk, folder.checkpoints, self.checkpoints, say=note, grows=self.grows
+        )
+
+
+def task_of(held: HeldRun) -> Task | None:
+    """What is still to be done; None when nothing is."""
+    held.repair(note)
+    there = read_run_file(held.path)
+    if held.is_done(there.evaluate):
+        return None
+    confirmed = {row.evaluation for row in held.results()}
+    missing = tuple(each for each in there.evaluate if digest(each) not in confirmed)
+    return Task(
+        run=there.run,
+        evaluate=there.evaluate,
+        missing=missing,
+        placement=there.placement,
+        checkpoints=there.checkpoints,
+    )
+
+
+def carry_out(
+    task: Task,
+    held: HeldRun,
+    trunk: HeldTrunk | None,
+    leases: ExitStack,
+    trainers: dict[str, Trainer],
+    leaving: Leaving,
+) -> None:
+    """Train, measure and write down.
+
+    Args:
+      trunk: None: another process trains it, and its branch is there.
+      leases: of the trunk; closed as soon as nothing more is written to it.
+      trainers: those of this process, by trunk; another may be added.
+    """
+    run, began = task.run, time.monotonic()
+    watch = Watch(run, held, trunk)
+    paths = replace(
+        task.paths(held),
+        guard=watch.guard,
+        branched=lambda: watch.let_trunk_go(leases.close),
+    )
+    held.clear_stop()
+    try:
+        seconds, measured = train_and_measure(task, paths, watch, trainers, leaving)
+    except Diverged as error:
+        if trunk is not None and error.step <= run.branch_step:
+            trunk.diverge(error.step, str(error))
+        raise
+    record_pace(run, task.placement, watch.pace, watch.seconds_of_steps)
+    manifest = manifest_of(run, task.evaluate)
+    manifest["precision"] = asdict(trainers[run.trunk].precision)
+    manifest["placement"] = task.placement.model_dump()
+    manifest["seconds"] = round(seconds, 3)
+    manifest["seconds_here"] = round(time.monotonic() - began, 3)
+    manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
+    manifest["images_per_second"] = watch.pace
+    held.finish(measured, manifest)
+    if task.checkpoints.keep == "needed":
+        _delete_unneeded(TrunkFolder.of(held, run))
+
+
+def _delete_unneeded(trunk: TrunkFolder) -> None:
+    """Unless another process trains the trunk, which does that in its turn."""
+    with hold_trunk_if_free(trunk.path) as again:
+        if again is not None:
+            again.delete_unneeded()
+
+
+def train_and_measure(
+    task: Task,
+    paths: CheckpointPaths,
+    watch: Watches,
+    trainers: dict[str, Trainer],
+    leaving: Leaving,
+) -> tuple[float, list[tuple[Evaluation, list[Measured]]]]:
+    """Seconds of training, and what each missing evaluation found; all processes do this."""
+    run = task.run
+    watch.phase("compile")
+    trainer = _trainer(task, trainers)
+    with leaving.after_a_step() as leave:
+        end = train(trainer, run, replace(paths, leave=leave), watch.tell)
+    watch.phase("evaluate", run.steps)
+    seconds, module = end.seconds, trainer.module(end.state)
+    del end  # and with it the optimizer's state: evaluation may have its memory
+    measured = [
+        (
+            each,
+            each.measure(
+                module, objective=run.objective, source=run.data, placement=trainer.placement
+            ),
+        )
+        for each in task.missing
+    ]
+    return seconds, measured
+
+
+def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
+    """The trainer of the task's trunk, with the step of another trunk where it is the same."""
+    run = task.run
+    if run.trunk not in trainers:
+        same = (each for each in trainers.values() if each.makes(run, task.placement))
+        found = next(same, None)
+        trainers[run.trunk] = found.of(run) if found else Trainer(run, spec=task.placement)
+    return trainers[run.trunk]
+
+
+def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> None:
+    """Why a run ended early: as a failure, unless the machine is at fault and not the run."""
+    if not isinstance(error, IN_WORDS):
+        traceback.print_exc()  # into the worker's log; the folder gets the reason alone
+    reason = _reason(error)
+    if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
+        if is_out_of_memory(error) and task is not None:
+            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
+        say = _say  # the launcher reads stopped.txt
+        try:
+            held.stop(reason)
+        except OSError:  # the disk may be what is full
+            say = note
+        say(
+            f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
+            "last checkpoint."
+        )
+        return
+    _say(f"{held.id} failed: {reason}")
+    try:
+        held.fail(reason)
+    except OSError as trouble:
+        note(f"{held.id} failed: {reason} (failed.txt could not be written: {trouble})")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, IN_WORDS):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
