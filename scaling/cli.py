@@ -7,6 +7,9 @@
     scaling status  demo     how far it is
     scaling collect demo     one table of all results
     scaling report  demo     the fitted law and its figure
+    scaling curves  demo     the learning curves of its runs, as one table
+    scaling logs    RUN      what the workers of a run have printed
+    scaling clean   demo     free the disk of training states that nothing needs
     scaling sheet   demo     a contact sheet of its training images
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
@@ -156,6 +159,9 @@ def launch(
     microbatches: training.Microbatches = None,
     fsdp: training.Fsdp = None,
     tensor: training.Tensor = None,
+    only: training.Only = None,
+    budget: training.Spend = None,
+    hang_after: training.HangAfter = None,
     retry: training.Retry = False,
     dry_run: training.DryRun = False,
     json_file: training.DryRunJson = None,
@@ -175,6 +181,7 @@ def launch(
     """
     if json_file is not None and not dry_run:
         raise UserError([f"--json {json_file}: is for --dry-run; add that, or leave it out."])
+    from scaling.launch.launch_spec import Budget, LaunchSpec
     from scaling.launch.protocol import launcher, placed
     from scaling.study.parse import read_study
 
@@ -187,15 +194,17 @@ def launch(
         "tensor": tensor,
         "devices": devices_per_run,
     }
+    spend = None if budget is None else Budget.parse(budget)
+    spec = LaunchSpec(retry, tuple(only or ()), spend, hang_after)
     wanted = placed(read_study(study), given)
     if dry_run:
-        found = chosen.dry_run(wanted, runs, retry=retry)
+        found = chosen.dry_run(wanted, runs, spec)
         if json_file is not None:
             _write_json(found.as_json(), json_file)
         if json_file != "-":
             found.show()
         return
-    done = chosen.launch(wanted, runs, retry=retry)
+    done = chosen.launch(wanted, runs, spec)
     raise typer.Exit(0 if done else 1)
 
 
@@ -263,12 +272,97 @@ def work_command(
 
 
 @app.command()
-def status(study: StudyName, runs: Runs = Path("runs")) -> None:
-    """The state of each run of STUDY: done, running, waiting or failed. Writes nothing."""
-    from scaling.launch.status import show_status
+def status(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw the grid anew until all runs are done.")
+    ] = False,
+    json_file: Json = None,
+) -> None:
+    """The state of each run of STUDY: done, running, waiting or failed. Writes nothing.
+
+    With --watch the grid as a picture, a mark a run, and what is at work; Ctrl-C ends that. With
+    --json a list of {run, model, data_size, images_seen, seed, state, step, steps, phase,
+    images_per_second, mfu, error, seconds, trouble}.
+    """
+    from scaling.launch.status import as_json, show_status, watch_status
     from scaling.study.parse import read_study
 
-    show_status(read_study(study, data_needed=False), runs)
+    found = read_study(study, data_needed=False)
+    if watch:
+        watch_status(found, runs)
+    elif json_file is not None:
+        _write_json(as_json(found, runs), json_file)
+    else:
+        show_status(found, runs)
+
+
+@app.command("curves")
+def curves_command(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    only: training.Only = None,
+    table: Annotated[
+        str, typer.Option("--table", metavar="FILE|-", help="Where to; - is standard output.")
+    ] = "-",
+) -> None:
+    """The learning curves of STUDY as CSV, as far as its runs are: a line about every second.
+
+    Columns tell the run (run, model, params, data_size, batch, seed) and the look: step,
+    images_seen, flops up to there, loss (nats, a mean since the line before), learning_rate,
+    gradient_norm, images_per_second, mfu, memory_bytes, seconds. Steps of a shared trunk stand in
+    the curve of every run that branches from it. Writes nothing but FILE.
+    """
+    from scaling.report.curves import as_csv
+    from scaling.study.parse import read_study
+
+    _write(as_csv(read_study(study, data_needed=False), runs, only or ()), table)
+
+
+@app.command("logs")
+def logs_command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or how it begins.")],
+    runs: Runs = Path("runs"),
+    lines: Annotated[
+        int | None, typer.Option("-n", "--lines", min=1, help="The last so many lines alone.")
+    ] = None,
+) -> None:
+    """What the workers of a run have printed, the oldest first. Writes nothing."""
+    from scaling.runs.logs import log_of
+
+    text = log_of(runs, run)
+    print("\n".join(text[-lines:] if lines else text))
+
+
+@app.command("clean")
+def clean_command(
+    study: StudyName,
+    runs: Runs = Path("runs"),
+    ends: Annotated[
+        bool,
+        typer.Option(
+            "--ends", help="Also the ends of runs, which convert and init need: numbers stay."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted; delete nothing.")
+    ] = False,
+) -> None:
+    """Delete the training states of STUDY that nothing needs, and say how much that frees.
+
+    Kept are the last point of every trunk, from which longer runs go on, the points from which runs
+    in RUNS have still to start, and the ends of runs. What a worker is at is left alone. Results,
+    metrics and logs stay.
+    """
+    from scaling.runs.clean import clean
+    from scaling.study.parse import read_study
+
+    found = clean(read_study(study, data_needed=False), runs, ends=ends, dry_run=dry_run)
+    for each in found:
+        print(f"{each.bytes / 2**20:10.1f} MiB  {each.path}")
+    total = sum(each.bytes for each in found) / 2**20
+    print(f"{total:.1f} MiB {'would be freed' if dry_run else 'freed'}: {len(found)} states.")
 
 
 @app.command("collect")

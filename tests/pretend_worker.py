@@ -1,9 +1,9 @@
 """A worker that sleeps where a real one trains, and treats the run folders as a real one does.
 
-    python pretend_worker.py AUDIT SECONDS_A_STEP FOLDER ...
+    python pretend_worker.py AUDIT SECONDS_A_STEP[,HANGS] FOLDER ...
 
-Appends what it does to the file AUDIT. Runs with seed 13 fail, those with
-seed 14 are left unfinished.
+Appends what it does to the file AUDIT. Runs with seed 13 fail, those with seed 14 are left
+unfinished. Where the file HANGS is there, it is deleted and the worker hangs.
 """
 
 import json
@@ -24,7 +24,9 @@ DIVERGES, STOPS = 13, 14
 
 
 def main() -> None:
-    audit, pause, folders = Path(sys.argv[1]), float(sys.argv[2]), map(Path, sys.argv[3:])
+    audit, folders = Path(sys.argv[1]), map(Path, sys.argv[3:])
+    seconds, _, hangs = sys.argv[2].partition(",")
+    pause = float(seconds)
 
     def enter(event: str, run: str) -> None:
         line = {
@@ -63,6 +65,9 @@ def main() -> None:
             speed = {"images_per_second": 64.0, "pace": 64.0}
             folder.report(step=step, steps=run.steps, phase="train", **speed)
             time.sleep(pause)
+            if hangs and Path(hangs).exists():
+                Path(hangs).unlink()
+                time.sleep(60)
             if step == run.branch_step and trunk:
                 branch = there.path / str(step) / checkpoints.MANIFEST
                 branch.parent.mkdir(exist_ok=True)

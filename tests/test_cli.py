@@ -18,6 +18,7 @@ from models import cost
 from models.zoo import shape
 from scaling import cli
 from scaling.evaluate.measured import Measured
+from scaling.launch.launch_spec import Budget, LaunchSpec
 from scaling.launch.local import Local
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
@@ -173,17 +174,19 @@ def test_results_outlive_the_data(scaling, photographs, capsys):
 def test_a_launch_says_by_its_status_whether_all_is_done(scaling, monkeypatch, done, expected):
     calls = []
 
-    def launch(self, study, runs, *, retry):
-        calls.append((self.workers, study.name, runs, retry))
+    def launch(self, study, runs, spec):
+        calls.append((self.workers, study.name, runs, spec))
         return done
 
     monkeypatch.setattr(Local, "launch", launch)
     assert scaling("launch", "study.toml")[0] == expected
-    words = ("--workers", "3", "--retry", "--runs", "elsewhere")
-    assert scaling("launch", "study.toml", *words)[0] == expected
+    words = ("--workers", "3", "--retry", "--runs", "elsewhere", "--budget", "12h")
+    only = ("--only", "seed=0", "--only", "model!=Ti/16")
+    assert scaling("launch", "study.toml", *words, *only)[0] == expected
+    spec = LaunchSpec(True, ("seed=0", "model!=Ti/16"), Budget(seconds=12 * 3600))
     assert calls == [
-        (None, "example", Path("runs"), False),
-        (3, "example", Path("elsewhere"), True),
+        (None, "example", Path("runs"), LaunchSpec()),
+        (3, "example", Path("elsewhere"), spec),
     ]
 
 
@@ -204,7 +207,7 @@ def test_a_run_folder_that_was_never_launched_is_refused(scaling):
 
 
 def test_ctrl_c_ends_with_130(scaling, monkeypatch):
-    def interrupted(self, study, runs, *, retry):
+    def interrupted(self, study, runs, spec):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Local, "launch", interrupted)

@@ -108,6 +108,7 @@ def test_in_float32_logits_agree_to_1e_6_and_gradients_to_1e_5(name):
     assert {path: each for path, each in errors.items() if each >= 1e-5} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_in_float64_logits_agree_to_1e_12_and_gradients_to_the_rounding_of_their_file(name):
     with jax.enable_x64(True):

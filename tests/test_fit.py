@@ -491,6 +491,7 @@ def wandering(seed, points=40, keeps=0.8):
     return np.geomspace(1, 1e4, points), error
 
 
+@pytest.mark.slow
 def test_points_of_one_curve_that_err_together_are_found_out():
     held = []
     for seed in range(30):

@@ -70,6 +70,7 @@ def seeds(tmp_path):
 RESULTS = "--x", "flops", "--y", "value", "--all-points", "--law", "power-floor"
 
 
+@pytest.mark.slow
 def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, answer):
     _, said, _ = command(seeds, *RESULTS)
     line = f"  8 clusters of rows with correlated errors, by {', '.join(SETTING)}"

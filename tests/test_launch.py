@@ -21,6 +21,7 @@ from scaling.evaluate.measured import Measured
 from scaling.launch import display
 from scaling.launch.devices import Machine, cores
 from scaling.launch.jobs import Segment, jobs, seconds_until_free
+from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.local import Local, worker_command
 from scaling.launch.pool import Pool
 from scaling.launch.status import show_status, statuses, time_left
@@ -60,15 +61,19 @@ class Place:
         self.runs = tmp_path / "runs"
         self.audit = tmp_path / "audit.jsonl"
 
-    def command(self, pause=0.005):
+    def command(self, pause=0.005, hangs=None):
         return lambda folders: [
-            *(sys.executable, str(PRETEND), str(self.audit), str(pause)),
+            *(sys.executable, str(PRETEND), str(self.audit), f"{pause},{hangs or ''}"),
             *map(str, folders),
         ]
 
-    def launch(self, study, *, workers=2, pause=0.005, retry=False):
-        command = self.command(pause)
-        return Local(workers=workers).launch(study, self.runs, retry=retry, command=command)
+    def launch(self, study, *, workers=2, pause=0.005, hangs=None, **spec):
+        """
+        Args:
+          hangs: a file; the worker that finds it deletes it and hangs.
+        """
+        local, command = Local(workers=workers), self.command(pause, hangs)
+        return local.launch(study, self.runs, LaunchSpec(**spec), command=command)
 
     def launcher(self, study, *, pause, workers=2, **popen):
         """A launcher in a process of its own.
@@ -246,6 +251,18 @@ def test_a_run_that_kills_its_worker_three_times_is_named_and_harms_no_other(pla
     assert place.ended_once(study)
 
 
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_killed_and_its_run_tried_again(place, capfd):
+    """One of two steps takes a minute."""
+    study = a_study(0)
+    once = place.runs.parent / "hangs"
+    once.touch()
+    assert place.launch(study, workers=1, pause=0.02, hang_after=2.0, hangs=once)
+    assert "its worker made no step for 2 s and was killed" in capfd.readouterr().out
+    assert place.ended_once(study)
+
+
+@pytest.mark.slow
 def test_where_no_trunk_is_left_a_worker_trains_on_the_trunk_of_another(place):
     """While the first run cools down, the second is trained from its branch on."""
     study = a_study(0, durations=(640, 1280))

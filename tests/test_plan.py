@@ -12,6 +12,7 @@ from scaling.data import Digits
 from scaling.evaluate import Upstream
 from scaling.launch.jobs import jobs
 from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
+from scaling.planning.disk import states_kept
 from scaling.study.study import Study
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -89,7 +90,7 @@ def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
     show_cost(study_cost(a_study(["mu/4", "Ti/8"], [10, 20, 40], TWO)))
     text = capsys.readouterr().out
     assert "\x1b" not in text
-    title, _, head, mu, ti, _, total, alone = text.splitlines()
+    title, _, head, mu, ti, _, total, alone, disk = text.splitlines()
     assert title == "small: How much?"
     headings = "model params GMACs runs trunks images FLOPs if alone saved"
     assert " ".join(head.split()) == headings
@@ -97,6 +98,7 @@ def test_the_printed_plan_is_aligned_and_has_no_escape_codes_in_a_pipe(capsys):
     assert mu.split()[:2] == ["mu/4", f"{parameters(shape('mu/4', 16)):_}"]
     assert total.startswith("6 runs on 2 trunks: 88 steps, 5_632 images, ")
     assert alone.endswith("saves 37 %.")
+    assert disk.startswith("On disk: 12 training states, about ")
 
 
 def test_one_run_is_not_said_to_be_several(capsys):
@@ -105,13 +107,15 @@ def test_one_run_is_not_said_to_be_several(capsys):
 
 
 def test_the_plan_as_json_is_complete_and_flat():
-    found = json.loads(json.dumps(as_json(study_cost(a_study(["mu/4"], [10, 20], TWO)))))
+    study = a_study(["mu/4"], [10, 20], TWO)
+    found = json.loads(json.dumps(as_json(study_cost(study))))
     model = found.pop("models")[0]
     assert found.pop("study") == "small"
     assert found.pop("question") == "How much?"
     assert model.pop("name") == "mu/4"
     assert model.pop("params") == parameters(shape("mu/4", 16))
     assert model.pop("forward_gmacs") == forward_macs(shape("mu/4", 16), 10) / 1e9
+    assert (found.pop("states"), found.pop("disk_bytes")) == states_kept(study)
     assert model == found
     assert found.keys() == {
         *("runs", "trunks", "steps", "steps_alone", "images", "images_alone"),

@@ -34,6 +34,7 @@ def lines_of_a_step(depth, platform):
     return jax.jit(jax.grad(loss)).lower(params, images, key).as_text().count("\n")
 
 
+@pytest.mark.slow
 def test_the_program_of_a_step_does_not_grow_with_depth():
     assert lines_of_a_step(13, "cpu") == lines_of_a_step(48, "cpu")
 

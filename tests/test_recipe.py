@@ -267,6 +267,7 @@ def each_layer(tree):
             yield names, np.asarray(leaf)
 
 
+@pytest.mark.slow
 def test_the_whole_update_equals_its_numpy_transcription():
     recipe = Recipe(learning_rate=0.01, weight_decay_head=2.0, weight_decay_body=0.5)
     params = tree_like(module_shapes(depth=3), seed=0)

@@ -103,6 +103,7 @@ JSON = st.recursive(
 TABLES = st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES | JSON)
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=60) | (TABLES | JSON).map(lambda x: json.dumps(x).encode()),
     st.integers(0, 99),

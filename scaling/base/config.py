@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Any, NamedTuple, Self
 
@@ -103,12 +104,10 @@ def contents(value: Any) -> Any:
     of a union's member is always kept, because it says which defaults are meant.
     """
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
         return {
             name: contents(getattr(value, name))
-            for name, field in fields.items()
-            if name == "kind"
-            or getattr(value, name) != field.get_default(call_default_factory=True)
+            for name, default in _defaults(type(value))
+            if name == "kind" or getattr(value, name) != default
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
@@ -123,6 +122,15 @@ def contents(value: Any) -> Any:
     if isinstance(value, PurePath):
         return value.as_posix()
     return value
+
+
+@cache
+def _defaults(config: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
+    """Every field and its default."""
+    return tuple(
+        (name, field.get_default(call_default_factory=True))
+        for name, field in config.model_fields.items()
+    )
 
 
 def digest(value: Any) -> str:

@@ -38,20 +38,13 @@ def print_table(
 
     Columns of numbers are flush right, those named in `left` flush left.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(
-        width=10_000,  # lines too long for a screen wrap; rich would cut them off
-        color_system="auto" if sys.stdout.isatty() else None,
-        highlight=False,
-        markup=False,
-    )
-    with console.capture() as captured:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    table = [headings, *rows]
+    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    align = [str.ljust if heading in left else str.rjust for heading in headings]
+    lines = [
+        "  ".join(pad(cell, n) for pad, cell, n in zip(align, row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    if sys.stdout.isatty():
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    print("\n".join(lines))

@@ -152,6 +152,11 @@ def _seen(progress: RunProgress) -> tuple[tuple[str, str], ...]:
     )
 
 
+def seen_of(progress: RunProgress) -> str:
+    """The numbers that a worker reports, each after a comma."""
+    return "".join(f", {name.format(words)}" for name, words in _seen(progress) if words)
+
+
 def in_words(launch: LaunchProgress) -> str:
     """One line: how many runs are done, what is being trained, and the time left."""
     line = _counts(launch)
@@ -159,7 +164,7 @@ def in_words(launch: LaunchProgress) -> str:
         line += f"; {run.model_name}, {run.images_seen:_} images"
         if progress is not None:
             line += f", {doing(progress)}, step {progress.step:_} of {progress.steps:_}"
-            line += "".join(f", {name.format(words)}" for name, words in _seen(progress) if words)
+            line += seen_of(progress)
     return line + _left(launch)
 
 

@@ -23,7 +23,9 @@ from scaling.launch.devices import Machine, Slot, deal, find_machine
 from scaling.launch.display import describe, display, duration
 from scaling.launch.dry_run import DryRun
 from scaling.launch.jobs import jobs
+from scaling.launch.launch_spec import DEFAULT, LaunchSpec, selected
 from scaling.launch.pool import Pool
+from scaling.launch.reasons import reasons
 from scaling.launch.worker_process import Command
 from scaling.runs.compute_dtype import decided
 from scaling.runs.held_run import hold_run_if_free
@@ -53,8 +55,8 @@ class Local(Config):
         self,
         study: Study,
         runs: Path,
+        spec: LaunchSpec = DEFAULT,
         *,
-        retry: bool = False,
         command: Command = worker_command,
     ) -> bool:
         """As `scaling.launch.protocol.StartsWorkers` says.
@@ -68,10 +70,11 @@ class Local(Config):
         began = time.monotonic()
         machine, slots = self._dealt(study)
         study = decided(study, runs, compute_for(machine.kind, machine.what))
+        study = selected(study, spec.only)
         with display() as screen:
             if machine.remark:
                 screen.say(machine.remark)
-            todo = prepare(study, runs, retry=retry, say=screen.say)
+            todo = prepare(study, runs, retry=spec.retry, say=screen.say)
             pool = Pool(
                 study,
                 runs,
@@ -79,6 +82,8 @@ class Local(Config):
                 slots=slots,
                 command=command,
                 screen=screen,
+                budget=spec.budget,
+                hang_after=spec.hang_after,
             )
             try:
                 with leaving_on_signals():
@@ -94,16 +99,18 @@ class Local(Config):
                 pool.stop()
         return conclude(study, runs, pool.unfinished, time.monotonic() - began)
 
-    def dry_run(self, study: Study, runs: Path, *, retry: bool = False) -> DryRun:
+    def dry_run(self, study: Study, runs: Path, spec: LaunchSpec = DEFAULT) -> DryRun:
         """As `scaling.launch.protocol.StartsWorkers` says."""
         machine, slots = self._dealt(study)
         study = decided(study, runs, compute_for(machine.kind, machine.what))
+        study = selected(study, spec.only)
         todo = set()
         for run in study.runs:
             state = RunFolder(runs / run.id).status(study.evaluate)
-            if state in ("waiting", "running") or (retry and state == "failed"):
+            if state in ("waiting", "running") or (spec.retry and state == "failed"):
                 todo.add(run.id)
-        return DryRun(study, machine, slots, jobs(study.runs, todo))
+        why = reasons(study, runs, todo)
+        return DryRun(study, machine, slots, jobs(study.runs, todo), why)
 
     def _dealt(self, study: Study) -> tuple[Machine, list[Slot]]:
         """What there is, and how it is dealt out.
@@ -138,10 +145,13 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> set[str]:
     for run in study.runs:
         folder = RunFolder(runs / run.id)
         write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
+        state = folder.status(study.evaluate)
+        if state == "done" and not folder.has_progress():
+            continue
         failed = folder.failure() is not None
         if folder.needs_repair() or (retry and failed):
             _mend(folder, run, retry and failed, say)
-        state = folder.status(study.evaluate)
+            state = folder.status(study.evaluate)
         if state in ("waiting", "running"):
             todo.add(run.id)
         if state == "running":

@@ -31,6 +31,32 @@ Microbatches = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Fsdp = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Tensor = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Retry = Annotated[bool, typer.Option("--retry", help="Also train runs that failed before.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COL=VALUE",
+        help="Of runs with that alone: run, model, data_size, images_seen, batch, seed or trunk; "
+        "COL!=VALUE for all others. May be given several times.",
+    ),
+]
+Spend = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FLOPS|HOURS",
+        help="Leave, with a checkpoint of every run, when so much is spent: 1e18 FLOPs of "
+        "training, or 12h of devices.",
+    ),
+]
+HangAfter = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        help="Kill a worker that makes no step and compiles nothing new for so long, and try its "
+        "run again.",
+        show_default="never",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),

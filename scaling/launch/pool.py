@@ -18,10 +18,12 @@ from scaling.evaluate import Evaluation
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display, LaunchProgress, describe
 from scaling.launch.jobs import Job, Segment, jobs
-from scaling.launch.time_left import Pace, pace_at_work, pace_done, pace_waiting, seconds_left
+from scaling.launch.launch_spec import Budget
+from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
 from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
+from scaling.runs.results_file import MANIFEST, ResultRow
 from scaling.runs.run_folder import LEASE, RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.study.study import Study
@@ -47,7 +49,16 @@ class Pool:
         slots: Sequence[Slot],
         command: Command,
         screen: Display,
+        budget: Budget | None = None,
+        hang_after: float | None = None,
     ):
+        """
+        Args:
+          queue: in the order in which jobs start.
+          budget: None: no limit.
+          hang_after: seconds without a step, or another phase, after which a worker is killed and
+            its run tried again; None: never.
+        """
         self._evaluate: tuple[Evaluation, ...] = study.evaluate
         self._runs, self._command, self._screen = runs, command, screen
         self._free = list(slots)
@@ -60,20 +71,34 @@ class Pool:
         self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
         self._searched = 0.0
         self._deaths: dict[str, tuple[int, int]] = {}  # deaths in a row, and the step of them
-        ids = {run.id for run in study.runs}
-        self.count = len(ids)
-        self.done = sum(RunFolder(runs / name).is_done(study.evaluate) for name in ids)
+        self._paces_done = paces_of_done(study, runs)
+        self.count = len({run.id for run in study.runs})
+        self.done = len(self._paces_done)
         self.failed = self.count - self.done - len(self._left)
         self.unfinished: dict[str, str] = {}
         """Run id -> why it is neither done nor failed."""
         self._asked = {s.run.id: s.flops for s in self._left.values()}  # FLOPs
         self._now = {s.run.id: self._reached(s) for s in self._left.values()}  # done
-        self._paces_done = paces_of_done(study, runs)
+        self._paces = dict[str, Pace]()
+        """Of runs that are left, as they were last seen."""
+        for segment in self._left.values():
+            self._see_pace(segment)
+        self._budget, self._hang_after = budget, hang_after
+        self._before = dict(self._now)
+        self._spent = 0.0
+        """FLOPs of runs that this launch has given up."""
+        self._seconds = 0.0
+        """Of devices, that workers which have ended had."""
 
     def work(self) -> None:
         """Until every run has ended, by whomever, and every worker too."""
         shown = 0.0
         while self._left or self._busy:
+            if self._is_spent():
+                self.stop()
+                for segment in list(self._left.values()):
+                    self._leave_unfinished(segment.run, f"the budget of {self._budget} is spent")
+                return
             self._fill()
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for worker in list(self._busy):
@@ -83,6 +108,8 @@ class Pool:
                     self._look(segment)
                 if ended:
                     self._reap(worker)
+                else:
+                    self._kill_if_hanging(worker)
             self._look_at_others()
             if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
                 shown = time.monotonic()
@@ -97,6 +124,7 @@ class Pool:
                 self._others.pop()
             else:
                 self._look(segment)
+                self._see_pace(segment)
 
     def stop(self) -> None:
         """End every worker: SIGTERM, then SIGKILL after `SECONDS_TO_STOP`."""
@@ -109,6 +137,22 @@ class Pool:
             for segment in worker.job.segments:
                 self._look(segment)
         self._busy.clear()
+
+    def _is_spent(self) -> bool:
+        """Whether this launch has used up its budget."""
+        if self._budget is None:
+            return False
+        seconds = self._seconds + sum(worker.device_seconds() for worker in self._busy)
+        flops = self._spent + sum(now - self._before[name] for name, now in self._now.items())
+        return self._budget.is_spent(flops, seconds)
+
+    def _kill_if_hanging(self, worker: WorkerProcess) -> None:
+        if self._hang_after is None:
+            return
+        segment = self._at(worker)
+        progress = self._progress(worker, segment) if segment else None
+        sign = progress and (segment and segment.run.id, progress.step, progress.phase)
+        worker.kill_if_hanging(sign, self._hang_after)
 
     # Who takes what
 
@@ -184,11 +228,12 @@ class Pool:
         if run.id not in self._left:
             return
         folder = RunFolder(self._runs / run.id)
-        if folder.is_done(self._evaluate):
+        seen = folder.look(self._evaluate) if (folder.path / MANIFEST).exists() else None
+        if seen is not None and seen.state == "done":
             self.done += 1
             self._now[run.id] = self._asked[run.id]
-            self._paces_done.append((segment, pace_done(folder)))
-            self._screen.say(f"done: {describe(run)}{self._error(folder)}")
+            self._paces_done.append((segment, pace_of(seen.manifest or {})))
+            self._screen.say(f"done: {describe(run)}{self._error(seen.rows)}")
         elif (reason := folder.failure()) is not None:
             self.failed += 1
             self._forget(run.id)
@@ -217,12 +262,13 @@ class Pool:
 
     def _forget(self, name: str) -> None:
         """A run that this launch will not bring to its end is no longer to be done."""
-        for account in (self._asked, self._now):
-            del account[name]
+        self._spent += self._now.pop(name) - self._before[name]
+        del self._asked[name]
 
     def _reap(self, worker: WorkerProcess) -> None:
         """Its slot is free again; a run that it died of is tried again, or left unfinished."""
         self._busy.remove(worker)
+        self._seconds += worker.device_seconds()
         self._free = sorted([*self._free, worker.slot], key=lambda slot: slot.number)
         self._searched = 0.0
         left = self._remaining(worker.job).segments
@@ -273,10 +319,9 @@ class Pool:
         progress = RunFolder(self._runs / segment.run.id).progress()
         return segment.flops_done(progress.step) if progress else 0.0
 
-    def _error(self, folder: RunFolder) -> str:
+    def _error(self, rows: Sequence[ResultRow]) -> str:
         """The first error measured; a line has no room for all, and the table has them."""
         named = {name for each in self._evaluate for name in each.errors}
-        rows = folder.results(self._evaluate)
         errors = (f", {row.metric} {row.value:.4g}" for row in rows if row.metric in named)
         return next(errors, "")
 
@@ -301,18 +346,24 @@ class Pool:
 
     def seconds_left(self) -> float | None:
         """Until the last run ends, as `scaling status` says it."""
-        here, paces = [self._remaining(job) for job in self._jobs], dict[str, Pace]()
-        for job in here:
-            for segment in job.segments:
-                folder = RunFolder(self._runs / segment.run.id)
-                held = lease.is_held(folder.path / LEASE)
-                paces[segment.run.id] = pace_at_work(folder) if held else pace_waiting(folder)
-        return seconds_left([job for job in here if job.segments], paces, self._paces_done)
+        for worker in self._busy:
+            if (segment := self._at(worker)) is not None:
+                self._see_pace(segment)
+        here = [job for job in map(self._remaining, self._jobs) if job.segments]
+        return seconds_left(here, self._paces, self._paces_done)
+
+    def _see_pace(self, segment: Segment) -> None:
+        folder = RunFolder(self._runs / segment.run.id)
+        at_work = lease.is_held(folder.path / LEASE)
+        self._paces[folder.id] = pace_at_work(folder) if at_work else pace_waiting(folder)
 
 
 def paces_of_done(study: Study, runs: Path) -> list[tuple[Segment, Pace]]:
     """Every run of the study that is done, and its pace."""
-    ids = {run.id for run in study.runs}
-    done = {name for name in ids if RunFolder(runs / name).is_done(study.evaluate)}
+    done = {}
+    for name in {run.id for run in study.runs}:
+        seen = RunFolder(runs / name).look(study.evaluate)
+        if seen.state == "done":
+            done[name] = pace_of(seen.manifest or {})
     segments = [segment for job in jobs(study.runs, done) for segment in job.segments]
-    return [(segment, pace_done(RunFolder(runs / segment.run.id))) for segment in segments]
+    return [(segment, done[segment.run.id]) for segment in segments]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.launch.dry_run import DryRun
+from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.launchers import Launcher
 from scaling.study.study import Study
 from scaling.training.placement_checks import check_runs
@@ -29,22 +30,22 @@ class StartsWorkers(Protocol):
     def kind(self) -> str:
         """Its name: `scaling launch --on KIND`."""
 
-    def launch(self, study: Study, runs: Path, *, retry: bool = False) -> bool:
+    def launch(self, study: Study, runs: Path, spec: LaunchSpec) -> bool:
         """Train what is not done yet, show how far it is, and name at the end what failed.
 
         Args:
           study: its runs, and what to measure on each.
           runs: the folder of run folders, made if need be; other studies may share it.
-          retry: also train runs that failed before.
+          spec: which of them, and how much.
 
         Returns:
-          Whether all runs of the study are done. Ctrl-C raises SystemExit(130).
+          Whether all of them are done. A signal to leave raises SystemExit(128 + its number).
 
         Raises:
-          UserError: what a run is to be trained on is not there.
+          UserError: what a run is to be trained on is not there, or no run is meant.
         """
 
-    def dry_run(self, study: Study, runs: Path, *, retry: bool = False) -> DryRun:
+    def dry_run(self, study: Study, runs: Path, spec: LaunchSpec) -> DryRun:
         """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
 
 

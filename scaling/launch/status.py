@@ -5,17 +5,27 @@ Writes nothing, so it can be called at any time, by anybody.
 
 from __future__ import annotations
 
+import shutil
+import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scaling.base.console import print_table
-from scaling.launch.display import describe, duration
+from scaling.base.console import print_table, say
+from scaling.launch.display import (
+    SECONDS_BETWEEN_LINES,
+    describe,
+    doing,
+    duration,
+    in_terminal,
+    seen_of,
+)
 from scaling.launch.jobs import jobs
-from scaling.launch.time_left import Pace, pace_at_work, pace_done, pace_waiting, seconds_left
+from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
 from scaling.runs.compute_dtype import decided
-from scaling.runs.damage import DamagedRun
-from scaling.runs.run_folder import RunFolder, RunState
+from scaling.runs.run_folder import RunFolder, RunProgress, RunState
 from scaling.study.study import Study
 from scaling.training.run import Run
 
@@ -32,6 +42,8 @@ class RunStatus:
     """The first error rate that the study measures, once done."""
     seconds: float | None
     """Time that the run took here, beyond the trunk it found, once done."""
+    progress: RunProgress | None
+    """What its worker says, while the run is being trained."""
     trouble: str | None
     """What is wrong with the folder or the run, or why it was left unfinished."""
     pace: Pace
@@ -55,6 +67,65 @@ def show_status(study: Study, runs: Path) -> None:
             print(f"{status.state}: {describe(status.run)}: {status.trouble}")
 
 
+def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:
+    """One object a run, in the study's order; null where a number is not known."""
+    return [
+        {
+            "run": each.run.id,
+            "model": each.run.model_name,
+            "data_size": each.run.data_size,
+            "images_seen": each.run.images_seen,
+            "seed": each.run.seed,
+            "state": each.state,
+            "step": each.progress.step if each.progress else None,
+            "steps": each.run.steps,
+            "phase": each.progress.phase if each.progress else None,
+            "images_per_second": each.progress.images_per_second if each.progress else None,
+            "mfu": each.progress.mfu if each.progress else None,
+            "error": each.error,
+            "seconds": each.seconds,
+            "trouble": each.trouble,
+        }
+        for each in statuses(study, runs)
+    ]
+
+
+def watch_status(study: Study, runs: Path) -> None:
+    """The grid, what is at work and the summary, drawn anew until all runs are done, or Ctrl-C.
+
+    Without a terminal a summary is printed each half minute.
+    """
+    from scaling.launch.grid_picture import picture
+
+    screen = in_terminal()
+    while True:
+        began = time.monotonic()
+        found = statuses(study, runs)
+        if screen:
+            size = shutil.get_terminal_size()
+            lines = [f"{study.name}: {study.question}", "", *picture(found, size.columns), ""]
+            lines += [_doing(each) for each in found if each.progress]
+            shown = [line[: size.columns] for line in [*lines, summary(found)]][-size.lines + 1 :]
+            sys.stdout.write("\x1b[H\x1b[2J" + "\n".join(shown) + "\n")
+            sys.stdout.flush()
+        else:
+            say(summary(found))
+        if all(each.state == "done" for each in found):
+            return
+        cost = time.monotonic() - began
+        time.sleep(max(2.0 if screen else SECONDS_BETWEEN_LINES, 10 * cost))
+
+
+def _doing(status: RunStatus) -> str:
+    """What the worker of a run does now."""
+    progress = status.progress
+    if progress is None:
+        return ""
+    name = f"{status.run.model_name}, {status.run.images_seen:_} images"
+    step = f"step {progress.step:_} of {progress.steps:_}"
+    return f"{name}: {doing(progress)}, {step}{seen_of(progress)}"
+
+
 def summary(found: list[RunStatus]) -> str:
     """One sentence: runs by state, training time, and the time left while runs are trained."""
     states = Counter(status.state for status in found)
@@ -68,24 +139,20 @@ def summary(found: list[RunStatus]) -> str:
 
 
 def _status(run: Run, study: Study, folder: RunFolder) -> RunStatus:
-    state, trouble = folder.status(study.evaluate), None
-    percent = error = seconds = None
+    state, rows, manifest, damage = folder.look(study.evaluate)
+    if state == "done" and manifest is not None:
+        found = {row.metric: row.value for row in rows}
+        error, seconds = found.get(_first_error(study) or ""), manifest.get("seconds_here")
+        return RunStatus(run, state, None, error, seconds, None, None, pace_of(manifest))
     if state == "running":
         pace = pace_at_work(folder)
-        percent = 100 * pace.step / run.steps if folder.progress() else None
-    else:
-        pace = pace_done(folder) if state == "done" else pace_waiting(folder)
-    if state in ("failed", "waiting"):
-        trouble = folder.failure() or folder.stopped()
-    try:
-        found = {row.metric: row.value for row in folder.results(study.evaluate)}
-        if state == "done":
-            error = found.get(_first_error(study) or "")
-            seconds = folder.manifest().get("seconds_here")
-    except DamagedRun as damage:
-        if state == "waiting":  # else a worker is writing in there
-            trouble = f"{damage} Launching sets it aside and does the run again."
-    return RunStatus(run, state, percent, error, seconds, trouble, pace)
+        progress = folder.progress()
+        percent = 100 * progress.step / run.steps if progress else None
+        return RunStatus(run, state, percent, None, None, progress, None, pace)
+    trouble = folder.failure() or folder.stopped()
+    if damage is not None and state == "waiting":  # else a worker is writing in there
+        trouble = f"{damage} Launching sets it aside and does the run again."
+    return RunStatus(run, state, None, None, None, None, trouble, pace_waiting(folder))
 
 
 def _first_error(study: Study) -> str | None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from scaling.launch.jobs import Job, Segment, seconds_until_free, work
-from scaling.runs.damage import DamagedRun
 from scaling.runs.run_folder import RunFolder
 
 
@@ -48,12 +48,8 @@ def pace_waiting(folder: RunFolder) -> Pace:
     return Pace(progress.step if progress else 0)
 
 
-def pace_done(folder: RunFolder) -> Pace:
+def pace_of(manifest: Mapping[str, Any]) -> Pace:
     """Of a run that is done."""
-    try:
-        manifest = folder.manifest()
-    except (FileNotFoundError, DamagedRun):
-        return Pace()
     return Pace(0, manifest.get("images_per_second"), manifest.get("seconds_beside"))
 
 

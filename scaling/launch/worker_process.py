@@ -43,6 +43,9 @@ class WorkerProcess:
         """
         self.job, self.slot, self.stopped = job, slot, stopped
         self._log, self._read, self._last_words = log, 0, ""
+        self._began = self._sign_since = time.monotonic()
+        self._sign: object = None
+        self._hung: float | None = None
         if sys.platform == "linux":
             guard = [sys.executable, "-I", "-S", process_guard.__file__, str(os.getpid())]
             command = [*guard, ",".join(map(str, slot.cores)), *command]
@@ -63,6 +66,19 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def kill_if_hanging(self, sign: object, after: float) -> None:
+        """Kill it where `sign` of what it does has not changed for `after` seconds."""
+        now = time.monotonic()
+        if sign != self._sign:
+            self._sign, self._sign_since = sign, now
+        elif now - self._sign_since >= after:
+            self._hung = after
+            self._process.kill()
+
+    def device_seconds(self) -> float:
+        """Its time so far, times the devices it has."""
+        return (time.monotonic() - self._began) * len(self.slot.devices)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -100,6 +116,8 @@ class WorkerProcess:
     def exit_reason(self) -> str:
         """Why it ended."""
         status = self._process.returncode
+        if self._hung is not None:
+            return f"its worker made no step for {self._hung:g} s and was killed"
         if status < 0:
             hint = ", as when memory runs out" if -status == signal.SIGKILL else ""
             return f"its worker was killed by signal {-status}{hint}"

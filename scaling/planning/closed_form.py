@@ -15,6 +15,7 @@ from typing import Any
 from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.base.console import print_table
+from scaling.planning.disk import states_kept
 from scaling.study.study import Study
 from scaling.training.run import Run
 
@@ -65,6 +66,10 @@ class StudyCost:
     question: str
     models: tuple[ModelCost, ...]
     cost: Cost
+    states: int
+    """Training states on disk when all runs are done."""
+    disk_bytes: int
+    """That these take."""
 
 
 def study_cost(study: Study) -> StudyCost:
@@ -81,7 +86,8 @@ def study_cost(study: Study) -> StudyCost:
         )
         for model, runs in by_model.items()
     ]
-    return StudyCost(study.name, study.question, tuple(models), _sum(m.cost for m in models))
+    cost = _sum(model.cost for model in models)
+    return StudyCost(study.name, study.question, tuple(models), cost, *states_kept(study))
 
 
 def cost_of(runs: Sequence[Run]) -> Cost:
@@ -121,6 +127,8 @@ def as_json(found: StudyCost) -> dict[str, Any]:
         "study": found.study,
         "question": found.question,
         **_cost_json(found.cost),
+        "states": found.states,
+        "disk_bytes": found.disk_bytes,
         "models": [
             {
                 "name": model.name,
@@ -168,8 +176,18 @@ def show_cost(found: StudyCost) -> None:
         f"{_counted(cost.steps, 'step')}, {_counted(cost.images, 'image')}, "
         f"{cost.flops:.3g} FLOPs.\n"
         f"Trained alone they would take {cost.flops_alone:.3g} FLOPs; "
-        f"sharing trunks saves {cost.saving_percent:.0f} %."
+        f"sharing trunks saves {cost.saving_percent:.0f} %.\n"
+        f"On disk: {_counted(found.states, 'training state')}, about {size(found.disk_bytes)}; "
+        "`scaling clean` frees what nothing needs."
     )
+
+
+def size(count: float) -> str:
+    """Bytes for a person: 12 MiB, 3.4 GiB, 1.2 TiB."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB")):
+        if count >= 1024**power:
+            return f"{count / 1024**power:.3g} {unit}"
+    return f"{count / 1024:.3g} KiB"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -23,7 +23,7 @@ from fits.report_text import in_full, notes, summary
 from fits.spec import FitSpec
 from scaling.evaluate.upstream import Upstream
 from scaling.runs.compute_dtype import decided
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
 from scaling.training.run import Run
 
@@ -74,9 +74,8 @@ def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> Non
 
 def _results(study: Study, runs: Path) -> list[Result]:
     """What the finished runs measured; says how many runs are not finished."""
-    folders = {run.id: RunFolder(runs / run.id) for run in study.runs}
-    states = {name: folder.status(study.evaluate) for name, folder in folders.items()}
-    absent = Counter(state for state in states.values() if state != "done")
+    seen = {run.id: RunFolder(runs / run.id).look(study.evaluate) for run in study.runs}
+    absent = Counter(each.state for each in seen.values() if each.state != "done")
     why = ", ".join(f"{count} {state}" for state, count in sorted(absent.items()))
     if absent.total() == len(study.runs):
         raise UserError(
@@ -93,15 +92,15 @@ def _results(study: Study, runs: Path) -> list[Result]:
     return [
         result
         for run in study.runs
-        if states[run.id] == "done"
-        for result in _of_run(study, run, folders[run.id])
+        if seen[run.id].state == "done"
+        for result in _of_run(study, run, seen[run.id])
     ]
 
 
-def _of_run(study: Study, run: Run, folder: RunFolder) -> Iterator[Result]:
+def _of_run(study: Study, run: Run, seen: Look) -> Iterator[Result]:
     """What one finished run measured. Its data may be gone: what they were is in the manifest."""
-    manifest = folder.manifest()
-    for row in folder.results(study.evaluate):
+    manifest = seen.manifest or {}
+    for row in seen.rows:
         yield Result(
             study=study.name,
             run=run.id,

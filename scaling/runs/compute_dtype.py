@@ -19,8 +19,19 @@ def decided(study: Study, runs: Path, default: Compute = "float32") -> Study:
     """
     if not study.compute_open:
         return study
-    choices = [study.computed_in(compute) for compute in ("float32", "bfloat16")]
-    begun = [sum((runs / run.id / NAME).exists() for run in each.runs) for each in choices]
-    if not any(begun):
+    if not runs.is_dir():
         return study.computed_in(default)
-    return choices[begun[1] > begun[0]]
+    single = study.computed_in("float32")
+    begun = _begun(single, runs)
+    if 2 * begun >= len(study.runs):  # the others cannot be more
+        return single
+    half = study.computed_in("bfloat16")
+    begun_half = _begun(half, runs)
+    if not begun and not begun_half:
+        return study.computed_in(default)
+    return half if begun_half > begun else single
+
+
+def _begun(study: Study, runs: Path) -> int:
+    """How many of the study's runs have a folder."""
+    return sum((runs / run.id / NAME).exists() for run in study.runs)

@@ -67,7 +67,11 @@ class HeldRun(RunFolder):
           DamagedRun: what would be appended to is damaged, or something is measured twice.
           ValueError: a number is not finite; nothing is written then.
         """
-        whole = confirmed_text(self.path) + rows_text(measured)
+        try:
+            confirmed = confirmed_text(self.path, self.manifest())
+        except FileNotFoundError:
+            confirmed = b""
+        whole = confirmed + rows_text(measured)
         parse_rows(self.path / RESULTS, whole)
         confirmation = manifest_text(manifest, whole)
         self._write(RESULTS, whole, durable=True)

@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,12 @@ class Lease:
         self.number = int(path.stem)
         """The fencing number: higher than that of every holder before."""
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name=f"lease {path}", daemon=True)
+        self._heart: threading.Thread | None = None
+
+    def live(self) -> None:
+        """Show a sign of life every `HEARTBEAT` seconds from now on."""
+        name = f"lease {self._path}"
+        self._heart = threading.Thread(target=self._beat, name=name, daemon=True)
         self._heart.start()
 
     def check(self) -> None:
@@ -68,7 +74,8 @@ class Lease:
     def release(self) -> None:
         """Give the lease back; nothing happens if it was lost."""
         self._ended.set()
-        self._heart.join()
+        if self._heart is not None:
+            self._heart.join()
         with suppress(OSError):  # lost; or it will expire
             os.rename(self._path, self._path.with_suffix(".free"))
 
@@ -82,17 +89,22 @@ class Lease:
 
 
 @contextmanager
-def hold(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Lease]:
+def hold(
+    folder: Path, waiting: Callable[[], None] = lambda: None, *, brief: bool = False
+) -> Iterator[Lease]:
     """Wait for the lease in `folder`, which is made if need be, and hold it.
 
     Args:
       waiting: called between looks at a lease that another process holds.
+      brief: for much less than `EXPIRY`, so that no sign of life is needed.
     """
     watch = LeaseWatch()
     while (lease := _take(folder, watch)) is None:
         waiting()
         time.sleep(POLL)
     try:
+        if not brief:
+            lease.live()
         yield lease
     finally:
         lease.release()
@@ -107,6 +119,8 @@ def hold_if_free(folder: Path, watch: LeaseWatch | None = None) -> Iterator[Leas
     """
     lease = _take(folder, watch or LeaseWatch())
     try:
+        if lease is not None:
+            lease.live()
         yield lease
     finally:
         if lease is not None:
@@ -218,7 +232,12 @@ def _entries(folder: Path) -> list[_Entry]:
 
 def _me() -> dict[str, Any]:
     """This process, for a person and for others on this machine."""
-    pid = os.getpid()
+    return _about(os.getpid())
+
+
+@cache
+def _about(pid: int) -> dict[str, Any]:
+    """As `_me`, of the process that calls: a child has another id."""
     return {
         "host": socket.gethostname(),
         "pid": pid,

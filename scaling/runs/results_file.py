@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,15 +52,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def confirmed_text(folder: Path) -> bytes:
+def confirmed_text(folder: Path, manifest: Mapping[str, Any] | None) -> bytes:
     """The part of results.jsonl that the manifest confirms; empty while there is no manifest.
+
+    Args:
+      manifest: as `read_manifest` found it; None: there is none.
 
     Raises `DamagedRun` when the file is not what the manifest confirmed.
     """
     path, confirmation = folder / RESULTS, folder / MANIFEST
-    try:
-        manifest = read_manifest(folder)
-    except FileNotFoundError:
+    if manifest is None:
         return b""
     try:
         confirmed = path.read_bytes()[: manifest["results_bytes"]]
@@ -72,15 +74,21 @@ def confirmed_text(folder: Path) -> bytes:
     return confirmed
 
 
-def confirmed_rows(folder: Path) -> tuple[ResultRow, ...]:
+def confirmed_rows(folder: Path, manifest: Mapping[str, Any] | None) -> tuple[ResultRow, ...]:
     """The rows of `confirmed_text`; raises as that does, and when a line of it is no row."""
     path = folder / RESULTS
     try:
-        return parse_rows(path, confirmed_text(folder))
+        return parse_rows(path, confirmed_text(folder, manifest))
     except DamagedRun as damage:
         if folder / MANIFEST in damage.paths:
             raise
         raise DamagedRun(str(damage), path, folder / MANIFEST) from None
+
+
+@lru_cache(maxsize=64)
+def expected(evaluate: tuple[Evaluation, ...]) -> frozenset[tuple[str, str]]:
+    """Digest and metric of every number that evaluations measure."""
+    return frozenset((digest(each), name) for each in evaluate for name in each.metrics)
 
 
 def parse_rows(path: Path, text: bytes) -> tuple[ResultRow, ...]:

@@ -5,6 +5,9 @@ Knows nothing of results and of training.
 
 from __future__ import annotations
 
+import errno
+import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,6 +25,7 @@ from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
 
 NAME = "run.json"
+NO_LINK = {errno.EEXIST, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 class RunFile(Config):
@@ -72,9 +76,10 @@ def write_run_file(
     if folder.exists() and not folder.is_dir():
         say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    if _covers(folder, evaluate, placement, checkpoints):
+    whole = RunFile(run=run, evaluate=tuple(evaluate), placement=placement, checkpoints=checkpoints)
+    if _covers(folder, whole) or _created(folder / NAME, whole):
         return
-    with lease.hold(folder / f"{NAME}.lease") as held:
+    with lease.hold(folder / f"{NAME}.lease", brief=True) as held:
         there: tuple[Evaluation, ...] = ()
         try:
             there = read_run_file(folder).evaluate
@@ -84,24 +89,40 @@ def write_run_file(
             aside = set_aside(folder / NAME).name
             say(f"{damage} Kept aside as {aside} and written anew.")
         new = [each for each in evaluate if each not in there]
-        found = RunFile(
-            run=run, evaluate=(*there, *new), placement=placement, checkpoints=checkpoints
-        )
-        text = found.model_dump_json(indent=2) + "\n"
+        merged = whole.model_copy(update={"evaluate": (*there, *new)})
         held.check()
-        write_text(folder / NAME, text, durable=True)
+        write_text(folder / NAME, _text(merged))
 
 
-def _covers(
-    folder: Path,
-    evaluate: Sequence[Evaluation],
-    placement: PlacementSpec,
-    checkpoints: CheckpointSpec,
-) -> bool:
+def _text(file: RunFile) -> str:
+    return file.model_dump_json(indent=2) + "\n"
+
+
+def _created(path: Path, file: RunFile) -> bool:
+    """Write the file unless there is one, for which no lease is needed; whether it was written.
+
+    Not where the file system has no hard links.
+    """
+    if path.exists():
+        return False
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        aside.write_text(_text(file), encoding="utf-8")
+        os.link(aside, path)
+    except OSError as error:
+        if error.errno in NO_LINK:
+            return False
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _covers(folder: Path, file: RunFile) -> bool:
     """Whether run.json is whole and says all of this already."""
     try:
         there = read_run_file(folder)
     except (FileNotFoundError, DamagedRun):
         return False
-    as_said = (there.placement, there.checkpoints) == (placement, checkpoints)
-    return as_said and all(each in there.evaluate for each in evaluate)
+    as_said = (there.placement, there.checkpoints) == (file.placement, file.checkpoints)
+    return as_said and all(each in there.evaluate for each in file.evaluate)

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from scaling.base.config import Config, digest
+from scaling.base.config import Config
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
@@ -30,6 +30,7 @@ from scaling.runs.results_file import (
     RESULTS,
     ResultRow,
     confirmed_rows,
+    expected,
     parse_rows,
     read_manifest,
 )
@@ -62,6 +63,21 @@ class RunProgress(Config):
     """On which that process is."""
 
 
+class Look(NamedTuple):
+    """What a run's folder said at one moment.
+
+    Fields:
+      rows: confirmed, of the evaluations that were asked for.
+      manifest: None: there is none, or it cannot be believed.
+      damage: of results or manifest, which then count for nothing.
+    """
+
+    state: RunState
+    rows: tuple[ResultRow, ...]
+    manifest: dict[str, Any] | None
+    damage: DamagedRun | None
+
+
 class RunFolder:
     """One run's folder, named by the run's id."""
 
@@ -82,14 +98,41 @@ class RunFolder:
         found = read_run_file(self.path)
         return found.run, found.evaluate
 
+    def look(self, evaluate: Sequence[Evaluation]) -> Look:
+        """What the folder says at this moment of the run and of what `evaluate` measures on it."""
+        manifest, rows, damage = None, tuple[ResultRow, ...](), None
+        try:
+            manifest = read_manifest(self.path)
+            rows = confirmed_rows(self.path, manifest)
+        except FileNotFoundError:
+            pass
+        except DamagedRun as found:
+            manifest, damage = None, found
+        wanted = expected(tuple(evaluate))
+        named = {name for name, _ in wanted}
+        rows = tuple(row for row in rows if row.evaluation in named)
+        if manifest is not None and wanted <= {(row.evaluation, row.metric) for row in rows}:
+            return Look("done", rows, manifest, damage)
+        state: RunState = "waiting"
+        if lease.is_held(self.path / LEASE):
+            state = "running"
+        elif (self.path / FAILED).exists():
+            state = "failed"
+        return Look(state, rows, manifest, damage)
+
     def results(self, evaluate: Sequence[Evaluation] | None = None) -> tuple[ResultRow, ...]:
         """Confirmed rows, none while the run is not done; of `evaluate` alone where it is given.
 
         Raises `DamagedRun` when results.jsonl is not what the manifest confirmed.
         """
-        rows = confirmed_rows(self.path)
-        wanted = None if evaluate is None else {digest(evaluation) for evaluation in evaluate}
-        return tuple(row for row in rows if wanted is None or row.evaluation in wanted)
+        try:
+            rows = confirmed_rows(self.path, self.manifest())
+        except FileNotFoundError:
+            return ()
+        if evaluate is None:
+            return rows
+        named = {name for name, _ in expected(tuple(evaluate))}
+        return tuple(row for row in rows if row.evaluation in named)
 
     def manifest(self) -> dict[str, Any]:
         """What decided the numbers; FileNotFoundError while there is none.
@@ -100,21 +143,11 @@ class RunFolder:
 
     def is_done(self, evaluate: Sequence[Evaluation]) -> bool:
         """Whether every metric of `evaluate` is confirmed; damaged files count for nothing."""
-        if not (self.path / MANIFEST).exists():
-            return False
-        try:
-            confirmed = {(row.evaluation, row.metric) for row in self.results(evaluate)}
-        except DamagedRun:
-            return False
-        return confirmed >= {(digest(each), name) for each in evaluate for name in each.metrics}
+        return (self.path / MANIFEST).exists() and self.look(evaluate).state == "done"
 
     def status(self, evaluate: Sequence[Evaluation]) -> RunState:
         """Done, or else at work, or else failed, or else waiting for its turn."""
-        if self.is_done(evaluate):
-            return "done"
-        if lease.is_held(self.path / LEASE):
-            return "running"
-        return "failed" if (self.path / FAILED).exists() else "waiting"
+        return self.look(evaluate).state
 
     def failure(self) -> str | None:
         """Why the run failed; None when it did not."""
@@ -131,6 +164,10 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    def has_progress(self) -> bool:
+        """Whether there is a last report; a run that ended in good order has none."""
+        return (self.path / PROGRESS).exists()
+
     def progress(self) -> RunProgress | None:
         """The last report; None when there is none that can be read."""
         try:
@@ -141,6 +178,8 @@ class RunFolder:
     def damage(self) -> DamagedRun | None:
         """What is wrong with results and manifest; None when they can be believed."""
         results = self.path / RESULTS
+        if not results.exists() and not (self.path / MANIFEST).exists():
+            return None
         try:
             self.results()
             if results.exists() and not (self.path / MANIFEST).exists():
@@ -151,5 +190,5 @@ class RunFolder:
 
     def needs_repair(self) -> bool:
         """Whether something in here would be set aside by `HeldRun.repair`."""
-        unreadable = (self.path / PROGRESS).exists() and self.progress() is None
+        unreadable = self.has_progress() and self.progress() is None
         return unreadable or self.damage() is not None

@@ -8,14 +8,15 @@ lease/           who may write in here (`scaling.runs.lease`)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fits.base.files import written_aside
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
-from scaling.runs.run_file import read_run_file
+from scaling.runs.run_file import NAME, read_run_file
 from scaling.runs.run_folder import LEASE, RunFolder
 from scaling.training import checkpoints
 from scaling.training.run import Run
@@ -46,6 +47,23 @@ class TrunkFolder:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # unreadable: the training itself will tell
 
+    def unneeded(self, branches: Collection[int], *, keep_last: bool = False) -> list[Path]:
+        """Checkpoints from which no run has still to start.
+
+        A run that is not done starts at the last checkpoint that is not past its branch.
+
+        Args:
+          branches: steps at which runs have still to leave the trunk.
+          keep_last: whether the last one is needed too, for longer runs that may be added.
+        """
+        there = checkpoints.found(self.path)
+        needed = {
+            max((step for step, _ in there if step <= branch), default=0) for branch in branches
+        }
+        if keep_last and there:
+            needed.add(there[-1][0])
+        return [folder for step, folder in there if step not in needed]
+
 
 class HeldTrunk(TrunkFolder):
     """A trunk whose lease this process holds. Whatever writes may raise `LeaseLost`."""
@@ -70,31 +88,23 @@ class HeldTrunk(TrunkFolder):
         (self.path / DIVERGED).unlink(missing_ok=True)
 
     def delete_unneeded(self) -> None:
-        """Delete the checkpoints from which no run in the folder of runs has still to start.
+        """Delete the checkpoints from which no run in the folder of runs has still to start."""
+        for folder in self.unneeded(branches_to_come(self.path.parent.parent)[self.path.name]):
+            self.check()
+            checkpoints.delete(folder)
 
-        A run that is not done starts at the last checkpoint that is not past its branch.
-        """
-        there = checkpoints.found(self.path)
-        needed = {
-            max((step for step, _ in there if step <= branch), default=0)
-            for branch in self._branches_to_come()
-        }
-        for step, folder in there:
-            if step not in needed:
-                self.check()
-                checkpoints.delete(folder)
 
-    def _branches_to_come(self) -> Iterator[int]:
-        """The steps at which runs that are not done leave this trunk."""
-        for path in self.path.parent.parent.glob("*/run.json"):
-            try:
-                there = read_run_file(path.parent)
-            except (DamagedRun, FileNotFoundError):
-                continue  # a launch writes it anew; at worst its trunk is trained again
-            if there.run.trunk == self.path.name and not RunFolder(path.parent).is_done(
-                there.evaluate
-            ):
-                yield there.run.branch_step
+def branches_to_come(runs: Path) -> defaultdict[str, set[int]]:
+    """The steps at which runs that are not done leave each trunk, whatever study they are of."""
+    found = defaultdict[str, set[int]](set)
+    for path in runs.glob(f"*/{NAME}"):
+        try:
+            there = read_run_file(path.parent)
+        except (DamagedRun, FileNotFoundError):
+            continue  # a launch writes it anew; at worst its trunk is trained again
+        if not RunFolder(path.parent).is_done(there.evaluate):
+            found[there.run.trunk].add(there.run.branch_step)
+    return found
 
 
 @contextmanager

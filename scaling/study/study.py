@@ -30,5 +30,8 @@ class Study(Config):
 
     def computed_in(self, compute: Compute) -> Study:
         """The study with that decided; the runs have other ids."""
-        runs = tuple(run.model_copy(update={"compute": compute}) for run in self.runs)
+        runs = tuple(
+            run if run.compute == compute else run.model_copy(update={"compute": compute})
+            for run in self.runs
+        )
         return self.model_copy(update={"runs": runs, "compute_open": False})

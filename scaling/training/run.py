@@ -70,9 +70,9 @@ class Run(Config):
         return digest({**kept, "recipe": recipe, "augment": mixed})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
-        """As pydantic's; the copy computes its own `id`, `trunk` and `step_digest`."""
+        """As pydantic's; the copy computes what follows from its fields itself."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("id", "trunk", "step_digest"):
+        for name in ("id", "trunk", "step_digest", "params", "flops"):
             copy.__dict__.pop(name, None)
         return copy
 
@@ -96,12 +96,12 @@ class Run(Config):
         mup = self.model.mup if isinstance(self.model, ViTShape) else None
         return f"{self.model.name} {_mup_name(mup)}" if mup else self.model.name
 
-    @property
+    @cached_property
     def params(self) -> int:
         """Parameters of the backbone, its pool included, classifier left out."""
         return parameters(self.model)
 
-    @property
+    @cached_property
     def flops(self) -> int:
         """Training FLOPs as if trained alone, as the objective counts them."""
         return self.objective.flops(self.model, self.images_seen, self.data.classes)

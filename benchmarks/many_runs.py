@@ -1,0 +1,126 @@
+"""What a study of very many runs costs the commands that keep its books: CPU seconds and memory.
+
+    python benchmarks/many_runs.py [--runs 10000] [FOLDER]
+
+Writes a study of so many runs into FOLDER (a temporary one unless given), and measures in a process
+each: `plan`; the bookkeeping of a launch, first (run.json of every run) and again; `status` while
+nothing is done and when all is; `collect`. Results are made up: nothing is trained. Prints a table
+of CPU seconds (user and system), elapsed seconds and the most memory in use at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STUDY = """
+name = "many"
+question = "What do many runs cost?"
+
+[data]
+kind = "procedural"
+
+[recipe]
+warmup_steps = 10
+
+[models.a]
+patch = 4
+width = 8
+depth = 1
+mlp = 32
+heads = 1
+
+[models.b]
+patch = 4
+width = 16
+depth = 1
+mlp = 64
+heads = 2
+
+[[evaluate]]
+kind = "upstream"
+
+[[grid]]
+model = ["a", "b"]
+images_seen = [1_280, 2_560, 5_120, 10_240, 20_480]
+batch = 64
+seed = {seeds}
+"""
+
+BOOKKEEPING = """
+import sys
+from pathlib import Path
+from scaling.launch.jobs import jobs
+from scaling.launch.local import prepare
+from scaling.launch.launch_spec import DEFAULT
+from scaling.runs.compute_dtype import decided
+from scaling.study.parse import read_study
+from scaling.launch.pool import Pool
+from scaling.launch.display import PlainLines
+study, runs = decided(read_study("many.toml"), Path("runs")), Path("runs")
+todo = prepare(study, runs, retry=False, say=print)
+pool = Pool(study, runs, jobs(study.runs, todo), slots=(), command=list, screen=PlainLines())
+pool.seconds_left()
+"""
+
+FINISH = """
+from pathlib import Path
+from fits.base import files
+from scaling.runs.compute_dtype import decided
+from scaling.evaluate.measured import Measured
+from scaling.runs.held_run import hold_run
+from scaling.study.parse import read_study
+files._sync = lambda path: None
+study = decided(read_study("many.toml"), Path("runs"))
+for number, run in enumerate(study.runs):
+    found = [(each, [Measured(m, 0.1 + 1 / (1 + run.flops**0.1) + 1e-4 * (number % 7), 1000)
+                     for m in each.metrics]) for each in study.evaluate]
+    about = {"flops": run.flops, "data": [{"train_size": 1000}], "seconds_here": 1.0}
+    with hold_run(Path("runs") / run.id) as held:
+        held.finish(found, about)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--runs", type=int, default=10_000)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        seeds = list(range(asked.runs // 10))
+        (folder / "many.toml").write_text(STUDY.format(seeds=seeds))
+        scaling = [sys.executable, "-m", "scaling"]
+        print("| what | CPU, s | elapsed, s | most memory, MB |")
+        print("|---|---|---|---|")
+        measure("plan", [*scaling, "plan", "many.toml"], folder)
+        measure("launch, first bookkeeping", [sys.executable, "-c", BOOKKEEPING], folder)
+        measure("launch, bookkeeping again", [sys.executable, "-c", BOOKKEEPING], folder)
+        measure("status, nothing done", [*scaling, "status", "many.toml"], folder)
+        subprocess.run([sys.executable, "-c", FINISH], cwd=folder, check=True)
+        measure("status, all done", [*scaling, "status", "many.toml"], folder)
+        measure("launch, bookkeeping of what is done", [sys.executable, "-c", BOOKKEEPING], folder)
+        measure("collect", [*scaling, "collect", "many.toml"], folder)
+
+
+def measure(what: str, command: list[str], folder: Path) -> None:
+    """One line of the table."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{what} ended with {os.waitstatus_to_exitcode(status)}")
+    cpu, elapsed = used.ru_utime + used.ru_stime, time.monotonic() - began
+    print(f"| {what} | {cpu:.1f} | {elapsed:.1f} | {used.ru_maxrss / 1000:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

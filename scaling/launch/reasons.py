@@ -1,0 +1,102 @@
+"""Why each run is to be done; for one that an edit of the study made new, which field changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from scaling.base.config import digest
+from scaling.runs.damage import DamagedRun
+from scaling.runs.run_file import NAME
+from scaling.runs.run_folder import RunFolder
+from scaling.study.study import Study
+from scaling.training import checkpoints
+from scaling.training.run import Run
+
+Fields = Mapping[str, Any]
+"""A run's fields as plain JSON, by their paths: recipe.learning_rate."""
+FEW = 3  # fields that two runs may differ in to be taken for one before and after an edit
+
+
+def reasons(study: Study, runs: Path, todo: Collection[str]) -> dict[str, str]:
+    """By the id of each run in `todo`, in words."""
+    wanted = [run for run in study.runs if run.id in todo]
+    new = [run for run in wanted if not (runs / run.id / NAME).exists()]
+    others = dict(_others(study, runs)) if new else {}
+    found = {}
+    for run in wanted:
+        folder = RunFolder(runs / run.id)
+        found[run.id] = _new(run, others) if run in new else _begun(run, study, folder)
+    return found
+
+
+def _begun(run: Run, study: Study, folder: RunFolder) -> str:
+    """Of a run that was launched before."""
+    if (damage := folder.damage()) is not None:
+        return f"damaged: {damage}"
+    try:
+        confirmed = {(each.evaluation, each.metric) for each in folder.results(study.evaluate)}
+    except DamagedRun as damage:
+        return f"damaged: {damage}"
+    missing = [
+        name
+        for each in study.evaluate
+        for name in each.metrics
+        if (digest(each), name) not in confirmed
+    ]
+    if confirmed or folder.results():
+        return f"to be measured: {', '.join(missing)}"
+    if (why := folder.failure()) is not None:
+        return f"failed before: {why}"
+    kept = [step for step, _ in checkpoints.found(folder.checkpoints)]
+    where = f", has come to step {max(kept):_} of {run.steps:_}" if kept else ""
+    if (why := folder.stopped()) is not None:
+        return f"left unfinished{where}: {why}"
+    return f"begun{where}" if kept else "waits"
+
+
+def _new(run: Run, others: Mapping[str, Fields]) -> str:
+    """Of a run that was never launched: what it is like, and is not."""
+    own = dict(flat(run.model_dump(mode="json")))
+    nearest, fewest = None, FEW + 1
+    for name, fields in others.items():
+        changed = sum(fields.get(key) != value for key, value in own.items())
+        changed += sum(key not in own for key in fields)
+        if changed < fewest:
+            nearest, fewest = name, changed
+    if nearest is None:
+        return "new"
+    there = others[nearest]
+    keys = [key for key in {**own, **there} if own.get(key) != there.get(key)]
+    words = [f"{key} is {_shown(own.get(key))}, was {_shown(there.get(key))}" for key in keys]
+    return f"new: {', '.join(words)} in {nearest}"
+
+
+def _others(study: Study, runs: Path) -> Iterator[tuple[str, Fields]]:
+    """Runs in the folder that are not of the study, as it was before an edit."""
+    own = {run.id for run in study.runs}
+    for path in sorted(runs.glob(f"*/{NAME}")):
+        if path.parent.name not in own:
+            try:
+                run = json.loads(path.read_text(encoding="utf-8"))["run"]
+                yield path.parent.name, dict(flat(run))
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                continue  # no run that can be believed
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of plain JSON, by its path."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from flat(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for number, item in enumerate(value):
+            yield from flat(item, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,91 @@
+"""Frees the disk of training states that nothing needs any more.
+
+Kept are the last point of each trunk, from which longer runs would go on, the points from which
+runs have still to start, and the ends of runs, which `scaling convert` and `init` read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling.runs.held_run import hold_run_if_free
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder, branches_to_come, hold_trunk_if_free
+from scaling.study.study import Study
+from scaling.training import checkpoints
+from scaling.training.run import Run
+
+
+@dataclass(frozen=True)
+class Unneeded:
+    """A folder that nothing needs.
+
+    Fields:
+      path: of a training state, or of what an interrupted save left of one.
+      bytes: that it takes.
+    """
+
+    path: Path
+    bytes: int
+
+
+def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False) -> list[Unneeded]:
+    """Delete what nothing needs of the study's runs and trunks; those at work are left alone.
+
+    Args:
+      ends: also the last states of runs that are done; they can then be neither exported nor gone
+        on with.
+      dry_run: delete nothing.
+
+    Returns:
+      What was deleted, or would be.
+    """
+    found = []
+    for run in study.runs:
+        folder = RunFolder(runs / run.id)
+        if not folder.checkpoints.is_dir():
+            continue
+        with hold_run_if_free(folder.path) as held:
+            if held is not None:
+                done = held.is_done(study.evaluate)
+                for path in _of_run(run, folder, done, ends):
+                    found.append(_take(path, dry_run, held.check))
+    to_come = branches_to_come(runs)
+    for name in dict.fromkeys(run.trunk for run in study.runs):
+        trunk = TrunkFolder(runs / "trunks" / name)
+        if not trunk.path.is_dir():
+            continue
+        with hold_trunk_if_free(trunk.path) as held_trunk:
+            if held_trunk is not None:
+                for path in trunk.unneeded(to_come[name], keep_last=True):
+                    found.append(_take(path, dry_run, held_trunk.check))
+    return found
+
+
+def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Path]:
+    """What nothing needs among a run's own states."""
+    whole = {path for _, path in checkpoints.found(folder.checkpoints)}
+    end = folder.checkpoints / str(run.steps)
+    for path in sorted(folder.checkpoints.iterdir()):
+        if ".damaged" in path.name:
+            yield path
+        elif done:
+            if path != end or ends:
+                yield path
+        elif path not in whole:
+            yield path
+
+
+def _take(path: Path, dry_run: bool, check: Callable[[], None]) -> Unneeded:
+    """Deletes it, unless `dry_run`; `check` raises where another process is at the folder."""
+    size = sum(each.stat().st_size for each in _files(path))
+    if not dry_run:
+        check()
+        checkpoints.delete(path)
+    return Unneeded(path, size)
+
+
+def _files(path: Path) -> Iterable[Path]:
+    return (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,38 @@
+"""What the workers of a run have printed: the log of its trunk, beside the folders of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean
+from scaling.runs.damage import DamagedRun
+from scaling.runs.run_file import NAME, read_run_file
+
+LOGS = "logs"
+
+
+def log_of(runs: Path, name: str) -> list[str]:
+    """Lines of the log of the run's trunk, the oldest first.
+
+    Args:
+      name: the run's id, or how it alone begins.
+
+    Raises:
+      UserError: no such run, or several, or it was never at work here.
+    """
+    known = sorted(path.parent.name for path in runs.glob(f"*/{NAME}"))
+    found = [each for each in known if each.startswith(name)] if name else []
+    if not found:
+        near = did_you_mean(name, known)
+        raise UserError([f"{name}: no run in {runs} begins so. {near}`scaling status` lists them."])
+    if len(found) > 1:
+        raise UserError([f"{name}: {len(found)} runs begin so, as {found[0]} and {found[1]}."])
+    try:
+        trunk = read_run_file(runs / found[0]).run.trunk
+    except DamagedRun as damage:
+        raise UserError([str(damage)]) from None
+    paths = sorted((runs / LOGS).glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
+    if not paths:
+        raise UserError([f"{found[0]}: no worker of a launch has been at it in {runs}."])
+    return [line for path in paths for line in path.read_text(errors="replace").splitlines()]

@@ -1,0 +1,144 @@
+"""What a launch is to do: which runs, within what budget, and why each of them."""
+
+import json
+import time
+
+import pytest
+from test_launch import PRETEND, Place, a_study
+
+from fits.base.errors import UserError
+from scaling.evaluate import Upstream
+from scaling.launch.launch_spec import Budget, LaunchSpec, selected
+from scaling.launch.local import Local
+from scaling.runs.run_folder import RunFolder
+from scaling.training.recipe import Recipe
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PRETEND.parents[1]))
+    return Place(tmp_path)
+
+
+# Which runs
+
+
+def test_conditions_on_columns_choose_runs():
+    study = a_study(0, 1, durations=(640, 1280))
+    assert {run.seed for run in selected(study, ["seed=1"]).runs} == {1}
+    found = selected(study, ["seed!=1", "images_seen=1280"]).runs
+    assert [(run.seed, run.images_seen) for run in found] == [(0, 1280)]
+    assert selected(study, ["data_size=all"]) == study
+    assert selected(study, ()) is study
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("seed", "--only seed: has no '='. Write COL=VALUE."),
+        ("sed=1", "no column 'sed'. Did you mean 'seed'? Columns: run, model, data_size"),
+        ("seed=7", "no row has seed=7."),
+    ],
+)
+def test_a_condition_that_chooses_nothing_is_refused(only, said):
+    with pytest.raises(UserError) as mistake:
+        selected(a_study(0, 1), [only])
+    assert said in str(mistake.value)
+
+
+def test_a_launch_of_some_runs_leaves_the_others_alone(place):
+    study = a_study(0, 1)
+    assert place.launch(study, only=("seed=1",))
+    assert [event["run"] for event in place.events("end")] == [study.runs[1].id]
+    assert not (place.runs / study.runs[0].id).exists()
+
+
+# Within what budget
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("1e18", Budget(flops=1e18)),
+        ("12h", Budget(seconds=43200.0)),
+        ("1.5 d", Budget(seconds=129600.0)),
+        ("90min", Budget(seconds=5400.0)),
+    ],
+)
+def test_a_budget_is_flops_or_time(text, budget):
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "12 hours", "1e18 FLOPs", "1..2h"])
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(UserError, match="is no budget"):
+        Budget.parse(text)
+
+
+@pytest.mark.slow
+def test_a_budget_of_flops_ends_a_launch_and_another_goes_on(place, capfd):
+    study = a_study(0, 1, 2, 3)
+    one = study.runs[0].flops
+    assert not place.launch(study, workers=1, pause=0.1, budget=Budget(flops=1.5 * one))
+    said = capfd.readouterr().out
+    done = len(place.events("end"))
+    assert 1 <= done < 4
+    assert f"the budget of {1.5 * one:.3g} FLOPs is spent" in said
+    assert place.launch(study)
+    assert place.ended_once(study)
+
+
+@pytest.mark.slow
+def test_a_budget_of_time_counts_that_of_each_worker(place, capfd):
+    study = a_study(0, 1)
+    began = time.monotonic()
+    assert not place.launch(study, pause=10.0, budget=Budget(seconds=4.0))
+    assert time.monotonic() - began < 30
+    assert "the budget of 0.00111 device-hours is spent" in capfd.readouterr().out
+
+
+# Why each
+
+
+def why(study, runs, **spec):
+    found = Local(workers=1).dry_run(study, runs, LaunchSpec(**spec)).as_json()
+    return {run["id"]: run["why"] for job in found["jobs"] for run in job["runs"]}
+
+
+def test_runs_that_an_edit_made_new_say_which_field_changed(place):
+    study = a_study(0)
+    assert set(why(study, place.runs).values()) == {"new"}
+    assert place.launch(study)
+    old = study.runs[0]
+    recipe = Recipe(warmup_steps=1, learning_rate=old.recipe.learning_rate * 2)
+    edited = study.model_copy(update={"runs": (old.model_copy(update={"recipe": recipe}),)})
+    (words,) = why(edited, place.runs).values()
+    assert words == (
+        f"new: recipe.learning_rate is {recipe.learning_rate}, "
+        f"was {old.recipe.learning_rate} in {old.id}"
+    )
+    assert why(study, place.runs) == {}
+    wider = a_study(0, 1)  # the first is still of the study, and nothing was changed
+    assert list(why(wider, place.runs).values()) == ["new"]
+
+
+def test_runs_that_were_begun_say_how_they_stand(place):
+    study = a_study(0, 13, 14)
+    assert not place.launch(study)
+    done, failed, stopped = (run.id for run in study.runs)
+    assert why(study, place.runs) == {stopped: "left unfinished: the device is full."}
+    found = why(study, place.runs, retry=True)
+    assert found[failed].startswith("failed before: the loss is nan at step 3")
+    more = study.model_copy(update={"evaluate": (Upstream(images=200),)})
+    assert why(more, place.runs)[done] == "to be measured: upstream_loss, upstream_error"
+    (place.runs / done / "manifest.json").write_text("?")
+    assert why(study, place.runs)[done].startswith("damaged: ")
+
+
+def test_other_files_among_the_runs_are_passed_over(place):
+    study = a_study(0)
+    for name, text in (("a", "{"), ("b", json.dumps({"run": 3})), ("c", "[" * 10**5)):
+        path = RunFolder(place.runs / name).path
+        path.mkdir(parents=True)
+        (path / "run.json").write_text(text)
+    assert list(why(study, place.runs).values()) == ["new"]
