@@ -5,7 +5,6 @@ Whatever goes wrong is written into the folder, as a failure of the run or as th
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ import jax
 
 from fits.base.errors import UserError
 from scaling.base.config import Config, digest
-from scaling.base.console import note
+from scaling.base.console import complain, note
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
 from scaling.manifest import manifest_of
@@ -171,7 +170,7 @@ def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> Non
     if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
             reason = out_of_memory(error, task.run, task.placement, jax.device_count())
-        say = _say  # the launcher reads stopped.txt
+        say = complain  # the launcher reads stopped.txt
         try:
             held.stop(reason)
         except OSError:  # the disk may be what is full
@@ -181,7 +180,7 @@ def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> Non
             "last checkpoint."
         )
         return
-    _say(f"{held.id} failed: {reason}")
+    complain(f"{held.id} failed: {reason}")
     try:
         held.fail(reason)
     except OSError as trouble:
@@ -192,7 +191,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, IN_WORDS):
         return str(error)
     return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from scaling.base.console import note
 from scaling.runs import lease
 from scaling.runs.held_run import HeldRun, hold_run_if_free
 from scaling.runs.lease import LeaseLost, LeaseWatch
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.run_folder import LEASE, RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
 from scaling.task import Task, carry_out, task_of, train_and_measure, write_down
 from scaling.training import checkpoints
@@ -44,7 +44,7 @@ class Ended(Enum):
 
     DONE = "all are done"
     FAILED = "some are not, as their folders say"
-    TAKEN = "other processes are at those that are left"
+    TAKEN = "other processes are at some that are left; as to the others, their folders say"
 
 
 def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = None) -> Ended:
@@ -77,6 +77,8 @@ class _Worker:
         self._wait, self._leaving = wait, leaving
         self._trainers: dict[str, Trainer] = {}
         self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
+        self._behind: dict[Path, tuple[TrunkFolder, int]] = {}
+        """Runs that wait for another process to train their trunk: to which step."""
 
     def lead(self, folders: list[RunFolder]) -> Ended:
         """As the only process, or the first of several: decide, take the leases, write."""
@@ -94,12 +96,17 @@ class _Worker:
                 _send(WAIT)  # or the others wait in one collective for longer than they may
                 time.sleep(lease.POLL)
         _send(DONE if finished else NOT_DONE)
-        if not finished:
-            return Ended.FAILED
-        return Ended.TAKEN if folders else Ended.DONE
+        if folders:
+            return Ended.TAKEN
+        return Ended.DONE if finished else Ended.FAILED
 
     def _lead_one(self, folder: RunFolder) -> bool | None:
         """Whether the run came to its end; None where another process is at it, or at its trunk."""
+        if folder.path in self._behind:  # looked at without taking the run's lease again and again
+            trunk, step = self._behind[folder.path]
+            watch = self._watches[trunk.path]
+            if not trunk.has_branch(step) and not lease.is_free(trunk.path / LEASE, watch):
+                return None
         try:
             with ExitStack() as leases:
                 watch = self._watches[folder.path]
@@ -153,6 +160,7 @@ class _Worker:
         watch = self._watches[there.path]
         trunk = leases.enter_context(hold_trunk_if_free(there.path, watch))
         if trunk is None and not _is_past_branch(held, there, task.run):
+            self._behind[held.path] = there, task.run.branch_step
             raise TrunkBusy
         if (reason := there.divergence(task.run.branch_step)) is not None:
             raise Diverged(reason, step=task.run.branch_step)

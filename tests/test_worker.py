@@ -26,6 +26,8 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.task import Task, task_of
+from scaling.training import checkpoints
+from scaling.training.leaving import Leaving, Left
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -135,6 +137,94 @@ def test_leases_are_free_after_a_failure(folder, training):
     assert folder.failure() == "ValueError: no such thing."
     assert folder.status([UPSTREAM]) == "failed"
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
+
+
+# Sharing the work
+
+
+@pytest.fixture
+def longer(folder):
+    """The folder of a run on the same trunk, which branches later."""
+    run = RUN.model_copy(update={"images_seen": 320})
+    path = folder.path.parent / run.id
+    write_run_file(path, run, [UPSTREAM], pytest.fail)
+    return RunFolder(path)
+
+
+def test_a_worker_that_does_not_wait_leaves_the_runs_of_others_to_them(folder, longer, training):
+    with hold_run(folder.path):
+        assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
+    assert longer.is_done([UPSTREAM])
+    assert not folder.is_done([UPSTREAM])
+
+
+def test_a_run_whose_trunk_another_trains_is_taken_when_its_branch_is_there(
+    folder, longer, training
+):
+    trunk = TrunkFolder.of(folder, RUN)
+    with hold_trunk(trunk.path):
+        assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
+        branch = trunk.path / str(RUN.branch_step) / checkpoints.MANIFEST
+        branch.parent.mkdir()
+        branch.write_text("{}")
+        assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
+    assert folder.is_done([UPSTREAM])
+    assert not longer.is_done([UPSTREAM])
+    assert worker.work([longer.path], wait=False) == Ended.DONE
+
+
+def test_while_it_waits_for_a_trunk_a_worker_takes_no_lease(folder, training, monkeypatch):
+    looks = []
+
+    def look(seconds):
+        looks.append(sorted(path.name for path in (folder.path / "lease").iterdir()))
+        if len(looks) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker.time, "sleep", look)
+    with hold_trunk(TrunkFolder.of(folder, RUN).path), pytest.raises(KeyboardInterrupt):
+        worker.work([folder.path])
+    assert looks == [["1.free"]] * 5
+
+
+def test_the_trunk_is_free_while_its_run_cools_down(folder, training, monkeypatch):
+    trunk = TrunkFolder.of(folder, RUN)
+    seen = []
+
+    def branched(task, paths, watch, trainers, leaving):
+        seen.append(lease.is_held(trunk.path / "lease"))
+        paths.branched()
+        seen.append(lease.is_held(trunk.path / "lease"))
+        watch.phase("cooldown", 9)
+        trainers[task.run.trunk] = SimpleNamespace(precision=Precision())
+        return measured(task)
+
+    monkeypatch.setattr(scaling.task, "train_and_measure", branched)
+    assert worker.work([folder.path]) == Ended.DONE
+    assert seen == [True, False]
+
+
+def test_what_failed_does_not_hide_that_others_are_at_the_rest(folder, longer, training):
+    training.append(lambda watch: 1 / 0)
+    with hold_run(longer.path):
+        assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
+    assert folder.failure() == "ZeroDivisionError: division by zero"
+
+
+def test_a_worker_that_was_told_to_leave_says_where_and_frees_its_leases(folder, training, capsys):
+    told = Leaving()
+
+    def leave(watch):
+        told.status = 143
+        raise Left(7)
+
+    training.append(leave)
+    with pytest.raises(SystemExit) as status:
+        worker.work([folder.path], leaving=told)
+    assert status.value.code == 143
+    assert "left at step 7" in capsys.readouterr().err
+    assert folder.status([UPSTREAM]) == "waiting"
+    assert folder.stopped() is None
 
 
 # Several processes of one training

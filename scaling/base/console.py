@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 Say: TypeAlias = Callable[[str], None]
 """Takes one line for a person."""
@@ -17,18 +17,31 @@ NOTE = "note: "
 
 def note(line: str) -> None:
     """Write a line of standard error, marked `NOTE`: the person who launched the worker sees it."""
-    print(f"{NOTE}{line}", file=sys.stderr, flush=True)
+    complain(f"{NOTE}{line}")
 
 
 def say(line: str) -> None:
-    """Print a line at once. Where standard output has gone, as after `| head`, the process goes on
-    and writes nothing more there."""
+    """Print a line at once. Where standard output has gone, as after `| head`, or its disk is full,
+    the process goes on and writes nothing more there."""
+    lost = _print(line, sys.stdout)
+    if lost is not None and lost.errno != errno.EPIPE:
+        complain(f"standard output: {lost.strerror}; going on without.")
+
+
+def complain(line: str) -> None:
+    """As `say`, to standard error."""
+    _print(line, sys.stderr)
+
+
+def _print(line: str, stream: TextIO) -> OSError | None:
+    """What went wrong, after which the stream leads nowhere: else Python would end with status 120
+    for what is left in its buffer."""
     try:
-        print(line, flush=True)
+        print(line, file=stream, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
-            print(f"standard output: {error.strerror}; going on.", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def print_table(
