@@ -95,17 +95,13 @@ def watch_status(study: Study, runs: Path) -> None:
 
     Without a terminal a summary is printed each half minute.
     """
-    from scaling.launch.grid_picture import picture
-
     screen = in_terminal()
     while True:
         began = time.monotonic()
         found = statuses(study, runs)
         if screen:
             size = shutil.get_terminal_size()
-            lines = [f"{study.name}: {study.question}", "", *picture(found, size.columns), ""]
-            lines += [_doing(each) for each in found if each.progress]
-            shown = [line[: size.columns] for line in [*lines, summary(found)]][-size.lines + 1 :]
+            shown = _drawn(study, found, size.columns)[-size.lines + 1 :]
             sys.stdout.write("\x1b[H\x1b[2J" + "\n".join(shown) + "\n")
             sys.stdout.flush()
         else:
@@ -114,6 +110,15 @@ def watch_status(study: Study, runs: Path) -> None:
             return
         cost = time.monotonic() - began
         time.sleep(max(2.0 if screen else SECONDS_BETWEEN_LINES, 10 * cost))
+
+
+def _drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
+    """Lines of a screen of so many columns."""
+    from scaling.launch.grid_picture import picture
+
+    lines = [f"{study.name}: {study.question}", "", *picture(found, columns), ""]
+    lines += [_doing(each) for each in found if each.progress]
+    return [line[:columns] for line in [*lines, summary(found)]]
 
 
 def _doing(status: RunStatus) -> str:

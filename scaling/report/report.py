@@ -100,15 +100,21 @@ def _results(study: Study, runs: Path) -> list[Result]:
 def _of_run(study: Study, run: Run, seen: Look) -> Iterator[Result]:
     """What one finished run measured. Its data may be gone: what they were is in the manifest."""
     manifest = seen.manifest or {}
+    try:
+        flops, size = float(manifest["flops"]), run.data_size or manifest["data"][0]["train_size"]
+    except (KeyError, IndexError, TypeError):
+        raise UserError(
+            [f"run {run.id}: its manifest.json names no FLOPs or no data; delete it and launch."]
+        ) from None
     for row in seen.rows:
         yield Result(
             study=study.name,
             run=run.id,
             model=run.model_name,
             params=run.params,
-            flops=float(manifest["flops"]),
+            flops=flops,
             images_seen=run.images_seen,
-            data_size=run.data_size or manifest["data"][0]["train_size"],
+            data_size=size,
             seed=run.seed,
             metric=row.metric,
             value=row.value,

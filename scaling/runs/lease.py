@@ -250,7 +250,7 @@ def _holder(path: Path) -> dict[str, Any]:
     """What a holder wrote about itself; nothing while it is writing it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -260,6 +260,8 @@ def _is_gone(holder: dict[str, Any]) -> bool:
     machine, pid = holder.get("machine"), holder.get("pid")
     if machine is None or machine != _machine() or not isinstance(pid, int):
         return False
+    if not 0 < pid < 2**31:  # no process has such a number
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

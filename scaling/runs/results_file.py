@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from scaling.base.config import Config, digest
 from scaling.evaluate import Evaluation
@@ -32,14 +32,31 @@ class ResultRow(Config):
     """Digest of the `Evaluation` that measured it: other settings, another digest."""
     metric: str
     value: float = Field(allow_inf_nan=False)
-    n: int = Field(gt=0)
+    n: int = Field(gt=0, lt=2**63)
     """Number of images (or of other trials) that the value is a mean over."""
+
+
+class _DataSize(BaseModel):
+    train_size: int | None = Field(None, ge=0, lt=2**63, strict=True)
+
+
+class _Known(BaseModel):
+    """The keys of a manifest that are read again; whoever wrote the others, they are only shown."""
+
+    results_bytes: int = Field(ge=0, lt=2**63, strict=True)
+    results_sha256: str
+    flops: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
+    data: list[_DataSize] | None = None
+    seconds_here: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
+    seconds_beside: float | None = Field(None, allow_inf_nan=False, strict=True)
+    images_per_second: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What decided the numbers; FileNotFoundError while there is none.
 
-    Raises `DamagedRun` when the file is not what was written.
+    Raises `DamagedRun` when the file is not what was written, or cannot be a manifest: its sum
+    proves nothing of who wrote it.
     """
     path = folder / MANIFEST
     both = path, folder / RESULTS  # nothing confirms the one without the other
@@ -47,6 +64,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(text_of(path))
         if manifest["sha256"] != _sha256({k: v for k, v in manifest.items() if k != "sha256"}):
             raise ValueError
+        _Known.model_validate(manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedRun(f"{path} is not what was written there.", *both) from None
     return manifest

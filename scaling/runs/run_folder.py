@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from pydantic import Field
+
 from scaling.base.config import Config
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
@@ -56,7 +58,7 @@ class RunProgress(Config):
     memory_bytes: int | None = None
     phase: str
     """What is being done: compile, train, cooldown, evaluate."""
-    phase_began: float
+    phase_began: float = Field(allow_inf_nan=False)
     """When that began, in seconds since 1970 by the worker's clock."""
     pid: int
     host: str

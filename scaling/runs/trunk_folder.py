@@ -7,13 +7,13 @@ lease/           who may write in here (`scaling.runs.lease`)
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fits.base.files import written_aside
+from scaling.base.config import Config
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import NAME, read_run_file
@@ -22,6 +22,14 @@ from scaling.training import checkpoints
 from scaling.training.run import Run
 
 DIVERGED = "diverged.json"
+
+
+class Divergence(Config):
+    """The contents of diverged.json."""
+
+    step: int
+    """By which the loss was not finite."""
+    reason: str
 
 
 class TrunkFolder:
@@ -42,10 +50,10 @@ class TrunkFolder:
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
         try:
-            diverged = json.loads(text_of(self.path / DIVERGED))
-            return diverged["reason"] if diverged["step"] <= until else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            diverged = Divergence.model_validate_json(text_of(self.path / DIVERGED), strict=True)
+        except (FileNotFoundError, ValueError):
             return None  # unreadable: the training itself will tell
+        return diverged.reason if diverged.step <= until else None
 
     def unneeded(self, branches: Collection[int], *, keep_last: bool = False) -> list[Path]:
         """Checkpoints from which no run has still to start.
@@ -79,7 +87,8 @@ class HeldTrunk(TrunkFolder):
     def diverge(self, step: int, reason: str) -> None:
         """Remember that the loss stopped being finite by `step`, so that none tries it again."""
         with written_aside(self.path / DIVERGED, durable=True) as aside:
-            aside.write_text(json.dumps({"step": step, "reason": reason}) + "\n", encoding="utf-8")
+            text = Divergence(step=step, reason=reason).model_dump_json()
+            aside.write_text(text + "\n", encoding="utf-8")
             self.check()
 
     def clear_divergence(self) -> None:

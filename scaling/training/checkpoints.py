@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import zlib
@@ -230,7 +231,9 @@ def restore(folder: Path, like: Any) -> Checkpoint:
     about = verify(folder)
     try:
         step, seconds = int(about["step"]), float(about["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
+        if not math.isfinite(seconds):
+            raise ValueError(f"{seconds} seconds")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Damaged(f"{folder}: {MANIFEST} names no step ({error}).") from error
     try:
         with ocp.StandardCheckpointer() as checkpointer:
@@ -281,10 +284,10 @@ def found(parent: Path) -> list[tuple[int, Path]]:
         if ".damaged" in folder.name or not (folder / MANIFEST).exists():
             continue
         try:
-            step = int(json.loads((folder / MANIFEST).read_text())["step"])
-        except (ValueError, KeyError, TypeError):
+            step = json.loads((folder / MANIFEST).read_text())["step"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             step = 0
-        there.append((step, folder))
+        there.append((step if type(step) is int and step >= 0 else 0, folder))
     return sorted(there)
 
 
