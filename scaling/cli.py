@@ -42,7 +42,6 @@ Exit status:  0    done
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -233,7 +232,7 @@ def run(
 
     with leaving_on_signals() as leaving:
         ended = work(folders, wait=not no_wait, leaving=leaving)
-    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: os.EX_TEMPFAIL}[ended])
+    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: 75}[ended])
 
 
 @app.command("work")

@@ -86,5 +86,23 @@ def test_what_was_started_to_ignore_a_signal_ignores_it():
     assert ended(code) == 7
 
 
+def test_a_forked_child_answers_for_itself():
+    """SIGTERM ends it, and is not told to the process that it was forked from."""
+    code = (
+        "import os\n"
+        "with leaving_on_signals() as told:\n"
+        "    with told.after_a_step():\n"
+        "        child = os.fork()\n"
+        "        if child == 0: time.sleep(60)\n"
+        "        time.sleep(0.5)\n"
+        "        os.kill(child, signal.SIGTERM)\n"
+        "        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM\n"
+        "        time.sleep(1)\n"
+        "        print('ready', flush=True)\n"
+        "        while not told.asked(): time.sleep(0.01)\n"
+    )
+    assert ended(code) == 143
+
+
 def test_it_leaves_before_schedulers_kill():
     assert leaving.SECONDS < 10

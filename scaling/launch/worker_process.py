@@ -19,7 +19,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_L
 # XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
 # that. Needs glibc 2.35; anything else ignores it. Moves no digit.
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
-TAKEN = os.EX_TEMPFAIL  # exit status of a worker that found others at all that was left
+TAKEN = 75  # EX_TEMPFAIL: exit status of a worker that found others at all that was left
 
 Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
 """Run folders -> the command that works through them."""

@@ -12,8 +12,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
-SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
 SECONDS = 9.0  # in which a process has left: schedulers and launchers kill it after ten or more
 
 
@@ -74,6 +77,7 @@ def leaving_on_signals() -> Iterator[Leaving]:
     if threading.current_thread() is not threading.main_thread():
         yield leaving
         return
+    _reset_in_children()
     heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, leaving.tell) for number in heard}
     read, write = os.pipe()
@@ -90,6 +94,19 @@ def leaving_on_signals() -> Iterator[Leaving]:
         os.close(write)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@cache
+def _reset_in_children() -> None:
+    """A process that is forked from here, as a data loader's, answers signals as any other does."""
+
+    def reset() -> None:
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=reset)
 
 
 def _end_unless(ended: threading.Event, read: int, heard: Sequence[int]) -> None:
