@@ -227,12 +227,13 @@ def run(
         raise UserError(
             *([f"{folder} has no run.json; `scaling launch` writes it."] for folder in absent)
         )
+    from scaling.launch.worker_process import TAKEN
     from scaling.training.leaving import leaving_on_signals
     from scaling.worker import Ended, work
 
     with leaving_on_signals() as leaving:
         ended = work(folders, wait=not no_wait, leaving=leaving)
-    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: 75}[ended])
+    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: TAKEN}[ended])
 
 
 @app.command("work")

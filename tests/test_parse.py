@@ -705,6 +705,7 @@ def _places(value, path=()):
             yield from _places(item, (*path, key))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_junk_anywhere_is_either_right_or_named(tmp_path_factory, data):

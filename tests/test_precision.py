@@ -70,12 +70,13 @@ def computed():
     return computed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept",
     [
         "full",
-        pytest.param("dots", marks=pytest.mark.slow),
-        pytest.param("offload", marks=pytest.mark.slow),
+        "dots",
+        "offload",
     ],
 )
 def test_rematerialisation_changes_no_number(computed, kept):

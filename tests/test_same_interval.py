@@ -241,7 +241,8 @@ def test_the_order_of_a_tables_rows_and_the_names_of_its_clusters_move_no_digit(
         assert ask(table, *columns) == found
 
 
-@pytest.mark.parametrize("rows", quick(["clusters", "weights", "Huber's loss"], "weights"))
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", ["clusters", "weights", "Huber's loss"])
 def test_the_order_of_a_tables_rows_moves_no_digit_of_size_and_data(rows, tmp_path, ask):
     table = surface(tmp_path / "runs.csv")
     y = "--y", "loss", "--y-is", "loss", *TERMS[rows]

@@ -5,7 +5,7 @@ import random
 import pytest
 from untrusted import READERS, Place
 
-FEW = 40
+FEW = 25
 
 
 @pytest.mark.parametrize("name", READERS)
