@@ -267,6 +267,7 @@ def test_a_run_that_is_not_done_is_exported_as_far_as_it_is(convert, trained, tm
     assert "has no checkpoint yet; train it: `scaling run " in errors
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(convert, trained, tmp_path):
     folder, _ = trained
     shutil.copytree(folder.path.parent, tmp_path / "runs")
@@ -280,6 +281,7 @@ def test_a_damaged_checkpoint_is_named(convert, trained, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_run_knows_its_shape(convert, trained):
     folder, _ = trained
     status, _, errors = convert(folder.path, "a.npz", "--heads", 2)

@@ -42,6 +42,7 @@ def test_help_opens_with_what_to_type_and_tells_all(command):
     assert "nothing is written unless" in said
 
 
+@pytest.mark.slow
 def test_the_schema_of_every_command_is_printed_and_describes_its_json(command, table, tmp_path):
     fit = table, "--x", "eflop", "--y", "error", "--law", "power"
     rows = [f"{n},{d},{1 + n**-0.3 + d**-0.3}" for n in (1, 2, 4, 8) for d in (1, 2, 5, 10)]

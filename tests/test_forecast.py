@@ -119,6 +119,7 @@ def test_the_unit_of_y_only_scales_the_forecast(unit):
     np.testing.assert_allclose(scaled, forecast(x, y)(later), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", slow_save([1e-9, 3.0, 1e9], 3.0))
 def test_units_matter_to_no_real_curve(curves, unit):
     for curve in curves[::6]:

@@ -277,6 +277,7 @@ def test_where_no_trunk_is_left_a_worker_trains_on_the_trunk_of_another(place):
     assert len({event["pid"] for event in place.events("begin")}) == 2
 
 
+@pytest.mark.slow
 def test_nobody_need_read_what_a_launch_says(place):
     study = a_study(0, 1)
     launcher = place.launcher(study, pause=0.02, stdout=subprocess.PIPE)
@@ -384,6 +385,7 @@ def test_two_launchers_on_one_folder_do_every_run_once_and_both_end_well(place):
 # Damage
 
 
+@pytest.mark.slow
 def test_damaged_files_are_said_kept_aside_and_their_runs_done_again(place, capfd):
     study = a_study(0, durations=(640, 1280, 1920, 2560))
     assert place.launch(study)

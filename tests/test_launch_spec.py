@@ -122,6 +122,7 @@ def test_runs_that_an_edit_made_new_say_which_field_changed(place):
     assert list(why(wider, place.runs).values()) == ["new"]
 
 
+@pytest.mark.slow
 def test_runs_that_were_begun_say_how_they_stand(place):
     study = a_study(0, 13, 14)
     assert not place.launch(study)

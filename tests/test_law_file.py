@@ -381,6 +381,7 @@ def test_a_row_taken_for_fitted_that_is_not_is_said(law, check):
     ) in said
 
 
+@pytest.mark.slow
 def test_clusters_are_known_again_though_a_row_at_the_top_moves_their_numbers(tmp_path, check):
     table, path = tmp_path / "seeds.csv", tmp_path / "law.json"
     rng = np.random.default_rng(0)

@@ -296,6 +296,7 @@ def test_an_error_that_is_0_in_every_run_is_noted_beside_the_others_in_full(tmp_
     assert said.count("digits_5shot_error: 2 runs without any error left out") == 1
 
 
+@pytest.mark.slow
 def test_warnings_of_the_fit_are_printed(tmp_path, capsys):
     study = grid()
     for run in study.runs[:5]:

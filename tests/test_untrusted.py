@@ -8,6 +8,7 @@ from untrusted import READERS, Place
 FEW = 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_mistaken_file_is_refused_in_words_or_taken(name, tmp_path):
     place = Place(tmp_path / "runs")
