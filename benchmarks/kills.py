@@ -24,53 +24,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-STUDY = """
-name = "tiny"
-question = "Does it survive?"
-compute = "float32"
+from small_study import small_study
 
-[data]
-kind = "procedural"
-classes = 8
-label_noise = 0.1
-jitter = 1
-heldout_size = 1000
-
-[objective]
-loss = "softmax"
-
-[recipe]
-learning_rate = 1e-2
-warmup_steps = 10
-timescale_steps = 200
-weight_decay_head = 0.0
-weight_decay_body = 0.0
-
-[checkpoints]
-every_seconds = 0.5
-
-[models.a]
-patch = 4
-width = 8
-depth = 1
-mlp = 32
-heads = 1
-
-[models.b]
-patch = 4
-width = 16
-depth = 1
-mlp = 64
-heads = 2
-
-[[evaluate]]
-kind = "upstream"
-
-[[grid]]
-model = ["a", "b"]
-images_seen = [5_120, 20_480, 81_920]
-batch = 64
-"""
+IMAGES = 5_120, 20_480, 81_920
+OFTEN = "[checkpoints]\nevery_seconds = 0.5\n"
+DOING = {"compile": "compiling or loading", "train": "training", "cooldown": "cooling down"}
 SCALING = [sys.executable, "-P", "-m", "scaling"]
 LONGEST = 14.0  # seconds before a kill
 
@@ -86,9 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = (asked.folder or Path(temporary)).resolve()
         place.mkdir(parents=True, exist_ok=True)
-        (place / "tiny.toml").write_text(STUDY)
+        (place / "small.toml").write_text(small_study(IMAGES, more=OFTEN))
         chance, counts, wrong = random.Random(asked.seed), Counter[str](), []
-        run(place, "launch", "tiny.toml", "--runs", "quiet")
+        run(place, "launch", "small.toml", "--runs", "quiet")
         wanted = table(place, "quiet")
         lap = 0
         while counts.total() < asked.kills:
@@ -120,7 +78,7 @@ def disturbed(
     reached: dict[Path, int] = {}
     while True:
         launcher = subprocess.Popen(
-            [*SCALING, "launch", "tiny.toml", "--runs", runs],
+            [*SCALING, "launch", "small.toml", "--runs", runs],
             cwd=place,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -152,10 +110,10 @@ def disturbed(
 def kill_collect(place: Path, runs: str, chance: random.Random, counts: Counter[str]) -> None:
     """`collect`, killed at a moment of the seconds that it takes."""
     began = time.monotonic()
-    run(place, "collect", "tiny.toml", "--runs", runs, "--out", "aside")
+    run(place, "collect", "small.toml", "--runs", runs, "--out", "aside")
     takes = time.monotonic() - began
     process = subprocess.Popen(
-        [*SCALING, "collect", "tiny.toml", "--runs", runs, "--out", f"out-{runs}"],
+        [*SCALING, "collect", "small.toml", "--runs", runs, "--out", f"out-{runs}"],
         cwd=place,
         stdout=subprocess.DEVNULL,
     )
@@ -167,8 +125,8 @@ def kill_collect(place: Path, runs: str, chance: random.Random, counts: Counter[
 
 
 def table(place: Path, runs: str) -> bytes:
-    run(place, "collect", "tiny.toml", "--runs", runs, "--out", f"out-{runs}")
-    return (place / f"out-{runs}" / "tiny.csv").read_bytes()
+    run(place, "collect", "small.toml", "--runs", runs, "--out", f"out-{runs}")
+    return (place / f"out-{runs}" / "small.csv").read_bytes()
 
 
 def run(place: Path, *words: str) -> None:
@@ -200,9 +158,7 @@ def phase(runs: Path, pids: list[int]) -> str:
         except (OSError, ValueError):
             continue
         if said["pid"] in pids:
-            return {"train": "training", "cooldown": "cooling down"}.get(
-                said["phase"], {"compile": "compiling or loading"}.get(said["phase"], "evaluating")
-            )
+            return DOING.get(said["phase"], said["phase"])
     return "between runs"
 
 

@@ -18,39 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-STUDY = """
-name = "many"
-question = "What do many runs cost?"
+from small_study import small_study
 
-[data]
-kind = "procedural"
-
-[recipe]
-warmup_steps = 10
-
-[models.a]
-patch = 4
-width = 8
-depth = 1
-mlp = 32
-heads = 1
-
-[models.b]
-patch = 4
-width = 16
-depth = 1
-mlp = 64
-heads = 2
-
-[[evaluate]]
-kind = "upstream"
-
-[[grid]]
-model = ["a", "b"]
-images_seen = [1_280, 2_560, 5_120, 10_240, 20_480]
-batch = 64
-seed = {seeds}
-"""
+IMAGES = 1_280, 2_560, 5_120, 10_240, 20_480
 
 BOOKKEEPING = """
 import sys
@@ -62,7 +32,7 @@ from scaling.runs.compute_dtype import decided
 from scaling.study.parse import read_study
 from scaling.launch.pool import Pool
 from scaling.launch.display import PlainLines
-study, runs = decided(read_study("many.toml"), Path("runs")), Path("runs")
+study, runs = decided(read_study("small.toml"), Path("runs")), Path("runs")
 todo = prepare(study, runs, retry=False, say=print)
 pool = Pool(study, runs, jobs(study.runs, todo), slots=(), command=list, screen=PlainLines())
 pool.seconds_left()
@@ -76,7 +46,7 @@ from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run
 from scaling.study.parse import read_study
 files._sync = lambda path: None
-study = decided(read_study("many.toml"), Path("runs"))
+study = decided(read_study("small.toml"), Path("runs"))
 for number, run in enumerate(study.runs):
     found = [(each, [Measured(m, 0.1 + 1 / (1 + run.flops**0.1) + 1e-4 * (number % 7), 1000)
                      for m in each.metrics]) for each in study.evaluate]
@@ -96,19 +66,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        seeds = list(range(asked.runs // 10))
-        (folder / "many.toml").write_text(STUDY.format(seeds=seeds))
+        text = small_study(IMAGES, range(asked.runs // (2 * len(IMAGES))))
+        (folder / "small.toml").write_text(text)
         scaling = [sys.executable, "-m", "scaling"]
         print("| what | CPU, s | elapsed, s | most memory, MB |")
         print("|---|---|---|---|")
-        measure("plan", [*scaling, "plan", "many.toml"], folder)
+        measure("plan", [*scaling, "plan", "small.toml"], folder)
         measure("launch, first bookkeeping", [sys.executable, "-c", BOOKKEEPING], folder)
         measure("launch, bookkeeping again", [sys.executable, "-c", BOOKKEEPING], folder)
-        measure("status, nothing done", [*scaling, "status", "many.toml"], folder)
+        measure("status, nothing done", [*scaling, "status", "small.toml"], folder)
         subprocess.run([sys.executable, "-c", FINISH], cwd=folder, check=True)
-        measure("status, all done", [*scaling, "status", "many.toml"], folder)
+        measure("status, all done", [*scaling, "status", "small.toml"], folder)
         measure("launch, bookkeeping of what is done", [sys.executable, "-c", BOOKKEEPING], folder)
-        measure("collect", [*scaling, "collect", "many.toml"], folder)
+        measure("collect", [*scaling, "collect", "small.toml"], folder)
 
 
 def measure(what: str, command: list[str], folder: Path) -> None:

@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from test_launch import UPSTREAM, a_study
 
 from fits.base.errors import UserError
 from fits.data.results import Result, write_parquet
 from fits.data.tables import read_table
-from models.shapes import ViTShape
-from scaling.data import Procedural
-from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
-from scaling.launch.status import _drawn, show_status, statuses
+from scaling.launch.status import drawn, show_status, statuses
 from scaling.report.report import collect
 from scaling.runs import lease
 from scaling.runs.clean import clean
@@ -37,21 +35,11 @@ from scaling.runs.metrics_file import MetricsLine, curve
 from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import DIVERGED, Divergence, TrunkFolder
-from scaling.study.study import Study
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Damaged
-from scaling.training.recipe import Recipe
-from scaling.training.run import Run
 
-UPSTREAM = Upstream(images=100)
-RUN = Run(
-    model=ViTShape(name="tiny", patch=4, resolution=16, width=32, depth=1, mlp=64, heads=2),
-    data=Procedural(),
-    recipe=Recipe(warmup_steps=1),
-    images_seen=640,
-    batch=64,
-)
-STUDY = Study(name="small", question="Whose?", runs=(RUN,), evaluate=(UPSTREAM,))
+STUDY = a_study(0)
+(RUN,) = STUDY.runs
 STRANGE: list[Any] = [
     *(None, True, -1, 0, 10**400, 1e308, float("inf"), float("nan"), -0.0, 2**63),
     *("", "x" * 5000, "\x1b[31m", "\ud800", "../../etc/passwd", "NaN"),
@@ -172,7 +160,7 @@ def progress(place: Place, chance: random.Random) -> None:
         path = place.folder.path / "progress.json"
         path.write_bytes(bytes_of(json.loads(path.read_text()), chance))
         everything(place)
-        _drawn(STUDY, statuses(STUDY, place.runs), 80)
+        drawn(STUDY, statuses(STUDY, place.runs), 80)
 
 
 def metrics(place: Place, chance: random.Random) -> None:

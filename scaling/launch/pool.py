@@ -23,6 +23,7 @@ from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, 
 from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
+from scaling.runs.logs import LOGS
 from scaling.runs.results_file import MANIFEST, ResultRow
 from scaling.runs.run_folder import LEASE, RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
@@ -211,7 +212,9 @@ class Pool:
     def _start(self, job: Job, slot: Slot) -> WorkerProcess:
         paths = [self._runs / segment.run.id for segment in job.segments]
         stopped = {path.name: RunFolder(path).stopped() for path in paths}
-        log = self._runs / "logs" / f"{job.trunk}.log"
+        beside = any(worker.job.trunk == job.trunk for worker in self._busy)
+        name = f"{job.trunk}.{slot.number}" if beside else job.trunk  # notes are passed on once
+        log = self._runs / LOGS / f"{name}.log"
         return WorkerProcess(job, slot, self._command(paths), log, stopped)
 
     # What became of it

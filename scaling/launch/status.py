@@ -101,7 +101,7 @@ def watch_status(study: Study, runs: Path) -> None:
         found = statuses(study, runs)
         if screen:
             size = shutil.get_terminal_size()
-            shown = _drawn(study, found, size.columns)[-size.lines + 1 :]
+            shown = drawn(study, found, size.columns)[-size.lines + 1 :]
             sys.stdout.write("\x1b[H\x1b[2J" + "\n".join(shown) + "\n")
             sys.stdout.flush()
         else:
@@ -112,22 +112,19 @@ def watch_status(study: Study, runs: Path) -> None:
         time.sleep(max(2.0 if screen else SECONDS_BETWEEN_LINES, 10 * cost))
 
 
-def _drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
+def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
     """Lines of a screen of so many columns."""
     from scaling.launch.grid_picture import picture
 
     lines = [f"{study.name}: {study.question}", "", *picture(found, columns), ""]
-    lines += [_doing(each) for each in found if each.progress]
+    lines += [_doing(each.run, each.progress) for each in found if each.progress]
     return [line[:columns] for line in [*lines, summary(found)]]
 
 
-def _doing(status: RunStatus) -> str:
+def _doing(run: Run, progress: RunProgress) -> str:
     """What the worker of a run does now."""
-    progress = status.progress
-    if progress is None:
-        return ""
-    name = f"{status.run.model_name}, {status.run.images_seen:_} images"
     step = f"step {progress.step:_} of {progress.steps:_}"
+    name = f"{run.model_name}, {run.images_seen:_} images"
     return f"{name}: {doing(progress)}, {step}{seen_of(progress)}"
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,13 +164,9 @@ def _finite(value: float | None) -> float | None:
 
 
 @contextmanager
-def hold_run(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[HeldRun]:
-    """Wait until no other process works on the run, then keep others waiting.
-
-    Args:
-      waiting: called between looks while another process works on it.
-    """
-    with lease.hold(path / LEASE, waiting) as held:
+def hold_run(path: Path) -> Iterator[HeldRun]:
+    """Wait until no other process works on the run, then keep others waiting."""
+    with lease.hold(path / LEASE) as held:
         yield HeldRun(path, held)
 
 

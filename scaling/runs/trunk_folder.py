@@ -8,7 +8,7 @@ lease/           who may write in here (`scaling.runs.lease`)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,13 +117,9 @@ def branches_to_come(runs: Path) -> defaultdict[str, set[int]]:
 
 
 @contextmanager
-def hold_trunk(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[HeldTrunk]:
-    """Wait until no other process trains the trunk, then keep others waiting.
-
-    Args:
-      waiting: called between looks while another process trains it.
-    """
-    with lease.hold(path / LEASE, waiting) as held:
+def hold_trunk(path: Path) -> Iterator[HeldTrunk]:
+    """Wait until no other process trains the trunk, then keep others waiting."""
+    with lease.hold(path / LEASE) as held:
         yield HeldTrunk(path, held)
 
 
