@@ -15,6 +15,8 @@ import numpy as np
 from fits.data.frontier import on_frontier
 from fits.laws.powers import SATURATING
 from fits.regression.fit import fit
+from scaling.launch.launch import launch
+from scaling.launch.launch_spec import DEFAULT
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
@@ -66,7 +68,7 @@ def main() -> None:
     held = 0
     for seed in range(options.seeds):
         study = with_seed(demo, seed)
-        if not Local().launch(study, options.runs):
+        if not launch(study, options.runs, DEFAULT, Local()):
             raise SystemExit(1)
         line, holds = row(study, seed, options.runs)
         held += holds

@@ -23,19 +23,22 @@ from small_study import small_study
 IMAGES = 1_280, 2_560, 5_120, 10_240, 20_480
 
 BOOKKEEPING = """
-import sys
 from pathlib import Path
-from scaling.launch.jobs import jobs
-from scaling.launch.local import prepare
+from scaling.launch import launch
+from scaling.launch.display import PlainLines
 from scaling.launch.launch_spec import DEFAULT
+from scaling.launch.local import Local
 from scaling.runs.compute_dtype import decided
 from scaling.study.parse import read_study
-from scaling.launch.pool import Pool
-from scaling.launch.display import PlainLines
-study, runs = decided(read_study("small.toml"), Path("runs")), Path("runs")
-todo = prepare(study, runs, retry=False, say=print)
-pool = Pool(study, runs, jobs(study.runs, todo), slots=(), command=list, screen=PlainLines())
-pool.seconds_left()
+class Nobody(Local):
+    def workers_of(self, launch, screen):
+        class AtWork:
+            def work(self):
+                launch.tally.progress([])
+            def stop(self):
+                pass
+        return AtWork()
+launch.launch(read_study("small.toml"), Path("runs"), DEFAULT, Nobody())
 """
 
 FINISH = """

@@ -159,6 +159,8 @@ def launch(
     fsdp: training.Fsdp = None,
     tensor: training.Tensor = None,
     only: training.Only = None,
+    first: training.First = None,
+    max_parallel: training.MaxParallel = None,
     budget: training.Spend = None,
     hang_after: training.HangAfter = None,
     retry: training.Retry = False,
@@ -180,6 +182,7 @@ def launch(
     """
     if json_file is not None and not dry_run:
         raise UserError([f"--json {json_file}: is for --dry-run; add that, or leave it out."])
+    from scaling.launch import launch as launching
     from scaling.launch.launch_spec import Budget, LaunchSpec
     from scaling.launch.protocol import launcher, placed
     from scaling.study.parse import read_study
@@ -194,16 +197,23 @@ def launch(
         "devices": devices_per_run,
     }
     spend = None if budget is None else Budget.parse(budget)
-    spec = LaunchSpec(retry, tuple(only or ()), spend, hang_after)
+    spec = LaunchSpec(
+        retry=retry,
+        only=tuple(only or ()),
+        first=tuple(first or ()),
+        max_parallel=max_parallel,
+        budget=spend,
+        hang_after=hang_after,
+    )
     wanted = placed(read_study(study), given)
     if dry_run:
-        found = chosen.dry_run(wanted, runs, spec)
+        found = launching.dry_run(wanted, runs, spec, chosen)
         if json_file is not None:
             _write_json(found.as_json(), json_file)
         if json_file != "-":
             found.show()
         return
-    done = chosen.launch(wanted, runs, spec)
+    done = launching.launch(wanted, runs, spec, chosen)
     raise typer.Exit(0 if done else 1)
 
 
@@ -212,9 +222,7 @@ def run(
     folders: Annotated[
         list[Path], typer.Argument(metavar="RUNS/ID...", help="Folders that launch has written.")
     ],
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="End, with status 75, where others are at the rest.")
-    ] = False,
+    no_wait: training.NoWait = False,
 ) -> None:
     """Train and measure single runs in this process, one that nobody is at after another.
 
@@ -236,9 +244,39 @@ def run(
     raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: TAKEN}[ended])
 
 
+@app.command("pool")
+def pool_command(
+    launch_file: Annotated[
+        Path, typer.Argument(metavar="RUNS/launches/NAME.json", help="What launch has written.")
+    ],
+    workers: training.Workers = None,
+    runs_per_device: training.RunsPerDevice = 1,
+    pin: Annotated[
+        bool, typer.Option(help="Each worker on a core of its own, where this machine is ours.")
+    ] = True,
+) -> None:
+    """Work on a launch on this machine's devices, in worker processes, as long as there is
+    something to do.
+
+    Launchers on clusters start this in their jobs; a path is all that they pass. Any number of
+    pools divide a launch. Ends, with status 75, when others are at all that is left. SIGTERM,
+    SIGINT, SIGHUP and SIGUSR2 make the workers keep a checkpoint and leave. Exit status 1 when a
+    run failed.
+    """
+    from scaling.launch.node import work_on
+
+    raise typer.Exit(work_on(launch_file, workers, runs_per_device, pin=pin))
+
+
 @app.command("work")
 def work_command(
-    study: StudyName,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY|RUNS|LAUNCH",
+            help="A study; a folder of run folders; or a file RUNS/launches/NAME.json.",
+        ),
+    ],
     runs: Runs = Path("runs"),
     cluster: training.Cluster = None,
     coordinator: training.Coordinator = None,
@@ -250,25 +288,28 @@ def work_command(
     fsdp: training.Fsdp = None,
     tensor: training.Tensor = None,
     retry: training.Retry = False,
+    no_wait: training.NoWait = False,
 ) -> None:
-    """Train and measure every run of STUDY, one after another, on all devices of this process.
+    """Train and measure runs, one after another, on all devices of this process.
 
-    With several hosts, one such command on each of them makes one training, which shares its
-    devices: under srun with --cluster slurm, on each host of a TPU slice with --cluster tpu, else
-    by --coordinator, --processes and --process. RUNS is a folder that all of them see. The first
-    process alone writes. Exit status 1 when a run failed.
+    Those of a study, of a launch, or all that a folder holds and that are not done. With several
+    hosts, one such command on each of them makes one training, which shares its devices: under srun
+    with --cluster slurm, on each host of a TPU slice with --cluster tpu, else by --coordinator,
+    --processes and --process. RUNS is a folder that all of them see. The first process alone
+    writes. Exit status 1 when a run failed.
     """
-    from scaling.launch.here import together, train_here
+    from scaling.launch.here import meant, together, train_here
     from scaling.launch.protocol import placed
-    from scaling.study.parse import read_study
+    from scaling.launch.worker_process import TAKEN
     from scaling.training.leaving import leaving_on_signals
 
     given = {"update": update, "remat": remat, "microbatches": microbatches}
-    wanted = placed(read_study(study), {**given, "fsdp": fsdp, "tensor": tensor})
+    study, folder = meant(what, runs)
+    wanted = placed(study, {**given, "fsdp": fsdp, "tensor": tensor})
     with leaving_on_signals() as leaving:
         together(cluster, coordinator, processes, process)
-        done = train_here(wanted, runs, leaving, retry=retry)
-    raise typer.Exit(0 if done else 1)
+        done = train_here(wanted, folder, leaving, retry=retry, wait=not no_wait)
+    raise typer.Exit({True: 0, False: 1, None: TAKEN}[done])
 
 
 @app.command()

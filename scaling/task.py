@@ -162,29 +162,45 @@ def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
     return trainers[run.trunk]
 
 
-def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> None:
-    """Why a run ended early: as a failure, unless the machine is at fault and not the run."""
+def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> bool:
+    """Why a run ended early: as the machine's fault, as a failure of the run, or, where neither is
+    plain, as an attempt. Returns whether the run is to be tried again at once."""
     if not isinstance(error, IN_WORDS):
         traceback.print_exc()  # into the worker's log; the folder gets the reason alone
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
             reason = out_of_memory(error, task.run, task.placement, jax.device_count())
-        say = complain  # the launcher reads stopped.txt
-        try:
-            held.stop(reason)
-        except OSError:  # the disk may be what is full
-            say = note
-        say(
-            f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
-            "last checkpoint."
-        )
-        return
-    complain(f"{held.id} failed: {reason}")
+        _stop(held, reason)
+        return False
     try:
-        held.fail(reason)
+        if isinstance(error, IN_WORDS) or task is None:
+            held.fail(reason)
+            again = False
+        else:
+            step = TrunkFolder.of(held, task.run).start_of(held, task.run)
+            again = held.attempt(f"{reason.rstrip('.')}.", step)
     except OSError as trouble:
-        note(f"{held.id} failed: {reason} (failed.txt could not be written: {trouble})")
+        note(f"{held.id} failed: {reason} (that could not be written: {trouble})")
+        return False
+    if again:
+        note(f"{held.id} is tried again: {reason}")
+    else:
+        complain(f"{held.id} failed: {reason}")
+    return again
+
+
+def _stop(held: HeldRun, reason: str) -> None:
+    """The machine is at fault: the run is left unfinished."""
+    say = complain  # the launcher reads stopped.txt
+    try:
+        held.stop(reason)
+    except OSError:  # the disk may be what is full
+        say = note
+    say(
+        f"{held.id} stopped: {reason} Fix this and launch again: training resumes from the "
+        "last checkpoint."
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -37,6 +37,7 @@ from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Blind
 
 WAIT, DONE, NOT_DONE = "wait", "done", "not done"  # what the first process tells, beside tasks
+AGAIN = "again"  # of a run: an attempt was in vain, and another is to be made
 
 
 class Ended(Enum):
@@ -44,7 +45,7 @@ class Ended(Enum):
 
     DONE = "all are done"
     FAILED = "some are not, as their folders say"
-    TAKEN = "other processes are at some that are left; as to the others, their folders say"
+    TAKEN = "some are left: other processes are at them, or they are to be tried again"
 
 
 def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = None) -> Ended:
@@ -86,10 +87,17 @@ class _Worker:
         while folders:
             for folder in folders:
                 end = self._lead_one(folder)
-                if end is not None:
-                    folders.remove(folder)
-                    finished &= end
-                    break
+                if end is None:
+                    continue
+                folders.remove(folder)
+                if end != AGAIN:
+                    finished &= end == DONE
+                elif self._wait:
+                    folders.append(folder)
+                else:  # a process that is new may do better
+                    _send(NOT_DONE)
+                    return Ended.TAKEN
+                break
             else:
                 if not self._wait:
                     break
@@ -100,8 +108,8 @@ class _Worker:
             return Ended.TAKEN
         return Ended.DONE if finished else Ended.FAILED
 
-    def _lead_one(self, folder: RunFolder) -> bool | None:
-        """Whether the run came to its end; None where another process is at it, or at its trunk."""
+    def _lead_one(self, folder: RunFolder) -> str | None:
+        """`DONE`, `NOT_DONE` or `AGAIN`; None where another process is at the run, or its trunk."""
         if folder.path in self._behind:  # looked at without taking the run's lease again and again
             trunk, step = self._behind[folder.path]
             watch = self._watches[trunk.path]
@@ -119,19 +127,19 @@ class _Worker:
             _alone_or_exit()
             return None
 
-    def _lead_holding(self, held: HeldRun) -> bool:
+    def _lead_holding(self, held: HeldRun) -> str:
         """As `_lead_one`, the run's lease in hand."""
         with ExitStack() as leases:
             try:
                 task = task_of(held)
                 if task is None:
-                    return True
+                    return DONE
                 task, trunk = self._with_trunk(task, held, leases)
             except (LeaseLost, TrunkBusy):
                 raise
             except Exception as error:
                 write_down(held, error)
-                return False
+                return NOT_DONE
             _send(task.model_dump_json())
             try:
                 carry_out(task, held, trunk, leases, self._trainers, self._leaving)
@@ -141,11 +149,11 @@ class _Worker:
                 note(f"{held.id}: {left}")
                 raise SystemExit(self._leaving.status) from None
             except Exception as error:
-                write_down(held, error, task)
+                again = write_down(held, error, task)
                 if not isinstance(error, Diverged):  # which all processes see; this they do not
                     _alone_or_exit()
-                return False
-        return True
+                return AGAIN if again else NOT_DONE
+        return DONE
 
     def _with_trunk(
         self, task: Task, held: HeldRun, leases: ExitStack

@@ -19,7 +19,6 @@ from models.zoo import shape
 from scaling import cli
 from scaling.evaluate.measured import Measured
 from scaling.launch.launch_spec import Budget, LaunchSpec
-from scaling.launch.local import Local
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.study.parse import read_study
@@ -174,16 +173,16 @@ def test_results_outlive_the_data(scaling, photographs, capsys):
 def test_a_launch_says_by_its_status_whether_all_is_done(scaling, monkeypatch, done, expected):
     calls = []
 
-    def launch(self, study, runs, spec):
-        calls.append((self.workers, study.name, runs, spec))
+    def launch(study, runs, spec, launcher):
+        calls.append((launcher.workers, study.name, runs, spec))
         return done
 
-    monkeypatch.setattr(Local, "launch", launch)
+    monkeypatch.setattr("scaling.launch.launch.launch", launch)
     assert scaling("launch", "study.toml")[0] == expected
     words = ("--workers", "3", "--retry", "--runs", "elsewhere", "--budget", "12h")
     only = ("--only", "seed=0", "--only", "model!=Ti/16")
     assert scaling("launch", "study.toml", *words, *only)[0] == expected
-    spec = LaunchSpec(True, ("seed=0", "model!=Ti/16"), Budget(seconds=12 * 3600))
+    spec = LaunchSpec(retry=True, only=("seed=0", "model!=Ti/16"), budget=Budget(seconds=12 * 3600))
     assert calls == [
         (None, "example", Path("runs"), LaunchSpec()),
         (3, "example", Path("elsewhere"), spec),
@@ -210,7 +209,7 @@ def test_ctrl_c_ends_with_130(scaling, monkeypatch):
     def interrupted(self, study, runs, spec):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Local, "launch", interrupted)
+    monkeypatch.setattr("scaling.launch.launch.launch", interrupted)
     status, _, errors = scaling("launch", "study.toml")
     assert status == 130
     assert "Traceback" not in errors

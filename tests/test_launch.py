@@ -10,8 +10,10 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import PrivateAttr
 
 from models.shapes import ViTShape
 from scaling.base.config import digest
@@ -21,10 +23,11 @@ from scaling.evaluate.measured import Measured
 from scaling.launch import display
 from scaling.launch.devices import Machine, cores
 from scaling.launch.jobs import Segment, jobs, seconds_until_free
-from scaling.launch.launch_spec import LaunchSpec
-from scaling.launch.local import Local, worker_command
-from scaling.launch.pool import Pool
+from scaling.launch.launch import launch
+from scaling.launch.launch_spec import DEFAULT, LaunchSpec
+from scaling.launch.local import Local
 from scaling.launch.status import show_status, statuses, time_left
+from scaling.launch.tally import Tally
 from scaling.launch.time_left import Pace, seconds_left
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
@@ -54,6 +57,19 @@ def a_study(*seeds, durations=(640,)):
     return Study(name="small", question="Does it end?", runs=runs, evaluate=(UPSTREAM,))
 
 
+class Pretended(Local):
+    """Launches on this machine, with another worker."""
+
+    _command: Any = PrivateAttr(None)
+
+    def with_command(self, command):
+        self._command = command
+        return self
+
+    def command(self, folders):
+        return self._command(folders)
+
+
 class Place:
     """A runs folder, a pretended worker, and the audit of what it did there."""
 
@@ -72,8 +88,8 @@ class Place:
         Args:
           hangs: a file; the worker that finds it deletes it and hangs.
         """
-        local, command = Local(workers=workers), self.command(pause, hangs)
-        return local.launch(study, self.runs, LaunchSpec(**spec), command=command)
+        local = Pretended(workers=workers).with_command(self.command(pause, hangs))
+        return launch(study, self.runs, LaunchSpec(**spec), local)
 
     def launcher(self, study, *, pause, workers=2, **popen):
         """A launcher in a process of its own.
@@ -84,14 +100,15 @@ class Place:
             "import signal\n"
             "import sys\n"
             "from pathlib import Path\n"
-            "from scaling.launch.local import Local\n"
+            f"sys.path.insert(0, {str(PRETEND.parent)!r})\n"
+            "from test_launch import Pretended, launch, DEFAULT\n"
             "from scaling.study.study import Study\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"study = Study.model_validate_json({study.model_dump_json()!r})\n"
             f"start = [sys.executable, {str(PRETEND)!r}, {str(self.audit)!r}, {str(pause)!r}]\n"
-            f"done = Local(workers={workers}).launch(study, Path({str(self.runs)!r}),\n"
-            "    command=lambda folders: start + [str(folder) for folder in folders])\n"
-            "sys.exit(not done)\n"
+            "command = lambda folders: start + [str(folder) for folder in folders]\n"
+            f"local = Pretended(workers={workers}).with_command(command)\n"
+            f"sys.exit(not launch(study, Path({str(self.runs)!r}), DEFAULT, local))\n"
         )
         path = {"PYTHONPATH": str(PRETEND.parents[1])}
         return subprocess.Popen(
@@ -183,7 +200,7 @@ def test_an_evaluation_that_is_added_is_measured_and_the_old_one_kept(place):
 
 
 def test_the_worker_is_this_program_itself():
-    command = worker_command([Path("runs/a"), Path("runs/b")])
+    command = Local().command([Path("runs/a"), Path("runs/b")])
     assert command == [
         *(sys.executable, "-P", "-m", "scaling", "run", "--no-wait"),
         "runs/a",
@@ -242,12 +259,13 @@ def test_a_run_that_kills_its_worker_three_times_is_named_and_harms_no_other(pla
     said, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
     end = said.partition("small: ")[2]
-    assert "1 of 2 runs done, 1 unfinished" in end
-    assert f"unfinished: {display.describe(victim)}: its worker was killed by signal 9" in end
+    assert "1 of 2 runs done, 1 failed" in end
+    assert f"failed: {display.describe(victim)}: its worker was killed by signal 9" in end
     assert "while at step" in end
-    assert "tried 3 times" in end
+    assert "Tried 3 times." in end
 
-    assert place.launch(study)
+    assert not place.launch(study)
+    assert place.launch(study, retry=True)
     assert place.ended_once(study)
 
 
@@ -355,9 +373,10 @@ def test_workers_are_shown_their_own_devices_and_a_free_one_is_given_to_the_next
 def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
     study = a_study(0)
     broken = [sys.executable, "-c", "raise SystemExit('no such accelerator')"]
-    assert not Local(workers=1).launch(study, place.runs, command=lambda folders: broken)
+    local = Pretended(workers=1).with_command(lambda folders: broken)
+    assert not launch(study, place.runs, DEFAULT, local)
     end = capfd.readouterr().out.partition("small: ")[2]
-    assert "exit status 1 (no such accelerator), before its first step; tried 3 times" in end
+    assert "exit status 1 (no such accelerator), before its first step. Tried 3 times." in end
 
 
 def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, capfd):
@@ -411,7 +430,7 @@ def test_what_a_worker_notes_reaches_the_person(place, capfd):
     study = a_study(0)
     speak = "import sys; print('noise'); print('note: a checkpoint was set aside')"
     talkative = [sys.executable, "-c", speak]
-    Local(workers=1).launch(study, place.runs, command=lambda folders: talkative)
+    launch(study, place.runs, DEFAULT, Pretended(workers=1).with_command(lambda folders: talkative))
     said = capfd.readouterr().out
     assert "a checkpoint was set aside\n" in said
     assert "noise" not in said
@@ -518,15 +537,10 @@ def test_launch_and_status_say_the_same_time_left(place):
         place.wait_for("begin", 2)
         time.sleep(1.5)
         found = statuses(study, place.runs)
-        pool = Pool(
-            study,
-            place.runs,
-            jobs(study.runs, {s.run.id for s in found if s.state != "done"}),
-            slots=(),
-            command=worker_command,
-            screen=display.PlainLines(),
-        )
-        assert pool.seconds_left() == pytest.approx(time_left(found), abs=0.5)
+        looks = {run.id: RunFolder(place.runs / run.id).look(study.evaluate) for run in study.runs}
+        todo = jobs(study.runs, {s.run.id for s in found if s.state != "done"})
+        tally = Tally(study, place.runs, todo, looks=looks, say=print)
+        assert tally.seconds_left() == pytest.approx(time_left(found), abs=0.5)
         assert time_left(found) > 1
     finally:
         launcher.kill()

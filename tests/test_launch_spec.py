@@ -8,6 +8,7 @@ from test_launch import PRETEND, Place, a_study
 
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
+from scaling.launch.launch import dry_run
 from scaling.launch.launch_spec import Budget, LaunchSpec, selected
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder
@@ -36,8 +37,8 @@ def test_conditions_on_columns_choose_runs():
     ("only", "said"),
     [
         ("seed", "--only seed: has no '='. Write COL=VALUE."),
-        ("sed=1", "no column 'sed'. Did you mean 'seed'? Columns: run, model, data_size"),
-        ("seed=7", "no row has seed=7."),
+        ("sed=1", "--only sed=1: no column 'sed'. Did you mean 'seed'? Columns: run, model, data"),
+        ("seed=7", "--only seed=7: no run is left. There are 0, 1."),
     ],
 )
 def test_a_condition_that_chooses_nothing_is_refused(only, said):
@@ -101,7 +102,7 @@ def test_a_budget_of_time_counts_that_of_each_worker(place, capfd):
 
 
 def why(study, runs, **spec):
-    found = Local(workers=1).dry_run(study, runs, LaunchSpec(**spec)).as_json()
+    found = dry_run(study, runs, LaunchSpec(**spec), Local(workers=1)).as_json()
     return {run["id"]: run["why"] for job in found["jobs"] for run in job["runs"]}
 
 

@@ -21,6 +21,7 @@ from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.planning.out_of_memory import out_of_memory, planned
 from scaling.runs import lease
+from scaling.runs.attempts import Attempts, read_attempts
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
@@ -132,11 +133,33 @@ def test_leases_are_free_after_a_failure(folder, training):
     def fail(watch):
         raise ValueError("no such thing.")
 
-    training.append(fail)
+    training.extend([fail] * 3)
     assert worker.work([folder.path]) == Ended.FAILED
-    assert folder.failure() == "ValueError: no such thing."
+    assert folder.failure() == "ValueError: no such thing. Tried 3 times."
     assert folder.status([UPSTREAM]) == "failed"
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
+
+
+def test_a_run_that_fails_once_is_tried_again_by_another_process(folder, training):
+    training.append(lambda watch: 1 / 0)
+    assert worker.work([folder.path], wait=False) == Ended.TAKEN
+    assert folder.status([UPSTREAM]) == "waiting"
+    assert read_attempts(folder.path).reasons == ("ZeroDivisionError: division by zero.",)
+    assert worker.work([folder.path], wait=False) == Ended.DONE
+    assert read_attempts(folder.path).reasons == ()
+
+
+def test_a_new_checkpoint_begins_the_count_of_attempts_anew(folder):
+    with hold_run(folder.path) as held:
+        steps = (0, 0, 7, 7, 7)
+        assert [held.attempt("why.", step) for step in steps] == [True, True, True, True, False]
+    assert folder.failure() == "why. Tried 3 times."
+
+
+def test_attempts_that_cannot_be_read_count_for_nothing(folder):
+    for text in ("", "[", '{"step": -1, "reasons": []}', "[" * 10**5):
+        (folder.path / "attempts.json").write_text(text)
+        assert read_attempts(folder.path) == Attempts(step=0, reasons=())
 
 
 # Sharing the work
@@ -205,10 +228,10 @@ def test_the_trunk_is_free_while_its_run_cools_down(folder, training, monkeypatc
 
 
 def test_what_failed_does_not_hide_that_others_are_at_the_rest(folder, longer, training):
-    training.append(lambda watch: 1 / 0)
+    training.append(lambda watch: (_ for _ in ()).throw(Diverged("the loss is nan.", step=9)))
     with hold_run(longer.path):
         assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
-    assert folder.failure() == "ZeroDivisionError: division by zero"
+    assert folder.failure() == "the loss is nan."
 
 
 def test_a_worker_that_was_told_to_leave_says_where_and_frees_its_leases(folder, training, capsys):
@@ -309,8 +332,7 @@ def test_an_error_of_the_first_process_alone_is_written_down_and_ends_it(
     training.append(fail)
     with pytest.raises(SystemExit):
         worker.work([folder.path])
-    assert folder.failure() == "ValueError: no such thing."
-    assert folder.status([UPSTREAM]) == "failed"
+    assert read_attempts(folder.path).reasons == ("ValueError: no such thing.",)
 
 
 @pytest.mark.slow

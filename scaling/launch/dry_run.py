@@ -7,58 +7,49 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaling.base.console import print_table
-from scaling.launch.devices import Machine, Slot
+from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
 from scaling.launch.launch_spec import row
 from scaling.study.study import Study
 
 SHOWN = 50  # runs that are printed
+UNITS = {"cpu": "cores", "gpu": "GPUs", "tpu": "chips"}
 
 
 @dataclass(frozen=True)
-class DryRun:
-    """A launch that is not begun.
+class Places:
+    """Where a launcher would have runs trained.
 
     Fields:
-      slots: one for every worker at a time.
-      jobs: in the order in which they start: the first on the first slots, each other one on the
-        next slot that is free.
-      reasons: why each of their runs is to be done, by its id.
+      where: in words.
+      remark: for the person, where something that is there is not used.
+      kind: of device, "cpu", "gpu" or "tpu"; None: not seen from here.
+      devices: of this machine, as environment variables name them.
+      slots: one for every worker at a time on this machine.
+      asked: what is asked of a cluster for each of its jobs, in its own words.
     """
 
-    study: Study
-    machine: Machine
-    slots: Sequence[Slot]
-    jobs: Sequence[Job]
-    reasons: Mapping[str, str]
+    where: str
+    remark: str | None = None
+    kind: str | None = None
+    devices: Sequence[str] = ()
+    slots: Sequence[Slot] = ()
+    asked: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "study": self.study.name,
-            "placement": self.study.placement.model_dump(),
-            "machine": {"kind": self.machine.kind, "devices": list(self.machine.names)},
+            "where": self.where,
+            "machine": {"kind": self.kind, "devices": list(self.devices)} if self.kind else None,
             "slots": [slot.as_json() for slot in self.slots],
-            "jobs": [
-                {
-                    "trunk": job.trunk,
-                    "model": job.segments[0].run.model_name,
-                    "runs": [
-                        {"id": segment.run.id, "why": self.reasons[segment.run.id]}
-                        for segment in job.segments
-                    ],
-                    "flops": round(job.flops),
-                    "slot": number if number < len(self.slots) else None,
-                }
-                for number, job in enumerate(self.jobs)
-            ],
+            "asked": dict(self.asked) if self.asked is not None else None,
         }
 
     def show(self) -> None:
-        """A table of the slots and one of the jobs."""
-        print(f"{self.study.name} on this machine: {self.machine}")
-        if self.machine.remark:
-            print(self.machine.remark)
-        print()
+        """A table of the slots, or of what is asked for."""
+        if self.asked is not None:
+            asked = [(key, str(value)) for key, value in self.asked.items()]
+            print_table(("asked of the cluster", "each job"), asked, left=("each job",))
+            return
         rows = [
             (
                 str(slot.number),
@@ -68,8 +59,52 @@ class DryRun:
             )
             for slot in self.slots
         ]
-        name = {"cpu": "cores", "gpu": "GPUs", "tpu": "chips"}[self.machine.kind]
-        print_table(("slot", name, "on cores", "environment"), rows, left=("environment",))
+        headings = ("slot", UNITS[self.kind or "cpu"], "on cores", "environment")
+        print_table(headings, rows, left=("environment",))
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A launch that is not begun.
+
+    Fields:
+      jobs: in the order in which they start: the first on the first slots, each other one on the
+        next slot that is free.
+      reasons: why each of their runs is to be done, by its id.
+    """
+
+    study: Study
+    places: Places
+    jobs: Sequence[Job]
+    reasons: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "study": self.study.name,
+            "placement": self.study.placement.model_dump(),
+            **self.places.as_json(),
+            "jobs": [
+                {
+                    "trunk": job.trunk,
+                    "model": job.segments[0].run.model_name,
+                    "runs": [
+                        {"id": segment.run.id, "why": self.reasons[segment.run.id]}
+                        for segment in job.segments
+                    ],
+                    "flops": round(job.flops),
+                    "slot": number if number < len(self.places.slots) else None,
+                }
+                for number, job in enumerate(self.jobs)
+            ],
+        }
+
+    def show(self) -> None:
+        """A table of the slots, one of the jobs and one of the runs."""
+        print(f"{self.study.name} on {self.places.where}")
+        if self.places.remark:
+            print(self.places.remark)
+        print()
+        self.places.show()
         print()
         found = self.as_json()["jobs"]
         table = [

@@ -13,9 +13,12 @@ from pathlib import Path
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import compute_for
-from scaling.launch.jobs import jobs
-from scaling.launch.local import conclude, prepare
+from scaling.launch.launch import conclude, prepare, queue
+from scaling.launch.launch_file import read_launch_file, runs_of
 from scaling.runs.compute_dtype import decided
+from scaling.runs.damage import DamagedRun
+from scaling.runs.run_file import NAME, read_run_file
+from scaling.study.parse import read_study
 from scaling.study.study import Study
 from scaling.training.leaving import Leaving
 
@@ -55,14 +58,68 @@ def together(
             raise UserError([f"--cluster {cluster}: no such cluster. {near}Use slurm or tpu."])
 
 
-def train_here(study: Study, runs: Path, leaving: Leaving, *, retry: bool = False) -> bool:
-    """Train what is not done yet, the longest job first; returns whether all runs are done.
+def meant(what: str, runs: Path) -> tuple[Study, Path]:
+    """The study whose runs are meant, and the folder of their folders.
+
+    Args:
+      what: a study, a launch file, or a folder of run folders.
+      runs: the folder, where `what` does not say it.
+
+    Raises:
+      UserError: it is none of them.
+    """
+    path = Path(what)
+    if path.is_dir():
+        return study_of_folder(path), path
+    if path.suffix == ".json":
+        return read_launch_file(path)[0], runs_of(path)
+    return read_study(what), runs
+
+
+def study_of_folder(runs: Path) -> Study:
+    """Every run that a folder of run folders holds, with all that is to be measured on them.
+
+    Raises:
+      UserError: it holds none; or one that cannot be read, or is placed as others are not.
+    """
+    paths = sorted(path.parent for path in runs.glob(f"*/{NAME}"))
+    if not paths:
+        raise UserError([f"{runs} holds no run; `scaling launch` writes them."])
+    try:
+        found = [read_run_file(path) for path in paths]
+    except DamagedRun as damage:
+        raise UserError([f"{damage} Launch its study again: that writes it anew."]) from None
+    kinds = {(each.evaluate, each.placement, each.checkpoints) for each in found}
+    if len(kinds) > 1:
+        raise UserError(
+            [
+                f"{runs} holds runs of several studies, measured or placed differently; name a "
+                "study, or a file of its folder launches/."
+            ]
+        )
+    evaluate, placement, kept = kinds.pop()
+    return Study(
+        name=runs.name,
+        question="",
+        runs=tuple(each.run for each in found),
+        evaluate=evaluate,
+        placement=placement,
+        checkpoints=kept,
+    )
+
+
+def train_here(
+    study: Study, runs: Path, leaving: Leaving, *, retry: bool = False, wait: bool = True
+) -> bool | None:
+    """Train what is not done yet, the longest job first; returns whether all runs are done, None
+    where other processes are at the rest.
 
     Args:
       study: the same in every process.
       runs: the folder of run folders, seen by every process.
       leaving: tells when to keep a checkpoint and leave.
       retry: also train runs that failed before.
+      wait: for runs that other processes are at, to do what they leave.
 
     Raises:
       UserError: the devices there are cannot be shared as the study's placement says.
@@ -74,13 +131,13 @@ def train_here(study: Study, runs: Path, leaving: Leaving, *, retry: bool = Fals
     spec, batches = study.placement, (run.batch for run in study.runs)
     check_devices(spec.fsdp, spec.tensor, batches)
     study = decided(study, runs, compute_for(*platform()))
-    began, names = time.monotonic(), ""
-    if is_first():
-        todo = prepare(study, runs, retry=retry, say=print)
-        order = [each.run.id for job in jobs(study.runs, todo) for each in job.segments]
-        names = json.dumps(order)
-    order = json.loads(agreed_word(names))
-    ended = work([runs / name for name in order], leaving=leaving)
+    began = time.monotonic()
+    looks = prepare(study, runs, retry=retry, say=print) if is_first() else {}
+    names = [s.run.id for job in queue(study, looks) for s in job.segments]
+    order = json.loads(agreed_word(json.dumps(names)))
+    ended = work([runs / name for name in order], wait=wait, leaving=leaving)
+    if ended == Ended.TAKEN:
+        return None
     if not is_first():
         return ended == Ended.DONE
-    return conclude(study, runs, {}, time.monotonic() - began)
+    return conclude(study, runs, looks, {}, time.monotonic() - began)

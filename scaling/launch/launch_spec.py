@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 from fits.base.errors import UserError
-from fits.data.tables import Table
+from fits.base.names import did_you_mean
+from scaling.launch.jobs import Job
 from scaling.study.study import Study
 from scaling.training.run import Run
 
+SHOWN = 10  # values of a column that a message lists
 HOURS = re.compile(r"([0-9.]+) ?(s|min|h|d)")
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -70,6 +72,9 @@ class LaunchSpec:
     Fields:
       retry: also train runs that failed before.
       only: conditions on runs, as `selected` takes them; () takes all.
+      first: conditions on runs: jobs with a run that meets the first of them are taken first, then
+        those with one that meets the second, and so on; among equals the longest first.
+      max_parallel: workers of this launch at the same time, or jobs of a cluster, at most.
       budget: None: no limit.
       hang_after: seconds without a step after which a worker is killed and its run tried again;
         None: never.
@@ -77,11 +82,24 @@ class LaunchSpec:
 
     retry: bool = False
     only: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    max_parallel: int | None = None
     budget: Budget | None = None
     hang_after: float | None = None
 
 
 DEFAULT = LaunchSpec()
+
+
+class Condition(NamedTuple):
+    """On one column of `row`."""
+
+    column: str
+    value: str
+    equal: bool
+
+    def __str__(self) -> str:
+        return f"{self.column}{'=' if self.equal else '!='}{self.value}"
 
 
 def selected(study: Study, only: Sequence[str]) -> Study:
@@ -95,17 +113,62 @@ def selected(study: Study, only: Sequence[str]) -> Study:
     """
     if not only:
         return study
-    if wrong := [each for each in only if "=" not in each]:
-        raise UserError([f"--only {each}: has no '='. Write COL=VALUE." for each in wrong])
-    rows = [row(run) for run in study.runs]
-    columns = {name: [each[name] for each in rows] for name in rows[0]}
-    table = Table(Path(study.name), columns, list(range(len(rows))), counted_in="run")
-    split = [each.partition("=")[::2] for each in only]
-    if missing := table.missing(name.removesuffix("!") for name, _ in split):
-        raise UserError(missing)
-    for name, value in split:
-        table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
-    return study.model_copy(update={"runs": tuple(study.runs[k] for k in table.numbers)})
+    runs = study.runs
+    for condition in _conditions(only, study.runs, "--only"):
+        found = list(dict.fromkeys(row(run)[condition.column] for run in runs))
+        runs = tuple(run for run in runs if _meets(row(run), condition))
+        if not runs:
+            near = did_you_mean(condition.value, found)
+            listed = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+            raise UserError([f"--only {condition}: no run is left. {near}There are {listed}."])
+    return study.model_copy(update={"runs": runs})
+
+
+def ordered(queue: Sequence[Job], spec: LaunchSpec) -> list[Job]:
+    """Jobs in the order in which they are taken, given those in the order of their length.
+
+    Raises:
+      UserError: `spec.first` has no conditions, or names no column.
+    """
+    runs = [segment.run for job in queue for segment in job.segments]
+    found = _conditions(spec.first, runs, "--first")
+
+    def turn(job: Job) -> int:
+        rows = [row(segment.run) for segment in job.segments]
+        meets = (n for n, each in enumerate(found) if any(_meets(r, each) for r in rows))
+        return next(meets, len(found))
+
+    return sorted(queue, key=turn) if found else list(queue)
+
+
+def _conditions(texts: Sequence[str], runs: Sequence[Run], option: str) -> list[Condition]:
+    """As they were written.
+
+    Raises:
+      UserError: one is none, or names no column; all mistakes.
+    """
+    found, mistakes = [], []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        column = name.removesuffix("!")
+        if not equals:
+            mistakes.append(f"{option} {text}: has no '='. Write COL=VALUE.")
+        elif runs and column not in row(runs[0]):
+            near = did_you_mean(column, row(runs[0]))
+            columns = ", ".join(row(runs[0]))
+            mistakes.append(f"{option} {text}: no column '{column}'. {near}Columns: {columns}.")
+        else:
+            found.append(Condition(column, value, equal=not name.endswith("!")))
+    if mistakes:
+        raise UserError(mistakes)
+    return found
+
+
+def _meets(cells: Mapping[str, str], condition: Condition) -> bool:
+    value = condition.value
+    if value.replace("_", "").isdecimal():  # 51_200
+        value = value.replace("_", "")
+    return (cells[condition.column] == value) == condition.equal
 
 
 def row(run: Run) -> dict[str, str]:

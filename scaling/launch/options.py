@@ -15,7 +15,9 @@ Where = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Processes at a time.", show_default="one a device; without any, a core"
+        min=1,
+        help="Processes side by side on a machine.",
+        show_default="one a device; without any, a core",
     ),
 ]
 DevicesPerRun = Annotated[
@@ -31,12 +33,31 @@ Microbatches = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Fsdp = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Tensor = Annotated[int | None, typer.Option(min=1, help=INSTEAD)]
 Retry = Annotated[bool, typer.Option("--retry", help="Also train runs that failed before.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="End, with status 75, where others are at the rest.")
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COL=VALUE",
         help="Of runs with that alone: run, model, data_size, images_seen, batch, seed or trunk; "
         "COL!=VALUE for all others. May be given several times.",
+    ),
+]
+First = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COL=VALUE",
+        help="Jobs with such runs before all others, which are taken longest first. Given several "
+        "times: those that meet the first, then the second.",
+    ),
+]
+MaxParallel = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Workers at the same time, at most; on a cluster: jobs.",
+        show_default="as many as there is room for",
     ),
 ]
 Spend = Annotated[

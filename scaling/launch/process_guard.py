@@ -2,6 +2,8 @@
 
     python -I -S process_guard.py LAUNCHER_PID CORE[,CORE...] COMMAND [ARGUMENT ...]
 
+An empty list of cores: on whichever.
+
 Started as a file of its own, so that nothing else is loaded and nothing runs between fork and
 exec in the launcher. Linux only: elsewhere workers outlive a killed launcher, and leases alone keep
 two of them from training the same run.
@@ -20,7 +22,8 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != launcher:  # it died before the signal was asked for
         sys.exit(1)
-    os.sched_setaffinity(0, set(map(int, cores)))
+    if cores != [""]:
+        os.sched_setaffinity(0, set(map(int, cores)))
     os.execvp(command[0], command)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol, get_args
 
 from pydantic import ValidationError
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.launch.dry_run import DryRun
+from models.precision import Compute
+from scaling.launch.display import Display
+from scaling.launch.dry_run import Places
+from scaling.launch.launch import AtWork, Launch
 from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.launchers import Launcher
 from scaling.study.study import Study
@@ -22,31 +24,28 @@ from scaling.training.placement_spec import PlacementSpec
 class StartsWorkers(Protocol):
     """A launcher: a config whose fields say where, and how many at a time.
 
-    A worker is `python -m scaling run FOLDER ...` and needs nothing but those paths. Leases in the
-    folders keep two workers from one run, so a launcher need not know what others started.
+    Whatever it starts is one of this program's commands with a path: `scaling run FOLDER ...`,
+    `scaling pool LAUNCH_FILE` or `scaling work LAUNCH_FILE`. Leases in the folders keep two workers
+    from one run, so a launcher need not know what others started, nor believe what an engine says
+    of a job.
     """
 
     @property
     def kind(self) -> str:
         """Its name: `scaling launch --on KIND`."""
 
-    def launch(self, study: Study, runs: Path, spec: LaunchSpec) -> bool:
-        """Train what is not done yet, show how far it is, and name at the end what failed.
+    def computes_in(self) -> Compute | None:
+        """What the devices compute best in; None: they are not seen from here."""
 
-        Args:
-          study: its runs, and what to measure on each.
-          runs: the folder of run folders, made if need be; other studies may share it.
-          spec: which of them, and how much.
-
-        Returns:
-          Whether all of them are done. A signal to leave raises SystemExit(128 + its number).
+    def places(self, study: Study, spec: LaunchSpec) -> Places:
+        """Where the runs of a study would be trained.
 
         Raises:
-          UserError: what a run is to be trained on is not there, or no run is meant.
+          UserError: what a run is to be trained on is not there, or cannot be shared so.
         """
 
-    def dry_run(self, study: Study, runs: Path, spec: LaunchSpec) -> DryRun:
-        """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
+    def workers_of(self, launch: Launch, screen: Display) -> AtWork:
+        """Workers for a launch whose folders are prepared; they start when told to work."""
 
 
 def launchers() -> dict[str, type[Launcher]]:

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from scaling.launch import process_guard
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
+from scaling.training.leaving import SIGNALS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 # XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
 # that. Needs glibc 2.35; anything else ignores it. Moves no digit.
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 TAKEN = 75  # EX_TEMPFAIL: exit status of a worker that found others at all that was left
+LEAVING = {128 + number for number in SIGNALS}
 
 Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
 """Run folders -> the command that works through them."""
@@ -34,14 +36,12 @@ class WorkerProcess:
         slot: Slot,
         command: Sequence[str],
         log: Path,
-        stopped: Mapping[str, str | None],
     ):
         """
         Args:
           log: is appended to; lost without harm where it cannot be written.
-          stopped: why each run was left unfinished before this worker came, by its id.
         """
-        self.job, self.slot, self.stopped = job, slot, stopped
+        self.job, self.slot = job, slot
         self._log, self._read, self._last_words = log, 0, ""
         self._began = self._sign_since = time.monotonic()
         self._sign: object = None
@@ -83,9 +83,10 @@ class WorkerProcess:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def found_all_taken(self) -> bool:
-        """Whether it ended as others are at the runs that are left."""
-        return self._process.returncode == TAKEN
+    def ended_in_order(self) -> bool:
+        """Whether it left runs over because others are at them, they are to be tried once more, or
+        somebody told it to leave."""
+        return self._process.returncode == TAKEN or self._process.returncode in LEAVING
 
     def terminate(self) -> None:
         """Ask it to keep a checkpoint and leave."""

@@ -20,6 +20,7 @@ from scaling.base.console import Say
 from scaling.base.files import set_aside
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
+from scaling.runs.attempts import ATTEMPTS, TRIES, read_attempts
 from scaling.runs.results_file import (
     MANIFEST,
     RESULTS,
@@ -77,6 +78,7 @@ class HeldRun(RunFolder):
         self._write(RESULTS, whole, durable=True)
         self._write(MANIFEST, confirmation.encode(), durable=True)
         self._remove(FAILED)
+        self._remove(ATTEMPTS)
         self._remove(PROGRESS)
 
     def fail(self, reason: str) -> None:
@@ -85,6 +87,22 @@ class HeldRun(RunFolder):
             self._remove(RESULTS)
         self._write(FAILED, (reason.rstrip() + "\n").encode(), durable=True)
         self._remove(PROGRESS)
+
+    def attempt(self, reason: str, step: int) -> bool:
+        """Write that a worker was in vain at the run, and why; the last of `TRIES` fails it.
+
+        Args:
+          step: of the checkpoint from which it began.
+
+        Returns:
+          Whether the run is to be tried again.
+        """
+        attempts = read_attempts(self.path).after(reason, step)
+        self._write(ATTEMPTS, (attempts.model_dump_json() + "\n").encode())
+        if len(attempts.reasons) < TRIES:
+            return True
+        self.fail(f"{reason} Tried {TRIES} times.")
+        return False
 
     def stop(self, reason: str) -> None:
         """Write why this process leaves the run unfinished."""
@@ -97,6 +115,7 @@ class HeldRun(RunFolder):
     def clear_failure(self) -> None:
         """Forget a failure, so that the run is tried again."""
         self._remove(FAILED)
+        self._remove(ATTEMPTS)
 
     def report(
         self,

@@ -47,6 +47,12 @@ class TrunkFolder:
         """Whether a run that leaves the trunk at `step` can begin, whoever trains the trunk."""
         return (self.path / str(step) / checkpoints.MANIFEST).exists()
 
+    def start_of(self, folder: RunFolder, run: Run) -> int:
+        """The step of the checkpoint from which the run would be trained on; 0: from none."""
+        own = [step for step, _ in checkpoints.found(folder.checkpoints)]
+        before = [step for step, _ in checkpoints.found(self.path) if step <= run.branch_step]
+        return max(own + before, default=0)
+
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""
         try:

@@ -1,5 +1,5 @@
-"""Being told to leave: by SIGTERM, SIGINT or SIGHUP, from a person, a terminal that closes, or a
-scheduler that wants the machine.
+"""Being told to leave: by SIGTERM, SIGINT, SIGHUP or SIGUSR2, from a person, a terminal that
+closes, or a scheduler that wants the machine (submitit has Slurm send SIGUSR2 before a time limit).
 
 A training then keeps a checkpoint after the step that it is in, and leaves. What cannot answer a
 signal, as a compiler that runs for minutes, is ended when `SECONDS` have passed.
@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from functools import cache
 
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2")
+    if hasattr(signal, name)
 )
 SECONDS = 9.0  # in which a process has left: schedulers and launchers kill it after ten or more
 

@@ -1,0 +1,222 @@
+"""The story of a launch, whatever the launcher: prepare the run folders, have the runs done, say
+what became of them.
+
+Any process may be killed at any moment: what is finished stays finished, and launching again does
+the rest. Knows no JAX.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fits.base.errors import UserError
+from scaling.base.console import Say, say
+from scaling.launch.display import Display, describe, display, duration
+from scaling.launch.dry_run import DryRun
+from scaling.launch.jobs import Job, jobs
+from scaling.launch.launch_file import write_launch_file
+from scaling.launch.launch_spec import DEFAULT, LaunchSpec, ordered, selected
+from scaling.launch.reasons import reasons
+from scaling.launch.tally import Tally
+from scaling.runs.compute_dtype import decided
+from scaling.runs.held_run import hold_run_if_free
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import Look, RunFolder
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
+from scaling.study.study import Study
+from scaling.training.leaving import leaving_on_signals
+from scaling.training.run import Run
+
+if TYPE_CHECKING:
+    from scaling.launch.protocol import StartsWorkers
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher is to have done.
+
+    Fields:
+      file: describes it to processes elsewhere (`scaling.launch.launch_file`).
+      tally: what is left of it.
+    """
+
+    study: Study
+    runs: Path
+    spec: LaunchSpec
+    file: Path
+    tally: Tally
+
+
+class AtWork(Protocol):
+    """The workers of one launch."""
+
+    def work(self) -> None:
+        """Have the runs done, until none is left."""
+
+    def stop(self) -> None:
+        """Have every worker keep a checkpoint and leave, and return when all have."""
+
+
+def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> bool:
+    """Train what is not done yet, show how far it is, and name at the end what failed.
+
+    Args:
+      study: its runs, and what to measure on each.
+      runs: the folder of run folders, made if need be; other studies may share it.
+      spec: which of them, and how much.
+
+    Returns:
+      Whether all of them are done. A signal to leave raises SystemExit(128 + its number).
+
+    Raises:
+      UserError: what a run is to be trained on is not there, or no run is meant.
+    """
+    began = time.monotonic()
+    study = _chosen(study, runs, spec, launcher)
+    with display() as screen:
+        at_work, tally, looks = _begin(study, runs, spec, launcher, screen)
+        try:
+            with leaving_on_signals():
+                at_work.work()
+        except SystemExit:
+            at_work.stop()
+            screen.say(
+                f"Stopped: {tally.done} of {tally.count} runs are done and stay done; "
+                f"launch again to resume the others."
+            )
+            raise
+        finally:
+            at_work.stop()
+    return conclude(study, runs, looks, tally.unfinished, time.monotonic() - began)
+
+
+def _begin(
+    study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers, screen: Display
+) -> tuple[AtWork, Tally, dict[str, Look]]:
+    """The folders prepared, and workers that are not at work yet."""
+    looks = prepare(study, runs, retry=spec.retry, say=screen.say)
+    tally = Tally(study, runs, queue(study, looks, spec), looks=looks, say=screen.say)
+    file = write_launch_file(study, runs, spec)
+    return launcher.workers_of(Launch(study, runs, spec, file, tally), screen), tally, looks
+
+
+def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> DryRun:
+    """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
+    study = _chosen(study, runs, spec, launcher)
+    todo = set()
+    for run in study.runs:
+        state = RunFolder(runs / run.id).status(study.evaluate)
+        if state in ("waiting", "running") or (spec.retry and state == "failed"):
+            todo.add(run.id)
+    why = reasons(study, runs, todo)
+    return DryRun(study, launcher.places(study, spec), ordered(jobs(study.runs, todo), spec), why)
+
+
+def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
+    """The runs that are meant, in the dtype that the devices compute in."""
+    launcher.places(study, spec)  # raises where there is none for them
+    compute = launcher.computes_in()
+    if study.compute_open and compute is None:
+        raise UserError(
+            [
+                f"{study.name} leaves the dtype to the devices, which --on {launcher.kind} does "
+                'not see from here: say compute = "bfloat16" or "float32" in the study.'
+            ]
+        )
+    study = decided(study, runs, compute or "float32")
+    return selected(study, spec.only)
+
+
+def check_batches(study: Study, devices: int) -> None:
+    """Raise UserError, with the nearest that can, where batches cannot be split over devices."""
+    mistakes = []
+    for batch in sorted({run.batch for run in study.runs if run.batch % devices}):
+        below = batch // devices * devices
+        near = f"{below} or {below + devices}" if below else f"{devices}"
+        mistakes.append(
+            f"a batch of {batch} cannot be split over {devices} devices; use {near}, or another "
+            "number of devices."
+        )
+    if mistakes:
+        raise UserError(mistakes)
+
+
+def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> dict[str, Look]:
+    """Write and repair the folders of a study's runs; returns how each run then stands."""
+    looks = {}
+    for run in study.runs:
+        folder = RunFolder(runs / run.id)
+        write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
+        look = folder.look(study.evaluate)
+        if look.state != "done" or folder.has_progress():
+            failed = look.state == "failed"
+            stopped = folder.stopped() is not None
+            if folder.needs_repair() or stopped or (retry and failed):
+                _mend(folder, run, retry and failed, say)
+                look = folder.look(study.evaluate)
+            if look.state == "running":
+                say(f"{describe(run)} is being trained by another process.")
+        looks[run.id] = look
+    return looks
+
+
+def queue(study: Study, looks: Mapping[str, Look], spec: LaunchSpec = DEFAULT) -> list[Job]:
+    """What is to be done, in the order in which it is taken."""
+    todo = {name for name, look in looks.items() if look.state in ("waiting", "running")}
+    return ordered(jobs(study.runs, todo), spec)
+
+
+def _mend(folder: RunFolder, run: Run, clear_failure: bool, say: Say) -> None:
+    """Set aside damaged files and forget why the run ended before, unless a worker is in there."""
+    with hold_run_if_free(folder.path) as held:
+        if held is None:
+            return
+        held.repair(say)
+        held.clear_stop()
+        if clear_failure:
+            with hold_trunk_if_free(TrunkFolder.of(folder, run).path) as trunk:
+                if trunk is None:
+                    say(f"{describe(run)} is not tried again: its trunk is being trained.")
+                    return
+                trunk.clear_divergence()
+            held.clear_failure()
+
+
+def conclude(
+    study: Study,
+    runs: Path,
+    before: Mapping[str, Look],
+    unfinished: Mapping[str, str],
+    seconds: float,
+) -> bool:
+    """Print the state of the study after a launch; returns whether it is done.
+
+    Args:
+      before: how the runs stood when it began.
+    """
+    named = {run.id: run for run in study.runs}
+    done, failed = set(), {}
+    for name in named:
+        folder = RunFolder(runs / name)
+        if before[name].state == "done" or folder.is_done(study.evaluate):
+            done.add(name)
+        elif (why := folder.failure()) is not None:
+            failed[name] = why
+    left = {n: why for n, why in unfinished.items() if n not in done and n not in failed}
+    line = f"{study.name}: {len(done)} of {len(named)} runs done"
+    line += f", {len(failed)} failed" if failed else ""
+    line += f", {len(left)} unfinished" if left else ""
+    say(f"{line}, in {duration(seconds)}.")
+    for name, why in failed.items():
+        say(f"failed: {describe(named[name])}: {why}")
+    for name, why in left.items():
+        say(f"unfinished: {describe(named[name])}: {why}")
+    if left:
+        say("Launch again to resume what is unfinished.")
+    if failed:
+        say("Launch with --retry to try again what failed.")
+    return len(done) == len(named)

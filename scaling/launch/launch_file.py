@@ -1,0 +1,93 @@
+"""A launch as a file, RUNS/launches/NAME.json: all that a process needs to work on it, wherever it
+is. A path to it is what travels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fits.base.errors import UserError
+from fits.base.files import write_text
+from scaling.base.config import Config, digest
+from scaling.evaluate import Evaluation
+from scaling.launch.launch_spec import LaunchSpec
+from scaling.runs.damage import DamagedRun, text_of
+from scaling.runs.run_file import read_run_file
+from scaling.study.study import Study
+from scaling.training.placement_spec import DEFAULT, PlacementSpec
+
+FOLDER = "launches"
+
+
+class LaunchFile(Config):
+    """The contents of such a file."""
+
+    study: str
+    """Its name."""
+    question: str
+    runs: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...]
+    """Ids of the runs to be done; each is described in the run.json of its folder."""
+    evaluate: tuple[Evaluation, ...]
+    """What is to be measured on each."""
+    placement: PlacementSpec = DEFAULT
+    first: tuple[str, ...] = ()
+    """Conditions on runs, as `LaunchSpec.first` has them."""
+    hang_after: float | None = None
+    """Seconds, as `LaunchSpec.hang_after` has them."""
+    format: Literal[1] = 1
+
+    @property
+    def spec(self) -> LaunchSpec:
+        """What decides how it is done."""
+        return LaunchSpec(first=self.first, hang_after=self.hang_after)
+
+
+def write_launch_file(study: Study, runs: Path, spec: LaunchSpec) -> Path:
+    """Its path, which its contents decide: launching the same again writes the same file."""
+    content = LaunchFile(
+        study=study.name,
+        question=study.question,
+        runs=tuple(dict.fromkeys(run.id for run in study.runs)),
+        evaluate=study.evaluate,
+        placement=study.placement,
+        first=spec.first,
+        hang_after=spec.hang_after,
+    )
+    path = runs / FOLDER / f"{study.name}-{digest(content)}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def read_launch_file(path: Path) -> tuple[Study, LaunchSpec]:
+    """The study of a launch, with its runs as their folders describe them; and how it is done.
+
+    Raises:
+      UserError: there is no such file, or it or a run's is not what a launch writes.
+    """
+    try:
+        content = LaunchFile.model_validate_json(text_of(path))
+        found = [read_run_file(runs_of(path) / name).run for name in content.runs]
+    except FileNotFoundError as error:
+        raise UserError([f"{error.filename}: there is no such file; launch again."]) from None
+    except DamagedRun as damage:
+        raise UserError([f"{damage} Launch again: that writes it anew."]) from None
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise UserError([f"{path} is not what a launch writes ({first}). Launch again."]) from None
+    study = Study(
+        name=content.study,
+        question=content.question,
+        runs=tuple(found),
+        evaluate=content.evaluate,
+        placement=content.placement,
+    )
+    return study, content.spec
+
+
+def runs_of(path: Path) -> Path:
+    """The folder of run folders that a launch file is of."""
+    return path.parent.parent

@@ -1,0 +1,155 @@
+"""A launch whose pools run elsewhere, in the jobs of a cluster: it asks for jobs, watches the run
+folders, and replaces jobs that end while there is something to do.
+
+What an engine says of a job is believed only so far as whether it is still there. Whether a run is
+done, its folder says. Knows no engine, no processes and no JAX.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from scaling.launch.display import Display
+from scaling.launch.launch_spec import Budget
+from scaling.launch.tally import Tally
+
+SECONDS_BETWEEN_LOOKS = 1.0  # at run folders
+SECONDS_BETWEEN_QUESTIONS = 5.0  # to the engine, about its jobs
+IN_VAIN = 3  # jobs in a row that may end without having done anything
+IDLE_FOR = (
+    90.0  # seconds without work after which a pool gives its job back; more than lease.EXPIRY
+)
+
+
+class Seat(Protocol):
+    """One job of a cluster, in which a pool works on the launch."""
+
+    @property
+    def name(self) -> str:
+        """As the engine's own commands call it."""
+
+    def has_ended(self) -> bool:
+        """Whether the engine has it no more; one that waits has not ended. False where the engine
+        cannot be asked."""
+
+    def last_words(self) -> str:
+        """Why it ended and where its log is, after it has."""
+
+
+class Engine(Protocol):
+    """What gives seats on a cluster."""
+
+    def start(self, count: int) -> Sequence[Seat]:
+        """Ask for so many more; they may have to wait for their turn.
+
+        Raises:
+          UserError: the engine takes no such job.
+        """
+
+    def stop(self, seats: Sequence[Seat]) -> None:
+        """Have their workers keep a checkpoint and leave; returns when all have, or were killed."""
+
+    def device_seconds(self, seat: Seat) -> float:
+        """Its time at work so far, times the devices it has."""
+
+
+class Seats:
+    """As many seats as there is work for, until no run is left."""
+
+    def __init__(
+        self,
+        tally: Tally,
+        engine: Engine,
+        *,
+        screen: Display,
+        most: int,
+        budget: Budget | None = None,
+        stays: bool = True,
+    ):
+        """
+        Args:
+          most: seats at the same time.
+          budget: None: no limit.
+          stays: until the runs are done; else only until the first seats are asked for.
+        """
+        self._tally, self._engine, self._screen = tally, engine, screen
+        self._most, self._budget, self._stays = most, budget, stays
+        self._seats: list[Seat] = []
+        self._seconds = 0.0
+        """Of devices, that seats which have ended had."""
+        self._sign: object = None
+        self._in_vain = 0
+        self._asked_at = 0.0
+
+    def work(self) -> None:
+        """Until every run has ended, by whomever."""
+        tally = self._tally
+        while tally.left:
+            if self._is_spent():
+                self.stop()
+                tally.leave_all_unfinished(f"the budget of {self._budget} is spent")
+                return
+            if time.monotonic() - self._asked_at >= SECONDS_BETWEEN_QUESTIONS:
+                self._asked_at = time.monotonic()
+                self._reap()
+                self._fill()
+                if not self._stays:
+                    self._detach()
+                    return
+                if self._in_vain >= IN_VAIN:
+                    return
+            tally.look_at_some()
+            self._screen.update(tally.progress())
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def stop(self) -> None:
+        """Give every seat back."""
+        if self._seats:
+            self._engine.stop(self._seats)
+        self._seats = []
+
+    def _fill(self) -> None:
+        """Ask for as many seats as there are trunks to take, those that wait for one counted."""
+        takeable = sum(self._tally.takeable(job) is not None for job in self._tally.waiting())
+        at_work = self._tally.jobs_at_work()
+        wanted = min(self._most, takeable + at_work) - len(self._seats)
+        if wanted > 0:
+            found = self._engine.start(wanted)
+            self._seats += found
+            names = ", ".join(seat.name for seat in found)
+            self._screen.say(f"asked for {names}")
+
+    def _reap(self) -> None:
+        """Drop the seats that have ended; where several did so in vain, give up."""
+        ended = [seat for seat in self._seats if seat.has_ended()]
+        if not ended:
+            return
+        self._seats = [seat for seat in self._seats if seat not in ended]
+        self._seconds += sum(map(self._engine.device_seconds, ended))
+        self._tally.look_at_some(len(self._tally.left))  # before anybody is blamed
+        sign = self._tally.sign_of_work()
+        self._in_vain = self._in_vain + 1 if sign == self._sign else 0
+        self._sign = sign
+        if not self._tally.left:
+            return
+        words = ended[-1].last_words()
+        self._screen.say(f"ended before the runs were done: {ended[-1].name}: {words}")
+        if self._in_vain >= IN_VAIN:
+            self._tally.leave_all_unfinished(f"{IN_VAIN} jobs in a row did nothing: {words}")
+
+    def _is_spent(self) -> bool:
+        if self._budget is None:
+            return False
+        seconds = self._seconds + sum(map(self._engine.device_seconds, self._seats))
+        return self._budget.is_spent(self._tally.spent(), seconds)
+
+    def _detach(self) -> None:
+        """Leave the seats to themselves."""
+        names = ", ".join(seat.name for seat in self._seats)
+        self._screen.say(
+            f"left to themselves: {names}. `scaling status` says how far they are; launch again to "
+            "replace those that end early."
+        )
+        self._seats = []

@@ -1,0 +1,222 @@
+"""What a launch has still to do, what has become of the rest, and how long it will take.
+
+Read from the run folders alone, so it does not matter who trains: workers of this launch, of
+another, or of another machine. Knows no processes and no JAX.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from scaling.base.console import Say
+from scaling.evaluate import Evaluation
+from scaling.launch.display import LaunchProgress, describe
+from scaling.launch.jobs import Job, Segment, jobs
+from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
+from scaling.runs import lease
+from scaling.runs.lease import LeaseWatch
+from scaling.runs.results_file import MANIFEST, ResultRow
+from scaling.runs.run_folder import LEASE, Look, RunFolder, RunProgress
+from scaling.runs.trunk_folder import TrunkFolder
+from scaling.study.study import Study
+from scaling.training.run import Run
+
+LOOKS_AT_OTHERS = 20  # runs that are looked at each time, by turns
+
+
+class Tally:
+    """The runs of one launch, as their folders were last seen."""
+
+    def __init__(
+        self,
+        study: Study,
+        runs: Path,
+        queue: Sequence[Job],
+        *,
+        looks: Mapping[str, Look],
+        say: Say,
+    ):
+        """
+        Args:
+          queue: what is to be done, in the order in which it is taken.
+          looks: at every run of the study, by its id.
+          say: is told what ends.
+        """
+        self.runs = runs
+        self._evaluate: tuple[Evaluation, ...] = study.evaluate
+        self._say = say
+        self._jobs = list(queue)
+        self._left = {s.run.id: s for job in queue for s in job.segments}
+        """Runs that have not been seen to end, in the order in which they are taken."""
+        self._turns = deque(self._left)
+        """Ids of them, that which was looked at last at the end."""
+        self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
+        self._paces_done = paces_of_done(study, looks)
+        self.count = len({run.id for run in study.runs})
+        self.done = len(self._paces_done)
+        self.failed = self.count - self.done - len(self._left)
+        self.unfinished: dict[str, str] = {}
+        """Run id -> why it is neither done nor failed."""
+        self._asked = {s.run.id: s.flops for s in self._left.values()}  # FLOPs
+        self._paces: dict[str, Pace] = {}
+        """Of runs that are left, as they were last seen."""
+        for segment in self._left.values():
+            self._see_pace(segment)
+        self._now = {name: s.flops_done(self._paces[name].step) for name, s in self._left.items()}
+        self._before = dict(self._now)
+        self._given_up = 0.0
+        """FLOPs of runs that this launch has given up."""
+
+    @property
+    def left(self) -> Collection[str]:
+        """Ids of the runs that are neither done nor given up."""
+        return self._left.keys()
+
+    def spent(self) -> float:
+        """FLOPs of training since the launch began, by whomever."""
+        return self._given_up + sum(now - self._before[name] for name, now in self._now.items())
+
+    def remaining(self, job: Job) -> Job:
+        """What is left of a job."""
+        return Job(job.trunk, tuple(s for s in job.segments if s.run.id in self._left))
+
+    def waiting(self) -> list[Job]:
+        """What is left of every job, in the order in which they are taken."""
+        self._jobs = [job for job in map(self.remaining, self._jobs) if job.segments]
+        return self._jobs
+
+    def takeable(self, job: Job) -> Run | None:
+        """The run of a trunk that a worker would find to do now; None where there is none."""
+        trunk = TrunkFolder(self.runs / "trunks" / job.trunk)
+        for segment in job.segments:
+            run = segment.run
+            if self._is_free(self.runs / run.id):
+                ready = trunk.has_branch(run.branch_step) or self._is_free(trunk.path)
+                return run if ready else None
+        return None
+
+    def _is_free(self, folder: Path) -> bool:
+        return lease.is_free(folder / LEASE, self._watches[folder])
+
+    def jobs_at_work(self) -> int:
+        """Jobs with a run that somebody was at when it was last looked at."""
+        return sum(any(self._paces[s.run.id].at_work for s in job.segments) for job in self._jobs)
+
+    def sign_of_work(self) -> object:
+        """Changes whenever a run ends or has come farther."""
+        return (
+            self.done,
+            self.failed,
+            sum(self._now.values()),
+            sum(pace.step for pace in self._paces.values()),
+        )
+
+    # What became of them
+
+    def look_at_some(self, most: int = LOOKS_AT_OTHERS) -> None:
+        """At so many of the runs that are left, by turns."""
+        for _ in range(min(most, len(self._turns))):
+            self._turns.rotate(-1)
+            segment = self._left.get(self._turns[-1])
+            if segment is None:
+                self._turns.pop()
+            else:
+                self.look(segment)
+                self._see_pace(segment)
+
+    def look(self, segment: Segment) -> None:
+        """Count a run that ended since the last look."""
+        run = segment.run
+        if run.id not in self._left:
+            return
+        folder = RunFolder(self.runs / run.id)
+        seen = folder.look(self._evaluate) if (folder.path / MANIFEST).exists() else None
+        if seen is not None and seen.state == "done":
+            self.done += 1
+            self._now[run.id] = self._asked[run.id]
+            self._paces_done.append((segment, pace_of(seen.manifest or {})))
+            self._left.pop(run.id)
+            self._say(f"done: {describe(run)}{self._error(seen.rows)}")
+        elif (reason := folder.failure()) is not None:
+            self.failed += 1
+            self._forget(run.id)
+            self._say(f"failed: {describe(run)}: {reason}")
+        elif (reason := folder.stopped()) is not None:
+            self.leave_unfinished(run, reason)
+
+    def leave_unfinished(self, run: Run, reason: str) -> None:
+        """Give a run up for this launch."""
+        self._forget(run.id)
+        self.unfinished[run.id] = reason
+        self._say(f"unfinished: {describe(run)}: {reason}")
+
+    def leave_all_unfinished(self, reason: str) -> None:
+        """Give up every run that is left."""
+        for segment in list(self._left.values()):
+            self.leave_unfinished(segment.run, reason)
+
+    def _forget(self, name: str) -> None:
+        """A run that this launch will not bring to its end is no longer to be done."""
+        self._given_up += self._now.pop(name) - self._before[name]
+        del self._asked[name]
+        self._left.pop(name, None)
+
+    def _error(self, rows: Sequence[ResultRow]) -> str:
+        """The first error measured; a line has no room for all, and the table has them."""
+        named = {name for each in self._evaluate for name in each.errors}
+        errors = (f", {row.metric} {row.value:.4g}" for row in rows if row.metric in named)
+        return next(errors, "")
+
+    # How far they are
+
+    def progress(
+        self, busy: Sequence[tuple[Segment, RunProgress | None]] | None = None
+    ) -> LaunchProgress:
+        """What is shown.
+
+        Args:
+          busy: what workers are at, where they are this launch's own; None: whoever is at work.
+        """
+        if busy is None:
+            at_work = [s for name, s in self._left.items() if self._paces[name].at_work]
+            busy = [(s, RunFolder(self.runs / s.run.id).progress()) for s in at_work]
+        for segment, seen in busy:
+            name = segment.run.id  # a worker that resumes may report less than was found
+            if seen is not None and name in self._now:
+                self._now[name] = max(self._now[name], segment.flops_done(seen.step))
+        return LaunchProgress(
+            runs=self.count,
+            done=self.done,
+            failed=self.failed,
+            flops=sum(self._asked.values()),
+            flops_done=sum(self._now.values()),
+            seconds_left=self.seconds_left([segment for segment, _ in busy]),
+            busy=tuple((segment.run, seen) for segment, seen in busy),
+        )
+
+    def seconds_left(self, at: Sequence[Segment] = ()) -> float | None:
+        """Until the last run ends, as `scaling status` says it.
+
+        Args:
+          at: runs whose pace is looked at once more.
+        """
+        for segment in at:
+            if segment.run.id in self._left:
+                self._see_pace(segment)
+        return seconds_left(self.waiting(), self._paces, self._paces_done)
+
+    def _see_pace(self, segment: Segment) -> None:
+        folder = RunFolder(self.runs / segment.run.id)
+        at_work = lease.is_held(folder.path / LEASE)
+        self._paces[folder.id] = pace_at_work(folder) if at_work else pace_waiting(folder)
+
+
+def paces_of_done(study: Study, looks: Mapping[str, Look]) -> list[tuple[Segment, Pace]]:
+    """Every run of the study that is done, and its pace."""
+    done = {
+        name: pace_of(seen.manifest or {}) for name, seen in looks.items() if seen.state == "done"
+    }
+    segments = [segment for job in jobs(study.runs, done) for segment in job.segments]
+    return [(segment, done[segment.run.id]) for segment in segments]
