@@ -163,6 +163,7 @@ def launch(
     max_parallel: training.MaxParallel = None,
     budget: training.Spend = None,
     hang_after: training.HangAfter = None,
+    stop: training.Stop = None,
     retry: training.Retry = False,
     dry_run: training.DryRun = False,
     json_file: training.DryRunJson = None,
@@ -185,6 +186,7 @@ def launch(
     from scaling.launch import launch as launching
     from scaling.launch.launch_spec import Budget, LaunchSpec
     from scaling.launch.protocol import launcher, placed
+    from scaling.launch.stopping import rules_named
     from scaling.study.parse import read_study
 
     chosen = launcher(on, workers=workers, runs_per_device=runs_per_device)
@@ -204,6 +206,7 @@ def launch(
         max_parallel=max_parallel,
         budget=spend,
         hang_after=hang_after,
+        stop=rules_named(stop or ()),
     )
     wanted = placed(read_study(study), given)
     if dry_run:

@@ -22,6 +22,7 @@ from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import HeldRun
+from scaling.runs.rule_file import StoppedByRule, check_rules
 from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
@@ -35,7 +36,9 @@ from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Watch, Watches
 
-IN_WORDS = Diverged | DamagedRun | OtherState | UserError  # their text alone is the reason
+IN_WORDS = (
+    Diverged | DamagedRun | OtherState | StoppedByRule | UserError
+)  # their text alone is the reason
 
 
 class Task(Config):
@@ -59,11 +62,16 @@ class Task(Config):
 
 
 def task_of(held: HeldRun) -> Task | None:
-    """What is still to be done; None when nothing is."""
+    """What is still to be done; None when nothing is.
+
+    Raises:
+      StoppedByRule: the run is to be given up.
+    """
     held.repair(note)
     there = read_run_file(held.path)
     if held.is_done(there.evaluate):
         return None
+    check_rules(held.path)
     confirmed = {row.evaluation for row in held.results()}
     missing = tuple(each for each in there.evaluate if digest(each) not in confirmed)
     return Task(

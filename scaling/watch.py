@@ -1,5 +1,6 @@
 """What a worker writes down while a run is trained: progress.json, and a line of metrics.jsonl
-about every second. Whatever writes may raise `LeaseLost`."""
+about every second. Whatever writes may raise `LeaseLost`, or `StoppedByRule` where a launcher has
+written that the run is to be given up."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import jax
 from scaling.planning.devices import peak_flops
 from scaling.runs.held_run import HeldRun
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter
+from scaling.runs.rule_file import check_rules
 from scaling.runs.trunk_folder import HeldTrunk
 from scaling.training.metrics import peak_memory, utilisation
 from scaling.training.run import Run
@@ -77,6 +79,7 @@ class Watch:
         self._held.report(step=step, steps=self._run.steps, phase=name)
 
     def tell(self, progress: Progress) -> None:
+        check_rules(self._held.path)
         run, on_trunk = self._run, progress.step <= self._run.branch_step
         self.pace = progress.pace or self.pace
         if progress.images_per_second is not None:

@@ -21,6 +21,7 @@ from scaling.launch.jobs import Job, jobs
 from scaling.launch.launch_file import write_launch_file
 from scaling.launch.launch_spec import DEFAULT, LaunchSpec, ordered, selected
 from scaling.launch.reasons import reasons
+from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
 from scaling.runs.compute_dtype import decided
 from scaling.runs.held_run import hold_run_if_free
@@ -49,6 +50,10 @@ class Launch:
     spec: LaunchSpec
     file: Path
     tally: Tally
+
+    def stopping(self) -> Stopping:
+        """Who judges its runs."""
+        return Stopping(self.spec.stop, self.study.runs, self.runs)
 
 
 class AtWork(Protocol):

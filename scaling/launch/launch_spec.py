@@ -78,6 +78,7 @@ class LaunchSpec:
       budget: None: no limit.
       hang_after: seconds without a step after which a worker is killed and its run tried again;
         None: never.
+      stop: rules by which runs are given up, as `scaling.launch.stopping` has them.
     """
 
     retry: bool = False
@@ -86,6 +87,7 @@ class LaunchSpec:
     max_parallel: int | None = None
     budget: Budget | None = None
     hang_after: float | None = None
+    stop: tuple[str, ...] = ()
 
 
 DEFAULT = LaunchSpec()

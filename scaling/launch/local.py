@@ -70,6 +70,7 @@ class Local(Config):
             budget=launch.spec.budget,
             hang_after=launch.spec.hang_after,
             idle_for=self.idle_for,
+            stopping=launch.stopping(),
         )
 
     def command(self, folders: Sequence[Path]) -> list[str]:

@@ -78,6 +78,15 @@ HangAfter = Annotated[
         show_default="never",
     ),
 ]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="diverged|behind",
+        help="Give up runs whose loss stays above the loss they began with; or that will hardly "
+        "reach the frontier, by a forecast of their curve. May be given twice.",
+        show_default="none",
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),

@@ -16,6 +16,7 @@ from scaling.launch.devices import Slot
 from scaling.launch.display import Display, describe
 from scaling.launch.jobs import Job, Segment
 from scaling.launch.launch_spec import Budget
+from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
 from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs.held_run import hold_run_if_free
@@ -44,6 +45,7 @@ class Pool:
         budget: Budget | None = None,
         hang_after: float | None = None,
         idle_for: float | None = None,
+        stopping: Stopping | None = None,
     ):
         """
         Args:
@@ -52,7 +54,9 @@ class Pool:
             its run tried again; None: never.
           idle_for: seconds without anything to do after which the pool ends, though others are
             still at runs that are left; None: never.
+          stopping: judges the runs that are at work; None: nobody does.
         """
+        self._stopping = stopping
         self._tally, self._command, self._screen = tally, command, screen
         self._free = list(slots)
         self._busy: list[WorkerProcess] = []
@@ -85,6 +89,7 @@ class Pool:
             if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
                 shown = time.monotonic()
                 self._screen.update(self._tally.progress(self._doing()))
+            self._judge()
 
     def stop(self) -> None:
         """End every worker: SIGTERM, then SIGKILL after `SECONDS_TO_STOP`."""
@@ -104,6 +109,13 @@ class Pool:
             return False
         seconds = self._seconds + sum(worker.device_seconds() for worker in self._busy)
         return self._budget.is_spent(self._tally.spent(), seconds)
+
+    def _judge(self) -> None:
+        """Have the rules looked after; workers that find a verdict give their run up."""
+        if self._stopping is not None:
+            at_work = [segment.run for segment, seen in self._doing() if seen is not None]
+            for run, reason in self._stopping.judge(at_work):
+                self._screen.say(f"to be stopped: {describe(run)}: {reason}")
 
     def _is_idle(self) -> bool:
         """Whether nothing was to be done for so long that this pool ends."""

@@ -11,8 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from scaling.launch.display import Display
+from scaling.launch.display import Display, describe
 from scaling.launch.launch_spec import Budget
+from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at run folders
@@ -67,13 +68,16 @@ class Seats:
         most: int,
         budget: Budget | None = None,
         stays: bool = True,
+        stopping: Stopping | None = None,
     ):
         """
         Args:
           most: seats at the same time.
           budget: None: no limit.
           stays: until the runs are done; else only until the first seats are asked for.
+          stopping: judges the runs that are at work; None: nobody does.
         """
+        self._stopping = stopping
         self._tally, self._engine, self._screen = tally, engine, screen
         self._most, self._budget, self._stays = most, budget, stays
         self._seats: list[Seat] = []
@@ -101,6 +105,9 @@ class Seats:
                 if self._in_vain >= IN_VAIN:
                     return
             tally.look_at_some()
+            if self._stopping is not None:
+                for run, reason in self._stopping.judge(tally.at_work()):
+                    self._screen.say(f"to be stopped: {describe(run)}: {reason}")
             self._screen.update(tally.progress())
             time.sleep(SECONDS_BETWEEN_LOOKS)
 

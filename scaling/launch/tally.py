@@ -100,6 +100,10 @@ class Tally:
     def _is_free(self, folder: Path) -> bool:
         return lease.is_free(folder / LEASE, self._watches[folder])
 
+    def at_work(self) -> list[Run]:
+        """Runs that somebody was at when they were last looked at."""
+        return [s.run for name, s in self._left.items() if self._paces[name].at_work]
+
     def jobs_at_work(self) -> int:
         """Jobs with a run that somebody was at when it was last looked at."""
         return sum(any(self._paces[s.run.id].at_work for s in job.segments) for job in self._jobs)

@@ -29,6 +29,7 @@ from scaling.runs.results_file import (
     parse_rows,
     rows_text,
 )
+from scaling.runs.rule_file import RULE
 from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, STOPPED, RunFolder, RunProgress
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class HeldRun(RunFolder):
         self._write(MANIFEST, confirmation.encode(), durable=True)
         self._remove(FAILED)
         self._remove(ATTEMPTS)
+        self._remove(RULE)
         self._remove(PROGRESS)
 
     def fail(self, reason: str) -> None:
@@ -116,6 +118,7 @@ class HeldRun(RunFolder):
         """Forget a failure, so that the run is tried again."""
         self._remove(FAILED)
         self._remove(ATTEMPTS)
+        self._remove(RULE)
 
     def report(
         self,

@@ -43,13 +43,7 @@ class RunFile(Config):
 def read_run_file(folder: Path) -> RunFile:
     """Raises `DamagedRun` when run.json is not what the folder's name says."""
     path = folder / NAME
-    try:
-        found = RunFile.model_validate_json(text_of(path))
-    except DamagedRun:
-        raise
-    except ValueError as error:  # pydantic's and json's
-        first = str(error).splitlines()[0]
-        raise DamagedRun(f"{path} does not describe a run ({first}).", path) from None
+    found = _parsed(path)
     if found.run.id != folder.name:
         raise DamagedRun(
             f"{path} describes the run {found.run.id}, but its folder is {folder.name}: "
@@ -57,6 +51,17 @@ def read_run_file(folder: Path) -> RunFile:
             path,
         )
     return found
+
+
+def _parsed(path: Path) -> RunFile:
+    """Whatever run it describes."""
+    try:
+        return RunFile.model_validate_json(text_of(path))
+    except DamagedRun:
+        raise
+    except ValueError as error:  # pydantic's and json's
+        first = str(error).splitlines()[0]
+        raise DamagedRun(f"{path} does not describe a run ({first}).", path) from None
 
 
 def write_run_file(
@@ -121,8 +126,10 @@ def _created(path: Path, file: RunFile) -> bool:
 def _covers(folder: Path, file: RunFile) -> bool:
     """Whether run.json is whole and says all of this already."""
     try:
-        there = read_run_file(folder)
+        there = _parsed(folder / NAME)
     except (FileNotFoundError, DamagedRun):
+        return False
+    if there.run != file.run:
         return False
     as_said = (there.placement, there.checkpoints) == (file.placement, file.checkpoints)
     return as_said and all(each in there.evaluate for each in file.evaluate)

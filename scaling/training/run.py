@@ -49,15 +49,21 @@ class Run(Config):
     init: Init | None = None
     """The backbone's parameters to begin with; None: drawn as the seed decides."""
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Names the run's contents; fields at their default leave it unchanged."""
-        return digest(self)
+        return self.digests[0]
 
-    @cached_property
+    @property
     def trunk(self) -> str:
         """Names what the run shares with those that differ only in `images_seen`."""
-        return digest({k: v for k, v in contents(self).items() if k != "images_seen"})
+        return self.digests[1]
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """Its id and its trunk: the contents are listed once for both."""
+        whole = contents(self)
+        return digest(whole), digest({k: v for k, v in whole.items() if k != "images_seen"})
 
     @cached_property
     def step_digest(self) -> str:
@@ -72,7 +78,7 @@ class Run(Config):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes what follows from its fields itself."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("id", "trunk", "step_digest", "params", "flops"):
+        for name in ("digests", "step_digest", "params", "flops"):
             copy.__dict__.pop(name, None)
         return copy
 
