@@ -328,7 +328,7 @@ def status(
 
     With --watch the grid as a picture, a mark a run, and what is at work; Ctrl-C ends that. With
     --json a list of {run, model, data_size, images_seen, seed, state, step, steps, phase,
-    images_per_second, mfu, error, seconds, trouble}.
+    images_per_second, mfu, seconds_left, error, seconds, trouble}.
     """
     from scaling.launch.status import as_json, show_status, watch_status
     from scaling.study.parse import read_study

@@ -571,6 +571,7 @@ def test_status_tells_every_state_without_escape_codes(place, capfd):
     assert rows[running.id][-3:] == ["running", "50", "%"]
     assert rows[waiting.id][-1] == "waiting"
     assert "1 of 4 runs done, 1 running, 1 failed, 1 waiting, 7 s of training" in said
+    assert "running: tiny, 640 images: train, step 5 of 10, 99 images/s, about 5 s left" in said
     assert "about 15 s left" in said  # 5 and 10 steps of 64 images at 64 images a second
     assert f"failed: {display.describe(study.runs[1])}: the loss is nan at step 3." in said
 

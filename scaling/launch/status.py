@@ -63,6 +63,9 @@ def show_status(study: Study, runs: Path) -> None:
     print_table(headings, [_cells(status) for status in found], left=("run", "model", "state"))
     print(summary(found))
     for status in found:
+        if status.progress is not None:
+            print(f"running: {_doing(status)}")
+    for status in found:
         if status.trouble is not None:
             print(f"{status.state}: {describe(status.run)}: {status.trouble}")
 
@@ -82,6 +85,7 @@ def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:
             "phase": each.progress.phase if each.progress else None,
             "images_per_second": each.progress.images_per_second if each.progress else None,
             "mfu": each.progress.mfu if each.progress else None,
+            "seconds_left": run_seconds_left(each.run, each.progress) if each.progress else None,
             "error": each.error,
             "seconds": each.seconds,
             "trouble": each.trouble,
@@ -117,15 +121,26 @@ def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
     from scaling.launch.grid_picture import picture
 
     lines = [f"{study.name}: {study.question}", "", *picture(found, columns), ""]
-    lines += [_doing(each.run, each.progress) for each in found if each.progress]
+    lines += [_doing(each) for each in found if each.progress is not None]
     return [line[:columns] for line in [*lines, summary(found)]]
 
 
-def _doing(run: Run, progress: RunProgress) -> str:
-    """What the worker of a run does now."""
+def _doing(status: RunStatus) -> str:
+    """What the worker of a run does now, and how long the run itself will take."""
+    run, progress = status.run, status.progress
+    assert progress is not None, "somebody is at the run"
     step = f"step {progress.step:_} of {progress.steps:_}"
     name = f"{run.model_name}, {run.images_seen:_} images"
-    return f"{name}: {doing(progress)}, {step}{seen_of(progress)}"
+    left = run_seconds_left(run, progress)
+    words = "" if left is None else f", about {duration(left)} left"
+    return f"{name}: {doing(progress)}, {step}{seen_of(progress)}{words}"
+
+
+def run_seconds_left(run: Run, progress: RunProgress) -> float | None:
+    """Of the steps of one run, at its worker's own pace; None before it has one."""
+    if not progress.pace:
+        return None
+    return (progress.steps - progress.step) * run.batch / progress.pace
 
 
 def summary(found: list[RunStatus]) -> str:

@@ -32,7 +32,7 @@ from scaling.training.run import Run
 
 RULES = ("diverged", "behind")
 SECONDS_BETWEEN_VERDICTS = 30.0
-DELTA = 0.05  # probability below which a run is given up, as in the paper
+DELTA = 0.05  # probability below which a run is given up
 LINES = 20  # of a curve, before anything is said of it
 PART = 0.25  # of the way to its branch, before which no curve is continued
 SUSTAINED = 0.1  # of the steps made, for which a diverged loss has stayed high
