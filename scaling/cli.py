@@ -165,6 +165,7 @@ def launch(
     hang_after: training.HangAfter = None,
     stop: training.Stop = None,
     retry: training.Retry = False,
+    json_lines: training.JsonLines = False,
     dry_run: training.DryRun = False,
     json_file: training.DryRunJson = None,
 ) -> None:
@@ -207,6 +208,7 @@ def launch(
         budget=spend,
         hang_after=hang_after,
         stop=rules_named(stop or ()),
+        json_lines=json_lines,
     )
     wanted = placed(read_study(study), given)
     if dry_run:

@@ -22,6 +22,7 @@ from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
 from scaling.launch.devices import Machine, cores
+from scaling.launch.events import LaunchProgress, describe, duration
 from scaling.launch.jobs import Segment, jobs, seconds_until_free
 from scaling.launch.launch import launch
 from scaling.launch.launch_spec import DEFAULT, LaunchSpec
@@ -208,6 +209,24 @@ def test_the_worker_is_this_program_itself():
     ]
 
 
+def test_machines_are_told_in_json_lines(place, capfd):
+    study = a_study(0, DIVERGES)
+    assert not place.launch(study, json_lines=True)
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert all(event["time"] > 1.7e9 for event in told)
+    good, failed = study.runs
+    assert {event["run"]: event["event"] for event in told if "run" in event} == {
+        good.id: "done",
+        failed.id: "failed",
+    }
+    (done,) = (event for event in told if event["event"] == "done")
+    assert done["error"].keys() == {"upstream_error"}
+    assert told[-1]["event"] == "end"
+    assert told[-1]["failed"] == {failed.id: "the loss is nan at step 3: training diverged."}
+    assert told[0]["event"] == "progress"
+    assert told[0]["runs"] == 2
+
+
 # Ends badly
 
 
@@ -217,7 +236,7 @@ def test_a_failed_run_is_named_with_its_reason_and_harms_no_other(place, capfd):
     end = capfd.readouterr().out.partition("small: ")[2]
     good, failed = study.runs
     assert "1 of 2 runs done, 1 failed" in end
-    assert f"failed: {display.describe(failed)}: the loss is nan at step 3" in end
+    assert f"failed: {describe(failed)}: the loss is nan at step 3" in end
     assert "--retry" in end
     assert place.results(study)[good.id]
     assert not (place.runs / failed.id / "results.jsonl").exists()
@@ -239,7 +258,7 @@ def test_a_run_whose_worker_was_killed_is_tried_again(place):
     said, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 0
     killed = next(run for run in study.runs if run.id == victim["run"])
-    again = f"tried again: {display.describe(killed)}: its worker was killed by signal 9"
+    again = f"tried again: {describe(killed)}: its worker was killed by signal 9"
     assert again in said
     assert place.ended_once(study)
 
@@ -260,7 +279,7 @@ def test_a_run_that_kills_its_worker_three_times_is_named_and_harms_no_other(pla
     assert launcher.returncode == 1
     end = said.partition("small: ")[2]
     assert "1 of 2 runs done, 1 failed" in end
-    assert f"failed: {display.describe(victim)}: its worker was killed by signal 9" in end
+    assert f"failed: {describe(victim)}: its worker was killed by signal 9" in end
     assert "while at step" in end
     assert "Tried 3 times." in end
 
@@ -347,10 +366,10 @@ def test_a_run_left_unfinished_is_named_with_its_reason_and_the_others_of_its_jo
     stopped = [run for run in study.runs if run.seed == STOPS]
     assert "2 of 4 runs done, 2 unfinished" in end
     for run in stopped:
-        assert f"unfinished: {display.describe(run)}: the device is full." in end
+        assert f"unfinished: {describe(run)}: the device is full." in end
     show_status(study, place.runs)
     said = capfd.readouterr().out
-    assert f"waiting: {display.describe(stopped[0])}: the device is full." in said
+    assert f"waiting: {describe(stopped[0])}: the device is full." in said
 
 
 def test_workers_are_shown_their_own_devices_and_a_free_one_is_given_to_the_next(
@@ -539,7 +558,7 @@ def test_launch_and_status_say_the_same_time_left(place):
         found = statuses(study, place.runs)
         looks = {run.id: RunFolder(place.runs / run.id).look(study.evaluate) for run in study.runs}
         todo = jobs(study.runs, {s.run.id for s in found if s.state != "done"})
-        tally = Tally(study, place.runs, todo, looks=looks, say=print)
+        tally = Tally(study, place.runs, todo, looks=looks, tell=print)
         assert tally.seconds_left() == pytest.approx(time_left(found), abs=0.5)
         assert time_left(found) > 1
     finally:
@@ -573,7 +592,7 @@ def test_status_tells_every_state_without_escape_codes(place, capfd):
     assert "1 of 4 runs done, 1 running, 1 failed, 1 waiting, 7 s of training" in said
     assert "running: tiny, 640 images: train, step 5 of 10, 99 images/s, about 5 s left" in said
     assert "about 15 s left" in said  # 5 and 10 steps of 64 images at 64 images a second
-    assert f"failed: {display.describe(study.runs[1])}: the loss is nan at step 3." in said
+    assert f"failed: {describe(study.runs[1])}: the loss is nan at step 3." in said
 
 
 def test_status_says_damage_and_changes_nothing(place, capfd):
@@ -610,7 +629,7 @@ def test_a_terminal_gets_a_live_table_and_keeps_the_lines(place, monkeypatch):
     assert launcher.wait() == 0
     assert b"\x1b[" in shown
     assert "░".encode() in shown
-    assert f"done: {display.describe(study.runs[0])}".encode() in shown
+    assert f"done: {describe(study.runs[0])}".encode() in shown
     assert "small: 1 of 1 runs done" in shown.decode().rstrip().splitlines()[-1]
 
 
@@ -621,7 +640,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     progress = report(images_per_second=1234.0, loss=0.51234, gradient_norm=0.25)
-    launch = display.LaunchProgress(
+    launch = LaunchProgress(
         runs=4,
         done=1,
         failed=0,
@@ -647,7 +666,7 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
     plain = display.PlainLines()
     progress = report(images_per_second=64.0, loss=0.5, mfu=0.412, memory_bytes=3 * 2**30)
-    launch = display.LaunchProgress(
+    launch = LaunchProgress(
         runs=4,
         done=1,
         failed=1,
@@ -670,7 +689,7 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     [(0.2, "0 s"), (59, "59 s"), (300, "5 min"), (9000, "2.5 h"), (4e5, "4.6 days")],
 )
 def test_durations_are_told_in_words(seconds, words):
-    assert display.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_launching_and_status_need_no_jax():

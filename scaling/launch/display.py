@@ -5,16 +5,17 @@ Knows the progress of a launch, not how it comes about.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import compress
-from typing import Protocol
+from typing import Any, Protocol
 
 from scaling.base.console import say
+from scaling.launch.events import Conclusion, Event, LaunchProgress, duration
 from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
@@ -33,34 +34,32 @@ HEADINGS = (
 )
 
 
-@dataclass(frozen=True)
-class LaunchProgress:
-    """How far a launch is at one moment."""
-
-    runs: int
-    done: int
-    failed: int
-    flops: float
-    """Of all runs that this launch trains."""
-    flops_done: float
-    seconds_left: float | None
-    busy: tuple[tuple[Run, RunProgress | None], ...]
-    """One entry a worker: its run, and how far that is."""
-
-
 class Display(Protocol):
     """Where a launch shows its progress."""
 
     def say(self, line: str) -> None:
         """One line that stays."""
 
+    def tell(self, event: Event) -> None:
+        """What became of a run."""
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """How it ended; nothing follows."""
+
     def update(self, launch: LaunchProgress) -> None:
         """The progress now; may be shown or not."""
 
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """A live table when standard output is a terminal, plain lines otherwise."""
+def display(*, json_lines: bool = False) -> Iterator[Display]:
+    """A live table when standard output is a terminal, plain lines otherwise.
+
+    Args:
+      json_lines: an object a line, whatever standard output is.
+    """
+    if json_lines:
+        yield JsonLines()
+        return
     if not in_terminal():
         yield PlainLines()
         return
@@ -76,14 +75,25 @@ def in_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-class PlainLines:
+class _InWords:
+    """Tells all in lines."""
+
+    def say(self, line: str) -> None:
+        say(line)
+
+    def tell(self, event: Event) -> None:
+        self.say(str(event))
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        for line in conclusion.lines():
+            say(line)
+
+
+class PlainLines(_InWords):
     """Lines for a log: what happened, and the progress twice a minute."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-
-    def say(self, line: str) -> None:
-        say(line)
 
     def update(self, launch: LaunchProgress) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
@@ -91,7 +101,31 @@ class PlainLines:
             self.say(in_words(launch))
 
 
-class LiveTable:
+class JsonLines:
+    """For machines: an object a line, each with `event` and `time`, seconds since 1970."""
+
+    def __init__(self) -> None:
+        self._last = -SECONDS_BETWEEN_LINES
+
+    def say(self, line: str) -> None:
+        self._print({"event": "note", "words": line})
+
+    def tell(self, event: Event) -> None:
+        self._print(event.as_json())
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        self._print(conclusion.as_json())
+
+    def update(self, launch: LaunchProgress) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._print(launch.as_json())
+
+    def _print(self, content: dict[str, Any]) -> None:
+        say(json.dumps({"time": round(time.time(), 3), **content}, allow_nan=False))
+
+
+class LiveTable(_InWords):
     """One line a worker and one for the whole launch, redrawn in place."""
 
     def __init__(self, live) -> None:  # type: ignore[no-untyped-def]  # rich loads only when used
@@ -166,23 +200,6 @@ def in_words(launch: LaunchProgress) -> str:
             line += f", {doing(progress)}, step {progress.step:_} of {progress.steps:_}"
             line += seen_of(progress)
     return line + _left(launch)
-
-
-def describe(run: Run) -> str:
-    """Names a run for a person: its id, model, images seen, data size and seed."""
-    size = "" if run.data_size is None else f" of {run.data_size:_}"
-    return f"{run.id} ({run.model_name}, {run.images_seen:_} images{size}, seed {run.seed})"
-
-
-def duration(seconds: float) -> str:
-    """A time for a person: 42 s, 12 min, 3.5 h, 4.2 days."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
 
 
 def _counts(launch: LaunchProgress) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import compute_for
-from scaling.launch.launch import conclude, prepare, queue
+from scaling.launch.display import PlainLines
+from scaling.launch.launch import conclusion, prepare, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
 from scaling.runs.compute_dtype import decided
 from scaling.runs.damage import DamagedRun
@@ -140,4 +141,6 @@ def train_here(
         return None
     if not is_first():
         return ended == Ended.DONE
-    return conclude(study, runs, looks, {}, time.monotonic() - began)
+    end = conclusion(study, runs, looks, {}, time.monotonic() - began)
+    PlainLines().conclude(end)
+    return end.is_done

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fits.base.errors import UserError
-from scaling.base.console import Say, say
-from scaling.launch.display import Display, describe, display, duration
+from scaling.base.console import Say
+from scaling.launch.display import Display, display
 from scaling.launch.dry_run import DryRun
+from scaling.launch.events import Conclusion, describe
 from scaling.launch.jobs import Job, jobs
 from scaling.launch.launch_file import write_launch_file
 from scaling.launch.launch_spec import DEFAULT, LaunchSpec, ordered, selected
@@ -82,7 +83,7 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
     """
     began = time.monotonic()
     study = _chosen(study, runs, spec, launcher)
-    with display() as screen:
+    with display(json_lines=spec.json_lines) as screen:
         at_work, tally, looks = _begin(study, runs, spec, launcher, screen)
         try:
             with leaving_on_signals():
@@ -96,7 +97,9 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
             raise
         finally:
             at_work.stop()
-    return conclude(study, runs, looks, tally.unfinished, time.monotonic() - began)
+    end = conclusion(study, runs, looks, tally.unfinished, time.monotonic() - began)
+    screen.conclude(end)
+    return end.is_done
 
 
 def _begin(
@@ -104,7 +107,7 @@ def _begin(
 ) -> tuple[AtWork, Tally, dict[str, Look]]:
     """The folders prepared, and workers that are not at work yet."""
     looks = prepare(study, runs, retry=spec.retry, say=screen.say)
-    tally = Tally(study, runs, queue(study, looks, spec), looks=looks, say=screen.say)
+    tally = Tally(study, runs, queue(study, looks, spec), looks=looks, tell=screen.tell)
     file = write_launch_file(study, runs, spec)
     return launcher.workers_of(Launch(study, runs, spec, file, tally), screen), tally, looks
 
@@ -191,37 +194,31 @@ def _mend(folder: RunFolder, run: Run, clear_failure: bool, say: Say) -> None:
             held.clear_failure()
 
 
-def conclude(
+def conclusion(
     study: Study,
     runs: Path,
     before: Mapping[str, Look],
     unfinished: Mapping[str, str],
     seconds: float,
-) -> bool:
-    """Print the state of the study after a launch; returns whether it is done.
+) -> Conclusion:
+    """How the study stands after a launch.
 
     Args:
       before: how the runs stood when it began.
+      unfinished: why runs were left unfinished, by id.
+      seconds: that it took.
     """
     named = {run.id: run for run in study.runs}
     done, failed = set(), {}
-    for name in named:
+    for name, run in named.items():
         folder = RunFolder(runs / name)
         if before[name].state == "done" or folder.is_done(study.evaluate):
             done.add(name)
         elif (why := folder.failure()) is not None:
-            failed[name] = why
-    left = {n: why for n, why in unfinished.items() if n not in done and n not in failed}
-    line = f"{study.name}: {len(done)} of {len(named)} runs done"
-    line += f", {len(failed)} failed" if failed else ""
-    line += f", {len(left)} unfinished" if left else ""
-    say(f"{line}, in {duration(seconds)}.")
-    for name, why in failed.items():
-        say(f"failed: {describe(named[name])}: {why}")
-    for name, why in left.items():
-        say(f"unfinished: {describe(named[name])}: {why}")
-    if left:
-        say("Launch again to resume what is unfinished.")
-    if failed:
-        say("Launch with --retry to try again what failed.")
-    return len(done) == len(named)
+            failed[run] = why
+    left = {
+        named[name]: why
+        for name, why in unfinished.items()
+        if name not in done and named[name] not in failed
+    }
+    return Conclusion(study.name, len(named), len(done), seconds, failed, left)

@@ -78,6 +78,7 @@ class LaunchSpec:
       budget: None: no limit.
       hang_after: seconds without a step after which a worker is killed and its run tried again;
         None: never.
+      json_lines: whether what happens is printed as JSON, an object a line.
       stop: rules by which runs are given up, as `scaling.launch.stopping` has them.
     """
 
@@ -88,6 +89,7 @@ class LaunchSpec:
     budget: Budget | None = None
     hang_after: float | None = None
     stop: tuple[str, ...] = ()
+    json_lines: bool = False
 
 
 DEFAULT = LaunchSpec()

@@ -38,7 +38,7 @@ def work_on(file: Path, workers: int | None, runs_per_device: int, *, pin: bool)
     local = Local(workers=workers, runs_per_device=runs_per_device, pin=pin, idle_for=IDLE_FOR)
     with display() as screen:
         tally = Tally(
-            study, runs, ordered(jobs(study.runs, todo), spec), looks=looks, say=screen.say
+            study, runs, ordered(jobs(study.runs, todo), spec), looks=looks, tell=screen.tell
         )
         pool = local.workers_of(Launch(study, runs, spec, file, tally), screen)
         try:

@@ -87,6 +87,10 @@ Stop = Annotated[
         show_default="none",
     ),
 ]
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json-lines", help="What happens as JSON, an object a line, for machines."),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say who would get what; train nothing, write nothing."),

@@ -13,7 +13,8 @@ from socket import gethostname
 
 from scaling.base.console import NOTE
 from scaling.launch.devices import Slot
-from scaling.launch.display import Display, describe
+from scaling.launch.display import Display
+from scaling.launch.events import Event
 from scaling.launch.jobs import Job, Segment
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
@@ -115,7 +116,7 @@ class Pool:
         if self._stopping is not None:
             at_work = [segment.run for segment, seen in self._doing() if seen is not None]
             for run, reason in self._stopping.judge(at_work):
-                self._screen.say(f"to be stopped: {describe(run)}: {reason}")
+                self._screen.tell(Event("to be stopped", run, reason))
 
     def _is_idle(self) -> bool:
         """Whether nothing was to be done for so long that this pool ends."""
@@ -209,7 +210,7 @@ class Pool:
             self._tally.leave_unfinished(run, f"{reason} That could not be written: {error}")
             return
         if again:
-            self._screen.say(f"tried again: {describe(run)}: {reason}")
+            self._screen.tell(Event("tried again", run, reason))
         self._tally.look(segment)
 
     def _last_checkpoint(self, run: Run) -> int:

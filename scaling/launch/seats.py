@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from scaling.launch.display import Display, describe
+from scaling.launch.display import Display
+from scaling.launch.events import Event
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
@@ -107,7 +108,7 @@ class Seats:
             tally.look_at_some()
             if self._stopping is not None:
                 for run, reason in self._stopping.judge(tally.at_work()):
-                    self._screen.say(f"to be stopped: {describe(run)}: {reason}")
+                    self._screen.tell(Event("to be stopped", run, reason))
             self._screen.update(tally.progress())
             time.sleep(SECONDS_BETWEEN_LOOKS)
 

@@ -16,12 +16,11 @@ from typing import Any
 from scaling.base.console import print_table, say
 from scaling.launch.display import (
     SECONDS_BETWEEN_LINES,
-    describe,
     doing,
-    duration,
     in_terminal,
     seen_of,
 )
+from scaling.launch.events import describe, duration
 from scaling.launch.jobs import jobs
 from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
 from scaling.runs.compute_dtype import decided

@@ -7,12 +7,11 @@ another, or of another machine. Knows no processes and no JAX.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from scaling.base.console import Say
 from scaling.evaluate import Evaluation
-from scaling.launch.display import LaunchProgress, describe
+from scaling.launch.events import Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment, jobs
 from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
 from scaling.runs import lease
@@ -36,17 +35,17 @@ class Tally:
         queue: Sequence[Job],
         *,
         looks: Mapping[str, Look],
-        say: Say,
+        tell: Callable[[Event], None],
     ):
         """
         Args:
           queue: what is to be done, in the order in which it is taken.
           looks: at every run of the study, by its id.
-          say: is told what ends.
+          tell: is told what becomes of a run.
         """
         self.runs = runs
         self._evaluate: tuple[Evaluation, ...] = study.evaluate
-        self._say = say
+        self._tell = tell
         self._jobs = list(queue)
         self._left = {s.run.id: s for job in queue for s in job.segments}
         """Runs that have not been seen to end, in the order in which they are taken."""
@@ -142,11 +141,11 @@ class Tally:
             self._now[run.id] = self._asked[run.id]
             self._paces_done.append((segment, pace_of(seen.manifest or {})))
             self._left.pop(run.id)
-            self._say(f"done: {describe(run)}{self._error(seen.rows)}")
+            self._tell(Event("done", run, error=self._error(seen.rows)))
         elif (reason := folder.failure()) is not None:
             self.failed += 1
             self._forget(run.id)
-            self._say(f"failed: {describe(run)}: {reason}")
+            self._tell(Event("failed", run, reason))
         elif (reason := folder.stopped()) is not None:
             self.leave_unfinished(run, reason)
 
@@ -154,7 +153,7 @@ class Tally:
         """Give a run up for this launch."""
         self._forget(run.id)
         self.unfinished[run.id] = reason
-        self._say(f"unfinished: {describe(run)}: {reason}")
+        self._tell(Event("unfinished", run, reason))
 
     def leave_all_unfinished(self, reason: str) -> None:
         """Give up every run that is left."""
@@ -167,11 +166,10 @@ class Tally:
         del self._asked[name]
         self._left.pop(name, None)
 
-    def _error(self, rows: Sequence[ResultRow]) -> str:
+    def _error(self, rows: Sequence[ResultRow]) -> tuple[str, float] | None:
         """The first error measured; a line has no room for all, and the table has them."""
         named = {name for each in self._evaluate for name in each.errors}
-        errors = (f", {row.metric} {row.value:.4g}" for row in rows if row.metric in named)
-        return next(errors, "")
+        return next(((row.metric, row.value) for row in rows if row.metric in named), None)
 
     # How far they are
 

@@ -1,0 +1,143 @@
+"""What happens in a launch, in words for a person and as plain JSON for a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from scaling.runs.run_folder import RunProgress
+from scaling.training.run import Run
+
+What: TypeAlias = Literal["done", "failed", "unfinished", "tried again", "to be stopped"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that became of a run.
+
+    Fields:
+      reason: None: the run is done.
+      error: name and value of the first error rate measured, of a run that is done.
+    """
+
+    what: What
+    run: Run
+    reason: str | None = None
+    error: tuple[str, float] | None = None
+
+    def __str__(self) -> str:
+        line = f"{self.what}: {describe(self.run)}"
+        if self.error is not None:
+            return f"{line}, {self.error[0]} {self.error[1]:.4g}"
+        return line if self.reason is None else f"{line}: {self.reason}"
+
+    def as_json(self) -> dict[str, Any]:
+        error = None if self.error is None else dict([self.error])
+        return {"event": self.what, **_facts(self.run), "reason": self.reason, "error": error}
+
+
+@dataclass(frozen=True)
+class LaunchProgress:
+    """How far a launch is at one moment."""
+
+    runs: int
+    done: int
+    failed: int
+    flops: float
+    """Of all runs that this launch trains."""
+    flops_done: float
+    seconds_left: float | None
+    busy: tuple[tuple[Run, RunProgress | None], ...]
+    """One entry a worker: its run, and how far that is."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "event": "progress",
+            "runs": self.runs,
+            "done": self.done,
+            "failed": self.failed,
+            "flops": self.flops,
+            "flops_done": self.flops_done,
+            "seconds_left": self.seconds_left,
+            "at_work": [
+                {**_facts(run), **(seen.model_dump(mode="json") if seen else {})}
+                for run, seen in self.busy
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """How a study stands after a launch.
+
+    Fields:
+      count: of its runs.
+      failed, unfinished: runs, each with its reason.
+    """
+
+    study: str
+    count: int
+    done: int
+    seconds: float
+    failed: Mapping[Run, str] = field(default_factory=dict)
+    unfinished: Mapping[Run, str] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all runs are."""
+        return self.done == self.count
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        line = f"{self.study}: {self.done} of {self.count} runs done"
+        line += f", {len(self.failed)} failed" if self.failed else ""
+        line += f", {len(self.unfinished)} unfinished" if self.unfinished else ""
+        yield f"{line}, in {duration(self.seconds)}."
+        for run, why in self.failed.items():
+            yield f"failed: {describe(run)}: {why}"
+        for run, why in self.unfinished.items():
+            yield f"unfinished: {describe(run)}: {why}"
+        if self.unfinished:
+            yield "Launch again to resume what is unfinished."
+        if self.failed:
+            yield "Launch with --retry to try again what failed."
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "event": "end",
+            "study": self.study,
+            "runs": self.count,
+            "done": self.done,
+            "seconds": self.seconds,
+            "failed": {run.id: why for run, why in self.failed.items()},
+            "unfinished": {run.id: why for run, why in self.unfinished.items()},
+        }
+
+
+def describe(run: Run) -> str:
+    """Names a run for a person: its id, model, images seen, data size and seed."""
+    size = "" if run.data_size is None else f" of {run.data_size:_}"
+    return f"{run.id} ({run.model_name}, {run.images_seen:_} images{size}, seed {run.seed})"
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: 42 s, 12 min, 3.5 h, 4.2 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What tells a run from others."""
+    return {
+        "run": run.id,
+        "model": run.model_name,
+        "data_size": run.data_size,
+        "images_seen": run.images_seen,
+        "seed": run.seed,
+    }
