@@ -5,7 +5,9 @@ with that cell's traceback and exit status 1. With --write the outputs are kept 
 without anything that another run or another machine would change; without, nothing is written.
 """
 
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 try:
@@ -18,23 +20,30 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    for path in sorted(HERE.glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        client = NotebookClient(
-            notebook,
-            timeout=300,  # seconds a cell
-            kernel_name="python3",
-            record_timing=False,
-            resources={"metadata": {"path": str(HERE)}},
-        )
-        client.execute()
-        if "--write" in sys.argv[1:]:
-            notebook.metadata = {  # the kernel would add the version of Python
-                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                "language_info": {"name": "python"},
-            }
-            nbformat.write(notebook, path)
-        print(f"{path.name}: {len(notebook.cells)} cells, no error")
+    paths = sorted(HERE.glob("*.ipynb"))
+    with ProcessPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+        for path, cells in zip(paths, pool.map(execute, paths), strict=True):
+            print(f"{path.name}: {cells} cells, no error", flush=True)
+
+
+def execute(path: Path) -> int:
+    """Run one notebook; returns how many cells it has."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=300,  # seconds a cell
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(HERE)}},
+    )
+    client.execute()
+    if "--write" in sys.argv[1:]:
+        notebook.metadata = {  # the kernel would add the version of Python
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+        nbformat.write(notebook, path)
+    return len(notebook.cells)
 
 
 if __name__ == "__main__":
