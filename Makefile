@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/pytest
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations 25
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
