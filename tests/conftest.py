@@ -52,6 +52,15 @@ def table(tmp_path):
 
 
 @pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of runs, and launches on it with workers that only pretend to train."""
+    from launched import PRETEND, Place
+
+    monkeypatch.setenv("PYTHONPATH", str(PRETEND.parents[1]))
+    return Place(tmp_path)
+
+
+@pytest.fixture
 def command(capsys):
     """Runs the command; returns its exit status, what it printed, and what it complained of."""
 

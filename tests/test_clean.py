@@ -6,7 +6,7 @@ import json
 
 import jax
 import pytest
-from test_launch import UPSTREAM, a_study
+from launched import UPSTREAM, a_study
 
 from fits.base.errors import UserError
 from models.precision import Precision

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_launch import Pretended, a_study
+from launched import Pretended, a_study
 
 from fits.base.errors import UserError
 from scaling.launch.here import meant

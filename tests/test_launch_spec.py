@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from test_launch import PRETEND, Place, a_study
+from launched import a_study
 
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
@@ -13,13 +13,6 @@ from scaling.launch.launch_spec import Budget, LaunchSpec, selected
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder
 from scaling.training.recipe import Recipe
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(PRETEND.parents[1]))
-    return Place(tmp_path)
-
 
 # Which runs
 

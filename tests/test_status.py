@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from test_launch import UPSTREAM, a_run, a_study
+from launched import UPSTREAM, a_run, a_study
 
 from scaling.evaluate.measured import Measured
 from scaling.launch import status

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from test_launch import UPSTREAM, a_study
+from launched import UPSTREAM, a_study
 
 from fits.base.errors import UserError
 from fits.data.results import Result, write_parquet

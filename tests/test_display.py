@@ -1,0 +1,179 @@
+"""What a launch and `scaling status` show of runs at work."""
+
+import io
+import os
+import pty
+import subprocess
+import time
+
+import pytest
+from launched import UPSTREAM, a_run, a_study
+
+from scaling.evaluate.measured import Measured
+from scaling.launch import display
+from scaling.launch.events import LaunchProgress, describe, duration
+from scaling.launch.jobs import jobs
+from scaling.launch.status import show_status, statuses, time_left
+from scaling.launch.tally import Tally
+from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder, RunProgress
+
+# What is shown
+
+
+def report(**changes):
+    fields = {"step": 5, "steps": 10, "phase": "train", "phase_began": 0.0, "pid": 1, "host": ""}
+    return RunProgress(**(fields | changes))
+
+
+def test_a_worker_that_compiles_says_for_how_long():
+    compiling = report(phase="compile", phase_began=1000.0)
+    assert display.doing(compiling, now=1074.9) == "compiling, 1:14"
+    assert display.doing(compiling, now=990.0) == "compiling, 0:00"  # by another clock
+    assert display.doing(report(), now=1074.9) == "train"
+
+
+@pytest.mark.slow
+def test_launch_and_status_say_the_same_time_left(place):
+    """While one run is at work, one is done and one waits."""
+    study = a_study(0, 1, 2)
+    launcher = place.launcher(study, pause=0.3, workers=1, stdout=subprocess.DEVNULL)
+    try:
+        place.wait_for("begin", 2)
+        time.sleep(1.5)
+        found = statuses(study, place.runs)
+        looks = {run.id: RunFolder(place.runs / run.id).look(study.evaluate) for run in study.runs}
+        todo = jobs(study.runs, {s.run.id for s in found if s.state != "done"})
+        tally = Tally(study, place.runs, todo, looks=looks, tell=print)
+        assert tally.seconds_left() == pytest.approx(time_left(found), abs=0.5)
+        assert time_left(found) > 1
+    finally:
+        launcher.kill()
+        launcher.wait()
+
+
+def test_status_tells_every_state_without_escape_codes(place, capfd):
+    study = a_study(0, 1, 2, 3)
+    done, failed, running, waiting = (RunFolder(place.runs / run.id) for run in study.runs)
+    for run in study.runs:
+        write_run_file(place.runs / run.id, run, study.evaluate, pytest.fail)
+    values = zip(UPSTREAM.metrics, (2.0, 0.125), strict=True)
+    measured = [Measured(name, value, 100) for name, value in values]
+    with hold_run(done.path) as held:
+        held.finish([(UPSTREAM, measured)], {"seconds_here": 7})
+    with hold_run(failed.path) as held:
+        held.fail("the loss is nan at step 3.")
+    with hold_run(running.path) as held:
+        held.report(step=5, steps=10, phase="train", images_per_second=99.0, pace=64.0)
+        assert [status.state for status in statuses(study, place.runs)] == [
+            *("done", "failed", "running", "waiting")
+        ]
+        show_status(study, place.runs)
+    said = capfd.readouterr().out
+    assert "\x1b" not in said
+    rows = {line.split()[0]: line.split() for line in said.splitlines()}
+    assert rows[done.id][1:] == ["tiny", "all", "640", "0", "done", "0.1250", "7.0"]
+    assert rows[running.id][-3:] == ["running", "50", "%"]
+    assert rows[waiting.id][-1] == "waiting"
+    assert "1 of 4 runs done, 1 running, 1 failed, 1 waiting, 7 s of training" in said
+    assert "running: tiny, 640 images: train, step 5 of 10, 99 images/s, about 5 s left" in said
+    assert "about 15 s left" in said  # 5 and 10 steps of 64 images at 64 images a second
+    assert f"failed: {describe(study.runs[1])}: the loss is nan at step 3." in said
+
+
+def test_status_says_damage_and_changes_nothing(place, capfd):
+    study = a_study(0)
+    assert place.launch(study)
+    (place.runs / study.runs[0].id / "manifest.json").write_text("?")
+    before = sorted(place.runs.rglob("*"))
+    capfd.readouterr()
+    show_status(study, place.runs)
+    assert "manifest.json is not what was written there" in capfd.readouterr().out
+    assert sorted(place.runs.rglob("*")) == before
+
+
+def test_status_of_a_study_never_launched_makes_no_folder(place, capfd):
+    show_status(a_study(0), place.runs)
+    assert "0 of 1 runs done, 1 waiting" in capfd.readouterr().out
+    assert not place.runs.exists()
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_live_table_and_keeps_the_lines(place, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    study = a_study(0)
+    ours, theirs = pty.openpty()
+    launcher = place.launcher(study, pause=0.1, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 4096):
+            shown += block
+    except OSError:  # how Linux says that the last writer has gone
+        pass
+    os.close(ours)
+    assert launcher.wait() == 0
+    assert b"\x1b[" in shown
+    assert "░".encode() in shown
+    assert f"done: {describe(study.runs[0])}".encode() in shown
+    assert "small: 1 of 1 runs done" in shown.decode().rstrip().splitlines()[-1]
+
+
+def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
+    from rich.console import Console
+    from rich.live import Live
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    progress = report(images_per_second=1234.0, loss=0.51234, gradient_norm=0.25)
+    launch = LaunchProgress(
+        runs=4,
+        done=1,
+        failed=0,
+        flops=8.0,
+        flops_done=2.0,
+        seconds_left=90.0,
+        busy=((a_run(), progress), (a_run(seed=1), None)),
+    )
+    with Live(console=console, auto_refresh=False) as live:
+        display.LiveTable(live).update(launch)
+    shown = screen.getvalue()
+    assert "5/10" in shown
+    assert "1_234" in shown
+    assert "0.5123" in shown
+    assert "0.25" in shown
+    assert "MFU" not in shown  # nobody knows it here
+    assert "starting" in shown
+    assert "25 %  1 of 4 runs done; about 90 s left" in shown
+
+
+def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
+    plain = display.PlainLines()
+    progress = report(images_per_second=64.0, loss=0.5, mfu=0.412, memory_bytes=3 * 2**30)
+    launch = LaunchProgress(
+        runs=4,
+        done=1,
+        failed=1,
+        flops=8.0,
+        flops_done=2.0,
+        seconds_left=240.0,
+        busy=((a_run(), progress),),
+    )
+    for clock[0] in (1.0, 29.0, 30.0, 31.0, 60.0):
+        plain.update(launch)
+    line = (
+        "1 of 4 runs done, 1 failed; tiny, 640 images, train, step 5 of 10, loss 0.5, "
+        "64 images/s, MFU 41.2%, 3 GiB"
+    )
+    assert capfd.readouterr().out == f"{line}; about 4 min left\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (59, "59 s"), (300, "5 min"), (9000, "2.5 h"), (4e5, "4.6 days")],
+)
+def test_durations_are_told_in_words(seconds, words):
+    assert duration(seconds) == words
