@@ -1,6 +1,6 @@
-"""Lets every file operation of a study's life go wrong, in every way, and counts.
+"""Lets every file operation of a study's life go wrong, and every file of it be damaged.
 
-    python benchmarks/faults.py [--every 1] [--write]
+    python benchmarks/faults.py [--every 1] [--stages 40] [--write]
 
 What goes wrong, and what has to hold afterwards, is described in tests/faulty_life.py. Exit status
 1 where it does not hold. `--write` puts the counts into docs/reliability.md.
@@ -26,18 +26,50 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--stages", type=int, default=40)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
-    command = [sys.executable, str(LIFE), "--every", str(asked.every)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    text = table(found)
-    print(text)
-    if found["wrong"]:
-        sys.exit("\n".join(found["wrong"]))
+    damaged = lives("--damage", asked.stages)
+    of_files = table_of_files(damaged, asked.stages)
+    print(of_files, flush=True)
+    failed = lives("--every", asked.every)
+    of_operations = table(failed)
     if asked.every > 1:
-        text = f"One of every {asked.every} ways to go wrong, at each operation in turn.\n\n{text}"
+        share = f"One of every {asked.every} ways to go wrong, at each operation in turn."
+        of_operations = f"{share}\n\n{of_operations}"
+    print(of_operations)
+    if wrong := damaged["wrong"] + failed["wrong"]:
+        sys.exit("\n".join(wrong))
     if asked.write:
-        write_section("faults", text)
+        write_section("damage", of_files)
+        write_section("faults", of_operations)
+
+
+def lives(*words: object) -> dict[str, Any]:
+    """What faulty_life.py prints."""
+    command = [sys.executable, str(LIFE), *map(str, words)]
+    found: dict[str, Any] = json.loads(subprocess.check_output(command))
+    return found
+
+
+def table_of_files(found: dict[str, Any], stages: int) -> str:
+    """Counts by file and by what was done to it."""
+    harms = "cut", "emptied", "one bit flipped"
+    kinds = sorted({what.partition(" | ")[0] for what in found["tried"]})
+    rows = [
+        (kind, *(found["tried"].get(f"{kind} | {harm}", 0) for harm in harms)) for kind in kinds
+    ]
+    rows.append(("all", *(sum(row[k] for row in rows) for k in (1, 2, 3))))
+    return "\n".join(
+        [
+            "| file | cut in its middle | emptied | one bit flipped |",
+            "|---|---|---|---|",
+            *("| {} | {:,} | {:,} | {:,} |".format(*row) for row in rows),
+            "",
+            f"At {stages} moments of the life. Tables that came out otherwise, or not at all: "
+            f"{len(found['wrong'])}.",
+        ]
+    )
 
 
 def table(found: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The short life of a study's folders, once for every file operation in it that can go wrong.
 
-    python faulty_life.py [--ways kill,ENOSPC,EIO,...] [--every 1] [--offset 0]
+    python faulty_life.py [--ways kill,ENOSPC,EIO,...] [--every 1] [--offset 0] [--damage STAGES]
 
 Two runs of one trunk are written down, trained with a save every second step, measured, confirmed
 and collected, by the project's own code; only the network is replaced, by a chain of sums in which
@@ -14,6 +14,11 @@ for every file operation of that life, a child process lives it until that opera
 What is left has to be sound: everything that was confirmed or kept before is there and is what it
 was, nothing that reads as whole is half. Then another process does the rest without a fault: its
 tables and curves have to be those of an undisturbed life, byte for byte, with nothing set aside.
+
+With `--damage`, a life is killed at so many moments, and each file that is there then is cut in its
+middle, emptied, or has a bit flipped; the life that follows may set it aside, and has to come to
+the same tables.
+
 Prints one JSON object: counts by kind and way, and what was wrong.
 """
 
@@ -98,6 +103,8 @@ def without_jax() -> None:
 without_jax()
 
 from models.shapes import ViTShape  # noqa: E402
+from scaling.base.config import digest  # noqa: E402
+from scaling.base.console import Say  # noqa: E402
 from scaling.data import Procedural  # noqa: E402
 from scaling.evaluate import Upstream  # noqa: E402
 from scaling.evaluate.measured import Measured  # noqa: E402
@@ -179,14 +186,18 @@ class Trainer:
         return Checkpoint(step=until, seconds=float(until), state=state)
 
 
-def live(root: Path) -> None:
-    """From the study to its tables, as a launch, its workers and `collect` do it."""
-    runs = root / "runs"
+def live(root: Path, say: Say | None = None) -> None:
+    """From the study to its tables, as a launch, its workers and `collect` do it.
+
+    Args:
+      say: is told of what is damaged; None: nothing may be.
+    """
+    runs, say = root / "runs", say or complain
     for run in STUDY.runs:
-        write_run_file(runs / run.id, run, STUDY.evaluate, complain)
+        write_run_file(runs / run.id, run, STUDY.evaluate, say)
     for run in STUDY.runs:
         with hold_run(runs / run.id) as held:
-            work(held)
+            work(held, say)
     with contextlib.redirect_stdout(io.StringIO()):
         collect(STUDY, runs, root / "out")
 
@@ -195,10 +206,10 @@ def complain(line: str) -> None:
     raise AssertionError(f"said: {line}")
 
 
-def work(held: HeldRun) -> None:
+def work(held: HeldRun, say: Say) -> None:
     """What a worker does with a run; the machine's errors are written down, and end it."""
     try:
-        held.repair(complain)
+        held.repair(say)
         there = read_run_file(held.path)
         if held.is_done(there.evaluate):
             return
@@ -222,12 +233,17 @@ def work(held: HeldRun) -> None:
                 phase = "train" if on_trunk else "cooldown"
                 held.report(step=progress.step, steps=run.steps, phase=phase)
 
-            paths = CheckpointPaths(trunk.path, held.checkpoints, say=complain, guard=guard)
+            paths = CheckpointPaths(trunk.path, held.checkpoints, say=say, guard=guard)
             end = train(Trainer(run), run, paths, tell)  # type: ignore[arg-type]
             value = int(end.state[:12], 16) / 16**12
-            measured = [Measured(name, value, 100) for name in there.evaluate[0].metrics]
+            confirmed = {row.evaluation for row in held.results()}
+            measured = [
+                (each, [Measured(name, value, 100) for name in each.metrics])
+                for each in there.evaluate
+                if digest(each) not in confirmed
+            ]
             about = {"flops": run.flops, "data": [{"train_size": 1000}], "seconds_here": 1.0}
-            held.finish([(there.evaluate[0], measured)], about)
+            held.finish(measured, about)
     except OSError as error:
         held.stop(str(error))
         raise
@@ -415,6 +431,63 @@ def try_fault(root: Path, fault: Fault, wanted: dict[str, str]) -> str | None:
         return f"exit status {bad}" if (bad := in_a_child(mend)) else None
 
 
+# Damage
+
+HARMS = "cut", "emptied", "one bit flipped"
+
+
+def harm(path: Path, how: str, seed: int) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "one bit flipped" and content:
+        content[seed % len(content)] ^= 1 << seed % 8
+    path.write_bytes({"cut": content[: len(content) // 2], "emptied": b""}.get(how, content))
+
+
+def kind_of(path: Path) -> str:
+    """What a file is, whatever run, step or writer named it."""
+    if path.name.endswith(".part"):
+        return "unfinished file"
+    if path.suffix in (".held", ".free"):
+        return "lease"
+    whose = "trunk's " if "trunks" in path.parts else ""
+    return f"{whose}{path.name}"
+
+
+def try_damage(place: Path, stages: int, operations: int, wanted: dict[str, str]) -> dict[str, Any]:
+    """Every file of every stage, in every way: counts by kind and way, and what was wrong."""
+    begun, root = place / "begun", place / "disturbed"
+    tried, wrong = Counter[str](), []
+    for stage in range(stages):
+        fault = Fault(int((stage + 0.5) * operations / stages), "kill", "after", lasts=False)
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir()
+
+        def begin(fault: Fault = fault) -> None:
+            KEPT[:] = [str(os.open(os.devnull, os.O_WRONLY))]
+            with watch(begun, fault):
+                live(begun)
+
+        in_a_child(begin)
+        files = [path.relative_to(begun) for path in sorted(begun.rglob("*")) if path.is_file()]
+        for number, name in enumerate(files):
+            how = HARMS[(stage + number) % len(HARMS)]
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(begun, root)
+            harm(root / name, how, seed=1009 * stage + 31 * number)
+            tried[f"{kind_of(name)} | {how}"] += 1
+
+            def mend() -> None:
+                lease.EXPIRY, lease.POLL = 0.02, 0.005
+                live(root, lambda line: None)
+                for end in ("csv", "parquet"):
+                    table = f"small.{end}"
+                    assert (root / "out" / table).read_bytes().hex() == wanted[table], table
+
+            if in_a_child(mend):
+                wrong.append(f"stage {stage}: {name} {how}")
+    return {"tried": dict(sorted(tried.items())), "wrong": wrong}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -422,6 +495,7 @@ def main() -> None:
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--damage", type=int)
     asked = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as temporary:
@@ -442,6 +516,8 @@ def try_all(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit("the undisturbed life failed")
     found, wanted = json.loads(listed.read_text())
     operations = [Operation(*each) for each in found]
+    if asked.damage is not None:
+        return try_damage(place, asked.damage, len(operations), wanted)
     tried, wrong = Counter[str](), []
     for number, fault in enumerate(faults(operations, asked.ways.split(","))):
         if number % asked.every != asked.offset:
