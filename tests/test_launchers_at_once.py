@@ -71,9 +71,11 @@ def wanted(tmp_path, shared):
     return quiet.tables()
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("whole", [False, True], ids=["alone", "with its workers"])
-@pytest.mark.parametrize("ahead", [0, HOUR], ids=["one clock", "clocks an hour apart"])
+@pytest.mark.parametrize(
+    ("count", "whole", "ahead"),
+    [(2, True, 0), (3, False, HOUR), (3, True, HOUR)],
+    ids=["with its workers", "alone, clocks an hour apart", "with its workers, clocks apart"],
+)
 def test_a_killed_launcher_costs_what_its_worker_was_at_and_nothing_else(
     shared, wanted, count, whole, ahead
 ):
