@@ -1,6 +1,6 @@
 """Kills a small study 100 times, in every phase, and compares its tables with an undisturbed one's.
 
-    python benchmarks/kills.py [--kills 100] [--seed 0] [--write] [FOLDER]
+    python benchmarks/kills.py [--kills 100] [--minutes M] [--seed 0] [--write] [FOLDER]
 
 First the study is launched and collected undisturbed. Then, lap after lap, it is launched in a new
 folder, and SIGKILL comes in each of five phases by turns:
@@ -8,8 +8,7 @@ folder, and SIGKILL comes in each of five phases by turns:
 - launching: until the first worker trains, at moments spread evenly over that time;
 - training: at a random moment while a worker reports that it makes steps;
 - saving: at a random file operation of a checkpoint, or a random moment of Orbax's own writing;
-- appending: before, after or in the middle of a random file operation that adds to a run's results,
-  manifest or metrics;
+- appending: before, after or in the middle of a random file operation on results or manifest;
 - collecting: at a random moment of `collect`.
 
 The victim is a worker, the launcher alone, or the launcher with all its workers. At the end of each
@@ -17,13 +16,15 @@ lap the study is launched until it is done. Both tables of each lap, CSV and Par
 those of the undisturbed study, byte for byte. Every worker tells of each step that it trains and of
 each checkpoint that is there (benchmarks/victim): whoever resumes may not begin before the last
 checkpoint, so that no step is trained twice but those after it. Exit status 1 where that, or a
-table, is not so. `--write` puts the counts into docs/reliability.md.
+table, is not so. After `--minutes` the lap is brought to its end and is the last, however many
+kills there were. `--write` puts the counts into docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -40,8 +41,8 @@ from typing import Any
 from reliability_page import versions, write_section
 from small_study import small_study
 
-IMAGES = 6_400, 19_200, 38_400
-OFTEN = "[checkpoints]\nevery_seconds = 1.0\n"
+IMAGES = 3_200, 6_400, 12_800
+OFTEN = "[checkpoints]\nevery_seconds = 0.5\n"
 # What a worker compiled, the next one loads: the kills come while it trains.
 QUICK = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0",
@@ -54,7 +55,7 @@ STEPS = "train", "cooldown"  # phases of a worker in which it makes steps
 PHASES = "launching", "training", "saving", "appending", "collecting"
 TRAPS = {
     "saving": (r"\.partial|\.old|/checkpoints/|/trunks/\w+/(passing|\d+)", 40),
-    "appending": (r"(results\.jsonl|metrics\.jsonl|/\.?manifest\.json)[^/]*$", 24),
+    "appending": (r"/\.?(results\.jsonl|manifest\.json)[^/]*$", 22),
 }
 """Of a phase: the paths of its file operations, and among how many of them one is chosen."""
 WHOLE = "launcher and workers"
@@ -105,7 +106,9 @@ class Study:
     def launch(self) -> subprocess.Popen[bytes]:
         """The launcher at work, started unless there is one."""
         if self.launcher is None or self.launcher.poll() is not None:
-            self.launcher = self.start("launch", "small.toml", "--runs", self.runs)
+            workers = str(self.chance.choice([1, 2]))
+            words = "launch", "small.toml", "--runs", self.runs, "--workers", workers
+            self.launcher = self.start(*words)
         return self.launcher
 
     def leave(self) -> None:
@@ -324,6 +327,7 @@ def main() -> None:
     )
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
@@ -331,7 +335,7 @@ def main() -> None:
         place = (asked.folder or Path(temporary)).resolve()
         place.mkdir(parents=True, exist_ok=True)
         (place / "small.toml").write_text(small_study(IMAGES, more=OFTEN))
-        text, wrong = kill_and_count(place, asked.kills, asked.seed)
+        text, wrong = kill_and_count(place, asked.kills, asked.seed, asked.minutes)
     print(text)
     if wrong:
         sys.exit("\n".join(wrong))
@@ -339,8 +343,9 @@ def main() -> None:
         write_section("kills", text)
 
 
-def kill_and_count(place: Path, kills: int, seed: int) -> tuple[str, list[str]]:
+def kill_and_count(place: Path, kills: int, seed: int, minutes: float) -> tuple[str, list[str]]:
     """The page's section, and what went wrong."""
+    until = time.monotonic() + 60 * minutes
     chance = random.Random(seed)
     wanted, launching, collecting, needed = undisturbed(place)
     each = -(-kills // len(PHASES))
@@ -352,8 +357,10 @@ def kill_and_count(place: Path, kills: int, seed: int) -> tuple[str, list[str]]:
         study = Study(place, f"lap{len(laps) + 1}", chance)
         for kill in disturbed(study, plan, launching):
             counts[kill] += 1
+            if time.monotonic() > until:
+                plan.clear()
             print(f"{study.runs}: {kill}", file=sys.stderr, flush=True)
-        for share in [collects.pop(0) for _ in collects[:4]]:
+        for share in [collects.pop(0) for _ in collects[: 6 if plan else None]]:
             for kill in kill_collect(study, 0.2 + 0.8 * share, collecting):
                 counts[kill] += 1
         laps.append(check_trace(study))
