@@ -84,6 +84,15 @@ def test_one_changed_byte_in_any_file_is_noticed(tmp_path, checkpoint):
     checkpoints.restore(tmp_path / "good", like(checkpoint))
 
 
+def test_a_changed_step_is_noticed(tmp_path, checkpoint):
+    """A bit of checkpoint.json: the files beside it are as they were."""
+    checkpoints.save(tmp_path / "passing", checkpoint)
+    manifest = tmp_path / "passing" / checkpoints.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"step": 12', '"step": 13'))
+    with pytest.raises(Damaged, match=r"checkpoint.json changed after it was written"):
+        checkpoints.restore(tmp_path / "passing", like(checkpoint))
+
+
 def test_a_missing_file_is_named(tmp_path, checkpoint):
     checkpoints.save(tmp_path / "12", checkpoint)
     victim = next(p for p in (tmp_path / "12").rglob("*") if p.is_file() and "json" not in p.name)

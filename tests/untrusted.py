@@ -177,8 +177,14 @@ def checkpoint(place: Place, chance: random.Random) -> None:
     own = place.folder.checkpoints / "10"
     own.mkdir(parents=True)
     (own / "data").write_bytes(b"x")
-    about = {"step": 10, "seconds": 1.0, "files": {"data": [1, 2363233923]}}
-    (own / checkpoints.MANIFEST).write_bytes(bytes_of(about, chance))
+    about: Any = {"step": 10, "seconds": 1.0, "files": {"data": [1, 2363233923]}}
+    if chance.random() < 0.5:  # with a sum that is right
+        about = mistaken(about, chance)
+        if isinstance(about, dict):
+            about["crc"] = checkpoints._crc(about)
+        (own / checkpoints.MANIFEST).write_text(json.dumps(about))
+    else:
+        (own / checkpoints.MANIFEST).write_bytes(bytes_of(about, chance))
     found = checkpoints.found(own.parent)
     assert all(isinstance(step, int) for step, _ in found)
     with contextlib.suppress(Damaged):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -35,7 +35,8 @@ def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _sync(path.parent)  # the new name must reach the disk too
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # whatever went wrong before is what a person has to know
+            aside.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:

@@ -45,7 +45,7 @@ class _Known(BaseModel):
 
     results_bytes: int = Field(ge=0, lt=2**63, strict=True)
     results_sha256: str
-    flops: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
+    flops: float | None = Field(None, gt=0, allow_inf_nan=False, strict=True)
     data: list[_DataSize] | None = None
     seconds_here: float | None = Field(None, ge=0, allow_inf_nan=False, strict=True)
     seconds_beside: float | None = Field(None, allow_inf_nan=False, strict=True)

@@ -47,15 +47,15 @@ LEASE, FAILED, STOPPED, PROGRESS = "lease", "failed.txt", "stopped.txt", "progre
 class RunProgress(Config):
     """The contents of progress.json: how far a process has come with a run."""
 
-    step: int
-    steps: int
+    step: int = Field(ge=0, lt=2**63)
+    steps: int = Field(ge=0, lt=2**63)
     images_per_second: float | None = None
     pace: float | None = None
     """Images/s of this process since its step was compiled."""
     loss: float | None = None
     gradient_norm: float | None = None
     mfu: float | None = None
-    memory_bytes: int | None = None
+    memory_bytes: int | None = Field(None, ge=0, lt=2**63)
     phase: str
     """What is being done: compile, train, cooldown, evaluate."""
     phase_began: float = Field(allow_inf_nan=False)

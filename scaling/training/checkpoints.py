@@ -1,7 +1,8 @@
 """Training states on disk: whole or not there, and checked when they are read back.
 
 A checkpoint is a folder that Orbax wrote plus `checkpoint.json`: its step, the seconds that led
-to it, and size and CRC-32 of every file, so that a flipped bit is noticed and not trained on.
+to it, size and CRC-32 of every file, and the CRC-32 of all that, so that a flipped bit is noticed
+and not trained on.
 Knows nothing of models or runs; a state is any pytree of arrays, in one canonical tree whatever
 step made it, and comes back on whatever devices there are.
 """
@@ -88,7 +89,8 @@ def begin(
             checkpointer.close()  # waits until all is written
             if jax.process_index() != 0:
                 return
-            text = json.dumps({**about, "files": _sums(partial)}, indent=1)
+            whole = {**about, "files": _sums(partial)}
+            text = json.dumps({**whole, "crc": _crc(whole)}, indent=1)
             write_text(partial / MANIFEST, text, durable=True)
         guard()
         if folder.exists():
@@ -202,6 +204,8 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     try:
         about = json.loads((folder / MANIFEST).read_text())
+        if about.pop("crc") != _crc(about):
+            raise ValueError(f"{MANIFEST} changed after it was written.")
         sums, written = _sums(folder), about["files"]
         changed = [
             name for name in sorted({*sums, *written}) if sums.get(name) != written.get(name)
@@ -309,6 +313,11 @@ def _difference(saved: dict[str, str], wanted: dict[str, str]) -> str | None:
         if there != here:
             return f"{name} is {there or 'missing'} there and {here or 'not asked for'} here"
     return None
+
+
+def _crc(about: dict[str, Any]) -> int:
+    """CRC-32 of what a manifest says, whatever its layout."""
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _sums(folder: Path) -> dict[str, list[int]]:

@@ -32,17 +32,17 @@ class Run(Config):
     """What is minimised."""
     data: Source
     """Where images come from."""
-    data_size: int | None = Field(None, gt=0)
+    data_size: int | None = Field(None, gt=0, lt=2**63)
     """Number of different training images; None: every image the source has (endless, if it is)."""
     recipe: Recipe = Recipe()
     """Optimizer and schedule."""
-    images_seen: int = Field(gt=0)
+    images_seen: int = Field(gt=0, lt=2**63)
     """Training images shown in all, repeats counted."""
     compute: Compute = "float32"
     """Dtype of the blocks' products and of the residual stream; parameters are float32."""
     augment: tuple[Augment, ...] = ()
     """What is done to images before they are shown, in this order; presets are spelled out."""
-    batch: int = Field(gt=0)
+    batch: int = Field(gt=0, lt=2**63)
     """Images a step."""
     seed: int = Field(0, ge=0)
     """Decides the initial parameters and the order of the images."""
