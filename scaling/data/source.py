@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,9 @@ class Images(Protocol):
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
+
+
+Opened = TypeVar("Opened", bound=Images)
 
 
 class Fault(NamedTuple):
@@ -135,7 +138,7 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     return subset(np.arange(count), images.size)
 
 
-def check_each(look: Callable[[Images], object], opens: Sequence[Callable[[], Images]]) -> None:
+def check_each(look: Callable[[Opened], object], opens: Sequence[Callable[[], Opened]]) -> None:
     """Open each set and look at it; the unreadable images of all of them are named together."""
     found: list[UnreadableImages] = []
     for each in opens:
