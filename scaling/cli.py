@@ -8,6 +8,7 @@
     scaling collect demo     one table of all results
     scaling report  demo     the fitted law and its figure
     scaling curves  demo     the learning curves of its runs, as one table
+    scaling export  demo     the same to TensorBoard, Weights & Biases or trackio
     scaling logs    RUN      what the workers of a run have printed
     scaling clean   demo     free the disk of training states that nothing needs
     scaling sheet   demo     a contact sheet of its training images
@@ -19,7 +20,8 @@ file of your own; docs/study-file.md says what such a file may hold.
 
 \b
 Written:      runs/       one folder a run, and logs/ of its workers, by launch and run
-              results/    <study>.parquet, .csv and figures, by collect, report and sheet
+              results/    <study>.parquet, .csv and figures, by collect, report and sheet;
+                          tensorboard/, wandb/ and trackio/ by export
               OUT         by convert; for transformers a config.json beside it
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
@@ -364,6 +366,28 @@ def curves_command(
     from scaling.study.parse import read_study
 
     _write(as_csv(read_study(study, data_needed=False), runs, only or ()), table)
+
+
+@app.command("export")
+def export_command(
+    study: StudyName,
+    to: Annotated[str, typer.Option("--to", metavar="TOOL", help="tensorboard, wandb or trackio.")],
+    runs: Runs = Path("runs"),
+    out: Out = Path("results"),
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on every 30 s until all runs are done.")
+    ] = False,
+) -> None:
+    """Tell TensorBoard, Weights & Biases or trackio of the learning curves and results of STUDY.
+
+    Reads RUNS, writes OUT/TOOL/STUDY/, and tells each step once however often it is stopped and
+    started again. Training knows nothing of it. Weights & Biases takes WANDB_API_KEY and
+    WANDB_MODE=offline from the environment: docs/training/export.md.
+    """
+    from scaling.study.parse import read_study
+    from scaling.writers.export import export
+
+    export(read_study(study, data_needed=False), runs, to, out, watch=watch)
 
 
 @app.command("logs")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from scaling.data import folder as folder_module
+from scaling.data.decode import UnreadableImages
 from scaling.data.folder import Folder
 
 CLASSES = ["bee", "ant", "cat"]  # written in this order, read in the alphabet's
@@ -325,6 +326,93 @@ def test_a_file_that_is_no_image_is_named_by_its_path(root, monkeypatch, limit, 
     file.write_bytes(file.read_bytes()[:60] if content == "truncated" else b"hello")
     with pytest.raises(ValueError, match=r"train/bee/1\.png: not a readable image"):
         opened(root).train().batch(np.arange(12))
+
+
+def spoil(root, *names):
+    for name in names:
+        (root / name).write_bytes(b"hello")
+
+
+THREE = ("train/ant/0.png", "train/cat/3.png", "test/bee/1.png")
+
+
+@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+def test_a_check_names_the_bad_images_of_both_splits_at_once(root, monkeypatch, limit):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(folder_module, "CHUNK", 5)
+    opened(root).check(print)
+    spoil(root, *THREE)
+    with pytest.raises(UnreadableImages) as bad:
+        opened(root).check(print)
+    assert list(bad.value.why) == [str(root / name) for name in THREE]
+    assert str(bad.value).startswith("3 images cannot be read; repair or remove them:\n")
+    for name in THREE:
+        assert f"{root / name}: not a readable image: " in str(bad.value)
+
+
+def test_twenty_bad_images_are_named_and_the_rest_counted(root):
+    for i in range(25):
+        (root / "test" / "ant" / f"bad{i:02}.png").write_bytes(b"hello")
+    with pytest.raises(UnreadableImages) as bad:
+        opened(root).check(print)
+    first, *named, last = str(bad.value).splitlines()
+    assert (first[:9], len(named), last) == ("25 images", 20, "... and 5 more.")
+
+
+@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+def test_images_are_checked_once_on_a_machine_whatever_was_found(root, monkeypatch, limit):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    opened(root).check(print)
+    spoil(root, "test/bee/1.png")
+    with pytest.raises(UnreadableImages) as first:
+        opened(root).check(print)
+    for each in ("decode_all", "check_all"):
+        monkeypatch.setattr(folder_module, each, lambda *_: pytest.fail("looked at again"))
+    with pytest.raises(UnreadableImages) as again:
+        opened(root).check(print)
+    assert str(again.value) == str(first.value)
+
+
+def test_a_repaired_image_is_looked_at_again(root):
+    spoil(root, "test/bee/1.png")
+    with pytest.raises(UnreadableImages):
+        opened(root).check(print)
+    save(pixels(3), root / "test" / "bee" / "1.png")
+    opened(root).check(print)
+
+
+def test_an_image_that_the_system_will_not_read_now_is_not_remembered_as_bad(root, monkeypatch):
+    honest = Image.open
+
+    def refused(file):
+        if str(file).endswith("test/bee/1.png"):
+            raise OSError(5, "Input/output error")
+        return honest(file)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Image, "open", refused)
+        with pytest.raises(UnreadableImages, match="Input/output error"):
+            opened(root).check(print)
+    opened(root).check(print)
+
+
+def test_a_truncated_jpeg_is_found_by_a_check_that_does_not_keep_its_pixels(root, monkeypatch):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", 0)
+    file = root / "test" / "bee" / "big.jpg"
+    save(pixels(0, (600, 600)), file)
+    opened(root).check(print)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UnreadableImages, match=r"big\.jpg: not a readable image"):
+        opened(root).check(print)
+
+
+def test_a_check_needs_no_cache_folder_where_nothing_is_to_be_kept(root, monkeypatch):
+    monkeypatch.setattr(folder_module, "CACHE_LIMIT", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "train" / "ant" / "0.png"))
+    opened(root).check(print)
+    spoil(root, "test/bee/1.png")
+    with pytest.raises(UnreadableImages, match=r"bee/1\.png"):
+        opened(root).check(print)
 
 
 def test_sixteen_bits_a_channel_are_refused_rather_than_clipped(root):

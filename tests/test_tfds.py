@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fits.base.errors import UserError
+from scaling.data.decode import UnreadableImages
 from scaling.data.tfds import Tfds
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
@@ -299,3 +301,31 @@ class WithheldLabels:
 def test_an_image_that_cannot_be_decoded_is_named_by_its_number(prepared):
     with pytest.raises(ValueError, match="specks train, image 2: not a readable image"):
         specks(prepared, image_key="mask").train().batch(np.array([2]))
+
+
+def test_a_good_data_set_passes_the_check_before_training(prepared):
+    specks(prepared).check(print)
+
+
+def test_damaged_files_of_both_splits_are_named_together(own):
+    for split, content in (("train", b"hello" * 1000), ("test", b"")):
+        next((own / "specks" / "1.0.0").glob(f"specks-{split}.array_record*")).write_bytes(content)
+    with pytest.raises(UserError) as wrong:
+        specks(own).check(print)
+    train, test = str(wrong.value).splitlines()
+    assert "specks-train.array_record-00000-of-00001: not readable" in train
+    assert "specks-test.array_record-00000-of-00001: not readable" in test
+
+
+def test_a_file_of_records_that_has_fewer_than_its_description_says_is_named(own):
+    folder = own / "specks" / "1.0.0"
+    train, test = (next(folder.glob(f"specks-{split}.array_record*")) for split in SIZES)
+    shutil.copyfile(test, train)
+    with pytest.raises(UserError, match=r"specks-train.*6 records where 30 were"):
+        specks(own).check(print)
+
+
+def test_images_of_both_splits_that_cannot_be_decoded_are_named_together(prepared):
+    with pytest.raises(UnreadableImages) as bad:
+        specks(prepared, image_key="mask").check(print)
+    assert len(bad.value.why) == 36

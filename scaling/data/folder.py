@@ -1,7 +1,8 @@
 """Image files laid out as for `tfds.ImageFolder`: path/split/class/image.{jpg,jpeg,png}.
 
 Small images are decoded once, by whichever process comes first, into a memory-mapped file under
-the user's cache folder; data sets beyond `CACHE_LIMIT` are decoded as they are asked for.
+the user's cache folder; data sets beyond `CACHE_LIMIT` are decoded as they are asked for. What was
+found wrong with a split, or that nothing was, is kept there too.
 """
 
 import fcntl
@@ -9,7 +10,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fits.base.files import written_aside
+from fits.base.files import write_text, written_aside
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
+from scaling.base.console import Say
 from scaling.base.machine import cache_folder
-from scaling.data.decode import decode_all, decoder
-from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
+from scaling.data.decode import UnreadableImages, check_all, decode_all, decoder, together
+from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
@@ -39,6 +42,10 @@ class Folder(SourceConfig):
     Decoded images are kept in `~/.cache/vit-scaling-laws` ($XDG_CACHE_HOME, if set, replaces
     `~/.cache`), 3 * resolution^2 bytes each, unless a split takes more than 8 GiB. The folder may
     be removed at any time.
+
+    Before the first step all images of both splits are decoded, once on each machine, and all that
+    cannot be read are named together. A split of more than 8 GiB is decoded for this alone, its
+    JPEGs at an eighth of their size.
     """
 
     kind: Literal["folder"] = "folder"
@@ -79,6 +86,9 @@ class Folder(SourceConfig):
             for split in (self.train_split, self.heldout_split)
         )
         return train, heldout
+
+    def check(self, say: Say) -> None:
+        check_each(lambda images: images.check(say), (self.train, self.heldout))
 
     def _open(self, split: str) -> "FolderImages":
         if problem := self.problem():
@@ -159,8 +169,22 @@ class FolderImages:
         self.labels = np.array([member.label for member in members], np.int32)
         self.size = len(members)
         self.cache = None
+        self._file = _cache_file(folder, members, resolution)
         if self.size * resolution**2 * 3 <= CACHE_LIMIT:
-            self.cache = self._decoded_once(_cache_file(folder, members, resolution))
+            self.cache = self._decoded_once(self._file)
+
+    def check(self, say: Say) -> None:
+        """Raise UnreadableImages unless all images can be read, which is found out once."""
+        if self.cache is not None:
+            return
+        try:
+            with self._first(self._file):
+                if _verdict(self._file) is None:
+                    say(f"{self.folder}: all {self.size:_} images are checked, this once.")
+                    self._in_chunks(check_all)
+                    _keep_verdict(self._file, {})
+        except OSError:  # nothing can be kept on this machine
+            self._in_chunks(check_all)
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         if self.cache is None:
@@ -169,9 +193,40 @@ class FolderImages:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
 
-    def _decoded(self, names: list[str]) -> NDArray[np.uint8]:
+    def _decoded(self, names: Sequence[str]) -> NDArray[np.uint8]:
         files = [self.folder / name for name in names]
         return decode_all(files, [str(file) for file in files], self.resolution)
+
+    def _in_chunks(self, work: Callable[[Sequence[Path], Sequence[str]], object]) -> None:
+        """All files through `work`, in order; what cannot be read is raised when all are done."""
+        found: list[UnreadableImages] = []
+        for start in range(0, self.size, CHUNK):
+            files = [self.folder / name for name in self.names[start : start + CHUNK]]
+            try:
+                work(files, [str(file) for file in files])
+            except UnreadableImages as error:
+                found.append(error)
+        if found:
+            raise together(found)
+
+    @contextmanager
+    def _first(self, file: Path) -> Iterator[None]:
+        """Keeps processes of one machine that start together waiting for the first of them.
+
+        Raises:
+          UnreadableImages: what is found within, which is kept, or what another found before.
+        """
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if found := _verdict(file):
+                raise UnreadableImages(found, lasting=True)
+            try:
+                yield
+            except UnreadableImages as error:
+                if error.lasting:
+                    _keep_verdict(file, error.why)
+                raise
 
     def _decoded_once(self, file: Path) -> NDArray[np.uint8]:
         """All images as a read-only map of `file`, which is made first where it is not there.
@@ -182,9 +237,7 @@ class FolderImages:
         """
         shape = (self.size, self.resolution, self.resolution, 3)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._first(file):
                 found = _mapped(file, shape)
                 if found is None:
                     _remove_abandoned(file)
@@ -203,8 +256,9 @@ class FolderImages:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         with file.open("wb") as stream:  # not a map: a full disk kills whoever writes to one
             np.lib.format.write_array_header_1_0(stream, header)
-            for start in range(0, self.size, CHUNK):
-                stream.write(self._decoded(self.names[start : start + CHUNK]).data)
+            self._in_chunks(
+                lambda files, names: stream.write(decode_all(files, names, self.resolution).data)
+            )
 
 
 def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
@@ -239,6 +293,20 @@ def _cache_file(folder: Path, members: list[Member], resolution: int) -> Path:
     decides = [str(folder), resolution, decoder(), *members]
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     return cache_folder() / f"{folder.parent.name}-{folder.name}-{digest}.npy"
+
+
+def _verdict(file: Path) -> dict[str, str] | None:
+    """What cannot be read of the images that `file` belongs to, and why; None: not known."""
+    try:
+        found = json.loads(file.with_suffix(".checked.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    said = isinstance(found, dict) and all(isinstance(why, str) for why in found.values())
+    return found if said else None
+
+
+def _keep_verdict(file: Path, unreadable: dict[str, str]) -> None:
+    write_text(file.with_suffix(".checked.json"), json.dumps(unreadable))
 
 
 def _remove_abandoned(file: Path) -> None:

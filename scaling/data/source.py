@@ -6,16 +6,20 @@ pixels, nor which image comes at which step: that is `order.py`'s business.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.names import did_you_mean
 from scaling.base.config import Config
+from scaling.base.console import Say
+from scaling.data.decode import UnreadableImages, together
 from scaling.data.order import subset
 
+SAMPLE = 256  # images that are looked at where not all are
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
 Labelled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
@@ -43,6 +47,9 @@ class Images(Protocol):
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
+
+
+Opened = TypeVar("Opened", bound=Images)
 
 
 class Fault(NamedTuple):
@@ -86,6 +93,24 @@ class SourceConfig(Config, ABC):
         fault = self.fault()
         return fault.words if fault else None
 
+    def check(self, say: Say) -> None:
+        """Look at images of both sets before anything is trained on them.
+
+        Here a sample of each. A source of files looks at more: at all of them, or at some of every
+        file, as its documentation says.
+
+        Args:
+          say: is told what takes long.
+
+        Raises:
+          ValueError: what is wrong, of both sets together; `UnreadableImages` names each image.
+        """
+        del say
+        check_each(
+            lambda images: images.batch(sample(images, SAMPLE)),
+            (self.train, self.heldout),
+        )
+
     def irreducible_error(self) -> float | None:
         """Error of the best possible classifier on held-out images, where theory gives it."""
         return None
@@ -113,7 +138,19 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     return subset(np.arange(count), images.size)
 
 
-def fingerprint(images: Images, count: int = 256) -> str:
+def check_each(look: Callable[[Opened], object], opens: Sequence[Callable[[], Opened]]) -> None:
+    """Open each set and look at it; the unreadable images of all of them are named together."""
+    found: list[UnreadableImages] = []
+    for each in opens:
+        try:
+            look(each())
+        except UnreadableImages as error:
+            found.append(error)
+    if found:
+        raise together(found)
+
+
+def fingerprint(images: Images, count: int = SAMPLE) -> str:
     """A short hash of a sample of images and labels as decoded: other pixels, another hash."""
     pixels, labels = images.batch(sample(images, count))
     whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())

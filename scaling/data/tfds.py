@@ -17,10 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
+from scaling.base.console import Say
 from scaling.data.decode import decode_all, decoder
-from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
+from scaling.data.source import (
+    MOST_PIXELS,
+    SAMPLE,
+    Fault,
+    Labelled,
+    SourceConfig,
+    check_each,
+    missing,
+    sample,
+)
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
@@ -28,7 +39,12 @@ SPLIT = re.compile(r"(?P<name>[\w.-]+)(\[(-?\d+%?)?:(-?\d+%?)?\])?")  # train, t
 
 
 class Tfds(SourceConfig):
-    """A TFDS data set of images with one label each, prepared with `--file_format=array_record`."""
+    """A TFDS data set of images with one label each, prepared with `--file_format=array_record`.
+
+    Before the first step every file of both splits is opened and its records are counted; its first
+    and last image and 256 images of each split are decoded, and all that cannot be read are named
+    together. Other images are first looked at when their turn comes.
+    """
 
     kind: Literal["tfds"] = "tfds"
     name: str
@@ -85,6 +101,32 @@ class Tfds(SourceConfig):
         if builder.info.file_format.value != FORMAT:  # there beside the format prepared first
             builder.info.set_file_format(FORMAT, override=True, override_if_initialized=True)
         return builder
+
+    def check(self, say: Say) -> None:
+        del say
+        if wrong := self._damaged_files():
+            raise UserError(wrong)
+        check_each(lambda images: images.batch(images.spread()), (self.train, self.heldout))
+
+    def _damaged_files(self) -> list[str]:
+        """What is wrong with files of records of both splits, however much of them is used."""
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        splits, wrong = self.builder().info.splits, {}
+        parts = (
+            part for split in self._splits.values() for part in splits[split].file_instructions
+        )
+        for part in parts:
+            try:
+                reader = ArrayRecordReader(part.filename)
+                there = reader.num_records()
+                reader.close()
+            except (OSError, ValueError, RuntimeError) as error:
+                wrong[part.filename] = f"not readable: {str(error).splitlines()[0]}."
+                continue
+            if there != part.examples_in_shard:
+                wrong[part.filename] = f"{there:_} records where {part.examples_in_shard:_} were."
+        return [f"{name}: {why} Prepare the data set again." for name, why in wrong.items()]
 
     def _open(self, split: str) -> "TfdsImages":
         if problem := self.problem():
@@ -246,9 +288,16 @@ class TfdsImages:
         self.features = tfds.features.FeaturesDict(wanted)
         self.decoders = {self.image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
         self.size = info.splits[split].num_examples
+        self.parts = info.splits[split].file_instructions
         self.records = builder.as_data_source(
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
+
+    def spread(self) -> NDArray[np.int64]:
+        """Numbers of the first and last image of each file, and of a sample."""
+        ends = np.cumsum([part.take for part in self.parts])
+        begins = ends - [part.take for part in self.parts]
+        return np.unique(np.concatenate([begins, ends - 1, sample(self, SAMPLE)]))
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         wanted = [int(i) for i in indices]
