@@ -32,22 +32,22 @@ def pretend(machine: str, ahead: float) -> None:
     lease.HEARTBEAT, lease.EXPIRY = HEARTBEAT, EXPIRY
 
 
-def launch(study: str, runs: str, audit: str, pause: str) -> int:
-    from scaling.launch.local import Local
+def launches(study: str, runs: str, audit: str, pause: str) -> int:
+    from launched import Pretended
+
+    from scaling.launch.launch import launch
+    from scaling.launch.launch_spec import DEFAULT
     from scaling.study.study import Study
 
     worker = [sys.executable, __file__, *sys.argv[1:3], "work", audit, pause]
-    done = Local(workers=1).launch(
-        Study.model_validate_json(Path(study).read_text()),
-        Path(runs),
-        command=lambda folders: [*worker, *map(str, folders)],
-    )
-    return 0 if done else 1
+    local = Pretended(workers=1).with_command(lambda folders: [*worker, *map(str, folders)])
+    wanted = Study.model_validate_json(Path(study).read_text())
+    return 0 if launch(wanted, Path(runs), DEFAULT, local) else 1
 
 
 if __name__ == "__main__":
     pretend(sys.argv[1], float(sys.argv[2]))
     if sys.argv[3] == "launch":
-        sys.exit(launch(*sys.argv[4:]))
+        sys.exit(launches(*sys.argv[4:]))
     sys.argv = [str(PRETEND), *sys.argv[4:]]
     runpy.run_path(str(PRETEND), run_name="__main__")

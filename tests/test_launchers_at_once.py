@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_launch import Place, a_study
+from launched import Place, a_study
 
 from scaling.report.report import collect
 
