@@ -85,6 +85,8 @@ def table(found: dict[str, Any]) -> str:
     counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for what, count in found["tried"].items():
         kind, way = what.split(" | ")
+        if way == "slow":
+            continue
         column = "kill" if way == "kill" else "lasting" if way.endswith("lasting") else "once"
         counts[kind][column] = counts[kind].get(column, 0) + count
     rows = [

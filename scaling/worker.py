@@ -126,6 +126,9 @@ class _Worker:
             note(f"{folder.id}: {lost} This process leaves the run to that one.")
             _alone_or_exit()
             return None
+        except OSError as error:  # its lease cannot be taken, and nothing written down in there
+            note(f"{folder.id}: {error}. Nothing can be written there.")
+            return False
 
     def _lead_holding(self, held: HeldRun) -> str:
         """As `_lead_one`, the run's lease in hand."""

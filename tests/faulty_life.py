@@ -9,7 +9,8 @@ for every file operation of that life, a child process lives it until that opera
 
 - kill: SIGKILL before the operation, after it and, in a write, in its middle;
 - ENOSPC, EIO, EROFS, EACCES: it fails with that error, a write half done; once, or with all
-  operations after it.
+  operations after it;
+- slow: each operation takes 5 ms longer, and none goes wrong.
 
 What is left has to be sound: everything that was confirmed or kept before is there and is what it
 was, nothing that reads as whole is half. Then another process does the rest without a fault: its
@@ -35,6 +36,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import types
 from collections import Counter
@@ -139,7 +141,7 @@ STUDY = Study(
     evaluate=(Upstream(images=100),),
 )
 ERRORS = "ENOSPC", "EIO", "EROFS", "EACCES"
-WAYS = "kill", *ERRORS
+WAYS = "slow", "kill", *ERRORS
 
 
 def state_at(step: int, cooled: int = 0) -> str:
@@ -295,6 +297,8 @@ class Fault:
 
     def before(self, operation: Operation) -> None:
         self.count += 1
+        if self.way == "slow":
+            time.sleep(0.005)
         self._go_wrong("before", operation)
 
     def half(self, operation: Operation) -> None:
@@ -305,6 +309,8 @@ class Fault:
         self._go_wrong("after", operation)
 
     def _go_wrong(self, when: str, operation: Operation) -> None:
+        if self.way == "slow":
+            return
         if self.way == "kill":
             if self.count >= self.at and when == self.when:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -327,8 +333,12 @@ def note_what_is_there(operation: Operation) -> None:
 
 
 def faults(operations: list[Operation], ways: list[str]) -> Iterator[Fault]:
+    if "slow" in ways:
+        yield Fault(0, "slow", "", lasts=False)
     for at, operation in enumerate(operations):
         for way in ways:
+            if way == "slow":
+                continue
             if way == "kill":
                 yield Fault(at, way, "before", lasts=False)
                 yield Fault(at, way, "after", lasts=False)
@@ -425,6 +435,8 @@ def try_fault(root: Path, fault: Fault, wanted: dict[str, str]) -> str | None:
 
         ended = in_a_child(suffer)
         if fault.way == "kill" and ended != -signal.SIGKILL:
+            return f"the child ended with {ended}"
+        if fault.way == "slow" and ended:
             return f"the child ended with {ended}"
         if ended == 1:
             return "the child ended by an error that names no file"
@@ -523,8 +535,10 @@ def try_all(place: Path, asked: argparse.Namespace) -> dict[str, Any]:
         if number % asked.every != asked.offset:
             continue
         operation = operations[fault.at]
-        way = fault.way if fault.way == "kill" else fault.way + (", lasting" * fault.lasts)
-        tried[f"{operation.kind} | {way}"] += 1
+        way = (
+            fault.way if fault.way in ("kill", "slow") else fault.way + (", lasting" * fault.lasts)
+        )
+        tried["every | slow" if way == "slow" else f"{operation.kind} | {way}"] += 1
         if problem := try_fault(disturbed, fault, wanted):
             wrong.append(f"{fault}: {operation}: {problem}")
     return {

@@ -73,8 +73,8 @@ def wanted(tmp_path, shared):
 
 @pytest.mark.parametrize(
     ("count", "whole", "ahead"),
-    [(2, True, 0), (3, False, HOUR), (3, True, HOUR)],
-    ids=["with its workers", "alone, clocks an hour apart", "with its workers, clocks apart"],
+    [(2, True, 0), (3, False, HOUR)],
+    ids=["one of two with its workers", "one of three alone, clocks an hour apart"],
 )
 def test_a_killed_launcher_costs_what_its_worker_was_at_and_nothing_else(
     shared, wanted, count, whole, ahead
