@@ -9,6 +9,7 @@
     scaling report  demo     the fitted law and its figure
     scaling curves  demo     the learning curves of its runs, as one table
     scaling export  demo     the same to TensorBoard, Weights & Biases or trackio
+    scaling kubernetes demo  a manifest that trains it on a cluster
     scaling logs    RUN      what the workers of a run have printed
     scaling clean   demo     free the disk of training states that nothing needs
     scaling sheet   demo     a contact sheet of its training images
@@ -51,6 +52,7 @@ from typing import Annotated, Any
 import typer
 
 from fits.base.errors import UserError
+from fits.base.printable import printable
 from scaling.launch import options as training
 from scaling.planning import options as planning
 from scaling.zoo import options as networks
@@ -368,6 +370,45 @@ def curves_command(
     _write(as_csv(read_study(study, data_needed=False), runs, only or ()), table)
 
 
+@app.command("kubernetes")
+def kubernetes_command(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Built-in study, or a path within the pods.")
+    ],
+    image: Annotated[str, typer.Option(help="Container image that has this project.")],
+    claim: Annotated[str, typer.Option(help="PersistentVolumeClaim with the folder of runs.")],
+    name: Annotated[str, typer.Option(help="Of the Job or JobSet.")] = "scaling",
+    queue: Annotated[str | None, typer.Option(help="Kueue's LocalQueue.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Pods, or groups of --hosts.")] = 1,
+    hosts: Annotated[int, typer.Option(min=1, help="Pods that train a run together.")] = 1,
+    gpus: Annotated[int, typer.Option(min=0, help="NVIDIA GPUs of a pod.")] = 0,
+    tpu_accelerator: Annotated[
+        str | None, typer.Option(help="GKE's name, as tpu-v5-lite-podslice.")
+    ] = None,
+    tpu_topology: Annotated[str | None, typer.Option(help="Of the slice, as 4x4.")] = None,
+) -> None:
+    """Print a Kubernetes manifest that trains STUDY, as JSON for `kubectl apply -f -`.
+
+    A Job of equal pods that share the runs of a volume, or with --hosts a JobSet whose pods train
+    a run together. Talks to no cluster and writes nothing: docs/training/kubernetes.md.
+    """
+    from scaling.kubernetes import KubernetesSpec, manifest
+
+    spec = KubernetesSpec(
+        name=name,
+        study=study,
+        image=image,
+        claim=claim,
+        queue=queue,
+        workers=workers,
+        hosts=hosts,
+        gpus=gpus,
+        tpu_accelerator=tpu_accelerator,
+        tpu_topology=tpu_topology,
+    )
+    _write_json(manifest(spec), "-")
+
+
 @app.command("export")
 def export_command(
     study: StudyName,
@@ -580,7 +621,8 @@ def main() -> None:
         print(mistakes, file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}." if error.filename else error, file=sys.stderr)
+        words = f"{error.filename}: {error.strerror}." if error.filename else str(error)
+        print(printable(words), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

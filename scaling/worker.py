@@ -128,7 +128,7 @@ class _Worker:
             return None
         except OSError as error:  # its lease cannot be taken, and nothing written down in there
             note(f"{folder.id}: {error}. Nothing can be written there.")
-            return False
+            return NOT_DONE
 
     def _lead_holding(self, held: HeldRun) -> str:
         """As `_lead_one`, the run's lease in hand."""

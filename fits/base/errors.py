@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
+from fits.base.printable import printable
+
 SHOWN = 10  # mistakes of a kind spelled out before the rest is only counted
 
 
 class UserError(ValueError):
     """What is wrong with what a user handed in, one mistake a line, each with what to do.
+
+    Its text is fit for a terminal, whatever the files hold that it quotes.
 
     Fields:
       kinds: the mistakes, those of a kind together, so that many of one kind hide no other.
@@ -18,7 +22,7 @@ class UserError(ValueError):
 
     def __init__(self, *kinds: Sequence[str]):
         self.kinds = [list(kind) for kind in kinds if kind]
-        super().__init__("\n".join(chain.from_iterable(map(_shown, self.kinds))))
+        super().__init__(printable("\n".join(chain.from_iterable(map(_shown, self.kinds)))))
 
     @property
     def mistakes(self) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fits.base.errors import UserError, unreadable
 from fits.base.files import write_text
 from fits.base.names import did_you_mean
+from fits.base.printable import printable
 
 if TYPE_CHECKING:
     from fits.report_json import JsonModel
@@ -28,7 +29,7 @@ def ending(work: Callable[[], int | None]) -> int:
     except (UserError, OSError) as error:
         mistakes = "\n".join(unreadable(error) if isinstance(error, OSError) else [str(error)])
         gap = "\n  " if "\n" in mistakes else " "
-        print(f"fit-laws:{gap}" + mistakes.replace("\n", gap), file=sys.stderr)
+        print(f"fit-laws:{gap}" + printable(mistakes).replace("\n", gap), file=sys.stderr)
         return 2
     return status
 
@@ -110,9 +111,9 @@ def put(
     said = [f"warning: {each}" for each in warnings]
     if str(json_file) == "-":
         print(text, end="")
-        print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
+        print(*map(printable, said), sep="\n", end="\n" if said else "", file=sys.stderr)
         return
     if json_file:
         write_text(json_file, text)
     written = [f"\nwritten: {path}" for path in (*others, json_file) if path]
-    print(*lines, *([""] if said else []), *said, *written, sep="\n")
+    print(*map(printable, [*lines, *([""] if said else []), *said, *written]), sep="\n")

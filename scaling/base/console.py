@@ -1,4 +1,7 @@
-"""What a person reads: tables, and the notes that a worker hands to its launcher."""
+"""What a person reads: tables, and the notes that a worker hands to its launcher.
+
+Text that comes out of files cannot drive the terminal: control characters are spelled out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TextIO, TypeAlias
+
+from fits.base.printable import printable
 
 Say: TypeAlias = Callable[[str], None]
 """Takes one line for a person."""
@@ -37,7 +42,7 @@ def _print(line: str, stream: TextIO) -> OSError | None:
     """What went wrong, after which the stream leads nowhere: else Python would end with status 120
     for what is left in its buffer."""
     try:
-        print(line, file=stream, flush=True)
+        print(printable(line), file=stream, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
@@ -51,7 +56,7 @@ def print_table(
 
     Columns of numbers are flush right, those named in `left` flush left.
     """
-    table = [headings, *rows]
+    table = [[printable(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
     align = [str.ljust if heading in left else str.rjust for heading in headings]
     lines = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaling.base.console import print_table
+from scaling.base.console import print_table, say
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
 from scaling.launch.launch_spec import row
@@ -100,12 +100,12 @@ class DryRun:
 
     def show(self) -> None:
         """A table of the slots, one of the jobs and one of the runs."""
-        print(f"{self.study.name} on {self.places.where}")
+        say(f"{self.study.name} on {self.places.where}")
         if self.places.remark:
-            print(self.places.remark)
-        print()
+            say(self.places.remark)
+        say("")
         self.places.show()
-        print()
+        say("")
         found = self.as_json()["jobs"]
         table = [
             (
@@ -121,9 +121,9 @@ class DryRun:
         print_table(headings, table, left=("trunk", "model", "slot"))
         runs = [segment.run for job in self.jobs for segment in job.segments]
         if runs:
-            print()
+            say("")
             cells = [[*list(row(run).values())[:-1], self.reasons[run.id]] for run in runs[:SHOWN]]
             print_table((*list(row(runs[0]))[:-1], "why"), cells, left=("run", "model", "why"))
         if len(runs) > SHOWN:
-            print(f"and {len(runs) - SHOWN:_} more; --json has them all.")
-        print("\nNothing was trained or written.")
+            say(f"and {len(runs) - SHOWN:_} more; --json has them all.")
+        say("\nNothing was trained or written.")

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
+FEW = 3  # runs that are named each for itself, though they ended for the same reason
+
 What: TypeAlias = Literal["done", "failed", "unfinished", "tried again", "to be stopped"]
 
 
@@ -94,10 +96,8 @@ class Conclusion:
         line += f", {len(self.failed)} failed" if self.failed else ""
         line += f", {len(self.unfinished)} unfinished" if self.unfinished else ""
         yield f"{line}, in {duration(self.seconds)}."
-        for run, why in self.failed.items():
-            yield f"failed: {describe(run)}: {why}"
-        for run, why in self.unfinished.items():
-            yield f"unfinished: {describe(run)}: {why}"
+        yield from _by_reason("failed", self.failed)
+        yield from _by_reason("unfinished", self.unfinished)
         if self.unfinished:
             yield "Launch again to resume what is unfinished."
         if self.failed:
@@ -113,6 +113,19 @@ class Conclusion:
             "failed": {run.id: why for run, why in self.failed.items()},
             "unfinished": {run.id: why for run, why in self.unfinished.items()},
         }
+
+
+def _by_reason(what: str, runs: Mapping[Run, str]) -> Iterator[str]:
+    """A line a run; runs that ended for the same reason share one."""
+    same: dict[str, list[Run]] = {}
+    for run, why in runs.items():
+        same.setdefault(why, []).append(run)
+    for why, those in same.items():
+        if len(those) > FEW:
+            shown = f"{describe(those[0])} and {len(those) - 1} more"
+            yield f"{what}: {shown}, for one reason: {why}"
+        else:
+            yield from (f"{what}: {describe(run)}: {why}" for run in those)
 
 
 def describe(run: Run) -> str:

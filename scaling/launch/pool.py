@@ -23,6 +23,7 @@ from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.lease import LeaseLost
 from scaling.runs.logs import LOGS
+from scaling.runs.run_file import NAME
 from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training.run import Run
@@ -199,6 +200,9 @@ class Pool:
     def _write_down(self, segment: Segment, reason: str) -> None:
         """That a worker died of a run, unless another has taken the run meanwhile."""
         run, path = segment.run, self._tally.runs / segment.run.id
+        if not (path / NAME).exists():  # the folder of runs has gone: no fault of the run
+            self._tally.leave_unfinished(run, f"{path / NAME} is no longer there.")
+            return
         again = True
         try:
             with hold_run_if_free(path) as held:
@@ -207,7 +211,8 @@ class Pool:
         except LeaseLost:
             pass
         except OSError as error:
-            self._tally.leave_unfinished(run, f"{reason} That could not be written: {error}")
+            said = error.strerror or str(error)
+            self._tally.leave_unfinished(run, f"{path} cannot be written: {said}. ({reason})")
             return
         if again:
             self._screen.tell(Event("tried again", run, reason))

@@ -60,13 +60,13 @@ def show_status(study: Study, runs: Path) -> None:
     error = _first_error(study) or "error"
     headings = ("run", "model", "data size", "images seen", "seed", "state", error, "seconds")
     print_table(headings, [_cells(status) for status in found], left=("run", "model", "state"))
-    print(summary(found))
+    say(summary(found))
     for status in found:
         if status.progress is not None:
-            print(f"running: {_doing(status)}")
+            say(f"running: {_doing(status)}")
     for status in found:
         if status.trouble is not None:
-            print(f"{status.state}: {describe(status.run)}: {status.trouble}")
+            say(f"{status.state}: {describe(status.run)}: {status.trouble}")
 
 
 def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:

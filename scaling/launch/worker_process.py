@@ -42,7 +42,7 @@ class WorkerProcess:
           log: is appended to; lost without harm where it cannot be written.
         """
         self.job, self.slot = job, slot
-        self._log, self._read, self._last_words = log, 0, ""
+        self._log, self._read, self._last_words, self._is_logged = log, 0, "", True
         self._began = self._sign_since = time.monotonic()
         self._sign: object = None
         self._hung: float | None = None
@@ -102,6 +102,8 @@ class WorkerProcess:
 
     def new_lines(self) -> Iterator[str]:
         """Whole lines that came to the log since the last call; none where it was lost."""
+        if not self._is_logged:  # an old log may be there
+            return
         try:
             with self._log.open("rb") as log:
                 log.seek(self._read)
@@ -131,7 +133,9 @@ class WorkerProcess:
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError:
+        except OSError as error:
+            self._last_words = f"{self._log} cannot be written: {error.strerror}"
+            self._is_logged = False
             return os.open(os.devnull, os.O_WRONLY)
         self._read = os.fstat(handle).st_size
         return handle

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fits.base.printable import printable
+
 
 class DamagedRun(ValueError):
     """Files of a run folder that are not what was written, and why."""
 
     def __init__(self, reason: str, *paths: Path):
-        super().__init__(reason)
+        super().__init__(printable(reason))
         self.paths = paths
 
 

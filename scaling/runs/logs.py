@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from fits.base.printable import printable
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file
 
@@ -35,4 +36,5 @@ def log_of(runs: Path, name: str) -> list[str]:
     paths = sorted((runs / LOGS).glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
     if not paths:
         raise UserError([f"{found[0]}: no worker of a launch has been at it in {runs}."])
-    return [line for path in paths for line in path.read_text(errors="replace").splitlines()]
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
+    return [printable(line) for text in texts for line in text.splitlines()]

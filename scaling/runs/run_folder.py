@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field
 
+from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
@@ -56,8 +57,8 @@ class RunProgress(Config):
     gradient_norm: float | None = None
     mfu: float | None = None
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)
-    phase: str
-    """What is being done: compile, train, cooldown, evaluate."""
+    phase: str = Field(pattern=r"^[\w ]*$")
+    """What is being done: check, compile, train, cooldown, evaluate."""
     phase_began: float = Field(allow_inf_nan=False)
     """When that began, in seconds since 1970 by the worker's clock."""
     pid: int
@@ -157,14 +158,15 @@ class RunFolder:
             text = (self.path / FAILED).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
-        return text.strip() or "no reason was written"
+        return printable(text.strip()) or "no reason was written"
 
     def stopped(self) -> str | None:
         """Why the run was left unfinished; None when it was not."""
         try:
-            return (self.path / STOPPED).read_text(encoding="utf-8", errors="replace").strip()
+            text = (self.path / STOPPED).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
+        return printable(text.strip())
 
     def has_progress(self) -> bool:
         """Whether there is a last report; a run that ended in good order has none."""

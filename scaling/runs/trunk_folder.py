@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fits.base.files import written_aside
+from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
@@ -59,7 +60,7 @@ class TrunkFolder:
             diverged = Divergence.model_validate_json(text_of(self.path / DIVERGED), strict=True)
         except (FileNotFoundError, ValueError):
             return None  # unreadable: the training itself will tell
-        return diverged.reason if diverged.step <= until else None
+        return printable(diverged.reason) if diverged.step <= until else None
 
     def unneeded(self, branches: Collection[int], *, keep_last: bool = False) -> list[Path]:
         """Checkpoints from which no run has still to start.

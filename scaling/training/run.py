@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from fits.base.printable import printable
 from models.cost import parameters
 from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
@@ -100,7 +101,8 @@ class Run(Config):
         set of it follows the shape's name, base width first, then only what is not the default.
         """
         mup = self.model.mup if isinstance(self.model, ViTShape) else None
-        return f"{self.model.name} {_mup_name(mup)}" if mup else self.model.name
+        name = printable(self.model.name)
+        return f"{name} {_mup_name(mup)}" if mup else name
 
     @cached_property
     def params(self) -> int:
