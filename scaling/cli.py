@@ -386,14 +386,22 @@ def report_command(
     details: Annotated[
         bool, typer.Option("--details", help="Every fit in full, with every law's hold-out error.")
     ] = False,
+    title: Annotated[str | None, typer.Option(metavar="WORDS", help="Title of the figure.")] = None,
+    xlabel: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Label of its x axes.")
+    ] = None,
+    ylabel: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Label of its y axes.")
+    ] = None,
 ) -> None:
     """Collect, fit the laws, print them and draw them into OUT/."""
     from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
-    from scaling.report.report import report
+    from scaling.report.report import Words, report
 
-    report(found, runs, out, details=details)
+    words = Words(title=title, xlabel=xlabel, ylabel=ylabel)
+    report(found, runs, out, details=details, words=words)
 
 
 @app.command()

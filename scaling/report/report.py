@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fits.base.errors import UserError
@@ -31,6 +32,15 @@ PANELS = 4  # as many as can be read side by side
 SPEC = FitSpec(x=("flops",), y="value")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the figure is to say; None: the study's name, and what is on its axes."""
+
+    title: str | None = None
+    xlabel: str | None = None
+    ylabel: str | None = None
+
+
 def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
     """Writes the results of every finished run as OUT/<study>.parquet and .csv, and says so.
 
@@ -43,7 +53,9 @@ def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
     return _write_tables(study, _results(study, runs), out)
 
 
-def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> None:
+def report(
+    study: Study, runs: Path, out: Path, *, details: bool = False, words: Words | None = None
+) -> None:
     """Collects, fits the saturating law to the frontier of each error, prints and draws them.
 
     Prints one row a metric; with `details` every fit in full. Writes OUT/<study>.png, .pdf and
@@ -63,7 +75,7 @@ def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> Non
         print(line)
     laws = out / f"{study.name}.laws.json"
     write_text(laws, json.dumps(to_json(found), indent=2, allow_nan=False) + "\n")
-    figure = _draw(study, found, truth, out) if found.groups else None
+    figure = _draw(study, found, truth, out, words or Words()) if found.groups else None
     if not details:
         print("details: the same command with --details")
     print(f"laws:    {laws}" + (f"\nfigure:  {figure} (and .pdf)" if figure else ""))
@@ -188,24 +200,25 @@ def _panels(study: Study, found: FitReport) -> list[GroupReport]:
     return [named[names[-1]] for names in errors if names][:PANELS]
 
 
-def _draw(study: Study, found: FitReport, truth: float | None, out: Path) -> Path:
-    """One panel an error, one curve a model and data size, written as .pdf and .png."""
+def _draw(study: Study, found: FitReport, truth: float | None, out: Path, words: Words) -> Path:
+    """One panel an error, one curve a model, data size and seed, written as .pdf and .png."""
     shown = _panels(study, found)
     figure, panels = canvas(len(shown))
     upstream = _upstream(found)
     for group, panel in zip(shown, panels, strict=True):
         columns = group.points.table.columns
-        series = list(zip(columns["data_size"], columns["seed"], strict=True))
+        metric, title = group.names["metric"].replace("_", " "), words.title or study.name
         draw_frontier(
             group.fit,
             group.points.x,
             group.points.error,
             frontier=frontier(group.points.x, group.points.error),
             labels=columns["model"],
-            series=series if len(set(series)) > 1 else None,
-            xlabel="training compute, FLOP",
-            ylabel=group.names["metric"].replace("_", " "),
-            title=study.name,
+            series=columns["seed"],
+            sizes=columns["data_size"],
+            xlabel=words.xlabel or "training compute, FLOP",
+            ylabel=words.ylabel or metric,
+            title=f"{title}: {metric}" if words.ylabel else title,
             ax=panel,
             reference=truth if group is upstream else None,
         )
