@@ -1,4 +1,5 @@
-"""Figures of error against the resource spent; this file and `plot_style.py` alone know matplotlib.
+"""Figures of error against the resource spent; this file, `plot_runs.py` and `plot_style.py` alone
+know matplotlib.
 
 A figure is an object that its caller owns (no pyplot, no display, no state), and matplotlib is
 loaded when the first one is made. Ticks come from matplotlib's locators; what is drawn is named in
@@ -22,7 +23,9 @@ from fits.base.files import written_aside
 from fits.base.numbers import Array
 from fits.data.frontier import Frontier
 from fits.decisions.compare import ratio
+from fits.plot_runs import draw_runs
 from fits.plot_style import finish, legend, set_ticks, style
+from fits.regression.diagnostics import meaningless
 from fits.regression.fit import Fit
 from fits.report import ForecastFit
 from fits.saved.saved_law import SavedLaw
@@ -37,12 +40,21 @@ Curve: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
 
 FORMATS = (".pdf", ".png", ".svg")
 PANEL = 5.0, 2.9  # inches, legend included
-MARKERS = "os^DvPX<>ph"
 LAW, BAND, FLOOR = "black", "0.82", "0.3"
 METHODS = {  # for the best size; blue, vermilion and green that the colour-blind know apart
     BY_ENVELOPE: ("#0072b2", "o"),
     BY_PROFILES: ("#d55e00", "s"),
     BY_LAW: ("#009e73", "v"),
+}
+DOUBTS = {  # a legend has no room for the words of a diagnostic
+    "one_cluster": "one cluster",
+    "no_degrees_of_freedom": "too few points",
+    "few_points": "too few points",
+    "few_clusters": "too few clusters",
+    "flat": "error does not fall",
+    "not_converged": "solver stopped early",
+    "on_bound": "on its bound",
+    "not_identifiable": "not identifiable",
 }
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 DASHED = 0, (4, 2)
@@ -69,17 +81,20 @@ def draw_frontier(
     frontier: Frontier | None = None,
     labels: Sequence[Hashable] | None = None,
     series: Sequence[Hashable] | None = None,
+    sizes: Sequence[Hashable] | None = None,
     xlabel: str,
     ylabel: str,
     title: str | None = None,
     ax: Axes | None = None,
     reference: float | None = None,
+    is_rate: bool = True,
 ) -> Axes:
     """Runs, the frontier among them, and the law through it with its band, floor and plateau.
 
     The law is a full line over the points it was fitted to and a dashed one beyond. Its floor is a
     dashed line, with the floor's interval as a bar at the right end; its plateau at x = 0 is a
-    dotted line at the left end, left out where it lies above 1 and above every run.
+    dotted line at the left end. A law whose intervals mean nothing is not drawn, and the legend
+    says why.
 
     Args:
       fit: the law with numbers, or a forecast, x and error in the units of the runs; None: runs
@@ -89,18 +104,23 @@ def draw_frontier(
       frontier: the runs to mark.
       labels: the model of each run, [runs]; a colour and a marker each, ordered by the model's
         cheapest run, which in a grid is by size.
-      series: what else tells a model's runs apart (say the data size), [runs]; a line joins those
-        where both agree, paler for series that come earlier, unless two of them share an x.
+      series: what else tells a model's runs apart (say the seed), [runs]; a line joins those that
+        agree in model, series and size, unless two of them share an x.
+      sizes: data size of each run, [runs]; "" or None: endless. Runs on fewer data are paler, and
+        the legend has a key to it where there are several.
       xlabel: the resource and its unit.
       ylabel: which error.
       title: above the panel.
       ax: where to draw; None: a new figure of one panel (its `.figure`).
       reference: the true floor, where it is known.
+      is_rate: whether y is an error rate: a plateau above 1 is none, unless a run lies there.
 
     Returns:
       The axes drawn in.
     """
     x, y = np.asarray(runs_x, float), np.asarray(runs_y, float)
+    doubt = None if fit is None else not_drawn(fit)
+    fit = None if doubt else fit
     with style():
         ax = canvas()[1][0] if ax is None else ax
         ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title or "")
@@ -116,10 +136,21 @@ def draw_frontier(
             _draw_curve(
                 ax, lambda x: (found.predict(x), *found.band(x)), ax.get_xlim(), inside, label
             )
-        _draw_levels(ax, fit, reference)
-        _draw_runs(ax, x, y, labels, series)
+        if doubt is not None:
+            ax.plot([], [], " ", label=f"law not drawn: {doubt}")
+        _draw_levels(ax, fit, reference, 1.0 if is_rate and y.max() <= 1 else math.inf)
+        draw_runs(ax, x, y, labels, series, sizes)
         finish(ax)
     return ax
+
+
+def not_drawn(fit: Fit | ForecastFit) -> str | None:
+    """In a few words why the intervals of a fit mean nothing; None: they mean something."""
+    law = fit.law if isinstance(fit, Fit) else None
+    found = meaningless(law, fit.diagnostics)
+    if found is None:
+        return None
+    return f"{', '.join(found.parameters)} {DOUBTS[found.code]}".strip()
 
 
 def draw_published(law: SavedLaw, *, ax: Axes | None = None) -> Axes:
@@ -218,37 +249,14 @@ def _draw_curve(
             line.set_linestyle(DASHED)
 
 
-def _draw_runs(
-    ax: Axes,
-    x: Array,
-    y: Array,
-    labels: Sequence[Hashable] | None,
-    series: Sequence[Hashable] | None,
+def _draw_levels(
+    ax: Axes, fit: Fit | ForecastFit | None, reference: float | None, highest: float
 ) -> None:
-    """A point a run, a colour and a marker a model, a line a model and series."""
-    from matplotlib import colormaps
+    """True floor, fitted floor and plateau: a line each, where the axes reach it.
 
-    if labels is None:
-        ax.plot(x, y, "o", ms=3, mew=0, color="0.45", zorder=2)
-        return
-    names = np.array([str(label) for label in labels])
-    others = np.array([str(other) for other in (names if series is None else series)])
-    depth = dict(zip(dict.fromkeys(others), np.linspace(0.35, 0.75, len(set(others))), strict=True))
-    models = sorted(dict.fromkeys(names), key=lambda name: x[names == name].min())
-    steps = colormaps["viridis"](np.linspace(0, 0.78, len(models)))  # beyond, too pale for paper
-    for model, colour, marker in zip(models, steps, itertools.cycle(MARKERS), strict=False):
-        mine = names == model
-        for other in dict.fromkeys(others[mine]):
-            its = np.flatnonzero(mine & (others == other))
-            its = its[np.argsort(x[its], kind="stable")]
-            if (np.diff(x[its]) > 0).all():  # else something else tells them apart: no curve
-                alpha = 0.6 if series is None else depth[other]
-                ax.plot(x[its], y[its], color=colour, lw=0.8, alpha=alpha, zorder=1.5)
-        ax.plot(x[mine], y[mine], marker, color=colour, ms=3.2, mew=0, zorder=2, label=model)
-
-
-def _draw_levels(ax: Axes, fit: Fit | ForecastFit | None, reference: float | None) -> None:
-    """True floor, fitted floor and plateau: a line each, where the axes reach it."""
+    Args:
+      highest: that an error can be.
+    """
     bottom, top = ax.get_ylim()
     if reference is not None:
         label = f"true floor {reference:.3g}"
@@ -268,7 +276,7 @@ def _draw_levels(ax: Axes, fit: Fit | ForecastFit | None, reference: float | Non
             lw=0,
         )
     plateau = _plateau(fit)
-    if plateau is not None and plateau < top:
+    if plateau is not None and plateau < top and plateau <= highest:
         label = f"plateau {plateau:.2g}"
         ax.axhline(plateau, xmax=0.3, color=FLOOR, lw=1, ls=":", zorder=1, label=label)
 

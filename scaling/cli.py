@@ -21,8 +21,8 @@ file of your own; docs/study-file.md says what such a file may hold.
 
 \b
 Written:      runs/       one folder a run, and logs/ of its workers, by launch and run
-              results/    <study>.parquet, .csv and figures, by collect, report and sheet;
-                          tensorboard/, wandb/ and trackio/ by export
+              results/    <study>.parquet, .csv, figures and .html, by collect, report and
+                          sheet; tensorboard/, wandb/ and trackio/ by export
               OUT         by convert; for transformers a config.json beside it
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
@@ -497,14 +497,26 @@ def report_command(
     details: Annotated[
         bool, typer.Option("--details", help="Every fit in full, with every law's hold-out error.")
     ] = False,
+    title: Annotated[str | None, typer.Option(metavar="WORDS", help="Title of the figure.")] = None,
+    xlabel: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Label of its x axes.")
+    ] = None,
+    ylabel: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Label of its y axes.")
+    ] = None,
 ) -> None:
-    """Collect, fit the laws, print them and draw them into OUT/."""
+    """Collect, fit the laws, print them and draw them into OUT/, and write a page of all of it.
+
+    OUT/<study>.html needs no network: the frontier to explore, learning curves, laws, plan and
+    cost, failures, provenance (docs/report.md). While runs are not done, all is provisional.
+    """
     from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)
-    from scaling.report.report import report
+    from scaling.report.report import Words, report
 
-    report(found, runs, out, details=details)
+    words = Words(title=title, xlabel=xlabel, ylabel=ylabel)
+    report(found, runs, out, details=details, words=words)
 
 
 @app.command()

@@ -34,7 +34,8 @@ def test_help_opens_with_what_to_type_and_tells_all(command):
     said = " ".join(said.split())
     options = "--x --y --y-is --where --by --all-points --frontier --hull --law --loss --huber"
     options += (
-        " --scale --weights --cluster --level --predict --details --save --json --plot --help"
+        " --scale --weights --cluster --level --predict --details --save --json --plot --title"
+        " --xlabel --ylabel --help"
     )
     for word in (*options.split(), *EVERY_LAW, *KINDS, *LOSSES, *SCALES):
         assert word in said
@@ -193,6 +194,11 @@ def test_files_are_written_where_asked_for_and_nowhere_else(table, tmp_path, com
     assert f"written: {figure}" in said
     assert len(json.loads(out.read_text())["groups"]) == 2
     assert "model=B" in figure.read_text()
+    titled = "--title", "A law", "--xlabel", "compute, EFLOP", "--ylabel", "top-1 error"
+    assert command(*arguments, "--plot", figure, *titled)[0] == 0
+    for words in ("A law: model=B", "compute, EFLOP", "top-1 error"):
+        assert words in figure.read_text()
+    command(*arguments, "--json", out, "--plot", figure)
     assert sorted(tmp_path.iterdir()) == sorted([table, out, figure])
     assert table.read_bytes() == before
 

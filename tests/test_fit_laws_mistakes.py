@@ -39,6 +39,10 @@ MISTAKES = {
     "condition": (["--where", "model"], ["--where: 'model' has no '='"]),
     "no such value": (["--where", "model=L"], ["no row has model=L. Values of model: S, B."]),
     "no such column": (["--by", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
+    "words of no figure": (
+        ["--title", "A law", "--ylabel", "top-1 error"],
+        ["--title, --ylabel: for a figure. Name its file with --plot."],
+    ),
     "figure": (["--plot", "fit.gif"], ["--plot: fit.gif ends in none of .pdf, .png, .svg"]),
     "no folder": (["--json", "nowhere/a.json"], ["--json: there is no folder nowhere"]),
     "folder": (["--json", "."], ["--json: . is a folder"]),
@@ -105,7 +109,7 @@ def test_options_left_out_are_said(command, words, missing):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["runs.csv", "--lwa", "power"], "No such option: --lwa (Possible options: --law)"),
+        (["runs.csv", "--lwa", "power"], "No such option: --lwa (Possible options: --law"),
         (["runs.csv", "--lvel=.5"], "No such option: --lvel (Possible options: "),
         (["runs.csv", "--zzz", "1"], "No such option: --zzz"),
         (

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fits import plot_style, plotting
+from fits.base.diagnostic import Diagnostic
 from fits.data.frontier import frontier
 from fits.laws.powers import SATURATING
 from fits.regression.fit import Fit
@@ -63,14 +64,20 @@ def grid(seed=0, models=5, durations=5, series=1):
 def draw(found=None, *, seed=0, **more):
     x, y, names, sizes = grid(seed)
     return plotting.draw_frontier(
-        found, x, y, frontier=frontier(x, y), labels=names, series=sizes, **WORDS, **more
+        found, x, y, frontier=frontier(x, y), labels=names, sizes=sizes, **WORDS, **more
     )
+
+
+def draw_of(found, x, y, **more):
+    return plotting.draw_frontier(found, x, y, **WORDS, **more)
 
 
 def levels(ax):
     """Heights of the horizontal lines that span the panel's left end."""
     return {
-        round(float(line.get_ydata()[0]), 6) for line in ax.lines if line.get_xydata()[0, 0] == 0
+        round(float(line.get_ydata()[0]), 6)
+        for line in ax.lines
+        if len(line.get_xdata()) and line.get_xydata()[0, 0] == 0
     }
 
 
@@ -90,7 +97,7 @@ def test_no_words_cover_other_words(seed, models, durations, series):
     boxes = {}
     for ax in (left, right):
         plotting.draw_frontier(
-            fitted(), x, y, frontier=frontier(x, y), labels=names, series=sizes, reference=0.105,
+            fitted(), x, y, frontier=frontier(x, y), labels=names, sizes=sizes, reference=0.105,
             title="a study", ax=ax, **WORDS,
         )  # fmt: skip
     for side, ax in (("left", left), ("right", right)):
@@ -170,6 +177,73 @@ def test_floor_plateau_and_the_true_floor_are_marked():
 
 def test_a_plateau_that_is_no_error_rate_is_left_out():
     assert levels(draw(fitted(a=2.0, d=0.01))) == {0.1}
+
+
+def test_a_plateau_above_1_is_left_out_of_error_rates_though_the_panel_reaches_it():
+    x, y, _, _ = grid()
+    found, high = fitted(a=0.75), np.where(x == x.min(), 0.99, y)
+    assert 1 < found.predict(0.0) < draw_of(found, x, high).get_ylim()[1]
+    assert levels(draw_of(found, x, high)) == {0.1}
+    assert len(levels(draw_of(found, x, high, is_rate=False))) == 2
+
+
+def test_runs_on_fewer_data_are_paler_and_the_legend_has_a_key_to_it():
+    x, y, names, _ = grid(series=3)
+    order = [16000, 1000, ""] * 25  # of the table: neither that of numbers nor that of letters
+    ax = draw_of(None, x, y, labels=names, sizes=order)
+    shown, said = ax.get_legend_handles_labels()
+    key = dict(zip(said, shown, strict=True))
+    assert said[-3:] == ["data size 1000", "data size 16000", "endless data"]
+    pale = [key[name].get_alpha() for name in said[-3:]]
+    assert pale == sorted(pale)
+    assert pale[0] < 0.5 < pale[2] == 1
+    x_of_smallest = set(x[1::3])
+    dots = [line for line in ax.lines if line.get_linestyle() == "None" and len(line.get_xdata())]
+    its = {at for line in dots if line.get_alpha() == pale[0] for at in line.get_xdata()}
+    assert its == x_of_smallest
+
+
+def test_a_key_to_many_data_sizes_names_the_smallest_the_largest_and_two_between():
+    x, y, names, sizes = grid(series=9)
+    said = draw_of(None, x, y, labels=names, sizes=sizes).get_legend_handles_labels()[1]
+    keys = [each for each in said if each.startswith("data size")]
+    assert len(keys) == 4
+    assert (keys[0], keys[-1]) == ("data size 1000", f"data size {1000 * 4**8}")
+
+
+def test_of_one_data_size_there_is_no_key():
+    said = words(draw(fitted()))
+    assert not [each for each in said if "data" in each]
+
+
+@pytest.mark.parametrize(
+    ("code", "names", "said"),
+    [
+        ("no_degrees_of_freedom", (), "too few points"),
+        ("few_points", (), "too few points"),
+        ("one_cluster", (), "one cluster"),
+        ("flat", (), "error does not fall"),
+        ("on_bound", ("b",), "b on its bound"),
+        ("not_identifiable", ("b", "d"), "b, d not identifiable"),
+    ],
+)
+def test_a_law_whose_intervals_mean_nothing_is_not_drawn_and_the_legend_says_why(code, names, said):
+    numbers = {"n": 4, "needs": 4, "misfit": 0.0, "bound": 0.0}
+    found = replace(fitted(), diagnostics=(Diagnostic(code, names, numbers),))
+    ax = draw(found)
+    assert f"law not drawn: {said}" in words(ax)
+    assert not [line for line in ax.lines if len(line.get_xdata()) == 200]
+    assert not levels(ax)
+    assert any(each.startswith("frontier, ") for each in words(ax))
+
+
+@pytest.mark.parametrize(
+    ("code", "names"), [("on_bound", ("d",)), ("not_identifiable", ("d",)), ("autocorrelated", ())]
+)
+def test_a_law_with_lesser_diagnostics_is_drawn(code, names):
+    numbers = {"bound": 0.0, "correlation": 0.4}
+    found = replace(fitted(), diagnostics=(Diagnostic(code, names, numbers),))
+    assert "law and its 90 % band" in words(draw(found))
 
 
 def test_without_a_head_start_there_is_no_plateau():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from finished_runs import a_run, a_study, error, finish, grid
 from jsonschema import validate
 from results_table import read_results
 
@@ -14,62 +15,12 @@ from fits.base.errors import UserError
 from fits.cli.output import schema_of
 from fits.data.results import COLUMNS
 from fits.fit_laws import main as fit_laws
-from fits.laws.powers import saturating
-from models.shapes import MuP, ViTShape
-from scaling.data.arrays import Arrays, Digits
-from scaling.data.procedural import Procedural
-from scaling.evaluate.fewshot import FewShot
-from scaling.evaluate.measured import Measured
+from models.shapes import MuP
+from scaling.data.arrays import Arrays
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
-from scaling.study.study import Study
-from scaling.training.recipe import Recipe
-from scaling.training.run import Run
-
-FLOOR = 0.1
-
-
-def a_run(width=16, images_seen=640, data_size=None, seed=0):
-    shape = ViTShape(
-        name=f"w{width}", patch=4, resolution=16, width=width, depth=1, mlp=4 * width, heads=1
-    )
-    return Run(
-        model=shape,
-        data=Procedural(label_noise=FLOOR, heldout_size=1000),
-        data_size=data_size,
-        recipe=Recipe(warmup_steps=2),
-        images_seen=images_seen,
-        batch=64,
-        seed=seed,
-    )
-
-
-def a_study(runs, name="small"):
-    transfer = FewShot(name="digits", data=Digits(resolution=16), shots=(1, 5))
-    return Study(name=name, question="?", runs=runs, evaluate=(Upstream(images=1000), transfer))
-
-
-def grid():
-    return a_study([a_run(16 * 2**m, 640 * 2**t) for m in range(4) for t in range(5)])
-
-
-def error(run):
-    """Exactly on a law: a tenth of a GFLOP of head start, then down to the floor."""
-    return float(saturating(run.flops / 1e9, 0.2, 0.5, FLOOR, 0.1))
-
-
-def finish(runs, study, run, errors=None):
-    """What a worker leaves behind: numbers measured and confirmed."""
-    write_run_file(runs / run.id, run, study.evaluate, print)
-    upstream, transfer = study.evaluate
-    found = {"upstream_loss": 2 * error(run), "upstream_error": error(run)}
-    found |= {name: min(1.3 * error(run), 1.0) for name in transfer.metrics} | (errors or {})
-    measured = [Measured(name, value, 1000) for name, value in found.items()]
-    manifest = {"flops": run.flops, "data": [{"train_size": run.data.sizes()[0]}]}
-    with hold_run(runs / run.id) as folder:
-        folder.finish([(upstream, measured[:2]), (transfer, measured[2:])], manifest)
 
 
 @pytest.fixture
@@ -168,11 +119,14 @@ def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
     assert few.startswith("digits_1shot_error")
     assert "true floor of upstream_error: 0.1, inside the interval" in said
     assert f"figure:  {tmp_path / 'out' / 'small.png'}" in said
+    assert f"page:    {tmp_path / 'out' / 'small.html'}" in said
+    assert "provisional" not in said
     assert len(said.splitlines()) < 15  # one screen
     report(finished, tmp_path / "runs", tmp_path / "out", details=True)
     assert "hold-out: fitted to the" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "small.csv",
+        "small.html",
         "small.laws.json",
         "small.parquet",
         "small.pdf",
@@ -247,6 +201,7 @@ def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
     report(study, tmp_path, tmp_path / "out")
     said = capsys.readouterr().out
     assert re.search(r"upstream_error +no fit", said)
+    assert "provisional: 3 of 20 runs; laws and figures will change" in said
     laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())["groups"]
     assert all(each["parameters"] is None and "4 parameters" in each["refusal"] for each in laws)
     assert (tmp_path / "out" / "small.png").stat().st_size > 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -47,6 +47,9 @@ def fit(
     ] = None,
     json_file: Json = None,
     plot: Plot = None,
+    title: Annotated[str, option("WORDS", "Title of the figure of --plot.")] = "",
+    xlabel: Annotated[str, option("WORDS", "Label of its x axis.")] = "",
+    ylabel: Annotated[str, option("WORDS", "Label of its y axis.")] = "",
 ) -> None:
     """Fit a law to the frontier of a table of runs, error against the resource spent.
 
@@ -68,26 +71,38 @@ def fit(
     from fits.report_json import ReportJson
     from fits.report_text import report_lines, warnings_of
 
+    words = Words(title, xlabel, ylabel)
     files = {"--save": save, "--json": json_file, "--plot": plot}
     spec, at, whole, *_ = all_of(
         lambda: spec_of(options),
         lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
         lambda: read_columns(table, options, by or []),
         lambda: check_files(files, [table]),
-        lambda: _check(options, save, plot),
+        lambda: _check(options, save, plot, words),
     )
     report = fit_table(whole, spec, by=by or [], at=at)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:
-        _draw(report, plot)
+        _draw(report, plot, words)
     answer, lines = ReportJson.model_validate(report), report_lines(report, details=details)
     printed = str(json_file) != "-"  # among the lines
     put(answer, lines, [] if printed else warnings_of(report.groups), json_file, save, plot)
 
 
-def _check(options: dict[str, Any], save: Path | None, plot: Path | None) -> None:
+class Words(NamedTuple):
+    """On the figure; "": those of the table."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+
+
+def _check(options: dict[str, Any], save: Path | None, plot: Path | None, words: Words) -> None:
+    given = [f"--{name}" for name, text in words._asdict().items() if text]
     wrong = []
+    if given and not plot:
+        wrong.append(f"{', '.join(given)}: for a figure. Name its file with --plot.")
     if plot and len(options["x"]) > 1:
         wrong.append(
             "--plot: a law of several variables cannot be drawn as one line. Leave it out."
@@ -117,7 +132,7 @@ def _save(report: FitReport, path: Path, words: list[str]) -> None:
     write_law(path, saved(group, path.resolve().parent, command, title))
 
 
-def _draw(report: FitReport, path: Path) -> None:
+def _draw(report: FitReport, path: Path, words: Words) -> None:
     """One panel a group."""
     from fits.data.frontier import frontier
     from fits.plotting import canvas, draw_frontier, save
@@ -131,10 +146,11 @@ def _draw(report: FitReport, path: Path) -> None:
             points.error,
             frontier=frontier(points.x, points.error) if report.spec.rows != "all" else None,
             labels=points.table.columns.get("model"),
-            series=points.table.columns.get("data_size"),
-            xlabel=report.spec.x[0],
-            ylabel=report.spec.error_name,
-            title=group.title or None,
+            sizes=points.table.columns.get("data_size"),
+            xlabel=words.xlabel or report.spec.x[0],
+            ylabel=words.ylabel or report.spec.error_name,
+            title=": ".join(filter(None, (words.title, group.title))) or None,
             ax=panel,
+            is_rate=report.spec.y_is != "loss",
         )
     save(figure, path)

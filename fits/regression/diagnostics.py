@@ -16,6 +16,9 @@ from fits.regression.loss import coordinate_scale
 from fits.regression.outliers import error_unit
 from fits.regression.profile import Profile
 
+MEANINGLESS = frozenset(
+    {"one_cluster", "no_degrees_of_freedom", "few_points", "few_clusters", "flat", "not_converged"}
+)
 LARGE = 4.0  # standard deviations of Moran's statistic without autocorrelation
 MANY = 1500  # points among which neighbours are looked for
 
@@ -33,6 +36,25 @@ def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnosti
     if clusters < 4:
         return [Diagnostic("few_clusters", numbers={"n": n, "clusters": clusters})]
     return []
+
+
+def meaningless(law: Law | None, found: Sequence[Diagnostic]) -> Diagnostic | None:
+    """The first diagnostic by which the intervals mean nothing: such a law is not to be drawn.
+
+    Too few points or clusters, no fall, a solver that did not converge; or an exponent that is on
+    its bound or not identifiable, for then no other parameter is known either.
+
+    Args:
+      law: None: of a forecast, which has no parameters.
+    """
+    roles = {} if law is None else law.roles
+    for each in found:
+        of_exponent = any(roles.get(name) == "exponent" for name in each.parameters)
+        if each.code in MEANINGLESS or (
+            of_exponent and each.code in ("on_bound", "not_identifiable")
+        ):
+            return each
+    return None
 
 
 def flat(profile: Profile) -> list[Diagnostic]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fits.base.errors import UserError
@@ -22,6 +23,7 @@ from fits.report_json import to_json
 from fits.report_text import in_full, notes, summary
 from fits.spec import FitSpec
 from scaling.evaluate.upstream import Upstream
+from scaling.report.page import write_page
 from scaling.runs.compute_dtype import decided
 from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
@@ -29,6 +31,15 @@ from scaling.training.run import Run
 
 PANELS = 4  # as many as can be read side by side
 SPEC = FitSpec(x=("flops",), y="value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the figure is to say; None: the study's name, and what is on its axes."""
+
+    title: str | None = None
+    xlabel: str | None = None
+    ylabel: str | None = None
 
 
 def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
@@ -40,21 +51,25 @@ def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
       UserError: no run is finished; nothing is written then.
     """
     study = decided(study, runs)
-    return _write_tables(study, _results(study, runs), out)
+    return _write_tables(study, _results(study, runs, look_at(study, runs)), out)
 
 
-def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> None:
+def report(
+    study: Study, runs: Path, out: Path, *, details: bool = False, words: Words | None = None
+) -> None:
     """Collects, fits the saturating law to the frontier of each error, prints and draws them.
 
-    Prints one row a metric; with `details` every fit in full. Writes OUT/<study>.png, .pdf and
-    .laws.json as well. Where the study's data know the error of the best possible classifier, it
-    stands beside the fitted floor.
+    Prints one row a metric; with `details` every fit in full. Writes OUT/<study>.png, .pdf, .html
+    and .laws.json as well. While runs are not finished, all of that is marked provisional. Where
+    the study's data know the error of the best possible classifier, it stands beside the fitted
+    floor.
 
     Raises:
       UserError: no run is finished; nothing is written then.
     """
     study = decided(study, runs)
-    results = _results(study, runs)
+    seen = look_at(study, runs)
+    results = _results(study, runs, seen)
     _, table = _write_tables(study, results, out)
     found = _laws(study, table)
     truth = study.runs[0].data.irreducible_error()
@@ -63,18 +78,29 @@ def report(study: Study, runs: Path, out: Path, *, details: bool = False) -> Non
         print(line)
     laws = out / f"{study.name}.laws.json"
     write_text(laws, json.dumps(to_json(found), indent=2, allow_nan=False) + "\n")
-    figure = _draw(study, found, truth, out) if found.groups else None
+    words = words or Words()
+    done = sum(look.state == "done" for look in seen.values())
+    provisional = f"provisional: {done} of {len(seen)} runs" if done < len(seen) else ""
+    figure = _draw(study, found, truth, out, words, provisional) if found.groups else None
+    page = write_page(study, runs, seen, found, out / f"{study.name}.html", words.title)
+    if provisional:
+        print(f"{provisional}; laws and figures will change")
     if not details:
         print("details: the same command with --details")
     print(f"laws:    {laws}" + (f"\nfigure:  {figure} (and .pdf)" if figure else ""))
+    print(f"page:    {page}")
 
 
 # The table
 
 
-def _results(study: Study, runs: Path) -> list[Result]:
+def look_at(study: Study, runs: Path) -> dict[str, Look]:
+    """What each run's folder says, by run id."""
+    return {run.id: RunFolder(runs / run.id).look(study.evaluate) for run in study.runs}
+
+
+def _results(study: Study, runs: Path, seen: Mapping[str, Look]) -> list[Result]:
     """What the finished runs measured; says how many runs are not finished."""
-    seen = {run.id: RunFolder(runs / run.id).look(study.evaluate) for run in study.runs}
     absent = Counter(each.state for each in seen.values() if each.state != "done")
     why = ", ".join(f"{count} {state}" for state, count in sorted(absent.items()))
     if absent.total() == len(study.runs):
@@ -188,24 +214,33 @@ def _panels(study: Study, found: FitReport) -> list[GroupReport]:
     return [named[names[-1]] for names in errors if names][:PANELS]
 
 
-def _draw(study: Study, found: FitReport, truth: float | None, out: Path) -> Path:
-    """One panel an error, one curve a model and data size, written as .pdf and .png."""
+def _draw(
+    study: Study,
+    found: FitReport,
+    truth: float | None,
+    out: Path,
+    words: Words,
+    provisional: str,
+) -> Path:
+    """One panel an error, one curve a model, data size and seed, written as .pdf and .png."""
     shown = _panels(study, found)
     figure, panels = canvas(len(shown))
     upstream = _upstream(found)
     for group, panel in zip(shown, panels, strict=True):
         columns = group.points.table.columns
-        series = list(zip(columns["data_size"], columns["seed"], strict=True))
+        metric, title = group.names["metric"].replace("_", " "), words.title or study.name
+        title = f"{title} ({provisional})" if provisional else title
         draw_frontier(
             group.fit,
             group.points.x,
             group.points.error,
             frontier=frontier(group.points.x, group.points.error),
             labels=columns["model"],
-            series=series if len(set(series)) > 1 else None,
-            xlabel="training compute, FLOP",
-            ylabel=group.names["metric"].replace("_", " "),
-            title=study.name,
+            series=columns["seed"],
+            sizes=columns["data_size"],
+            xlabel=words.xlabel or "training compute, FLOP",
+            ylabel=words.ylabel or metric,
+            title=f"{title}: {metric}" if words.ylabel else title,
             ax=panel,
             reference=truth if group is upstream else None,
         )
