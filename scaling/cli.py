@@ -49,6 +49,7 @@ from typing import Annotated, Any
 import typer
 
 from fits.base.errors import UserError
+from scaling.base.storage import place
 from scaling.launch import options as training
 from scaling.planning import options as planning
 from scaling.zoo import options as networks
@@ -64,7 +65,21 @@ app = typer.Typer(
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")
 ]
-Runs = Annotated[Path, typer.Option(help="Folder of run folders; studies may share it.")]
+
+
+def _places(words: list[str]) -> list[Path]:
+    return [place(each) for each in words]
+
+
+Runs = Annotated[
+    Any,  # a Path, or what stands in for one in a bucket: typer would make a Path of that
+    typer.Option(
+        parser=str,
+        callback=place,
+        metavar="PATH|URL",
+        help="Folder of run folders; studies may share it. Or s3://... or gs://...",
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder that tables and figures are written to.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="As JSON; - is standard output.")
@@ -210,7 +225,13 @@ def launch(
 @app.command()
 def run(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="RUNS/ID...", help="Folders that launch has written.")
+        list[Any],
+        typer.Argument(
+            parser=str,
+            callback=_places,
+            metavar="RUNS/ID...",
+            help="Folders that launch has written.",
+        ),
     ],
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="End, with status 75, where others are at the rest.")

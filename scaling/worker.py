@@ -67,7 +67,7 @@ def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = 
         return Ended.DONE
     if jax.process_index() == 0:
         return worker.lead([RunFolder(path) for path in paths])
-    return worker.follow(Path(paths[0]).parent)
+    return worker.follow(paths[0].parent)
 
 
 class _Worker:

@@ -23,7 +23,7 @@ from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, 
 from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
-from scaling.runs.logs import LOGS
+from scaling.runs.logs import logs_folder
 from scaling.runs.results_file import MANIFEST, ResultRow
 from scaling.runs.run_folder import LEASE, RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
@@ -214,7 +214,7 @@ class Pool:
         stopped = {path.name: RunFolder(path).stopped() for path in paths}
         beside = any(worker.job.trunk == job.trunk for worker in self._busy)
         name = f"{job.trunk}.{slot.number}" if beside else job.trunk  # notes are passed on once
-        log = self._runs / LOGS / f"{name}.log"
+        log = logs_folder(self._runs) / f"{name}.log"
         return WorkerProcess(job, slot, self._command(paths), log, stopped)
 
     # What became of it
