@@ -183,9 +183,13 @@ class ObjectMarks:
 
 
 def _marks(names: Iterable[str]) -> list[Mark]:
-    """A number that is given back counts as that, whatever else is there of it."""
+    """A number that is given back counts as that, whatever else is there of it.
+
+    A heartbeat alone, which came too late, counts as given back, so that it is deleted with others.
+    """
     split = [name.partition(".")[::2] for name in names]
     states = [(int(number), state) for number, state in split if number.isdecimal()]
     free = {number for number, state in states if state == "free"}
-    held = {number for number, state in states if state == "held"}
-    return [Mark(number, False) for number in free] + [Mark(n, True) for n in held - free]
+    held = {number for number, state in states if state == "held"} - free
+    late = {number for number, state in states if state == "beat"} - held
+    return [Mark(number, False) for number in free | late] + [Mark(n, True) for n in held]
