@@ -301,7 +301,13 @@ def _check_bucket(scheme: str, bucket: str) -> None:
         if scheme == "s3":  # of gs, who may write objects need not be allowed to look at the bucket
             raise UserError([f"{url}: {error.strerror}."]) from error
     except OSError as error:
-        raise UserError([f"{url}: {error.strerror}."]) from error
+        raise UserError([f"{url}: {error.strerror}.{_hint(error)}"]) from error
+
+
+def _hint(error: OSError) -> str:
+    if type(error.__cause__).__name__ != "NoCredentialsError":
+        return ""
+    return " Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 
 
 @contextmanager

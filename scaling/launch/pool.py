@@ -14,6 +14,7 @@ from pathlib import Path
 from socket import gethostname
 
 from scaling.base.console import NOTE
+from scaling.base.storage import is_object
 from scaling.evaluate import Evaluation
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display, LaunchProgress, describe
@@ -31,6 +32,7 @@ from scaling.study.study import Study
 from scaling.training.run import Run
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at workers
+SECONDS_BETWEEN_LOOKS_IN_BUCKET = 1.0  # each of which is paid for
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
 SECONDS_BETWEEN_SEARCHES = 1.0  # for a run to take, while there is none
 SECONDS_TO_STOP = 10.0  # between SIGTERM and SIGKILL
@@ -62,6 +64,9 @@ class Pool:
         """
         self._evaluate: tuple[Evaluation, ...] = study.evaluate
         self._runs, self._command, self._screen = runs, command, screen
+        self._pause = SECONDS_BETWEEN_LOOKS
+        if is_object(runs):
+            self._pause = SECONDS_BETWEEN_LOOKS_IN_BUCKET
         self._free = list(slots)
         self._jobs = list(queue)
         self._left = {s.run.id: s for job in queue for s in job.segments}
@@ -101,7 +106,7 @@ class Pool:
                     self._leave_unfinished(segment.run, f"the budget of {self._budget} is spent")
                 return
             self._fill()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(self._pause)
             for worker in list(self._busy):
                 ended = worker.has_ended()  # asked before its folders are looked at
                 self._read(worker)
