@@ -1,11 +1,8 @@
 """Studies whose runs lie in a bucket end as those on a disk do, with the same tables."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -113,102 +110,6 @@ def test_two_launches_on_one_bucket_do_every_run_once_and_both_end_well(server, 
     assert ended == begun
     assert set(ended.values()) == {1}
     assert len({event["pid"] for event in events}) > 1
-
-
-@pytest.mark.slow
-def test_a_study_in_a_bucket_killed_and_launched_twice_has_the_table_of_one_on_a_disk(
-    server, tmp_path, runs
-):
-    study = tmp_path / "small.toml"
-    study.write_text(SMALL)
-    local = tmp_path / "local"
-    assert say("launch", study, "--runs", local)[0] == 0
-
-    first = scaling("launch", study, "--runs", runs, "--workers", 1, start_new_session=True)
-    deadline = time.monotonic() + 200
-    while not any("/trunks/" in name and "checkpoint.json" in name for name in server.puts):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
-    both = [scaling("launch", study, "--runs", runs, "--workers", 1) for _ in range(2)]
-    assert [(launch.communicate(timeout=300), launch.returncode)[1] for launch in both] == [0, 0]
-
-    for place, out in ((local, tmp_path / "here"), (runs, tmp_path / "there")):
-        assert say("collect", study, "--runs", place, "--out", out)[0] == 0
-    tables = sorted(path.name for path in (tmp_path / "here").iterdir())
-    assert len(tables) == 2
-    for name in tables:
-        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
-
-    status, printed, _ = say("status", study, "--runs", runs, "--json", "-")
-    assert status == 0
-    found = json.loads(printed)
-    assert {each["state"] for each in found} == {"done"}
-    curves = [say("curves", study, "--runs", place)[1] for place in (local, runs)]
-    last = [{row.split(",")[0]: row.split(",")[6] for row in text.splitlines()} for text in curves]
-    assert last[0] == last[1]  # the last step that each run's curve tells of
-    assert say("clean", study, "--runs", runs)[0] == 0
-    assert "4 of 4 runs done" in say("launch", study, "--runs", runs)[1]
-    assert say("logs", found[0]["run"], "--runs", runs)[0] == 0
-
-
-ROBBED = """
-import os, signal, sys
-from scaling.base.storage import place
-from scaling.runs import lease
-from scaling.runs.held_run import HeldRun
-from scaling.worker import work
-lease.HEARTBEAT, lease.EXPIRY, lease.POLL = 0.2, 3.0, 0.1
-report, suspended = HeldRun.report, []
-def suspend_once(self, *, step, **more):
-    if step and not suspended:
-        suspended.append(step)
-        print("suspended", flush=True)
-        os.kill(os.getpid(), signal.SIGSTOP)
-    report(self, step=step, **more)
-HeldRun.report = suspend_once
-print(work([place(sys.argv[1])]).name, flush=True)
-"""
-THIEF = """
-import sys
-from scaling.base.storage import place
-from scaling.runs import lease
-from scaling.worker import work
-lease.HEARTBEAT, lease.EXPIRY, lease.POLL = 0.2, 3.0, 0.1
-lease._machine = lambda: None  # as from another machine
-print(work([place(sys.argv[1])]).name, flush=True)
-"""
-PREPARE = """
-import sys
-from scaling.base.storage import place
-from scaling.launch.local import prepare
-from scaling.study.parse import read_study
-study, runs = sys.argv[1:]
-print(sorted(prepare(read_study(study), place(runs), retry=False, say=print))[0])
-"""
-
-
-@pytest.mark.slow
-def test_a_worker_whose_leases_were_stolen_in_the_middle_of_a_run_writes_nothing(
-    server, tmp_path, runs
-):
-    study = tmp_path / "small.toml"
-    study.write_text(SMALL.replace("every_steps = 10", "every_steps = 1000"))
-    with python(PREPARE, study, runs, stdout=subprocess.PIPE) as process:
-        run = f"{runs}/{process.communicate(timeout=100)[0].strip()}"
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with python(ROBBED, run, **output) as robbed:
-        while robbed.stdout.readline() != "suspended\n":
-            assert robbed.poll() is None
-        with python(THIEF, run, **output) as thief:
-            assert thief.communicate(timeout=300)[0].endswith("DONE\n")
-        server.puts.clear()
-        os.kill(robbed.pid, signal.SIGCONT)
-        said, _ = robbed.communicate(timeout=300)
-    assert "another process has taken over" in said
-    assert said.endswith("DONE\n")  # it looks again, and finds the run done
-    assert [name for name in server.puts if "/lease/" not in name] == []
 
 
 @pytest.mark.parametrize(
