@@ -53,6 +53,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.printable import printable
+from scaling.base.storage import place
 from scaling.launch import options as training
 from scaling.planning import options as planning
 from scaling.zoo import options as networks
@@ -68,7 +69,21 @@ app = typer.Typer(
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")
 ]
-Runs = Annotated[Path, typer.Option(help="Folder of run folders; studies may share it.")]
+
+
+def _places(words: list[str]) -> list[Path]:
+    return [place(each) for each in words]
+
+
+Runs = Annotated[
+    Any,  # a Path, or what stands in for one in a bucket: typer would make a Path of that
+    typer.Option(
+        parser=str,
+        callback=place,
+        metavar="PATH|URL",
+        help="Folder of run folders; studies may share it. Or s3://... or gs://...",
+    ),
+]
 Out = Annotated[Path, typer.Option(help="Folder that tables and figures are written to.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="As JSON; - is standard output.")
@@ -229,7 +244,13 @@ def launch(
 @app.command()
 def run(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="RUNS/ID...", help="Folders that launch has written.")
+        list[Any],
+        typer.Argument(
+            parser=str,
+            callback=_places,
+            metavar="RUNS/ID...",
+            help="Folders that launch has written.",
+        ),
     ],
     no_wait: training.NoWait = False,
 ) -> None:
@@ -256,7 +277,13 @@ def run(
 @app.command("pool")
 def pool_command(
     launch_file: Annotated[
-        Path, typer.Argument(metavar="RUNS/launches/NAME.json", help="What launch has written.")
+        Any,
+        typer.Argument(
+            parser=str,
+            callback=place,
+            metavar="RUNS/launches/NAME.json",
+            help="What launch has written.",
+        ),
     ],
     workers: training.Workers = None,
     runs_per_device: training.RunsPerDevice = 1,

@@ -105,7 +105,7 @@ def carry_out(
     watch = Watch(run, held, trunk)
     paths = replace(
         task.paths(held),
-        guard=watch.guard,
+        guard=watch.before_checkpoint,
         branched=lambda: watch.let_trunk_go(leases.close),
     )
     held.clear_stop()

@@ -68,6 +68,13 @@ class Watch:
                 self._trunk.check()
         self._held.check()
 
+    def before_checkpoint(self) -> None:
+        """As `guard`, right before a checkpoint counts: the metrics up to it must be there."""
+        for writer in (self._of_trunk, self._of_run):
+            if writer is not None:
+                writer.flush()
+        self.guard()
+
     def let_trunk_go(self, release: Callable[[], None]) -> None:
         """Give the trunk's lease back by `release`: others may train it on, and branch from it."""
         with self._lock:

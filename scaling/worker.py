@@ -20,7 +20,9 @@ from pathlib import Path
 
 import jax
 
+from fits.base.errors import UserError
 from scaling.base.console import note
+from scaling.base.storage import is_object
 from scaling.runs import lease
 from scaling.runs.held_run import HeldRun, hold_run_if_free
 from scaling.runs.lease import LeaseLost, LeaseWatch
@@ -61,14 +63,22 @@ def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = 
 
     Raises:
       SystemExit: as `leaving` says; a checkpoint was kept.
+      UserError: several processes are one worker, and the runs lie in a bucket.
     """
     use_compilation_cache()
     worker = _Worker(wait, leaving or Leaving())
     if not paths:
         return Ended.DONE
+    if jax.process_count() > 1 and is_object(paths[0]):
+        raise UserError(
+            [
+                f"{paths[0].parent}: several processes that are one training need a folder that "
+                "all of them see; a bucket is none."
+            ]
+        )
     if jax.process_index() == 0:
         return worker.lead([RunFolder(path) for path in paths])
-    return worker.follow(Path(paths[0]).parent)
+    return worker.follow(paths[0].parent)
 
 
 class _Worker:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scaling.base.config import digest
 from scaling.base.console import note
+from scaling.base.storage import place, publish
 from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
@@ -24,7 +25,7 @@ DIVERGES, STOPS = 13, 14
 
 
 def main() -> None:
-    audit, folders = Path(sys.argv[1]), map(Path, sys.argv[3:])
+    audit, folders = Path(sys.argv[1]), map(place, sys.argv[3:])
     seconds, _, hangs = sys.argv[2].partition(",")
     pause = float(seconds)
 
@@ -71,7 +72,7 @@ def main() -> None:
             if step == run.branch_step and trunk:
                 branch = there.path / str(step) / checkpoints.MANIFEST
                 branch.parent.mkdir(exist_ok=True)
-                branch.write_text(json.dumps({"step": step}))
+                publish(branch, json.dumps({"step": step}).encode())
                 trunk_lease.close()
         if run.seed == DIVERGES:
             folder.fail("the loss is nan at step 3: training diverged.")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scaling.base.storage import is_object, move
+
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder to `<name>.damaged-1`, -2, ...; returns the new path."""
     n = 1
-    while (kept := path.with_name(f"{path.name}.damaged-{n}")).exists():
+    while (kept := path.with_name(f"{path.name}.damaged-{n}")).exists() or kept.is_dir():
         n += 1
-    return path.rename(kept)
+    if not is_object(path):
+        return path.rename(kept)
+    move(path, path.with_name(kept.name))
+    return kept

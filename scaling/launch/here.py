@@ -13,6 +13,7 @@ from pathlib import Path
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import compute_for
+from scaling.base.storage import place
 from scaling.launch.display import PlainLines
 from scaling.launch.launch import conclusion, prepare, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
@@ -69,7 +70,7 @@ def meant(what: str, runs: Path) -> tuple[Study, Path]:
     Raises:
       UserError: it is none of them.
     """
-    path = Path(what)
+    path = place(what)
     if path.is_dir():
         return study_of_folder(path), path
     if path.suffix == ".json":

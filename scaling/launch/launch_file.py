@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fits.base.errors import UserError
-from fits.base.files import write_text
 from scaling.base.config import Config, digest
+from scaling.base.storage import publish
 from scaling.evaluate import Evaluation
 from scaling.launch.launch_spec import LaunchSpec
 from scaling.runs.damage import DamagedRun, text_of
@@ -58,7 +58,7 @@ def write_launch_file(study: Study, runs: Path, spec: LaunchSpec) -> Path:
     path = runs / FOLDER / f"{study.name}-{digest(content)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, content.model_dump_json(indent=1) + "\n")
+        publish(path, (content.model_dump_json(indent=1) + "\n").encode())
     return path
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from socket import gethostname
 
 from scaling.base.console import NOTE
+from scaling.base.storage import is_object
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display
 from scaling.launch.events import Event
@@ -22,13 +23,14 @@ from scaling.launch.tally import Tally
 from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.lease import LeaseLost
-from scaling.runs.logs import LOGS
+from scaling.runs.logs import logs_folder
 from scaling.runs.run_file import NAME
 from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training.run import Run
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at workers
+SECONDS_BETWEEN_LOOKS_IN_BUCKET = 1.0  # each of which is paid for
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
 SECONDS_BETWEEN_SEARCHES = 1.0  # for a run to take, while there is none
 SECONDS_TO_STOP = 10.0  # between SIGTERM and SIGKILL
@@ -60,6 +62,9 @@ class Pool:
         """
         self._stopping = stopping
         self._tally, self._command, self._screen = tally, command, screen
+        self._pause = SECONDS_BETWEEN_LOOKS
+        if is_object(tally.runs):
+            self._pause = SECONDS_BETWEEN_LOOKS_IN_BUCKET
         self._free = list(slots)
         self._busy: list[WorkerProcess] = []
         self._searched = 0.0
@@ -77,7 +82,7 @@ class Pool:
                 self._tally.leave_all_unfinished(f"the budget of {self._budget} is spent")
                 return
             self._fill()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(self._pause)
             for worker in list(self._busy):
                 ended = worker.has_ended()  # asked before its folders are looked at
                 self._read(worker)
@@ -171,7 +176,7 @@ class Pool:
         beside = any(worker.job.trunk == job.trunk for worker in self._busy)
         name = f"{job.trunk}.{slot.number}" if beside else job.trunk  # notes are passed on once
         command = self._command([runs / segment.run.id for segment in job.segments])
-        return WorkerProcess(job, slot, command, runs / LOGS / f"{name}.log")
+        return WorkerProcess(job, slot, command, logs_folder(runs) / f"{name}.log")
 
     # What became of it
 

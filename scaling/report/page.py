@@ -54,7 +54,8 @@ def write_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["duration"] = duration
-    library, own = as_script(javascript_bundle()), as_script(_source("page.js"))
+    library = as_script(javascript_bundle())  # type: ignore[call-arg]  # its stub has no default
+    own = as_script(_source("page.js"))
     metrics = metrics_of(study)
     listed, others = unfinished(study, runs, seen)
     done = sum(look.state == "done" for look in seen.values())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.base.storage import is_object
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, branches_to_come, hold_trunk_if_free
@@ -80,7 +81,10 @@ def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Pat
 
 def _take(path: Path, dry_run: bool, check: Callable[[], None]) -> Unneeded:
     """Deletes it, unless `dry_run`; `check` raises where another process is at the folder."""
-    size = sum(each.stat().st_size for each in _files(path))
+    if is_object(path):
+        size = sum(stat.st_size for _, stat in path.below())
+    else:
+        size = sum(each.stat().st_size for each in _files(path))
     if not dry_run:
         check()
         checkpoints.delete(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fits.base.printable import printable
+from scaling.base.storage import is_object
 
 
 class DamagedRun(ValueError):
@@ -24,4 +25,6 @@ def text_of(path: Path) -> str:
     except UnicodeDecodeError:
         raise DamagedRun(f"{path} is not text.", path) from None
     except OSError as error:
+        if is_object(path):  # whole by nature: the network is at fault, or the rights
+            raise
         raise DamagedRun(f"{path} cannot be read: {error.strerror}.", path) from None

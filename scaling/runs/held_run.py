@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fits.base.files import written_aside
 from scaling.base.console import Say
 from scaling.base.files import set_aside
+from scaling.base.storage import is_object, publish
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
 from scaling.runs.attempts import ATTEMPTS, TRIES, read_attempts
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from scaling.evaluate.measured import Measured
 
 SECONDS_BETWEEN_REPORTS = 1.0
+SECONDS_BETWEEN_REPORTS_TO_BUCKET = 5.0  # training waits for each
 
 
 class HeldRun(RunFolder):
@@ -44,6 +45,8 @@ class HeldRun(RunFolder):
     def __init__(self, path: Path, held: lease.Lease):
         super().__init__(path)
         self._lease = held
+        in_bucket = is_object(path)
+        self._between = SECONDS_BETWEEN_REPORTS_TO_BUCKET if in_bucket else SECONDS_BETWEEN_REPORTS
         self._reported: tuple[str, float] | None = None  # phase and time of the last report
         self._phase_began = 0.0
 
@@ -137,7 +140,7 @@ class HeldRun(RunFolder):
         now = time.monotonic()
         if self._reported is not None:
             last_phase, last = self._reported
-            if phase == last_phase and now - last < SECONDS_BETWEEN_REPORTS:
+            if phase == last_phase and now - last < self._between:
                 return
         if self._reported is None or self._reported[0] != phase:
             self._phase_began = time.time()
@@ -168,9 +171,7 @@ class HeldRun(RunFolder):
             say(f"{progress} is not a report. Kept aside as {self._set_aside(PROGRESS)}.")
 
     def _write(self, name: str, content: bytes, *, durable: bool = False) -> None:
-        with written_aside(self.path / name, durable=durable) as aside:
-            aside.write_bytes(content)
-            self.check()
+        publish(self.path / name, content, durable=durable, check=self.check)
 
     def _remove(self, name: str) -> None:
         self.check()

@@ -3,6 +3,8 @@
     lease/7.held    names the holder; the file's modification time is its heartbeat
     lease/7.free    the same lease after its holder gave it back
 
+In a bucket these are objects, and the heartbeat is one more (`scaling.runs.lease_marks`).
+
 Numbers only grow. To take a lease is to create the next number's file exclusively, which succeeds
 for one process, on NFS too; the highest number holds. A new holder deletes the files below its own,
 and a holder that finds its file gone, or a higher one, has lost the lease.
@@ -28,7 +30,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from scaling.runs.lease_marks import Mark, marks_of
 
 HEARTBEAT = 10.0  # seconds between a holder's signs of life
 EXPIRY = 60.0  # seconds without one, after which others take over
@@ -45,31 +49,29 @@ class LeaseLost(Exception):
 class Lease:
     """The right to write until somebody takes over. Made by `hold` and `hold_if_free`."""
 
-    def __init__(self, path: Path):
-        self._path = path
-        self.number = int(path.stem)
+    def __init__(self, folder: Path, number: int):
+        self._folder, self._marks = folder, marks_of(folder)
+        self.number = number
         """The fencing number: higher than that of every holder before."""
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
 
     def live(self) -> None:
         """Show a sign of life every `HEARTBEAT` seconds from now on."""
-        name = f"lease {self._path}"
+        name = f"lease {self._folder} {self.number}"
         self._heart = threading.Thread(target=self._beat, name=name, daemon=True)
         self._heart.start()
 
     def check(self) -> None:
         """Raise `LeaseLost` unless this process still holds the lease; call before each write."""
         try:
-            os.close(os.open(self._path, os.O_RDONLY))  # opening asks an NFS server, not a cache
-            newest = _newest(self._path.parent)
-            lost = newest is None or newest.number > self.number
+            lost = self._marks.is_lost(self.number)
         except OSError as error:
             if error.errno not in GONE:
                 raise
             lost = True
         if lost:
-            raise LeaseLost(f"another process has taken over {self._path.parent.parent}.")
+            raise LeaseLost(f"another process has taken over {self._folder.parent}.")
 
     def release(self) -> None:
         """Give the lease back; nothing happens if it was lost."""
@@ -77,12 +79,12 @@ class Lease:
         if self._heart is not None:
             self._heart.join()
         with suppress(OSError):  # lost; or it will expire
-            os.rename(self._path, self._path.with_suffix(".free"))
+            self._marks.give_back(self.number)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             try:
-                os.utime(self._path)
+                self._marks.beat(self.number)
             except OSError as error:
                 if error.errno in GONE:
                     return
@@ -147,38 +149,28 @@ def is_held(folder: Path) -> bool:
     if newest is None or not newest.held:
         return False
     try:
-        beat = newest.path.stat().st_mtime
+        beat = marks_of(folder).last_beat(newest.number)
     except OSError:
         return False
-    holder = _holder(newest.path)
+    holder = _holder(folder, newest.number)
     if holder.get("machine") is not None and holder["machine"] == _machine():
         return not _is_gone(holder)
     return time.time() - beat < PRESUMED
-
-
-class _Entry(NamedTuple):
-    number: int
-    path: Path
-    held: bool
 
 
 class LeaseWatch:
     """Sees whether the heartbeat of one lease stands still, by the observer's own clock."""
 
     def __init__(self) -> None:
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, object] | None = None
         self._since = 0.0
 
-    def has_expired(self, entry: _Entry) -> bool:
+    def has_expired(self, folder: Path, number: int) -> bool:
         now = time.monotonic()  # before looking: this process may be suspended in between
         try:
-            handle = os.open(entry.path, os.O_RDONLY)
+            pulse = number, marks_of(folder).pulse(number)
         except OSError:
             return False  # released or taken over at this moment
-        try:
-            pulse = entry.number, os.fstat(handle).st_mtime_ns
-        finally:
-            os.close(handle)
         if pulse != self._seen:
             self._seen, self._since = pulse, time.monotonic()
         return now - self._since >= EXPIRY
@@ -188,46 +180,29 @@ def _take(folder: Path, watch: LeaseWatch) -> Lease | None:
     """The next lease, if nobody holds the last one."""
     newest = _newest(folder)
     if newest is None:
-        folder.mkdir(parents=True, exist_ok=True)
         return _claim(folder, 1)
-    if newest.held and not _is_gone(_holder(newest.path)) and not watch.has_expired(newest):
+    number, held = newest
+    if held and not _is_gone(_holder(folder, number)) and not watch.has_expired(folder, number):
         return None
-    return _claim(folder, newest.number + 1)
+    return _claim(folder, number + 1)
 
 
 def _claim(folder: Path, number: int) -> Lease | None:
     """The lease of this number; None when another process was faster."""
-    path = folder / f"{number}.held"
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
+    marks = marks_of(folder)
+    if not marks.create(number, json.dumps(_me())):
         return None
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(_me(), file)
-    others = [entry for entry in _entries(folder) if entry.path != path]
-    if any(entry.number >= number for entry in others):  # it was taken, and its file deleted since
-        path.unlink(missing_ok=True)
+    others = [mark for mark in marks.all() if mark != (number, True)]
+    if any(mark.number >= number for mark in others):  # it was taken, and its file deleted since
+        marks.undo(number)
         return None
-    for entry in sorted(others):
-        entry.path.unlink(missing_ok=True)
-    return Lease(path)
+    for mark in sorted(others):
+        marks.delete(mark.number)
+    return Lease(folder, number)
 
 
-def _newest(folder: Path) -> _Entry | None:
-    return max(_entries(folder), default=None)
-
-
-def _entries(folder: Path) -> list[_Entry]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    split = [(name, *name.partition(".")[::2]) for name in names]
-    return [
-        _Entry(int(number), folder / name, state == "held")
-        for name, number, state in split
-        if number.isdecimal() and state in ("held", "free")
-    ]
+def _newest(folder: Path) -> Mark | None:
+    return max(marks_of(folder).all(), default=None)
 
 
 def _me() -> dict[str, Any]:
@@ -246,10 +221,10 @@ def _about(pid: int) -> dict[str, Any]:
     }
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _holder(folder: Path, number: int) -> dict[str, Any]:
     """What a holder wrote about itself; nothing while it is writing it."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(marks_of(folder).holder(number))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,5 @@
-"""What the workers of a run have printed: the log of its trunk, beside the folders of runs."""
+"""What the workers of a run have printed: the log of its trunk, beside the folders of runs; where
+those lie in a bucket, below this machine's cache folder."""
 
 from __future__ import annotations
 
@@ -7,10 +8,19 @@ from pathlib import Path
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from fits.base.printable import printable
+from scaling.base.machine import cache_folder
+from scaling.base.storage import is_object
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file
 
 LOGS = "logs"
+
+
+def logs_folder(runs: Path) -> Path:
+    """Where the logs of the workers of this machine lie."""
+    if is_object(runs):  # nothing can be appended to an object
+        return cache_folder() / LOGS / runs.scheme / runs.key
+    return runs / LOGS
 
 
 def log_of(runs: Path, name: str) -> list[str]:
@@ -33,8 +43,15 @@ def log_of(runs: Path, name: str) -> list[str]:
         trunk = read_run_file(runs / found[0]).run.trunk
     except DamagedRun as damage:
         raise UserError([str(damage)]) from None
-    paths = sorted((runs / LOGS).glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
+    logs = logs_folder(runs)
+    paths = sorted(logs.glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
     if not paths:
-        raise UserError([f"{found[0]}: no worker of a launch has been at it in {runs}."])
+        raise UserError(
+            [f"{found[0]}: no worker of a launch has been at it in {runs}{_here(runs)}."]
+        )
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
     return [printable(line) for text in texts for line in text.splitlines()]
+
+
+def _here(runs: Path) -> str:
+    return " on this machine, which keeps the logs of its own workers" if is_object(runs) else ""

@@ -7,13 +7,13 @@ a training resumes, lines past its checkpoint are dropped before the first new o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pydantic import ConfigDict
 
-from fits.base.files import written_aside
 from scaling.base.config import Config
+from scaling.runs.metrics_parts import lines_in, text_in
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training.run import Run
@@ -58,7 +58,7 @@ class MetricsWriter:
           until: the step at which the stretch ends; lines past it are another run's and stay.
           check: raises where another process has taken over the folder.
         """
-        self._path, self._until, self._check = folder / METRICS, until, check
+        self._lines, self._until = lines_in(folder / METRICS, check), until
         self._began = False
 
     def write(self, line: MetricsLine, since: int) -> None:
@@ -66,27 +66,29 @@ class MetricsWriter:
         if not self._began:
             self._began = True
             self._drop(since)
-        self._check()
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line.model_dump_json() + "\n")
+        self._lines.append(_text([line]))
+        if line.step == self._until:
+            self._lines.flush()
+
+    def flush(self) -> None:
+        """Until all lines are there for others: to be called before a checkpoint counts."""
+        self._lines.flush()
 
     def _drop(self, since: int) -> None:
         """Leave out what will be written anew: steps after `since`, up to the stretch's end."""
-        kept = [x for x in read_lines(self._path.parent) if not since < x.step <= self._until]
-        if not kept and not self._path.exists():
-            return
-        with written_aside(self._path) as aside:
-            aside.write_text("".join(line.model_dump_json() + "\n" for line in kept))
-            self._check()
+        self._lines.keep(
+            lambda text: _text(x for x in _read(text) if not since < x.step <= self._until)
+        )
 
 
 def read_lines(folder: Path) -> list[MetricsLine]:
     """The lines of a folder of a run or of a trunk, in the order of their steps; none where there
     is no such file."""
-    try:
-        text = (folder / METRICS).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
+    return _read(text_in(folder / METRICS))
+
+
+def _read(text: str) -> list[MetricsLine]:
+    """Those of its lines that can be read, in the order of their steps, the last of each."""
     found: dict[int, MetricsLine] = {}
     for line in text.splitlines():
         try:
@@ -95,6 +97,10 @@ def read_lines(folder: Path) -> list[MetricsLine]:
             continue  # torn
         found[read.step] = read
     return [found[step] for step in sorted(found)]
+
+
+def _text(lines: Iterable[MetricsLine]) -> str:
+    return "".join(line.model_dump_json() + "\n" for line in lines)
 
 
 def curve(folder: RunFolder, run: Run) -> list[MetricsLine]:

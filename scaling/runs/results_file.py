@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 
 from scaling.base.config import Config, digest
+from scaling.base.storage import is_object
 from scaling.evaluate import Evaluation
 from scaling.runs.damage import DamagedRun, text_of
 
@@ -84,6 +85,8 @@ def confirmed_text(folder: Path, manifest: Mapping[str, Any] | None) -> bytes:
     try:
         confirmed = path.read_bytes()[: manifest["results_bytes"]]
     except OSError as error:
+        if is_object(path) and not isinstance(error, FileNotFoundError):
+            raise
         reason = f"{path} cannot be read ({error.strerror}), though the manifest confirms it."
         raise DamagedRun(reason, path, confirmation) from None
     if hashlib.sha256(confirmed).hexdigest() != manifest["results_sha256"]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fits.base.files import write_text
 from scaling.base.config import Config
+from scaling.base.storage import publish
 from scaling.runs.damage import DamagedRun, text_of
 
 RULE = "rule.json"
@@ -28,7 +28,7 @@ class StoppedByRule(Exception):
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
     """Into a run's folder."""
-    write_text(folder / RULE, verdict.model_dump_json() + "\n")
+    publish(folder / RULE, (verdict.model_dump_json() + "\n").encode())
 
 
 def check_rules(folder: Path) -> None:

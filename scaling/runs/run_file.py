@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fits.base.files import write_text
 from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.base.files import set_aside
+from scaling.base.storage import create, is_object, publish
 from scaling.evaluate import Evaluation
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
@@ -95,8 +95,7 @@ def write_run_file(
             say(f"{damage} Kept aside as {aside} and written anew.")
         new = [each for each in evaluate if each not in there]
         merged = whole.model_copy(update={"evaluate": (*there, *new)})
-        held.check()
-        write_text(folder / NAME, _text(merged))
+        publish(folder / NAME, _text(merged).encode(), check=held.check)
 
 
 def _text(file: RunFile) -> str:
@@ -110,6 +109,8 @@ def _created(path: Path, file: RunFile) -> bool:
     """
     if path.exists():
         return False
+    if is_object(path):
+        return create(path, _text(file).encode())
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         aside.write_text(_text(file), encoding="utf-8")

@@ -85,7 +85,7 @@ class RunFolder:
     """One run's folder, named by the run's id."""
 
     def __init__(self, path: Path):
-        self.path = Path(path)
+        self.path = path
 
     @property
     def id(self) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fits.base.files import written_aside
 from fits.base.printable import printable
 from scaling.base.config import Config
+from scaling.base.storage import publish
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import NAME, read_run_file
@@ -37,7 +37,7 @@ class TrunkFolder:
     """A trunk's folder, as anybody may read it."""
 
     def __init__(self, path: Path):
-        self.path = Path(path)
+        self.path = path
 
     @classmethod
     def of(cls, folder: RunFolder, run: Run) -> TrunkFolder:
@@ -93,10 +93,8 @@ class HeldTrunk(TrunkFolder):
 
     def diverge(self, step: int, reason: str) -> None:
         """Remember that the loss stopped being finite by `step`, so that none tries it again."""
-        with written_aside(self.path / DIVERGED, durable=True) as aside:
-            text = Divergence(step=step, reason=reason).model_dump_json()
-            aside.write_text(text + "\n", encoding="utf-8")
-            self.check()
+        text = Divergence(step=step, reason=reason).model_dump_json() + "\n"
+        publish(self.path / DIVERGED, text.encode(), durable=True, check=self.check)
 
     def clear_divergence(self) -> None:
         """Forget the divergence, so that the trunk is tried again."""

@@ -4,7 +4,7 @@ A checkpoint is a folder that Orbax wrote plus `checkpoint.json`: its step, the 
 to it, size and CRC-32 of every file, and the CRC-32 of all that, so that a flipped bit is noticed
 and not trained on.
 Knows nothing of models or runs; a state is any pytree of arrays, in one canonical tree whatever
-step made it, and comes back on whatever devices there are.
+step made it, and comes back on whatever devices there are. In a bucket: `scaling.training.bucket`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 from fits.base.files import write_text
+from scaling.base.storage import ObjectPath, is_object
+from scaling.training import bucket
 
 MANIFEST = "checkpoint.json"
+SCRATCH = "scaling-checkpoint-"  # temporary folders, on the way into a bucket or out of it
 FULL = os.strerror(errno.ENOSPC)
 ANOTHER_VERSION = "Another version of this project wrote it; move it away to train that part again."
 NOT_THE_FILES_FAULT = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -69,6 +73,8 @@ def begin(
       OSError: from either part, as when the disk is full; what was written is deleted, and the
         folder that was there stays.
     """
+    if is_object(folder):
+        return _begin_in_bucket(folder, checkpoint, guard)
     import jax
     import orbax.checkpoint as ocp
 
@@ -99,6 +105,27 @@ def begin(
         _delete_leftovers(folder)
 
     return rest
+
+
+def _begin_in_bucket(
+    folder: ObjectPath, checkpoint: Checkpoint, guard: Callable[[], None]
+) -> Callable[[], None]:
+    """As `begin`: written to a temporary folder of this machine, and copied from there."""
+    scratch = Path(mkdtemp(prefix=SCRATCH))
+    try:
+        rest = begin(scratch / folder.name, checkpoint)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+    def rest_and_copy() -> None:
+        try:
+            rest()
+            bucket.put(scratch / folder.name, folder, guard)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    return rest_and_copy
 
 
 class Saver:
@@ -166,6 +193,9 @@ def _disk_full_said(folder: Path, partial: Path) -> Iterator[None]:
 
 def delete(folder: Path) -> None:
     """Delete the checkpoint `folder`, and what interrupted saves left of it."""
+    if is_object(folder):
+        bucket.delete(folder)
+        return
     _delete(folder)
     _delete_leftovers(folder)
 
@@ -219,6 +249,29 @@ def verify(folder: Path) -> dict[str, Any]:
     return about
 
 
+@contextmanager
+def at_hand(folder: Path) -> Iterator[Path]:
+    """The checkpoint as a folder of this machine, verified: itself, or a copy for a while.
+
+    Raises:
+      Damaged: a file is missing or has changed.
+    """
+    if not is_object(folder):
+        verify(folder)
+        yield folder
+        return
+    with TemporaryDirectory(prefix=SCRATCH) as scratch:
+        copy = Path(scratch) / folder.name
+        try:
+            bucket.get(folder, copy)
+            verify(copy)
+            yield copy
+        except (Damaged, OtherState) as error:  # which name the copy
+            raise type(error)(str(error).replace(str(copy), str(folder))) from error
+        except FileNotFoundError as error:
+            raise Damaged(f"{folder} cannot be read back: {error}") from error
+
+
 def restore(folder: Path, like: Any) -> Checkpoint:
     """The checkpoint saved as `folder`. With several processes all call this, once each of them has
     found the folder sound by `verify`.
@@ -237,14 +290,15 @@ def restore(folder: Path, like: Any) -> Checkpoint:
         step, seconds = int(about["step"]), float(about["seconds"])
         if not math.isfinite(seconds):
             raise ValueError(f"{seconds} seconds")
+        inside = folder.absolute() / bucket.inside(about)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Damaged(f"{folder}: {MANIFEST} names no step ({error}).") from error
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            saved = checkpointer.metadata(inside).item_metadata.tree
             if difference := _difference(_shapes(saved), _shapes(like)):
                 raise OtherState(f"{folder} holds another state: {difference}. {ANOTHER_VERSION}")
-            state = checkpointer.restore(folder.absolute(), like)
+            state = checkpointer.restore(inside, like)
     except (OSError, MemoryError, OtherState):
         raise
     except Exception as error:  # whatever Orbax says of files that are as they were written
@@ -266,7 +320,9 @@ def parameters(folder: Path) -> Any:
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            saved = checkpointer.metadata(folder.absolute()).item_metadata.tree
+            about = json.loads((folder / MANIFEST).read_text())
+            inside = folder.absolute() / bucket.inside(about)
+            saved = checkpointer.metadata(inside).item_metadata.tree
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
     except Exception as error:  # whatever a broken folder makes Orbax say
         reason = str(error).splitlines()[0]
@@ -289,7 +345,11 @@ def found(parent: Path) -> list[tuple[int, Path]]:
             continue
         try:
             step = json.loads((folder / MANIFEST).read_text())["step"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except OSError:
+            if is_object(folder):  # the network is at fault
+                raise
+            step = 0
+        except (ValueError, KeyError, TypeError, RecursionError):
             step = 0
         there.append((step if type(step) is int and step >= 0 else 0, folder))
     return sorted(there)

@@ -12,6 +12,7 @@ Knows no objective's name, no metric and no launcher.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -120,17 +121,17 @@ def _latest(
     """
     while name := agreed_word(_last_name(parent, at_most)):
         folder, problem = parent / name, None
-        try:
-            checkpoints.verify(folder)
-        except Damaged as damage:
-            problem = damage
-        if all_processes(
-            problem is None
-        ):  # before `restore`, in which the processes wait for each other
+        with ExitStack() as copies:
             try:
-                return checkpoints.restore(folder, trainer.like())
+                here = copies.enter_context(checkpoints.at_hand(folder))
             except Damaged as damage:
                 problem = damage
+            # asked before `restore`, in which the processes wait for each other
+            if all_processes(problem is None):
+                try:
+                    return checkpoints.restore(here, trainer.like())
+                except Damaged as damage:
+                    problem = damage
         if parent == places.trunk and not places.grows:
             raise TrunkBusy
         if is_first():

@@ -1,0 +1,146 @@
+"""Studies whose runs lie in a bucket end as those on a disk do, with the same tables."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from s3_server import BUCKET, Server, environment, make_bucket
+
+ROOT = Path(__file__).resolve().parents[1]
+PRETEND = Path(__file__).with_name("pretend_worker.py")
+SMALL = """
+name = "small"
+question = "Does it end in a bucket too?"
+compute = "float32"
+
+[data]
+kind = "procedural"
+heldout_size = 100
+
+[recipe]
+warmup_steps = 1
+
+[models.a]
+patch = 4
+width = 8
+depth = 1
+mlp = 32
+heads = 1
+
+[models.b]
+patch = 4
+width = 16
+depth = 1
+mlp = 64
+heads = 2
+
+[[evaluate]]
+kind = "upstream"
+images = 100
+
+[[grid]]
+model = ["a", "b"]
+images_seen = [1920, 3840]
+batch = 64
+
+[checkpoints]
+every_steps = 10
+"""
+
+
+@pytest.fixture
+def runs():
+    """A name of its own for each test: what moto holds outlives a server."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with Server().running() as server:
+        for name, value in environment(server).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        make_bucket()
+        yield server
+
+
+def python(code, *arguments, **popen):
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, **popen)
+
+
+def scaling(*arguments, **popen):
+    command = [sys.executable, "-m", "scaling", *map(str, arguments)]
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen
+    )
+
+
+def say(*arguments):
+    """What a command says, and complains of, and its exit status."""
+    process = scaling(*arguments)
+    printed, complaints = process.communicate(timeout=300)
+    return process.returncode, printed, complaints
+
+
+LAUNCH = """
+import sys
+from scaling.base.storage import place
+from scaling.launch.local import Local
+from scaling.study.parse import read_study
+study, runs, audit, worker = sys.argv[1:]
+command = lambda folders: [sys.executable, worker, audit, "0.005", *map(str, folders)]
+sys.exit(not Local(workers=1).launch(read_study(study), place(runs), command=command))
+"""
+
+
+@pytest.mark.slow
+def test_two_launches_on_one_bucket_do_every_run_once_and_both_end_well(server, tmp_path, runs):
+    study = tmp_path / "small.toml"
+    study.write_text(SMALL)
+    audit = tmp_path / "audit.jsonl"
+    both = [python(LAUNCH, study, runs, audit, PRETEND) for _ in range(2)]
+    assert [launch.wait(timeout=300) for launch in both] == [0, 0]
+    events = list(map(json.loads, audit.read_text().splitlines()))
+    ended = Counter(event["run"] for event in events if event["event"] == "end")
+    begun = Counter(event["run"] for event in events if event["event"] == "begin")
+    assert ended == begun
+    assert set(ended.values()) == {1}
+    assert len({event["pid"] for event in events}) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "runs", "said"),
+    [
+        ({}, "s3://no-such-bucket/runs", "s3://no-such-bucket: there is no such bucket."),
+        (
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "s3://studies/runs",
+            "s3://studies: Unable to locate credentials. Set AWS_PROFILE, or",
+        ),
+        (
+            {"PYTHONPATH": "without"},
+            "s3://studies/runs",
+            "s3://studies: needs s3fs: pip install 'vit-scaling",
+        ),
+    ],
+    ids=["no bucket", "no credentials", "no package"],
+)
+def test_what_keeps_from_a_bucket_is_said_in_a_sentence_and_is_the_users_to_mend(
+    server, tmp_path, monkeypatch, change, runs, said
+):
+    for name, value in change.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            (tmp_path / value).mkdir()
+            (tmp_path / value / "s3fs.py").write_text("raise ImportError('not here')")
+            monkeypatch.setenv(name, f"{tmp_path / value}:{ROOT}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, printed, complaints = say("status", "demo", "--runs", runs)
+    assert (status, printed) == (2, "")
+    assert complaints.startswith(said)
+    assert complaints.count("\n") == 1
