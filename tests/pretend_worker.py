@@ -19,7 +19,7 @@ from scaling.base.storage import place, publish
 from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
-from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 
 DIVERGES, STOPS = 13, 14
 
@@ -70,7 +70,7 @@ def main() -> None:
                 Path(hangs).unlink()
                 time.sleep(60)
             if step == run.branch_step and trunk:
-                branch = there.path / str(step) / checkpoints.MANIFEST
+                branch = there.path / str(step) / MANIFEST
                 branch.parent.mkdir(exist_ok=True)
                 publish(branch, json.dumps({"step": step}).encode())
                 trunk_lease.close()

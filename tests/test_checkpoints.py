@@ -12,6 +12,7 @@ import pytest
 
 from scaling.runs.lease import LeaseLost
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.checkpoints import Checkpoint, Damaged, OtherState
 
 
@@ -87,7 +88,7 @@ def test_one_changed_byte_in_any_file_is_noticed(tmp_path, checkpoint):
 def test_a_changed_step_is_noticed(tmp_path, checkpoint):
     """A bit of checkpoint.json: the files beside it are as they were."""
     checkpoints.save(tmp_path / "passing", checkpoint)
-    manifest = tmp_path / "passing" / checkpoints.MANIFEST
+    manifest = tmp_path / "passing" / MANIFEST
     manifest.write_text(manifest.read_text().replace('"step": 12', '"step": 13'))
     with pytest.raises(Damaged, match=r"checkpoint.json changed after it was written"):
         checkpoints.restore(tmp_path / "passing", like(checkpoint))

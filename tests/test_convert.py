@@ -20,7 +20,7 @@ from scaling.data import Procedural
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
-from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.zoo.convert import mappings
@@ -273,7 +273,7 @@ def test_a_damaged_checkpoint_is_named(convert, trained, tmp_path):
     shutil.copytree(folder.path.parent, tmp_path / "runs")
     last = tmp_path / "runs" / folder.id / "checkpoints" / "10"
     for path in last.rglob("*"):
-        if path.is_file() and path.name != checkpoints.MANIFEST:
+        if path.is_file() and path.name != MANIFEST:
             path.write_bytes(b"")
     status, _, errors = convert(last.parents[1], "a.npz")
     assert status == 2

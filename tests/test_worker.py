@@ -27,7 +27,7 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.task import Task, task_of
-from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.leaving import Leaving, Left
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
@@ -187,7 +187,7 @@ def test_a_run_whose_trunk_another_trains_is_taken_when_its_branch_is_there(
     trunk = TrunkFolder.of(folder, RUN)
     with hold_trunk(trunk.path):
         assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN
-        branch = trunk.path / str(RUN.branch_step) / checkpoints.MANIFEST
+        branch = trunk.path / str(RUN.branch_step) / MANIFEST
         branch.parent.mkdir()
         branch.write_text("{}")
         assert worker.work([folder.path, longer.path], wait=False) == Ended.TAKEN

@@ -36,6 +36,7 @@ from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import DIVERGED, Divergence, TrunkFolder
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST, sealed
 from scaling.training.checkpoints import Damaged
 
 STUDY = a_study(0)
@@ -181,10 +182,11 @@ def checkpoint(place: Place, chance: random.Random) -> None:
     if chance.random() < 0.5:  # with a sum that is right
         about = mistaken(about, chance)
         if isinstance(about, dict):
-            about["crc"] = checkpoints._crc(about)
-        (own / checkpoints.MANIFEST).write_text(json.dumps(about))
+            (own / MANIFEST).write_text(sealed(about))
+        else:
+            (own / MANIFEST).write_text(json.dumps(about))
     else:
-        (own / checkpoints.MANIFEST).write_bytes(bytes_of(about, chance))
+        (own / MANIFEST).write_bytes(bytes_of(about, chance))
     found = checkpoints.found(own.parent)
     assert all(isinstance(step, int) for step, _ in found)
     with contextlib.suppress(Damaged):

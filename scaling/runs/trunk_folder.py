@@ -20,6 +20,7 @@ from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import NAME, read_run_file
 from scaling.runs.run_folder import LEASE, RunFolder
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.run import Run
 
 DIVERGED = "diverged.json"
@@ -46,7 +47,7 @@ class TrunkFolder:
 
     def has_branch(self, step: int) -> bool:
         """Whether a run that leaves the trunk at `step` can begin, whoever trains the trunk."""
-        return (self.path / str(step) / checkpoints.MANIFEST).exists()
+        return (self.path / str(step) / MANIFEST).exists()
 
     def start_of(self, folder: RunFolder, run: Run) -> int:
         """The step of the checkpoint from which the run would be trained on; 0: from none."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling.base.storage import ObjectPath, delete_below, download, upload
+from scaling.training.checkpoint_manifest import MANIFEST, sealed
 
-MANIFEST = "checkpoint.json"
 INSIDE = "inside"  # its key of the name below which Orbax's files lie; absent: beside it
 
 
@@ -34,7 +34,7 @@ def put(local: Path, folder: ObjectPath, guard: Callable[[], None]) -> None:
     try:
         upload([(local / name, folder / inside / name) for name in about["files"]])
         guard()
-        text = json.dumps({**about, INSIDE: inside, "files": files}, indent=1)
+        text = sealed({**about, INSIDE: inside, "files": files})
         (folder / MANIFEST).write_bytes(text.encode())
     except BaseException:
         delete_below(folder / inside)

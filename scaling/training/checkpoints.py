@@ -26,8 +26,8 @@ from typing import Any
 from fits.base.files import write_text
 from scaling.base.storage import ObjectPath, is_object
 from scaling.training import bucket
+from scaling.training.checkpoint_manifest import MANIFEST, sealed, unsealed
 
-MANIFEST = "checkpoint.json"
 SCRATCH = "scaling-checkpoint-"  # temporary folders, on the way into a bucket or out of it
 FULL = os.strerror(errno.ENOSPC)
 ANOTHER_VERSION = "Another version of this project wrote it; move it away to train that part again."
@@ -95,8 +95,7 @@ def begin(
             checkpointer.close()  # waits until all is written
             if jax.process_index() != 0:
                 return
-            whole = {**about, "files": _sums(partial)}
-            text = json.dumps({**whole, "crc": _crc(whole)}, indent=1)
+            text = sealed({**about, "files": _sums(partial)})
             write_text(partial / MANIFEST, text, durable=True)
         guard()
         if folder.exists():
@@ -233,9 +232,7 @@ def verify(folder: Path) -> dict[str, Any]:
       Damaged: a file is missing or has changed.
     """
     try:
-        about = json.loads((folder / MANIFEST).read_text())
-        if about.pop("crc") != _crc(about):
-            raise ValueError(f"{MANIFEST} changed after it was written.")
+        about = unsealed((folder / MANIFEST).read_text())
         sums, written = _sums(folder), about["files"]
         changed = [
             name for name in sorted({*sums, *written}) if sums.get(name) != written.get(name)
@@ -373,11 +370,6 @@ def _difference(saved: dict[str, str], wanted: dict[str, str]) -> str | None:
         if there != here:
             return f"{name} is {there or 'missing'} there and {here or 'not asked for'} here"
     return None
-
-
-def _crc(about: dict[str, Any]) -> int:
-    """CRC-32 of what a manifest says, whatever its layout."""
-    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _sums(folder: Path) -> dict[str, list[int]]:

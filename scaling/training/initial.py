@@ -24,6 +24,7 @@ from models.weights.reading import inspect, read
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 
 
 class Init(Config):
@@ -96,7 +97,7 @@ def provenance(init: Init) -> dict[str, Any]:
     """What the path stood for, for a manifest: the hash of the file, or of a checkpoint's sums."""
     path = init.from_
     if path.is_dir():
-        path = _run(path).checkpoint / checkpoints.MANIFEST
+        path = _run(path).checkpoint / MANIFEST
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     return {"from": str(init.from_), "sha256": found}

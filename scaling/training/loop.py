@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scaling.base.files import set_aside
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint, Damaged
@@ -144,7 +145,7 @@ def _latest(
 
 def _last_name(parent: Path, at_most: int) -> str:
     """Name of the last checkpoint below `parent` that is not past `at_most`, or ""."""
-    if (parent / str(at_most) / checkpoints.MANIFEST).exists():
+    if (parent / str(at_most) / MANIFEST).exists():
         return str(at_most)
     names = [folder.name for step, folder in checkpoints.found(parent) if step <= at_most]
     return names[-1] if names else ""
