@@ -97,7 +97,7 @@ class SlurmCluster:
         controller, *ports = _free_ports(1 + len(NODES))
         nodes = "\n".join(
             f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={port} "
-            "CPUs=2 RealMemory=2000"
+            "CPUs=1 RealMemory=2000"
             for name, port in zip(NODES, ports, strict=True)
         )
         text = CONFIGURATION.format(folder=folder, controller=controller, nodes=nodes)
