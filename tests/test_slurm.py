@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fits.base.errors import UserError
 from scaling.launch.local import Local
 from scaling.launch.protocol import launcher
 from scaling.launch.seats import Seats
-from scaling.launch.slurm import Slurm
+from scaling.launch.slurm import Slurm, SlurmEngine
 from scaling.launch.slurm_queue import SlurmQueue, own_environment
 from scaling.study.parse import read_study
 
@@ -223,6 +224,31 @@ def test_a_lost_node_a_lost_controller_and_a_job_requeued_twice_move_no_digit(st
     assert here.communicate(timeout=240)
     assert here.returncode == 0
     assert table(study, "there") == table(study, "here")
+
+
+LEAVES = 'bash -c \'trap "exit 143" TERM; trap "exit 130" INT; while :; do sleep 0.1; done\''
+
+
+@pytest.mark.slow
+@on_a_cluster
+def test_a_preempted_job_goes_back_to_the_queue_though_slurm_would_cancel_it(
+    study, cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    parameters = Slurm(partition="work").parameters(read_study(study))
+    engine = SlurmEngine(tmp_path / "logs", LEAVES, parameters, devices=2)
+    seats = engine.start(2)
+    cluster.until(lambda: cluster.said("squeue", "-h", "-o", "%T").split() == ["RUNNING"] * 2)
+    time.sleep(2)  # until the jobs can be told anything
+    cluster.said("scancel", "--signal=TERM", seats[1].name)  # by hand: that is its end
+    cluster.said("sbatch", "-p", "urgent", "-N2", "-o", "/dev/null", "--wrap", "sleep 3")
+    cluster.until(lambda: "Restarts=1" in cluster.said("scontrol", "show", "job", seats[0].name))
+    cluster.until(seats[1].has_ended)
+    assert not seats[0].has_ended()
+    assert "FAILED" in seats[1].last_words()
+    engine.stop(seats)
+    assert seats[0].has_ended()
+    assert not list(engine._folder.glob("*.pkl"))
 
 
 @pytest.mark.slow
