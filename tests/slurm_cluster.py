@@ -17,7 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
-NODES = ("n1", "n2")
+NODES = ("127.0.0.1", "127.0.0.2")  # JAX takes the first for an address
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 
 CONFIGURATION = """
