@@ -168,10 +168,10 @@ def plan_command(
 def launch(
     study: StudyName,
     runs: Runs = Path("runs"),
-    on: training.Where = "local",
+    on: training.Where = None,
     workers: training.Workers = None,
     devices_per_run: training.DevicesPerRun = None,
-    runs_per_device: training.RunsPerDevice = 1,
+    runs_per_device: training.RunsPerDevice = None,
     update: training.Update = None,
     remat: training.Rematerialise = None,
     microbatches: training.Microbatches = None,
@@ -183,6 +183,18 @@ def launch(
     budget: training.Spend = None,
     hang_after: training.HangAfter = None,
     stop: training.Stop = None,
+    partition: training.Partition = None,
+    account: training.Account = None,
+    qos: training.Qos = None,
+    time: training.Time = None,
+    nodes: training.Nodes = None,
+    gpus: training.Gpus = None,
+    cpus: training.Cpus = None,
+    memory: training.Memory = None,
+    constraint: training.Constraint = None,
+    sbatch: training.Sbatch = None,
+    requeue: training.Requeue = None,
+    detach: training.Detach = None,
     retry: training.Retry = False,
     json_lines: training.JsonLines = False,
     dry_run: training.DryRun = False,
@@ -199,7 +211,9 @@ def launch(
 
     Each worker is shown the devices it may use and no others: a GPU or a TPU chip each, or as many
     as --devices-per-run says, else a core. How a run is computed is no part of its id, and may
-    change between launches: docs/training/devices.md.
+    change between launches: docs/training/devices.md. On a cluster (--on slurm:
+    docs/training/slurm.md) this asks for jobs, watches the folders and replaces jobs that end
+    early.
     """
     if json_file is not None and not dry_run:
         raise UserError([f"--json {json_file}: is for --dry-run; add that, or leave it out."])
@@ -209,7 +223,22 @@ def launch(
     from scaling.launch.stopping import rules_named
     from scaling.study.parse import read_study
 
-    chosen = launcher(on, workers=workers, runs_per_device=runs_per_device)
+    where = {
+        "workers": workers,
+        "runs_per_device": runs_per_device,
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "time": time,
+        "nodes": nodes,
+        "gpus": gpus,
+        "cpus": cpus,
+        "memory": memory,
+        "constraint": constraint,
+        "sbatch": sbatch or None,
+        "requeue": requeue,
+        "detach": detach,
+    }
     given = {
         "update": update,
         "remat": remat,
@@ -230,6 +259,7 @@ def launch(
         json_lines=json_lines,
     )
     wanted = placed(read_study(study), given)
+    chosen = launcher(on, where, wanted.launcher)
     if dry_run:
         found = launching.dry_run(wanted, runs, spec, chosen)
         if json_file is not None:
@@ -286,7 +316,7 @@ def pool_command(
         ),
     ],
     workers: training.Workers = None,
-    runs_per_device: training.RunsPerDevice = 1,
+    runs_per_device: training.RunsPerDevice = None,
     pin: Annotated[
         bool, typer.Option(help="Each worker on a core of its own, where this machine is ours.")
     ] = True,
@@ -301,7 +331,7 @@ def pool_command(
     """
     from scaling.launch.node import work_on
 
-    raise typer.Exit(work_on(launch_file, workers, runs_per_device, pin=pin))
+    raise typer.Exit(work_on(launch_file, workers, runs_per_device or 1, pin=pin))
 
 
 @app.command("work")

@@ -61,10 +61,18 @@ class AtWork(Protocol):
     """The workers of one launch."""
 
     def work(self) -> None:
-        """Have the runs done, until none is left."""
+        """Have the runs done, until none is left.
+
+        Raises:
+          Detached: they go on without this process.
+        """
 
     def stop(self) -> None:
         """Have every worker keep a checkpoint and leave, and return when all have."""
+
+
+class Detached(Exception):
+    """The workers do the rest without this process; says which they are."""
 
 
 def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> bool:
@@ -76,7 +84,8 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
       spec: which of them, and how much.
 
     Returns:
-      Whether all of them are done. A signal to leave raises SystemExit(128 + its number).
+      Whether all of them are done, or left to workers that need this process no
+      more. A signal to leave raises SystemExit(128 + its number).
 
     Raises:
       UserError: what a run is to be trained on is not there, or no run is meant.
@@ -88,6 +97,9 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
         try:
             with leaving_on_signals():
                 at_work.work()
+        except Detached as words:
+            screen.say(str(words))
+            return True
         except SystemExit:
             at_work.stop()
             screen.say(

@@ -3,10 +3,13 @@
 from typing import TypeAlias
 
 from scaling.launch.local import Local
+from scaling.launch.slurm import Slurm
 
-Launcher: TypeAlias = Local
+Launcher: TypeAlias = Local | Slurm
 """What starts workers; `scaling launch --on KIND` names one.
 
-The union of configs that do what `scaling.launch.protocol.StartsWorkers` says. To add one, write
-`scaling/launch/x.py` with a config of another `kind`, and make this `Local | X`.
+The union of configs that do what `scaling.launch.protocol.StartsWorkers` says, told apart by their
+`kind`. To add one, write `scaling/launch/x.py` with a config of another `kind`, and name it here;
+its fields are keys of a study's `[launcher]`, and options of the command line where
+`scaling/launch/options.py` has one of the field's name.
 """

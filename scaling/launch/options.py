@@ -10,7 +10,50 @@ import typer
 INSTEAD = "Instead of the study's [placement]."
 
 Where = Annotated[
-    str, typer.Option("--on", metavar="LAUNCHER", help="Where to train: local is this machine.")
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="local|slurm",
+        help="Where to train: on this machine, or in jobs of a cluster.",
+        show_default="as [launcher] in the study says, else local",
+    ),
+]
+Partition = Annotated[str | None, typer.Option(help="Of Slurm.")]
+Account = Annotated[str | None, typer.Option(help="Of Slurm.")]
+Qos = Annotated[str | None, typer.Option(help="Slurm's quality of service.")]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="4h|1-12:00:00",
+        help="Limit of each of Slurm's jobs, which then go back to the queue.",
+    ),
+]
+Nodes = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of each job; on several, a run is trained by all."),
+]
+Gpus = Annotated[int | None, typer.Option(min=1, help="Of a node.")]
+Cpus = Annotated[int | None, typer.Option(min=1, help="Of a node.")]
+Memory = Annotated[str | None, typer.Option(metavar="64G", help="Of a node.")]
+Constraint = Annotated[str | None, typer.Option(help="Features of Slurm's nodes.")]
+Sbatch = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=VALUE]",
+        help="A further option of sbatch, as reservation=big. May be given several times.",
+    ),
+]
+Requeue = Annotated[
+    bool | None,
+    typer.Option(
+        "--requeue/--no-requeue",
+        help="Whether jobs that meet their limit or are preempted go back to Slurm's queue.",
+        show_default="requeue",
+    ),
+]
+Detach = Annotated[
+    bool | None,
+    typer.Option("--detach", help="Ask for the jobs and leave them."),
 ]
 Workers = Annotated[
     int | None,
@@ -25,7 +68,10 @@ DevicesPerRun = Annotated[
     typer.Option(min=1, help="Devices that a run is trained on; simulated on a CPU."),
 ]
 RunsPerDevice = Annotated[
-    int, typer.Option(min=1, help="Runs side by side on one GPU, each with a share of it.")
+    int | None,
+    typer.Option(
+        min=1, help="Runs side by side on one GPU, each with a share of it.", show_default="1"
+    ),
 ]
 Update = Annotated[str | None, typer.Option(metavar="plain|fused", help=INSTEAD)]
 Rematerialise = Annotated[str | None, typer.Option(metavar="none|dots|full|offload", help=INSTEAD)]

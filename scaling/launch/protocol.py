@@ -20,6 +20,8 @@ from scaling.study.study import Study
 from scaling.training.placement_checks import check_runs
 from scaling.training.placement_spec import PlacementSpec
 
+NONE: Mapping[str, Any] = {}
+
 
 class StartsWorkers(Protocol):
     """A launcher: a config whose fields say where, and how many at a time.
@@ -54,17 +56,61 @@ def launchers() -> dict[str, type[Launcher]]:
     return {each.model_fields["kind"].default: each for each in members}
 
 
-def launcher(kind: str, *, workers: int | None = None, runs_per_device: int = 1) -> StartsWorkers:
-    """The launcher of this kind.
+def launcher(
+    kind: str | None, given: Mapping[str, Any], table: Mapping[str, Any] = NONE
+) -> StartsWorkers:
+    """The launcher that a command line and a study ask for.
+
+    Args:
+      kind: of the command line; None: the study's, or else "local".
+      given: fields by the command line; None: as the study says. They take the place of its own.
+      table: the study's `[launcher]`; not used where it is of another kind.
 
     Raises:
-      UserError: there is none; names the near ones.
+      UserError: there is no such launcher, or it has no such fields; all mistakes.
     """
     known = launchers()
-    if kind not in known:
-        near = did_you_mean(kind, known)
-        raise UserError([f"--on {kind}: no such launcher. {near}There is {', '.join(known)}."])
-    return known[kind](workers=workers, runs_per_device=runs_per_device)
+    said = str(table.get("kind", "local"))
+    name, where = (said, "[launcher] kind =") if kind is None else (kind, "--on")
+    if name not in known:
+        near = did_you_mean(name, known)
+        raise UserError([f"{where} {name}: no such launcher. {near}There is {', '.join(known)}."])
+    theirs = {key: value for key, value in table.items() if key != "kind"} if said == name else {}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    fields = known[name].model_fields
+    mistakes = [f"{_option(key)} is for {_owners(key)}." for key in chosen if key not in fields]
+    mistakes += [
+        f"[launcher] {key}: {name} has no such key. {did_you_mean(key, fields)}"
+        f"There is {', '.join(fields)}."
+        for key in theirs
+        if key not in fields
+    ]
+    if mistakes:
+        raise UserError(mistakes)
+    try:
+        return known[name](**{**theirs, **chosen})
+    except ValidationError as error:
+        raise UserError(_launcher_mistakes(error, chosen)) from None
+
+
+def _option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _owners(key: str) -> str:
+    """The launchers that have a field."""
+    return " and ".join(f"--on {k}" for k, each in launchers().items() if key in each.model_fields)
+
+
+def _launcher_mistakes(error: ValidationError, chosen: Mapping[str, Any]) -> list[str]:
+    """One sentence a mistake, with the option or key that it is of."""
+    found = []
+    for each in error.errors():
+        key = str(each["loc"][0]) if each["loc"] else ""
+        words = each["msg"].removeprefix("Value error, ")
+        place = _option(key) if key in chosen else f"[launcher] {key}".rstrip()
+        found.append(f"{place}: {words}" + ("" if words.endswith(".") else "."))
+    return found
 
 
 def placed(study: Study, given: Mapping[str, Any]) -> Study:

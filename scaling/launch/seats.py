@@ -11,14 +11,17 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from fits.base.errors import UserError
 from scaling.launch.display import Display
 from scaling.launch.events import Event
+from scaling.launch.launch import Detached
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at run folders
 SECONDS_BETWEEN_QUESTIONS = 5.0  # to the engine, about its jobs
+SHOWN = 8  # seats that a line names
 IN_VAIN = 3  # jobs in a row that may end without having done anything
 IDLE_FOR = (
     90.0  # seconds without work after which a pool gives its job back; more than lease.EXPIRY
@@ -67,6 +70,7 @@ class Seats:
         *,
         screen: Display,
         most: int,
+        each: int = 1,
         budget: Budget | None = None,
         stays: bool = True,
         stopping: Stopping | None = None,
@@ -74,22 +78,29 @@ class Seats:
         """
         Args:
           most: seats at the same time.
+          each: jobs of the launch that one seat works on side by side.
           budget: None: no limit.
           stays: until the runs are done; else only until the first seats are asked for.
           stopping: judges the runs that are at work; None: nobody does.
         """
         self._stopping = stopping
         self._tally, self._engine, self._screen = tally, engine, screen
-        self._most, self._budget, self._stays = most, budget, stays
+        self._most, self._each, self._budget, self._stays = most, each, budget, stays
         self._seats: list[Seat] = []
         self._seconds = 0.0
         """Of devices, that seats which have ended had."""
+        self._began = False
+        self._refused = ""
         self._sign: object = None
         self._in_vain = 0
         self._asked_at = 0.0
 
     def work(self) -> None:
-        """Until every run has ended, by whomever."""
+        """Until every run has ended, by whomever.
+
+        Raises:
+          Detached: the seats were asked for, and are left to themselves.
+        """
         tally = self._tally
         while tally.left:
             if self._is_spent():
@@ -102,9 +113,6 @@ class Seats:
                 self._fill()
                 if not self._stays:
                     self._detach()
-                    return
-                if self._in_vain >= IN_VAIN:
-                    return
             tally.look_at_some()
             if self._stopping is not None:
                 for run, reason in self._stopping.judge(tally.at_work()):
@@ -121,13 +129,23 @@ class Seats:
     def _fill(self) -> None:
         """Ask for as many seats as there are trunks to take, those that wait for one counted."""
         takeable = sum(self._tally.takeable(job) is not None for job in self._tally.waiting())
-        at_work = self._tally.jobs_at_work()
-        wanted = min(self._most, takeable + at_work) - len(self._seats)
-        if wanted > 0:
+        useful = -(-(takeable + self._tally.jobs_at_work()) // self._each)
+        # what others are at needs no seat: where nothing is to be taken, none is asked for
+        wanted = min(-(-takeable // self._each), min(self._most, useful) - len(self._seats))
+        if wanted <= 0:
+            return
+        try:
             found = self._engine.start(wanted)
-            self._seats += found
-            names = ", ".join(seat.name for seat in found)
-            self._screen.say(f"asked for {names}")
+        except UserError as error:
+            if not self._began:
+                raise
+            if str(error) != self._refused:  # as where a queue is full, or its server restarts
+                self._refused = str(error)
+                self._screen.say(f"no more jobs for now: {error}")
+            return
+        self._began, self._refused = True, ""
+        self._seats += found
+        self._screen.say(f"asked for {_listed(found)}")
 
     def _reap(self) -> None:
         """Drop the seats that have ended; where several did so in vain, give up."""
@@ -155,9 +173,16 @@ class Seats:
 
     def _detach(self) -> None:
         """Leave the seats to themselves."""
-        names = ", ".join(seat.name for seat in self._seats)
-        self._screen.say(
+        names, self._seats = _listed(self._seats), []
+        raise Detached(
             f"left to themselves: {names}. `scaling status` says how far they are; launch again to "
             "replace those that end early."
         )
-        self._seats = []
+
+
+def _listed(seats: Sequence[Seat]) -> str:
+    """Their names, of many the first and the last."""
+    names = [seat.name for seat in seats]
+    if len(names) > SHOWN:
+        return f"{len(names)} jobs, {names[0]} to {names[-1]}"
+    return ", ".join(names) or "none"

@@ -74,6 +74,7 @@ def _study(file: StudyFile) -> Study:
         evaluate=file.evaluate,
         placement=file.placement,
         checkpoints=file.checkpoints,
+        launcher=file.launcher.model_dump(exclude_unset=True),
         compute_open=file.compute == "auto",
     )
 

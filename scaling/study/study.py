@@ -5,6 +5,10 @@ Reading a study file, with every mistake named at once, is the work of `parse.py
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import Field
+
 from models.precision import Compute
 from scaling.base.config import Config
 from scaling.evaluate import Evaluation
@@ -25,6 +29,8 @@ class Study(Config):
     """How its runs are computed; no part of what they are."""
     checkpoints: CheckpointSpec = CHECKPOINTS
     """When their training states are kept; no part of what they are."""
+    launcher: dict[str, Any] = Field(default_factory=dict)
+    """The table `[launcher]` of its file, which `scaling.launch.protocol.launcher` reads."""
     compute_open: bool = False
     """Whether the machine decides the dtype that runs compute in; they say float32 till then."""
 

@@ -7,7 +7,7 @@ of them, is `scaling.study.parse`'s work.
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
@@ -191,6 +191,17 @@ class Grid(Config):
             yield Clash(("augment",), str(error))
 
 
+class LauncherTable(Config):
+    """Where `scaling launch` has the runs trained, unless its options say otherwise: a `kind`,
+    `"local"` or `"slurm"`, and that launcher's options with `_` in place of `-`, such as
+    `partition = "gpu"`, `time = "4h"`, `gpus = 4`. `scaling launch` checks them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = "local"
+    """As `--on` takes it."""
+
+
 class StudyFile(Config):
     """A question, and the grid of runs that answers it."""
 
@@ -217,6 +228,8 @@ class StudyFile(Config):
     """How and on which devices every run is computed; no part of what a run is."""
     checkpoints: CheckpointSpec = CHECKPOINTS
     """When training states are kept on disk; no part of what a run is."""
+    launcher: LauncherTable = LauncherTable()
+    """Where the runs are trained; no part of what a run is."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured on every trained network."""
     grid: tuple[Grid, ...] = Field(min_length=1)
