@@ -153,6 +153,12 @@ def launch(
     workers: training.Workers = None,
     devices_per_run: training.DevicesPerRun = None,
     runs_per_device: training.RunsPerDevice = 1,
+    address: training.Address = None,
+    cpus: training.Cpus = None,
+    gpus: training.Gpus = None,
+    resource: training.Resource = None,
+    hosts: training.Hosts = None,
+    tpu: training.Tpu = None,
     update: training.Update = None,
     remat: training.Rematerialise = None,
     microbatches: training.Microbatches = None,
@@ -190,7 +196,17 @@ def launch(
     from scaling.launch.stopping import rules_named
     from scaling.study.parse import read_study
 
-    chosen = launcher(on, workers=workers, runs_per_device=runs_per_device)
+    where = {
+        "workers": workers,
+        "runs_per_device": runs_per_device,
+        "address": address,
+        "cpus": cpus,
+        "gpus": gpus,
+        "resources": resource or None,
+        "hosts": hosts,
+        "tpu": tpu,
+    }
+    chosen = launcher(on, where)
     given = {
         "update": update,
         "remat": remat,

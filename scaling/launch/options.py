@@ -10,7 +10,10 @@ import typer
 INSTEAD = "Instead of the study's [placement]."
 
 Where = Annotated[
-    str, typer.Option("--on", metavar="LAUNCHER", help="Where to train: local is this machine.")
+    str,
+    typer.Option(
+        "--on", metavar="LAUNCHER", help="Where to train: local is this machine; ray a cluster."
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -26,6 +29,38 @@ DevicesPerRun = Annotated[
 ]
 RunsPerDevice = Annotated[
     int, typer.Option(min=1, help="Runs side by side on one GPU, each with a share of it.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="On ray: the cluster's head.",
+        show_default="$RAY_ADDRESS, or this machine's cluster",
+    ),
+]
+Cpus = Annotated[
+    float | None, typer.Option(help="On ray: cores of a seat, on each host.", show_default="1")
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        help="On ray: GPUs of a seat, on each host; 0.5 has two share one.", show_default="0"
+    ),
+]
+Resource = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=AMOUNT",
+        help="On ray: a further resource of a seat, as nodes name it; may be given several times.",
+    ),
+]
+Hosts = Annotated[
+    int | None,
+    typer.Option(min=1, help="On ray: nodes that train a run together.", show_default="1"),
+]
+Tpu = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE", help="On ray: a TPU slice of several hosts, as v5litepod-16."),
 ]
 Update = Annotated[str | None, typer.Option(metavar="plain|fused", help=INSTEAD)]
 Rematerialise = Annotated[str | None, typer.Option(metavar="none|dots|full|offload", help=INSTEAD)]

@@ -54,17 +54,32 @@ def launchers() -> dict[str, type[Launcher]]:
     return {each.model_fields["kind"].default: each for each in members}
 
 
-def launcher(kind: str, *, workers: int | None = None, runs_per_device: int = 1) -> StartsWorkers:
+def launcher(kind: str, given: Mapping[str, Any]) -> StartsWorkers:
     """The launcher of this kind.
 
+    Args:
+      given: its fields, by their names; None: its default.
+
     Raises:
-      UserError: there is none; names the near ones.
+      UserError: there is none, or it has no such fields; all mistakes.
     """
     known = launchers()
     if kind not in known:
         near = did_you_mean(kind, known)
         raise UserError([f"--on {kind}: no such launcher. {near}There is {', '.join(known)}."])
-    return known[kind](workers=workers, runs_per_device=runs_per_device)
+    chosen = {key: value for key, value in given.items() if value is not None}
+    unknown = [key for key in chosen if key not in known[kind].model_fields]
+    if unknown:
+        raise UserError([f"--{each.replace('_', '-')}: not with --on {kind}." for each in unknown])
+    try:
+        return known[kind](**chosen)
+    except ValidationError as error:
+        words = [
+            f"--{each['loc'][0] if each['loc'] else 'on ray'}: "
+            + each["msg"].removeprefix("Value error, ")
+            for each in error.errors()
+        ]
+        raise UserError(words) from None
 
 
 def placed(study: Study, given: Mapping[str, Any]) -> Study:
