@@ -55,7 +55,7 @@ class Cluster:
         return self._count - 1
 
     def stop(self):
-        self._process.communicate("stop\n", timeout=60)
+        self._process.communicate("stop\n", timeout=200)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def cluster():
 def study(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(
-        STUDY.replace("images_seen = [160, 320]", "images_seen = [160, 320]\nseed = [0, 1, 2]")
+        STUDY.replace("images_seen = [160, 320]", "images_seen = [160, 320]\nseed = [0, 1]")
     )
     return path
 
@@ -95,7 +95,7 @@ def table(study, runs):
     return found.read_bytes()
 
 
-def wait_until(what, seconds=90):
+def wait_until(what, seconds=300):
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline
@@ -109,8 +109,8 @@ def test_a_study_outlives_the_loss_of_a_node_and_its_table_is_that_of_a_local_la
     cluster, study, tmp_path
 ):
     """The node dies when its first run is done, and its task has not ended."""
-    local = launch(study, tmp_path / "local", "--workers", "2")
-    assert "6 of 6 runs done" in local.communicate(timeout=100)[0]
+    local = launch(study, tmp_path / "local", "--workers", "1")
+    assert "4 of 4 runs done" in local.communicate(timeout=400)[0]
     first = cluster.add()
     runs = tmp_path / "ray"
     elsewhere = launch(study, runs, "--on", "ray", "--address", cluster.address)
@@ -119,8 +119,8 @@ def test_a_study_outlives_the_loss_of_a_node_and_its_table_is_that_of_a_local_la
     before = done.stat()
     cluster.add(resources={"host": 1})
     cluster.add(resources={"host": 1})
-    said = elsewhere.communicate(timeout=150)[0]
-    assert "6 of 6 runs done" in said, said
+    said = elsewhere.communicate(timeout=400)[0]
+    assert "4 of 4 runs done" in said, said
     assert "ended before the runs were done" in said
     assert "Error" not in said.replace("NodeDiedError", "").replace("WorkerCrashedError", "")
     assert elsewhere.returncode == 0
@@ -135,10 +135,10 @@ def test_two_hosts_train_one_run_in_a_placement_group(cluster, study, tmp_path):
     one.write_text(STUDY.replace("[160, 320]", "160"))
     options = ["--address", cluster.address, "--hosts", "2", "--resource", "host=1"]
     both = launch(one, tmp_path / "both", "--on", "ray", *options)
-    said = both.communicate(timeout=150)[0]
+    said = both.communicate(timeout=400)[0]
     assert "1 of 1 runs done" in said, said
     alone = launch(one, tmp_path / "alone", "--workers", "1")
-    assert "1 of 1 runs done" in alone.communicate(timeout=100)[0]
+    assert "1 of 1 runs done" in alone.communicate(timeout=400)[0]
     found = read_study(str(one))
     (run,) = found.runs
     two, one = (RunFolder(tmp_path / name / run.id) for name in ("both", "alone"))
@@ -152,7 +152,7 @@ def test_two_hosts_train_one_run_in_a_placement_group(cluster, study, tmp_path):
 @pytest.mark.slow
 def test_what_no_node_has_is_said_and_a_signal_ends_the_waiting(cluster, study, tmp_path):
     options = ["--on", "ray", "--address", cluster.address, "--resource", "nowhere=2"]
-    shown = launch(study, tmp_path / "runs", *options, "--dry-run").communicate(timeout=60)[0]
+    shown = launch(study, tmp_path / "runs", *options, "--dry-run").communicate(timeout=200)[0]
     assert "No node can have it now" in shown, shown
     assert "nowhere 0" in shown
     waiting = launch(study, tmp_path / "runs", *options)
@@ -164,7 +164,7 @@ def test_what_no_node_has_is_said_and_a_signal_ends_the_waiting(cluster, study, 
     waiting.send_signal(signal.SIGTERM)
     rest = waiting.communicate(timeout=20)[0]
     assert waiting.returncode == 143, rest
-    assert "0 of 6 runs are done" in rest
+    assert "0 of 4 runs are done" in rest
 
 
 SLICES = """
@@ -223,7 +223,7 @@ def test_without_ray_or_a_cluster_a_sentence_says_what_to_do(monkeypatch):
 def test_an_address_where_nobody_answers_is_named_at_once():
     address = f"localhost:{free_port()}"
     command = [sys.executable, "-m", "scaling", "launch", "demo", "--on", "ray", "--address"]
-    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, address], capture_output=True, text=True, timeout=200)
     assert done.returncode == 2
     assert f"--address {address}: no cluster of Ray there" in done.stderr
 
