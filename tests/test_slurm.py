@@ -253,7 +253,7 @@ def test_a_preempted_job_goes_back_to_the_queue_though_slurm_would_cancel_it(
 @pytest.mark.slow
 @on_a_cluster
 def test_one_run_is_trained_on_two_nodes(study, cluster):
-    arguments = ("--on", "slurm", "--runs", "both", "--nodes", "2", "--time", "1h")
+    arguments = ("--on", "slurm", "--runs", "both", "--hosts", "2", "--time", "1h")
     begun = launch(study, *arguments, environment=cluster.environment)
     said, _ = begun.communicate(timeout=200)
     assert begun.returncode == 0, said + cluster.logs()

@@ -3,9 +3,10 @@
 from typing import TypeAlias
 
 from scaling.launch.local import Local
+from scaling.launch.ray import Ray
 from scaling.launch.slurm import Slurm
 
-Launcher: TypeAlias = Local | Slurm
+Launcher: TypeAlias = Local | Slurm | Ray
 """What starts workers; `scaling launch --on KIND` names one.
 
 The union of configs that do what `scaling.launch.protocol.StartsWorkers` says, told apart by their

@@ -13,7 +13,7 @@ Where = Annotated[
     str | None,
     typer.Option(
         "--on",
-        metavar="local|slurm",
+        metavar="local|slurm|ray",
         help="Where to train: on this machine, or in jobs of a cluster.",
         show_default="as [launcher] in the study says, else local",
     ),
@@ -28,12 +28,6 @@ Time = Annotated[
         help="Limit of each of Slurm's jobs, which then go back to the queue.",
     ),
 ]
-Nodes = Annotated[
-    int | None,
-    typer.Option(min=1, help="Of each job; on several, a run is trained by all."),
-]
-Gpus = Annotated[int | None, typer.Option(min=1, help="Of a node.")]
-Cpus = Annotated[int | None, typer.Option(min=1, help="Of a node.")]
 Memory = Annotated[str | None, typer.Option(metavar="64G", help="Of a node.")]
 Constraint = Annotated[str | None, typer.Option(help="Features of Slurm's nodes.")]
 Sbatch = Annotated[
@@ -72,6 +66,39 @@ RunsPerDevice = Annotated[
     typer.Option(
         min=1, help="Runs side by side on one GPU, each with a share of it.", show_default="1"
     ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="On ray: the cluster's head.",
+        show_default="$RAY_ADDRESS, or this machine's cluster",
+    ),
+]
+Cpus = Annotated[
+    float | None, typer.Option(help="Cores of each job, on each of its hosts.", show_default="1")
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        help="GPUs of each job, on each of its hosts; on ray 0.5 has two share one.",
+        show_default="none",
+    ),
+]
+Resource = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=AMOUNT",
+        help="On ray: a further resource of a job, as nodes name it; may be given several times.",
+    ),
+]
+Hosts = Annotated[
+    int | None,
+    typer.Option(min=1, help="Hosts of each job, which train a run together.", show_default="1"),
+]
+Tpu = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE", help="On ray: a TPU slice of several hosts, as v5litepod-16."),
 ]
 Update = Annotated[str | None, typer.Option(metavar="plain|fused", help=INSTEAD)]
 Rematerialise = Annotated[str | None, typer.Option(metavar="none|dots|full|offload", help=INSTEAD)]

@@ -65,7 +65,7 @@ class Slurm(Config):
     """Quality of service."""
     time: str | None = None
     """The limit of a job's time: "4h", "30min" or Slurm's own "1-12:00:00"."""
-    nodes: int = Field(1, gt=0)
+    hosts: int = Field(1, gt=0)
     """Nodes of one job; on several, each run is trained by all of them."""
     gpus: int | None = Field(None, gt=0)
     """GPUs a node."""
@@ -94,9 +94,9 @@ class Slurm(Config):
         return text
 
     def clashes(self) -> Iterator[Clash]:
-        if self.nodes > 1 and (self.workers is not None or self.runs_per_device > 1):
-            words = "several nodes are one training; leave out workers and runs_per_device."
-            yield Clash(("nodes", "workers", "runs_per_device"), words)
+        if self.hosts > 1 and (self.workers is not None or self.runs_per_device > 1):
+            words = "several hosts are one training; leave out workers and runs_per_device."
+            yield Clash(("hosts", "workers", "runs_per_device"), words)
 
     def computes_in(self) -> Compute | None:
         """As `scaling.launch.protocol.StartsWorkers` says: of GPUs, only the job sees which."""
@@ -123,7 +123,7 @@ class Slurm(Config):
         """As `scaling.launch.protocol.StartsWorkers` says."""
         folder = (launch.runs / LOGS / f"slurm-{os.getuid()}").absolute()
         command = shlex.join(self.command(launch.study, launch.file.absolute()))
-        devices = self.nodes * (self.gpus or self.cpus or 1)
+        devices = self.hosts * (self.gpus or self.cpus or 1)
         engine = SlurmEngine(folder, command, self.parameters(launch.study), devices)
         return Seats(
             launch.tally,
@@ -138,7 +138,7 @@ class Slurm(Config):
     def command(self, study: Study, file: Path) -> list[str]:
         """What each job runs. -P: no file of the folder that this runs in is taken for a module."""
         scaling = [sys.executable, "-P", "-m", "scaling"]
-        if self.nodes > 1:
+        if self.hosts > 1:
             return [*scaling, "work", str(file), "--cluster", "slurm", "--no-wait"]
         workers = self.workers if self.gpus else self.workers or self.jobs_each(study)
         several = [] if workers is None else ["--workers", str(workers)]
@@ -153,7 +153,7 @@ class Slurm(Config):
         more["requeue" if self.requeue else "no-requeue"] = True
         if self.memory is not None:
             more["mem"] = self.memory.removesuffix("B")
-        tasks = (self.gpus or 1) if self.nodes > 1 else 1
+        tasks = (self.gpus or 1) if self.hosts > 1 else 1
         cores = None if self.cpus is None else max(1, self.cpus // tasks)
         # srun has not taken this over from sbatch since Slurm 22.05
         srun = [] if cores is None else [f"--cpus-per-task={cores}"]
@@ -163,7 +163,7 @@ class Slurm(Config):
             "account": self.account,
             "qos": self.qos,
             "time": _minutes(self.time),
-            "nodes": self.nodes,
+            "nodes": self.hosts,
             "ntasks_per_node": tasks,
             "gpus_per_node": self.gpus,
             "cpus_per_task": cores,
@@ -179,7 +179,7 @@ class Slurm(Config):
 
     def jobs_each(self, study: Study) -> int:
         """Trunks that one of Slurm's jobs works on side by side."""
-        if self.nodes > 1:
+        if self.hosts > 1:
             return 1
         have = self.gpus or self.cpus or 1
         devices = study.placement.devices_per_run
@@ -188,8 +188,8 @@ class Slurm(Config):
     def _check_devices(self, study: Study) -> None:
         """Raise UserError where the devices of a job are too few, or batches cannot be split."""
         devices = study.placement.devices_per_run
-        if self.nodes > 1:
-            devices = self.nodes * (self.gpus or 1)
+        if self.hosts > 1:
+            devices = self.hosts * (self.gpus or 1)
         elif self.gpus is not None and devices > self.gpus:
             raise UserError(
                 [f"{devices} devices a run, but --gpus {self.gpus} a job; ask for more."]
