@@ -107,7 +107,7 @@ class Study:
         """The launcher at work, started unless there is one."""
         if self.launcher is None or self.launcher.poll() is not None:
             workers = str(self.chance.choice([1, 2]))
-            words = "launch", "small.toml", "--runs", self.runs, "--workers", workers
+            words = "launch", "small.toml", "--retry", "--runs", self.runs, "--workers", workers
             self.launcher = self.start(*words)
         return self.launcher
 
