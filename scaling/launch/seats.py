@@ -23,9 +23,7 @@ SECONDS_BETWEEN_LOOKS = 1.0  # at run folders
 SECONDS_BETWEEN_QUESTIONS = 5.0  # to the engine, about its jobs
 SHOWN = 8  # seats that a line names
 IN_VAIN = 3  # jobs in a row that may end without having done anything
-IDLE_FOR = (
-    90.0  # seconds without work after which a pool gives its job back; more than lease.EXPIRY
-)
+IDLE_FOR = 90.0  # seconds without work after which a pool ends; more than lease.EXPIRY
 
 
 class Seat(Protocol):

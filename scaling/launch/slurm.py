@@ -133,6 +133,7 @@ class Slurm(Config):
             each=self.jobs_each(launch.study),
             budget=launch.spec.budget,
             stays=not self.detach,
+            stopping=launch.stopping(),
         )
 
     def command(self, study: Study, file: Path) -> list[str]:
