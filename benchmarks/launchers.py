@@ -2,11 +2,11 @@
 
     python benchmarks/launchers.py [--write]
 
-A study of two small networks is launched on this machine, on a Slurm cluster of two nodes and on a
-Ray cluster of two nodes, which are started here and listen on loopback alone, and by two launches at
-once that share a folder. Prints the SHA-256 of both tables of each; exit status 1 where they differ.
-`--write` puts that into docs/reliability.md. Needs root, the Debian packages that .ci/packages names,
-and the extras slurm and ray.
+A study of two small networks is launched on this machine, by two launches at once that share a
+folder, on a Slurm cluster of two nodes and on a Ray cluster of two nodes, which are started here
+and listen on loopback alone. Prints the SHA-256 of both tables of each; exit status 1 where they
+differ. `--write` puts that into docs/reliability.md. Needs root, the Debian packages that
+.ci/packages names, and the extras slurm and ray.
 """
 
 from __future__ import annotations
