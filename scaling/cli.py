@@ -389,13 +389,14 @@ def status(
     study: StudyName,
     runs: Runs = Path("runs"),
     watch: Annotated[
-        bool, typer.Option("--watch", help="Draw the grid anew until all runs are done.")
+        bool, typer.Option("--watch", help="Draw the grid anew until every run is done or failed.")
     ] = False,
     json_file: Json = None,
 ) -> None:
     """The state of each run of STUDY: done, running, waiting or failed. Writes nothing.
 
-    With --watch the grid as a picture, a mark a run, and what is at work; Ctrl-C ends that. With
+    With --watch the grid as a picture, a mark a run, and what is at work, until every run is done
+    or has failed (exit status 1), or Ctrl-C. With
     --json a list of {run, model, data_size, images_seen, seed, state, step, steps, phase,
     images_per_second, mfu, seconds_left, error, seconds, trouble}.
     """
@@ -404,8 +405,8 @@ def status(
 
     found = read_study(study, data_needed=False)
     if watch:
-        watch_status(found, runs)
-    elif json_file is not None:
+        raise typer.Exit(0 if watch_status(found, runs) else 1)
+    if json_file is not None:
         _write_json(as_json(found, runs), json_file)
     else:
         show_status(found, runs)

@@ -20,7 +20,8 @@ GRACE = 60  # seconds from SIGTERM to SIGKILL; a worker keeps a checkpoint and l
 RETRIES = 1_000  # of a pod, or of all that train a run together; preemptions of a pod do not count
 CHIPS_PER_HOST = 4  # of a TPU slice of several hosts, as GKE makes them
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,48}[a-z0-9])?")
-TOPOLOGY = re.compile(r"\d+x\d+(x\d+)?")
+TOPOLOGY = re.compile(r"[1-9]\d*x[1-9]\d*(x[1-9]\d*)?")
+OTHERS = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")  # names of what is there
 
 
 MISTAKE = {
@@ -179,6 +180,12 @@ def _mistakes(spec: KubernetesSpec) -> list[str]:
             f"--name {spec.name}: Kubernetes takes up to 50 small letters, digits and hyphens, a "
             "letter first; say another --name."
         )
+    for option, given in (("claim", spec.claim), ("queue", spec.queue)):
+        if given is not None and not OTHERS.fullmatch(given):
+            found.append(
+                f"--{option} {given}: no object of Kubernetes has such a name; it has small "
+                "letters, digits, hyphens and points."
+            )
     if (spec.tpu_accelerator is None) != (spec.tpu_topology is None):
         found.append("--tpu-accelerator and --tpu-topology: a slice needs both.")
     if spec.gpus and spec.tpu_topology:

@@ -166,6 +166,7 @@ def test_on_a_cpu_a_worker_has_a_core_and_several_devices_are_simulated():
     slots = deal(CORES, 2)
     assert [slot.cores for slot in slots] == [(0, 1), (2, 3)]
     assert slots[0].environment["XLA_FLAGS"].endswith("_device_count=2")
+    assert slots[0].environment["NPROC"] == str(len(slots[0].cores))
     (slot,) = deal(CORES, 8)
     assert slot.cores == (0, 1, 2, 3)
 

@@ -125,13 +125,13 @@ def test_a_follower_tells_every_line_and_result_once_however_often_it_looks(plac
     first.look(keep_open=True)
     place.steps(3, 10)
     first.look(keep_open=True)
-    assert (len(tool.opened), tool.closed, first.all_done) == (1, 0, False)
+    assert (len(tool.opened), tool.closed, first.all_ended) == (1, 0, False)
     place.done()
     first.look(keep_open=True)
     first.look(keep_open=True)
     assert [step for step, _ in tool.lines] == [1, 2, 3, 10]
     assert tool.measured == {10: dict.fromkeys(UPSTREAM.metrics, 0.5)}
-    assert (len(tool.opened), tool.closed, first.all_done) == (1, 1, True)
+    assert (len(tool.opened), tool.closed, first.all_ended) == (1, 1, True)
 
 
 def test_a_follower_that_was_killed_goes_on_after_the_last_step_told(place, tool, follower):

@@ -207,6 +207,9 @@ def test_a_slice_of_tpus_is_one_command_a_host():
         ({"tpu_topology": "4x4"}, "a slice needs both"),
         ({**SLICE, "gpus": 1}, "one kind of device"),
         ({**SLICE, "tpu_topology": "four"}, "is no topology"),
+        ({**SLICE, "tpu_topology": "0x4"}, "is no topology"),
+        ({"claim": "a b"}, "--claim a b: no object"),
+        ({"queue": "Bad Queue!"}, "--queue Bad Queue!: no object"),
     ],
 )
 def test_what_kubernetes_would_refuse_is_said(fields, words):

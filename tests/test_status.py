@@ -109,6 +109,19 @@ def test_a_watch_draws_the_grid_and_what_is_at_work_on_a_screen(runs, capsys, mo
     first, second = capsys.readouterr().out.split("\x1b[H\x1b[2J")[1:]
     assert "small: Does it end?" in first
     assert "●▶" in first
-    assert "tiny, 640 images: train, step 4 of 10, loss 0.5, 64 images/s"[:60] in first
+    assert "tiny, 640 images: train, step 4 of 10, loss 0.5, 64 images/s"[:59] in first
     assert "1 of 2 runs done, 1 running" in first
     assert "●●" in second
+
+
+def test_watching_ends_when_runs_have_failed_and_none_is_left(tmp_path, capsys):
+    study = a_study(0)
+    path = tmp_path / study.runs[0].id
+    write_run_file(path, study.runs[0], study.evaluate, pytest.fail)
+    with hold_run(path) as held:
+        held.fail("the loss is nan.")
+    assert not watch_status(study, tmp_path)
+    assert "0 of 1 runs done, 1 failed" in capsys.readouterr().out
+    screen = status.drawn(study, status.statuses(study, tmp_path), 60)
+    assert max(map(len, screen)) <= 60
+    assert any(line.startswith("failed: ") and line.endswith("…") for line in screen)

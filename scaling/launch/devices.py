@@ -154,7 +154,10 @@ def _cpu_slots(machine: Machine, devices: int, workers: int | None) -> list[Slot
     for number in range(count):
         turn = [have[(number * devices + k) % len(have)] for k in range(devices)]
         own = tuple(sorted(set(turn)))
-        slots.append(Slot(number, tuple(map(str, own)), own, {"XLA_FLAGS": flags}))
+        # XLA has as many threads as cores, or as NPROC says: sums are split among them, so that
+        # another number of threads gives other digits.
+        environment = {"XLA_FLAGS": flags, "NPROC": str(len(own))}
+        slots.append(Slot(number, tuple(map(str, own)), own, environment))
     return slots
 
 

@@ -165,6 +165,24 @@ def check_batches(study: Study, devices: int) -> None:
         raise UserError(mistakes)
 
 
+def check_watched(spec: LaunchSpec, *, hosts: int, detach: bool = False) -> None:
+    """Raise UserError where a launch on a cluster is asked for what nobody would look after.
+
+    Args:
+      hosts: of each job; on several no pool watches the one training.
+      detach: whether the launch leaves its jobs to themselves.
+    """
+    mistakes = []
+    if detach and spec.budget is not None:
+        mistakes.append("--budget: nobody stops the jobs after --detach; leave one of them out.")
+    if detach and spec.stop:
+        mistakes.append("--stop: nobody judges the runs after --detach; leave one of them out.")
+    if hosts > 1 and spec.hang_after is not None:
+        mistakes.append("--hang-after: is for jobs of one host; leave it out.")
+    if mistakes:
+        raise UserError(mistakes)
+
+
 def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> dict[str, Look]:
     """Write and repair the folders of a study's runs; returns how each run then stands."""
     looks = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fits.base.errors import UserError
 from scaling.base.config import Config, digest
@@ -75,9 +75,12 @@ def read_launch_file(path: Path) -> tuple[Study, LaunchSpec]:
         raise UserError([f"{error.filename}: there is no such file; launch again."]) from None
     except DamagedRun as damage:
         raise UserError([f"{damage} Launch again: that writes it anew."]) from None
-    except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise UserError([f"{path} is not what a launch writes ({first}). Launch again."]) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(
+            [f"{path} is not what a launch writes ({place}: {first['msg']}). Launch again."]
+        ) from None
     study = Study(
         name=content.study,
         question=content.question,

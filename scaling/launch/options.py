@@ -138,7 +138,7 @@ Spend = Annotated[
     typer.Option(
         metavar="FLOPS|HOURS",
         help="Leave, with a checkpoint of every run, when so much is spent: 1e18 FLOPs of "
-        "training, or 12h of devices.",
+        "training of these runs, by whichever launch, or 12h of this launch's devices.",
     ),
 ]
 HangAfter = Annotated[

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -93,8 +94,9 @@ def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:
     ]
 
 
-def watch_status(study: Study, runs: Path) -> None:
-    """The grid, what is at work and the summary, drawn anew until all runs are done, or Ctrl-C.
+def watch_status(study: Study, runs: Path) -> bool:
+    """The grid, what is at work and the summary, drawn anew until every run is done or has failed,
+    or Ctrl-C; returns whether all are done.
 
     Without a terminal a summary is printed each half minute.
     """
@@ -109,8 +111,8 @@ def watch_status(study: Study, runs: Path) -> None:
             sys.stdout.flush()
         else:
             say(summary(found))
-        if all(each.state == "done" for each in found):
-            return
+        if all(each.state in ("done", "failed") for each in found):
+            return all(each.state == "done" for each in found)
         cost = time.monotonic() - began
         time.sleep(max(2.0 if screen else SECONDS_BETWEEN_LINES, 10 * cost))
 
@@ -121,7 +123,9 @@ def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
 
     lines = [f"{study.name}: {study.question}", "", *picture(found, columns), ""]
     lines += [_doing(each) for each in found if each.progress is not None]
-    return [line[:columns] for line in [*lines, summary(found)]]
+    lines += [f"failed: {describe(x.run)}: {x.trouble}" for x in found if x.state == "failed"]
+    short = [line if len(line) <= columns else f"{line[: columns - 1]}…" for line in lines]
+    return [*short, *textwrap.wrap(summary(found), columns)]
 
 
 def _doing(status: RunStatus) -> str:

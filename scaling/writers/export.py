@@ -94,7 +94,7 @@ def export(study: Study, runs: Path, name: str, out: Path, *, watch: bool = Fals
                     if str(failure) != said:
                         complain(f"{name}: {failure}")
                     said = str(failure)
-                if not watch or (said is None and follower.all_done):
+                if not watch or (said is None and follower.all_ended):
                     break
                 time.sleep(SECONDS)
         finally:
@@ -121,9 +121,11 @@ class Follower:
         self.lines = self.results = 0
 
     @property
-    def all_done(self) -> bool:
-        """Whether every run was done at the last look, and is told to its end."""
-        return len(self._done) == len(self._study.runs)
+    def all_ended(self) -> bool:
+        """Whether every run was done at the last look and is told to its end, or has failed."""
+        runs = decided(self._study, self._runs).runs
+        left = (run.id for run in runs if run.id not in self._done)
+        return all(RunFolder(self._runs / name).failure() is not None for name in left)
 
     def look(self, *, keep_open: bool) -> None:
         """Tell what is new.
