@@ -170,6 +170,17 @@ def test_a_worker_that_hangs_is_killed_and_its_run_tried_again(place, capfd):
 
 
 @pytest.mark.slow
+def test_a_worker_that_makes_no_step_for_long_hangs_though_nobody_said_what_is_long(
+    place, capfd, monkeypatch
+):
+    monkeypatch.setattr("scaling.launch.pool.HANGS", 10.0)
+    once = place.runs.parent / "hangs"
+    once.touch()
+    assert place.launch(a_study(0), workers=1, pause=0.02, hangs=once)
+    assert "its worker made no step for 10 s and was killed" in capfd.readouterr().out
+
+
+@pytest.mark.slow
 def test_where_no_trunk_is_left_a_worker_trains_on_the_trunk_of_another(place):
     """While the first run cools down, the second is trained from its branch on."""
     study = a_study(0, durations=(640, 1280))

@@ -76,8 +76,8 @@ class LaunchSpec:
         those with one that meets the second, and so on; among equals the longest first.
       max_parallel: workers of this launch at the same time, or jobs of a cluster, at most.
       budget: None: no limit.
-      hang_after: seconds without a step after which a worker is killed and its run tried again;
-        None: never.
+      hang_after: seconds without a step, or another phase, after which a worker is killed and its
+        run tried again; None: an hour, while it makes steps.
       json_lines: whether what happens is printed as JSON, an object a line.
       stop: rules by which runs are given up, as `scaling.launch.stopping` has them.
     """

@@ -148,7 +148,7 @@ HangAfter = Annotated[
         metavar="SECONDS",
         help="Kill a worker that makes no step and compiles nothing new for so long, and try its "
         "run again.",
-        show_default="never",
+        show_default="an hour, while it makes steps",
     ),
 ]
 Stop = Annotated[

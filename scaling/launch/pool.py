@@ -33,6 +33,8 @@ SECONDS_BETWEEN_LOOKS = 0.1  # at workers
 SECONDS_BETWEEN_LOOKS_IN_BUCKET = 1.0  # each of which is paid for
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
 SECONDS_BETWEEN_SEARCHES = 1.0  # for a run to take, while there is none
+HANGS = 3600.0  # without a step, of a worker that makes steps; unless another time is given
+STEPS = ("train", "cooldown")  # phases of a worker in which it makes steps
 SECONDS_TO_STOP = 10.0  # between SIGTERM and SIGKILL
 
 
@@ -55,7 +57,7 @@ class Pool:
         Args:
           budget: None: no limit.
           hang_after: seconds without a step, or another phase, after which a worker is killed and
-            its run tried again; None: never.
+            its run tried again; None: `HANGS`, and only while it makes steps.
           idle_for: seconds without anything to do after which the pool ends, though others are
             still at runs that are left; None: never.
           stopping: judges the runs that are at work; None: nobody does.
@@ -131,12 +133,12 @@ class Pool:
         return self._idle_for is not None and time.monotonic() - self._worked > self._idle_for
 
     def _kill_if_hanging(self, worker: WorkerProcess) -> None:
-        if self._hang_after is None:
-            return
         segment = self._at(worker)
         progress = self._progress(worker, segment) if segment else None
-        sign = progress and (segment and segment.run.id, progress.step, progress.phase)
-        worker.kill_if_hanging(sign, self._hang_after)
+        sign: object = progress and (segment and segment.run.id, progress.step, progress.phase)
+        if self._hang_after is None and (progress is None or progress.phase not in STEPS):
+            sign = object()  # a compiler may take hours, and nobody has said what is too long
+        worker.kill_if_hanging(sign, self._hang_after or HANGS)
 
     # Who takes what
 
