@@ -87,13 +87,17 @@ def say(*arguments):
 
 
 LAUNCH = """
+import os
 import sys
-from scaling.base.storage import place
-from scaling.launch.local import Local
-from scaling.study.parse import read_study
 study, runs, audit, worker = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(worker))
+from launched import Pretended, launch
+from scaling.base.storage import place
+from scaling.launch.launch_spec import DEFAULT
+from scaling.study.parse import read_study
 command = lambda folders: [sys.executable, worker, audit, "0.005", *map(str, folders)]
-sys.exit(not Local(workers=1).launch(read_study(study), place(runs), command=command))
+local = Pretended(workers=1).with_command(command)
+sys.exit(not launch(read_study(study), place(runs), DEFAULT, local))
 """
 
 

@@ -81,7 +81,7 @@ def test_a_killed_launcher_costs_what_its_worker_was_at_and_nothing_else(
 ):
     """The others, on other machines, take over when the heartbeat has stood still."""
     clocks = [0, ahead, -ahead][:count]
-    launchers = [shared.launcher_of(f"m{k}", clock) for k, clock in enumerate(clocks)]
+    launchers = [shared.launcher_of(f"m{k}", clock, 0.4) for k, clock in enumerate(clocks)]
     killed, *others = launchers
     worker = shared.worker_of(killed)
     if whole:
