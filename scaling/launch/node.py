@@ -8,10 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from scaling.launch.display import display
-from scaling.launch.jobs import jobs
-from scaling.launch.launch import Launch
+from scaling.launch.launch import Launch, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
-from scaling.launch.launch_spec import ordered
 from scaling.launch.local import Local
 from scaling.launch.seats import IDLE_FOR
 from scaling.launch.tally import Tally
@@ -34,12 +32,9 @@ def work_on(file: Path, workers: int | None, runs_per_device: int, *, pin: bool)
     study, spec = read_launch_file(file)
     runs = runs_of(file)
     looks = {run.id: RunFolder(runs / run.id).look(study.evaluate) for run in study.runs}
-    todo = {name for name, look in looks.items() if look.state in ("waiting", "running")}
     local = Local(workers=workers, runs_per_device=runs_per_device, pin=pin, idle_for=IDLE_FOR)
     with display() as screen:
-        tally = Tally(
-            study, runs, ordered(jobs(study.runs, todo), spec), looks=looks, tell=screen.tell
-        )
+        tally = Tally(study, runs, queue(study, looks, spec), looks=looks, tell=screen.tell)
         pool = local.workers_of(Launch(study, runs, spec, file, tally), screen)
         try:
             with leaving_on_signals():
