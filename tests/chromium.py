@@ -119,8 +119,7 @@ def chromium(folder, width=1280):
     try:
         socket = loop.run_until_complete(_connected(_address(folder)))
         yield Page(loop, socket)
-        socket.close()
-        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.run_until_complete(_closed(socket))
     finally:
         process.terminate()
         process.wait(SECONDS)
@@ -129,6 +128,12 @@ def chromium(folder, width=1280):
 
 async def _connected(address):
     return await websocket_connect(address, max_message_size=2**28)
+
+
+async def _closed(socket):
+    """Inside the loop: outside of one, tornado makes a loop for the thread, and nobody closes it."""
+    socket.close()
+    await asyncio.sleep(0.1)
 
 
 def _address(folder):
