@@ -3,6 +3,7 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.data.decode import decoder
+from scaling.base.config import Clash
+from scaling.data.crops import Cropper, crop_of
 from scaling.data.hashing import key
 from scaling.data.order import permute
+from scaling.data.resize import DEFAULT, Decode, cut, cut_all
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 SETS = ("train", "heldout")
@@ -28,12 +31,29 @@ class InMemory:
 
     shuffled = False
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int32], classes: int):
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int32],
+        classes: int,
+        *,
+        originals: NDArray[np.uint8] | None = None,
+        how: Decode = DEFAULT,
+    ):
+        """
+        Args:
+          originals: what crops are cut out of, [n, h, w] or [n, h, w, 3]; None: the images.
+          how: filter and library of crops.
+        """
         self.images, self.labels, self.classes = images, labels, classes
         self.size, self.resolution = images.shape[:2]
+        self._originals, self._how = images if originals is None else originals, how
 
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        return self.images[indices], self.labels[indices]
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
+        if crop is None:
+            return self.images[indices], self.labels[indices]
+        originals = in_colour(self._originals[indices])
+        return cut_all(originals, crop, self.resolution, self._how), self.labels[indices]
 
 
 class Arrays(SourceConfig):
@@ -46,6 +66,11 @@ class Arrays(SourceConfig):
     kind: Literal["arrays"] = "arrays"
     path: Path = Field(description="the .npz file")
     resolution: int = Field(ge=1, le=MOST_PIXELS, description="side of an image, pixels")
+    decode: Decode = DEFAULT
+    """How images are resized, and by which library."""
+
+    def clashes(self) -> Iterator[Clash]:
+        yield from self.decode.clash_with(self.resolution)
 
     @property
     def classes(self) -> int:
@@ -69,9 +94,13 @@ class Arrays(SourceConfig):
             raise ValueError(problem)
         with np.load(self.path, allow_pickle=False) as archive:
             images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
-        return InMemory(resized(images, self.resolution), labels.astype(np.int32), self.classes)
+        return _in_memory(
+            images, labels.astype(np.int32), self.classes, self.resolution, self.decode
+        )
 
     def fault(self) -> Fault | None:
+        if problem := self.decode.problem():
+            return Fault("decode", problem)
         try:
             words = missing(self.path) or self._problem_inside()
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -115,7 +144,7 @@ class Arrays(SourceConfig):
 
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {
-            "decoder": decoder(),
+            **self.decode.provenance(self.resolution),
             "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
         }
 
@@ -135,11 +164,11 @@ class Digits(SourceConfig):
 
     def train(self) -> InMemory:
         images, labels, chosen = _digits()
-        return InMemory(resized(images[chosen], self.resolution), labels[chosen], self.classes)
+        return _in_memory(images[chosen], labels[chosen], self.classes, self.resolution)
 
     def heldout(self) -> InMemory:
         images, labels, chosen = _digits()
-        return InMemory(resized(images[~chosen], self.resolution), labels[~chosen], self.classes)
+        return _in_memory(images[~chosen], labels[~chosen], self.classes, self.resolution)
 
     def sizes(self) -> tuple[int, int]:
         train = TRAIN_EACH * self.classes
@@ -148,19 +177,34 @@ class Digits(SourceConfig):
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {
             "scikit-learn": version("scikit-learn"),
-            "decoder": decoder(),
+            **DEFAULT.provenance(self.resolution),
         }
 
 
-def resized(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    """Grey or colour images [n, h, w] or [n, h, w, 3] as [n, resolution, resolution, 3]."""
-    if images.shape[1:3] != (resolution, resolution):
-        from PIL import Image
+def _in_memory(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    classes: int,
+    resolution: int,
+    how: Decode = DEFAULT,
+) -> InMemory:
+    squares = resized(images, resolution, how)
+    return InMemory(squares, labels, classes, originals=images, how=how)
 
-        size = (resolution, resolution)
-        images = np.stack(
-            [np.asarray(Image.fromarray(x).resize(size, Image.Resampling.BILINEAR)) for x in images]
-        )
+
+def resized(images: NDArray[np.uint8], resolution: int, how: Decode = DEFAULT) -> NDArray[np.uint8]:
+    """Grey or colour images [n, h, w] or [n, h, w, 3] as [n, resolution, resolution, 3]."""
+    crops = how.crops(np.array([images.shape[1:3]]), resolution)
+    if crops.resized[0].tolist() == [resolution, resolution] == list(images.shape[1:3]):
+        return in_colour(images)
+    crop = crop_of(crops, 0)
+    return np.concatenate(
+        [cut(in_colour(image[None])[0], crop, resolution, how)[None] for image in images]
+    )
+
+
+def in_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey images [n, h, w] with three equal channels; others as they are."""
     return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
 
 

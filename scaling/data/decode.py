@@ -8,13 +8,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.errors import UserError
+from scaling.data.crops import Crop, Cropper, crop_of
+from scaling.data.resize import DEFAULT, Decode, cut, cut_image
 
 MOST_THREADS = 8  # each caller has its own, and a loader is several callers
 SHOWN = 20  # bad images that an error names before it counts the rest
@@ -49,36 +51,94 @@ def together(errors: Sequence[UnreadableImages]) -> UnreadableImages:
     )
 
 
-def decode(file: Path | bytes, resolution: int) -> NDArray[np.uint8]:
+def decode(
+    file: Path | bytes, resolution: int, how: Decode = DEFAULT, crop: Crop | None = None
+) -> NDArray[np.uint8]:
     """One image file (a path, or its contents) as uint8 [resolution, resolution, 3], RGB.
 
-    An image of another size is resized bilinearly and antialiased, its aspect ratio ignored; one
-    of that very size keeps its pixels. EXIF orientation is ignored, as TensorFlow's decoder does.
-    Raises ValueError for what is no image, or one of more than 8 bits a channel.
-    """
-    from PIL import Image
+    By default an image of another size is resized bilinearly and antialiased, its aspect ratio
+    ignored; one of that very size keeps its pixels. EXIF orientation is ignored, as TensorFlow's
+    decoder does; of an animation the first frame is taken. Raises ValueError for what is no image,
+    or one of more than 8 bits a channel.
 
-    size = (resolution, resolution)
-    with _words_of_pillow(), Image.open(_stream(file)) as opened:
-        _refuse_deep(opened.mode)
-        image = opened.convert("RGB")
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    Args:
+      how: the filter and the decoder, and what of the image is seen where there is no crop.
+      crop: what of the image is seen.
+    """
+    found = None
+    with _opened(file) as opened:
+        width, height = opened.size
+        if crop is None:
+            crop = crop_of(how.crops(np.array([[height, width]]), resolution), 0)
+        scale = _scale(opened, crop) if how.scaled_decoding else 1
+        if how.decoder == "opencv" and opened.format == "JPEG" and opened.mode in ("RGB", "L"):
+            found = _by_opencv(file, scale)
+        if found is None:  # where OpenCV reads nothing, Pillow says why
+            if scale > 1:
+                opened.draft("RGB", (width // scale, height // scale))
+            image = opened.convert("RGB")
+    if found is not None:
+        blue_first = cut(found, scaled_down(crop, scale, found.shape), resolution, how)
+        return blue_first[:, :, ::-1]
+    return cut_image(image, scaled_down(crop, scale, image.size[::-1]), resolution, how)
+
+
+def size_of(file: Path | bytes) -> tuple[int, int]:
+    """Height and width in pixels, from the file's header; ValueError as `decode` raises."""
+    with _opened(file) as opened:
+        return opened.height, opened.width
+
+
+def _by_opencv(file: Path | bytes, scale: int) -> NDArray[np.uint8] | None:
+    """A JPEG at one over `scale` of its size, [h, w, 3], blue first; None where it cannot."""
+    import cv2
+
+    content = file.read_bytes() if isinstance(file, Path) else file
+    size = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }
+    flags = size[scale] | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+
+
+def _scale(opened: Any, crop: Crop) -> int:
+    """By how much a JPEG may be decoded smaller: both sides of the box stay as long as wanted."""
+    if opened.format != "JPEG":
+        return 1
+    spare = min(have / want for have, want in zip(crop.box[2:], crop.resized, strict=True))
+    return next((scale for scale in (8, 4, 2) if scale <= spare), 1)
+
+
+def scaled_down(crop: Crop, scale: int, size: tuple[int, ...]) -> Crop:
+    """The same crop of an image decoded at one over `scale` of its size, [height, width]."""
+    if scale == 1:
+        return crop
+    box = np.array(crop.box)
+    begin, end = box[:2] / scale, (box[:2] + box[2:]) / scale
+    first = np.minimum(np.rint(begin).astype(int), np.array(size[:2]) - 1)
+    last = np.clip(np.rint(end).astype(int), first + 1, size[:2])
+    return crop._replace(box=(*first.tolist(), *(last - first).tolist()))
 
 
 def check(file: Path | bytes) -> None:
     """Raise ValueError, as `decode` does, for what it could not decode; cheaper than decoding."""
-    from PIL import Image
-
-    with _words_of_pillow(), Image.open(_stream(file)) as opened:
-        _refuse_deep(opened.mode)
+    with _opened(file) as opened:
         opened.draft("RGB", (PREVIEW, PREVIEW))
         opened.load()
 
 
-def _stream(file: Path | bytes) -> Path | io.BytesIO:
-    return file if isinstance(file, Path) else io.BytesIO(file)
+@contextmanager
+def _opened(file: Path | bytes) -> Iterator[Any]:
+    """An image whose header alone is read; whatever Pillow raises, as ValueError in words."""
+    from PIL import Image
+
+    stream = file if isinstance(file, Path) else io.BytesIO(file)
+    with _words_of_pillow(), Image.open(stream) as opened:
+        _refuse_deep(opened.mode)
+        yield opened
 
 
 def _refuse_deep(mode: str) -> None:
@@ -102,19 +162,42 @@ def _words_of_pillow() -> Iterator[None]:
 
 
 def decode_all(
-    files: Sequence[Path | bytes], names: Sequence[str], resolution: int
+    files: Sequence[Path | bytes],
+    names: Sequence[str],
+    resolution: int,
+    how: Decode = DEFAULT,
+    crop: Cropper | None = None,
 ) -> NDArray[np.uint8]:
     """Files to uint8 [n, resolution, resolution, 3], several at once.
 
-    `names` is what an error calls each file. Raises UnreadableImages that names all bad ones.
+    Args:
+      names: what an error calls each file.
+      how: the filter and the decoder, and what is seen of an image where there is no crop.
+      crop: from the sizes of all these images, which are read first, what is seen of each.
+
+    Raises:
+      UnreadableImages: names all bad ones.
     """
     images = np.empty((len(files), resolution, resolution, 3), np.uint8)
+    crops = None if crop is None else crop(_sizes(files, names))
 
     def into(i: int) -> None:
-        images[i] = decode(files[i], resolution)
+        seen = None if crops is None else crop_of(crops, i)
+        images[i] = decode(files[i], resolution, how, seen)
 
     _each(into, names)
     return images
+
+
+def _sizes(files: Sequence[Path | bytes], names: Sequence[str]) -> NDArray[np.int64]:
+    """Heights and widths [n, 2]."""
+    sizes = np.empty((len(files), 2), np.int64)
+
+    def into(i: int) -> None:
+        sizes[i] = size_of(files[i])
+
+    _each(into, names)
+    return sizes
 
 
 def check_all(files: Sequence[Path | bytes], names: Sequence[str]) -> None:
@@ -147,5 +230,5 @@ def _of_disk(error: ValueError) -> bool:
 
 
 def decoder() -> str:
-    """What turns files into pixels, with its version: another one may give other pixels."""
-    return f"pillow {version('pillow')}"
+    """What turns files into pixels by default, with its version."""
+    return DEFAULT.libraries()

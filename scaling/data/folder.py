@@ -21,10 +21,12 @@ from pydantic import Field
 
 from fits.base.files import write_text, written_aside
 from fits.base.names import did_you_mean
-from scaling.base.config import Clash
+from scaling.base.config import Clash, contents
 from scaling.base.console import Say
 from scaling.base.machine import cache_folder
-from scaling.data.decode import UnreadableImages, check_all, decode_all, decoder, together
+from scaling.data.crops import Cropper
+from scaling.data.decode import UnreadableImages, check_all, decode_all, together
+from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -57,6 +59,8 @@ class Folder(SourceConfig):
     """Folder of the images to measure on."""
     resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
+    decode: Decode = DEFAULT
+    """How files become squares of pixels."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
@@ -64,6 +68,7 @@ class Folder(SourceConfig):
                 ("train_split", "heldout_split"),
                 f"train_split and heldout_split are both {self.train_split!r}.",
             )
+        yield from self.decode.clash_with(self.resolution)
 
     @property
     def root(self) -> Path:
@@ -94,9 +99,11 @@ class Folder(SourceConfig):
         if problem := self.problem():
             raise ValueError(problem)
         classes = _folders(self.root / self.train_split)
-        return FolderImages(self.root / split, classes, self.resolution)
+        return FolderImages(self.root / split, classes, self.resolution, self.decode)
 
     def fault(self) -> Fault | None:
+        if problem := self.decode.problem():
+            return Fault("decode", problem)
         if problem := missing(self.root):
             return Fault(
                 "path",
@@ -143,7 +150,7 @@ class Folder(SourceConfig):
         return None
 
     def provenance(self) -> dict[str, Any]:
-        return super().provenance() | {"decoder": decoder()}
+        return super().provenance() | self.decode.provenance(self.resolution)
 
 
 class Member(NamedTuple):
@@ -162,14 +169,15 @@ class FolderImages:
 
     shuffled = False
 
-    def __init__(self, folder: Path, classes: list[str], resolution: int):
+    def __init__(self, folder: Path, classes: list[str], resolution: int, how: Decode = DEFAULT):
         self.folder, self.classes, self.resolution = folder, len(classes), resolution
+        self.how = how
         members = list(_members(folder, classes))
         self.names = [member.name for member in members]
         self.labels = np.array([member.label for member in members], np.int32)
         self.size = len(members)
         self.cache = None
-        self._file = _cache_file(folder, members, resolution)
+        self._file = _cache_file(folder, members, resolution, how)
         if self.size * resolution**2 * 3 <= CACHE_LIMIT:
             self.cache = self._decoded_once(self._file)
 
@@ -186,16 +194,16 @@ class FolderImages:
         except OSError:  # nothing can be kept on this machine
             self._in_chunks(check_all)
 
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        if self.cache is None:
-            images = self._decoded([self.names[i] for i in indices])
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
+        if self.cache is None or crop is not None:  # the cache has images that are resized already
+            images = self._decoded([self.names[i] for i in indices], crop)
         else:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
 
-    def _decoded(self, names: Sequence[str]) -> NDArray[np.uint8]:
+    def _decoded(self, names: Sequence[str], crop: Cropper | None) -> NDArray[np.uint8]:
         files = [self.folder / name for name in names]
-        return decode_all(files, [str(file) for file in files], self.resolution)
+        return decode_all(files, [str(file) for file in files], self.resolution, self.how, crop)
 
     def _in_chunks(self, work: Callable[[Sequence[Path], Sequence[str]], object]) -> None:
         """All files through `work`, in order; what cannot be read is raised when all are done."""
@@ -257,7 +265,9 @@ class FolderImages:
         with file.open("wb") as stream:  # not a map: a full disk kills whoever writes to one
             np.lib.format.write_array_header_1_0(stream, header)
             self._in_chunks(
-                lambda files, names: stream.write(decode_all(files, names, self.resolution).data)
+                lambda files, names: stream.write(
+                    decode_all(files, names, self.resolution, self.how).data
+                )
             )
 
 
@@ -288,9 +298,11 @@ def _folders(folder: Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
 
 
-def _cache_file(folder: Path, members: list[Member], resolution: int) -> Path:
+def _cache_file(folder: Path, members: list[Member], resolution: int, how: Decode) -> Path:
     """Where the decoded images belong: a name that changes with anything that changes them."""
-    decides = [str(folder), resolution, decoder(), *members]
+    decides = [str(folder), resolution, how.libraries(), *members]
+    if said := contents(how):
+        decides.append(said)
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
     return cache_folder() / f"{folder.parent.name}-{folder.name}-{digest}.npy"
 

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.config import Clash
+from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.order import permute
+from scaling.data.resize import cut_all
 from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
@@ -129,9 +131,12 @@ class ProceduralImages:
         glyphs = find_glyphs(source.classes, source.cells, source.differ, source.seed)
         self.framed = np.pad(glyphs, ((0, 0), (0, 1), (0, 1)))  # cell [-1] is outside the glyph
 
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
         clean = self.clean_labels(indices)
-        return self._images(indices, clean), self._labels(indices, clean)
+        images = self._images(indices, clean)
+        if crop is not None:
+            images = cut_all(images, crop, self.resolution)
+        return images, self._labels(indices, clean)
 
     def clean_labels(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class whose glyph each image shows, [n]: the answers of the best classifier."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fits.base.names import did_you_mean
 from scaling.base.config import Config
 from scaling.base.console import Say
+from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.order import subset
 
@@ -45,8 +46,13 @@ class Images(Protocol):
     def shuffled(self) -> bool:
         """Whether images come in random order, so that the first ones speak for all."""
 
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
+        """The images of these numbers, each in 0 .. size - 1; the same number, the same image.
+
+        Args:
+          crop: what of each image is seen, from the sizes of these images as they are stored; None:
+            what the source itself shows of it.
+        """
 
 
 Opened = TypeVar("Opened", bound=Images)

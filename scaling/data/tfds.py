@@ -21,7 +21,9 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
-from scaling.data.decode import decode_all, decoder
+from scaling.data.crops import Cropper
+from scaling.data.decode import decode_all
+from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import (
     MOST_PIXELS,
     SAMPLE,
@@ -61,6 +63,8 @@ class Tfds(SourceConfig):
     """Feature that holds the class."""
     resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
+    decode: Decode = DEFAULT
+    """How files become squares of pixels."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
@@ -68,6 +72,7 @@ class Tfds(SourceConfig):
                 ("train_split", "heldout_split"),
                 f"train_split and heldout_split are both {self.train_split!r}.",
             )
+        yield from self.decode.clash_with(self.resolution)
 
     @property
     def root(self) -> Path:
@@ -138,6 +143,8 @@ class Tfds(SourceConfig):
             if importlib.util.find_spec(module) is None:
                 needs = f"reading TFDS data sets needs the package {package}"
                 return Fault("kind", f"{needs}: pip install {package}.")
+        if problem := self.decode.problem():
+            return Fault("decode", problem)
         if problem := missing(self.root):
             return Fault(
                 "data_dir",
@@ -267,7 +274,7 @@ class Tfds(SourceConfig):
         return super().provenance() | {
             "tfds": f"{self._info()['name']}:{self._info()['version']}",
             "tensorflow-datasets": version("tensorflow-datasets"),
-            "decoder": decoder(),
+            **self.decode.provenance(self.resolution),
         }
 
 
@@ -281,6 +288,7 @@ class TfdsImages:
 
         self.name = f"{source.name} {split}"
         self.resolution, self.classes = source.resolution, source.classes
+        self.how = source.decode
         self.image_key, self.label_key = source.image_key, source.label_key
         builder = source.builder()
         info = builder.info
@@ -299,7 +307,7 @@ class TfdsImages:
         begins = ends - [part.take for part in self.parts]
         return np.unique(np.concatenate([begins, ends - 1, sample(self, SAMPLE)]))
 
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
         wanted = [int(i) for i in indices]
         examples = [
             self.features.deserialize_example_np(record, decoders=self.decoders)
@@ -310,7 +318,7 @@ class TfdsImages:
         if labels.min() < 0:  # how TFDS marks the withheld labels of a competition
             raise ValueError(f"{names[int(labels.argmin())]} has no label; use another split.")
         files = [example[self.image_key] for example in examples]
-        return decode_all(files, names, self.resolution), labels
+        return decode_all(files, names, self.resolution, self.how, crop), labels
 
 
 def _prepared(root: Path) -> dict[str, Path]:
