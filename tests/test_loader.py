@@ -110,7 +110,7 @@ def test_two_views_of_an_image_are_augmented_apart_and_the_first_is_that_of_a_lo
     assert (same | mirrored).all()
 
 
-DARKEN = 5
+DARKEN = 7
 
 
 class Darken(Config):

@@ -8,12 +8,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.augment import Augment, BatchAugment, spelled_out
+from scaling.data.augment import Augment, BatchAugment, Crop, crop_of, spelled_out
 from scaling.data.order import places, step_indices, subset
 from scaling.data.source import Images
 
@@ -59,13 +60,38 @@ def batches(
 
     def make(step: int) -> Batch:
         members = step_indices(seed, step, batch, data_size, rows)
-        pixels, labels = images.batch(members if total is None else subset(members, total))
-        where = places(step, batch, rows)
-        seen = [augmented(pixels, augment, seed, where, view) for view in range(views)]
+        numbers = members if total is None else subset(members, total)
+        seen, labels = loaded(images, numbers, augment, seed, places(step, batch, rows), views)
         image = seen[0] if views == 1 else np.stack(seen)
         return {"image": image, "label": labels, "index": members.astype(np.uint32)}
 
     return ahead(make, first_step, last_step)
+
+
+def loaded(
+    images: Images,
+    numbers: NDArray[np.int64],
+    augment: Sequence[Augment],
+    seed: int,
+    rows: NDArray[np.int64],
+    views: int = 1,
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.int32]]:
+    """The views of these images, which stand at `rows` of the run's sequence, and their labels.
+
+    What acts on whole batches is left to the step.
+    """
+    if (crop := crop_of(augment)) is None:
+        pixels, labels = images.batch(numbers)
+        uncropped = [pixels] * views
+    else:
+        side = images.resolution
+        cropped = [
+            images.batch(numbers, partial(crop.crops, side=side, seed=seed, places=rows, view=view))
+            for view in range(views)
+        ]
+        uncropped, labels = [pixels for pixels, _ in cropped], cropped[0][1]
+    seen = [augmented(pixels, augment, seed, rows, view) for view, pixels in enumerate(uncropped)]
+    return seen, labels
 
 
 def augmented(
@@ -75,12 +101,9 @@ def augmented(
     rows: NDArray[np.int64],
     view: int,
 ) -> NDArray[np.uint8]:
-    """One view of these images, which stand at `rows` of the run's sequence.
-
-    What acts on whole batches is left to the step.
-    """
+    """One view of these images, cropped already, without what acts on whole batches."""
     for each in spelled_out(augment):
-        if not isinstance(each, BatchAugment):
+        if not isinstance(each, Crop | BatchAugment):
             pixels = each.apply(pixels, seed=seed, places=rows, view=view)
     return pixels
 

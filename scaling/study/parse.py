@@ -15,6 +15,7 @@ from pathlib import Path
 from fits.base.errors import UserError
 from models.shapes import Shape, ViTShape
 from scaling.data import Source
+from scaling.data.augment import crop_problem
 from scaling.evaluate import Evaluation
 from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
@@ -55,6 +56,7 @@ def read_study(
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
         _check_axes(file, grid, data)
+        _check_crop(file, grid, data)
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
         _check_durations(file, grid)
@@ -225,6 +227,15 @@ def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
                 f"{size:_} is more than the {data.train_size:_} training images of [data]; "
                 f'use "all", or less.',
             )
+
+
+def _check_crop(file: Reading, grid: KeyPath, data: _Data) -> None:
+    """A grid's crop can be cut out of images of the data's resolution."""
+    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
+    if known is None or data.resolution is None or "augment" in file.doubtful(grid, Grid):
+        return
+    if problem := crop_problem(known.augment, data.resolution):
+        file.mistake((*grid, "augment"), problem)
 
 
 def _check_durations(file: Reading, grid: KeyPath) -> None:

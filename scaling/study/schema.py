@@ -131,7 +131,8 @@ right name:
 - a transfer task has the resolution of `[data]`, which every network sees;
 - no two evaluations measure the same metric;
 - weights to begin with (`init`) are there and fit every network of their grid;
-- no augmentation is listed twice, and what mixes whole batches is listed last;
+- no augmentation is listed twice, a crop is listed first and fits the resolution, and what mixes
+  whole batches is listed last;
 - every `[models.NAME]` is used in a grid.
 
 A run that several grids name is trained once. Runs are known by their contents, not by their
@@ -176,9 +177,13 @@ def _section(schema: Schema, key: str, there: dict[str, Any]) -> Iterator[str]:
         yield from _members(schema, kinds)
         return
     yield f"\nIts key `kind` says which keys it has besides: {', '.join(f'`{k}`' for k in kinds)}."
+    inside: dict[str, Any] = {}
     for kind, reference in kinds.items():
+        member = schema.named(reference)
         yield f'\n### `kind = "{kind}"`'
-        yield from _table(schema, schema.named(reference))
+        yield from _table(schema, member)
+        inside |= _tables_within(schema, member)
+    yield from _each_once(schema, inside)
 
 
 def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
@@ -188,8 +193,18 @@ def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
         member = schema.named(kinds[kind])
         yield f"\n### {title}"
         yield from _table(schema, member)
-        tables = {key: schema.node(there) for key, there in member["properties"].items()}
-        inside |= {key: node for key, node in tables.items() if "properties" in node}
+        inside |= _tables_within(schema, member)
+    yield from _each_once(schema, inside)
+
+
+def _tables_within(schema: Schema, node: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a table that are tables themselves, of one kind."""
+    tables = {key: schema.node(there) for key, there in node["properties"].items()}
+    return {key: there for key, there in tables.items() if "properties" in there}
+
+
+def _each_once(schema: Schema, inside: dict[str, Any]) -> Iterator[str]:
+    """A subsection for each table within others, which several may have."""
     for key, node in inside.items():
         yield f"\n### `{key} = {{ ... }}`"
         yield from _table(schema, node)

@@ -14,7 +14,7 @@ from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment, check_augment, of_batches, spelled_out
+from scaling.data.augment import Augment, check_augment, crop_problem, of_batches, spelled_out
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -125,6 +125,8 @@ class Run(Config):
         self.recipe.check(self.steps)
         check_noise(self.model, self.recipe)
         check_augment(self.augment)
+        if problem := crop_problem(self.augment, self.data.resolution):
+            raise ValueError(problem)
         return self
 
 

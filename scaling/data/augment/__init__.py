@@ -9,6 +9,11 @@ a pure function: whatever is random in it is a hash of `key(seed, PURPOSE, ...)`
 where place p = step * batch + row is the image's place in the run's sequence. So hosts, restarts
 and threads change no pixel. PURPOSE is a number that no other draw has; `data.order` lists its own.
 
+Those of `Crop` come first and decide which part of an image is seen. They look at no pixels: the
+source cuts out what they say while it decodes, so that nothing is resized twice:
+
+    crops(sizes, *, side, seed, places, view) -> Crops  sizes: heights, widths as stored, [rows, 2]
+
 Those of `BatchAugment` look at several images of a batch, whose rows lie on several hosts. They act
 inside the step, on the device, on the whole batch, before it is split in any way:
 
@@ -24,11 +29,14 @@ from pydantic import Field
 
 from scaling.data.augment.augreg import AugReg
 from scaling.data.augment.flip import Flip
+from scaling.data.augment.inception_crop import InceptionCrop
 from scaling.data.augment.mixup import MixUp
 from scaling.data.augment.randaugment import RandAugment
+from scaling.data.augment.random_crop import RandomCrop
 
+Crop: TypeAlias = InceptionCrop | RandomCrop
 BatchAugment: TypeAlias = MixUp
-OneAugment: TypeAlias = Flip | RandAugment | BatchAugment
+OneAugment: TypeAlias = Crop | Flip | RandAugment | BatchAugment
 Augment: TypeAlias = Annotated[OneAugment | AugReg, Field(discriminator="kind")]
 
 
@@ -40,14 +48,32 @@ def spelled_out(augment: Sequence[Augment]) -> tuple[OneAugment, ...]:
     return tuple(found)
 
 
+def crop_of(augment: Sequence[Augment]) -> Crop | None:
+    """The one that decides which part of an image is seen; None: the source does."""
+    return next((each for each in augment if isinstance(each, Crop)), None)
+
+
+def crop_problem(augment: Sequence[Augment], side: int) -> str | None:
+    """Why images of this side, in pixels, cannot be cropped so; None when they can."""
+    crop = crop_of(augment)
+    return crop.problem(side) if crop else None
+
+
 def check_augment(augment: Sequence[Augment]) -> None:
     """Raise ValueError when one kind is listed twice, as both would draw the same random numbers,
-    or when one that acts on batches stands before one that acts on images."""
+    when a crop does not come first, or when one that acts on batches stands before one that acts on
+    images."""
     listed = spelled_out(augment)
     kinds = [each.kind for each in listed]
     for kind in kinds:
         if kinds.count(kind) > 1:
             raise ValueError(f'augment has "{kind}" {kinds.count(kind)} times; list it once.')
+    for each in listed[1:]:
+        if isinstance(each, Crop):
+            raise ValueError(
+                f'augment has "{each.kind}", which is cut out as the image is decoded, after '
+                f'"{kinds[0]}"; list one crop, as the first.'
+            )
     batches = [isinstance(each, BatchAugment) for each in listed]
     if sorted(batches) != batches:
         last = kinds[batches.index(True)]
