@@ -585,7 +585,10 @@ def report_command(
 
 @app.command()
 def sheet(study: StudyName, out: Out = Path("results")) -> None:
-    """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png."""
+    """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png.
+
+    They are drawn after the augmentation of the study's first run, crops included.
+    """
     from scaling.data.contact_sheet import contact_sheet
     from scaling.study.parse import read_study
 
@@ -593,7 +596,8 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
     path = out / f"{found.name}.sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        contact_sheet(found.runs[0].data.train(), path)
+        first = found.runs[0]
+        contact_sheet(first.data.train(), path, augment=first.augment, seed=first.seed)
     except ValueError as error:  # an image that cannot be decoded, a cache that cannot be kept
         raise UserError([str(error)]) from error
     print(path)

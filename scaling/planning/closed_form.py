@@ -16,6 +16,7 @@ from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.base.console import print_table
 from scaling.planning.disk import states_kept
+from scaling.planning.margin import remarks, unseen
 from scaling.study.study import Study
 from scaling.training.run import Run
 
@@ -55,6 +56,8 @@ class ModelCost:
     """Of the backbone, its pool included, classifier left out: as in the results."""
     forward_gmacs: float
     """1e9 multiply-adds of one image's forward pass, classifier included."""
+    unseen_percent: float
+    """Of an image's pixels, what lies in no patch."""
     cost: Cost
 
 
@@ -70,6 +73,8 @@ class StudyCost:
     """Training states on disk when all runs are done."""
     disk_bytes: int
     """That these take."""
+    remarks: tuple[str, ...]
+    """What a person should know before training, a sentence each."""
 
 
 def study_cost(study: Study) -> StudyCost:
@@ -82,12 +87,20 @@ def study_cost(study: Study) -> StudyCost:
             name=runs[0].model_name,
             params=parameters(model),
             forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
+            unseen_percent=100 * unseen(model),
             cost=cost_of(runs),
         )
         for model, runs in by_model.items()
     ]
     cost = _sum(model.cost for model in models)
-    return StudyCost(study.name, study.question, tuple(models), cost, *states_kept(study))
+    return StudyCost(
+        study.name,
+        study.question,
+        tuple(models),
+        cost,
+        *states_kept(study),
+        remarks=tuple(remarks(study.runs)),
+    )
 
 
 def cost_of(runs: Sequence[Run]) -> Cost:
@@ -134,6 +147,7 @@ def as_json(found: StudyCost) -> dict[str, Any]:
                 "name": model.name,
                 "params": model.params,
                 "forward_gmacs": model.forward_gmacs,
+                "unseen_percent": model.unseen_percent,
                 **_cost_json(model.cost),
             }
             for model in found.models
@@ -180,6 +194,8 @@ def show_cost(found: StudyCost) -> None:
         f"On disk: {_counted(found.states, 'training state')}, about {size(found.disk_bytes)}; "
         "`scaling clean` frees what nothing needs."
     )
+    for remark in found.remarks:
+        print(remark)
 
 
 def size(count: float) -> str:
