@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.data.crops import Crop, Cropper, crop_of
-from scaling.data.resize import DEFAULT, Decode, cut, cut_image
+from scaling.data.resize import DEFAULT, Decode, cut, cut_image, opencv
 
 MOST_THREADS = 8  # each caller has its own, and a loader is several callers
 SHOWN = 20  # bad images that an error names before it counts the rest
@@ -91,8 +91,7 @@ def size_of(file: Path | bytes) -> tuple[int, int]:
 
 def _by_opencv(file: Path | bytes, scale: int) -> NDArray[np.uint8] | None:
     """A JPEG at one over `scale` of its size, [h, w, 3], blue first; None where it cannot."""
-    import cv2
-
+    cv2 = opencv()
     content = file.read_bytes() if isinstance(file, Path) else file
     size = {
         1: cv2.IMREAD_COLOR,
@@ -179,7 +178,7 @@ def decode_all(
       UnreadableImages: names all bad ones.
     """
     images = np.empty((len(files), resolution, resolution, 3), np.uint8)
-    crops = None if crop is None else crop(_sizes(files, names))
+    crops = None if crop is None else crop(_sizes(files))
 
     def into(i: int) -> None:
         seen = None if crops is None else crop_of(crops, i)
@@ -189,14 +188,16 @@ def decode_all(
     return images
 
 
-def _sizes(files: Sequence[Path | bytes], names: Sequence[str]) -> NDArray[np.int64]:
-    """Heights and widths [n, 2]."""
-    sizes = np.empty((len(files), 2), np.int64)
+def _sizes(files: Sequence[Path | bytes]) -> NDArray[np.int64]:
+    """Heights and widths [n, 2]; 1 of a file that has none, which decoding it then says."""
+    sizes = np.ones((len(files), 2), np.int64)
 
     def into(i: int) -> None:
-        sizes[i] = size_of(files[i])
+        with suppress(ValueError):
+            sizes[i] = size_of(files[i])
 
-    _each(into, names)
+    with _threads() as pool:
+        list(pool.map(into, range(len(files))))
     return sizes
 
 
@@ -215,13 +216,17 @@ def _each(work: Callable[[int], None], names: Sequence[str]) -> None:
             return error
         return None
 
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with _threads() as pool:
         errors = list(pool.map(failure, range(len(names))))
     if bad := {name: error for name, error in zip(names, errors, strict=True) if error is not None}:
         raise UnreadableImages(
             {name: str(error) for name, error in bad.items()},
             lasting=not any(_of_disk(error) for error in bad.values()),
         )
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
 
 
 def _of_disk(error: ValueError) -> bool:

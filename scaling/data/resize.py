@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -184,9 +185,17 @@ def _of_opencv(shape: tuple[int, ...], size: tuple[int, ...], how: Decode) -> bo
     return how.filter == "bilinear" and not how.antialias
 
 
-def _by_opencv(pixels: NDArray[np.uint8], resized: tuple[int, ...], how: Decode) -> Any:
+@cache
+def opencv() -> Any:
+    """The module, with one thread a call: callers have threads of their own."""
     import cv2
 
+    cv2.setNumThreads(1)
+    return cv2
+
+
+def _by_opencv(pixels: NDArray[np.uint8], resized: tuple[int, ...], how: Decode) -> Any:
+    cv2 = opencv()
     height, width = resized
     chosen = cv2.INTER_AREA if how.filter == "area" else cv2.INTER_LINEAR
     return cv2.resize(pixels, (width, height), interpolation=chosen)
