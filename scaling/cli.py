@@ -361,6 +361,7 @@ def work_command(
     tensor: training.Tensor = None,
     retry: training.Retry = False,
     no_wait: training.NoWait = False,
+    hang_after: training.HangAfter = None,
 ) -> None:
     """Train and measure runs, one after another, on all devices of this process.
 
@@ -370,17 +371,27 @@ def work_command(
     --processes and --process. RUNS is a folder that all of them see. The first process alone
     writes. Exit status 1 when a run failed.
     """
+    from scaling.launch.devices import compute_as_workers_do
     from scaling.launch.here import meant, together, train_here
     from scaling.launch.protocol import placed
     from scaling.launch.worker_process import TAKEN
     from scaling.training.leaving import leaving_on_signals
 
     given = {"update": update, "remat": remat, "microbatches": microbatches}
-    study, folder = meant(what, runs)
-    wanted = placed(study, {**given, "fsdp": fsdp, "tensor": tensor})
+    compute_as_workers_do()
+    found = meant(what, runs)
+    hang_after = hang_after or found.hang_after
+    wanted = placed(found.study, {**given, "fsdp": fsdp, "tensor": tensor})
     with leaving_on_signals() as leaving:
         together(cluster, coordinator, processes, process)
-        done = train_here(wanted, folder, leaving, retry=retry, wait=not no_wait)
+        done = train_here(
+            wanted,
+            found.runs,
+            leaving,
+            retry=retry,
+            wait=not no_wait,
+            hang_after=hang_after,
+        )
     raise typer.Exit({True: 0, False: 1, None: TAKEN}[done])
 
 

@@ -8,7 +8,7 @@ from launched import a_study
 
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
-from scaling.launch.launch import check_watched, dry_run
+from scaling.launch.launch import check_detached, dry_run
 from scaling.launch.launch_spec import Budget, LaunchSpec, selected
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder
@@ -143,14 +143,13 @@ def test_other_files_among_the_runs_are_passed_over(place):
 
 
 @pytest.mark.parametrize(
-    ("spec", "where", "said"),
+    ("spec", "said"),
     [
-        (LaunchSpec(budget=Budget(seconds=1.0)), {"hosts": 1, "detach": True}, "--budget: nobody"),
-        (LaunchSpec(stop=("behind",)), {"hosts": 1, "detach": True}, "--stop: nobody"),
-        (LaunchSpec(hang_after=9.0), {"hosts": 2}, "--hang-after: is for jobs of one host"),
+        (LaunchSpec(budget=Budget(seconds=1.0)), "--budget: nobody"),
+        (LaunchSpec(stop=("behind",)), "--stop: nobody"),
     ],
 )
-def test_what_nobody_would_look_after_is_refused(spec, where, said):
+def test_what_nobody_would_look_after_is_refused(spec, said):
     with pytest.raises(UserError, match=said):
-        check_watched(spec, **where)
-    check_watched(LaunchSpec(), hosts=2, detach=True)
+        check_detached(spec)
+    check_detached(LaunchSpec())

@@ -31,6 +31,7 @@ from scaling.runs.results_file import (
 )
 from scaling.runs.rule_file import RULE
 from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, STOPPED, RunFolder, RunProgress
+from scaling.training.hanging import Sign
 
 if TYPE_CHECKING:
     from scaling.evaluate.measured import Measured
@@ -48,6 +49,8 @@ class HeldRun(RunFolder):
         in_bucket = is_object(path)
         self._between = SECONDS_BETWEEN_REPORTS_TO_BUCKET if in_bucket else SECONDS_BETWEEN_REPORTS
         self._reported: tuple[str, float] | None = None  # phase and time of the last report
+        self.last_sign: Sign | None = None
+        """What this process said last that it does; newer than what is written."""
         self._phase_began = 0.0
 
     def check(self) -> None:
@@ -137,6 +140,7 @@ class HeldRun(RunFolder):
         memory_bytes: int | None = None,
     ) -> None:
         """Say how far this process is; cheap to call every step, written once a second."""
+        self.last_sign = Sign(self.id, phase, step)
         now = time.monotonic()
         if self._reported is not None:
             last_phase, last = self._reported
