@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -108,12 +109,48 @@ def test_two_launches_on_one_bucket_do_every_run_once_and_both_end_well(server, 
     audit = tmp_path / "audit.jsonl"
     both = [python(LAUNCH, study, runs, audit, PRETEND) for _ in range(2)]
     assert [launch.wait(timeout=300) for launch in both] == [0, 0]
-    events = list(map(json.loads, audit.read_text().splitlines()))
-    ended = Counter(event["run"] for event in events if event["event"] == "end")
-    begun = Counter(event["run"] for event in events if event["event"] == "begin")
+    begun, ended = counts(audit)
     assert ended == begun
     assert set(ended.values()) == {1}
-    assert len({event["pid"] for event in events}) > 1
+    assert len({event["pid"] for event in events(audit)}) > 1
+
+
+@pytest.mark.slow
+def test_after_a_launch_on_a_bucket_is_killed_two_others_end_what_it_left(server, tmp_path, runs):
+    study = tmp_path / "small.toml"
+    study.write_text(SMALL)
+    audit = tmp_path / "audit.jsonl"
+    first = python(LAUNCH, study, runs, audit, PRETEND)
+    wait_until(lambda: audit.exists() and sum(counts(audit)[1].values()) > 0)
+    first.kill()
+    first.wait(timeout=60)
+    begun, ended = counts(audit)
+    assert sum(ended.values()) < 4  # something is left
+    both = [python(LAUNCH, study, runs, audit, PRETEND) for _ in range(2)]
+    assert [launch.wait(timeout=300) for launch in both] == [0, 0]
+    begun_in_all, ended_in_all = counts(audit)
+    assert set(ended_in_all.values()) == {1}
+    assert len(ended_in_all) == 4
+    assert all(begun_in_all[run] == begun[run] for run in ended)  # done is done
+
+
+def events(audit):
+    return list(map(json.loads, audit.read_text().splitlines()))
+
+
+def counts(audit):
+    """How often each run was begun, and brought to its end."""
+    return [
+        Counter(event["run"] for event in events(audit) if event["event"] == what)
+        for what in ("begin", "end")
+    ]
+
+
+def wait_until(happens, seconds=120):
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
