@@ -35,6 +35,9 @@ class InMemory:
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         return self.images[indices], self.labels[indices]
 
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self.labels[indices]
+
 
 class Arrays(SourceConfig):
     """An .npz with `train_images`, `train_labels`, `heldout_images`, `heldout_labels`.

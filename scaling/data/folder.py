@@ -193,6 +193,9 @@ class FolderImages:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
 
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self.labels[indices]
+
     def _decoded(self, names: Sequence[str]) -> NDArray[np.uint8]:
         files = [self.folder / name for name in names]
         return decode_all(files, [str(file) for file in files], self.resolution)

@@ -133,6 +133,9 @@ class ProceduralImages:
         clean = self.clean_labels(indices)
         return self._images(indices, clean), self._labels(indices, clean)
 
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._labels(indices, self.clean_labels(indices))
+
     def clean_labels(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class whose glyph each image shows, [n]: the answers of the best classifier."""
         chance = self._words(CLASS, indices) >> np.uint64(32)

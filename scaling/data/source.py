@@ -48,6 +48,9 @@ class Images(Protocol):
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
 
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """As those of `batch`, [n], and without decoding an image."""
+
 
 Opened = TypeVar("Opened", bound=Images)
 

@@ -35,6 +35,7 @@ from scaling.data.source import (
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
+AT_ONCE = 1024  # records whose labels alone are wanted
 SPLIT = re.compile(r"(?P<name>[\w.-]+)(\[(-?\d+%?)?:(-?\d+%?)?\])?")  # train, train[:90%]
 
 
@@ -300,17 +301,34 @@ class TfdsImages:
         return np.unique(np.concatenate([begins, ends - 1, sample(self, SAMPLE)]))
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        wanted = [int(i) for i in indices]
-        examples = [
-            self.features.deserialize_example_np(record, decoders=self.decoders)
-            for record in self.records.__getitems__(wanted)
-        ]
-        names = [f"{self.name}, image {i}" for i in wanted]
-        labels = np.array([example[self.label_key] for example in examples], np.int32)
-        if labels.min() < 0:  # how TFDS marks the withheld labels of a competition
-            raise ValueError(f"{names[int(labels.argmin())]} has no label; use another split.")
+        examples = self._examples(indices)
         files = [example[self.image_key] for example in examples]
-        return decode_all(files, names, self.resolution), labels
+        names = [self._name(i) for i in indices]
+        return decode_all(files, names, self.resolution), self._labels(indices, examples)
+
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Reads the records whole, a few at a time: a label has no place of its own in a file."""
+        parts = np.split(indices, np.arange(AT_ONCE, len(indices), AT_ONCE))
+        return np.concatenate([self._labels(part, self._examples(part)) for part in parts])
+
+    def _examples(self, indices: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Images as encoded, and labels."""
+        return [
+            self.features.deserialize_example_np(record, decoders=self.decoders)
+            for record in self.records.__getitems__([int(i) for i in indices])
+        ]
+
+    def _labels(
+        self, indices: NDArray[np.int64], examples: list[dict[str, Any]]
+    ) -> NDArray[np.int32]:
+        labels = np.array([example[self.label_key] for example in examples], np.int32)
+        if labels.size and labels.min() < 0:  # how TFDS marks a competition's withheld labels
+            name = self._name(indices[int(labels.argmin())])
+            raise ValueError(f"{name} has no label; use another split.")
+        return labels
+
+    def _name(self, index: int) -> str:
+        return f"{self.name}, image {index}"
 
 
 def _prepared(root: Path) -> dict[str, Path]:
