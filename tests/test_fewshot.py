@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from scaling.data import Digits
-from scaling.data.arrays import InMemory
+from scaling.data.arrays import Digits, InMemory
 from scaling.evaluate.fewshot import FewShot, draw
 from scaling.evaluate.ridge import classify, scorers
 

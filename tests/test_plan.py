@@ -8,7 +8,7 @@ import pytest
 from models.cost import forward_macs, parameters
 from models.shapes import MuP
 from models.zoo import shape
-from scaling.data import Digits
+from scaling.data.arrays import Digits
 from scaling.evaluate import Upstream
 from scaling.launch.jobs import jobs
 from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import shape, vit
-from scaling.data import Digits, Procedural
+from scaling.data.arrays import Digits
 from scaling.data.augment import Flip
+from scaling.data.procedural import Procedural
 from scaling.objectives import Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe

@@ -16,7 +16,6 @@ from pydantic import Field
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.ridge import classify, scorers
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -68,6 +67,7 @@ class FewShot(Config):
     ) -> list[Measured]:
         """Each metric over all test images, n = their number; objective and source are not used."""
         from scaling.evaluate.forward import features
+        from scaling.evaluate.ridge import classify, scorers
 
         pool, test = self.data.train(), self.data.heldout()
         assert pool.size is not None  # shots come from a set, not a stream

@@ -93,6 +93,11 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
         raise UserError([f"init: {mistake}" for mistake in error.mistakes]) from None
 
 
+def shape_of(folder: Path) -> Shape:
+    """The network of a run that is done; ValueError where the folder is no such run's."""
+    return _run(folder).shape
+
+
 def provenance(init: Init) -> dict[str, Any]:
     """What the path stood for, for a manifest: the hash of the file, or of a checkpoint's sums."""
     path = init.from_
