@@ -16,6 +16,7 @@ from pydantic import Field
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.tasks import NAME, checked_labels
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -31,10 +32,7 @@ class FewShot(Config):
     """
 
     kind: Literal["fewshot"] = "fewshot"
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$",
-        json_schema_extra={"in_words": "a name of small letters, digits and _"},
-    )
+    name: str = NAME
     """Names the metrics: `<name>_<shots>shot_error`, the mean over subsets, and
     `<name>_<shots>shot_error_subset<i>`."""
     data: Source
@@ -73,6 +71,7 @@ class FewShot(Config):
         assert pool.size is not None  # shots come from a set, not a stream
         assert test.size is not None
         labels = pool.labels_of(np.arange(pool.size))
+        checked_labels(f"{self.name}, train", labels, self.data.classes)
         supports = [self._support(labels, subset) for subset in range(self.subsets)]
         drawn = np.unique(np.concatenate([chosen for chosen, _ in supports]))
         known, known_labels = features(module, pool, drawn, placement)
