@@ -229,7 +229,7 @@ def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
 
 def _check_durations(file: Reading, grid: KeyPath) -> None:
     """Each number of images is whole batches, and long enough for warm-up and cooldown."""
-    recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
+    recipe = _known_recipe(file, grid, {"warmup_steps", "schedule", "stairs", *COOLDOWN})
     durations = list(file.values(grid, "images_seen"))
     for (place, images_seen), (_, batch) in itertools.product(
         durations, list(file.values(grid, "batch"))

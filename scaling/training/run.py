@@ -20,7 +20,15 @@ from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
 NOT_IN_STEP = {"seed", "data_size", "images_seen", "augment", "init"}
-SCHEDULE = {"warmup_steps", "timescale_steps", "cooldown_steps", "cooldown_fraction"}
+SCHEDULE = {
+    "schedule",
+    "warmup_steps",
+    "stairs",
+    "stair_factor",
+    "timescale_steps",
+    "cooldown_steps",
+    "cooldown_fraction",
+}
 """Fields of a recipe that reach the step as its argument `rate`."""
 
 
