@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from scaling.evaluate.fewshot import FewShot
+from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.upstream import Upstream
+from scaling.evaluate.vtab import Vtab
 
-Evaluation: TypeAlias = Annotated[Upstream | FewShot, Field(discriminator="kind")]
+Evaluation: TypeAlias = Annotated[Upstream | FewShot | FineTune | Vtab, Field(discriminator="kind")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment, of_batches, spelled_out
+from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -30,6 +31,8 @@ SCHEDULE = {
     "cooldown_fraction",
 }
 """Fields of a recipe that reach the step as its argument `rate`."""
+RunData: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
+"""What a study file may say, and what a search for a learning rate trains on."""
 
 
 class Run(Config):
@@ -39,7 +42,7 @@ class Run(Config):
     """The network's shape, spelled out; its resolution is the data's."""
     objective: Objective = DEFAULT
     """What is minimised."""
-    data: Source
+    data: RunData
     """Where images come from."""
     data_size: int | None = Field(None, gt=0, lt=2**63)
     """Number of different training images; None: every image the source has (endless, if it is)."""
