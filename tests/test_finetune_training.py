@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from simulated import simulated
 from test_finetune import a_vtab, task
+from test_parse import GOOD
+from test_work import free_port
+from test_work import work as in_processes
 
 import scaling.task
 from fits.base.errors import UserError
@@ -24,8 +27,10 @@ from scaling.evaluate import trainings as module
 from scaling.evaluate.outcomes import FOLDER, outcomes, steps_done
 from scaling.evaluate.protocols import HyperRule, Sides, SizeClass, ViTProtocol
 from scaling.evaluate.trainings import Trainings
+from scaling.planning.closed_form import study_cost
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
+from scaling.study.parse import read_study
 from scaling.training import checkpoints
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.initial import on_grid
@@ -124,6 +129,7 @@ def test_fine_tuning_begins_with_the_network_that_was_measured(tmp_path):
     assert not np.any(begun["head"]["kernel"])
 
 
+@pytest.mark.slow
 def test_told_to_leave_in_the_middle_it_resumes_to_the_same_bits(tmp_path, monkeypatch):
     (run, *_) = TUNED.runs(RUN)
     monkeypatch.setattr(module, "forget", lambda folder, check: None)
@@ -283,3 +289,65 @@ def test_killed_again_and_again_it_has_the_bits_of_one_that_was_left_alone(tmp_p
         jax.tree.map(np.testing.assert_array_equal, *ends)
         compared += 1
     assert compared == 3
+
+
+STUDY = (
+    GOOD.replace(
+        "\n[[grid]]",
+        """
+[[evaluate]]
+kind = "finetune"
+name = "tuned"
+data = { kind = "digits", resolution = 8 }
+protocol = { kind = "vit", resolution = 32, steps = 20, warmup_steps = 4, batch = 16 }
+
+[[grid]]""",
+    )
+    .replace('["nano", "mu/4"]', '"nano"')
+    .replace("[2_560, 5_120]", "2_560")
+)
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def tuned(study, runs):
+    """Outcomes by learning rate and number of images behind them, of the only run."""
+    (run,) = read_study(study).runs
+    done = RunFolder(runs / run.id).manifest()["finetune"]
+    return {(each["learning_rate"], each["n"]): each["error"] for each in done}
+
+
+@pytest.mark.slow
+def test_two_hosts_or_two_devices_that_share_the_state_tune_as_one_does(study, tmp_path):
+    together = "--coordinator", f"localhost:{free_port()}", "--processes", "2", "--process"
+    ways = {
+        "one": [((), {})],
+        "hosts": [((*together, str(number)), {}) for number in range(2)],
+        "devices": [(("--fsdp", "2"), simulated(2))],
+    }
+    for name, processes in ways.items():
+        statuses, said = in_processes(study, tmp_path / name, *processes)
+        assert statuses == [0] * len(processes), said
+    one = tuned(study, tmp_path / "one")
+    assert [n for _, n in sorted(one)].count(20) == 2  # 2 % of 1,000, for each learning rate
+    for name in ("hosts", "devices"):
+        other = tuned(study, tmp_path / name)
+        assert {n for _, n in other} == {20, 797}
+        for key in one.keys() & other.keys():
+            assert other[key] == pytest.approx(one[key], abs=0.1 if key[1] == 20 else 0.01)
+
+
+@pytest.mark.slow
+def test_what_is_trained_takes_the_flops_that_the_plan_says(study, tmp_path):
+    statuses, said = in_processes(study, tmp_path / "runs", ((), {}))
+    assert statuses == [0], said
+    found = read_study(study)
+    done = RunFolder(tmp_path / "runs" / found.runs[0].id).manifest()["finetune"]
+    planned = study_cost(found).fine_tuning
+    assert sum(each["flops"] for each in done) == planned.flops
+    assert sum(each["images_seen"] for each in done) == planned.images
