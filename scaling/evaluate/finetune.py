@@ -49,25 +49,17 @@ class FineTune(Trains, Task):
         return tuple(dict.fromkeys(self.scratch_steps))
 
     def transfers(self, upstream: Run) -> tuple[Transfer, ...]:
-        begun = Transfer(
-            label=self.name,
-            upstream=upstream,
-            task=self,
-            protocol=self.protocol,
-            images=self.images,
-        )
-        scratch = (
+        return tuple(
             Transfer(
-                label=f"{self.name} from scratch",
+                label=self.name,
                 upstream=upstream,
                 task=self,
                 protocol=self.protocol,
                 images=self.images,
                 scratch_steps=steps,
             )
-            for steps in self.lengths
+            for steps in (None, *self.lengths)
         )
-        return (begun, *scratch)
 
     def found(self, upstream: Run, find: Find) -> list[Measured]:
         names = [f"{self.name}_finetune", *map(self._scratch, self.lengths)]

@@ -28,6 +28,7 @@ class Outcome(Config):
     run: str
     """Its id."""
     model: str
+    from_scratch: bool = False
     learning_rate: float
     steps: int = Field(ge=0)
     images_seen: int

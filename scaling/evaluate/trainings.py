@@ -8,7 +8,8 @@ lease allows it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +72,8 @@ class Trainings:
 
     def _trained(self, run: Run) -> Outcome:
         self.watch.phase("compile", self.upstream.steps)
-        trainer = Trainer(run, spec=self.spec, begin=lambda: on_grid(self.params, run.model))
+        step = _trainer(_Step(run.step_digest, self.spec, run))
+        trainer = step.of(run, begin=lambda: on_grid(self.params, run.model))
 
         def tell(progress: Progress) -> None:
             self.watch.beside(f"{FOLDER} {_letters(run)}", progress.step, run.steps)
@@ -79,6 +81,7 @@ class Trainings:
         about: dict[str, Any] = {
             "run": run.id,
             "model": run.model_name,
+            "from_scratch": run.init is None,
             "learning_rate": run.recipe.learning_rate,
             "steps": run.steps,
             "images_seen": run.images_seen,
@@ -109,6 +112,20 @@ class Trainings:
             branched=lambda: None,
             leave=leave,
         )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is compiled, whatever run it is compiled for."""
+
+    digest: str
+    spec: PlacementSpec
+    run: Run = field(compare=False)
+
+
+@lru_cache(maxsize=4)  # so that what is compiled to choose a rate serves the end, and the next run
+def _trainer(step: _Step) -> Trainer:
+    return Trainer(step.run, spec=step.spec)
 
 
 def host_arrays(module: nnx.Module) -> Any:

@@ -107,7 +107,7 @@ class Transfer:
         return self._run(self.setting, rate)
 
     def runs(self) -> tuple[Run, ...]:
-        """All that are trained, for a plan: whatever rate is chosen, its cost is the same."""
+        """All that are trained, the last with the first of the learning rates."""
         return *self.candidates(), self.final(self.setting.learning_rates[0])
 
     def model(self) -> Shape:

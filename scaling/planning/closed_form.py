@@ -106,9 +106,17 @@ def study_cost(study: Study) -> StudyCost:
 
 
 def trained_by_evaluations(study: Study) -> list[Run]:
-    """Every run that is trained to measure another; each is trained alone."""
+    """Every run that is trained to measure another; each is trained alone.
+
+    All have one learning rate, for that changes no cost.
+    """
     trains = [each for each in study.evaluate if isinstance(each, Trains)]
-    return [tuned for run in study.runs for each in trains for tuned in each.runs(run)]
+    return [
+        tuned.model_copy(update={"recipe": tuned.recipe.model_copy(update={"learning_rate": 1.0})})
+        for run in study.runs
+        for each in trains
+        for tuned in each.runs(run)
+    ]
 
 
 def _remarks(study: Study) -> tuple[str, ...]:

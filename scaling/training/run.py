@@ -85,7 +85,8 @@ class Run(Config):
         kept = {k: v for k, v in contents(self).items() if k not in NOT_IN_STEP}
         recipe = {k: v for k, v in kept.get("recipe", {}).items() if k not in SCHEDULE}
         mixed = contents(of_batches(self.augment))
-        return digest({**kept, "recipe": recipe, "augment": mixed})
+        data = contents(self.data.of if isinstance(self.data, Part) else self.data)
+        return digest({**kept, "data": data, "recipe": recipe, "augment": mixed})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes what follows from its fields itself."""

@@ -116,9 +116,14 @@ class Trainer:
         """Whether the compiled step is that of `run`, computed as `spec` says."""
         return (run.step_digest, spec) == (self._run.step_digest, self._spec)
 
-    def of(self, run: Run) -> Trainer:
-        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`."""
+    def of(self, run: Run, begin: Callable[[], Any] | None = None) -> Trainer:
+        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`.
+
+        Args:
+          begin: as of a new one.
+        """
         other = copy.copy(self)
+        other._begin = begin
         other.trunk, other._run, other._images = run.trunk, run, run.data.train()
         return other
 
