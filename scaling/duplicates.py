@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.base.console import Say, print_table
-from scaling.data import Source
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
 from scaling.data.source import Images, SourceConfig
 from scaling.data.without import LeftOut, Without, identity
@@ -156,7 +155,7 @@ def features_of(folder: Path) -> Callable[[Images, NDArray[np.int64]], NDArray[n
 
 def _source(study: Study) -> SourceConfig:
     """The one that the study trains on, all of it."""
-    sources: list[Source] = list(dict.fromkeys(run.data for run in study.runs))
+    sources: list[SourceConfig] = list(dict.fromkeys(run.data for run in study.runs))
     if len(sources) > 1:
         raise UserError([f"{study.name} trains on {len(sources)} sources; take a study of one."])
     only = sources[0]

@@ -10,6 +10,7 @@ import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache
+from typing import Any
 
 import jax
 
@@ -20,7 +21,10 @@ from scaling.data.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
-from scaling.manifest import manifest_of
+from scaling.evaluate.outcomes import FOLDER, forget, outcomes
+from scaling.evaluate.trainings import Trainings, host_arrays
+from scaling.evaluate.trains import NotMeasured, Trains
+from scaling.manifest import manifest_of, sources_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
 from scaling.runs.damage import DamagedRun
@@ -40,7 +44,7 @@ from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Watch, Watches
 
 IN_WORDS = (
-    Diverged | DamagedRun | OtherState | StoppedByRule | UserError
+    Diverged | DamagedRun | NotMeasured | OtherState | StoppedByRule | UserError
 )  # their text alone is the reason
 
 
@@ -123,9 +127,21 @@ def carry_out(
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
     manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
     manifest["images_per_second"] = watch.pace
+    if trained := [*_finetuned(held), *(each.model_dump() for each in outcomes(held.path))]:
+        manifest["finetune"] = trained
     held.finish(measured, manifest)
+    forget(held.path / FOLDER, held.check)
     if task.checkpoints.keep == "needed":
         _delete_unneeded(TrunkFolder.of(held, run))
+
+
+def _finetuned(held: HeldRun) -> list[dict[str, Any]]:
+    """What an earlier manifest says of trainings by evaluations."""
+    try:
+        found = held.manifest().get("finetune", [])
+    except FileNotFoundError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _delete_unneeded(trunk: TrunkFolder) -> None:
@@ -153,7 +169,7 @@ def train_and_measure(
     watch.phase("evaluate", run.steps)
     seconds, module = end.seconds, trainer.module(end.state)
     del end  # and with it the optimizer's state: evaluation may have its memory
-    measured = [
+    measured: list[tuple[Evaluation, list[Measured]]] = [
         (
             each,
             each.measure(
@@ -161,7 +177,20 @@ def train_and_measure(
             ),
         )
         for each in task.missing
+        if not isinstance(each, Trains)
     ]
+    if train_too := [each for each in task.missing if isinstance(each, Trains)]:
+        find = Trainings(
+            upstream=run,
+            folder=paths.own.parent,
+            params=host_arrays(module),
+            paths=paths,
+            spec=task.placement,
+            leaving=leaving,
+            watch=watch,
+        )
+        del module  # devices have no memory for two
+        measured += [(each, each.found(run, find)) for each in train_too]
     return seconds, measured
 
 
@@ -171,10 +200,8 @@ def check_images(task: Task) -> None:
     Raises:
       ValueError: some cannot be read; of all sources, those that are named.
     """
-    transfers = [getattr(each, "data", None) for each in task.missing]
-    sources = [task.run.data, *(each for each in transfers if isinstance(each, SourceConfig))]
     unreadable: list[UnreadableImages] = []
-    for source in dict.fromkeys(sources):
+    for source in sources_of(task.run, task.missing):
         try:
             _check(source)
         except UnreadableImages as error:

@@ -25,6 +25,7 @@ import jax
 from fits.base.errors import UserError
 from scaling.base.console import note
 from scaling.base.storage import is_object
+from scaling.evaluate.trains import NotMeasured
 from scaling.runs import lease
 from scaling.runs.held_run import HeldRun, hold_run_if_free
 from scaling.runs.lease import LeaseLost, LeaseWatch
@@ -183,7 +184,7 @@ class _Worker:
                 raise SystemExit(self._leaving.status) from None
             except Exception as error:
                 again = write_down(held, error, task)
-                if not isinstance(error, Diverged):  # which all processes see; this they do not
+                if not isinstance(error, Diverged | NotMeasured):  # all processes see only these
                     _alone_or_exit()
                 return AGAIN if again else NOT_DONE
         return DONE
@@ -215,7 +216,7 @@ class _Worker:
             task = Task.model_validate_json(message)
             paths = task.paths(RunFolder(runs / task.run.id))
             try:
-                with suppress(Diverged, TrunkBusy):
+                with suppress(Diverged, NotMeasured, TrunkBusy):
                     train_and_measure(task, paths, Blind(), self._trainers, self._leaving)
             except Left:
                 raise SystemExit(self._leaving.status or 1) from None

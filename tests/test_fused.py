@@ -88,6 +88,7 @@ def furthest(one, other):
         pytest.param("adafactor-f32", "current", marks=pytest.mark.slow),
         pytest.param("adam", "previous", marks=pytest.mark.slow),
         pytest.param("adam", "current", marks=pytest.mark.slow),
+        pytest.param("sgd", "current", marks=pytest.mark.slow),
     ],
 )
 def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):

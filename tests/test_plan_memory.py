@@ -64,7 +64,9 @@ def test_the_arrays_are_those_of_the_network(name):
     assert ours == sorted(x.shape for x in jax.tree.leaves(train_state(run).params))
 
 
-@pytest.mark.parametrize("optimizer", ["adafactor", "adafactor-f32", "adam", "adam-bf16"])
+@pytest.mark.parametrize(
+    "optimizer", ["adafactor", "adafactor-f32", "adam", "adam-bf16", "sgd", "sgd-bf16"]
+)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_moments_are_those_of_the_optimizer(name, optimizer):
     run = run_of(VARIANTS[name], optimizer)

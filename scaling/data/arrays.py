@@ -67,6 +67,10 @@ class Arrays(SourceConfig):
         train, heldout = (headers[f"{name}_labels"][0][0] for name in SETS)
         return train, heldout
 
+    def area(self) -> int:
+        _, height, width, *_ = _headers(self.path)["train_images"][0]
+        return height * width
+
     def _open(self, name: str) -> InMemory:
         if problem := self.problem():
             raise ValueError(problem)
@@ -147,6 +151,9 @@ class Digits(SourceConfig):
     def sizes(self) -> tuple[int, int]:
         train = TRAIN_EACH * self.classes
         return train, TOTAL - train
+
+    def area(self) -> int:
+        return 8 * 8
 
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {

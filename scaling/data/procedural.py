@@ -113,6 +113,9 @@ class Procedural(SourceConfig):
     def heldout(self) -> "ProceduralImages":
         return ProceduralImages(self, key(self.seed, HELDOUT), size=self.heldout_size)
 
+    def area(self) -> int:
+        return self.resolution**2
+
     def irreducible_error(self) -> float:
         return self.label_noise
 

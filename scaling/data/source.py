@@ -114,6 +114,11 @@ class SourceConfig(Config, ABC):
             (self.train, self.heldout),
         )
 
+    def area(self) -> int | None:
+        """Height times width of an image as it is stored, pixels; None: nobody knows it without
+        looking at all of them."""
+        return None
+
     def irreducible_error(self) -> float | None:
         """Error of the best possible classifier on held-out images, where theory gives it."""
         return None

@@ -5,10 +5,13 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from scaling.evaluate.fewshot import FewShot
+from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import LinearProbe
 from scaling.evaluate.upstream import Upstream
+from scaling.evaluate.vtab import Vtab
 
 Evaluation: TypeAlias = Annotated[
-    Upstream | FewShot | LinearProbe | NearestNeighbours, Field(discriminator="kind")
+    Upstream | FewShot | LinearProbe | NearestNeighbours | FineTune | Vtab,
+    Field(discriminator="kind"),
 ]

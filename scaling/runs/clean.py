@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaling.base.storage import is_object
+from scaling.evaluate.outcomes import FOLDER
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, branches_to_come, hold_trunk_if_free
@@ -66,7 +67,9 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
 
 
 def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Path]:
-    """What nothing needs among a run's own states."""
+    """What nothing needs among a run's own states, and those of its evaluations."""
+    if done and (folder.path / FOLDER).is_dir():
+        yield folder.path / FOLDER
     whole = {path for _, path in checkpoints.found(folder.checkpoints)}
     end = folder.checkpoints / str(run.steps)
     for path in sorted(folder.checkpoints.iterdir()):

@@ -144,9 +144,9 @@ class HeldRun(RunFolder):
         now = time.monotonic()
         if self._reported is not None:
             last_phase, last = self._reported
-            if phase == last_phase and now - last < self._between:
+            if _kind(phase) == _kind(last_phase) and now - last < self._between:
                 return
-        if self._reported is None or self._reported[0] != phase:
+        if self._reported is None or _kind(self._reported[0]) != _kind(phase):
             self._phase_began = time.time()
         self._reported = phase, now
         progress = RunProgress(
@@ -184,6 +184,12 @@ class HeldRun(RunFolder):
     def _set_aside(self, name: str) -> str:
         self.check()
         return set_aside(self.path / name).name
+
+
+def _kind(phase: str) -> str:
+    """A phase without how far it is: "finetune nano 12 of 50" is one with "finetune nano 13 of
+    50"."""
+    return phase.partition(" ")[0]
 
 
 def _finite(value: float | None) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fits.base.errors import UserError
 from models.shapes import Shape, ViTShape
 from scaling.data import Source
 from scaling.evaluate import Evaluation
+from scaling.evaluate.trains import Trains
 from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
 from scaling.study.mistakes import listed, near_names, show
@@ -50,7 +52,7 @@ def read_study(
     file = Reading(*_find(str(name_or_path)))
     file.check_keys()
     data = _check_source(file, ("data",), data_needed, planned)
-    _check_evaluations(file, data, data_needed)
+    _check_evaluations(file, data, data_needed, planned)
     shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
@@ -60,7 +62,11 @@ def read_study(
         _check_durations(file, grid)
         _check_placement(file, grid, shapes[grid])
     file.raise_mistakes()
-    return _study(file.parse())
+    study = _study(file.parse())
+    if data_needed:
+        _check_trainings(file, study)
+        file.raise_mistakes()
+    return study
 
 
 def _study(file: StudyFile) -> Study:
@@ -138,11 +144,14 @@ def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: boo
     return data
 
 
-def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
+def _check_evaluations(file: Reading, data: _Data, data_needed: bool, planned: bool) -> None:
     measured: dict[str, KeyPath] = {}
     for place in file.tables("evaluate"):
         evaluation = file.part(Evaluation, place)
-        if "data" in file.at(place):
+        if isinstance(evaluation, Trains):  # at a resolution of its own
+            for each in _sources_in(file, place):
+                _check_source(file, each, data_needed, planned)
+        elif "data" in file.at(place):
             _check_transfer(file, (*place, "data"), data, data_needed)
         if evaluation is None or file.doubtful(place, type(evaluation)):
             continue
@@ -153,6 +162,26 @@ def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
                 file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
                 break
             measured[metric] = place
+
+
+def _sources_in(file: Reading, place: KeyPath) -> Iterator[KeyPath]:
+    """Where an evaluation that trains names its data."""
+    if "data" in file.at(place):
+        yield (*place, "data")
+    tasks = file.at((*place, "tasks"))
+    for number, task in enumerate(tasks if isinstance(tasks, list) else ()):
+        if isinstance(task, dict) and "data" in task:
+            yield (*place, "tasks", number, "data")
+
+
+def _check_trainings(file: Reading, study: Study) -> None:
+    """What evaluations that train would train, of every network of a study without mistakes."""
+    networks = {run.model: run for run in study.runs}.values()
+    for place, evaluation in zip(file.tables("evaluate"), study.evaluate, strict=True):
+        if isinstance(evaluation, Trains):
+            said = (each for run in networks for each in evaluation.problems(run, study.placement))
+            for words in dict.fromkeys(said):
+                file.mistake(place, words)
 
 
 def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: float | None) -> None:
@@ -229,7 +258,7 @@ def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
 
 def _check_durations(file: Reading, grid: KeyPath) -> None:
     """Each number of images is whole batches, and long enough for warm-up and cooldown."""
-    recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
+    recipe = _known_recipe(file, grid, {"warmup_steps", "schedule", "stairs", *COOLDOWN})
     durations = list(file.values(grid, "images_seen"))
     for (place, images_seen), (_, batch) in itertools.product(
         durations, list(file.values(grid, "batch"))

@@ -86,6 +86,9 @@ mlp = 128
 EXAMPLES = {"models": MODELS}
 """Below the title of a table."""
 
+OWN = {"protocol"}
+"""Keys whose tables, told apart by `kind`, are described nowhere else."""
+
 TITLES = {
     "ViT": "A ViT by its sizes",
     "like": "A ViT of the zoo with changes",
@@ -128,7 +131,10 @@ right name:
 - the data set is there;
 - patches are no larger than the images, heads divide the width of a ViT, and 32 that of a BiT;
 - dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
-- a transfer task has the resolution of `[data]`, which every network sees;
+- a transfer task has the resolution of `[data]`, which every network sees, save where the network
+  is fine-tuned at another;
+- a task to fine-tune on has the images that are asked for, some of them held out where a learning
+  rate is chosen, at a resolution that its network can see;
 - no two evaluations measure the same metric;
 - weights to begin with (`init`) are there and fit every network of their grid;
 - no augmentation is listed twice, and what mixes whole batches is listed last;
@@ -171,14 +177,14 @@ def _section(schema: Schema, key: str, there: dict[str, Any]) -> Iterator[str]:
     if "discriminator" not in node:
         yield from _table(schema, node)
         return
-    kinds = node["discriminator"]["mapping"]
+    kinds, told = node["discriminator"]["mapping"], set[str]()
     if "propertyName" not in node["discriminator"]:
         yield from _members(schema, kinds)
         return
     yield f"\nIts key `kind` says which keys it has besides: {', '.join(f'`{k}`' for k in kinds)}."
     for kind, reference in kinds.items():
         yield f'\n### `kind = "{kind}"`'
-        yield from _table(schema, schema.named(reference))
+        yield from _table(schema, schema.named(reference), told)
 
 
 def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
@@ -195,7 +201,12 @@ def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
         yield from _table(schema, node)
 
 
-def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
+def _table(schema: Schema, node: dict[str, Any], told: set[str] | None = None) -> Iterator[str]:
+    """
+    Args:
+      told: titles of subsections that there are already; more are added.
+    """
+    told = set() if told is None else told
     if "description" in node:
         yield f"\n{node['description']}"
     keys = {key: there for key, there in node["properties"].items() if key != "kind"}
@@ -206,17 +217,26 @@ def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
     first = sorted(keys, key=lambda key: key not in needed)  # those that are needed
     yield from _rows(schema, {key: keys[key] for key in first}, set(needed))
     for key in first:
-        yield from _listed(schema, key, schema.node(keys[key]))
+        yield from _inside(schema, key, schema.node(keys[key]), told)
 
 
-def _listed(schema: Schema, key: str, node: dict[str, Any]) -> Iterator[str]:
-    """A subsection for each kind of table that a key lists, if it lists such tables."""
-    if node.get("type") != "array":
-        return
-    kinds = schema.node(node["items"]).get("discriminator", {}).get("mapping", {})
-    for kind, reference in kinds.items():
-        yield f'\n### `{key} = [{{ kind = "{kind}" }}]`'
-        yield from _table(schema, schema.named(reference))
+def _inside(schema: Schema, key: str, node: dict[str, Any], told: set[str]) -> Iterator[str]:
+    """A subsection for each kind of table that a key holds or lists, if no other key has them."""
+    several = node.get("type") == "array"
+    inner = schema.node(node["items"]) if several else node
+    left, right = ("[{ ", " }]") if several else ("{ ", " }")
+    tables: dict[str, dict[str, Any]] = {}
+    if several and "properties" in inner:
+        tables["..."] = inner
+    if several or key in OWN:
+        kinds = inner.get("discriminator", {}).get("mapping", {})
+        tables |= {f'kind = "{kind}"': schema.named(there) for kind, there in kinds.items()}
+    for inside, table in tables.items():
+        title = f"### `{key} = {left}{inside}{right}`"
+        if title not in told:
+            told.add(title)
+            yield f"\n{title}"
+            yield from _table(schema, table, told)
 
 
 def _rows(schema: Schema, keys: dict[str, Any], required: set[str]) -> Iterator[str]:
@@ -238,9 +258,15 @@ def _default(schema: Schema, there: dict[str, Any]) -> str:
         there, default = node["items"], default[0]
     if default is None:
         return f"`{show(there['none_as'])}`" if "none_as" in there else ""
+    if isinstance(default, dict) or (isinstance(default, list) and _tables(default)):
+        return ""  # its meaning says it
     if isinstance(default, list):
         return f"`[{', '.join(map(show, default))}]`"
     return f"`{show(default)}`"
+
+
+def _tables(values: list[Any]) -> bool:
+    return any(isinstance(each, dict) for each in values)
 
 
 if __name__ == "__main__":

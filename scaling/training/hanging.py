@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 HANGS = 3600.0  # seconds without a step, of what makes steps; unless another time is given
-STEPS = ("train", "cooldown")  # phases that make steps
+STEPS = ("train", "cooldown", "finetune")  # first words of phases that make steps
 LOOKS = 20  # in the time that is too long
 SECONDS_TO_WRITE = 10.0  # that the reason may take: what hangs may be the disk
 
@@ -45,7 +45,7 @@ class HangTimer:
     def hangs(self, sign: Sign | None) -> bool:
         """Whether `sign`, the last one, has been the last for too long."""
         now = time.monotonic()
-        makes_steps = sign is not None and sign.phase in STEPS
+        makes_steps = sign is not None and sign.phase.split(" ")[0] in STEPS
         if sign != self._sign or not (makes_steps or self._in_any_phase):
             self._sign, self._since = sign, now
         return now - self._since >= self.after
