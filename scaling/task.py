@@ -23,7 +23,7 @@ from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.outcomes import FOLDER, forget, outcomes
 from scaling.evaluate.trainings import Trainings, host_arrays
-from scaling.evaluate.trains import NotMeasured, Trains
+from scaling.evaluate.trains import InTraining, NotMeasured, Trains
 from scaling.manifest import manifest_of, sources_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
@@ -233,7 +233,8 @@ def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> boo
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
-            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
+            run = error.run if isinstance(error, InTraining) else task.run
+            reason = out_of_memory(error, run, task.placement, jax.device_count())
         _stop(held, reason)
         return False
     try:

@@ -1,7 +1,10 @@
 """Fine-tuning as an evaluation: what the papers' protocols decide, and what is never looked at."""
 
 import json
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +29,7 @@ from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
+PAGE = (Path(__file__).parents[1] / "docs/evaluation/finetune.md").read_text()
 NANO = ViTShape(name="nano", patch=4, resolution=16, width=8, depth=1, mlp=16, heads=2)
 DIGITS = Digits(resolution=16)
 SMALL = ViTProtocol(resolution=16, steps=6, warmup_steps=2, batch=16, validation=0.1)
@@ -402,3 +406,12 @@ def test_the_runs_of_an_evaluation_survive_the_way_through_a_file():
 def test_another_resolution_is_another_network_with_the_upstreams_shape():
     shape = task(protocol=ViTProtocol(resolution=32)).runs(upstream())[0].model
     assert shape == replace(NANO, name="nano on digits", resolution=32)
+
+
+def test_the_plan_of_the_pages_study_is_what_the_page_says(tmp_path, capsys):
+    study, tasks = re.findall(r"^```(?:toml|text)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    show_cost(study_cost(read(tmp_path, study)))
+    (line,) = re.findall(r"^Fine-tuning to evaluate.*$", PAGE, re.MULTILINE)
+    assert line in capsys.readouterr().out
+    (table,) = tomllib.loads(tasks)["evaluate"]
+    assert len(Vtab.model_validate_json(json.dumps(table)).metrics) == 1 + 3 + 3

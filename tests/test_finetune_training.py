@@ -24,7 +24,7 @@ from models.shapes import ViTShape
 from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate import trainings as module
-from scaling.evaluate.outcomes import FOLDER, outcomes, steps_done
+from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, outcomes, steps_done
 from scaling.evaluate.protocols import HyperRule, Sides, SizeClass, ViTProtocol
 from scaling.evaluate.trainings import Trainings
 from scaling.planning.closed_form import study_cost
@@ -185,6 +185,35 @@ def test_a_fine_tuning_that_diverges_fails_its_run_and_not_the_trunk(tmp_path):
     assert work([folder.path]) == Ended.FAILED
     assert folder.failure().startswith("digits: fine-tuning diverged: the loss is")
     assert not list(tmp_path.rglob("diverged.json"))
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_without_memory_stops_its_run_and_says_which_step_had_none(
+    tmp_path, monkeypatch
+):
+    def full(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    folder = written(tmp_path, ONE_RATE)
+    monkeypatch.setattr(module, "train", full)
+    assert work([folder.path]) == Ended.FAILED
+    assert folder.stopped().startswith("nano on digits ran out of the device's memory")
+    assert folder.failure() is None
+
+
+def test_an_outcome_that_was_damaged_counts_for_nothing(tmp_path):
+    path = tmp_path / FOLDER / "run.json"
+    path.parent.mkdir()
+    found = Outcome(
+        run="run", model="nano", learning_rate=0.1, steps=5, images_seen=80, flops=1.0, seconds=1.0,
+        error=0.25, n=100,
+    )  # fmt: skip
+    path.write_text(outcome_text(found))
+    assert outcomes(tmp_path) == [found]
+    for text in (path.read_text().replace("0.25", "0.20"), path.read_text()[:-9], "[]", ""):
+        path.write_text(text)
+        assert outcomes(tmp_path) == []
+        assert steps_done(tmp_path) == 0
 
 
 def test_weights_of_another_network_are_refused_in_words(tmp_path):

@@ -18,6 +18,7 @@ from pydantic import Field
 from scaling.base.config import Config
 from scaling.base.storage import delete_below, is_object
 from scaling.training import checkpoints
+from scaling.training.checkpoint_manifest import sealed, unsealed
 
 FOLDER, TRUNK, OWN = "finetune", "trunk", "own"
 
@@ -43,10 +44,24 @@ class Outcome(Config):
     """Why it diverged, in words."""
 
 
+def outcome_text(found: Outcome) -> str:
+    """The file's text, with a sum of its own."""
+    return sealed(found.model_dump()) + "\n"
+
+
+def read_outcome(path: Path) -> Outcome | None:
+    """What was found of a training; None where there is no such file, or it is not what was
+    written: that training is then made again."""
+    try:
+        return Outcome.model_validate(unsealed(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def outcomes(folder: Path) -> list[Outcome]:
     """What was found of every training there, in the order of their ids."""
-    found = sorted((folder / FOLDER).glob("*.json"), key=lambda path: path.name)
-    return [Outcome.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
+    paths = sorted((folder / FOLDER).glob("*.json"), key=lambda path: path.name)
+    return [found for found in map(read_outcome, paths) if found is not None]
 
 
 def steps_done(folder: Path) -> int:

@@ -19,7 +19,16 @@ from flax import nnx
 
 from scaling.base.storage import publish
 from scaling.evaluate.forward import losses
-from scaling.evaluate.outcomes import FOLDER, OWN, TRUNK, Outcome, forget
+from scaling.evaluate.outcomes import (
+    FOLDER,
+    OWN,
+    TRUNK,
+    Outcome,
+    forget,
+    outcome_text,
+    read_outcome,
+)
+from scaling.evaluate.trains import InTraining
 from scaling.training.hosts import agreed_word, is_first
 from scaling.training.initial import on_grid
 from scaling.training.leaving import Leaving
@@ -60,13 +69,17 @@ class Trainings:
     def __call__(self, run: Run) -> Outcome:
         """What this run is good for."""
         path = self.folder / FOLDER / f"{run.id}.json"
-        if known := agreed_word(_text(path)):
-            return Outcome.model_validate_json(known)
-        found = self._trained(run)
+        known = read_outcome(path)
+        if text := agreed_word("" if known is None else known.model_dump_json()):
+            return Outcome.model_validate_json(text)
+        try:
+            found = self._trained(run)
+        except jax.errors.JaxRuntimeError as error:
+            raise InTraining(run, error) from error
         if is_first():
-            text = found.model_dump_json() + "\n"
             path.parent.mkdir(parents=True, exist_ok=True)
-            publish(path, text.encode(), durable=True, check=self.paths.guard)
+            content = outcome_text(found).encode()
+            publish(path, content, durable=True, check=self.paths.guard)
             forget(self.folder / FOLDER / run.id, self.paths.guard)
         return found
 
@@ -140,13 +153,6 @@ def host_arrays(module: nnx.Module) -> Any:
 
     params = nnx.to_pure_dict(nnx.split(module)[1])
     return jax.tree.map(whole, params["backbone"])
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
 
 
 def _letters(run: Run) -> str:

@@ -30,6 +30,14 @@ class NotMeasured(Exception):
     """An evaluation found no number; its text says why."""
 
 
+class InTraining(Exception):
+    """What JAX raised while an evaluation trained `run`."""
+
+    def __init__(self, run: Run, error: Exception):
+        super().__init__(f"{run.model.name}: {error}")
+        self.run = run
+
+
 class Trains(Config, ABC):
     """Base of the evaluations that train runs of their own."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from scaling.study.reading import AXES, Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
+from scaling.study.trainings import check_trainings, sources_in
 from scaling.training.initial import Init, problems
 from scaling.training.placement_checks import batch_mistakes, network_mistakes
 from scaling.training.placement_spec import PlacementSpec
@@ -64,7 +64,7 @@ def read_study(
     file.raise_mistakes()
     study = _study(file.parse())
     if data_needed:
-        _check_trainings(file, study)
+        check_trainings(file, study)
         file.raise_mistakes()
     return study
 
@@ -149,7 +149,7 @@ def _check_evaluations(file: Reading, data: _Data, data_needed: bool, planned: b
     for place in file.tables("evaluate"):
         evaluation = file.part(Evaluation, place)
         if isinstance(evaluation, Trains):  # at a resolution of its own
-            for each in _sources_in(file, place):
+            for each in sources_in(file, place):
                 _check_source(file, each, data_needed, planned)
         elif "data" in file.at(place):
             _check_transfer(file, (*place, "data"), data, data_needed)
@@ -162,26 +162,6 @@ def _check_evaluations(file: Reading, data: _Data, data_needed: bool, planned: b
                 file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
                 break
             measured[metric] = place
-
-
-def _sources_in(file: Reading, place: KeyPath) -> Iterator[KeyPath]:
-    """Where an evaluation that trains names its data."""
-    if "data" in file.at(place):
-        yield (*place, "data")
-    tasks = file.at((*place, "tasks"))
-    for number, task in enumerate(tasks if isinstance(tasks, list) else ()):
-        if isinstance(task, dict) and "data" in task:
-            yield (*place, "tasks", number, "data")
-
-
-def _check_trainings(file: Reading, study: Study) -> None:
-    """What evaluations that train would train, of every network of a study without mistakes."""
-    networks = {run.model: run for run in study.runs}.values()
-    for place, evaluation in zip(file.tables("evaluate"), study.evaluate, strict=True):
-        if isinstance(evaluation, Trains):
-            said = (each for run in networks for each in evaluation.problems(run, study.placement))
-            for words in dict.fromkeys(said):
-                file.mistake(place, words)
 
 
 def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: float | None) -> None:
