@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from scaling.base.console import Say
-from scaling.data.prepare.shards import Progress, stamp, write_shard
+from scaling.data.prepare.shards import INFO, Progress, stamp, write_shard
 from scaling.data.prepare.tfrecord import tfrecords
 
-INFO, FEATURES = "dataset_info.json", "features.json"
+FEATURES = "features.json"
 ARRAY_RECORD, TFRECORD = "array_record", "tfrecord"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
@@ -64,6 +64,8 @@ def convert_prepared(folder: Path, data_dir: Path | None, say: Say) -> Converted
     target = folder if data_dir is None else data_dir / _below(info)
     target.mkdir(parents=True, exist_ok=True)
     progress, records, size = Progress(target), 0, 0
+    if target != folder:
+        progress.refuse_other({part.name: stamp(part.source) for part in parts})
     for part in parts:
         kept = progress.found(part.name, stamp(part.source))
         if kept is None:

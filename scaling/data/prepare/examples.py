@@ -79,12 +79,21 @@ def convert_examples(
     folder = data_dir / name / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     progress = Progress(folder)
+    most_classes = classes or MOST_CLASSES
+    targets = {
+        shard_name(name, split, i, len(files)): file
+        for split, files in splits.items()
+        for i, file in enumerate(files)
+    }
+    progress.refuse_other(
+        {target: _source(file, keys, most_classes) for target, file in targets.items()}
+    )
     least, most = MOST_CLASSES, WITHHELD
     made: dict[str, list[Shard]] = {split: [] for split in splits}
     for split, files in splits.items():
         for i, file in enumerate(files):
             target = shard_name(name, split, i, len(files))
-            kept = _copied(file, target, keys, classes or MOST_CLASSES, progress, say)
+            kept = _copied(file, target, keys, most_classes, progress, say)
             most = max(most, kept["largest_label"])
             least = min(least, kept["smallest_label"])
             made[split].append(Shard(kept["records"], kept["bytes"], kept["sha256"]))
@@ -98,7 +107,7 @@ def convert_examples(
 def _copied(
     file: Path, target: str, keys: Keys, classes: int, progress: Progress, say: Say
 ) -> dict[str, Any]:
-    source = [*stamp(file), *keys, classes]
+    source = _source(file, keys, classes)
     if kept := progress.found(target, source):
         return kept
     labels = Labels(file, keys, classes)
@@ -111,8 +120,14 @@ def _copied(
     return progress.keep(target, source, shard, **more)
 
 
+def _source(file: Path, keys: Keys, classes: int) -> list[Any]:
+    return [*stamp(file), *keys, classes]
+
+
 def _files(patterns: Mapping[str, str]) -> dict[str, list[Path]]:
-    wrong, found, of = [], {}, {}
+    wrong: list[str] = []
+    found: dict[str, list[Path]] = {}
+    of: dict[Path, str] = {}
     for split, pattern in patterns.items():
         check_split(split)
         try:

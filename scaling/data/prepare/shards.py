@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from fits.base.errors import UserError
 from fits.base.files import write_text, written_aside
 
 PROGRESS = "conversion.json"
+INFO = "dataset_info.json"  # TFDS's description, written last
 AT_ONCE = 64  # records read back together
 
 
@@ -110,12 +111,29 @@ class Progress:
 
     def found(self, name: str, source: Any) -> dict[str, Any] | None:
         """What was kept of the file `name`, when it is there, made of the same `source`."""
-        kept = self._done.get(name)
-        if not isinstance(kept, dict) or kept.get("source") != source:
+        if self._source(name) != source or not (self.folder / name).is_file():
             return None
-        if not (self.folder / name).is_file():
-            return None
+        kept = self._done[name]
         return kept if kept.get("file_bytes") == (self.folder / name).stat().st_size else None
+
+    def _source(self, name: str) -> Any:
+        kept = self._done.get(name)
+        return kept.get("source") if isinstance(kept, dict) else None
+
+    def refuse_other(self, wanted: Mapping[str, Any]) -> None:
+        """Raise UserError where a finished data set lies that was made of something else.
+
+        Args:
+          wanted: source of each file that is to be made.
+        """
+        finished = (self.folder / INFO).exists()
+        if finished and any(self._source(name) != source for name, source in wanted.items()):
+            raise UserError(
+                [
+                    f"{self.folder} holds a data set that was made of something else; remove it, "
+                    "or give another name or folder."
+                ]
+            )
 
     def keep(self, name: str, source: Any, shard: Shard, **more: Any) -> dict[str, Any]:
         size = (self.folder / name).stat().st_size
