@@ -96,7 +96,7 @@ def unreadable(records: Records) -> dict[int, str]:
       UnreadableImages: a disk could not be read, which is kept by nobody.
     """
     file = _file(records)
-    with _alone(file) as keeps:
+    with alone(file) as keeps:
         found = _kept(file) if keeps else None
         if found is None:
             found = look_at_all(records)
@@ -129,7 +129,7 @@ def look_at_all(records: Records) -> dict[int, str]:
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[bool]:
+def alone(file: Path) -> Iterator[bool]:
     """Keeps processes of one machine that start together waiting for the first of them.
 
     Yields:
