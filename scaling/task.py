@@ -9,7 +9,6 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import cache
 from typing import Any
 
 import jax
@@ -17,14 +16,13 @@ import jax
 from fits.base.errors import UserError
 from scaling.base.config import Config, digest
 from scaling.base.console import complain, note
-from scaling.data.decode import UnreadableImages, together
-from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.outcomes import FOLDER, forget, outcomes
 from scaling.evaluate.trainings import Trainings, host_arrays
 from scaling.evaluate.trains import InTraining, NotMeasured, Trains
-from scaling.manifest import manifest_of, sources_of
+from scaling.image_check import check_images
+from scaling.manifest import manifest_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
 from scaling.runs.damage import DamagedRun
@@ -161,7 +159,7 @@ def train_and_measure(
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
     watch.phase("check")
-    check_images(task)
+    check_images(run, task.missing)
     watch.phase("compile")
     trainer = _trainer(task, trainers)
     with leaving.after_a_step() as leave:
@@ -192,27 +190,6 @@ def train_and_measure(
         del module  # devices have no memory for two
         measured += [(each, each.found(run, find)) for each in train_too]
     return seconds, measured
-
-
-def check_images(task: Task) -> None:
-    """Look at the images that will be trained and measured on, those of each source once.
-
-    Raises:
-      ValueError: some cannot be read; of all sources, those that are named.
-    """
-    unreadable: list[UnreadableImages] = []
-    for source in sources_of(task.run, task.missing):
-        try:
-            _check(source)
-        except UnreadableImages as error:
-            unreadable.append(error)
-    if unreadable:
-        raise together(unreadable)
-
-
-@cache  # of what is found well: an error is not remembered
-def _check(source: SourceConfig) -> None:
-    source.check(note)
 
 
 def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:

@@ -1,0 +1,69 @@
+"""Where the files of a tar archive lie, so that any of them is read without the others.
+
+Nothing is unpacked. The archive is a plain one: what is compressed has no places to go to.
+"""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = 512
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+
+
+class TarMember(NamedTuple):
+    """One file of an archive."""
+
+    name: str
+    offset: int
+    size: int
+    """Bytes, from `offset`."""
+
+
+def tar_members(archive: Path) -> Iterator[TarMember]:
+    """The plain files of an archive, in order; links, folders and devices are passed over.
+
+    Raises:
+      ValueError: it is no plain tar archive, or it is cut off: after which file, at which byte.
+    """
+    whole = archive.stat().st_size
+    with archive.open("rb") as stream:
+        begins = stream.read(6)
+        if begins.startswith(COMPRESSED):
+            raise ValueError(f"{archive} is compressed; decompress it")
+        stream.seek(0)
+        last, seen = "", -1
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                while (info := tar.next()) is not None:
+                    tar.members = []  # type: ignore[attr-defined]  # else all headers stay in memory
+                    ends = info.offset_data + info.size
+                    if info.size < 0 or info.offset <= seen or ends > whole:
+                        raise ValueError(_cut(archive, info.name, info.offset))
+                    last, seen = info.name, info.offset
+                    if info.isreg() and not info.issparse():
+                        yield TarMember(info.name, info.offset_data, info.size)
+                ends = tar.offset
+        except (tarfile.TarError, EOFError, OverflowError) as error:
+            if isinstance(error, tarfile.ReadError) and not last:
+                raise ValueError(f"{archive} is no tar archive: {error}") from error
+            raise ValueError(_cut(archive, last, seen)) from error
+        stream.seek(ends)
+        if stream.read(BLOCK).rstrip(b"\0") or ends + BLOCK > whole:
+            raise ValueError(_cut(archive, last, ends))
+
+
+def _cut(archive: Path, last: str, at: int) -> str:
+    where = f"at or after {last!r}, byte {at:_}" if last else f"at byte {at:_}"
+    return f"{archive} is cut off or damaged {where}; get the file again"
+
+
+def read_member(archive: Path, offset: int, size: int) -> bytes:
+    """The contents of one file. ValueError: there are fewer bytes than there were."""
+    with archive.open("rb", buffering=0) as stream:
+        stream.seek(offset)
+        found = stream.read(size)
+    if len(found) != size:
+        raise ValueError(f"{archive} has {len(found):_} of its {size:_} bytes")
+    return found
