@@ -92,7 +92,8 @@ def furthest(one, other):
     ],
 )
 def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
-    run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5)
+    more = {"learning_rate": 0.1} if optimizer == "sgd" else {}  # it takes no signs of gradients
+    run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5, **more)
     losses, norms, end = trained(run)
     fused_losses, fused_norms, fused_end = trained(run, FUSED)
     assert losses[-1] < losses[0] - 0.5
