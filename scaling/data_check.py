@@ -9,7 +9,7 @@ from fits.base.errors import UserError
 from scaling.base.console import Say
 from scaling.data.decode import UnreadableImages
 from scaling.data.encoded import EncodedSource
-from scaling.data.readable import unreadable
+from scaling.data.readable import unreadable, verdict
 from scaling.data.source import SourceConfig
 from scaling.data.tfds import Tfds
 
@@ -43,7 +43,8 @@ def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
         return
     for heldout in (False, True):
         records = source.records(heldout)
-        say(f"{records.name}: {records.size:_} images are read and decoded.")
+        if verdict(records) is None:
+            say(f"{records.name}: {records.size:_} images are read and decoded, this once.")
         bad = unreadable(records)
         called = {records.called(number): why for number, why in bad.items()}
         yield Checked(records.name, records.size, called)
@@ -63,7 +64,9 @@ def _by_opening(source: SourceConfig, say: Say) -> Iterator[Checked]:
             images = opens()
             if look := getattr(images, "check", None):
                 look(say)
-            yield Checked(called, images.size, {})
+            skipped = getattr(images, "skipped", {})
+            size = None if images.size is None else images.size + len(skipped)
+            yield Checked(called, size, skipped)
         except UnreadableImages as error:
             yield Checked(called, None, error.why)
         except ValueError as error:
