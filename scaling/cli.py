@@ -14,6 +14,7 @@
     scaling clean   demo     free the disk of training states that nothing needs
     scaling sheet   demo     a contact sheet of its training images
     scaling duplicates demo  training images that look like those measured on
+    scaling data ...         bring images of your own, look at them, check them all
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
 
@@ -25,6 +26,7 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               results/    <study>.parquet, .csv, figures and .html, by collect, report and
                           sheet; tensorboard/, wandb/ and trackio/ by export
               OUT         by convert; for transformers a config.json beside it
+              data sets   by data prepare and data convert, where they are told
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
@@ -54,6 +56,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.printable import printable
+from scaling import data_cli
 from scaling.base.storage import place
 from scaling.launch import options as training
 from scaling.planning import options as planning
@@ -66,6 +69,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data_cli.app, name="data")
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")

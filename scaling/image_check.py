@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import TypeGuard
 
 from fits.base.errors import UserError
 from scaling.base.config import digest
 from scaling.base.console import note
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.encoded import EncodedSource
+from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.manifest import sources_of
@@ -37,7 +39,7 @@ def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
     if unreadable:
         raise together(unreadable)
     for source in sources:
-        if isinstance(source, EncodedSource) and source.skip_unreadable:
+        if _may_skip(source):
             _check_skipped(source)
     _check_size(run)
 
@@ -47,7 +49,11 @@ def _check(source: SourceConfig) -> None:
     source.check(note)
 
 
-def _check_skipped(source: EncodedSource) -> None:
+def _may_skip(source: SourceConfig) -> TypeGuard[EncodedSource | Folder]:
+    return isinstance(source, EncodedSource | Folder) and source.skip_unreadable > 0
+
+
+def _check_skipped(source: EncodedSource | Folder) -> None:
     """All processes leave out the same images."""
     here = digest([source.train().skipped, source.heldout().skipped])
     if not all_processes(here == agreed_word(here)):
@@ -61,7 +67,7 @@ def _check_skipped(source: EncodedSource) -> None:
 
 def _check_size(run: Run) -> None:
     """What was skipped may leave too few images for the run's `data_size`."""
-    if not isinstance(run.data, EncodedSource) or not run.data.skip_unreadable:
+    if not _may_skip(run.data):
         return
     left = run.data.train().size
     if run.data_size is not None and run.data_size > left:

@@ -160,3 +160,50 @@ def test_processes_that_would_skip_different_images_stop(damaged, monkeypatch):
     monkeypatch.setattr(image_check, "agreed_word", lambda word: "another")
     with pytest.raises(UserError, match="would skip different images"):
         image_check.check_images(a_run(source), [])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten images a class and split, three of those to learn from damaged."""
+    from PIL import Image
+
+    root = tmp_path / "photographs"
+    for split in ("train", "test"):
+        for label, name in enumerate(("ant", "bee")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(10):
+                Image.new("RGB", (8, 8), (label, i, 0)).save(root / split / name / f"{i}.png")
+    for name in ("ant/3.png", "bee/0.png", "bee/9.png"):
+        file = root / "train" / name
+        file.write_bytes(file.read_bytes()[:40])
+    return root
+
+
+def test_a_folder_leaves_out_what_cannot_be_read_and_keeps_each_label(folder):
+    from scaling.data.folder import Folder
+
+    source = Folder(path=folder, resolution=8, skip_unreadable=3)
+    source.check(print)
+    assert source.sizes() == (17, 20)
+    images, labels = source.train().batch(np.arange(17))
+    left = [(0, i) for i in range(10) if i != 3] + [(1, i) for i in range(1, 9)]
+    assert [(int(p[0, 0, 0]), int(p[0, 0, 1])) for p in images] == left
+    assert labels.tolist() == [label for label, _ in left]
+    known = source.provenance()
+    assert known["train_size"] == 17
+    assert sorted(known["train_skipped"]) == [
+        str(folder / "train" / name) for name in ("ant/3.png", "bee/0.png", "bee/9.png")
+    ]
+    with pytest.raises(UnreadableImages, match="3 images cannot be read"):
+        Folder(path=folder, resolution=8, skip_unreadable=2).check(print)
+    with pytest.raises(UnreadableImages, match="3 images cannot be read"):
+        Folder(path=folder, resolution=8).check(print)
+
+
+def test_a_folder_that_skips_nothing_has_the_id_it_had():
+    from scaling.base.config import digest
+    from scaling.data.folder import Folder
+
+    assert digest(Folder(path="x", resolution=8)) == digest(
+        {"kind": "folder", "path": "x", "resolution": 8}
+    )

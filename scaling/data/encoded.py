@@ -15,7 +15,7 @@ from pydantic import Field
 from fits.base.errors import UserError
 from scaling.base.console import Say
 from scaling.data.decode import UnreadableImages, decode_all, decoder, together
-from scaling.data.readable import Encoded, Records, read_each, unreadable, verdict
+from scaling.data.readable import Encoded, Records, allowed, read_each, verdict
 from scaling.data.source import MOST_PIXELS, SAMPLE, Labelled, SourceConfig, check_each, sample
 
 AT_ONCE = 1024  # records whose labels alone are wanted
@@ -39,10 +39,8 @@ class EncodedImages:
         self.records, self.resolution, self.classes = records, resolution, records.classes
         self.skipped: dict[str, str] = {}
         self._numbers: NDArray[np.int64] | None = None  # None: all of them
-        if skip_unreadable and (bad := unreadable(records)):
+        if skip_unreadable and (bad := allowed(records, skip_unreadable)):
             self.skipped = {records.called(number): why for number, why in bad.items()}
-            if len(bad) > skip_unreadable or len(bad) == records.size:
-                raise UnreadableImages(self.skipped, lasting=True)
             self._numbers = np.delete(np.arange(records.size), sorted(bad))
 
     @property

@@ -25,6 +25,8 @@ from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.base.machine import cache_folder
 from scaling.data.decode import UnreadableImages, check_all, decode_all, decoder, together
+from scaling.data.file_records import FileRecords
+from scaling.data.readable import allowed, verdict
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -57,6 +59,9 @@ class Folder(SourceConfig):
     """Folder of the images to measure on."""
     resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
+    skip_unreadable: int = Field(0, ge=0)
+    """So many images of each split may be unreadable: they are left out, the same ones in every
+    run, and a run's manifest names them. With more the run stops."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
@@ -80,12 +85,16 @@ class Folder(SourceConfig):
         return self._open(self.heldout_split)
 
     def sizes(self) -> tuple[int, int]:
-        classes = _folders(self.root / self.train_split)
-        train, heldout = (
-            sum(1 for name in classes for _ in _images(self.root / split / name))
-            for split in (self.train_split, self.heldout_split)
-        )
+        train, heldout = (self._size(split) for split in (self.train_split, self.heldout_split))
         return train, heldout
+
+    def _size(self, split: str) -> int:
+        """Without what is known to be unreadable, where it is left out; all images otherwise."""
+        classes, folder = _folders(self.root / self.train_split), self.root / split
+        if not self.skip_unreadable:
+            return sum(1 for name in classes for _ in _images(folder / name))
+        members = list(_members(folder, classes))
+        return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
@@ -94,7 +103,7 @@ class Folder(SourceConfig):
         if problem := self.problem():
             raise ValueError(problem)
         classes = _folders(self.root / self.train_split)
-        return FolderImages(self.root / split, classes, self.resolution)
+        return FolderImages(self.root / split, classes, self.resolution, self.skip_unreadable)
 
     def fault(self) -> Fault | None:
         if problem := missing(self.root):
@@ -143,7 +152,11 @@ class Folder(SourceConfig):
         return None
 
     def provenance(self) -> dict[str, Any]:
-        return super().provenance() | {"decoder": decoder()}
+        found = super().provenance() | {"decoder": decoder()}
+        if self.skip_unreadable:
+            found |= {"train_skipped": self.train().skipped}
+            found |= {"heldout_skipped": self.heldout().skipped}
+        return found
 
 
 class Member(NamedTuple):
@@ -158,13 +171,23 @@ class Member(NamedTuple):
 
 
 class FolderImages:
-    """One split of a folder. Knows all its file names; holds no pixels of its own."""
+    """One split of a folder. Knows all its file names; holds no pixels of its own.
+
+    Fields:
+      skipped: what was left out, and why, by its path.
+    """
 
     shuffled = False
 
-    def __init__(self, folder: Path, classes: list[str], resolution: int):
+    def __init__(self, folder: Path, classes: list[str], resolution: int, skip_unreadable: int = 0):
         self.folder, self.classes, self.resolution = folder, len(classes), resolution
         members = list(_members(folder, classes))
+        self.skipped: dict[str, str] = {}
+        if skip_unreadable:
+            records = _records(folder, members, len(classes))
+            bad = allowed(records, skip_unreadable)
+            self.skipped = {records.called(i): why for i, why in bad.items()}
+            members = [member for i, member in enumerate(members) if i not in bad]
         self.names = [member.name for member in members]
         self.labels = np.array([member.label for member in members], np.int32)
         self.size = len(members)
@@ -270,6 +293,13 @@ def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
         for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
             stat = entry.stat()
             yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
+
+
+def _records(folder: Path, members: Sequence[Member], classes: int) -> FileRecords:
+    files = [folder / member.name for member in members]
+    labels = [member.label for member in members]
+    name = f"{folder.parent.name}-{folder.name}"
+    return FileRecords(name, files, labels, classes, [str(folder), *members])
 
 
 def _images(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -106,6 +106,19 @@ def unreadable(records: Records) -> dict[int, str]:
     return found
 
 
+def allowed(records: Records, most: int) -> dict[int, str]:
+    """As `unreadable`, when they may all be left out.
+
+    Raises:
+      UnreadableImages: they are more than `most`, or all that there are.
+    """
+    bad = unreadable(records)
+    if bad and (len(bad) > most or len(bad) == records.size):
+        why = {records.called(number): words for number, words in bad.items()}
+        raise UnreadableImages(why, lasting=True)
+    return bad
+
+
 def verdict(records: Records) -> dict[int, str] | None:
     """What `unreadable` has found on this machine; None where nobody has looked."""
     return _kept(_file(records))
