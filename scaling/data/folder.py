@@ -25,6 +25,7 @@ from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.base.machine import cache_folder
 from scaling.data.decode import UnreadableImages, check_all, decode_all, decoder, together
+from scaling.data.labels import Labels
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -86,6 +87,11 @@ class Folder(SourceConfig):
             for split in (self.train_split, self.heldout_split)
         )
         return train, heldout
+
+    def labels(self, heldout: bool = False) -> Labels:
+        split = self.root / (self.heldout_split if heldout else self.train_split)
+        members = _members(split, _folders(self.root / self.train_split))
+        return np.array([member.label for member in members], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
@@ -192,6 +198,9 @@ class FolderImages:
         else:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
+
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        return self.labels[indices]
 
     def _decoded(self, names: Sequence[str]) -> NDArray[np.uint8]:
         files = [self.folder / name for name in names]

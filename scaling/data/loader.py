@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from scaling.data.augment import Augment, BatchAugment, spelled_out
 from scaling.data.labels import check_labels
-from scaling.data.order import places, step_indices, subset
-from scaling.data.source import Images
+from scaling.data.order import Resampling, places, resampled, step_indices, subset
+from scaling.data.source import Images, labels_of
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
@@ -40,6 +40,7 @@ def batches(
     augment: Sequence[Augment] = (),
     views: int = 1,
     needs_labels: bool = False,
+    resample: Resampling | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
@@ -51,6 +52,7 @@ def batches(
       augment: what is done to each image, in this order.
       views: differently augmented versions of each image.
       needs_labels: whether an image without a label is a mistake.
+      resample: by which rule images of rare classes are shown more often; None: all equally.
 
     Yields:
       `Batch`es of these rows.
@@ -64,9 +66,18 @@ def batches(
     elif total is not None and data_size > total:
         raise ValueError(f"data_size={data_size:_}, and the source has {total:_} images.")
 
+    def numbers_of(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members if total is None else subset(members, total)
+
+    shares = None
+    if resample is not None:
+        if data_size is None:
+            raise ValueError(f"resample={resample!r} needs an end to the images; give data_size.")
+        shares = resampled(labels_of(images, numbers_of(np.arange(data_size))), resample)
+
     def make(step: int) -> Batch:
-        members = step_indices(seed, step, batch, data_size, rows)
-        numbers = members if total is None else subset(members, total)
+        members = step_indices(seed, step, batch, data_size, rows, shares)
+        numbers = numbers_of(members)
         pixels, labels = images.batch(numbers)
         check_labels(labels, images.classes, numbers, needed=needs_labels)
         where = places(step, batch, rows)

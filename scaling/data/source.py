@@ -102,6 +102,11 @@ class SourceConfig(Config, ABC):
         """
         return self.train().size, self.heldout().size
 
+    @property
+    def subset(self) -> str:
+        """Which part of its images it has, in words; "all" of a source that is no `Subset`."""
+        return "all"
+
     def labels(self, heldout: bool = False) -> Labels:
         """All labels of one of the sets, which is finite. Reads what it must: a source that can
         tell them without opening the set does that here.

@@ -244,6 +244,7 @@ class Trainer:
             augment=run.augment,
             views=run.objective.views,
             needs_labels=run.objective.needs_labels,
+            resample=run.resample,
         )
 
 
