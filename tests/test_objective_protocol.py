@@ -43,6 +43,7 @@ class Distil(Config):
     kind: Literal["distil"] = "distil"
     views: ClassVar[int] = 2
     couples_examples: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
 
     def build(self, model, classes, precision):
         return Distilled(model, precision)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from scaling.data.decode import decoder
 from scaling.data.hashing import key
+from scaling.data.labels import NONE, Labels, padded
 from scaling.data.order import permute
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
@@ -28,21 +29,22 @@ class InMemory:
 
     shuffled = False
 
-    def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.int32], classes: int):
+    def __init__(self, images: NDArray[np.uint8], labels: Labels, classes: int):
         self.images, self.labels, self.classes = images, labels, classes
         self.size, self.resolution = images.shape[:2]
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         return self.images[indices], self.labels[indices]
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self.labels[indices]
 
 
 class Arrays(SourceConfig):
     """An .npz with `train_images`, `train_labels`, `heldout_images`, `heldout_labels`.
 
-    Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0.
+    Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0,
+    or [n, most] where images have several, with -1 where there is no further one.
     Images of another size are resized, bilinearly and antialiased, when the source is opened.
     """
 
@@ -55,6 +57,14 @@ class Arrays(SourceConfig):
         """One more than the largest label of either set."""
         with np.load(self.path, allow_pickle=False) as archive:
             return 1 + max(int(archive[f"{name}_labels"].max()) for name in SETS)
+
+    @property
+    def labels_each(self) -> int | None:
+        headers = _headers(self.path)
+        shapes = [headers[f"{name}_labels"][0] for name in SETS]
+        if all(len(shape) == 1 for shape in shapes):
+            return None
+        return max(shape[1] if len(shape) == 2 else 1 for shape in shapes)
 
     def train(self) -> InMemory:
         return self._open("train")
@@ -76,7 +86,13 @@ class Arrays(SourceConfig):
             raise ValueError(problem)
         with np.load(self.path, allow_pickle=False) as archive:
             images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
-        return InMemory(resized(images, self.resolution), labels.astype(np.int32), self.classes)
+        labels = padded(labels.astype(np.int32), self.labels_each)
+        return InMemory(resized(images, self.resolution), labels, self.classes)
+
+    def labels(self, heldout: bool = False) -> Labels:
+        with np.load(self.path, allow_pickle=False) as archive:
+            found = archive[f"{SETS[heldout]}_labels"].astype(np.int32)
+        return padded(found, self.labels_each)
 
     def fault(self) -> Fault | None:
         try:
@@ -108,16 +124,19 @@ class Arrays(SourceConfig):
         shape_of_labels, dtype = headers[f"{name}_labels"]
         if not np.issubdtype(dtype, np.integer):
             return f"{name}_labels are {dtype}; give whole numbers 0, 1, 2 .."
-        if shape_of_labels != shape[:1]:
+        if shape_of_labels[:1] != shape[:1] or len(shape_of_labels) > 2 or 0 in shape_of_labels:
             return (
                 f"{name}_labels have shape {list(shape_of_labels)} for {shape[0]} images; "
-                f"give [{shape[0]}]."
+                f"give [{shape[0]}], or [{shape[0]}, most] where images have several."
             )
         with np.load(self.path, allow_pickle=False) as archive:
             labels = archive[f"{name}_labels"]
-        if labels.min() < 0:
-            at = int(labels.argmin())
-            return f"{name}_labels[{at}] is {labels[at]}; labels start at 0."
+        lowest = 0 if labels.ndim == 1 else NONE
+        if labels.min() < lowest:
+            at = np.unravel_index(labels.argmin(), labels.shape)
+            place = ", ".join(str(i) for i in at)
+            none = "" if lowest == 0 else ", and -1 is for none"
+            return f"{name}_labels[{place}] is {labels[at]}; labels start at 0{none}."
         return None
 
     def provenance(self) -> dict[str, Any]:

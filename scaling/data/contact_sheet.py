@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from scaling.data.labels import NONE, as_rows
 from scaling.data.source import Images, sample
 
 PAPER, INK = (255, 255, 255), (70, 70, 70)
@@ -24,7 +25,8 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """Draws a row for each class, the most frequent first, and writes it as PNG if told where.
 
-    A row shows images with its label, right or wrong: one that does not belong is label noise.
+    A row shows images with its label, right or wrong: one that does not belong is label noise. An
+    image of several labels is in several rows.
     Beside it stand the label and its share of the images looked at.
 
     Args:
@@ -42,10 +44,12 @@ def contact_sheet(
     frequency = np.zeros(images.classes, int)
     for first in range(0, count, AT_ONCE):
         pixels, labels = images.batch(numbers[first : first + AT_ONCE])
-        frequency += np.bincount(labels, minlength=images.classes)
-        for image, label in zip(pixels, labels, strict=True):
-            if len(found := examples.setdefault(int(label), [])) < columns:
-                found.append(image)
+        of_image, column = np.nonzero(as_rows(labels) > NONE)
+        found = as_rows(labels)[of_image, column]
+        frequency += np.bincount(found, minlength=images.classes)
+        for image, label in zip(pixels[of_image], found, strict=True):
+            if len(drawn := examples.setdefault(int(label), [])) < columns:
+                drawn.append(image)
     shown = sorted(examples, key=lambda label: (-frequency[label], label))[:rows]
 
     tile = images.resolution * scale
@@ -58,9 +62,9 @@ def contact_sheet(
         share = f"{frequency[label] / count:.1%}"
         draw.text((MARGIN - 70, top + tile // 2), str(label), INK, font, anchor="rm")
         draw.text((MARGIN - 12, top + tile // 2), share, INK, font, anchor="rm")
-        for column, image in enumerate(examples[label]):
+        for place, image in enumerate(examples[label]):
             picture = Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)
-            sheet.paste(picture, (MARGIN + column * (tile + gap), top))
+            sheet.paste(picture, (MARGIN + place * (tile + gap), top))
     if path is not None:
         sheet.save(path)
     return np.asarray(sheet)

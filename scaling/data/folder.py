@@ -26,6 +26,7 @@ from scaling.base.console import Say
 from scaling.base.machine import cache_folder
 from scaling.data.decode import UnreadableImages, check_all, decode_all, decoder, together
 from scaling.data.file_records import FileRecords
+from scaling.data.labels import Labels
 from scaling.data.readable import allowed, verdict
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
@@ -95,6 +96,11 @@ class Folder(SourceConfig):
             return sum(1 for name in classes for _ in _images(folder / name))
         members = list(_members(folder, classes))
         return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
+
+    def labels(self, heldout: bool = False) -> Labels:
+        split = self.root / (self.heldout_split if heldout else self.train_split)
+        members = _members(split, _folders(self.root / self.train_split))
+        return np.array([member.label for member in members], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
@@ -216,7 +222,7 @@ class FolderImages:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self.labels[indices]
 
     def _decoded(self, names: Sequence[str]) -> NDArray[np.uint8]:

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.augment import Augment, BatchAugment, spelled_out
-from scaling.data.order import places, step_indices, subset
-from scaling.data.source import Images
+from scaling.data.labels import check_labels
+from scaling.data.order import Resampling, places, resampled, step_indices, subset
+from scaling.data.source import Images, labels_of
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
-[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch]; `index`
-uint32 [batch], each image's member of the data set. A step whose run mixes images has two more,
+[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch], or
+[batch, most] padded with -1 where images have several; `index` uint32 [batch], each image's member
+of the data set. A step whose run mixes images has two more,
 `partner` and `share`: `augment.MixUp`."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
@@ -37,6 +39,8 @@ def batches(
     rows: NDArray[np.int64] | None = None,
     augment: Sequence[Augment] = (),
     views: int = 1,
+    needs_labels: bool = False,
+    resample: Resampling | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
@@ -47,9 +51,14 @@ def batches(
       rows: of each batch, those that are loaded; None: all.
       augment: what is done to each image, in this order.
       views: differently augmented versions of each image.
+      needs_labels: whether an image without a label is a mistake.
+      resample: by which rule images of rare classes are shown more often; None: all equally.
 
     Yields:
       `Batch`es of these rows.
+
+    Raises:
+      ValueError: there are fewer images, a label is no class, or one is missing that is needed.
     """
     total = images.size
     if data_size is None:
@@ -57,9 +66,20 @@ def batches(
     elif total is not None and data_size > total:
         raise ValueError(f"data_size={data_size:_}, and the source has {total:_} images.")
 
+    def numbers_of(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members if total is None else subset(members, total)
+
+    shares = None
+    if resample is not None:
+        if data_size is None:
+            raise ValueError(f"resample={resample!r} needs an end to the images; give data_size.")
+        shares = resampled(labels_of(images, numbers_of(np.arange(data_size))), resample)
+
     def make(step: int) -> Batch:
-        members = step_indices(seed, step, batch, data_size, rows)
-        pixels, labels = images.batch(members if total is None else subset(members, total))
+        members = step_indices(seed, step, batch, data_size, rows, shares)
+        numbers = numbers_of(members)
+        pixels, labels = images.batch(numbers)
+        check_labels(labels, images.classes, numbers, needed=needs_labels)
         where = places(step, batch, rows)
         seen = [augmented(pixels, augment, seed, where, view) for view in range(views)]
         image = seen[0] if views == 1 else np.stack(seen)

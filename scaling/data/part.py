@@ -15,6 +15,7 @@ from pydantic import Field
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data import Source
+from scaling.data.labels import Labels
 from scaling.data.order import subset
 from scaling.data.source import Images, Labelled, SourceConfig
 
@@ -47,6 +48,14 @@ class Part(SourceConfig):
     def resolution(self) -> int:
         return self.of.resolution
 
+    @property
+    def labels_each(self) -> int | None:
+        return self.of.labels_each
+
+    @property
+    def subset(self) -> str:
+        return self.of.subset
+
     def train(self) -> Images:
         return Members(self.of.train(), 0, self.images - self.validation)
 
@@ -78,7 +87,7 @@ class Members:
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         return self._images.batch(self._numbers(indices))
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self._images.labels_of(self._numbers(indices))
 
     def _numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:

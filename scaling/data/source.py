@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,15 @@ from fits.base.names import did_you_mean
 from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.data.decode import UnreadableImages, together
+from scaling.data.labels import Labels, check_labels
 from scaling.data.order import subset
 
 SAMPLE = 256  # images that are looked at where not all are
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
-Labelled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
-"""Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
+Labelled: TypeAlias = tuple[NDArray[np.uint8], Labels]
+"""Images [n, resolution, resolution, 3], and their labels in 0 .. classes - 1: [n], one each, or
+[n, most], a few each, -1 where there is no further one."""
 
 
 class Images(Protocol):
@@ -52,6 +54,14 @@ class Images(Protocol):
         """As those of `batch`, [n], and without decoding an image."""
 
 
+@runtime_checkable
+class KnowsLabels(Protocol):
+    """Images whose labels can be had without their pixels."""
+
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        """The labels that `batch` gives for these numbers."""
+
+
 Opened = TypeVar("Opened", bound=Images)
 
 
@@ -69,8 +79,16 @@ class SourceConfig(Config, ABC):
     without decoding an image.
     """
 
-    private: ClassVar[bool] = False
-    """Whether nobody here can get the images; a plan needs none."""
+    @property
+    def private(self) -> bool:
+        """Whether nobody here can get the images; a plan needs none."""
+        return False
+
+    @property
+    def labels_each(self) -> int | None:
+        """Most labels of an image, the second axis of its sets' labels; None: there is no such
+        axis, every image has one. Decodes nothing."""
+        return None
 
     @abstractmethod
     def train(self) -> Images:
@@ -86,6 +104,22 @@ class SourceConfig(Config, ABC):
         A source that decodes when it is opened counts in another way.
         """
         return self.train().size, self.heldout().size
+
+    @property
+    def subset(self) -> str:
+        """Which part of its images it has, in words; "all" of a source that is no `Subset`."""
+        return "all"
+
+    def labels(self, heldout: bool = False) -> Labels:
+        """All labels of one of the sets, which is finite. Reads what it must: a source that can
+        tell them without opening the set does that here.
+
+        Args:
+          heldout: whether of the images to measure on, not of those to learn from.
+        """
+        images = self.heldout() if heldout else self.train()
+        assert images.size is not None
+        return labels_of(images, np.arange(images.size))
 
     def fault(self) -> Fault | None:
         """Why this source cannot be opened here; None when it can. Decodes nothing."""
@@ -109,10 +143,7 @@ class SourceConfig(Config, ABC):
           ValueError: what is wrong, of both sets together; `UnreadableImages` names each image.
         """
         del say
-        check_each(
-            lambda images: images.batch(sample(images, SAMPLE)),
-            (self.train, self.heldout),
-        )
+        check_each(check_sample, (self.train, self.heldout))
 
     def area(self) -> int | None:
         """Height times width of an image as it is stored, pixels; None: nobody knows it without
@@ -144,6 +175,20 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     if count >= images.size:
         return np.arange(images.size)
     return subset(np.arange(count), images.size)
+
+
+def labels_of(images: Images, indices: NDArray[np.int64]) -> Labels:
+    """The labels of these images, without decoding them where the set can do so."""
+    if isinstance(images, KnowsLabels):
+        return images.labels_of(indices)
+    starts = range(0, max(1, len(indices)), SAMPLE)
+    return np.concatenate([images.batch(indices[i : i + SAMPLE])[1] for i in starts])
+
+
+def check_sample(images: Images) -> None:
+    """Decode a sample of the images, and look at its labels."""
+    numbers = sample(images, SAMPLE)
+    check_labels(images.batch(numbers)[1], images.classes, numbers)
 
 
 def check_each(look: Callable[[Opened], object], opens: Sequence[Callable[[], Opened]]) -> None:

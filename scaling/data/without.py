@@ -17,6 +17,7 @@ from pydantic import Field
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
 from scaling.base.console import Say
+from scaling.data.labels import Labels
 from scaling.data.plain import PlainSource
 from scaling.data.source import Fault, Images, Labelled, SourceConfig, missing
 
@@ -67,6 +68,14 @@ class Without(SourceConfig):
     @property
     def resolution(self) -> int:
         return self.images.resolution
+
+    @property
+    def private(self) -> bool:
+        return self.images.private
+
+    @property
+    def labels_each(self) -> int | None:
+        return self.images.labels_each
 
     def train(self) -> Remaining:
         if problem := self.problem():
@@ -127,7 +136,7 @@ class Remaining:
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         return self._images.batch(self._numbers[indices])
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self._images.labels_of(self._numbers[indices])
 
 

@@ -17,8 +17,12 @@ NAME: Any = Field(
 def checked_labels(
     what: str, labels: NDArray[np.int32], classes: int, *, all_of_them: bool = False
 ) -> None:
-    """Raise ValueError where there is no image, a label is none of the classes, or, if all of them
-    are needed, a class has no image."""
+    """Raise ValueError where images have several labels, there is no image, a label is none of the
+    classes, or, if all of them are needed, a class has no image."""
+    if labels.ndim > 1:
+        raise ValueError(
+            f"{what}: its images have several labels each, and this evaluation needs one."
+        )
     if not len(labels):
         raise ValueError(f"{what}: there are no images.")
     if labels.min() < 0 or labels.max() >= classes:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Upstream(Config):
-    """Mean loss (nats) and top-1 error on held-out images of the training source."""
+    """Mean loss (nats) and top-1 error on held-out images of the training source.
+
+    An image that has several labels is right when the largest logit is that of any; one that has
+    none is left out, as in big_vision.
+    """
 
     kind: Literal["upstream"] = "upstream"
     images: int | None = Field(None, gt=0)
@@ -42,7 +46,7 @@ class Upstream(Config):
         source: SourceConfig,
         placement: Placement | None = None,
     ) -> list[Measured]:
-        """Both numbers, n = images behind each."""
+        """Both numbers, n = images behind each: those that have a label."""
         from scaling.data.source import sample
         from scaling.evaluate.forward import losses
 

@@ -113,7 +113,8 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COL=VALUE",
-        help="Of runs with that alone: run, model, data_size, images_seen, batch, seed or trunk; "
+        help="Of runs with that alone: run, model, data_size, subset, resample, images_seen, "
+        "batch, seed or trunk; "
         "COL!=VALUE for all others. May be given several times.",
     ),
 ]

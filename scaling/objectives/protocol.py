@@ -106,6 +106,10 @@ class ObjectiveConfig(Protocol):
     couples_examples: ClassVar[bool]
     """Whether one image's loss depends on the others of its batch."""
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether an image without a label is a mistake in the data."""
+
     def build(self, model: Shape, classes: int, precision: Precision) -> BuiltObjective:
         """The objective for one shape; makes no arrays."""
 

@@ -19,9 +19,10 @@ from scaling.evaluate import Evaluation
 from scaling.evaluate.trains import Trains
 from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
-from scaling.study.mistakes import listed, near_names, show
+from scaling.study.axes import Data, check_axes, part
+from scaling.study.mistakes import listed, near_names
 from scaling.study.networks import network, with_mup
-from scaling.study.reading import AXES, Reading
+from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
@@ -56,7 +57,7 @@ def read_study(
     shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
-        _check_axes(file, grid, data)
+        check_axes(file, grid, data)
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
         _check_durations(file, grid)
@@ -91,8 +92,9 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
         Run(
             model=network(model, file.models.get(model), file.data.resolution, grid.mup),
             objective=file.objective,
-            data=file.data,
+            data=part(file.data, subset),
             data_size=data_size,
+            resample=resample,
             recipe=recipe,
             images_seen=images_seen,
             compute="float32" if file.compute == "auto" else file.compute,
@@ -101,8 +103,14 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             seed=seed,
             init=grid.init,
         )
-        for model, data_size, images_seen, batch, seed in itertools.product(
-            grid.model, grid.data_size, grid.images_seen, grid.batch, grid.seed
+        for model, subset, data_size, resample, images_seen, batch, seed in itertools.product(
+            grid.model,
+            grid.subset,
+            grid.data_size,
+            grid.resample,
+            grid.images_seen,
+            grid.batch,
+            grid.seed,
         )
     ]
 
@@ -116,17 +124,8 @@ def _changed(recipe: Recipe, changes: Recipe) -> Recipe:
     return Recipe(**old | new)
 
 
-class _Data:
-    """What can be relied on about a source in a file that may have mistakes: None is unknown."""
-
-    resolution: int | None = None
-    train_size: float | None = None
-    """Number of images; infinite, if there is no end to them."""
-    heldout_size: float | None = None
-
-
-def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> _Data:
-    data = _Data()
+def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> Data:
+    data = Data()
     source = file.part(Source, place)
     if source is None:
         return data
@@ -141,10 +140,11 @@ def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: boo
         train, heldout = source.sizes()
         data.train_size = math.inf if train is None else train
         data.heldout_size = math.inf if heldout is None else heldout
+        data.source = source
     return data
 
 
-def _check_evaluations(file: Reading, data: _Data, data_needed: bool, planned: bool) -> None:
+def _check_evaluations(file: Reading, data: Data, data_needed: bool, planned: bool) -> None:
     measured: dict[str, KeyPath] = {}
     for place in file.tables("evaluate"):
         evaluation = file.part(Evaluation, place)
@@ -175,9 +175,14 @@ def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: floa
         )
 
 
-def _check_transfer(file: Reading, place: KeyPath, data: _Data, data_needed: bool) -> None:
+def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> None:
     """The images of a transfer task have the size that the networks have learnt to see."""
     task = _check_source(file, place, data_needed)
+    if task.source is not None and task.source.labels_each is not None:
+        file.mistake(
+            place,
+            "has several labels an image, and a transfer task needs one; take another source.",
+        )
     if task.train_size == math.inf:
         file.mistake(
             place,
@@ -218,22 +223,6 @@ def _check_init(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | Non
         if shape is not None:
             for problem in problems(init, with_mup(shape, mup)):
                 file.mistake(place, problem)
-
-
-def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
-    for axis in AXES:
-        seen = set()
-        for place, value in file.values(grid, axis):
-            if value in seen:
-                file.mistake(place, f"{show(value)} is there twice; write it once.")
-            seen.add(value)
-    for place, size in file.values(grid, "data_size"):
-        if isinstance(size, int) and data.train_size is not None and size > data.train_size:
-            file.mistake(
-                place,
-                f"{size:_} is more than the {data.train_size:_} training images of [data]; "
-                f'use "all", or less.',
-            )
 
 
 def _check_durations(file: Reading, grid: KeyPath) -> None:

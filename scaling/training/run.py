@@ -15,12 +15,13 @@ from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment, of_batches, spelled_out
+from scaling.data.order import Resampling
 from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
-NOT_IN_STEP = {"seed", "data_size", "images_seen", "augment", "init"}
+NOT_IN_STEP = {"seed", "data_size", "resample", "images_seen", "augment", "init"}
 SCHEDULE = {
     "schedule",
     "warmup_steps",
@@ -46,6 +47,9 @@ class Run(Config):
     """Where images come from."""
     data_size: int | None = Field(None, gt=0, lt=2**63)
     """Number of different training images; None: every image the source has (endless, if it is)."""
+    resample: Resampling | None = None
+    """By which rule images of rare classes are shown more often (`order.resampled`); None: all are
+    shown equally often."""
     recipe: Recipe = Recipe()
     """Optimizer and schedule."""
     images_seen: int = Field(gt=0, lt=2**63)

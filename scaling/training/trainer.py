@@ -258,6 +258,8 @@ class Trainer:
             rows=self._placement.rows(run.batch),
             augment=run.augment,
             views=run.objective.views,
+            needs_labels=run.objective.needs_labels,
+            resample=run.resample,
         )
 
 
