@@ -62,10 +62,10 @@ def prepare(
     """Make a data set that the source `tfds` opens of images that you have: DATA_DIR/NAME/1.0.0/.
 
     FROM is a folder, or a tar archive (.tar, .tar.gz, .tar.bz2, .tar.xz), laid out as
-    train/<class>/<image> and test/<class>/<image>, or the binary version of CIFAR-10 or CIFAR-100.
-    Encoded images are kept byte for byte (raw CIFAR becomes PNG); each file is read back and
-    compared. Start again after a kill and it goes on. With --folder the same images as files, for
-    the source `folder`.
+    train/<class>/<image> and test/<class>/<image>; the binary version of CIFAR-10 or CIFAR-100; or
+    a folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. Encoded images are kept byte
+    for byte (raw CIFAR becomes PNG); each file is read back and compared. Start again after a kill
+    and it goes on. With --folder the same images as files, for the source `folder`.
     """
     from scaling.data.prepare.prepare import prepare as make
     from scaling.data.prepare.prepare import unpack

@@ -218,6 +218,55 @@ def test_one_of_name_and_folder_is_needed(scaling, photographs):
     assert "give --name for a data set" in scaling("prepare", "photographs")[2]
 
 
+def test_a_data_set_of_one_split_is_checked_as_a_whole(scaling, photographs):
+    shutil.rmtree(photographs / "test")
+    assert "has one split" in scaling("prepare", "photographs", "--name", "insects")[1]
+    status, out, _ = scaling("check", "insects")
+    assert status == 0
+    found = [int(line.split(": ")[1].split()[0]) for line in out.splitlines()]
+    assert (len(found), sum(found)) == (2, 6)
+
+
+def test_all_splits_of_a_data_set_are_checked(scaling, photographs):
+    shutil.copytree(photographs / "test", photographs / "validation")
+    (photographs / "validation/bee/0.png").write_bytes(b"x")
+    scaling("prepare", "photographs", "--name", "insects")
+    status, out, _ = scaling("check", "insects")
+    assert status == 1
+    assert [line for line in out.splitlines() if line.endswith("read")] == [
+        "insects train: 6 images, 0 cannot be read",
+        "insects test: 4 images, 0 cannot be read",
+        "insects validation: 4 images, 1 cannot be read",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_check_of_a_study_names_bad_images_of_every_kind_of_file(scaling, kind):
+    import test_parquet
+    import test_webdataset
+
+    if kind == "parquet":
+        broken = [{"bytes": b"broken", "path": "a"}]
+        test_parquet.write(Path("data/train.parquet"), range(8))
+        test_parquet.write(Path("data/test.parquet"), [0], images=broken)
+        data = 'kind = "parquet"\npath = "data"\nresolution = 16'
+    else:
+        test_webdataset.write(Path("train-0.tar"), test_webdataset.members(range(8)))
+        test_webdataset.write(Path("test-0.tar"), [("0.png", b"broken"), ("0.cls", b"1")])
+        shards = 'train_shards = "train-{0..0}.tar"\nheldout_shards = "test-*.tar"'
+        data = f'kind = "webdataset"\n{shards}\nclasses = 3\nresolution = 16'
+    text = EXAMPLE.replace('kind = "procedural"\nlabel_noise = 0.1', data)
+    Path("study.toml").write_text(
+        text.replace("images = 8192", "").replace('[10_000, "all"]', '"all"')
+    )
+    status, out, errors = scaling("check", "study.toml")
+    assert status == 1, errors
+    bad = [line for line in out.splitlines() if "not a readable image" in line]
+    assert len(bad) == 1
+    assert "test" in bad[0]
+    assert scaling("show", "study.toml")[0] == 0
+
+
 @pytest.mark.slow
 def test_a_conversion_that_is_killed_at_any_moment_ends_with_the_same_files(scaling, photographs):
     for i in range(60):

@@ -5,6 +5,7 @@ import lzma
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from scaling.data.tfds import Tfds
 
 pytest.importorskip("tensorflow_datasets")
 NAMES = ("ant", "bee", "cat")
+CIFAR10 = Path(__file__).resolve().parents[1].parent / "shared/data/cifar10/cifar10_jpeg.tar.xz"
 SIZES = {"train": 4, "test": 2}  # images a class
 
 
@@ -310,3 +312,101 @@ def test_an_empty_file_is_named(folder, tmp_path):
     (folder / "test" / "bee" / "1.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"bee/1\.jpg is empty; remove it"):
         prepare(folder, "insects", tmp_path / "tfds", quiet)
+
+
+def tar_of(contents):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, data in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def ilsvrc(tmp_path, monkeypatch):
+    """Three classes of WordNet as ILSVRC 2012 was given out: archives in an archive."""
+    from scaling.data.prepare import imagenet
+
+    words = {
+        "labels.txt": ["n01", "n02", "n03"],
+        "validation_labels.txt": ["n03", "n01", "n02", "n03"],
+    }
+    monkeypatch.setattr(imagenet, "_words", words.__getitem__)
+    root = tmp_path / "ilsvrc"
+    root.mkdir()
+    inner = {
+        f"n0{label + 1}.tar": tar_of(
+            {f"n0{label + 1}_{i}.JPEG": ALL["train", label, i] for i in range(4)}
+        )
+        for label in (2, 0, 1)
+    }
+    (root / "ILSVRC2012_img_train.tar").write_bytes(tar_of(inner))
+    held = {f"ILSVRC2012_val_0000000{i + 1}.JPEG": ALL["test", i % 3, i // 3] for i in (2, 0, 3, 1)}
+    (root / "ILSVRC2012_img_val.tar").write_bytes(tar_of(held))
+    return root
+
+
+def test_imagenet_is_read_as_it_was_given_out(ilsvrc, tmp_path):
+    prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    source = Tfds(
+        name="imagenet2012",
+        data_dir=tmp_path / "tfds",
+        heldout_split="validation",
+        resolution=8,
+    )
+    assert source.problem() is None
+    assert bytes_by_label(source.train()) == expected("train")
+    labels = [2, 0, 1, 2]
+    wanted = sorted((labels[i], ALL["test", i % 3, i // 3]) for i in range(4))
+    assert bytes_by_label(source.heldout()) == wanted
+
+
+def test_the_classes_of_imagenet_are_those_of_tensorflow_datasets():
+    from scaling.data.prepare.imagenet import _words
+
+    classes, answers = _words("labels.txt"), _words("validation_labels.txt")
+    assert (len(classes), len(answers)) == (1000, 50_000)
+    assert classes == sorted(set(classes))
+    assert {answers.count(name) for name in classes[:20]} == {50}
+
+
+def test_an_archive_of_imagenet_that_is_missing_cut_off_or_another_is_named(ilsvrc, tmp_path):
+    train, held = ilsvrc / "ILSVRC2012_img_train.tar", ilsvrc / "ILSVRC2012_img_val.tar"
+    whole = train.read_bytes()
+    train.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"ILSVRC2012_img_train\.tar is cut off or damaged"):
+        prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    train.write_bytes(tar_of({"n09.tar": b""}))
+    with pytest.raises(UserError, match=r"n09\.tar is the archive of none of its classes"):
+        prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    train.write_bytes(tar_of({"n01.tar": tar_of({"n01_1.JPEG": b"x" * 2000})[:1024]}))
+    with pytest.raises(UserError, match="is cut off or damaged"):
+        prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    train.write_bytes(whole)
+    held.write_bytes(tar_of({"ILSVRC2012_val_00000001.JPEG": b"x"}))
+    with pytest.raises(UserError, match="has 1 images, of 4"):
+        prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    held.unlink()
+    with pytest.raises(UserError, match=r"has no ILSVRC2012_img_val\.tar"):
+        prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
+    assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CIFAR10.exists(), reason="needs CIFAR-10 in ../shared")
+def test_cifar10_comes_out_of_its_archive_whole(tmp_path):
+    done = prepare(CIFAR10, "cifar10", tmp_path / "tfds", quiet)
+    assert (done.records, done.files) == (60_000, 2)
+    source = Tfds(name="cifar10", data_dir=tmp_path / "tfds", resolution=32)
+    assert source.sizes() == (50_000, 10_000)
+    labels = [e.label for e in source.heldout().encoded(np.arange(10_000))]
+    assert np.bincount(labels).tolist() == [1000] * 10
+    hashes = set()
+    with tarfile.open(CIFAR10) as tar:
+        for member in tar:
+            if member.name.startswith("test/cat/") and member.isfile():
+                hashes.add(tar.extractfile(member).read())
+    cats = [e.image for e in source.heldout().encoded(np.arange(10_000)) if e.label == 3]
+    assert set(cats) == hashes

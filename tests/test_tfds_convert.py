@@ -143,6 +143,14 @@ def test_what_comes_back_otherwise_from_the_disk_is_not_kept(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_configuration_keeps_its_folder(tfrecord, tmp_path):
+    info = json.loads((tfrecord / "dataset_info.json").read_text())
+    (tfrecord / "dataset_info.json").write_text(json.dumps(info | {"configName": "large"}))
+    done = convert_prepared(tfrecord, tmp_path / "new", quiet)
+    assert done.folder == tmp_path / "new" / "specks" / "large" / "1.0.0"
+    assert specks(tmp_path / "new", name="specks/large").train().size == 30
+
+
 # Bad input
 
 

@@ -14,23 +14,13 @@ from typing import Any, NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from scaling.data.prepare import imagenet
+from scaling.data.prepare.item import Item
 from scaling.data.tar_members import COMPRESSED, read_member, tar_members
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LAYOUT = "train/<class>/<image> and test/<class>/<image>"
 SIDE = 32  # pixels of a CIFAR image
-
-
-class Item(NamedTuple):
-    """One image."""
-
-    label: int
-    name: str
-    """Of its file, within split and class."""
-    size: int
-    """Bytes, as far as known before it is read."""
-    place: Any
-    """Where it lies, and what tells it from its changed self; for JSON."""
 
 
 class Collection(ABC):
@@ -61,6 +51,14 @@ class TarCollection(Collection):
 
     def read(self, item: Item) -> bytes:
         return read_member(self.root, item.place[0], item.size)
+
+
+class ImageNetCollection(Collection):
+    """Image files within the archives of ILSVRC 2012, as they were given out."""
+
+    def read(self, item: Item) -> bytes:
+        archive, offset = item.place[:2]
+        return read_member(self.root / archive, offset, item.size)
 
 
 class CifarCollection(Collection):
@@ -154,6 +152,8 @@ def _decompress(path: Path, begins: bytes, plain: Any) -> None:
 
 
 def _folder(root: Path) -> Collection:
+    if imagenet.is_there(root):
+        return ImageNetCollection(root, *imagenet.listed(root))
     for cifar in CIFARS:
         folders = [root, *sorted(each for each in root.iterdir() if each.is_dir())]
         for folder in folders:
