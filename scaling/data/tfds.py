@@ -22,7 +22,6 @@ from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.decode import decode_all, decoder
-from scaling.data.labels import Labels
 from scaling.data.source import (
     MOST_PIXELS,
     SAMPLE,
@@ -301,27 +300,17 @@ class TfdsImages:
         return np.unique(np.concatenate([begins, ends - 1, sample(self, SAMPLE)]))
 
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        examples, labels = self._read(indices)
-        names = [f"{self.name}, image {i}" for i in indices]
-        files = [example[self.image_key] for example in examples]
-        return decode_all(files, names, self.resolution), labels
-
-    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
-        starts = range(0, max(1, len(indices)), SAMPLE)  # the files of so many are in memory
-        return np.concatenate([self._read(indices[i : i + SAMPLE])[1] for i in starts])
-
-    def _read(self, indices: NDArray[np.int64]) -> tuple[list[Any], Labels]:
-        """These examples, the image of each a file's bytes, and their labels."""
         wanted = [int(i) for i in indices]
         examples = [
             self.features.deserialize_example_np(record, decoders=self.decoders)
             for record in self.records.__getitems__(wanted)
         ]
+        names = [f"{self.name}, image {i}" for i in wanted]
         labels = np.array([example[self.label_key] for example in examples], np.int32)
-        if labels.min(initial=0) < 0:  # how TFDS marks the withheld labels of a competition
-            where = f"{self.name}, image {wanted[int(labels.argmin())]}"
-            raise ValueError(f"{where} has no label; use another split.")
-        return examples, labels
+        if labels.min() < 0:  # how TFDS marks the withheld labels of a competition
+            raise ValueError(f"{names[int(labels.argmin())]} has no label; use another split.")
+        files = [example[self.image_key] for example in examples]
+        return decode_all(files, names, self.resolution), labels
 
 
 def _prepared(root: Path) -> dict[str, Path]:
