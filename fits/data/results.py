@@ -31,6 +31,8 @@ class Result:
       metric: what was measured, say "upstream_error".
       value: the number.
       n: images it was measured on.
+      subset: part of the source that was trained and measured on, say "classes=100"; data_size is
+        of it.
     """
 
     study: str
@@ -44,6 +46,7 @@ class Result:
     metric: str
     value: float
     n: int
+    subset: str = "all"
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

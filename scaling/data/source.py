@@ -50,8 +50,8 @@ class Images(Protocol):
     def batch(self, indices: NDArray[np.int64]) -> Labelled:
         """The images of these numbers, each in 0 .. size - 1; the same number, the same image."""
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """As those of `batch`, [n], and without decoding an image."""
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        """As those of `batch`, and without decoding an image where that can be."""
 
 
 @runtime_checkable

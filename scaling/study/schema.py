@@ -127,7 +127,8 @@ right name:
 
 - `images_seen` is a whole number of batches;
 - warm-up and cooldown fit into the shortest run;
-- `data_size` and the images to evaluate on are no more than the data set holds;
+- `data_size` and the images to evaluate on are no more than the data set, and each `subset` of it,
+  holds; `resample` has an end to the images ([labels and subsets](data/labels.md));
 - the data set is there;
 - patches are no larger than the images, heads divide the width of a ViT, and 32 that of a BiT;
 - dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
