@@ -200,6 +200,21 @@ def test_a_killed_preparation_goes_on(folder, tmp_path, monkeypatch):
         assert again.read_bytes() == file.read_bytes()
 
 
+def test_two_preparations_of_one_name_do_not_meet(folder, tmp_path, monkeypatch):
+    write, words = preparing.write_shard, []
+
+    def meanwhile(target, records):
+        with pytest.raises(UserError) as refused:
+            prepare(folder, "insects", tmp_path / "tfds", quiet)
+        words.append(str(refused.value))
+        return write(target, records)
+
+    monkeypatch.setattr(preparing, "write_shard", meanwhile)
+    assert prepare(folder, "insects", tmp_path / "tfds", quiet).records == 18
+    assert all("another process writes into" in each for each in words)
+    assert len(words) == 2
+
+
 def test_another_data_set_of_that_name_is_not_overwritten(folder, tmp_path):
     prepare(folder, "insects", tmp_path / "tfds", quiet)
     assert prepare(folder, "insects", tmp_path / "tfds", quiet).records == 18

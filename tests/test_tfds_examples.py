@@ -101,6 +101,12 @@ def test_labels_beyond_the_classes_are_named_with_their_record(files, tmp_path):
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
 
 
+def test_records_whose_labels_are_all_withheld_are_no_data_set(tmp_path):
+    write(tmp_path / "test-00000-of-00001", [example(i, -1) for i in range(3)])
+    with pytest.raises(UserError, match="no record has a label"):
+        convert({"test": f"{tmp_path}/test-*"}, tmp_path)
+
+
 def test_features_that_cannot_be_told_apart_are_asked_for(files, tmp_path):
     records = [example(1, 1, label_of_another_kind=[3])]
     write(tmp_path / "train-00000-of-00002", records)

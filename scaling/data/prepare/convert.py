@@ -62,15 +62,20 @@ def convert_prepared(folder: Path, data_dir: Path | None, say: Say) -> Converted
     if absent:
         raise UserError(absent)
     target = folder if data_dir is None else data_dir / _below(info)
-    target.mkdir(parents=True, exist_ok=True)
-    progress, records, size = Progress(target), 0, 0
-    if target != folder:
-        progress.refuse_other({part.name: stamp(part.source) for part in parts})
-    for part in parts:
-        kept = progress.found(part.name, stamp(part.source))
-        if kept is None:
-            kept = _copy(part, target, progress, say)
-        records, size = records + kept["records"], size + kept["bytes"]
+    with Progress(target) as progress:
+        if target != folder:
+            progress.refuse_other({part.name: stamp(part.source) for part in parts})
+        kept = [
+            progress.found(part.name, stamp(part.source)) or _copy(part, progress, say)
+            for part in parts
+        ]
+        _describe(folder, target, info, parts)
+    records, size = sum(each["records"] for each in kept), sum(each["bytes"] for each in kept)
+    return Converted(target, len(parts), records, size)
+
+
+def _describe(folder: Path, target: Path, info: dict[str, Any], parts: list[Part]) -> None:
+    """The description of what is there now, written last."""
     _carry_over(folder, target, {part.source.name for part in parts})
     formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
     if target == folder:
@@ -79,11 +84,10 @@ def convert_prepared(folder: Path, data_dir: Path | None, say: Say) -> Converted
         new = {"fileFormat": ARRAY_RECORD, "alternativeFileFormats": []}
     if ARRAY_RECORD not in formats or target != folder:
         write_text(target / INFO, json.dumps(info | new, indent=2), durable=True)
-    return Converted(target, len(parts), records, size)
 
 
-def _copy(part: Part, target: Path, progress: Progress, say: Say) -> dict[str, Any]:
-    source = stamp(part.source)  # as it was before it was read
+def _copy(part: Part, progress: Progress, say: Say) -> dict[str, Any]:
+    target, source = progress.folder, stamp(part.source)  # as it was before it was read
     shard = write_shard(target / part.name, tfrecords(part.source))
     if shard.records != part.records:
         (target / part.name).unlink()

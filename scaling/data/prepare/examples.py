@@ -77,28 +77,27 @@ def convert_examples(
     splits = _files(patterns)
     keys = _keys(next(iter(splits.values()))[0], image_key, label_key)
     folder = data_dir / name / VERSION
-    folder.mkdir(parents=True, exist_ok=True)
-    progress = Progress(folder)
     most_classes = classes or MOST_CLASSES
     targets = {
-        shard_name(name, split, i, len(files)): file
+        shard_name(name, split, i, len(files)): (split, file)
         for split, files in splits.items()
         for i, file in enumerate(files)
     }
-    progress.refuse_other(
-        {target: _source(file, keys, most_classes) for target, file in targets.items()}
-    )
-    least, most = MOST_CLASSES, WITHHELD
     made: dict[str, list[Shard]] = {split: [] for split in splits}
-    for split, files in splits.items():
-        for i, file in enumerate(files):
-            target = shard_name(name, split, i, len(files))
+    with Progress(folder) as progress:
+        progress.refuse_other(
+            {target: _source(file, keys, most_classes) for target, (_, file) in targets.items()}
+        )
+        found = []
+        for target, (split, file) in targets.items():
             kept = _copied(file, target, keys, most_classes, progress, say)
-            most = max(most, kept["largest_label"])
-            least = min(least, kept["smallest_label"])
             made[split].append(Shard(kept["records"], kept["bytes"], kept["sha256"]))
-    write_description(folder, keys.image, keys.label, classes or most + 1, made)
-    say(_words_of_labels(keys, classes or most + 1, least))
+            found.append(kept)
+        classes = classes or 1 + max(kept["largest_label"] for kept in found)
+        if not classes:
+            raise UserError([f"{keys.label} is {WITHHELD} throughout: no record has a label."])
+        write_description(folder, keys.image, keys.label, classes, made)
+    say(_words_of_labels(keys, classes, min(kept["smallest_label"] for kept in found)))
     shards = [shard for each in made.values() for shard in each]
     records, size = sum(s.records for s in shards), sum(s.bytes for s in shards)
     return Converted(folder, len(shards), records, size)

@@ -47,14 +47,13 @@ def prepare(source: Path, name: str, data_dir: Path, say: Say) -> Converted:
             _refuse_empty(source, split, items)
         if len(collection.splits) < 2:
             say(f"{source} has one split; take slices of it, train[:90%] and train[90%:].")
-        folder.mkdir(parents=True, exist_ok=True)
-        progress = Progress(folder)
         files = [file for split in collection.splits for file in _files(collection, split, name)]
-        progress.refuse_other({file.name: file.source for file in files})
         made: dict[str, list[Shard]] = {split: [] for split in collection.splits}
-        for file in files:
-            made[file.split].append(_made(collection, file, progress, say))
-        write_description(folder, "image", "label", collection.classes, made)
+        with Progress(folder) as progress:
+            progress.refuse_other({file.name: file.source for file in files})
+            for file in files:
+                made[file.split].append(_made(collection, file, progress, say))
+            write_description(folder, "image", "label", collection.classes, made)
     shards = [shard for each in made.values() for shard in each]
     records, size = sum(s.records for s in shards), sum(s.bytes for s in shards)
     return Converted(folder, len(shards), records, size)

@@ -3,11 +3,12 @@
 `Progress` remembers beside them what is done, so that a killed conversion goes on where it was.
 """
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from fits.base.errors import UserError
 from fits.base.files import write_text, written_aside
@@ -98,11 +99,36 @@ def array_records(file: Path) -> Iterator[bytes]:
 
 
 class Progress:
-    """What is done in one folder, kept in its `conversion.json`."""
+    """What is done in one folder, kept in its `conversion.json`.
+
+    One process at a time works in a folder: used with `with`, which also removes what a killed one
+    has left half written.
+
+    Raises:
+      UserError: another process is at work there.
+    """
 
     def __init__(self, folder: Path):
         self.folder, self._file = folder, folder / PROGRESS
         self._done: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / ".conversion.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise UserError([f"another process writes into {self.folder}; wait for it."]) from None
+        for aside in self.folder.glob(".*array_record-*.part"):
+            aside.unlink(missing_ok=True)
+        self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _read(self) -> None:
         try:
             found = json.loads(self._file.read_text(encoding="utf-8"))
             self._done = found if isinstance(found, dict) else {}
