@@ -413,7 +413,7 @@ def status(
 
     With --watch the grid as a picture, a mark a run, and what is at work, until every run is done
     or has failed (exit status 1), or Ctrl-C. With
-    --json a list of {run, model, data_size, images_seen, seed, state, step, steps, phase,
+    --json a list of {run, model, data_size, subset, images_seen, seed, state, step, steps, phase,
     images_per_second, mfu, seconds_left, error, seconds, trouble}.
     """
     from scaling.launch.status import as_json, show_status, watch_status

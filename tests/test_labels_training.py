@@ -1,5 +1,11 @@
 """Images with several labels, trained on from end to end against a truth that is known."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from models.shapes import ViTShape
@@ -89,3 +95,51 @@ def test_a_run_on_a_resampled_noisy_subset_learns_its_classes(tmp_path):
     assert part.irreducible_error() == 0
     one = run(64 * 2000, part, data_size=50_000, resample="square-root")
     assert measured(one, *trained(one, tmp_path))["upstream_error"] < 0.02
+
+
+UNLABELLED = """
+name = "unlabelled"
+question = "Has every image a label?"
+[data]
+kind = "arrays"
+path = "{path}"
+resolution = 16
+[objective]
+loss = "softmax"
+[models.a]
+patch = 4
+width = 8
+depth = 1
+mlp = 16
+heads = 1
+[recipe]
+warmup_steps = 1
+[[evaluate]]
+kind = "upstream"
+[[grid]]
+model = "a"
+images_seen = 64
+batch = 16
+"""
+
+
+@pytest.mark.slow
+def test_a_launch_says_in_words_that_an_image_has_no_label(tmp_path):
+    labels = np.array([[0, 1]] * 16)
+    labels[7] = -1
+    both = {"images": np.zeros((16, 16, 16), np.uint8), "labels": labels}
+    path = tmp_path / "images.npz"
+    np.savez(path, **{f"{name}_{k}": v for name in ("train", "heldout") for k, v in both.items()})
+    (tmp_path / "study.toml").write_text(UNLABELLED.format(path=path))
+    done = subprocess.run(
+        [sys.executable, "-m", "scaling", "launch", "study.toml"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "image 7 has no label, and this loss needs one of every image. Leave" in said
+    assert "Traceback" not in said

@@ -12,6 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
+
 NONE = -1
 """In the place of a label that is not there."""
 
@@ -22,7 +24,7 @@ Labels: TypeAlias = NDArray[np.int32]
 def check_labels(
     labels: Labels, classes: int, numbers: NDArray[np.int64], *, needed: bool = False
 ) -> None:
-    """Raise ValueError where a label is no class or, if `needed`, where an image has none.
+    """Raise UserError where a label is no class or, if `needed`, where an image has none.
 
     Args:
       labels: of the images `numbers` of a source.
@@ -34,15 +36,19 @@ def check_labels(
     rows = as_rows(labels)
     if rows.min() < NONE or rows.max() >= classes:
         row, column = np.argwhere((rows < NONE) | (rows >= classes))[0]
-        raise ValueError(
-            f"image {numbers[row]:_} has the label {rows[row, column]}; labels are 0 .. "
-            f"{classes - 1:_}, as there are {classes:_} classes. Correct the label."
+        raise UserError(
+            [
+                f"image {numbers[row]:_} has the label {rows[row, column]}; labels are 0 .. "
+                f"{classes - 1:_}, as there are {classes:_} classes. Correct the label."
+            ]
         )
     if needed and rows.max(1).min() == NONE:
         row = int(rows.max(1).argmin())
-        raise ValueError(
-            f"image {numbers[row]:_} has no label, and this loss needs one of every image. Leave "
-            'such images out, or say loss = "sigmoid", for which they are of no class.'
+        raise UserError(
+            [
+                f"image {numbers[row]:_} has no label, and this loss needs one of every image. "
+                'Leave such images out, or say loss = "sigmoid", for which they are of no class.'
+            ]
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
 from scaling.data.augment import Augment, BatchAugment, spelled_out
 from scaling.data.labels import check_labels
 from scaling.data.order import Resampling, places, resampled, step_indices, subset
@@ -72,7 +73,7 @@ def batches(
     shares = None
     if resample is not None:
         if data_size is None:
-            raise ValueError(f"resample={resample!r} needs an end to the images; give data_size.")
+            raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
         shares = resampled(labels_of(images, numbers_of(np.arange(data_size))), resample)
 
     def make(step: int) -> Batch:

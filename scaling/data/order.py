@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fits.base.errors import UserError
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 
@@ -75,7 +76,7 @@ def resampled(labels: Labels, rule: Resampling) -> NDArray[np.float64]:
     rows = as_rows(labels)
     count = np.bincount(rows[rows != NONE], minlength=1).astype(float)
     if not count.any():
-        raise ValueError(f"resample: none of {len(rows):_} images has a label; leave it out.")
+        raise UserError([f"resample: none of {len(rows):_} images has a label; leave it out."])
     weight = np.zeros(len(count))
     there = count > 0
     weight[there] = 1 / (np.sqrt(count[there]) if rule == "square-root" else count[there])

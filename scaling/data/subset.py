@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.errors import UserError
 from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.data.hashing import hash64, key
@@ -109,7 +110,7 @@ class Subset(SourceConfig):
 
     def _refuse(self, fault: Fault | None) -> None:
         if fault:
-            raise ValueError(fault.words)
+            raise UserError([fault.words])
 
     def sizes(self) -> tuple[int | None, int | None]:
         train, heldout = self.of.sizes()
@@ -225,7 +226,12 @@ class SubsetImages:
             left = left[~is_of(known_labels(self.images, found[left]), self._renamed)]
             if not len(left):
                 return found
-        raise ValueError(f"of {ATTEMPTS:_} images not one is of these {self.classes:_} classes.")
+        raise UserError(
+            [
+                f"of {ATTEMPTS:_} images not one is of these {self.classes:_} classes; take more "
+                "classes, or another seed."
+            ]
+        )
 
     def _as_here(self, labels: Labels, numbers: NDArray[np.int64]) -> Labels:
         if self._renamed is not None:

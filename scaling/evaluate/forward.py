@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
 from scaling.data.labels import NONE, as_rows, check_labels
 from scaling.data.pixels import to_floats
 from scaling.data.source import Images
@@ -54,13 +55,13 @@ def losses(
     """Loss in nats and top-1 error (0 or 1) of each of these images that has a label, [n] both.
 
     Raises:
-      ValueError: none has.
+      UserError: none has.
     """
     where = placement or _on_all_devices()
     loss, wrong, labels = _over_all(_losses(objective, where), module, images, indices, where)
     counts = as_rows(labels).max(1) > NONE
     if not counts.any():
-        raise ValueError(f"none of {len(indices):_} images to measure on has a label; give some.")
+        raise UserError([f"none of {len(indices):_} images to measure on has a label; give some."])
     return loss[counts], wrong[counts]
 
 

@@ -77,6 +77,7 @@ def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:
             "run": each.run.id,
             "model": each.run.model_name,
             "data_size": each.run.data_size,
+            "subset": each.run.data.subset,
             "images_seen": each.run.images_seen,
             "seed": each.run.seed,
             "state": each.state,
