@@ -344,7 +344,7 @@ def test_a_study_names_it_and_a_plan_counts_all_that_it_trains(tmp_path, capsys)
     show_cost(found)
     printed = capsys.readouterr().out
     assert f"24 trainings, {steps} steps" in printed.replace("_", "")
-    assert "30 px are 7 patches of 4 px and a margin of 2 px that is not seen." in printed
+    assert "30 px are 7 patches of 4 px and a margin of 2 px that is not seen, 13 % of" in printed
 
 
 def test_a_plan_on_devices_has_a_line_for_each_step_of_fine_tuning(tmp_path):

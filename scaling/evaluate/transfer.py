@@ -11,12 +11,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from models.shapes import MixerShape, Shape, ViTShape
+from models.shapes import MixerShape, Shape
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.data.part import Part
 from scaling.evaluate.protocols import Facts, HyperRule, Setting, ViTProtocol, Vtab1kProtocol
 from scaling.training.initial import Init
+from scaling.training.margin import unseen_margin
 from scaling.training.placement_checks import batch_mistakes
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
@@ -149,14 +150,7 @@ class Transfer:
 
     def remark(self) -> str | None:
         """What is lost where the patch does not divide the resolution; None: nothing."""
-        model = self.model()
-        if not isinstance(model, ViTShape | MixerShape) or model.resolution % model.patch == 0:
-            return None
-        return (
-            f"{model.name}: {model.resolution} px are {model.resolution // model.patch} patches of "
-            f"{model.patch} px and a margin of {model.resolution % model.patch} px that is not "
-            "seen."
-        )
+        return unseen_margin(self.model())
 
     def _run(self, setting: Setting, rate: float) -> Run:
         upstream, model = self.upstream, self.model()

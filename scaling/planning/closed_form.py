@@ -19,6 +19,7 @@ from scaling.base.console import print_table
 from scaling.evaluate.trains import Trains
 from scaling.planning.disk import states_kept
 from scaling.study.study import Study
+from scaling.training.margin import unseen_margin
 from scaling.training.run import Run
 
 HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
@@ -121,9 +122,13 @@ def trained_by_evaluations(study: Study) -> list[Run]:
 
 def _remarks(study: Study) -> tuple[str, ...]:
     trains = [each for each in study.evaluate if isinstance(each, Trains)]
-    networks = {run.model: run for run in study.runs}.values()
-    said = (
-        transfer.remark() for each in trains for run in networks for transfer in each.transfers(run)
+    networks = {run.model: run for run in study.runs}
+    said = [unseen_margin(model) for model in networks]
+    said += (
+        transfer.remark()
+        for each in trains
+        for run in networks.values()
+        for transfer in each.transfers(run)
     )
     return tuple(dict.fromkeys(words for words in said if words))
 
