@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from models.shapes import ViTShape
-from scaling.data import Procedural, Subset
+from scaling.data import Subset
 from scaling.data.augment import MixUp
+from scaling.data.procedural import Procedural
 from scaling.data.subset import Selection
 from scaling.evaluate import Upstream
 from scaling.objectives.classify import Classify
