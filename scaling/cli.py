@@ -367,6 +367,7 @@ def work_command(
     retry: training.Retry = False,
     no_wait: training.NoWait = False,
     hang_after: training.HangAfter = None,
+    exit_zero: training.ExitZero = False,
 ) -> None:
     """Train and measure runs, one after another, on all devices of this process.
 
@@ -397,7 +398,7 @@ def work_command(
             wait=not no_wait,
             hang_after=hang_after,
         )
-    raise typer.Exit({True: 0, False: 1, None: TAKEN}[done])
+    raise typer.Exit({True: 0, False: 0 if exit_zero else 1, None: TAKEN}[done])
 
 
 @app.command()

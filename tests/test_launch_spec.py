@@ -139,6 +139,16 @@ def test_other_files_among_the_runs_are_passed_over(place):
     assert list(why(study, place.runs).values()) == ["new"]
 
 
+def test_a_dry_run_says_how_far_a_budget_goes(place, capsys):
+    study = a_study(0, 1)
+    flops = sum(run.flops for run in study.runs)
+    spec = LaunchSpec(budget=Budget(flops=0.75 * flops))
+    dry_run(study, place.runs, spec, Local(workers=1)).show()
+    assert "are spent: 1 of 2 jobs fit into that" in capsys.readouterr().out
+    dry_run(study, place.runs, LaunchSpec(budget=Budget(seconds=60.0)), Local(workers=1)).show()
+    assert "wherever the jobs are then" in capsys.readouterr().out
+
+
 # On a cluster
 
 

@@ -133,7 +133,8 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
         if state in ("waiting", "running") or (spec.retry and state == "failed"):
             todo.add(run.id)
     why = reasons(study, runs, todo)
-    return DryRun(study, launcher.places(study, spec), ordered(jobs(study.runs, todo), spec), why)
+    queue = ordered(jobs(study.runs, todo), spec)
+    return DryRun(study, launcher.places(study, spec), queue, why, spec.budget)
 
 
 def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
