@@ -100,7 +100,10 @@ def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
     assert norms.min() > 2 * run.recipe.clip_norm  # every step is clipped
     np.testing.assert_allclose(fused_losses, losses, atol=1e-6)
     np.testing.assert_allclose(fused_norms[0], norms[0], rtol=1e-6)
-    assert furthest(end, fused_end) < 1e-6
+    # Adam divides by gradients, the smallest of which are rounding: on some processors more than
+    # 1e-6 is what another order of summation makes; three times that is not told apart.
+    _, _, summed_otherwise = trained(run, PlacementSpec(microbatches=2))
+    assert furthest(end, fused_end) < max(1e-6, 3 * furthest(end, summed_otherwise))
 
 
 EIGHT_DEVICES = """
