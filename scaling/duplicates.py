@@ -115,7 +115,7 @@ def report(found: list[Found], left_out: LeftOut, path: Path | None) -> None:
     if path is not None:
         print(
             f'written: {path}\nto leave them out:\n\n[data]\nkind = "without"\n'
-            f'file = "{path}"\nimages = {{ ... }}  # [data] as it is now'
+            f'file = "{path}"\nof = {{ ... }}  # [data] as it is now'
         )
 
 
@@ -159,7 +159,7 @@ def _source(study: Study) -> SourceConfig:
     if len(sources) > 1:
         raise UserError([f"{study.name} trains on {len(sources)} sources; take a study of one."])
     only = sources[0]
-    return only.images if isinstance(only, Without) else only
+    return only.of if isinstance(only, Without) else only
 
 
 def _measured_on(study: Study, source: SourceConfig) -> Iterator[tuple[str, Images]]:

@@ -159,11 +159,11 @@ def without(study, tmp_path):
     found = read_study(str(study))
     left_out, _ = find(found, Alike(), lambda line: None)
     path = left_out.write(tmp_path, "copies")
-    return Without(file=path, images=found.runs[0].data)
+    return Without(file=path, of=found.runs[0].data)
 
 
 def test_a_source_without_them_keeps_the_others_in_their_order(without):
-    whole, rest = without.images.train(), without.train()
+    whole, rest = without.of.train(), without.train()
     kept = [i for i in range(TRAIN) if i not in COPIES.values()]
     assert without.problem() is None
     assert without.sizes() == (len(kept), HELDOUT)
@@ -195,11 +195,11 @@ def test_a_file_that_was_edited_renamed_or_made_for_others_is_refused(without, t
     assert "is no file of `scaling duplicates`" in said
     gone = without.model_copy(update={"file": tmp_path / "gone.json"})
     assert "there is no" in gone.problem()
-    larger = without.images.model_copy(update={"resolution": 64})
-    assert without.model_copy(update={"images": larger}).problem() is None
-    other = without.images.model_copy(update={"path": tmp_path / "images.npz.npz"})
+    larger = without.of.model_copy(update={"resolution": 64})
+    assert without.model_copy(update={"of": larger}).problem() is None
+    other = without.of.model_copy(update={"path": tmp_path / "images.npz.npz"})
     (tmp_path / "images.npz.npz").write_bytes((tmp_path / "images.npz").read_bytes())
-    assert "made for another source" in without.model_copy(update={"images": other}).problem()
+    assert "made for another source" in without.model_copy(update={"of": other}).problem()
 
 
 def scaling(*words, cwd):
@@ -215,7 +215,7 @@ def test_from_the_command_to_a_study_that_trains_without_them(study, tmp_path):
     (file,) = (tmp_path / "results").glob("copies.duplicates-*.json")
     old = study.read_text()
     begin, end = old.index("[data]"), old.index("[models.nano]")
-    table = old[begin:end].replace("[data]", "[data.images]")
+    table = old[begin:end].replace("[data]", "[data.of]")
     new = f'{old[:begin]}[data]\nkind = "without"\nfile = "results/{file.name}"\n\n{table}'
     (tmp_path / "clean.toml").write_text(new + old[end:])
     launched = scaling("launch", "clean.toml", cwd=tmp_path)

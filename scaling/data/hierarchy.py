@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.console import Say
+from scaling.data.around import Around
 from scaling.data.labels import Labels, ancestor_table, with_ancestors
 from scaling.data.source import (
     Fault,
     Images,
     Labelled,
-    SourceConfig,
     check_each,
     check_sample,
-    labels_of,
     missing,
 )
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from scaling.data import Source
 
 
-class Hierarchy(SourceConfig):
+class Hierarchy(Around):
     """Another source, whose labels are completed: what is above a label is a label too.
 
     So Sun et al. 2017 trained on JFT-300M. Zhai et al. 2022 ignore its hierarchy, as a source does
@@ -51,14 +50,6 @@ class Hierarchy(SourceConfig):
         return self.of.classes if self.all_classes is None else self.all_classes
 
     @property
-    def resolution(self) -> int:
-        return self.of.resolution
-
-    @property
-    def private(self) -> bool:
-        return self.of.private
-
-    @property
     def labels_each(self) -> int | None:
         return (self.of.labels_each or 1) * self._table().shape[1]
 
@@ -67,9 +58,6 @@ class Hierarchy(SourceConfig):
 
     def heldout(self) -> HierarchyImages:
         return HierarchyImages(self.of.heldout(), self._table())
-
-    def sizes(self) -> tuple[int | None, int | None]:
-        return self.of.sizes()
 
     def labels(self, heldout: bool = False) -> Labels:
         return with_ancestors(self.of.labels(heldout), self._table())
@@ -92,11 +80,8 @@ class Hierarchy(SourceConfig):
         return None
 
     def check(self, say: Say) -> None:
-        self.of.check(say)
+        super().check(say)
         check_each(check_sample, (self.train, self.heldout))
-
-    def provenance(self) -> dict[str, Any]:
-        return self.of.provenance() | super().provenance()
 
     def _table(self) -> Labels:
         """The classes above each class and itself, padded."""
@@ -116,7 +101,7 @@ class HierarchyImages:
         return pixels, with_ancestors(labels, self.table)
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
-        return with_ancestors(labels_of(self.images, indices), self.table)
+        return with_ancestors(self.images.labels_of(indices), self.table)
 
 
 @lru_cache(maxsize=4)

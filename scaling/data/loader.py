@@ -17,7 +17,7 @@ from fits.base.errors import UserError
 from scaling.data.augment import Augment, BatchAugment, spelled_out
 from scaling.data.labels import check_labels
 from scaling.data.order import Resampling, places, resampled, step_indices, subset
-from scaling.data.source import Images, labels_of
+from scaling.data.source import Images
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
@@ -74,7 +74,7 @@ def batches(
     if resample is not None:
         if data_size is None:
             raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
-        shares = resampled(labels_of(images, numbers_of(np.arange(data_size))), resample)
+        shares = resampled(images.labels_of(numbers_of(np.arange(data_size))), resample)
 
     def make(step: int) -> Batch:
         members = step_indices(seed, step, batch, data_size, rows, shares)

@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,14 +52,6 @@ class Images(Protocol):
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         """As those of `batch`, and without decoding an image where that can be."""
-
-
-@runtime_checkable
-class KnowsLabels(Protocol):
-    """Images whose labels can be had without their pixels."""
-
-    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
-        """The labels that `batch` gives for these numbers."""
 
 
 Opened = TypeVar("Opened", bound=Images)
@@ -119,7 +111,7 @@ class SourceConfig(Config, ABC):
         """
         images = self.heldout() if heldout else self.train()
         assert images.size is not None
-        return labels_of(images, np.arange(images.size))
+        return images.labels_of(np.arange(images.size))
 
     def fault(self) -> Fault | None:
         """Why this source cannot be opened here; None when it can. Decodes nothing."""
@@ -175,14 +167,6 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     if count >= images.size:
         return np.arange(images.size)
     return subset(np.arange(count), images.size)
-
-
-def labels_of(images: Images, indices: NDArray[np.int64]) -> Labels:
-    """The labels of these images, without decoding them where the set can do so."""
-    if isinstance(images, KnowsLabels):
-        return images.labels_of(indices)
-    starts = range(0, max(1, len(indices)), SAMPLE)
-    return np.concatenate([images.batch(indices[i : i + SAMPLE])[1] for i in starts])
 
 
 def check_sample(images: Images) -> None:

@@ -6,7 +6,7 @@ How many images of it a run learns from is the run's `data_size`.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,11 @@ from pydantic import Field
 from fits.base.errors import UserError
 from scaling.base.config import Config
 from scaling.base.console import Say
+from scaling.data.around import Around
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 from scaling.data.order import permute
-from scaling.data.source import Fault, Images, Labelled, SourceConfig, check_each, check_sample
-from scaling.data.source import labels_of as known_labels
+from scaling.data.source import Fault, Images, Labelled, check_each, check_sample
 
 if TYPE_CHECKING:
     from scaling.data import Source
@@ -57,7 +57,7 @@ class Selection(Config):
         return " ".join(f"{name}={value}" for name, value in said.items()) or "all"
 
 
-class Subset(SourceConfig):
+class Subset(Around):
     """Some classes of another source, or some of its labels made wrong; axis `subset` of a grid.
 
     To find the images of some classes, all labels are read when the source is opened: without
@@ -73,18 +73,6 @@ class Subset(SourceConfig):
     def classes(self) -> int:
         whole = self.of.classes
         return whole if self.select.classes is None else min(whole, self.select.classes)
-
-    @property
-    def resolution(self) -> int:
-        return self.of.resolution
-
-    @property
-    def private(self) -> bool:
-        return self.of.private
-
-    @property
-    def labels_each(self) -> int | None:
-        return self.of.labels_each
 
     @property
     def subset(self) -> str:
@@ -165,7 +153,7 @@ class Subset(SourceConfig):
         )
 
     def check(self, say: Say) -> None:
-        self.of.check(say)
+        super().check(say)
         check_each(check_sample, (self.train, self.heldout))
 
     def irreducible_error(self) -> float | None:
@@ -173,9 +161,6 @@ class Subset(SourceConfig):
         it is 0 of all."""
         whole = self.of.irreducible_error()
         return whole if self.select.classes is None or whole == 0 else None
-
-    def provenance(self) -> dict[str, Any]:
-        return self.of.provenance() | super().provenance()
 
 
 class SubsetImages:
@@ -212,7 +197,7 @@ class SubsetImages:
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         numbers = self._numbers(indices)
-        return self._as_here(known_labels(self.images, numbers), numbers)
+        return self._as_here(self.images.labels_of(numbers), numbers)
 
     def _numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of the source's images these are."""
@@ -223,7 +208,7 @@ class SubsetImages:
         found, left = indices.copy(), np.arange(len(indices))
         for attempt in range(ATTEMPTS):
             found[left] = indices[left] + attempt * ROOM
-            left = left[~is_of(known_labels(self.images, found[left]), self._renamed)]
+            left = left[~is_of(self.images.labels_of(found[left]), self._renamed)]
             if not len(left):
                 return found
         raise UserError(

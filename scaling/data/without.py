@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
-from scaling.base.console import Say
-from scaling.data.labels import Labels
-from scaling.data.plain import PlainSource
-from scaling.data.source import Fault, Images, Labelled, SourceConfig, missing
+from scaling.data.around import Around, Renumbered
+from scaling.data.source import Fault, SourceConfig, missing
+
+if TYPE_CHECKING:
+    from scaling.data import Source
 
 NOT_IDENTITY = {"resolution"}  # fields of a source that do not change which image has which number
 
@@ -49,7 +49,7 @@ class LeftOut(Config):
         return path
 
 
-class Without(SourceConfig):
+class Without(Around):
     """Another source, less the training images that a file of `scaling duplicates` names.
 
     The others keep their order; held-out images are all there.
@@ -58,55 +58,35 @@ class Without(SourceConfig):
     kind: Literal["without"] = "without"
     file: Path
     """As `scaling duplicates` named it: its name holds the digest of what is in it."""
-    images: PlainSource
-    """The source it was made for; its resolution may be another."""
+    of: Source = Field(description="the source it was made for; its resolution may be another")
 
-    @property
-    def classes(self) -> int:
-        return self.images.classes
-
-    @property
-    def resolution(self) -> int:
-        return self.images.resolution
-
-    @property
-    def private(self) -> bool:
-        return self.images.private
-
-    @property
-    def labels_each(self) -> int | None:
-        return self.images.labels_each
-
-    def train(self) -> Remaining:
+    def train(self) -> Renumbered:
         if problem := self.problem():
             raise ValueError(problem)
-        return Remaining(self.images.train(), read_left_out(self.file.expanduser()))
-
-    def heldout(self) -> Images:
-        return self.images.heldout()
+        left_out = read_left_out(self.file.expanduser())
+        kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
+        images = self.of.train()
+        return Renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
 
     def sizes(self) -> tuple[int | None, int | None]:
-        return read_left_out(self.file.expanduser()).kept, self.images.sizes()[1]
-
-    def check(self, say: Say) -> None:
-        self.images.check(say)
+        return read_left_out(self.file.expanduser()).kept, self.of.sizes()[1]
 
     def fault(self) -> Fault | None:
-        if (fault := self.images.fault()) is not None:
-            return Fault("images", f"{fault.key}: {fault.words}")
+        if (fault := self.of.fault()) is not None:
+            return Fault("of", f"{fault.key}: {fault.words}")
         if words := missing(self.file.expanduser()):
             return Fault("file", f"{words} `scaling duplicates` writes such a file.")
         try:
             found = read_left_out(self.file.expanduser())
         except ValueError as error:
             return Fault("file", str(error))
-        if found.source != identity(self.images):
+        if found.source != identity(self.of):
             return Fault(
                 "file",
                 f"{self.file} was made for another source, {found.source}; this one is "
-                f"{identity(self.images)}. Run `scaling duplicates` for this one.",
+                f"{identity(self.of)}. Run `scaling duplicates` for this one.",
             )
-        size = self.images.sizes()[0]
+        size = self.of.sizes()[0]
         if found.size != size:
             return Fault(
                 "file",
@@ -116,33 +96,13 @@ class Without(SourceConfig):
         return None
 
     def irreducible_error(self) -> float | None:
-        return self.images.irreducible_error()
-
-    def provenance(self) -> dict[str, Any]:
-        return self.images.provenance() | super().provenance()
-
-
-class Remaining:
-    """Images of a set, less some; those that remain are numbered anew, in their order."""
-
-    def __init__(self, images: Images, left_out: LeftOut):
-        assert images.size is not None  # `fault` has compared the numbers of images
-        self._images = images
-        self.resolution, self.classes = images.resolution, images.classes
-        self.shuffled = images.shuffled
-        self._numbers = np.setdiff1d(np.arange(images.size), np.array(left_out.images, np.int64))
-        self.size: int | None = len(self._numbers)
-
-    def batch(self, indices: NDArray[np.int64]) -> Labelled:
-        return self._images.batch(self._numbers[indices])
-
-    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
-        return self._images.labels_of(self._numbers[indices])
+        return self.of.irreducible_error()
 
 
 def identity(source: SourceConfig) -> dict[str, Any]:
     """What decides which image of a source has which number."""
-    return {name: value for name, value in contents(source).items() if name not in NOT_IDENTITY}
+    found = {name: value for name, value in contents(source).items() if name not in NOT_IDENTITY}
+    return found | {"of": identity(source.of)} if isinstance(source, Around) else found
 
 
 @cache
