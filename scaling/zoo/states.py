@@ -60,7 +60,7 @@ def state_at(path: Path) -> StateFolder:
             return _of_trunk(path, *there[-1])
     except DamagedRun as damage:
         raise UserError([str(damage)]) from damage
-    inside = next(path.glob("*.safetensors"), None) or next(path.glob("*.npz"), None)
+    inside = next(typed.glob("*.safetensors"), None) or next(typed.glob("*.npz"), None)
     remedy = f" Did you mean {inside}?" if inside else ""
     raise UserError([f"{typed} is no run's folder: it has no run.json.{remedy}"])
 
