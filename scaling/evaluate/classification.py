@@ -72,7 +72,7 @@ class Classification(OwnHead):
         if self.among == "mapped" and self.class_map is None:
             yield Clash(("among", "class_map"), 'among = "mapped" needs a class_map.')
         if len(set(self.measures)) < len(self.measures):
-            yield Clash(("measures",), "names a metric twice; write it once.")
+            yield Clash(("measures",), "measures names a metric twice; write it once.")
 
     @property
     def metrics(self) -> tuple[str, ...]:
