@@ -17,6 +17,8 @@
     scaling data ...         bring images of your own, look at them, check them all
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
+    scaling evaluate CHECKPOINT --on TASKS
+                             measure any trained network, without a study
 
 A study is the name of one that comes with the project (demo, cifar10, zhai2022) or the path of a
 file of your own; docs/study-file.md says what such a file may hold.
@@ -26,6 +28,7 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               results/    <study>.parquet, .csv, figures and .html, by collect, report and
                           sheet; tensorboard/, wandb/ and trackio/ by export
               OUT         by convert; for transformers a config.json beside it
+              FILE        by evaluate --table
               data sets   by data prepare and data convert, where they are told
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
@@ -56,7 +59,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.printable import printable
-from scaling import data_cli
+from scaling import data_cli, evaluate_cli
 from scaling.base.storage import place
 from scaling.launch import options as training
 from scaling.planning import options as planning
@@ -70,6 +73,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_cli.app, name="data")
+app.command("evaluate")(evaluate_cli.evaluate)
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")

@@ -14,9 +14,6 @@ import jax
 from scaling.base.machine import installed_version, processor
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.fewshot import FewShot
-from scaling.evaluate.knn import NearestNeighbours
-from scaling.evaluate.linear_probe import LinearProbe
 from scaling.evaluate.trains import Trains
 from scaling.training.initial import provenance
 from scaling.training.run import Run
@@ -66,8 +63,8 @@ def sources_of(run: Run, evaluations: Sequence[Evaluation]) -> list[SourceConfig
     for each in evaluations:
         if isinstance(each, Trains):
             found += each.sources(run)
-        elif isinstance(each, FewShot | LinearProbe | NearestNeighbours):
-            found.append(each.data)
+        elif isinstance(own := getattr(each, "data", None), SourceConfig):
+            found.append(own)
     return list(dict.fromkeys(found))
 
 

@@ -79,6 +79,10 @@ class Folder(SourceConfig):
     def classes(self) -> int:
         return len(_folders(self.root / self.train_split))
 
+    @property
+    def class_names(self) -> list[str]:
+        return _folders(self.root / self.train_split)
+
     def train(self) -> "FolderImages":
         return self._open(self.train_split)
 

@@ -82,6 +82,11 @@ class SourceConfig(Config, ABC):
         axis, every image has one. Decodes nothing."""
         return None
 
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the classes in the order of their numbers; None: they have none."""
+        return None
+
     @abstractmethod
     def train(self) -> Images:
         """The images to learn from."""

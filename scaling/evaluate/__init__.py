@@ -4,6 +4,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from scaling.evaluate.classification import Classification
+from scaling.evaluate.corruptions import Corruptions
 from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
@@ -12,6 +14,13 @@ from scaling.evaluate.upstream import Upstream
 from scaling.evaluate.vtab import Vtab
 
 Evaluation: TypeAlias = Annotated[
-    Upstream | FewShot | LinearProbe | NearestNeighbours | FineTune | Vtab,
+    Upstream
+    | Classification
+    | Corruptions
+    | FewShot
+    | LinearProbe
+    | NearestNeighbours
+    | FineTune
+    | Vtab,
     Field(discriminator="kind"),
 ]

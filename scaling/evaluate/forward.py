@@ -65,6 +65,19 @@ def losses(
     return loss[counts], wrong[counts]
 
 
+def scores(
+    module: nnx.Module,
+    objective: Any,
+    images: Images,
+    indices: NDArray[np.int64],
+    placement: Placement | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What the head says of these images, [n, classes], and their labels."""
+    where = placement or _on_all_devices()
+    found = _over_all(_scores(objective, where), module, images, indices, where)
+    return found[0], found[1]
+
+
 def batch_that_fits(memory_needed: Callable[[int], float], free: float | None, shares: int) -> int:
     """Images of one batch on all devices.
 
@@ -98,6 +111,14 @@ def _features(where: Placement) -> Any:
 def _losses(objective: Any, where: Placement) -> Any:
     def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
         return (*objective.losses(module, to_floats(pixels), labels), labels)
+
+    return _whole(of, where)
+
+
+@lru_cache(maxsize=8)
+def _scores(objective: Any, where: Placement) -> Any:
+    def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        return objective.logits(module, to_floats(pixels)), labels
 
     return _whole(of, where)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from scaling.base.config import Config
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.own_head import OwnHead
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from scaling.training.placement import Placement
 
 
-class Upstream(Config):
+class Upstream(OwnHead):
     """Mean loss (nats) and top-1 error on held-out images of the training source.
 
     An image that has several labels is right when the largest logit is that of any; one that has
@@ -25,8 +24,6 @@ class Upstream(Config):
     """
 
     kind: Literal["upstream"] = "upstream"
-    images: int | None = Field(None, gt=0)
-    """How many held-out images, always the same and of all classes; left out: all of them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -61,6 +61,12 @@ class Classify(Config):
         """Training FLOPs: 2 a multiply-add, backward twice the forward; the head is counted."""
         return train_flops(model, images_seen, classes)
 
+    def logits(
+        self, module: Any, images: Float[Array, "batch h w 3"]
+    ) -> Float[Array, "batch classes"]:
+        """What the head says of each class; `loss` is how that becomes a probability."""
+        return module(images)
+
     def losses(
         self,
         module: Any,

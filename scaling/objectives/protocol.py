@@ -97,8 +97,9 @@ class BuiltObjective(Protocol):
 class ObjectiveConfig(Protocol):
     """An objective as a study file names it.
 
-    `evaluate.upstream` asks it besides for `losses(module, images, labels)`: loss and error of
-    each image.
+    `evaluate.upstream` asks it besides for `losses(module, images, labels)`, loss and error of
+    each image; `classify` and `corruptions` for `logits(module, images)`, and for `loss`, "sigmoid"
+    or "softmax", by which those become probabilities.
     """
 
     views: ClassVar[int]

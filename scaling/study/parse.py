@@ -8,25 +8,21 @@ checked, whatever else is wrong.
 from __future__ import annotations
 
 import itertools
-import math
 from importlib.resources import files
 from pathlib import Path
 
 from fits.base.errors import UserError
 from models.shapes import Shape, ViTShape
-from scaling.data import Source
-from scaling.evaluate import Evaluation
-from scaling.evaluate.trains import Trains
-from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
-from scaling.study.axes import Data, check_axes, part
+from scaling.study.axes import check_axes, part
+from scaling.study.evaluations import check_evaluations, check_source
 from scaling.study.mistakes import listed, near_names
 from scaling.study.networks import network, with_mup
 from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
-from scaling.study.trainings import check_trainings, sources_in
+from scaling.study.trainings import check_trainings
 from scaling.training.initial import Init, problems
 from scaling.training.placement_checks import batch_mistakes, network_mistakes
 from scaling.training.placement_spec import PlacementSpec
@@ -50,10 +46,10 @@ def read_study(
     Raises:
       UserError: there is no such study, or all that is wrong with it.
     """
-    file = Reading(*_find(str(name_or_path)))
+    file = Reading(*find(str(name_or_path)))
     file.check_keys()
-    data = _check_source(file, ("data",), data_needed, planned)
-    _check_evaluations(file, data, data_needed, planned)
+    data = check_source(file, ("data",), data_needed, planned)
+    check_evaluations(file, data, data_needed, planned)
     shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
@@ -122,78 +118,6 @@ def _changed(recipe: Recipe, changes: Recipe) -> Recipe:
     if new.keys() & COOLDOWN:
         old = {key: value for key, value in old.items() if key not in COOLDOWN}
     return Recipe(**old | new)
-
-
-def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> Data:
-    data = Data()
-    source = file.part(Source, place)
-    if source is None:
-        return data
-    doubtful = file.doubtful(place, type(source))
-    if "resolution" not in doubtful:
-        data.resolution = source.resolution
-    if not data_needed:
-        return data
-    if not (planned and source.private) and (fault := source.fault()):
-        file.mistake((*place, fault.key), fault.words)
-    elif not doubtful:
-        train, heldout = source.sizes()
-        data.train_size = math.inf if train is None else train
-        data.heldout_size = math.inf if heldout is None else heldout
-        data.source = source
-    return data
-
-
-def _check_evaluations(file: Reading, data: Data, data_needed: bool, planned: bool) -> None:
-    measured: dict[str, KeyPath] = {}
-    for place in file.tables("evaluate"):
-        evaluation = file.part(Evaluation, place)
-        if isinstance(evaluation, Trains):  # at a resolution of its own
-            for each in sources_in(file, place):
-                _check_source(file, each, data_needed, planned)
-        elif "data" in file.at(place):
-            _check_transfer(file, (*place, "data"), data, data_needed)
-        if evaluation is None or file.doubtful(place, type(evaluation)):
-            continue
-        if isinstance(evaluation, Upstream):
-            _check_heldout(file, place, evaluation.images, data.heldout_size)
-        for metric in evaluation.metrics:
-            if metric in measured:
-                file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
-                break
-            measured[metric] = place
-
-
-def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: float | None) -> None:
-    if images is None and size == math.inf:
-        file.mistake((*place, "images"), "is missing: there is no end to the images of [data].")
-    if images is not None and size is not None and images > size:
-        file.mistake(
-            (*place, "images"),
-            f"{images:_} is more than the {size:_} held-out images of [data]; "
-            f"leave the key out for all of them.",
-        )
-
-
-def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> None:
-    """The images of a transfer task have the size that the networks have learnt to see."""
-    task = _check_source(file, place, data_needed)
-    if task.source is not None and task.source.labels_each is not None:
-        file.mistake(
-            place,
-            "has several labels an image, and a transfer task needs one; take another source.",
-        )
-    if task.train_size == math.inf:
-        file.mistake(
-            place,
-            "there is no end to these images, and shots are drawn from all; take a finite set.",
-        )
-    if task.resolution and data.resolution and task.resolution != data.resolution:
-        file.mistake(
-            (*place, "resolution"),
-            f"is {task.resolution} px where [data] has {data.resolution} px, which is what the "
-            f"networks see; use {data.resolution}.",
-        )
 
 
 def _check_family(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
@@ -266,7 +190,7 @@ def _known_recipe(file: Reading, grid: KeyPath, keys: set[str]) -> Recipe | None
     return None if doubtful & keys else _changed(recipe, changes)
 
 
-def _find(name: str) -> tuple[str, str]:
+def find(name: str) -> tuple[str, str]:
     """Label and text of the built-in study of this name, or else of the file of this path."""
     folder = files("scaling").joinpath("studies")
     built_in = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml"))
