@@ -21,8 +21,8 @@ import numpy as np
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import ViTShape
-from scaling.data import Procedural
 from scaling.data.loader import Batch, batches
+from scaling.data.procedural import Procedural
 from scaling.objectives.classify import Classify
 from scaling.training.gradients import plain
 from scaling.training.optimizer import names

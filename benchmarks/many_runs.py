@@ -1,11 +1,12 @@
 """What a study of very many runs costs the commands that keep its books: CPU seconds and memory.
 
-    python benchmarks/many_runs.py [--runs 10000] [FOLDER]
+    python benchmarks/many_runs.py [--runs 10000] [--write] [FOLDER]
 
 Writes a study of so many runs into FOLDER (a temporary one unless given), and measures in a process
-each: `plan`; the bookkeeping of a launch, first (run.json of every run) and again; `status` while
-nothing is done and when all is; `collect`. Results are made up: nothing is trained. Prints a table
-of CPU seconds (user and system), elapsed seconds and the most memory in use at once.
+each: `launch --dry-run`; `plan`; the bookkeeping of a launch, first (run.json of every run) and
+again; `status` while nothing is done and when all is; `collect`. Results are made up: nothing is
+trained. Prints a table of CPU seconds (user and system), elapsed seconds and the most memory in use
+at once; `--write` puts it into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from reliability_page import versions, write_section
 from small_study import small_study
 
 IMAGES = 1_280, 2_560, 5_120, 10_240, 20_480
@@ -65,6 +67,7 @@ def main() -> None:
     )
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
@@ -72,19 +75,29 @@ def main() -> None:
         text = small_study(IMAGES, range(asked.runs // (2 * len(IMAGES))))
         (folder / "small.toml").write_text(text)
         scaling = [sys.executable, "-m", "scaling"]
-        print("| what | CPU, s | elapsed, s | most memory, MB |")
-        print("|---|---|---|---|")
-        measure("plan", [*scaling, "plan", "small.toml"], folder)
-        measure("launch, first bookkeeping", [sys.executable, "-c", BOOKKEEPING], folder)
-        measure("launch, bookkeeping again", [sys.executable, "-c", BOOKKEEPING], folder)
-        measure("status, nothing done", [*scaling, "status", "small.toml"], folder)
+        rows = ["| what | CPU, s | elapsed, s | most memory, MB |", "|---|---|---|---|"]
+        print(*rows, sep="\n")
+
+        def measure(what: str, command: list[str]) -> None:
+            rows.append(measured(what, command, folder))
+            print(rows[-1], flush=True)
+
+        measure("launch --dry-run", [*scaling, "launch", "small.toml", "--dry-run"])
+        measure("plan", [*scaling, "plan", "small.toml"])
+        measure("launch, first bookkeeping", [sys.executable, "-c", BOOKKEEPING])
+        measure("launch, bookkeeping again", [sys.executable, "-c", BOOKKEEPING])
+        measure("status, nothing done", [*scaling, "status", "small.toml"])
         subprocess.run([sys.executable, "-c", FINISH], cwd=folder, check=True)
-        measure("status, all done", [*scaling, "status", "small.toml"], folder)
-        measure("launch, bookkeeping of what is done", [sys.executable, "-c", BOOKKEEPING], folder)
-        measure("collect", [*scaling, "collect", "small.toml"], folder)
+        measure("status, all done", [*scaling, "status", "small.toml"])
+        measure("launch, bookkeeping of what is done", [sys.executable, "-c", BOOKKEEPING])
+        measure("collect", [*scaling, "collect", "small.toml"])
+
+    if asked.write:
+        text = f"A study of {asked.runs:,} runs:\n\n" + "\n".join(rows)
+        write_section("many runs", f"{text}\n\n{versions('pydantic', 'pyarrow')}")
 
 
-def measure(what: str, command: list[str], folder: Path) -> None:
+def measured(what: str, command: list[str], folder: Path) -> str:
     """One line of the table."""
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
@@ -92,7 +105,7 @@ def measure(what: str, command: list[str], folder: Path) -> None:
     if status:
         sys.exit(f"{what} ended with {os.waitstatus_to_exitcode(status)}")
     cpu, elapsed = used.ru_utime + used.ru_stime, time.monotonic() - began
-    print(f"| {what} | {cpu:.1f} | {elapsed:.1f} | {used.ru_maxrss / 1000:.0f} |", flush=True)
+    return f"| {what} | {cpu:.1f} | {elapsed:.1f} | {used.ru_maxrss / 1000:.0f} |"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from fits.cli.next import next_runs
 from fits.cli.optimal import optimal
 from fits.cli.options import as_command
 from fits.cli.output import ending, schema_of
+from fits.cli.transfer import transfer
 
 HELP = """Fit a law to a table of runs, and decide with it.
 
@@ -34,6 +35,7 @@ HELP = """Fit a law to a table of runs, and decide with it.
     fit-laws compare TABLE TABLE     recipe A against B: errors, and compute saved
     fit-laws next TABLE              which runs would make a prediction surest, per FLOP
     fit-laws optimal TABLE           how to divide compute between a larger model and more data
+    fit-laws transfer TABLE          do better upstream models transfer better?
     fit-laws schema COMMAND          JSON schema of what its --json writes
 
 \b
@@ -54,6 +56,8 @@ app.command("check")(as_command(check, optional=("x", "y")))
 app.command("compare")(as_command(compare))
 app.command("next")(as_command(next_runs))
 app.command("optimal")(as_command(optimal, without=("x", "law", "frontier", "all_points", "hull")))
+OF_FITS = ("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights")
+app.command("transfer")(as_command(transfer, without=OF_FITS))
 
 
 @app.command("schema")

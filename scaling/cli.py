@@ -13,8 +13,12 @@
     scaling logs    RUN      what the workers of a run have printed
     scaling clean   demo     free the disk of training states that nothing needs
     scaling sheet   demo     a contact sheet of its training images
+    scaling duplicates demo  training images that look like those measured on
+    scaling data ...         bring images of your own, look at them, check them all
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
+    scaling evaluate CHECKPOINT --on TASKS
+                             measure any trained network, without a study
 
 A study is the name of one that comes with the project (demo, cifar10, zhai2022) or the path of a
 file of your own; docs/study-file.md says what such a file may hold.
@@ -24,6 +28,8 @@ Written:      runs/       one folder a run, and logs/ of its workers, by launch 
               results/    <study>.parquet, .csv, figures and .html, by collect, report and
                           sheet; tensorboard/, wandb/ and trackio/ by export
               OUT         by convert; for transformers a config.json beside it
+              FILE        by evaluate --table
+              data sets   by data prepare and data convert, where they are told
               ~/.cache/vit-scaling-laws/
                           decoded images of data of kind "folder", by launch, run and sheet;
                           below $XDG_CACHE_HOME where that is set
@@ -53,6 +59,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.printable import printable
+from scaling import data_cli, evaluate_cli
 from scaling.base.storage import place
 from scaling.launch import options as training
 from scaling.planning import options as planning
@@ -65,6 +72,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data_cli.app, name="data")
+app.command("evaluate")(evaluate_cli.evaluate)
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="Name of a built-in study, or path of a study file.")
@@ -361,6 +370,8 @@ def work_command(
     tensor: training.Tensor = None,
     retry: training.Retry = False,
     no_wait: training.NoWait = False,
+    hang_after: training.HangAfter = None,
+    exit_zero: training.ExitZero = False,
 ) -> None:
     """Train and measure runs, one after another, on all devices of this process.
 
@@ -370,18 +381,28 @@ def work_command(
     --processes and --process. RUNS is a folder that all of them see. The first process alone
     writes. Exit status 1 when a run failed.
     """
+    from scaling.launch.devices import compute_as_workers_do
     from scaling.launch.here import meant, together, train_here
     from scaling.launch.protocol import placed
     from scaling.launch.worker_process import TAKEN
     from scaling.training.leaving import leaving_on_signals
 
     given = {"update": update, "remat": remat, "microbatches": microbatches}
-    study, folder = meant(what, runs)
-    wanted = placed(study, {**given, "fsdp": fsdp, "tensor": tensor})
+    compute_as_workers_do()
+    found = meant(what, runs)
+    hang_after = hang_after or found.hang_after
+    wanted = placed(found.study, {**given, "fsdp": fsdp, "tensor": tensor})
     with leaving_on_signals() as leaving:
         together(cluster, coordinator, processes, process)
-        done = train_here(wanted, folder, leaving, retry=retry, wait=not no_wait)
-    raise typer.Exit({True: 0, False: 1, None: TAKEN}[done])
+        done = train_here(
+            wanted,
+            found.runs,
+            leaving,
+            retry=retry,
+            wait=not no_wait,
+            hang_after=hang_after,
+        )
+    raise typer.Exit({True: 0, False: 0 if exit_zero else 1, None: TAKEN}[done])
 
 
 @app.command()
@@ -397,7 +418,7 @@ def status(
 
     With --watch the grid as a picture, a mark a run, and what is at work, until every run is done
     or has failed (exit status 1), or Ctrl-C. With
-    --json a list of {run, model, data_size, images_seen, seed, state, step, steps, phase,
+    --json a list of {run, model, data_size, subset, images_seen, seed, state, step, steps, phase,
     images_per_second, mfu, seconds_left, error, seconds, trouble}.
     """
     from scaling.launch.status import as_json, show_status, watch_status
@@ -585,10 +606,7 @@ def report_command(
 
 @app.command()
 def sheet(study: StudyName, out: Out = Path("results")) -> None:
-    """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png.
-
-    They are drawn after the augmentation of the study's first run, crops included.
-    """
+    """Draw training images of STUDY, a row a class, into OUT/<study>.sheet.png."""
     from scaling.data.contact_sheet import contact_sheet
     from scaling.study.parse import read_study
 
@@ -596,11 +614,42 @@ def sheet(study: StudyName, out: Out = Path("results")) -> None:
     path = out / f"{found.name}.sheet.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        first = found.runs[0]
-        contact_sheet(first.data.train(), path, augment=first.augment, seed=first.seed)
+        contact_sheet(found.runs[0].data.train(), path)
     except ValueError as error:  # an image that cannot be decoded, a cache that cannot be kept
         raise UserError([str(error)]) from error
     print(path)
+
+
+@app.command("duplicates")
+def duplicates_command(
+    study: StudyName,
+    out: Out = Path("results"),
+    distance: Annotated[
+        int, typer.Option(min=0, max=32, help="Bits of 64 in which two hashes differ, at most.")
+    ] = 4,
+    network: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Compare features too, by the network of a finished run."),
+    ] = None,
+    cosine: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of two images' features, at least.")
+    ] = 0.95,
+) -> None:
+    """Find training images of STUDY that look like images it is measured on.
+
+    By a perceptual hash, mirrored or not, and with --network by features. Prints how many there are
+    for each set, and writes OUT/<study>.duplicates-<digest>.json: data of kind "without" leaves
+    those images out.
+    """
+    from scaling.base.console import note
+    from scaling.duplicates import Alike, features_of, find, report
+    from scaling.study.parse import read_study
+
+    found = read_study(study)
+    features = None if network is None else features_of(network)
+    wanted = Alike(distance, features, cosine, None if network is None else str(network))
+    left_out, rows = find(found, wanted, note)
+    report(rows, left_out, left_out.write(out, f"{found.name}.duplicates") if rows else None)
 
 
 @app.command()

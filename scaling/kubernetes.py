@@ -95,6 +95,8 @@ def manifest(spec: KubernetesSpec) -> dict[str, Any]:
 def worker_command(spec: KubernetesSpec) -> Sequence[str]:
     """What each pod runs. One shell line where pods have to learn their number."""
     work = ["scaling", "work", spec.study, "--runs", "/runs"]
+    if spec.hosts > 1:  # a group whose runs failed is at its end, and would only begin again
+        work.append("--exit-zero")
     if spec.tpu_topology:
         return [*work, "--cluster", "tpu"] if spec.hosts > 1 else work
     if spec.hosts == 1:
@@ -102,7 +104,7 @@ def worker_command(spec: KubernetesSpec) -> Sequence[str]:
     first = f"{spec.name}-workers-$JOB_INDEX-0.{spec.name}:8476"
     by_hand = f"--coordinator {first} --processes {spec.hosts} --process $JOB_COMPLETION_INDEX"
     # The study is handed over as an argument: no shell reads it.
-    return ["sh", "-c", f'exec scaling work "$0" --runs /runs {by_hand}', spec.study]
+    return ["sh", "-c", f'exec scaling work "$0" --runs /runs --exit-zero {by_hand}', spec.study]
 
 
 def _job(spec: KubernetesSpec, *, pods: int) -> dict[str, Any]:

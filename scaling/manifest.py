@@ -14,6 +14,7 @@ import jax
 from scaling.base.machine import installed_version, processor
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
+from scaling.evaluate.trains import Trains
 from scaling.training.initial import provenance
 from scaling.training.run import Run
 
@@ -31,8 +32,6 @@ PACKAGES = (
 
 def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """What decided the numbers, as plain JSON; the configuration itself stands in run.json."""
-    transfers = [getattr(each, "data", None) for each in evaluations]
-    sources = [run.data, *(each for each in transfers if isinstance(each, SourceConfig))]
     device = jax.devices()[0]
     return {
         "run": run.id,
@@ -41,7 +40,7 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "params": run.params,
         "flops": run.flops,
         "images_seen": run.images_seen,
-        "data": [source.provenance() for source in sources],
+        "data": [source.provenance() for source in sources_of(run, evaluations)],
         "init": None if run.init is None else provenance(run.init),
         "device": {
             "platform": device.platform,
@@ -56,6 +55,17 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             **{name: installed_version(name) for name in PACKAGES},
         },
     }
+
+
+def sources_of(run: Run, evaluations: Sequence[Evaluation]) -> list[SourceConfig]:
+    """Where the images of a run and its evaluations come from, each source once."""
+    found: list[SourceConfig] = [run.data]
+    for each in evaluations:
+        if isinstance(each, Trains):
+            found += each.sources(run)
+        elif isinstance(own := getattr(each, "data", None), SourceConfig):
+            found.append(own)
+    return list(dict.fromkeys(found))
 
 
 def _revision() -> str | None:

@@ -9,17 +9,19 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import cache
+from typing import Any
 
 import jax
 
 from fits.base.errors import UserError
 from scaling.base.config import Config, digest
 from scaling.base.console import complain, note
-from scaling.data.decode import UnreadableImages, together
-from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.outcomes import FOLDER, forget, outcomes
+from scaling.evaluate.trainings import Trainings, host_arrays
+from scaling.evaluate.trains import InTraining, NotMeasured, Trains
+from scaling.image_check import check_images
 from scaling.manifest import manifest_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory
 from scaling.planning.pace import record_pace
@@ -40,7 +42,7 @@ from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Watch, Watches
 
 IN_WORDS = (
-    Diverged | DamagedRun | OtherState | StoppedByRule | UserError
+    Diverged | DamagedRun | NotMeasured | OtherState | StoppedByRule | UserError
 )  # their text alone is the reason
 
 
@@ -123,9 +125,21 @@ def carry_out(
     manifest["seconds_here"] = round(time.monotonic() - began, 3)
     manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
     manifest["images_per_second"] = watch.pace
+    if trained := [*_finetuned(held), *(each.model_dump() for each in outcomes(held.path))]:
+        manifest["finetune"] = trained
     held.finish(measured, manifest)
+    forget(held.path / FOLDER, held.check)
     if task.checkpoints.keep == "needed":
         _delete_unneeded(TrunkFolder.of(held, run))
+
+
+def _finetuned(held: HeldRun) -> list[dict[str, Any]]:
+    """What an earlier manifest says of trainings by evaluations."""
+    try:
+        found = held.manifest().get("finetune", [])
+    except FileNotFoundError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _delete_unneeded(trunk: TrunkFolder) -> None:
@@ -145,7 +159,7 @@ def train_and_measure(
     """Seconds of training, and what each missing evaluation found; all processes do this."""
     run = task.run
     watch.phase("check")
-    check_images(task)
+    check_images(run, task.missing)
     watch.phase("compile")
     trainer = _trainer(task, trainers)
     with leaving.after_a_step() as leave:
@@ -153,7 +167,7 @@ def train_and_measure(
     watch.phase("evaluate", run.steps)
     seconds, module = end.seconds, trainer.module(end.state)
     del end  # and with it the optimizer's state: evaluation may have its memory
-    measured = [
+    measured: list[tuple[Evaluation, list[Measured]]] = [
         (
             each,
             each.measure(
@@ -161,31 +175,21 @@ def train_and_measure(
             ),
         )
         for each in task.missing
+        if not isinstance(each, Trains)
     ]
+    if train_too := [each for each in task.missing if isinstance(each, Trains)]:
+        find = Trainings(
+            upstream=run,
+            folder=paths.own.parent,
+            params=host_arrays(module),
+            paths=paths,
+            spec=task.placement,
+            leaving=leaving,
+            watch=watch,
+        )
+        del module  # devices have no memory for two
+        measured += [(each, each.found(run, find)) for each in train_too]
     return seconds, measured
-
-
-def check_images(task: Task) -> None:
-    """Look at the images that will be trained and measured on, those of each source once.
-
-    Raises:
-      ValueError: some cannot be read; of all sources, those that are named.
-    """
-    transfers = [getattr(each, "data", None) for each in task.missing]
-    sources = [task.run.data, *(each for each in transfers if isinstance(each, SourceConfig))]
-    unreadable: list[UnreadableImages] = []
-    for source in dict.fromkeys(sources):
-        try:
-            _check(source)
-        except UnreadableImages as error:
-            unreadable.append(error)
-    if unreadable:
-        raise together(unreadable)
-
-
-@cache  # of what is found well: an error is not remembered
-def _check(source: SourceConfig) -> None:
-    source.check(note)
 
 
 def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:
@@ -206,7 +210,8 @@ def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> boo
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:
-            reason = out_of_memory(error, task.run, task.placement, jax.device_count())
+            run = error.run if isinstance(error, InTraining) else task.run
+            reason = out_of_memory(error, run, task.placement, jax.device_count())
         _stop(held, reason)
         return False
     try:

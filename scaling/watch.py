@@ -29,6 +29,9 @@ class Watches(Protocol):
     def tell(self, progress: Progress) -> None:
         """About once a second."""
 
+    def beside(self, name: str, step: int, steps: int) -> None:
+        """How far an evaluation's own training is; about once a second."""
+
 
 class Blind:
     """Of a process that writes nothing."""
@@ -37,6 +40,9 @@ class Blind:
         pass
 
     def tell(self, progress: Progress) -> None:
+        pass
+
+    def beside(self, name: str, step: int, steps: int) -> None:
         pass
 
 
@@ -106,6 +112,10 @@ class Watch:
             mfu=line.mfu,
             memory_bytes=line.memory_bytes,
         )
+
+    def beside(self, name: str, step: int, steps: int) -> None:
+        check_rules(self._held.path)
+        self.phase(f"{name} {step} of {steps}", self._run.steps)
 
     def _line(self, progress: Progress) -> MetricsLine:
         speed = progress.images_per_second

@@ -11,11 +11,13 @@ leases and writes; the others wait in a collective for it to say what to do, nev
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,6 +25,7 @@ import jax
 from fits.base.errors import UserError
 from scaling.base.console import note
 from scaling.base.storage import is_object
+from scaling.evaluate.trains import NotMeasured
 from scaling.runs import lease
 from scaling.runs.held_run import HeldRun, hold_run_if_free
 from scaling.runs.lease import LeaseLost, LeaseWatch
@@ -31,6 +34,7 @@ from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
 from scaling.task import Task, carry_out, task_of, train_and_measure, write_down
 from scaling.training import checkpoints
 from scaling.training.compilation_cache import use_compilation_cache
+from scaling.training.hanging import ended_if_hanging
 from scaling.training.hosts import agreed_word
 from scaling.training.leaving import Leaving, Left
 from scaling.training.loop import TrunkBusy
@@ -39,6 +43,7 @@ from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Blind
 
 WAIT, DONE, NOT_DONE = "wait", "done", "not done"  # what the first process tells, beside tasks
+TRY_AGAIN = 75  # EX_TEMPFAIL: exit status of a process that ended itself, its run left to others
 AGAIN = "again"  # of a run: an attempt was in vain, and another is to be made
 
 
@@ -50,7 +55,14 @@ class Ended(Enum):
     TAKEN = "some are left: other processes are at them, or they are to be tried again"
 
 
-def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = None) -> Ended:
+def work(
+    paths: Sequence[Path],
+    *,
+    wait: bool = True,
+    leaving: Leaving | None = None,
+    ends_itself: bool = False,
+    hang_after: float | None = None,
+) -> Ended:
     """Bring every run to its end, one that is free at a time.
 
     A run that is done is left alone; one that fails gets a `failed.txt` with the reason. A run is
@@ -60,13 +72,16 @@ def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = 
       paths: folders of runs, in the order in which they are taken.
       wait: for runs that other processes are at, to do what they leave; else this ends.
       leaving: says when to leave; None: nobody does.
+      ends_itself: whether this process ends where a run hangs, as `hang_after` says and
+        `HangTimer` takes it: nobody else watches it. The attempt is written down.
 
     Raises:
       SystemExit: as `leaving` says; a checkpoint was kept.
       UserError: several processes are one worker, and the runs lie in a bucket.
     """
     use_compilation_cache()
-    worker = _Worker(wait, leaving or Leaving())
+    watched = partial(_ended_if_hanging, hang_after=hang_after) if ends_itself else _unwatched
+    worker = _Worker(wait, leaving or Leaving(), watched)
     if not paths:
         return Ended.DONE
     if jax.process_count() > 1 and is_object(paths[0]):
@@ -84,8 +99,13 @@ def work(paths: Sequence[Path], *, wait: bool = True, leaving: Leaving | None = 
 class _Worker:
     """One process of a worker, and what it has compiled."""
 
-    def __init__(self, wait: bool, leaving: Leaving):
-        self._wait, self._leaving = wait, leaving
+    def __init__(
+        self,
+        wait: bool,
+        leaving: Leaving,
+        watched: Callable[[HeldRun, Task], AbstractContextManager[None]],
+    ):
+        self._wait, self._leaving, self._watched = wait, leaving, watched
         self._trainers: dict[str, Trainer] = {}
         self._watches: defaultdict[Path, LeaseWatch] = defaultdict(LeaseWatch)
         self._behind: dict[Path, tuple[TrunkFolder, int]] = {}
@@ -155,7 +175,8 @@ class _Worker:
                 return NOT_DONE
             _send(task.model_dump_json())
             try:
-                carry_out(task, held, trunk, leases, self._trainers, self._leaving)
+                with self._watched(held, task):
+                    carry_out(task, held, trunk, leases, self._trainers, self._leaving)
             except (LeaseLost, TrunkBusy):
                 raise
             except Left as left:
@@ -163,7 +184,7 @@ class _Worker:
                 raise SystemExit(self._leaving.status) from None
             except Exception as error:
                 again = write_down(held, error, task)
-                if not isinstance(error, Diverged):  # which all processes see; this they do not
+                if not isinstance(error, Diverged | NotMeasured):  # all processes see only these
                     _alone_or_exit()
                 return AGAIN if again else NOT_DONE
         return DONE
@@ -195,7 +216,7 @@ class _Worker:
             task = Task.model_validate_json(message)
             paths = task.paths(RunFolder(runs / task.run.id))
             try:
-                with suppress(Diverged, TrunkBusy):
+                with suppress(Diverged, NotMeasured, TrunkBusy):
                     train_and_measure(task, paths, Blind(), self._trainers, self._leaving)
             except Left:
                 raise SystemExit(self._leaving.status or 1) from None
@@ -205,6 +226,23 @@ class _Worker:
 def _is_past_branch(folder: RunFolder, trunk: TrunkFolder, run: Run) -> bool:
     """Whether the run needs nothing of its trunk but a checkpoint that is there, if at all."""
     return trunk.has_branch(run.branch_step) or bool(checkpoints.found(folder.checkpoints))
+
+
+def _unwatched(held: HeldRun, task: Task) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _ended_if_hanging(
+    held: HeldRun, task: Task, *, hang_after: float | None
+) -> AbstractContextManager[None]:
+    def write(reason: str) -> None:
+        note(f"{held.id}: {reason}")
+        with suppress(LeaseLost, OSError):
+            held.attempt(reason, TrunkFolder.of(held, task.run).start_of(held, task.run))
+
+    # The other processes of a training end when the first of them is gone.
+    end = partial(os._exit, TRY_AGAIN)
+    return ended_if_hanging(lambda: held.last_sign, hang_after, write=write, end=end)
 
 
 def _send(message: str) -> None:

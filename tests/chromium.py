@@ -131,7 +131,7 @@ async def _connected(address):
 
 
 async def _closed(socket):
-    """Inside the loop: outside of one, tornado makes a loop for the thread, and nobody closes it."""
+    """Inside the loop: else tornado makes another loop, which nobody closes."""
     socket.close()
     await asyncio.sleep(0.1)
 

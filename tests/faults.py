@@ -90,7 +90,12 @@ def install(root: Path, watcher: Watcher) -> Callable[[], None]:
             return call()
         operation = Operation("unlink" if kind == "remove" else kind, path)
         watcher.before(operation)
-        found = call()
+        try:
+            found = call()
+        except FileNotFoundError:
+            if operation.kind == "unlink":  # of what may be missing: done all the same
+                watcher.after(operation)
+            raise
         watcher.after(operation)
         return found
 

@@ -107,11 +107,11 @@ without_jax()
 from models.shapes import ViTShape  # noqa: E402
 from scaling.base.config import digest  # noqa: E402
 from scaling.base.console import Say  # noqa: E402
-from scaling.data import Procedural  # noqa: E402
+from scaling.data.procedural import Procedural  # noqa: E402
 from scaling.evaluate import Upstream  # noqa: E402
 from scaling.evaluate.measured import Measured  # noqa: E402
 from scaling.report.report import collect  # noqa: E402
-from scaling.runs import lease  # noqa: E402
+from scaling.runs import held_run, lease  # noqa: E402
 from scaling.runs.held_run import HeldRun, hold_run  # noqa: E402
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter, curve  # noqa: E402
 from scaling.runs.run_file import read_run_file, write_run_file  # noqa: E402
@@ -123,6 +123,8 @@ from scaling.training.checkpoints import Checkpoint  # noqa: E402
 from scaling.training.loop import CheckpointPaths, train  # noqa: E402
 from scaling.training.recipe import Recipe  # noqa: E402
 from scaling.training.run import Run  # noqa: E402
+
+held_run.SECONDS_BETWEEN_REPORTS = 0.0  # else a slow life has other operations than a quick one
 
 SHAPE = ViTShape(name="tiny", patch=4, resolution=16, width=32, depth=1, mlp=64, heads=2)
 STUDY = Study(

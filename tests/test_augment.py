@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from scaling.data import Digits
+from scaling.data.arrays import Digits
 from scaling.data.augment import AugReg, Flip, MixUp, RandAugment, spelled_out
 from scaling.data.augment.augreg import SETTINGS
 from scaling.data.augment.operations import CONTRAST_GREY, FILL, OPERATIONS, Draw

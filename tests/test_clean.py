@@ -95,6 +95,20 @@ def test_what_a_worker_is_at_is_left_alone_and_a_dry_run_deletes_nothing(runs):
     assert found.path.exists()
 
 
+def test_a_dry_run_takes_no_lease_and_writes_nothing(runs):
+    a_state(trunk(runs) / "8", 8)
+    a_state(trunk(runs) / "24", 24)
+    for run in STUDY.runs:
+        done(runs, run)
+
+    def there():
+        return {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+
+    before = there()
+    assert clean(STUDY, runs, ends=True, dry_run=True)
+    assert there() == before
+
+
 def test_a_plan_counts_the_states_that_are_there_in_the_end():
     """Of each run its end, and each point of the trunk unless only needed ones are kept."""
     count, size = states_kept(STUDY)

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.data import Subset, Without
 from scaling.data.arrays import Arrays
 from scaling.data.crops import Crop, Crops
 from scaling.data.decode import decode, decode_all
+from scaling.data.hierarchy import Hierarchy
+from scaling.data.part import Part
 from scaling.data.resize import Decode, area_means, cut
+from scaling.data.subset import Selection
+from scaling.data.without import LeftOut, identity
 
 
 def photo(height=30, width=50, seed=0):
@@ -169,6 +174,33 @@ def test_arrays_are_cropped_out_of_the_images_as_they_are_stored(tmp_path):
     np.testing.assert_array_equal(
         seen[1], resized(images[0, :10, :10, [0] * 3].T.swapaxes(0, 1), 8, 8)
     )
+
+
+def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
+    images = np.stack([photo(20, 40, seed) for seed in range(8)])
+    labels = {f"{name}_labels": np.arange(8) % 2 for name in ("train", "heldout")}
+    np.savez(tmp_path / "images.npz", train_images=images, heldout_images=images, **labels)
+    (tmp_path / "parents.txt").write_text("0 1\n")
+    inner = Arrays(path=tmp_path / "images.npz", resolution=8)
+    left_out = LeftOut(source=identity(inner), size=8, images=(0,), why={})
+    sources = {
+        "all": Hierarchy(of=inner, parents=tmp_path / "parents.txt"),
+        "some": Without(of=inner, file=left_out.write(tmp_path, "crops")),
+        "of a class": Subset(of=inner, select=Selection(classes=1)),
+        "part": Part(of=inner, images=4, validation=2),
+    }
+
+    def corner(sizes):
+        box = np.tile([0, 0, 10, 10], (len(sizes), 1))
+        return Crops(box, np.full_like(sizes, 8), np.zeros_like(sizes))
+
+    cut, _ = inner.train().batch(np.arange(8), corner)
+    plain, _ = inner.train().batch(np.arange(8))
+    for name, source in sources.items():
+        shown, whole = (source.train().batch(np.arange(2), crop)[0] for crop in (corner, None))
+        for square, uncropped in zip(shown, whole, strict=True):
+            (number,) = np.flatnonzero((plain == uncropped).all((1, 2, 3)))
+            np.testing.assert_array_equal(square, cut[number], err_msg=name)
 
 
 def test_rules_that_contradict_themselves_are_refused(tmp_path):

@@ -111,6 +111,7 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
             "metric",
             "value",
             "n",
+            "subset",
         ]
     )
     assert {row["metric"] for row in rows} >= {"upstream_error", "digits_10shot_error"}

@@ -14,7 +14,7 @@ from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import BiTShape, MixerShape, ViTShape
-from scaling.data import Procedural
+from scaling.data.procedural import Procedural
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
@@ -88,17 +88,22 @@ def furthest(one, other):
         pytest.param("adafactor-f32", "current", marks=pytest.mark.slow),
         pytest.param("adam", "previous", marks=pytest.mark.slow),
         pytest.param("adam", "current", marks=pytest.mark.slow),
+        pytest.param("sgd", "current", marks=pytest.mark.slow),
     ],
 )
 def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
-    run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5)
+    more = {"learning_rate": 0.1} if optimizer == "sgd" else {}  # it takes no signs of gradients
+    run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5, **more)
     losses, norms, end = trained(run)
     fused_losses, fused_norms, fused_end = trained(run, FUSED)
     assert losses[-1] < losses[0] - 0.5
     assert norms.min() > 2 * run.recipe.clip_norm  # every step is clipped
     np.testing.assert_allclose(fused_losses, losses, atol=1e-6)
     np.testing.assert_allclose(fused_norms[0], norms[0], rtol=1e-6)
-    assert furthest(end, fused_end) < 1e-6
+    # Adam divides by gradients, the smallest of which are rounding: on some processors more than
+    # 1e-6 is what another order of summation makes; three times that is not told apart.
+    _, _, summed_otherwise = trained(run, PlacementSpec(microbatches=2))
+    assert furthest(end, fused_end) < max(1e-6, 3 * furthest(end, summed_otherwise))
 
 
 EIGHT_DEVICES = """

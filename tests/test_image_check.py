@@ -1,9 +1,11 @@
 """Images that cannot be read are named before anything is trained: one launch, all of them."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 STUDY = """
@@ -36,9 +38,8 @@ batch = 16
 BAD = ("train/ant/2.png", "train/bee/0.png", "test/bee/1.png")
 
 
-def test_one_launch_names_the_bad_images_of_both_splits_before_the_first_step(
-    tmp_path, monkeypatch
-):
+def launch(tmp_path, monkeypatch, keys=""):
+    """Train on 16 images a split, three of which are damaged; the folder, and what was said."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "photographs"
     pixels = np.random.default_rng(0)
@@ -51,13 +52,17 @@ def test_one_launch_names_the_bad_images_of_both_splits_before_the_first_step(
     for name in BAD:
         (root / name).write_bytes((root / name).read_bytes()[:60])
     study = tmp_path / "photographs.toml"
-    study.write_text(STUDY.format(root=root))
-    launched = subprocess.run(
-        [sys.executable, "-P", "-m", "scaling", "launch", str(study), "--workers", "1"],
-        cwd=tmp_path,
-        text=True,
-        capture_output=True,
+    study.write_text(
+        STUDY.format(root=root).replace("resolution = 16\n", f"resolution = 16\n{keys}\n")
     )
+    command = [sys.executable, "-P", "-m", "scaling", "launch", str(study), "--workers", "1"]
+    return root, subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+
+
+def test_one_launch_names_the_bad_images_of_both_splits_before_the_first_step(
+    tmp_path, monkeypatch
+):
+    root, launched = launch(tmp_path, monkeypatch)
     said = launched.stdout + launched.stderr
     assert launched.returncode == 1
     assert "3 images cannot be read; repair or remove them:" in said
@@ -67,3 +72,17 @@ def test_one_launch_names_the_bad_images_of_both_splits_before_the_first_step(
     stopped = list(runs.glob("*/stopped.txt"))
     assert len(stopped) == 2, "the runs are left to be trained once the images are repaired"
     assert not list(runs.glob("**/metrics.jsonl")), "nothing was trained"
+
+
+@pytest.mark.slow
+def test_a_study_may_skip_them_and_its_manifests_name_them(tmp_path, monkeypatch):
+    root, launched = launch(tmp_path, monkeypatch, "skip_unreadable = 2")
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    manifests = [json.loads(f.read_text()) for f in tmp_path.glob("runs/*/manifest.json")]
+    assert len(manifests) == 2
+    for manifest in manifests:
+        (data,) = manifest["data"]
+        assert (data["train_size"], data["heldout_size"]) == (14, 15)
+        assert sorted(data["train_skipped"]) == [str(root / name) for name in BAD[:2]]
+        assert list(data["heldout_skipped"]) == [str(root / BAD[2])]
+        assert all("not a readable image" in why for why in data["train_skipped"].values())

@@ -179,6 +179,7 @@ def test_hosts_that_train_together_find_the_first_of_their_group():
         "/runs/it's; rm -rf $HOME.toml",
         "--runs",
         "/runs",
+        "--exit-zero",
         "--coordinator",
         "small-workers-1-0.small:8476",
         "--processes",

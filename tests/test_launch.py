@@ -173,7 +173,7 @@ def test_a_worker_that_hangs_is_killed_and_its_run_tried_again(place, capfd):
 def test_a_worker_that_makes_no_step_for_long_hangs_though_nobody_said_what_is_long(
     place, capfd, monkeypatch
 ):
-    monkeypatch.setattr("scaling.launch.pool.HANGS", 10.0)
+    monkeypatch.setattr("scaling.training.hanging.HANGS", 10.0)
     once = place.runs.parent / "hangs"
     once.touch()
     assert place.launch(a_study(0), workers=1, pause=0.02, hangs=once)

@@ -59,10 +59,10 @@ def test_a_run_that_is_gone_is_named(launched, tmp_path):
 
 def test_work_can_be_named_by_a_launch_or_by_the_folder_of_runs(launched, tmp_path):
     study, path = launched
-    assert meant(str(path), Path("elsewhere")) == (study, tmp_path)
-    found, runs = meant(str(tmp_path), Path("elsewhere"))
-    assert runs == tmp_path
-    assert {run.id for run in found.runs} == {run.id for run in study.runs}
+    assert meant(str(path), Path("elsewhere")) == (study, tmp_path, 60.0)
+    found = meant(str(tmp_path), Path("elsewhere"))
+    assert (found.runs, found.hang_after) == (tmp_path, None)
+    assert {run.id for run in found.study.runs} == {run.id for run in study.runs}
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(UserError, match="holds no run"):

@@ -8,7 +8,7 @@ from launched import a_study
 
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
-from scaling.launch.launch import check_watched, dry_run
+from scaling.launch.launch import check_detached, dry_run
 from scaling.launch.launch_spec import Budget, LaunchSpec, selected
 from scaling.launch.local import Local
 from scaling.runs.run_folder import RunFolder
@@ -139,18 +139,27 @@ def test_other_files_among_the_runs_are_passed_over(place):
     assert list(why(study, place.runs).values()) == ["new"]
 
 
+def test_a_dry_run_says_how_far_a_budget_goes(place, capsys):
+    study = a_study(0, 1)
+    flops = sum(run.flops for run in study.runs)
+    spec = LaunchSpec(budget=Budget(flops=0.75 * flops))
+    dry_run(study, place.runs, spec, Local(workers=1)).show()
+    assert "are spent: 1 of 2 jobs fit into that" in capsys.readouterr().out
+    dry_run(study, place.runs, LaunchSpec(budget=Budget(seconds=60.0)), Local(workers=1)).show()
+    assert "wherever the jobs are then" in capsys.readouterr().out
+
+
 # On a cluster
 
 
 @pytest.mark.parametrize(
-    ("spec", "where", "said"),
+    ("spec", "said"),
     [
-        (LaunchSpec(budget=Budget(seconds=1.0)), {"hosts": 1, "detach": True}, "--budget: nobody"),
-        (LaunchSpec(stop=("behind",)), {"hosts": 1, "detach": True}, "--stop: nobody"),
-        (LaunchSpec(hang_after=9.0), {"hosts": 2}, "--hang-after: is for jobs of one host"),
+        (LaunchSpec(budget=Budget(seconds=1.0)), "--budget: nobody"),
+        (LaunchSpec(stop=("behind",)), "--stop: nobody"),
     ],
 )
-def test_what_nobody_would_look_after_is_refused(spec, where, said):
+def test_what_nobody_would_look_after_is_refused(spec, said):
     with pytest.raises(UserError, match=said):
-        check_watched(spec, **where)
-    check_watched(LaunchSpec(), hosts=2, detach=True)
+        check_detached(spec)
+    check_detached(LaunchSpec())

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,6 +43,22 @@ def test_signals_are_heard_inside_alone_and_their_handlers_come_back():
         os.kill(os.getpid(), signal.SIGTERM)
     assert status.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_status_is_the_signal_s_where_a_library_puts_its_own_in_its_place():
+    @contextmanager
+    def of_its_own():  # as Ray ends, in the middle of a question to its cluster
+        try:
+            yield
+        except SystemExit:
+            raise SystemExit(1) from None
+
+    with pytest.raises(SystemExit) as status, leaving_on_signals(), of_its_own():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert status.value.code == 143
+    with pytest.raises(SystemExit) as status, leaving_on_signals():
+        raise SystemExit(75)
+    assert status.value.code == 75
 
 
 def test_in_another_thread_no_signal_is_heard():

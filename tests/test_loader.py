@@ -13,7 +13,7 @@ from scaling.data.arrays import Digits
 from scaling.data.augment import AugReg, Flip, MixUp, RandAugment, check_augment
 from scaling.data.hashing import hash64, key
 from scaling.data.loader import AHEAD, batches, one_thread_ahead
-from scaling.data.order import places, step_indices, subset
+from scaling.data.order import places, resampled, step_indices, subset
 from scaling.data.procedural import Procedural
 
 
@@ -197,3 +197,22 @@ def test_our_own_thread_works_a_few_batches_ahead_and_ends_with_its_reader():
     stream.close()
     assert made == list(range(len(made)))
     assert len(made) <= 3 + AHEAD
+
+
+def test_resampled_batches_are_those_of_the_labels_of_the_data_set_wherever_they_begin():
+    """Weights come from the members of the data set, not from all of the source."""
+    images = Procedural(classes=8, tail=2.0).train()
+    whole = collect(images, data_size=90, resample="class-balanced", augment=())
+    later = collect(images, data_size=90, resample="class-balanced", augment=(), first_step=5)
+    assert_same([each[5 * 12 :] for each in whole], later)
+    labels = images.labels_of(np.arange(90))
+    shares = resampled(labels, "class-balanced")
+    expected = [step_indices(1, step, 12, 90, shares=shares) for step in range(9)]
+    np.testing.assert_array_equal(whole[1], labels[np.concatenate(expected)])
+    counts = np.bincount(whole[1], minlength=8)[np.bincount(labels, minlength=8) > 0]
+    assert counts.max() <= 2 * counts.min() + 4
+
+
+def test_resampling_without_an_end_to_the_images_is_refused():
+    with pytest.raises(ValueError, match="needs an end to the images; give data_size"):
+        collect(Procedural().train(), data_size=None, resample="square-root")

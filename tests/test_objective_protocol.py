@@ -17,9 +17,9 @@ from models.build import build
 from models.precision import precision_for
 from models.shapes import ViTShape
 from scaling.base.config import Config
-from scaling.data import Procedural
 from scaling.data.augment import Flip
 from scaling.data.pixels import to_floats
+from scaling.data.procedural import Procedural
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned, groups_of
 from scaling.training import checkpoints
@@ -43,6 +43,7 @@ class Distil(Config):
     kind: Literal["distil"] = "distil"
     views: ClassVar[int] = 2
     couples_examples: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
 
     def build(self, model, classes, precision):
         return Distilled(model, precision)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scaling.data.augment import Flip
 from scaling.data.hashing import hash64, key
-from scaling.data.order import permute, places, step_indices, subset
+from scaling.data.order import permute, places, resampled, step_indices, subset
 
 examples = settings(max_examples=50, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**64)
@@ -95,3 +95,61 @@ def test_half_of_the_images_are_mirrored_anew_in_every_step():
 def test_the_order_stays_what_it_was_in_earlier_versions():
     assert step_indices(0, 0, 8, 1000).tolist() == [413, 568, 428, 44, 411, 295, 919, 157]
     assert subset(np.arange(8), 1000).tolist() == [640, 895, 911, 695, 594, 656, 381, 659]
+
+
+# Resampling by class
+
+RULES = {"square-root": lambda f: f**0.5, "class-balanced": lambda f: f**0.0}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_classes_are_shown_in_proportion_to_the_rule_and_images_within_one_of_their_share(rule):
+    """The property that is defined here: shares of classes, and no image off by more than one."""
+    counts = np.array([400, 100, 25, 1])
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), counts)).astype(np.int32)
+    n, epochs = len(labels), 40
+    shares = resampled(labels, rule)
+    shown = [step_indices(9, epoch, n, n, shares=shares) for epoch in range(epochs)]
+    wanted = RULES[rule](counts.astype(float))
+    wanted = n * wanted / wanted.sum()
+    for epoch in shown:
+        times = np.bincount(epoch, minlength=n)
+        each = (wanted / counts)[labels]
+        assert (np.abs(times - each) < 1).all()
+    found = np.bincount(labels[np.concatenate(shown)], minlength=4) / epochs
+    spread = np.sqrt(counts.max() / 4 / epochs)  # of members whose times are rounded at random
+    np.testing.assert_allclose(found, wanted, atol=5 * spread)
+    np.testing.assert_allclose(found[-1], wanted[-1], atol=1)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_equally_frequent_classes_are_shown_in_the_order_of_no_resampling(rule):
+    labels = np.arange(60, dtype=np.int32) % 5
+    for step in range(12):
+        plain = step_indices(3, step, 7, 60)
+        again = step_indices(3, step, 7, 60, shares=resampled(labels, rule))
+        assert plain.tolist() == again.tolist()
+
+
+@examples
+@given(seeds, st.integers(0, 10**6), st.integers(1, 9))
+def test_the_slices_of_all_hosts_make_the_resampled_batch(seed, step, hosts):
+    shares = resampled(np.array([0, 0, 0, 1, 0, 2, 0], np.int32), "square-root")
+    batch = 5 * hosts
+    slices = [
+        step_indices(seed, step, batch, 7, rows, shares)
+        for rows in np.arange(batch).reshape(hosts, -1)
+    ]
+    whole = step_indices(seed, step, batch, 7, shares=shares)
+    assert np.concatenate(slices).tolist() == whole.tolist()
+    assert whole.min() >= 0
+    assert whole.max() < 7
+
+
+def test_of_several_labels_the_rarest_decides_and_no_label_counts_as_the_commonest():
+    labels = np.array([[0, -1]] * 16 + [[0, 1]] * 4 + [[-1, -1]], np.int32)
+    size = np.diff(resampled(labels, "square-root"), prepend=0)
+    np.testing.assert_allclose(size[0] / size[16], np.sqrt(4 / 20), rtol=1e-12)
+    np.testing.assert_allclose(size[20], size[0], rtol=1e-12)
+    with pytest.raises(ValueError, match="none of 3 images has a label"):
+        resampled(np.full(3, -1, np.int32), "square-root")

@@ -9,7 +9,7 @@ from models.cost import parameters
 from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import shape, vit
-from scaling.data import Procedural
+from scaling.data.procedural import Procedural
 from scaling.objectives.classify import Classify
 from scaling.planning import arrays
 from scaling.planning.arrays import moments, padded_bytes, parameter_arrays, shard
@@ -64,7 +64,9 @@ def test_the_arrays_are_those_of_the_network(name):
     assert ours == sorted(x.shape for x in jax.tree.leaves(train_state(run).params))
 
 
-@pytest.mark.parametrize("optimizer", ["adafactor", "adafactor-f32", "adam", "adam-bf16"])
+@pytest.mark.parametrize(
+    "optimizer", ["adafactor", "adafactor-f32", "adam", "adam-bf16", "sgd", "sgd-bf16"]
+)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_moments_are_those_of_the_optimizer(name, optimizer):
     run = run_of(VARIANTS[name], optimizer)

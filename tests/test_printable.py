@@ -10,7 +10,7 @@ from fits.base.errors import UserError
 from fits.base.printable import printable
 from models.shapes import ViTShape
 from scaling.base.console import print_table, say
-from scaling.data import Procedural
+from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch.status import show_status
 from scaling.runs.damage import DamagedRun

@@ -166,6 +166,56 @@ def test_a_cooldown_only_ever_falls_from_the_trunk_to_zero(recipe, total, where)
     assert schedule(recipe, total, total) == schedule(recipe, total + 5, total) == 0
 
 
+# Other schedules
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0), (250, 0.5), (500, 1), (5375, 0.853553), (10_250, 0.5), (20_000, 0), (20_007, 0)],
+)
+def test_the_cosine_of_vit_fine_tuning(step, expected):
+    recipe = Recipe(schedule="cosine", warmup_steps=500)
+    assert schedule(recipe, step, 20_000) == pytest.approx(expected, abs=5e-7)
+
+
+@pytest.mark.parametrize("steps", [500, 10_000, 20_000])
+def test_the_stairs_of_bit_hyperrule(steps):
+    recipe = Recipe(schedule="stairs", warmup_steps=0)
+    assert schedule(recipe, 0, steps) == 1
+    for part, expected in ((0.3, 0.1), (0.6, 0.01), (0.9, 0.001)):
+        at = round(part * steps)
+        assert schedule(recipe, at, steps) == pytest.approx(expected)
+        assert schedule(recipe, at - 1, steps) == pytest.approx(10 * expected)
+
+
+def test_a_constant_rate_stays_to_the_end():
+    recipe = Recipe(schedule="constant", warmup_steps=2)
+    assert [schedule(recipe, step, 6) for step in range(6)] == [0, 0.5, 1, 1, 1, 1]
+
+
+@given(
+    kind=st.sampled_from(["rsqrt", "cosine", "stairs", "constant"]),
+    warmup=st.integers(0, 50),
+    total=st.integers(2, 10_000),
+    part=st.floats(0, 1),
+)
+def test_no_schedule_looks_ahead_before_its_run_leaves_the_trunk(kind, warmup, total, part):
+    recipe = Recipe(schedule=kind, warmup_steps=min(warmup, total // 4))
+    step = int(part * (total - recipe.cooldown(total)))
+    if step < total - recipe.cooldown(total):
+        assert schedule(recipe, step, total) == schedule(recipe, step, None)
+
+
+def test_stairs_go_down_one_after_the_other():
+    with pytest.raises(ValidationError, match="each is to come after the one before it"):
+        Recipe(schedule="stairs", stairs=(0.6, 0.3))
+
+
+def test_a_warm_up_that_does_not_fit_before_a_cosine_is_said():
+    with pytest.raises(ValueError, match=r"warmup_steps=500 .* run of 100; use warmup_steps <= 99"):
+        Recipe(schedule="cosine", warmup_steps=500).check(100)
+
+
 # The optimizer
 
 
@@ -366,6 +416,8 @@ def test_biases_of_a_deep_stack_are_not_factored_across_layers():
         ("adafactor-f32", 4.0, 4.05),
         ("adam-bf16", 6.0, 6.0001),
         ("adam", 8.0, 8.0001),
+        ("sgd", 4.0, 4.0001),
+        ("sgd-bf16", 2.0, 2.0001),
     ],
 )
 def test_the_state_of_vit_b16_takes_the_promised_bytes_a_parameter(name, least, most):
@@ -389,6 +441,20 @@ def test_the_momentum_is_kept_rounded_to_bf16():
     expected = np.asarray(updates["kernel"]).astype(ml_dtypes.bfloat16)
     np.testing.assert_array_equal(np.asarray(momentum), expected)
     assert np.any(np.asarray(updates["kernel"]) != expected.astype(np.float32))
+
+
+def test_sgd_is_the_textbooks_heavy_ball():
+    params = {"kernel": jnp.ones((2, 3))}
+    recipe = Recipe(
+        optimizer="sgd", learning_rate=0.5, beta1=0.9, clip_norm=None, weight_decay_body=0.0
+    )
+    tx, velocity = optimizer(recipe), np.zeros((2, 3))
+    state = tx.init(params)
+    for seed in range(4):
+        grads = tree_like({"kernel": (2, 3)}, seed)
+        updates, state = tx.update(grads, state, params)
+        velocity = 0.9 * velocity + np.asarray(grads["kernel"])
+        np.testing.assert_allclose(updates["kernel"], 0.5 * velocity, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adam", "adam-bf16"])

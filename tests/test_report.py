@@ -14,9 +14,14 @@ from results_table import read_results
 from fits.base.errors import UserError
 from fits.cli.output import schema_of
 from fits.data.results import COLUMNS
+from fits.data.tables import read_table
 from fits.fit_laws import main as fit_laws
+from fits.laws.repeated import data_repeated
+from fits.report import fit_table
+from fits.spec import FitSpec
 from models.shapes import MuP
-from scaling.data.arrays import Arrays
+from scaling.data.arrays import Arrays, Digits
+from scaling.data.subset import Selection, Subset
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
 from scaling.runs.held_run import hold_run
@@ -258,3 +263,58 @@ def test_warnings_of_the_fit_are_printed(tmp_path, capsys):
         finish(tmp_path, study, run)
     report(study, tmp_path, tmp_path / "out")
     assert "5 points for 4 parameters" in capsys.readouterr().out
+
+
+def of_subset(run, source=None, **select):
+    part = Subset(of=source or run.data, select=Selection(**select))
+    return run.model_copy(update={"data": part})
+
+
+def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsys):
+    plain = grid().runs
+    study = a_study([*plain, *(of_subset(run, label_noise=0.3) for run in plain)])
+    for run in study.runs:
+        worse = 1 if run.data.subset == "all" else 1.5
+        finish(tmp_path / "runs", study, run, {"upstream_error": worse * error(run)})
+    rows = read_results(collect(study, tmp_path / "runs", tmp_path / "out")[1])
+    assert {row.subset for row in rows} == {"all", "label_noise=0.3"}
+    report(study, tmp_path / "runs", tmp_path / "out")
+    said = capsys.readouterr().out
+    for subset, floor in (("all", 0.1), ("label_noise=0.3", 0.15)):
+        (line,) = re.findall(rf"true floor of upstream_error, {subset}: .*", said)
+        assert "0.1," in line
+        assert ("inside" if floor == 0.1 else "outside") in line
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())["groups"]
+    floors = {g["group"]["subset"]: g["parameters"]["c"]["value"] for g in laws
+              if g["group"]["metric"] == "upstream_error"}  # fmt: skip
+    assert floors == pytest.approx({"all": 0.1, "label_noise=0.3": 0.15}, rel=1e-3)
+    page = (tmp_path / "out" / "small.html").read_text()
+    assert "upstream error, label noise=0.3" in page
+
+
+def test_the_law_of_repeated_data_takes_the_number_of_different_images_of_each_subset(tmp_path):
+    """300 of the 1,000 digits are of three classes: with a hundred epochs they are 300 still."""
+    truth = {"E": 0.5, "A": 400.0, "alpha": 0.5, "B": 30.0, "beta": 0.4, "reuse": 12.0, "excess": 5}
+    plain = [a_run(8 * 2**m, 640 * 4**t) for m in range(4) for t in range(4)]
+    runs = [
+        run.model_copy(update={"data": part, "data_size": size})
+        for run in plain
+        for part in (Digits(), *(Subset(of=Digits(), select=Selection(classes=c)) for c in (3, 6)))
+        for size in (None, 50)
+    ]
+    study = a_study(runs)
+    for run in study.runs:
+        images = run.data.train()
+        different = len({x.tobytes() for x in images.batch(np.arange(images.size))[0]})
+        unique = run.data_size or different
+        loss = float(data_repeated(run.params, run.images_seen, unique, *truth.values()))
+        finish(tmp_path / "runs", study, run, {"upstream_loss": loss})
+    table = collect(study, tmp_path / "runs", tmp_path / "out")[1]
+    assert {row.data_size for row in read_results(table)} == {50, 300, 600, 1000}
+    spec = FitSpec(
+        x=("params", "images_seen", "data_size"), y="value", y_is="loss", law="repeated",
+        rows="all", where=("metric=upstream_loss",),
+    )  # fmt: skip
+    (group,) = fit_table(read_table(table), spec).groups
+    assert group.fit.rms < 1e-6
+    np.testing.assert_allclose(group.fit.values, list(truth.values()), rtol=1e-3)

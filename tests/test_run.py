@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import shape, vit
-from scaling.data import Digits, Procedural
+from scaling.data.arrays import Digits
 from scaling.data.augment import Flip
+from scaling.data.procedural import Procedural
 from scaling.objectives import Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
@@ -49,6 +50,9 @@ def test_defaults_that_ids_leave_out_never_change():
         "clip_norm": 1.0,
         "clip_by": "current",
         "warmup_steps": 10_000,
+        "schedule": "rsqrt",
+        "stairs": (0.3, 0.6, 0.9),
+        "stair_factor": 0.1,
         "timescale_steps": 10_000,
         "cooldown_steps": None,
         "cooldown_fraction": 0.2,

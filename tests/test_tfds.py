@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
 from scaling.data.tfds import Tfds
+from scaling.data.tfds_names import KNOWN
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 pytest.importorskip("array_record", reason="array-record is not installed")
@@ -192,8 +194,7 @@ def test_a_data_set_prepared_as_tfrecord_says_how_to_convert_it(own):
     describe(own, "dataset_info.json", lambda info: info.update(fileFormat="tfrecord"))
     problem = specks(own).problem()
     assert "is prepared as tfrecord" in problem
-    assert f"--dataset_version_dir={own / 'specks' / '1.0.0'}" in problem
-    assert "--out_file_format=array_record" in problem
+    assert problem.endswith(f"scaling data convert {own / 'specks' / '1.0.0'}")
 
 
 def test_array_records_beside_tfrecords_are_found(own):
@@ -285,8 +286,8 @@ def test_a_problem_stops_the_opening(prepared):
 
 def test_withheld_labels_are_refused(own, monkeypatch):
     heldout = specks(own).heldout()
-    monkeypatch.setattr(heldout, "features", WithheldLabels())
-    with pytest.raises(ValueError, match="specks test, image 4 has no label; use another split"):
+    monkeypatch.setattr(heldout.records, "features", WithheldLabels())
+    with pytest.raises(ValueError, match="specks test, image 4: it has no label; use another"):
         heldout.batch(np.array([4]))
 
 
@@ -301,6 +302,45 @@ class WithheldLabels:
 def test_an_image_that_cannot_be_decoded_is_named_by_its_number(prepared):
     with pytest.raises(ValueError, match="specks train, image 2: not a readable image"):
         specks(prepared, image_key="mask").train().batch(np.array([2]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("imagenet", "'imagenet2012', with labels in train, validation; its labels of the split"),
+        ("pets", "'oxford_iiit_pet', with labels in train, test."),
+        ("oxford_flowers", "'oxford_flowers102'"),
+        ("cub200", "'caltech_birds2011'"),
+        ("cifar-100", "'cifar100'"),
+    ],
+)
+def test_a_usual_word_is_answered_with_the_name_that_tfds_has(prepared, asked, name):
+    assert f"TFDS has {name}" in specks(prepared, name=asked).problem()
+
+
+def test_imagenet_21k_is_said_not_to_be_in_tfds(prepared):
+    assert "TFDS has no 'imagenet21k'" in specks(prepared, name="imagenet21k").problem()
+
+
+def test_the_table_of_names_says_what_tensorflow_datasets_itself_says():
+    sources = {
+        "caltech_birds2011": "image_classification/caltech_birds.py",
+        "caltech_birds2010": "image_classification/caltech_birds.py",
+        "cifar10": "image_classification/cifar.py",
+        "cifar100": "image_classification/cifar.py",
+    }
+    root = Path(tfds.__file__).parent
+    for each in KNOWN:
+        folder = f"datasets/{each.name}/{each.name}_dataset_builder.py"
+        text = (root / sources.get(each.name, folder)).read_text()
+        for split in each.splits:
+            said = (f"Split.{split.upper()}", f'"{split}"', f"'{split}'")
+            assert any(words in text for words in said), (each.name, split)
+        assert '"label"' in text or "'label'" in text
+        assert '"image"' in text or "'image'" in text
+        counted = f"ClassLabel(num_classes={each.classes})" in text
+        named = "label_names_file" in text or "ClassLabel(names" in text
+        assert counted or named, each.name
 
 
 def test_a_good_data_set_passes_the_check_before_training(prepared):

@@ -1,14 +1,17 @@
 """`scaling work`: a study in one process, and in several that are one training."""
 
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from simulated import simulated
 
 from fits.base.errors import UserError
 from scaling.launch.here import together
+from scaling.runs.attempts import read_attempts
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.training.hosts import join
@@ -58,18 +61,26 @@ def free_port():
         return free.getsockname()[1]
 
 
+def start(study, runs, arguments, environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "scaling", "work", str(study), "--runs", str(runs), *arguments],
+        env=simulated(**environment),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def wait_for(happens, seconds=200):
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
+
+
 def work(study, runs, *processes):
     """Exit statuses and outputs of one process each, given (arguments, environment)."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "scaling", "work", str(study), "--runs", str(runs), *arguments],
-            env=simulated(**environment),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for arguments, environment in processes
-    ]
+    started = [start(study, runs, *each) for each in processes]
     try:
         said = [process.communicate(timeout=300)[0] for process in started]
     finally:
@@ -116,6 +127,42 @@ def test_two_hosts_joined_by_hand_or_by_slurm_measure_what_one_process_measures(
             assert shared["upstream_loss"] == pytest.approx(alone["upstream_loss"], abs=1e-6)
         folders = [RunFolder(tmp_path / runs / run.id) for run in read_study(study).runs]
         assert {folder.manifest()["device"]["count"] for folder in folders} == {2}
+
+
+@pytest.mark.slow
+def test_where_one_of_two_hosts_hangs_both_end_and_the_attempt_is_written_down(study, tmp_path):
+    study.write_text(study.read_text().replace("[160, 320]", "[1_600_000]"))
+    (run,) = read_study(study).runs
+    folder = RunFolder(tmp_path / "runs" / run.id)
+    join = "--coordinator", f"localhost:{free_port()}", "--processes", "2", "--hang-after", "30"
+    first, second = (
+        start(study, tmp_path / "runs", (*join, "--process", str(number)), {})
+        for number in range(2)
+    )
+    try:
+        wait_for(lambda: (seen := folder.progress()) is not None and seen.phase == "train")
+        second.send_signal(signal.SIGSTOP)
+        said, _ = first.communicate(timeout=200)
+        assert first.returncode == 75, said
+        second.send_signal(signal.SIGCONT)
+        second.communicate(timeout=200)
+        assert second.returncode != 0
+    finally:
+        first.kill()
+        second.kill()
+    (reason,) = read_attempts(folder.path).reasons
+    assert reason == "it made no step for 30 s, and its worker was ended."
+    assert folder.status([]) != "failed"
+
+
+@pytest.mark.slow
+def test_a_run_has_the_digits_of_a_launch_though_the_machine_has_more_cores(study, tmp_path):
+    arguments = "launch", str(study), "--runs", str(tmp_path / "launched")
+    command = [sys.executable, "-m", "scaling", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+    statuses, said = work(study, tmp_path / "worked", ((), {}))
+    assert statuses == [0], said
+    assert measured(study, tmp_path / "worked") == measured(study, tmp_path / "launched")
 
 
 @pytest.mark.slow

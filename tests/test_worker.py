@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from fits.base.errors import UserError
 from models.precision import Precision
 from models.shapes import ViTShape
 from scaling import worker
-from scaling.data import Procedural
+from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.planning.out_of_memory import out_of_memory, planned
@@ -248,6 +250,41 @@ def test_a_worker_that_was_told_to_leave_says_where_and_frees_its_leases(folder,
     assert "left at step 7" in capsys.readouterr().err
     assert folder.status([UPSTREAM]) == "waiting"
     assert folder.stopped() is None
+
+
+def test_a_worker_whose_run_hangs_writes_the_attempt_down_and_ends(folder, training, monkeypatch):
+    ended = threading.Event()
+    statuses = []
+
+    def exit_at_once(status):
+        statuses.append(status)
+        ended.set()
+
+    def hang(watch):
+        watch.phase("train", 3)
+        assert ended.wait(30)
+        raise SystemExit
+
+    monkeypatch.setattr(worker.os, "_exit", exit_at_once)
+    training.append(hang)
+    with pytest.raises(SystemExit):
+        worker.work([folder.path], ends_itself=True, hang_after=0.2)
+    assert statuses == [75]
+    assert read_attempts(folder.path).reasons == (
+        "it made no step for 0.2 s, and its worker was ended.",
+    )
+
+
+def test_a_worker_that_others_watch_does_not_end_itself(folder, training, monkeypatch):
+    monkeypatch.setattr("scaling.training.hanging.HANGS", 0.05)
+    monkeypatch.setattr(worker.os, "_exit", lambda status: pytest.fail("ended itself"))
+
+    def pause(watch):
+        watch.phase("train", 3)
+        time.sleep(0.5)
+
+    training.append(pause)
+    assert worker.work([folder.path]) == Ended.DONE
 
 
 # Several processes of one training

@@ -243,6 +243,11 @@ NOTES: dict[str, Message] = {
         "make the setting"
     ),
     "candidates_run": _candidates_run,
+    "runs_without_metric": ("{count:.0f} of {n:.0f} runs lack one of the metrics and are left out"),
+    "half_an_image": (
+        "{count:.0f} accuracies of 0 or 1, which have no logit, count as half an image wrong or "
+        "right"
+    ),
 }
 
 

@@ -78,6 +78,7 @@ def schema_of(command: str) -> dict[str, Any]:
     from fits.allocation.report import AllocationReport
     from fits.decisions.compare import Comparison
     from fits.decisions.next_runs import NextRuns
+    from fits.decisions.transfer import TransferReport
     from fits.report_json import CheckJson, ReportJson
 
     models: dict[str, type[JsonModel]] = {
@@ -86,6 +87,7 @@ def schema_of(command: str) -> dict[str, Any]:
         "compare": Comparison,
         "next": NextRuns,
         "optimal": AllocationReport,
+        "transfer": TransferReport,
     }
     if command not in models:
         meant = did_you_mean(command, models)

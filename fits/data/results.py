@@ -24,26 +24,30 @@ class Result:
       run: id of the run; the same run gives one Result a metric.
       model: name of the model's shape, say "Ti/16".
       params: parameters of the model.
-      flops: floating-point operations of training, as if the run had been trained alone.
-      images_seen: training images, repeats counted.
-      data_size: different images to train on; None: endless.
-      seed: of the run.
+      flops: floating-point operations of training, as if the run had been trained alone; None: not
+        known, as of weights from others.
+      images_seen: training images, repeats counted; None: not known.
+      data_size: different images to train on; None: endless, or not known.
+      seed: of the run; None: not known.
       metric: what was measured, say "upstream_error".
       value: the number.
       n: images it was measured on.
+      subset: part of the source that was trained and measured on, say "classes=100"; data_size is
+        of it.
     """
 
     study: str
     run: str
     model: str
     params: int
-    flops: float
-    images_seen: int
+    flops: float | None
+    images_seen: int | None
     data_size: int | None
-    seed: int
+    seed: int | None
     metric: str
     value: float
     n: int
+    subset: str = "all"
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
@@ -51,7 +55,7 @@ class Result:
                 f"{self.metric} of run {self.run} is {self.value}. A failed run is an absent row; "
                 "leave it out."
             )
-        if not (math.isfinite(self.flops) and self.flops > 0):
+        if self.flops is not None and not (math.isfinite(self.flops) and self.flops > 0):
             raise ValueError(
                 f"flops of run {self.run} is {self.flops:g}; it must be above 0 and finite."
             )
@@ -61,7 +65,8 @@ COLUMNS = tuple(field.name for field in fields(Result))
 
 
 def write_csv(path: str | Path, results: Iterable[Result]) -> None:
-    """Write results as CSV; an endless data set is an empty cell, numbers keep every digit."""
+    """Write results as CSV; an endless data set, or what is not known, is an empty cell;
+    numbers keep every digit."""
     with written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -69,7 +74,7 @@ def write_csv(path: str | Path, results: Iterable[Result]) -> None:
 
 
 def write_parquet(path: str | Path, results: Iterable[Result]) -> None:
-    """Write results as Parquet; an endless data set is a null."""
+    """Write results as Parquet; an endless data set, or what is not known, is a null."""
     import pyarrow
     import pyarrow.parquet
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from scaling.base.config import Clash
 from scaling.data.crops import Cropper, crop_of
 from scaling.data.hashing import key
+from scaling.data.labels import NONE, Labels, padded
 from scaling.data.order import permute
 from scaling.data.resize import DEFAULT, Decode, cut, cut_all
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
@@ -34,7 +35,7 @@ class InMemory:
     def __init__(
         self,
         images: NDArray[np.uint8],
-        labels: NDArray[np.int32],
+        labels: Labels,
         classes: int,
         *,
         originals: NDArray[np.uint8] | None = None,
@@ -55,11 +56,15 @@ class InMemory:
         originals = in_colour(self._originals[indices])
         return cut_all(originals, crop, self.resolution, self._how), self.labels[indices]
 
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        return self.labels[indices]
+
 
 class Arrays(SourceConfig):
     """An .npz with `train_images`, `train_labels`, `heldout_images`, `heldout_labels`.
 
-    Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0.
+    Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0,
+    or [n, most] where images have several, with -1 where there is no further one.
     Images of another size are resized, bilinearly and antialiased, when the source is opened.
     """
 
@@ -78,6 +83,14 @@ class Arrays(SourceConfig):
         with np.load(self.path, allow_pickle=False) as archive:
             return 1 + max(int(archive[f"{name}_labels"].max()) for name in SETS)
 
+    @property
+    def labels_each(self) -> int | None:
+        headers = _headers(self.path)
+        shapes = [headers[f"{name}_labels"][0] for name in SETS]
+        if all(len(shape) == 1 for shape in shapes):
+            return None
+        return max(shape[1] if len(shape) == 2 else 1 for shape in shapes)
+
     def train(self) -> InMemory:
         return self._open("train")
 
@@ -89,14 +102,22 @@ class Arrays(SourceConfig):
         train, heldout = (headers[f"{name}_labels"][0][0] for name in SETS)
         return train, heldout
 
+    def area(self) -> int:
+        _, height, width, *_ = _headers(self.path)["train_images"][0]
+        return height * width
+
     def _open(self, name: str) -> InMemory:
         if problem := self.problem():
             raise ValueError(problem)
         with np.load(self.path, allow_pickle=False) as archive:
             images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
-        return _in_memory(
-            images, labels.astype(np.int32), self.classes, self.resolution, self.decode
-        )
+        labels = padded(labels.astype(np.int32), self.labels_each)
+        return _in_memory(images, labels, self.classes, self.resolution, self.decode)
+
+    def labels(self, heldout: bool = False) -> Labels:
+        with np.load(self.path, allow_pickle=False) as archive:
+            found = archive[f"{SETS[heldout]}_labels"].astype(np.int32)
+        return padded(found, self.labels_each)
 
     def fault(self) -> Fault | None:
         if problem := self.decode.problem():
@@ -130,16 +151,19 @@ class Arrays(SourceConfig):
         shape_of_labels, dtype = headers[f"{name}_labels"]
         if not np.issubdtype(dtype, np.integer):
             return f"{name}_labels are {dtype}; give whole numbers 0, 1, 2 .."
-        if shape_of_labels != shape[:1]:
+        if shape_of_labels[:1] != shape[:1] or len(shape_of_labels) > 2 or 0 in shape_of_labels:
             return (
                 f"{name}_labels have shape {list(shape_of_labels)} for {shape[0]} images; "
-                f"give [{shape[0]}]."
+                f"give [{shape[0]}], or [{shape[0]}, most] where images have several."
             )
         with np.load(self.path, allow_pickle=False) as archive:
             labels = archive[f"{name}_labels"]
-        if labels.min() < 0:
-            at = int(labels.argmin())
-            return f"{name}_labels[{at}] is {labels[at]}; labels start at 0."
+        lowest = 0 if labels.ndim == 1 else NONE
+        if labels.min() < lowest:
+            at = np.unravel_index(labels.argmin(), labels.shape)
+            place = ", ".join(str(i) for i in at)
+            none = "" if lowest == 0 else ", and -1 is for none"
+            return f"{name}_labels[{place}] is {labels[at]}; labels start at 0{none}."
         return None
 
     def provenance(self) -> dict[str, Any]:
@@ -173,6 +197,9 @@ class Digits(SourceConfig):
     def sizes(self) -> tuple[int, int]:
         train = TRAIN_EACH * self.classes
         return train, TOTAL - train
+
+    def area(self) -> int:
+        return 8 * 8
 
     def provenance(self) -> dict[str, Any]:
         return super().provenance() | {

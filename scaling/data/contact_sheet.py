@@ -1,14 +1,12 @@
 """A contact sheet: what a source's images look like, a row a class, for a person to look at."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from scaling.data.augment import Augment, mixed, of_batches
-from scaling.data.loader import loaded
+from scaling.data.labels import NONE, as_rows
 from scaling.data.source import Images, sample
 
 PAPER, INK = (255, 255, 255), (70, 70, 70)
@@ -20,8 +18,6 @@ def contact_sheet(
     images: Images,
     path: Path | None = None,
     *,
-    augment: Sequence[Augment] = (),
-    seed: int = 0,
     rows: int = 16,
     columns: int = 16,
     scale: int = 3,
@@ -29,13 +25,11 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """Draws a row for each class, the most frequent first, and writes it as PNG if told where.
 
-    A row shows images with its label, right or wrong: one that does not belong is label noise.
+    A row shows images with its label, right or wrong: one that does not belong is label noise. An
+    image of several labels is in several rows.
     Beside it stand the label and its share of the images looked at.
 
     Args:
-      augment: what is done to each image first, crops included; what mixes images mixes each with
-        the one shown before it.
-      seed: of the augmentations.
       rows: classes shown, at most.
       columns: examples of a class, at most.
       scale: pixels of the sheet for a pixel of an image.
@@ -47,21 +41,16 @@ def contact_sheet(
     numbers = sample(images, looked_at)
     count = len(numbers)
     examples: dict[int, list[NDArray[np.uint8]]] = {}
-    members: dict[int, list[int]] = {}
     frequency = np.zeros(images.classes, int)
     for first in range(0, count, AT_ONCE):
         pixels, labels = images.batch(numbers[first : first + AT_ONCE])
-        frequency += np.bincount(labels, minlength=images.classes)
-        for number, image, label in zip(numbers[first:], pixels, labels, strict=False):
-            if len(found := examples.setdefault(int(label), [])) < columns:
-                found.append(image)
-                members.setdefault(int(label), []).append(number)
+        of_image, column = np.nonzero(as_rows(labels) > NONE)
+        found = as_rows(labels)[of_image, column]
+        frequency += np.bincount(found, minlength=images.classes)
+        for image, label in zip(pixels[of_image], found, strict=True):
+            if len(drawn := examples.setdefault(int(label), [])) < columns:
+                drawn.append(image)
     shown = sorted(examples, key=lambda label: (-frequency[label], label))[:rows]
-
-    if augment:
-        chosen = np.array([number for label in shown for number in members[label]])
-        after = iter(_augmented(images, chosen, augment, seed))
-        examples = {label: [next(after) for _ in examples[label]] for label in shown}
 
     tile = images.resolution * scale
     gap = max(2, tile // 12)
@@ -73,22 +62,9 @@ def contact_sheet(
         share = f"{frequency[label] / count:.1%}"
         draw.text((MARGIN - 70, top + tile // 2), str(label), INK, font, anchor="rm")
         draw.text((MARGIN - 12, top + tile // 2), share, INK, font, anchor="rm")
-        for column, image in enumerate(examples[label]):
+        for place, image in enumerate(examples[label]):
             picture = Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)
-            sheet.paste(picture, (MARGIN + column * (tile + gap), top))
+            sheet.paste(picture, (MARGIN + place * (tile + gap), top))
     if path is not None:
         sheet.save(path)
     return np.asarray(sheet)
-
-
-def _augmented(
-    images: Images, numbers: NDArray[np.int64], augment: Sequence[Augment], seed: int
-) -> NDArray[np.uint8]:
-    """These images as a run would see them, as if they were its first, in this order."""
-    (pixels,), labels = loaded(images, numbers, augment, seed, np.arange(len(numbers)))
-    if not of_batches(augment):
-        return pixels
-    import jax  # which a sheet without mixed images does without
-
-    batch = mixed(augment, {"image": pixels, "label": labels}, jax.random.key(seed))
-    return np.rint(np.asarray(batch["image"])).astype(np.uint8)

@@ -26,6 +26,9 @@ from scaling.base.console import Say
 from scaling.base.machine import cache_folder
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, check_all, decode_all, together
+from scaling.data.file_records import FileRecords
+from scaling.data.labels import Labels
+from scaling.data.readable import allowed, verdict
 from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
@@ -61,6 +64,9 @@ class Folder(SourceConfig):
     """Side of an image, pixels; images of another size are resized."""
     decode: Decode = DEFAULT
     """How files become squares of pixels."""
+    skip_unreadable: int = Field(0, ge=0)
+    """So many images of each split may be unreadable: they are left out, the same ones in every
+    run, and a run's manifest names them. With more the run stops."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
@@ -78,6 +84,10 @@ class Folder(SourceConfig):
     def classes(self) -> int:
         return len(_folders(self.root / self.train_split))
 
+    @property
+    def class_names(self) -> list[str]:
+        return _folders(self.root / self.train_split)
+
     def train(self) -> "FolderImages":
         return self._open(self.train_split)
 
@@ -85,12 +95,21 @@ class Folder(SourceConfig):
         return self._open(self.heldout_split)
 
     def sizes(self) -> tuple[int, int]:
-        classes = _folders(self.root / self.train_split)
-        train, heldout = (
-            sum(1 for name in classes for _ in _images(self.root / split / name))
-            for split in (self.train_split, self.heldout_split)
-        )
+        train, heldout = (self._size(split) for split in (self.train_split, self.heldout_split))
         return train, heldout
+
+    def _size(self, split: str) -> int:
+        """Without what is known to be unreadable, where it is left out; all images otherwise."""
+        classes, folder = _folders(self.root / self.train_split), self.root / split
+        if not self.skip_unreadable:
+            return sum(1 for name in classes for _ in _images(folder / name))
+        members = list(_members(folder, classes))
+        return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
+
+    def labels(self, heldout: bool = False) -> Labels:
+        split = self.root / (self.heldout_split if heldout else self.train_split)
+        members = _members(split, _folders(self.root / self.train_split))
+        return np.array([member.label for member in members], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
@@ -99,7 +118,9 @@ class Folder(SourceConfig):
         if problem := self.problem():
             raise ValueError(problem)
         classes = _folders(self.root / self.train_split)
-        return FolderImages(self.root / split, classes, self.resolution, self.decode)
+        return FolderImages(
+            self.root / split, classes, self.resolution, self.decode, self.skip_unreadable
+        )
 
     def fault(self) -> Fault | None:
         if problem := self.decode.problem():
@@ -150,7 +171,11 @@ class Folder(SourceConfig):
         return None
 
     def provenance(self) -> dict[str, Any]:
-        return super().provenance() | self.decode.provenance(self.resolution)
+        found = super().provenance() | self.decode.provenance(self.resolution)
+        if self.skip_unreadable:
+            found |= {"train_skipped": self.train().skipped}
+            found |= {"heldout_skipped": self.heldout().skipped}
+        return found
 
 
 class Member(NamedTuple):
@@ -165,14 +190,31 @@ class Member(NamedTuple):
 
 
 class FolderImages:
-    """One split of a folder. Knows all its file names; holds no pixels of its own."""
+    """One split of a folder. Knows all its file names; holds no pixels of its own.
+
+    Fields:
+      skipped: what was left out, and why, by its path.
+    """
 
     shuffled = False
 
-    def __init__(self, folder: Path, classes: list[str], resolution: int, how: Decode = DEFAULT):
+    def __init__(
+        self,
+        folder: Path,
+        classes: list[str],
+        resolution: int,
+        how: Decode = DEFAULT,
+        skip_unreadable: int = 0,
+    ):
         self.folder, self.classes, self.resolution = folder, len(classes), resolution
         self.how = how
         members = list(_members(folder, classes))
+        self.skipped: dict[str, str] = {}
+        if skip_unreadable:
+            records = _records(folder, members, len(classes))
+            bad = allowed(records, skip_unreadable)
+            self.skipped = {records.called(i): why for i, why in bad.items()}
+            members = [member for i, member in enumerate(members) if i not in bad]
         self.names = [member.name for member in members]
         self.labels = np.array([member.label for member in members], np.int32)
         self.size = len(members)
@@ -200,6 +242,9 @@ class FolderImages:
         else:
             images = np.array(self.cache[indices])  # out of the map, into memory
         return images, self.labels[indices]
+
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        return self.labels[indices]
 
     def _decoded(self, names: Sequence[str], crop: Cropper | None) -> NDArray[np.uint8]:
         files = [self.folder / name for name in names]
@@ -277,6 +322,13 @@ def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
         for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
             stat = entry.stat()
             yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
+
+
+def _records(folder: Path, members: Sequence[Member], classes: int) -> FileRecords:
+    files = [folder / member.name for member in members]
+    labels = [member.label for member in members]
+    name = f"{folder.parent.name}-{folder.name}"
+    return FileRecords(name, files, labels, classes, [str(folder), *members])
 
 
 def _images(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -14,14 +14,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
 from scaling.data.augment import Augment, BatchAugment, Crop, crop_of, spelled_out
-from scaling.data.order import places, step_indices, subset
+from scaling.data.labels import check_labels
+from scaling.data.order import Resampling, places, resampled, step_indices, subset
 from scaling.data.source import Images
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
-[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch]; `index`
-uint32 [batch], each image's member of the data set. A step whose run mixes images has two more,
+[views, batch, side, side, 3] where an objective wants several; `label` int32 [batch], or
+[batch, most] padded with -1 where images have several; `index` uint32 [batch], each image's member
+of the data set. A step whose run mixes images has two more,
 `partner` and `share`: `augment.MixUp`."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
@@ -38,6 +41,8 @@ def batches(
     rows: NDArray[np.int64] | None = None,
     augment: Sequence[Augment] = (),
     views: int = 1,
+    needs_labels: bool = False,
+    resample: Resampling | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
@@ -48,9 +53,14 @@ def batches(
       rows: of each batch, those that are loaded; None: all.
       augment: what is done to each image, in this order.
       views: differently augmented versions of each image.
+      needs_labels: whether an image without a label is a mistake.
+      resample: by which rule images of rare classes are shown more often; None: all equally.
 
     Yields:
       `Batch`es of these rows.
+
+    Raises:
+      ValueError: there are fewer images, a label is no class, or one is missing that is needed.
     """
     total = images.size
     if data_size is None:
@@ -58,10 +68,20 @@ def batches(
     elif total is not None and data_size > total:
         raise ValueError(f"data_size={data_size:_}, and the source has {total:_} images.")
 
+    def numbers_of(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members if total is None else subset(members, total)
+
+    shares = None
+    if resample is not None:
+        if data_size is None:
+            raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
+        shares = resampled(images.labels_of(numbers_of(np.arange(data_size))), resample)
+
     def make(step: int) -> Batch:
-        members = step_indices(seed, step, batch, data_size, rows)
-        numbers = members if total is None else subset(members, total)
-        seen, labels = loaded(images, numbers, augment, seed, places(step, batch, rows), views)
+        members = step_indices(seed, step, batch, data_size, rows, shares)
+        numbers, where = numbers_of(members), places(step, batch, rows)
+        seen, labels = loaded(images, numbers, augment, seed, where, views)
+        check_labels(labels, images.classes, numbers, needed=needs_labels)
         image = seen[0] if views == 1 else np.stack(seen)
         return {"image": image, "label": labels, "index": members.astype(np.uint32)}
 

@@ -2,22 +2,34 @@
 
 Nothing is shuffled in memory and nothing is remembered, so any step of any run can be asked for
 at once, on any number of hosts. Two steps lead to an image: `step_indices` names members of the
-run's data set, `subset` says which image of the source a member is.
+run's data set, `subset` says which image of the source a member is. Where rare classes are shown
+more often, all labels are looked at once, beforehand: `resampled`.
 """
 
 import math
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fits.base.errors import UserError
 from scaling.data.hashing import hash64, key
+from scaling.data.labels import NONE, Labels, as_rows
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
-EPOCH, SUBSET = 1, 3  # a key each; those of `scaling.data.augment` are 2, 4, 5 and 6
+EPOCH, SUBSET, OFFSET = 1, 3, 34  # a key each; 2, 4, 5 and 6 are those of `scaling.data.augment`,
+# 31 to 33 of `data.subset`
+
+Resampling: TypeAlias = Literal["square-root", "class-balanced"]
 
 
 def step_indices(
-    seed: int, step: int, batch: int, data_size: int | None, rows: NDArray[np.int64] | None = None
+    seed: int,
+    step: int,
+    batch: int,
+    data_size: int | None,
+    rows: NDArray[np.int64] | None = None,
+    shares: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
     """Members of the data set that are seen at this step, int64 [rows].
 
@@ -32,12 +44,46 @@ def step_indices(
       data_size: number of members, >= 1; None for an endless source, whose member p is seen at
         place p, once.
       rows: of the batch, those that are wanted; None: all.
+      shares: as `resampled` gives them; None: of each epoch every member has one place.
     """
     place = places(step, batch, rows)
     if data_size is None:
         return place
     epoch, within = np.divmod(place, data_size)
-    return permute(within, data_size, hash64(key(seed, EPOCH), epoch))
+    within = permute(within, data_size, hash64(key(seed, EPOCH), epoch))
+    if shares is None:
+        return within
+    offset = ((hash64(key(seed, OFFSET), epoch) >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
+    found = np.searchsorted(shares, (within + offset) / data_size, side="right")
+    return np.minimum(found, data_size - 1).astype(np.int64)  # a sum of shares may end below 1
+
+
+def resampled(labels: Labels, rule: Resampling) -> NDArray[np.float64]:
+    """Where the members of a data set end on the line 0 .. 1 of which epochs are drawn, rising [n].
+
+    A member with a class of f images has a share proportional to f^-1/2 ("square-root") or 1 / f
+    ("class-balanced"), of several classes that of the rarest, of none that of the commonest. So a
+    class of f images, each with that label alone, is shown in proportion to the square root of f,
+    or as often as any other. The points of an epoch lie 1 / n apart, the first at random
+    (systematic sampling): each member is shown its expected number of times, rounded down or up.
+
+    Mahajan et al. 2018 ("Exploring the limits of weakly supervised pretraining") resampled hashtags
+    by a square root. This is not their formula, which is known here from memory alone.
+
+    Args:
+      labels: of all members, [n] or [n, most].
+    """
+    rows = as_rows(labels)
+    count = np.bincount(rows[rows != NONE], minlength=1).astype(float)
+    if not count.any():
+        raise UserError([f"resample: none of {len(rows):_} images has a label; leave it out."])
+    weight = np.zeros(len(count))
+    there = count > 0
+    weight[there] = 1 / (np.sqrt(count[there]) if rule == "square-root" else count[there])
+    of_none = weight[there].min()
+    each = np.where(rows == NONE, of_none, weight[rows]).max(1)
+    ends = np.cumsum(each)
+    return ends / ends[-1]
 
 
 def places(step: int, batch: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from pydantic import Field
 
@@ -25,7 +25,9 @@ class Private(SourceConfig):
     heldout_images: int = Field(gt=0, le=10**15)
     """Number of images to measure on."""
 
-    private: ClassVar[bool] = True
+    @property
+    def private(self) -> bool:
+        return True
 
     def train(self) -> Images:
         self._refuse()

@@ -3,16 +3,15 @@
 Each class is a glyph, a mirrored pattern of square cells. An image shows the glyph of its class in
 a random colour on a random background, at a random place, under noise too weak to hide a cell: the
 class can be read off the pixels without error. The label then lies at a rate we choose, so the
-error of the best possible classifier is that rate, exactly (`Procedural.irreducible_error`).
+error of the best possible classifier is that rate, exactly (`Procedural.irreducible_error`). With
+classes above the glyphs an image may have several labels, and the best is known too.
 
 Image i is a pure function of (config, i), in integers alone, so it has the same bits everywhere.
 """
 
 import functools
-import itertools
 from collections.abc import Iterator
-from decimal import Decimal, localcontext
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +20,18 @@ from pydantic import Field
 from scaling.base.config import Clash
 from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
+from scaling.data.labels import NONE, Labels, with_ancestors
 from scaling.data.order import permute
+from scaling.data.procedural_labels import WIDTH, LabelModel, class_limits, hierarchy
 from scaling.data.resize import cut_all
 from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
 CANDIDATES = 1 << 14  # random patterns among which the glyphs are looked for
 GLYPHS, TRAIN, HELDOUT = 11, 12, 13  # a key each
-CLASS, PLACE, COLOUR, NOISE, LIARS, LIE = range(6)  # a stream each of such a key
+CLASS, PLACE, COLOUR, NOISE, LIARS, LIE, SECOND, SECOND_LIARS, SECOND_LIE = range(
+    9
+)  # streams of it
 
 
 class Procedural(SourceConfig):
@@ -41,6 +44,14 @@ class Procedural(SourceConfig):
     A wrong label is any of the others, equally likely. Whatever the class prior, the posterior
     given the image is then 1 - label_noise on the glyph's own class, and the Bayes error is
     label_noise.
+
+    With `parents`, the last classes are no glyphs but lie above them, as in a data set with a
+    hierarchy and several labels an image: besides its glyph, an image has with chance
+    `second_label` a label of the level right above, wrong as often as the first. So
+    `label_noise = 0.2`, `second_label = 0.26`, some levels of parents and a tail are what Sun et
+    al. 2017 ("Revisiting unreasonable effectiveness of data in deep learning era") say of JFT-300M:
+    about 20 % of labels wrong, a hierarchy, 1.26 labels an image, thousands of rare classes.
+    `LabelModel` derives the best error and loss.
 
     Knobs that make it harder, each on its own: more classes, more cells, glyphs that differ in
     fewer cells, more jitter, less contrast, more noise. A tail of frequencies spreads the classes
@@ -72,9 +83,19 @@ class Procedural(SourceConfig):
     inverted: bool = Field(True, description="half of the images show dark on light")
     heldout_size: int = Field(10_000, ge=1, le=10**9, description="number of held-out images")
     seed: int = Field(0, ge=0, lt=2**63, description="of the glyphs and of all images")
+    parents: tuple[Annotated[int, Field(ge=1, le=CANDIDATES)], ...] = Field(
+        (), max_length=12, description="how many of the classes lie above the glyphs, by levels"
+    )
+    second_label: float = Field(
+        0.0, ge=0, le=1, description="share of images with a label of the level above, as well"
+    )
+    ancestors: bool = Field(False, description="all that is above an image's labels is added")
 
     def clashes(self) -> Iterator[Clash]:
         """What keeps the glyphs from being drawn, or read off the pixels without error."""
+        yield from self._clashes_of_parents()
+        if self.glyphs < 2:
+            return
         need = self.cells * self.cell + 2 * self.jitter
         if need > self.resolution:
             yield Clash(
@@ -88,26 +109,52 @@ class Procedural(SourceConfig):
                 f"contrast={self.contrast} and noise={self.noise}: the glyph can be read off the "
                 f"pixels only if 4 * noise < contrast and contrast + 2 * noise <= 254.",
             )
-        if abs(self.label_noise * BLOCK - self._liars) > 1e-6:
+        for name in ("label_noise", "second_label"):
+            share = getattr(self, name)
+            if abs(share * BLOCK - round(share * BLOCK)) > 1e-6:
+                yield Clash(
+                    (name,),
+                    f"{name}={share} is not a whole number of thousandths; "
+                    f"use {round(share * BLOCK) / BLOCK}.",
+                )
+        if self.label_noise >= 1 - 1 / self.glyphs:
             yield Clash(
-                ("label_noise",),
-                f"label_noise={self.label_noise} is not a whole number of thousandths; "
-                f"use {self._liars / BLOCK}.",
-            )
-        if self.label_noise >= 1 - 1 / self.classes:
-            yield Clash(
-                ("label_noise", "classes"),
+                ("label_noise", "classes", "parents"),
                 f"label_noise={self.label_noise} makes a wrong label as likely as the right one; "
-                f"with {self.classes} classes stay below {1 - 1 / self.classes:.3g}.",
+                f"with {self.glyphs} classes stay below {1 - 1 / self.glyphs:.3g}.",
             )
         try:
-            find_glyphs(self.classes, self.cells, self.differ, self.seed)
+            find_glyphs(self.glyphs, self.cells, self.differ, self.seed)
         except ValueError as too_few:
             yield Clash(("classes", "cells", "differ", "seed"), str(too_few))
 
+    def _clashes_of_parents(self) -> Iterator[Clash]:
+        if self.glyphs < 2:
+            yield Clash(
+                ("classes", "parents"),
+                f"classes={self.classes} of which {sum(self.parents)} are parents leave "
+                f"{self.glyphs} glyphs; there must be 2 at least.",
+            )
+        for name in ("second_label", "ancestors"):
+            if getattr(self, name) and not self.parents:
+                yield Clash((name, "parents"), f"{name} needs classes above the glyphs: parents.")
+        if self.parents[:1] == (1,) and self.second_label and self.label_noise:
+            yield Clash(
+                ("parents", "second_label", "label_noise"),
+                "a second label cannot be wrong where the level above the glyphs is one class; "
+                "give parents two or more, or label_noise = 0.",
+            )
+
     @property
-    def _liars(self) -> int:
-        return round(self.label_noise * BLOCK)
+    def glyphs(self) -> int:
+        """Classes that are drawn."""
+        return self.classes - sum(self.parents)
+
+    @property
+    def labels_each(self) -> int | None:
+        if not self.parents:
+            return None
+        return 2 * (1 + len(self.parents)) if self.ancestors else 2
 
     def train(self) -> "ProceduralImages":
         return ProceduralImages(self, key(self.seed, TRAIN), size=None)
@@ -115,8 +162,25 @@ class Procedural(SourceConfig):
     def heldout(self) -> "ProceduralImages":
         return ProceduralImages(self, key(self.seed, HELDOUT), size=self.heldout_size)
 
+    def area(self) -> int:
+        return self.resolution**2
+
     def irreducible_error(self) -> float:
-        return self.label_noise
+        return self._label_model().error() if self.ancestors else self.label_noise
+
+    def irreducible_loss(self, loss: Literal["sigmoid", "softmax"]) -> float | None:
+        """Least expected loss in nats of an image; None: not known.
+
+        On held-out images it scatters about this, as their labels do.
+        """
+        if loss == "sigmoid":
+            return self._label_model().sigmoid_loss()
+        return None if self.ancestors else self._label_model().softmax_loss()
+
+    def _label_model(self) -> LabelModel:
+        limits = class_limits(self.glyphs, self.tail, self.offset).astype(float)
+        shares = np.diff(limits, prepend=0, append=WIDTH) / WIDTH
+        return LabelModel(shares, self.label_noise, self.parents, self.second_label, self.ancestors)
 
 
 class ProceduralImages:
@@ -127,8 +191,9 @@ class ProceduralImages:
     def __init__(self, source: Procedural, stream: np.uint64, size: int | None):
         self.source, self.stream, self.size = source, stream, size
         self.resolution, self.classes = source.resolution, source.classes
-        self.limits = class_limits(source.classes, source.tail, source.offset)
-        glyphs = find_glyphs(source.classes, source.cells, source.differ, source.seed)
+        self.limits = class_limits(source.glyphs, source.tail, source.offset)
+        self.hierarchy = hierarchy(source.glyphs, source.parents) if source.parents else None
+        glyphs = find_glyphs(source.glyphs, source.cells, source.differ, source.seed)
         self.framed = np.pad(glyphs, ((0, 0), (0, 1), (0, 1)))  # cell [-1] is outside the glyph
 
     def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
@@ -138,6 +203,9 @@ class ProceduralImages:
             images = cut_all(images, crop, self.resolution)
         return images, self._labels(indices, clean)
 
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        return self._labels(indices, self.clean_labels(indices))
+
     def clean_labels(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class whose glyph each image shows, [n]: the answers of the best classifier."""
         chance = self._words(CLASS, indices) >> np.uint64(32)
@@ -146,17 +214,38 @@ class ProceduralImages:
     def _words(self, purpose: int, counter: NDArray[np.int64]) -> NDArray[np.uint64]:
         return hash64(hash64(self.stream, purpose), counter)
 
-    def _labels(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> NDArray[np.int32]:
-        """`clean`, but wrong for exactly label_noise * BLOCK images of each block of BLOCK.
+    def _labels(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> Labels:
+        """`clean`, but wrong for exactly label_noise * BLOCK images of each block of BLOCK; and a
+        second label for as exact a share, wrong for as exact a share.
 
         Which of them is random, so every image has the same chance; that the count is not spares
         the error of a good classifier its binomial scatter.
         """
+        s = self.source
+        wrong = self._some(LIARS, indices, s.label_noise)
+        first = np.where(wrong, self._another(LIE, indices, clean, s.glyphs), clean)
+        if self.hierarchy is None:
+            return first
+        right, level = clean % np.int32(s.parents[0]), s.parents[0]
+        wrong = self._some(SECOND_LIARS, indices, s.label_noise)
+        second = np.where(wrong, self._another(SECOND_LIE, indices, right, level), right)
+        there = self._some(SECOND, indices, s.second_label)
+        second = np.where(there, s.glyphs + second, NONE)
+        labels = np.stack([first, second], axis=1).astype(np.int32)
+        return with_ancestors(labels, self.hierarchy) if s.ancestors else labels
+
+    def _some(self, stream: int, indices: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+        """Exactly `share` of each block of BLOCK images, at random."""
         block, within = np.divmod(indices, BLOCK)
-        wrong = permute(within, BLOCK, self._words(LIARS, block)) < self.source._liars
-        others = np.uint64(self.classes - 1)
-        other = clean + 1 + (self._words(LIE, indices) % others).astype(np.int32)
-        return np.where(wrong, other % np.int32(self.classes), clean)
+        return permute(within, BLOCK, self._words(stream, block)) < round(share * BLOCK)
+
+    def _another(
+        self, stream: int, indices: NDArray[np.int64], right: NDArray[np.int32], of: int
+    ) -> NDArray[np.int32]:
+        """Any of 0 .. of - 1 but `right`, equally likely."""
+        others = np.uint64(max(1, of - 1))
+        other = right + 1 + (self._words(stream, indices) % others).astype(np.int32)
+        return other % np.int32(of)
 
     def _images(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Place, two colours, noise: uint8 [n, resolution, resolution, 3]."""
@@ -201,18 +290,6 @@ class ProceduralImages:
         steps = draw.astype(np.uint16) * np.uint16(2 * s.noise + 1) >> np.uint16(8)
         noise = steps.astype(np.uint8) - np.uint8(s.noise)
         return noise.reshape(-1, s.resolution, s.resolution, 3)
-
-
-def class_limits(classes: int, tail: float, offset: float = 0) -> NDArray[np.uint64]:
-    """Where one class ends and the next begins on 0 .. 2**32, [classes - 1], rising.
-
-    The cumulative Zipf-Mandelbrot distribution in decimal arithmetic, whose powers, unlike libm's,
-    do not depend on the machine.
-    """
-    with localcontext(prec=28):
-        weights = [(k + 1 + Decimal(offset)) ** -Decimal(tail) for k in range(classes)]
-        *below, whole = itertools.accumulate(weights)
-        return np.array([int(part / whole * (1 << 32)) for part in below], np.uint64)
 
 
 @functools.cache

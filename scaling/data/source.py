@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, together
+from scaling.data.labels import Labels, check_labels
 from scaling.data.order import subset
 
 SAMPLE = 256  # images that are looked at where not all are
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph
 
-Labelled: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int32]]
-"""Images [n, resolution, resolution, 3], and their labels [n] in 0 .. classes - 1."""
+Labelled: TypeAlias = tuple[NDArray[np.uint8], Labels]
+"""Images [n, resolution, resolution, 3], and their labels in 0 .. classes - 1: [n], one each, or
+[n, most], a few each, -1 where there is no further one."""
 
 
 class Images(Protocol):
@@ -54,6 +56,9 @@ class Images(Protocol):
             what the source itself shows of it.
         """
 
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        """As those of `batch`, and without decoding an image where that can be."""
+
 
 Opened = TypeVar("Opened", bound=Images)
 
@@ -72,8 +77,21 @@ class SourceConfig(Config, ABC):
     without decoding an image.
     """
 
-    private: ClassVar[bool] = False
-    """Whether nobody here can get the images; a plan needs none."""
+    @property
+    def private(self) -> bool:
+        """Whether nobody here can get the images; a plan needs none."""
+        return False
+
+    @property
+    def labels_each(self) -> int | None:
+        """Most labels of an image, the second axis of its sets' labels; None: there is no such
+        axis, every image has one. Decodes nothing."""
+        return None
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Names of the classes in the order of their numbers; None: they have none."""
+        return None
 
     @abstractmethod
     def train(self) -> Images:
@@ -89,6 +107,22 @@ class SourceConfig(Config, ABC):
         A source that decodes when it is opened counts in another way.
         """
         return self.train().size, self.heldout().size
+
+    @property
+    def subset(self) -> str:
+        """Which part of its images it has, in words; "all" of a source that is no `Subset`."""
+        return "all"
+
+    def labels(self, heldout: bool = False) -> Labels:
+        """All labels of one of the sets, which is finite. Reads what it must: a source that can
+        tell them without opening the set does that here.
+
+        Args:
+          heldout: whether of the images to measure on, not of those to learn from.
+        """
+        images = self.heldout() if heldout else self.train()
+        assert images.size is not None
+        return images.labels_of(np.arange(images.size))
 
     def fault(self) -> Fault | None:
         """Why this source cannot be opened here; None when it can. Decodes nothing."""
@@ -112,10 +146,12 @@ class SourceConfig(Config, ABC):
           ValueError: what is wrong, of both sets together; `UnreadableImages` names each image.
         """
         del say
-        check_each(
-            lambda images: images.batch(sample(images, SAMPLE)),
-            (self.train, self.heldout),
-        )
+        check_each(check_sample, (self.train, self.heldout))
+
+    def area(self) -> int | None:
+        """Height times width of an image as it is stored, pixels; None: nobody knows it without
+        looking at all of them."""
+        return None
 
     def irreducible_error(self) -> float | None:
         """Error of the best possible classifier on held-out images, where theory gives it."""
@@ -142,6 +178,12 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     if count >= images.size:
         return np.arange(images.size)
     return subset(np.arange(count), images.size)
+
+
+def check_sample(images: Images) -> None:
+    """Decode a sample of the images, and look at its labels."""
+    numbers = sample(images, SAMPLE)
+    check_labels(images.batch(numbers)[1], images.classes, numbers)
 
 
 def check_each(look: Callable[[Opened], object], opens: Sequence[Callable[[], Opened]]) -> None:

@@ -13,34 +13,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-
 from fits.base.errors import UserError
-from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
-from scaling.data.crops import Cropper
-from scaling.data.decode import decode_all
-from scaling.data.resize import DEFAULT, Decode
-from scaling.data.source import (
-    MOST_PIXELS,
-    SAMPLE,
-    Fault,
-    Labelled,
-    SourceConfig,
-    check_each,
-    missing,
-    sample,
-)
+from scaling.data.encoded import EncodedSource
+from scaling.data.source import Fault, missing
+from scaling.data.tfds_names import hint
+from scaling.data.tfds_records import TfdsRecords, prepared
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
 SPLIT = re.compile(r"(?P<name>[\w.-]+)(\[(-?\d+%?)?:(-?\d+%?)?\])?")  # train, train[:90%]
 
 
-class Tfds(SourceConfig):
+class Tfds(EncodedSource):
     """A TFDS data set of images with one label each, prepared with `--file_format=array_record`.
 
     Before the first step every file of both splits is opened and its records are counted; its first
@@ -61,10 +47,6 @@ class Tfds(SourceConfig):
     """Feature that holds the image."""
     label_key: str = "label"
     """Feature that holds the class."""
-    resolution: int = Field(ge=1, le=MOST_PIXELS)
-    """Side of an image, pixels; images of another size are resized."""
-    decode: Decode = DEFAULT
-    """How files become squares of pixels."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.train_split == self.heldout_split:
@@ -86,17 +68,15 @@ class Tfds(SourceConfig):
     @property
     def folder(self) -> Path:
         """Where the data set's very version lies, root/name[/config]/version."""
-        return _prepared(self.root)[self.name]
+        return prepared(self.root)[self.name]
 
-    def train(self) -> "TfdsImages":
-        return self._open(self.train_split)
+    def records(self, heldout: bool) -> TfdsRecords:
+        return self.records_of(self.heldout_split if heldout else self.train_split)
 
-    def heldout(self) -> "TfdsImages":
-        return self._open(self.heldout_split)
-
-    def sizes(self) -> tuple[int, int]:
-        splits = self.builder().info.splits
-        return splits[self.train_split].num_examples, splits[self.heldout_split].num_examples
+    def records_of(self, split: str) -> TfdsRecords:
+        """Those of a split, or of a slice of one."""
+        name = f"{self.name} {split}"
+        return TfdsRecords(name, self.builder(), split, self.image_key, self.label_key)
 
     def builder(self) -> Any:
         """TFDS's own handle on the prepared files, whatever code once prepared them."""
@@ -108,12 +88,11 @@ class Tfds(SourceConfig):
         return builder
 
     def check(self, say: Say) -> None:
-        del say
-        if wrong := self._damaged_files():
+        if wrong := self.damaged_files():
             raise UserError(wrong)
-        check_each(lambda images: images.batch(images.spread()), (self.train, self.heldout))
+        super().check(say)
 
-    def _damaged_files(self) -> list[str]:
+    def damaged_files(self) -> list[str]:
         """What is wrong with files of records of both splits, however much of them is used."""
         from array_record.python.array_record_module import ArrayRecordReader
 
@@ -133,11 +112,6 @@ class Tfds(SourceConfig):
                 wrong[part.filename] = f"{there:_} records where {part.examples_in_shard:_} were."
         return [f"{name}: {why} Prepare the data set again." for name, why in wrong.items()]
 
-    def _open(self, split: str) -> "TfdsImages":
-        if problem := self.problem():
-            raise ValueError(problem)
-        return TfdsImages(self, split)
-
     def fault(self) -> Fault | None:
         for module, package in PACKAGES.items():
             if importlib.util.find_spec(module) is None:
@@ -151,14 +125,15 @@ class Tfds(SourceConfig):
                 f"{problem} TFDS keeps prepared data sets there, and {self.name!r} is to be found "
                 f"below it: prepare it as ArrayRecord, or say data_dir.",
             )
-        there = _prepared(self.root)
+        there = prepared(self.root)
         if self.name not in there:
             names = ", ".join(name for name in there if ":" in name) or "none"
             return Fault(
                 "name",
-                f"{self.root} holds no data set {self.name!r}; prepared there: {names}."
-                f" {did_you_mean(self.name, there)}"
-                f"To prepare it: tfds build {self.name} --file_format=array_record.",
+                f"{self.root} holds no data set {self.name!r}; prepared there: {names}. "
+                f"{hint(self.name, there)}"
+                "Make it of a folder or an archive with `scaling data prepare`, or of TFRecords "
+                "with `scaling data convert`; neither needs TensorFlow (docs/data-sources.md).",
             )
         try:
             return (
@@ -186,10 +161,8 @@ class Tfds(SourceConfig):
             return None
         return Fault(
             "name",
-            f"{folder} is prepared as {formats[0]}, which cannot be read in any order. Add "
-            f"ArrayRecord files to it, for which TensorFlow is needed this once: "
-            f"pip install 'vit-scaling-laws[tensorflow]', then tfds convert_format "
-            f"--dataset_version_dir={folder} --out_file_format={FORMAT}",
+            f"{folder} is prepared as {formats[0]}, which cannot be read in any order. Copy its "
+            f"records into ArrayRecord, which needs no TensorFlow: scaling data convert {folder}",
         )
 
     def _fault_of_splits(self) -> Fault | None:
@@ -274,65 +247,4 @@ class Tfds(SourceConfig):
         return super().provenance() | {
             "tfds": f"{self._info()['name']}:{self._info()['version']}",
             "tensorflow-datasets": version("tensorflow-datasets"),
-            **self.decode.provenance(self.resolution),
         }
-
-
-class TfdsImages:
-    """One split, or slice of one. Only the image and its label are read of each example."""
-
-    shuffled = False
-
-    def __init__(self, source: Tfds, split: str):
-        import tensorflow_datasets as tfds
-
-        self.name = f"{source.name} {split}"
-        self.resolution, self.classes = source.resolution, source.classes
-        self.how = source.decode
-        self.image_key, self.label_key = source.image_key, source.label_key
-        builder = source.builder()
-        info = builder.info
-        wanted = {key: info.features[key] for key in (self.image_key, self.label_key)}
-        self.features = tfds.features.FeaturesDict(wanted)
-        self.decoders = {self.image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
-        self.size = info.splits[split].num_examples
-        self.parts = info.splits[split].file_instructions
-        self.records = builder.as_data_source(
-            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-        )
-
-    def spread(self) -> NDArray[np.int64]:
-        """Numbers of the first and last image of each file, and of a sample."""
-        ends = np.cumsum([part.take for part in self.parts])
-        begins = ends - [part.take for part in self.parts]
-        return np.unique(np.concatenate([begins, ends - 1, sample(self, SAMPLE)]))
-
-    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
-        wanted = [int(i) for i in indices]
-        examples = [
-            self.features.deserialize_example_np(record, decoders=self.decoders)
-            for record in self.records.__getitems__(wanted)
-        ]
-        names = [f"{self.name}, image {i}" for i in wanted]
-        labels = np.array([example[self.label_key] for example in examples], np.int32)
-        if labels.min() < 0:  # how TFDS marks the withheld labels of a competition
-            raise ValueError(f"{names[int(labels.argmin())]} has no label; use another split.")
-        files = [example[self.image_key] for example in examples]
-        return decode_all(files, names, self.resolution, self.how, crop), labels
-
-
-def _prepared(root: Path) -> dict[str, Path]:
-    """Data sets under `root` by every name that means them: with their version, and without.
-
-    The bare name means the newest version. A config, where there is one, is never left out.
-    """
-    found = {}
-    for info in [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]:
-        folder = info.parent
-        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
-            name = folder.parent.relative_to(root).as_posix()
-            found[(name, tuple(int(part) for part in folder.name.split(".")))] = folder
-    newest_last = sorted(found.items())
-    return {name: folder for (name, _), folder in newest_last} | {
-        f"{name}:{folder.name}": folder for (name, _), folder in newest_last
-    }

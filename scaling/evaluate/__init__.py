@@ -4,7 +4,23 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from scaling.evaluate.classification import Classification
+from scaling.evaluate.corruptions import Corruptions
 from scaling.evaluate.fewshot import FewShot
+from scaling.evaluate.finetune import FineTune
+from scaling.evaluate.knn import NearestNeighbours
+from scaling.evaluate.linear_probe import LinearProbe
 from scaling.evaluate.upstream import Upstream
+from scaling.evaluate.vtab import Vtab
 
-Evaluation: TypeAlias = Annotated[Upstream | FewShot, Field(discriminator="kind")]
+Evaluation: TypeAlias = Annotated[
+    Upstream
+    | Classification
+    | Corruptions
+    | FewShot
+    | LinearProbe
+    | NearestNeighbours
+    | FineTune
+    | Vtab,
+    Field(discriminator="kind"),
+]

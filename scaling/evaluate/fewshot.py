@@ -16,15 +16,13 @@ from pydantic import Field
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.tasks import NAME, checked_labels
 
 if TYPE_CHECKING:
     from flax import nnx
 
     from scaling.data.source import SourceConfig
     from scaling.training.placement import Placement
-
-CONSTANT = 100.0  # the extra feature: so large that the ridge hardly holds the bias back
-SMALLEST_STD = 1e-5  # added to a feature's standard deviation before dividing by it
 
 
 class FewShot(Config):
@@ -34,14 +32,12 @@ class FewShot(Config):
     """
 
     kind: Literal["fewshot"] = "fewshot"
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$",
-        json_schema_extra={"in_words": "a name of small letters, digits and _"},
-    )
+    name: str = NAME
     """Names the metrics: `<name>_<shots>shot_error`, the mean over subsets, and
     `<name>_<shots>shot_error_subset<i>`."""
     data: Source
-    """The transfer task; shots are drawn from its training images."""
+    """The transfer task; shots are drawn from its training images, of which only those drawn are
+    looked at. big_vision draws those of ImageNet from `train[:65000]`."""
     shots: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((1, 5, 10), min_length=1)
     """Labelled images a class; smaller sets lie inside larger ones."""
     subsets: int = Field(3, gt=0, le=1000)
@@ -69,62 +65,58 @@ class FewShot(Config):
     ) -> list[Measured]:
         """Each metric over all test images, n = their number; objective and source are not used."""
         from scaling.evaluate.forward import features
+        from scaling.evaluate.ridge import classify, scorers
 
         pool, test = self.data.train(), self.data.heldout()
         assert pool.size is not None  # shots come from a set, not a stream
         assert test.size is not None
-        known, known_labels = features(module, pool, np.arange(pool.size), placement)
+        labels = pool.labels_of(np.arange(pool.size))
+        checked_labels(f"{self.name}, train", labels, self.data.classes)
+        supports = [self._support(labels, subset) for subset in range(self.subsets)]
+        drawn = np.unique(np.concatenate([chosen for chosen, _ in supports]))
+        known, known_labels = features(module, pool, drawn, placement)
         unseen, unseen_labels = features(module, test, np.arange(test.size), placement)
+        wrong = np.empty((len(self.shots), self.subsets))
+        for subset, (chosen, ends) in enumerate(supports):
+            rows = np.searchsorted(drawn, chosen)
+            found = scorers(known[rows], known_labels[rows], ends, self.data.classes, self.ridge)
+            wrong[:, subset] = np.mean(classify(found, unseen) != unseen_labels, axis=1)
+        return self._measured(wrong, test.size)
+
+    def _support(
+        self, labels: NDArray[np.int32], subset: int
+    ) -> tuple[NDArray[np.int64], list[int]]:
+        """Numbers of images, and how many of the first of them each of `shots` has."""
+        chosen, rank = draw(labels, max(self.shots), self.data.classes, subset)
+        return chosen, [int(np.searchsorted(rank, shots)) for shots in sorted(self.shots)]
+
+    def _measured(self, wrong: NDArray[np.float64], n: int) -> list[Measured]:
+        """Of errors [shots, subsets], the shots rising."""
+        rising = sorted(self.shots)
         found = []
         for shots in self.shots:
-            errors = []
-            for subset in range(self.subsets):
-                chosen = draw(known_labels, shots, self.data.classes, subset)
-                guess = predict(
-                    known[chosen], known_labels[chosen], unseen, self.data.classes, self.ridge
-                )
-                errors.append(float(np.mean(guess != unseen_labels)))
+            errors = wrong[rising.index(shots)]
             name = f"{self.name}_{shots}shot_error"
-            found.append(Measured(name, float(np.mean(errors)), test.size))
+            found.append(Measured(name, float(np.mean(errors)), n))
             found += [
-                Measured(f"{name}_subset{i}", error, test.size) for i, error in enumerate(errors)
+                Measured(f"{name}_subset{i}", float(error), n) for i, error in enumerate(errors)
             ]
         return found
 
 
-def draw(labels: NDArray[np.int32], shots: int, classes: int, subset: int) -> NDArray[np.int64]:
-    """Numbers of the first `shots` images of each class, in the order that `subset` decides.
+def draw(
+    labels: NDArray[np.int32], shots: int, classes: int, subset: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of `shots` images of each class as `subset` decides, and the turn of each, rising.
 
-    One generator permutes the classes one after another, so that fewer shots are the beginning of
-    more shots. A class with too few images gives all it has.
+    One generator permutes the classes one after another. Turn t holds the image number t of every
+    class, so that the turns below k are the draw of k shots. A class with too few images gives all
+    it has.
     """
     generator = np.random.default_rng(subset)
     chosen = [
         generator.permutation(np.flatnonzero(labels == label))[:shots] for label in range(classes)
     ]
-    return np.concatenate(chosen)
-
-
-def predict(
-    known: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    unseen: NDArray[np.float32],
-    classes: int,
-    ridge: float,
-) -> NDArray[np.int64]:
-    """Classes of `unseen` [m, width], by ridge regression on `known` [n, width] to targets +-1.
-
-    Features are whitened one by one with mean and (population) standard deviation of `known`; a
-    constant 100 is appended; the normal equations are solved on the smaller side, in float64.
-    """
-    mean = known.mean(0, dtype=np.float64)
-    std = known.std(0, dtype=np.float64) + SMALLEST_STD
-    x = np.pad((known - mean) / std, ((0, 0), (0, 1)), constant_values=CONSTANT)
-    z = np.pad((unseen - mean) / std, ((0, 0), (0, 1)), constant_values=CONSTANT)
-    targets = np.where(labels[:, None] == np.arange(classes), 1.0, -1.0)
-    n, d = x.shape
-    if n < d:
-        weights = x.T @ np.linalg.solve(x @ x.T + ridge * np.eye(n), targets)
-    else:
-        weights = np.linalg.solve(x.T @ x + ridge * np.eye(d), x.T @ targets)
-    return np.argmax(z @ weights, 1)
+    turn = np.concatenate([np.arange(len(each)) for each in chosen])
+    order = np.argsort(turn, kind="stable")
+    return np.concatenate(chosen)[order], turn[order]

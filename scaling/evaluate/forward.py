@@ -15,6 +15,8 @@ import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
+from scaling.data.labels import NONE, as_rows, check_labels
 from scaling.data.pixels import to_floats
 from scaling.data.source import Images
 from scaling.training.hosts import agreed
@@ -33,7 +35,7 @@ def features(
     indices: NDArray[np.int64],
     placement: Placement | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """What the backbone makes of the images of these numbers, [n, width], and their labels [n].
+    """What the backbone makes of the images of these numbers, [n, width], and their labels.
 
     Args:
       placement: where images lie; None: on all devices.
@@ -50,9 +52,29 @@ def losses(
     indices: NDArray[np.int64],
     placement: Placement | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Loss in nats and top-1 error (0 or 1) of each of these images, [n] both."""
+    """Loss in nats and top-1 error (0 or 1) of each of these images that has a label, [n] both.
+
+    Raises:
+      UserError: none has.
+    """
     where = placement or _on_all_devices()
-    found = _over_all(_losses(objective, where), module, images, indices, where)
+    loss, wrong, labels = _over_all(_losses(objective, where), module, images, indices, where)
+    counts = as_rows(labels).max(1) > NONE
+    if not counts.any():
+        raise UserError([f"none of {len(indices):_} images to measure on has a label; give some."])
+    return loss[counts], wrong[counts]
+
+
+def scores(
+    module: nnx.Module,
+    objective: Any,
+    images: Images,
+    indices: NDArray[np.int64],
+    placement: Placement | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What the head says of these images, [n, classes], and their labels."""
+    where = placement or _on_all_devices()
+    found = _over_all(_scores(objective, where), module, images, indices, where)
     return found[0], found[1]
 
 
@@ -88,7 +110,15 @@ def _features(where: Placement) -> Any:
 @lru_cache(maxsize=8)
 def _losses(objective: Any, where: Placement) -> Any:
     def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
-        return objective.losses(module, to_floats(pixels), labels)
+        return (*objective.losses(module, to_floats(pixels), labels), labels)
+
+    return _whole(of, where)
+
+
+@lru_cache(maxsize=8)
+def _scores(objective: Any, where: Placement) -> Any:
+    def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        return objective.logits(module, to_floats(pixels)), labels
 
     return _whole(of, where)
 
@@ -113,6 +143,7 @@ def _over_all(
         chosen = indices[first : first + batch]
         padded = np.pad(chosen, (0, batch - len(chosen)), mode="edge")
         pixels, labels = images.batch(padded[rows])
+        check_labels(labels, images.classes, padded[rows])
         placed = where.place({"pixels": pixels, "label": labels}, batch)
         results = forward(module, placed["pixels"], placed["label"])
         found.append([np.asarray(each)[: len(chosen)] for each in results])
@@ -127,7 +158,8 @@ def _batch(forward: Any, module: Any, images: Images, where: Placement) -> int:
         batch = each * where.shares
         place = where.of_batch("label")
         pixels = jax.ShapeDtypeStruct((batch, side, side, 3), np.uint8, sharding=place)
-        labels = jax.ShapeDtypeStruct((batch,), np.int32, sharding=place)
+        of_one = images.batch(np.zeros(1, np.int64))[1].shape[1:]
+        labels = jax.ShapeDtypeStruct((batch, *of_one), np.int32, sharding=place)
         try:
             analysis = forward.lower(module, pixels, labels).compile().memory_analysis()
         except jax.errors.JaxRuntimeError:  # too large to compile

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from scaling.base.config import Config
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.own_head import OwnHead
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -17,12 +16,14 @@ if TYPE_CHECKING:
     from scaling.training.placement import Placement
 
 
-class Upstream(Config):
-    """Mean loss (nats) and top-1 error on held-out images of the training source."""
+class Upstream(OwnHead):
+    """Mean loss (nats) and top-1 error on held-out images of the training source.
+
+    An image that has several labels is right when the largest logit is that of any; one that has
+    none is left out, as in big_vision.
+    """
 
     kind: Literal["upstream"] = "upstream"
-    images: int | None = Field(None, gt=0)
-    """How many held-out images, always the same and of all classes; left out: all of them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ class Upstream(Config):
         source: SourceConfig,
         placement: Placement | None = None,
     ) -> list[Measured]:
-        """Both numbers, n = images behind each."""
+        """Both numbers, n = images behind each: those that have a label."""
         from scaling.data.source import sample
         from scaling.evaluate.forward import losses
 

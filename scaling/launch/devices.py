@@ -161,6 +161,18 @@ def _cpu_slots(machine: Machine, devices: int, workers: int | None) -> list[Slot
     return slots
 
 
+def compute_as_workers_do() -> None:
+    """On a CPU, give this process one thread a device, as a launch's workers have it: with other
+    threads a study has other digits. To be called before JAX is imported; NPROC, where it is set,
+    stays."""
+    if find_machine().kind != "cpu":
+        return
+    flags = os.environ.get("XLA_FLAGS", "")
+    simulated = re.search(r"--xla_force_host_platform_device_count=(\d+)", flags)
+    os.environ["XLA_FLAGS"] = f"{flags} {ONE_THREAD_XLA}".strip()
+    os.environ.setdefault("NPROC", simulated[1] if simulated else "1")
+
+
 def _units(machine: Machine, devices: int, runs_per_device: int) -> int:
     """GPUs or chips that a worker gets."""
     mistakes = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from scaling.base.console import print_table, say
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
-from scaling.launch.launch_spec import row
+from scaling.launch.launch_spec import Budget, row
 from scaling.study.study import Study
 
 SHOWN = 50  # runs that are printed
@@ -71,12 +73,14 @@ class DryRun:
       jobs: in the order in which they start: the first on the first slots, each other one on the
         next slot that is free.
       reasons: why each of their runs is to be done, by its id.
+      budget: at which the launch ends.
     """
 
     study: Study
     places: Places
     jobs: Sequence[Job]
     reasons: Mapping[str, str]
+    budget: Budget | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -126,4 +130,17 @@ class DryRun:
             print_table((*list(row(runs[0]))[:-1], "why"), cells, left=("run", "model", "why"))
         if len(runs) > SHOWN:
             say(f"and {len(runs) - SHOWN:_} more; --json has them all.")
+        if self.budget is not None:
+            say(f"\n{self._within(self.budget)}")
         say("\nNothing was trained or written.")
+
+    def _within(self, budget: Budget) -> str:
+        """How far the budget goes."""
+        if budget.flops == math.inf:
+            return f"The launch ends when {budget} are spent, wherever the jobs are then."
+        ends = list(itertools.accumulate(job.flops for job in self.jobs))
+        whole = sum(end <= budget.flops for end in ends)
+        return (
+            f"The launch ends when {budget} are spent: {whole} of {len(ends)} jobs fit into that, "
+            "one after another; workers side by side leave more of them begun."
+        )

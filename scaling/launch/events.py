@@ -129,9 +129,13 @@ def _by_reason(what: str, runs: Mapping[Run, str]) -> Iterator[str]:
 
 
 def describe(run: Run) -> str:
-    """Names a run for a person: its id, model, images seen, data size and seed."""
+    """Names a run for a person: its id, model, images seen, data size and seed, and which part of
+    the data it has and how it is resampled, where it is."""
     size = "" if run.data_size is None else f" of {run.data_size:_}"
-    return f"{run.id} ({run.model_name}, {run.images_seen:_} images{size}, seed {run.seed})"
+    part = "" if run.data.subset == "all" else f", {run.data.subset}"
+    rule = "" if run.resample is None else f", {run.resample}"
+    shown = f"{run.images_seen:_} images{size}{part}{rule}"
+    return f"{run.id} ({run.model_name}, {shown}, seed {run.seed})"
 
 
 def duration(seconds: float) -> str:
@@ -151,6 +155,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "run": run.id,
         "model": run.model_name,
         "data_size": run.data_size,
+        "subset": run.data.subset,
         "images_seen": run.images_seen,
         "seed": run.seed,
     }

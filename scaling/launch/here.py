@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
@@ -60,7 +61,20 @@ def together(
             raise UserError([f"--cluster {cluster}: no such cluster. {near}Use slurm or tpu."])
 
 
-def meant(what: str, runs: Path) -> tuple[Study, Path]:
+class Meant(NamedTuple):
+    """What `scaling work` is to train.
+
+    Fields:
+      runs: the folder of run folders.
+      hang_after: as the launch said, if it did.
+    """
+
+    study: Study
+    runs: Path
+    hang_after: float | None = None
+
+
+def meant(what: str, runs: Path) -> Meant:
     """The study whose runs are meant, and the folder of their folders.
 
     Args:
@@ -72,10 +86,11 @@ def meant(what: str, runs: Path) -> tuple[Study, Path]:
     """
     path = place(what)
     if path.is_dir():
-        return study_of_folder(path), path
+        return Meant(study_of_folder(path), path)
     if path.suffix == ".json":
-        return read_launch_file(path)[0], runs_of(path)
-    return read_study(what), runs
+        study, spec = read_launch_file(path)
+        return Meant(study, runs_of(path), spec.hang_after)
+    return Meant(read_study(what), runs)
 
 
 def study_of_folder(runs: Path) -> Study:
@@ -111,7 +126,13 @@ def study_of_folder(runs: Path) -> Study:
 
 
 def train_here(
-    study: Study, runs: Path, leaving: Leaving, *, retry: bool = False, wait: bool = True
+    study: Study,
+    runs: Path,
+    leaving: Leaving,
+    *,
+    retry: bool = False,
+    wait: bool = True,
+    hang_after: float | None = None,
 ) -> bool | None:
     """Train what is not done yet, the longest job first; returns whether all runs are done, None
     where other processes are at the rest.
@@ -122,6 +143,8 @@ def train_here(
       leaving: tells when to keep a checkpoint and leave.
       retry: also train runs that failed before.
       wait: for runs that other processes are at, to do what they leave.
+      hang_after: seconds without a step after which this process ends itself, as `HangTimer` takes
+        them.
 
     Raises:
       UserError: the devices there are cannot be shared as the study's placement says.
@@ -137,7 +160,13 @@ def train_here(
     looks = prepare(study, runs, retry=retry, say=print) if is_first() else {}
     names = [s.run.id for job in queue(study, looks) for s in job.segments]
     order = json.loads(agreed_word(json.dumps(names)))
-    ended = work([runs / name for name in order], wait=wait, leaving=leaving)
+    ended = work(
+        [runs / name for name in order],
+        wait=wait,
+        leaving=leaving,
+        ends_itself=True,
+        hang_after=hang_after,
+    )
     if ended == Ended.TAKEN:
         return None
     if not is_first():

@@ -133,7 +133,8 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
         if state in ("waiting", "running") or (spec.retry and state == "failed"):
             todo.add(run.id)
     why = reasons(study, runs, todo)
-    return DryRun(study, launcher.places(study, spec), ordered(jobs(study.runs, todo), spec), why)
+    queue = ordered(jobs(study.runs, todo), spec)
+    return DryRun(study, launcher.places(study, spec), queue, why, spec.budget)
 
 
 def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
@@ -165,20 +166,14 @@ def check_batches(study: Study, devices: int) -> None:
         raise UserError(mistakes)
 
 
-def check_watched(spec: LaunchSpec, *, hosts: int, detach: bool = False) -> None:
-    """Raise UserError where a launch on a cluster is asked for what nobody would look after.
-
-    Args:
-      hosts: of each job; on several no pool watches the one training.
-      detach: whether the launch leaves its jobs to themselves.
-    """
+def check_detached(spec: LaunchSpec) -> None:
+    """Raise UserError where a launch that leaves its jobs to themselves is asked for what it would
+    have to look after."""
     mistakes = []
-    if detach and spec.budget is not None:
+    if spec.budget is not None:
         mistakes.append("--budget: nobody stops the jobs after --detach; leave one of them out.")
-    if detach and spec.stop:
+    if spec.stop:
         mistakes.append("--stop: nobody judges the runs after --detach; leave one of them out.")
-    if hosts > 1 and spec.hang_after is not None:
-        mistakes.append("--hang-after: is for jobs of one host; leave it out.")
     if mistakes:
         raise UserError(mistakes)
 
@@ -188,7 +183,11 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> dict[str, Loo
     looks = {}
     for run in study.runs:
         folder = RunFolder(runs / run.id)
+        is_new = not folder.path.exists()
         write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
+        if is_new:
+            looks[run.id] = Look("waiting", (), None, None)
+            continue
         look = folder.look(study.evaluate)
         if look.state != "done" or folder.has_progress():
             failed = look.state == "failed"

@@ -181,6 +181,8 @@ def row(run: Run) -> dict[str, str]:
         "run": run.id,
         "model": run.model_name,
         "data_size": "all" if run.data_size is None else str(run.data_size),
+        "subset": run.data.subset,
+        "resample": run.resample or "none",
         "images_seen": str(run.images_seen),
         "batch": str(run.batch),
         "seed": str(run.seed),

@@ -109,11 +109,19 @@ Retry = Annotated[bool, typer.Option("--retry", help="Also train runs that faile
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="End, with status 75, where others are at the rest.")
 ]
+ExitZero = Annotated[
+    bool,
+    typer.Option(
+        "--exit-zero",
+        help="End with status 0 though runs failed; for what starts again what fails.",
+    ),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="COL=VALUE",
-        help="Of runs with that alone: run, model, data_size, images_seen, batch, seed or trunk; "
+        help="Of runs with that alone: run, model, data_size, subset, resample, images_seen, "
+        "batch, seed or trunk; "
         "COL!=VALUE for all others. May be given several times.",
     ),
 ]

@@ -27,14 +27,13 @@ from scaling.runs.logs import logs_folder
 from scaling.runs.run_file import NAME
 from scaling.runs.run_folder import RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
+from scaling.training.hanging import Sign
 from scaling.training.run import Run
 
 SECONDS_BETWEEN_LOOKS = 0.1  # at workers
 SECONDS_BETWEEN_LOOKS_IN_BUCKET = 1.0  # each of which is paid for
 SECONDS_BETWEEN_UPDATES = 0.5  # of what is shown
 SECONDS_BETWEEN_SEARCHES = 1.0  # for a run to take, while there is none
-HANGS = 3600.0  # without a step, of a worker that makes steps; unless another time is given
-STEPS = ("train", "cooldown")  # phases of a worker in which it makes steps
 SECONDS_TO_STOP = 10.0  # between SIGTERM and SIGKILL
 
 
@@ -57,7 +56,7 @@ class Pool:
         Args:
           budget: None: no limit.
           hang_after: seconds without a step, or another phase, after which a worker is killed and
-            its run tried again; None: `HANGS`, and only while it makes steps.
+            its run tried again, as `HangTimer` takes them.
           idle_for: seconds without anything to do after which the pool ends, though others are
             still at runs that are left; None: never.
           stopping: judges the runs that are at work; None: nobody does.
@@ -135,10 +134,10 @@ class Pool:
     def _kill_if_hanging(self, worker: WorkerProcess) -> None:
         segment = self._at(worker)
         progress = self._progress(worker, segment) if segment else None
-        sign: object = progress and (segment and segment.run.id, progress.step, progress.phase)
-        if self._hang_after is None and (progress is None or progress.phase not in STEPS):
-            sign = object()  # a compiler may take hours, and nobody has said what is too long
-        worker.kill_if_hanging(sign, self._hang_after or HANGS)
+        sign = None
+        if segment is not None and progress is not None:
+            sign = Sign(segment.run.id, progress.phase, progress.step)
+        worker.kill_if_hanging(sign)
 
     # Who takes what
 
@@ -178,7 +177,8 @@ class Pool:
         beside = any(worker.job.trunk == job.trunk for worker in self._busy)
         name = f"{job.trunk}.{slot.number}" if beside else job.trunk  # notes are passed on once
         command = self._command([runs / segment.run.id for segment in job.segments])
-        return WorkerProcess(job, slot, command, logs_folder(runs) / f"{name}.log")
+        log = logs_folder(runs) / f"{name}.log"
+        return WorkerProcess(job, slot, command, log, self._hang_after)
 
     # What became of it
 

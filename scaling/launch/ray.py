@@ -20,7 +20,7 @@ from scaling.base.config import Clash, Config
 from scaling.launch.devices import SHARED
 from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
-from scaling.launch.launch import AtWork, Launch, check_batches, check_watched
+from scaling.launch.launch import AtWork, Launch, check_batches
 from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.ray_engine import Demand, RayEngine, at_most, cluster_nodes
 from scaling.launch.seats import Seats
@@ -129,7 +129,6 @@ class Ray(Config):
     def places(self, study: Study, spec: LaunchSpec) -> Places:
         """As `scaling.launch.protocol.StartsWorkers` says; connects to the cluster."""
         devices = study.placement.devices_per_run
-        check_watched(spec, hosts=self.demand.hosts)
         if self.demand.hosts == 1:
             check_batches(study, devices // study.placement.tensor)
         address = connect(self.address)

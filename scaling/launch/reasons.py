@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,39 @@ from scaling.training.run import Run
 Fields = Mapping[str, Any]
 """A run's fields as plain JSON, by their paths: recipe.learning_rate."""
 FEW = 3  # fields that two runs may differ in to be taken for one before and after an edit
+AXES = "model.name", "data_size", "images_seen", "batch", "seed"  # that an edit mostly leaves
+COMPARED = 100  # other runs that one run is compared with, at most
 
 
 def reasons(study: Study, runs: Path, todo: Collection[str]) -> dict[str, str]:
     """By the id of each run in `todo`, in words."""
     wanted = [run for run in study.runs if run.id in todo]
-    new = [run for run in wanted if not (runs / run.id / NAME).exists()]
-    others = dict(_others(study, runs)) if new else {}
-    found = {}
-    for run in wanted:
-        folder = RunFolder(runs / run.id)
-        found[run.id] = _new(run, others) if run in new else _begun(run, study, folder)
-    return found
+    new = {run.id for run in wanted if not (runs / run.id / NAME).exists()}
+    others = _Others(dict(_others(study, runs)) if new else {})
+    return {
+        run.id: _new(run, others) if run.id in new else _begun(run, study, RunFolder(runs / run.id))
+        for run in wanted
+    }
+
+
+class _Others:
+    """Runs that are not of the study, by their places in a grid."""
+
+    def __init__(self, fields: Mapping[str, Fields]):
+        self.fields = fields
+        self._alike: dict[tuple[Any, ...], list[str]] = {}
+        for name, each in fields.items():
+            self._alike.setdefault(_place(each), []).append(name)
+
+    def near(self, own: Fields) -> Iterator[tuple[str, Fields]]:
+        """Those at the same place of the grid; where there is none, some."""
+        names = self._alike.get(_place(own)) or self.fields
+        for name in islice(names, COMPARED):
+            yield name, self.fields[name]
+
+
+def _place(fields: Fields) -> tuple[Any, ...]:
+    return tuple(map(fields.get, AXES))
 
 
 def _begun(run: Run, study: Study, folder: RunFolder) -> str:
@@ -57,18 +79,18 @@ def _begun(run: Run, study: Study, folder: RunFolder) -> str:
     return f"begun{where}" if kept else "waits"
 
 
-def _new(run: Run, others: Mapping[str, Fields]) -> str:
+def _new(run: Run, others: _Others) -> str:
     """Of a run that was never launched: what it is like, and is not."""
     own = dict(flat(run.model_dump(mode="json")))
     nearest, fewest = None, FEW + 1
-    for name, fields in others.items():
+    for name, fields in others.near(own):
         changed = sum(fields.get(key) != value for key, value in own.items())
         changed += sum(key not in own for key in fields)
         if changed < fewest:
             nearest, fewest = name, changed
     if nearest is None:
         return "new"
-    there = others[nearest]
+    there = others.fields[nearest]
     keys = [key for key in {**own, **there} if own.get(key) != there.get(key)]
     words = [f"{key} is {_shown(own.get(key))}, was {_shown(there.get(key))}" for key in keys]
     return f"new: {', '.join(words)} in {nearest}"

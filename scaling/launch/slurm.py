@@ -29,7 +29,7 @@ from models.precision import Compute
 from scaling.base.config import Clash, Config
 from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
-from scaling.launch.launch import AtWork, Launch, check_batches, check_watched
+from scaling.launch.launch import AtWork, Launch, check_batches, check_detached
 from scaling.launch.launch_spec import HOURS, SECONDS, LaunchSpec
 from scaling.launch.seats import Seat, Seats
 from scaling.launch.slurm_queue import (
@@ -107,7 +107,8 @@ class Slurm(Config):
         """As `scaling.launch.protocol.StartsWorkers` says."""
         _check_installed()
         self._check_devices(study)
-        check_watched(spec, hosts=self.hosts, detach=self.detach)
+        if self.detach:
+            check_detached(spec)
         most = spec.max_parallel or MOST
         asked = {key: value for key, value in self.parameters(study).items() if value is not None}
         asked |= asked.pop("additional_parameters")

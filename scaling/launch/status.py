@@ -5,6 +5,7 @@ Writes nothing, so it can be called at any time, by anybody.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import textwrap
@@ -77,6 +78,7 @@ def as_json(study: Study, runs: Path) -> list[dict[str, Any]]:
             "run": each.run.id,
             "model": each.run.model_name,
             "data_size": each.run.data_size,
+            "subset": each.run.data.subset,
             "images_seen": each.run.images_seen,
             "seed": each.run.seed,
             "state": each.state,
@@ -121,11 +123,15 @@ def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
     """Lines of a screen of so many columns."""
     from scaling.launch.grid_picture import picture
 
-    lines = [f"{study.name}: {study.question}", "", *picture(found, columns), ""]
-    lines += [_doing(each) for each in found if each.progress is not None]
+    lines = [_doing(each) for each in found if each.progress is not None]
     lines += [f"failed: {describe(x.run)}: {x.trouble}" for x in found if x.state == "failed"]
-    short = [line if len(line) <= columns else f"{line[: columns - 1]}…" for line in lines]
-    return [*short, *textwrap.wrap(summary(found), columns)]
+    told = [textwrap.wrap(line, columns, subsequent_indent="  ") for line in lines]
+    title = textwrap.wrap(f"{study.name}: {study.question}", columns)
+    return [
+        *(*title, "", *picture(found, columns), ""),
+        *itertools.chain(*told),
+        *textwrap.wrap(summary(found), columns),
+    ]
 
 
 def _doing(status: RunStatus) -> str:

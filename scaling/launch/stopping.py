@@ -171,4 +171,4 @@ def _flops(run: Run, step: int) -> float:
 
 def _kind(run: Run) -> str:
     """Names what runs have in common whose losses can be compared."""
-    return digest([run.data, run.data_size, run.objective, run.augment])
+    return digest([run.data, run.data_size, run.resample, run.objective, run.augment])

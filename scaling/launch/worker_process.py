@@ -14,6 +14,7 @@ from typing import TypeAlias
 from scaling.launch import process_guard
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
+from scaling.training.hanging import HangTimer, Sign
 from scaling.training.leaving import SIGNALS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -36,16 +37,17 @@ class WorkerProcess:
         slot: Slot,
         command: Sequence[str],
         log: Path,
+        hang_after: float | None = None,
     ):
         """
         Args:
           log: is appended to; lost without harm where it cannot be written.
+          hang_after: as `HangTimer` takes it.
         """
         self.job, self.slot = job, slot
         self._log, self._read, self._last_words, self._is_logged = log, 0, "", True
-        self._began = self._sign_since = time.monotonic()
-        self._sign: object = None
-        self._hung: float | None = None
+        self._began = time.monotonic()
+        self._timer, self._hung = HangTimer(hang_after), False
         if sys.platform == "linux":
             guard = [sys.executable, "-I", "-S", process_guard.__file__, str(os.getpid())]
             command = [*guard, ",".join(map(str, slot.cores)), *command]
@@ -67,13 +69,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def kill_if_hanging(self, sign: object, after: float) -> None:
-        """Kill it where `sign` of what it does has not changed for `after` seconds."""
-        now = time.monotonic()
-        if sign != self._sign:
-            self._sign, self._sign_since = sign, now
-        elif now - self._sign_since >= after:
-            self._hung = after
+    def kill_if_hanging(self, sign: Sign | None) -> None:
+        """Kill it where `sign`, the last of what it does, has stood for too long."""
+        if self._timer.hangs(sign):
+            self._hung = True
             self._process.kill()
 
     def device_seconds(self) -> float:
@@ -119,8 +118,8 @@ class WorkerProcess:
     def exit_reason(self) -> str:
         """Why it ended."""
         status = self._process.returncode
-        if self._hung is not None:
-            return f"its worker made no step for {self._hung:g} s and was killed"
+        if self._hung:
+            return f"its worker made no step for {self._timer.after:g} s and was killed"
         if status < 0:
             hint = ", as when memory runs out" if -status == signal.SIGKILL else ""
             return f"its worker was killed by signal {-status}{hint}"

@@ -97,14 +97,19 @@ class BuiltObjective(Protocol):
 class ObjectiveConfig(Protocol):
     """An objective as a study file names it.
 
-    `evaluate.upstream` asks it besides for `losses(module, images, labels)`: loss and error of
-    each image.
+    `evaluate.upstream` asks it besides for `losses(module, images, labels)`, loss and error of
+    each image; `classify` and `corruptions` for `logits(module, images)`, and for `loss`, "sigmoid"
+    or "softmax", by which those become probabilities.
     """
 
     views: ClassVar[int]
     """Differently augmented versions of each image a step."""
     couples_examples: ClassVar[bool]
     """Whether one image's loss depends on the others of its batch."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether an image without a label is a mistake in the data."""
 
     def build(self, model: Shape, classes: int, precision: Precision) -> BuiltObjective:
         """The objective for one shape; makes no arrays."""

@@ -115,6 +115,10 @@ def moments(parameter: Parameter, optimizer: str) -> list[tuple[tuple[int, ...],
             return [(whole, 4), (whole, 4)]
         case "adam-bf16":
             return [(whole, 2), (whole, 4)]
+        case "sgd":
+            return [(whole, 4)]
+        case "sgd-bf16":
+            return [(whole, 2)]
     momentum = (whole, 4 if optimizer == "adafactor-f32" else 2)
     shape = parameter.shape
     if len(shape) < 2 or sorted(shape)[-2] < FACTOR_FROM:

@@ -1,7 +1,8 @@
 """What a study will cost, in closed form, before anything is trained.
 
 FLOPs are those of matrix products, 2 a multiply-add, a backward pass twice the forward
-(`models.cost`); evaluation is not counted. Knows no JAX and no clock: FLOPs, not seconds.
+(`models.cost`); of evaluations only what they train is counted. Knows no JAX and no clock: FLOPs,
+not seconds.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.base.console import print_table
+from scaling.evaluate.trains import Trains
 from scaling.planning.disk import states_kept
-from scaling.planning.margin import remarks, unseen
 from scaling.study.study import Study
+from scaling.training.margin import unseen_margin
 from scaling.training.run import Run
 
 HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
@@ -56,8 +58,6 @@ class ModelCost:
     """Of the backbone, its pool included, classifier left out: as in the results."""
     forward_gmacs: float
     """1e9 multiply-adds of one image's forward pass, classifier included."""
-    unseen_percent: float
-    """Of an image's pixels, what lies in no patch."""
     cost: Cost
 
 
@@ -73,8 +73,10 @@ class StudyCost:
     """Training states on disk when all runs are done."""
     disk_bytes: int
     """That these take."""
-    remarks: tuple[str, ...]
-    """What a person should know before training, a sentence each."""
+    fine_tuning: Cost | None = None
+    """Of what evaluations train; None: nothing. No part of `cost`."""
+    remarks: tuple[str, ...] = ()
+    """What is lost in it, in words."""
 
 
 def study_cost(study: Study) -> StudyCost:
@@ -87,20 +89,48 @@ def study_cost(study: Study) -> StudyCost:
             name=runs[0].model_name,
             params=parameters(model),
             forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
-            unseen_percent=100 * unseen(model),
             cost=cost_of(runs),
         )
         for model, runs in by_model.items()
     ]
     cost = _sum(model.cost for model in models)
+    beside = trained_by_evaluations(study)
     return StudyCost(
         study.name,
         study.question,
         tuple(models),
         cost,
         *states_kept(study),
-        remarks=tuple(remarks(study.runs)),
+        fine_tuning=_sum(cost_of([run]) for run in beside) if beside else None,
+        remarks=_remarks(study),
     )
+
+
+def trained_by_evaluations(study: Study) -> list[Run]:
+    """Every run that is trained to measure another; each is trained alone.
+
+    All have one learning rate, for that changes no cost.
+    """
+    trains = [each for each in study.evaluate if isinstance(each, Trains)]
+    return [
+        tuned.model_copy(update={"recipe": tuned.recipe.model_copy(update={"learning_rate": 1.0})})
+        for run in study.runs
+        for each in trains
+        for tuned in each.runs(run)
+    ]
+
+
+def _remarks(study: Study) -> tuple[str, ...]:
+    trains = [each for each in study.evaluate if isinstance(each, Trains)]
+    networks = {run.model: run for run in study.runs}
+    said = [unseen_margin(model) for model in networks]
+    said += (
+        transfer.remark()
+        for each in trains
+        for run in networks.values()
+        for transfer in each.transfers(run)
+    )
+    return tuple(dict.fromkeys(words for words in said if words))
 
 
 def cost_of(runs: Sequence[Run]) -> Cost:
@@ -142,12 +172,12 @@ def as_json(found: StudyCost) -> dict[str, Any]:
         **_cost_json(found.cost),
         "states": found.states,
         "disk_bytes": found.disk_bytes,
+        "fine_tuning": None if found.fine_tuning is None else _cost_json(found.fine_tuning),
         "models": [
             {
                 "name": model.name,
                 "params": model.params,
                 "forward_gmacs": model.forward_gmacs,
-                "unseen_percent": model.unseen_percent,
                 **_cost_json(model.cost),
             }
             for model in found.models
@@ -194,6 +224,13 @@ def show_cost(found: StudyCost) -> None:
         f"On disk: {_counted(found.states, 'training state')}, about {size(found.disk_bytes)}; "
         "`scaling clean` frees what nothing needs."
     )
+    if found.fine_tuning is not None:
+        more = found.fine_tuning
+        print(
+            f"Fine-tuning to evaluate, besides: {_counted(more.runs, 'training')}, "
+            f"{_counted(more.steps, 'step')}, {_counted(more.images, 'image')}, "
+            f"{more.flops:.3g} FLOPs; in all {cost.flops + more.flops:.3g} FLOPs."
+        )
     for remark in found.remarks:
         print(remark)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from models.precision import compute_for
 from scaling.base.machine import cache_folder
 from scaling.planning import calibration
 from scaling.planning.advice import what_would_fit
-from scaling.planning.closed_form import cost_of
+from scaling.planning.closed_form import cost_of, trained_by_evaluations
 from scaling.planning.compiled import Compiler, Verdict, compiler_of
 from scaling.planning.devices import GIB, Topology, topology
 from scaling.planning.given import dollars
@@ -149,18 +149,25 @@ def plan_on(
     return DevicePlan(
         study=study,
         topology=wanted,
-        steps=tuple(_priced(steps, wanted)),
+        steps=tuple(_priced(steps, wanted, trained_by_evaluations(study))),
         price=a_device_hour,
         not_compiled=None if closed_form or not wanted.name.startswith("gpu:") else why_not(wanted),
     )
 
 
-def _priced(steps: list[StepPlan], on: Topology) -> list[PricedStep]:
+def _priced(steps: list[StepPlan], on: Topology, alone: Sequence[Run] = ()) -> list[PricedStep]:
+    """
+    Args:
+      alone: runs that share no trunk with others.
+    """
+    ids = {run.id for run in alone}
     measurements, products = calibration.read(), cache(products_rate)
     priced = []
     for step in steps:
         time = step_time(step.run, on, step.spec, measurements, products=products)
-        images = cost_of(step.runs).images
+        shared = [run for run in step.runs if run.id not in ids]
+        images = sum(run.images_seen for run in step.runs if run.id in ids)
+        images += cost_of(shared).images if shared else 0
         hours = images / step.run.batch * time.seconds * on.devices / 3600
         priced.append(
             PricedStep(

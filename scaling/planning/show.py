@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from scaling.base.console import print_table
 from scaling.planning.devices import GIB
-from scaling.planning.margin import remarks
 from scaling.training.placement_spec import DEFAULT
 
 if TYPE_CHECKING:
@@ -42,8 +41,6 @@ def show(plan: DevicePlan) -> None:
     for step in plan.steps:
         if not step.plan.verdict.fits:
             print(_misfit(step, kind.hbm))
-    for remark in remarks(plan.study.runs):
-        print(remark)
 
 
 def _row(step: PricedStep, *, tensor: bool) -> tuple[str, ...]:

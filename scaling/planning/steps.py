@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from models.precision import Remat
 from models.shapes import BiTShape
 from scaling.planning.checks import check_batches, check_sharding
+from scaling.planning.closed_form import trained_by_evaluations
 from scaling.planning.compiled import Basis, Verdict
 from scaling.planning.devices import Topology
 from scaling.planning.given import candidates, named
@@ -244,9 +245,10 @@ def ladder(
 def _programs(
     study: Study, topology: Topology, images_per_device: int | None, tensor: int
 ) -> list[tuple[Run, list[Run]]]:
-    """For every program that the study compiles, one run as it is planned, and all that take it."""
+    """For every program that the study compiles, those of its evaluations included, one run as it
+    is planned, and all that take it."""
     found: dict[str, tuple[Run, list[Run]]] = {}
-    for run in study.runs:
+    for run in (*study.runs, *trained_by_evaluations(study)):
         planned = run
         if images_per_device is not None:
             planned = with_images(run, images_per_device, topology, tensor)

@@ -34,6 +34,7 @@ AXES = {
 }
 CURVE_AXES = {"images_seen": "images seen", "flops": "FLOPs so far"}
 GRID = 80  # points of a law's curve
+SEVERAL = {"why": "each subset has its own; they are listed below", "curve": []}
 
 
 def write_page(
@@ -121,7 +122,10 @@ def _choices(study: Study) -> dict[str, list[str]]:
 
 def _facts(study: Study, seen: Seen, found: FitReport, metrics: list[str]) -> dict[str, Any]:
     timed = any(look.manifest and "seconds" in look.manifest for look in seen.values())
-    laws = {group.names["metric"]: _law(group) for group in found.groups}
+    laws: dict[str, Any] = {}
+    for group in found.groups:
+        several = group.names["metric"] in laws
+        laws[group.names["metric"]] = SEVERAL if several else _law(group)
     return {
         "axes": {name: title for name, title in AXES.items() if timed or name != "seconds"},
         "curve_axes": CURVE_AXES,
@@ -156,7 +160,7 @@ def _law(group: GroupReport) -> dict[str, Any]:
 def _law_in_words(group: GroupReport) -> dict[str, Any]:
     fit = group.fit
     return {
-        "name": group.names["metric"],
+        "name": ", ".join(group.names.values()),
         "law": fit.law if isinstance(fit, Fit) else None,
         "fit": fit,
         "doubt": None if fit is None else not_drawn(fit),

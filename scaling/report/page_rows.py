@@ -24,7 +24,7 @@ from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
 from scaling.training.run import Run
 
-FACTS = ("run", "model", "params", "data_size", "batch", "seed", "images_seen", "flops")
+FACTS = ("run", "model", "params", "data_size", "subset", "batch", "seed", "images_seen", "flops")
 MEASURED = ("seconds", "images_per_second", "state")
 CURVE = "curve"  # images seen and loss, "64:4.61 128:4.2 ..."
 POINTS = 25_000  # of all curves of a page together: about 350 kB
@@ -57,8 +57,8 @@ def as_csv(study: Study, runs: Path, seen: Seen) -> str:
         found = {row.metric: row.value for row in look.rows} if look.state == "done" else {}
         writer.writerow(
             [
-                *(run.id, run.model_name, run.params, run.data_size or "", run.batch, run.seed),
-                *(run.images_seen, run.flops),
+                *(run.id, run.model_name, run.params, run.data_size or "", run.data.subset),
+                *(run.batch, run.seed, run.images_seen, run.flops),
                 *(_rounded(number(look.manifest, name)) for name in MEASURED[:2]),
                 look.state,
                 *(f"{found[name]:.6g}" if name in found else "" for name in metrics),

@@ -6,10 +6,11 @@ Measures nothing and knows no training; of fitting and drawing it knows only who
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -31,6 +32,8 @@ from scaling.training.run import Run
 
 PANELS = 4  # as many as can be read side by side
 SPEC = FitSpec(x=("flops",), y="value")
+Truth: TypeAlias = Mapping[str, float | None]
+"""Of each subset the error of the best possible classifier, where it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +75,9 @@ def report(
     results = _results(study, runs, seen)
     _, table = _write_tables(study, results, out)
     found = _laws(study, table)
-    truth = study.runs[0].data.irreducible_error()
+    truth = {run.data.subset: run.data.irreducible_error() for run in study.runs}
     print()
-    for line in _in_words(found, details, truth):
+    for line in _in_words(study, found, details, truth):
         print(line)
     laws = out / f"{study.name}.laws.json"
     write_text(laws, json.dumps(to_json(found), indent=2, allow_nan=False) + "\n")
@@ -145,6 +148,7 @@ def _of_run(study: Study, run: Run, seen: Look) -> Iterator[Result]:
             metric=row.metric,
             value=row.value,
             n=row.n,
+            subset=run.data.subset,
         )
 
 
@@ -162,14 +166,20 @@ def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[P
 
 
 def _laws(study: Study, table: Path) -> FitReport:
-    """One fit for each error rate that is above 0 in some run."""
+    """One fit for each error rate that is above 0 in some run, of each subset by itself."""
     errors = {name for each in study.evaluate for name in each.errors}
     whole = read_table(table)
     rows = [k for k, metric in enumerate(whole.column("metric")) if metric in errors]
-    return fit_table(whole.keep(rows), SPEC, by=["metric"], strict=False, drop_zeros=True)
+    by = ["metric", "subset"] if len({run.data.subset for run in study.runs}) > 1 else ["metric"]
+    return fit_table(whole.keep(rows), SPEC, by=by, strict=False, drop_zeros=True)
 
 
-def _in_words(found: FitReport, details: bool, truth: float | None) -> Iterator[str]:
+def subset_of(group: GroupReport, study: Study) -> str:
+    """The subset whose runs were fitted: that of all, where there is one."""
+    return group.names.get("subset", study.runs[0].data.subset)
+
+
+def _in_words(study: Study, found: FitReport, details: bool, truth: Truth) -> Iterator[str]:
     """For a person: one row a metric, or every fit in full."""
     if not found.groups:
         yield "no run has an error above 0: there is no law"
@@ -183,19 +193,20 @@ def _in_words(found: FitReport, details: bool, truth: float | None) -> Iterator[
     if details:
         shown = [note for group in found.groups for note in group.points.notes]
         yield from notes(note for note in found.notes if note not in shown)
-    upstream = _upstream(found)
-    if truth is not None and upstream is not None:
-        yield _beside_the_truth(upstream, truth)
+    for group in found.groups:
+        known = _truth_of(group, study, truth)
+        if known is not None:
+            yield _beside_the_truth(group, known)
 
 
-def _upstream(found: FitReport) -> GroupReport | None:
-    """The fit of the error on the training source's own images."""
-    named = {group.names["metric"]: group for group in found.groups}
-    return next((named[name] for name in Upstream().errors if name in named), None)
+def _truth_of(group: GroupReport, study: Study, truth: Truth) -> float | None:
+    """The best error there can be, of the error on the training source's own images."""
+    upstream = group.names["metric"] in Upstream().errors
+    return truth[subset_of(group, study)] if upstream else None
 
 
 def _beside_the_truth(group: GroupReport, truth: float) -> str:
-    name = group.names["metric"]
+    name = ", ".join(group.names.values())
     if not isinstance(group.fit, Fit) or group.fit.law.floor is None:
         return f"true floor of {name}: {truth:.3g}"
     low, high = group.fit.intervals[group.fit.law.parameters.index(group.fit.law.floor)]
@@ -207,17 +218,20 @@ def _beside_the_truth(group: GroupReport, truth: float) -> str:
 
 
 def _panels(study: Study, found: FitReport) -> list[GroupReport]:
-    """The errors worth a panel: upstream first, then each transfer task with its most shots."""
-    named = {group.names["metric"]: group for group in found.groups}
+    """The errors worth a panel: upstream first, then each transfer task with its most shots; of
+    each subset one."""
+    named: dict[str, list[GroupReport]] = defaultdict(list)
+    for group in found.groups:
+        named[group.names["metric"]].append(group)
     upstream_first = sorted(study.evaluate, key=lambda each: each.kind != "upstream")
     errors = [[name for name in each.errors if name in named] for each in upstream_first]
-    return [named[names[-1]] for names in errors if names][:PANELS]
+    return [group for names in errors if names for group in named[names[-1]]][:PANELS]
 
 
 def _draw(
     study: Study,
     found: FitReport,
-    truth: float | None,
+    truth: Truth,
     out: Path,
     words: Words,
     provisional: str,
@@ -225,10 +239,10 @@ def _draw(
     """One panel an error, one curve a model, data size and seed, written as .pdf and .png."""
     shown = _panels(study, found)
     figure, panels = canvas(len(shown))
-    upstream = _upstream(found)
     for group, panel in zip(shown, panels, strict=True):
         columns = group.points.table.columns
         metric, title = group.names["metric"].replace("_", " "), words.title or study.name
+        title = ", ".join([title, *filter(None, [group.names.get("subset")])])
         title = f"{title} ({provisional})" if provisional else title
         draw_frontier(
             group.fit,
@@ -242,7 +256,7 @@ def _draw(
             ylabel=words.ylabel or metric,
             title=f"{title}: {metric}" if words.ylabel else title,
             ax=panel,
-            reference=truth if group is upstream else None,
+            reference=_truth_of(group, study, truth),
         )
     save(figure, out / f"{study.name}.pdf")
     return save(figure, out / f"{study.name}.png")

@@ -7,12 +7,16 @@ runs have still to start, and the ends of runs, which `scaling convert` and `ini
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scaling.base.storage import is_object
+from scaling.evaluate.outcomes import FOLDER
 from scaling.runs.held_run import hold_run_if_free
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.lease import is_held
+from scaling.runs.run_folder import LEASE, RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, branches_to_come, hold_trunk_if_free
 from scaling.study.study import Study
 from scaling.training import checkpoints
@@ -48,25 +52,40 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
         folder = RunFolder(runs / run.id)
         if not folder.checkpoints.is_dir():
             continue
-        with hold_run_if_free(folder.path) as held:
-            if held is not None:
-                done = held.is_done(study.evaluate)
+        with _alone(folder.path, hold_run_if_free, dry_run) as check:
+            if check is not None:
+                done = folder.is_done(study.evaluate)
                 for path in _of_run(run, folder, done, ends):
-                    found.append(_take(path, dry_run, held.check))
+                    found.append(_take(path, dry_run, check))
     to_come = branches_to_come(runs)
     for name in dict.fromkeys(run.trunk for run in study.runs):
         trunk = TrunkFolder(runs / "trunks" / name)
         if not trunk.path.is_dir():
             continue
-        with hold_trunk_if_free(trunk.path) as held_trunk:
-            if held_trunk is not None:
+        with _alone(trunk.path, hold_trunk_if_free, dry_run) as check:
+            if check is not None:
                 for path in trunk.unneeded(to_come[name], keep_last=True):
-                    found.append(_take(path, dry_run, held_trunk.check))
+                    found.append(_take(path, dry_run, check))
     return found
 
 
+@contextmanager
+def _alone(
+    folder: Path, hold: Callable[[Path], AbstractContextManager[Any]], dry_run: bool
+) -> Iterator[Callable[[], None] | None]:
+    """What raises once another process is at the folder; None where one is. A dry run takes no
+    lease: it writes nothing."""
+    if dry_run:
+        yield None if is_held(folder / LEASE) else lambda: None
+        return
+    with hold(folder) as held:
+        yield None if held is None else held.check
+
+
 def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Path]:
-    """What nothing needs among a run's own states."""
+    """What nothing needs among a run's own states, and those of its evaluations."""
+    if done and (folder.path / FOLDER).is_dir():
+        yield folder.path / FOLDER
     whole = {path for _, path in checkpoints.found(folder.checkpoints)}
     end = folder.checkpoints / str(run.steps)
     for path in sorted(folder.checkpoints.iterdir()):

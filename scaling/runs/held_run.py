@@ -31,6 +31,7 @@ from scaling.runs.results_file import (
 )
 from scaling.runs.rule_file import RULE
 from scaling.runs.run_folder import FAILED, LEASE, PROGRESS, STOPPED, RunFolder, RunProgress
+from scaling.training.hanging import Sign
 
 if TYPE_CHECKING:
     from scaling.evaluate.measured import Measured
@@ -48,6 +49,8 @@ class HeldRun(RunFolder):
         in_bucket = is_object(path)
         self._between = SECONDS_BETWEEN_REPORTS_TO_BUCKET if in_bucket else SECONDS_BETWEEN_REPORTS
         self._reported: tuple[str, float] | None = None  # phase and time of the last report
+        self.last_sign: Sign | None = None
+        """What this process said last that it does; newer than what is written."""
         self._phase_began = 0.0
 
     def check(self) -> None:
@@ -137,12 +140,13 @@ class HeldRun(RunFolder):
         memory_bytes: int | None = None,
     ) -> None:
         """Say how far this process is; cheap to call every step, written once a second."""
+        self.last_sign = Sign(self.id, phase, step)
         now = time.monotonic()
         if self._reported is not None:
             last_phase, last = self._reported
-            if phase == last_phase and now - last < self._between:
+            if _kind(phase) == _kind(last_phase) and now - last < self._between:
                 return
-        if self._reported is None or self._reported[0] != phase:
+        if self._reported is None or _kind(self._reported[0]) != _kind(phase):
             self._phase_began = time.time()
         self._reported = phase, now
         progress = RunProgress(
@@ -180,6 +184,12 @@ class HeldRun(RunFolder):
     def _set_aside(self, name: str) -> str:
         self.check()
         return set_aside(self.path / name).name
+
+
+def _kind(phase: str) -> str:
+    """A phase without how far it is: "finetune nano 12 of 50" is one with "finetune nano 13 of
+    50"."""
+    return phase.partition(" ")[0]
 
 
 def _finite(value: float | None) -> float | None:

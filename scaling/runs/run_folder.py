@@ -9,6 +9,7 @@
                     fault: memory, disk
     progress.json   how far the process at work has come; informative only
     checkpoints/    training states of the cooldown
+    finetune/       what an evaluation that trains has done so far (`scaling.evaluate.trainings`)
     lease/          who may write in here (`scaling.runs.lease`)
 
 Writing takes the lease: `scaling.runs.held_run`. Knows nothing of training or of processes;
@@ -58,7 +59,8 @@ class RunProgress(Config):
     mfu: float | None = None
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)
     phase: str = Field(pattern=r"^[\w ]*$")
-    """What is being done: check, compile, train, cooldown, evaluate."""
+    """What is being done: check, compile, train, cooldown, evaluate, and how far an evaluation's
+    own training is: "finetune nano on pets 120 of 500"."""
     phase_began: float = Field(allow_inf_nan=False)
     """When that began, in seconds since 1970 by the worker's clock."""
     pid: int

@@ -15,6 +15,7 @@ from pathlib import Path
 from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.base.storage import publish
+from scaling.evaluate.outcomes import steps_done
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import NAME, read_run_file
@@ -50,10 +51,11 @@ class TrunkFolder:
         return (self.path / str(step) / MANIFEST).exists()
 
     def start_of(self, folder: RunFolder, run: Run) -> int:
-        """The step of the checkpoint from which the run would be trained on; 0: from none."""
+        """The step of the checkpoint from which the run would be trained on; 0: from none. What
+        evaluations have trained since counts too."""
         own = [step for step, _ in checkpoints.found(folder.checkpoints)]
         before = [step for step, _ in checkpoints.found(self.path) if step <= run.branch_step]
-        return max(own + before, default=0)
+        return max(own + before, default=0) + steps_done(folder.path)
 
     def divergence(self, until: int) -> str | None:
         """Why the trunk cannot be trained up to step `until`; None when nothing speaks against."""

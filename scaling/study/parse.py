@@ -8,23 +8,22 @@ checked, whatever else is wrong.
 from __future__ import annotations
 
 import itertools
-import math
 from importlib.resources import files
 from pathlib import Path
 
 from fits.base.errors import UserError
 from models.shapes import Shape, ViTShape
-from scaling.data import Source
 from scaling.data.augment import crop_problem
-from scaling.evaluate import Evaluation
-from scaling.evaluate.upstream import Upstream
 from scaling.study import networks
-from scaling.study.mistakes import listed, near_names, show
+from scaling.study.axes import Data, check_axes, part
+from scaling.study.evaluations import check_evaluations, check_source
+from scaling.study.mistakes import listed, near_names
 from scaling.study.networks import network, with_mup
-from scaling.study.reading import AXES, Reading
+from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
+from scaling.study.trainings import check_trainings
 from scaling.training.initial import Init, problems
 from scaling.training.placement_checks import batch_mistakes, network_mistakes
 from scaling.training.placement_spec import PlacementSpec
@@ -48,21 +47,25 @@ def read_study(
     Raises:
       UserError: there is no such study, or all that is wrong with it.
     """
-    file = Reading(*_find(str(name_or_path)))
+    file = Reading(*find(str(name_or_path)))
     file.check_keys()
-    data = _check_source(file, ("data",), data_needed, planned)
-    _check_evaluations(file, data, data_needed)
+    data = check_source(file, ("data",), data_needed, planned)
+    check_evaluations(file, data, data_needed, planned)
     shapes = networks.check(file, data.resolution)
     for grid in file.tables("grid"):
         _check_family(file, grid, shapes[grid])
-        _check_axes(file, grid, data)
+        check_axes(file, grid, data)
         _check_crop(file, grid, data)
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
         _check_durations(file, grid)
         _check_placement(file, grid, shapes[grid])
     file.raise_mistakes()
-    return _study(file.parse())
+    study = _study(file.parse())
+    if data_needed:
+        check_trainings(file, study)
+        file.raise_mistakes()
+    return study
 
 
 def _study(file: StudyFile) -> Study:
@@ -87,8 +90,9 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
         Run(
             model=network(model, file.models.get(model), file.data.resolution, grid.mup),
             objective=file.objective,
-            data=file.data,
+            data=part(file.data, subset),
             data_size=data_size,
+            resample=resample,
             recipe=recipe,
             images_seen=images_seen,
             compute="float32" if file.compute == "auto" else file.compute,
@@ -97,8 +101,14 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             seed=seed,
             init=grid.init,
         )
-        for model, data_size, images_seen, batch, seed in itertools.product(
-            grid.model, grid.data_size, grid.images_seen, grid.batch, grid.seed
+        for model, subset, data_size, resample, images_seen, batch, seed in itertools.product(
+            grid.model,
+            grid.subset,
+            grid.data_size,
+            grid.resample,
+            grid.images_seen,
+            grid.batch,
+            grid.seed,
         )
     ]
 
@@ -110,78 +120,6 @@ def _changed(recipe: Recipe, changes: Recipe) -> Recipe:
     if new.keys() & COOLDOWN:
         old = {key: value for key, value in old.items() if key not in COOLDOWN}
     return Recipe(**old | new)
-
-
-class _Data:
-    """What can be relied on about a source in a file that may have mistakes: None is unknown."""
-
-    resolution: int | None = None
-    train_size: float | None = None
-    """Number of images; infinite, if there is no end to them."""
-    heldout_size: float | None = None
-
-
-def _check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> _Data:
-    data = _Data()
-    source = file.part(Source, place)
-    if source is None:
-        return data
-    doubtful = file.doubtful(place, type(source))
-    if "resolution" not in doubtful:
-        data.resolution = source.resolution
-    if not data_needed:
-        return data
-    if not (planned and source.private) and (fault := source.fault()):
-        file.mistake((*place, fault.key), fault.words)
-    elif not doubtful:
-        train, heldout = source.sizes()
-        data.train_size = math.inf if train is None else train
-        data.heldout_size = math.inf if heldout is None else heldout
-    return data
-
-
-def _check_evaluations(file: Reading, data: _Data, data_needed: bool) -> None:
-    measured: dict[str, KeyPath] = {}
-    for place in file.tables("evaluate"):
-        evaluation = file.part(Evaluation, place)
-        if "data" in file.at(place):
-            _check_transfer(file, (*place, "data"), data, data_needed)
-        if evaluation is None or file.doubtful(place, type(evaluation)):
-            continue
-        if isinstance(evaluation, Upstream):
-            _check_heldout(file, place, evaluation.images, data.heldout_size)
-        for metric in evaluation.metrics:
-            if metric in measured:
-                file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
-                break
-            measured[metric] = place
-
-
-def _check_heldout(file: Reading, place: KeyPath, images: int | None, size: float | None) -> None:
-    if images is None and size == math.inf:
-        file.mistake((*place, "images"), "is missing: there is no end to the images of [data].")
-    if images is not None and size is not None and images > size:
-        file.mistake(
-            (*place, "images"),
-            f"{images:_} is more than the {size:_} held-out images of [data]; "
-            f"leave the key out for all of them.",
-        )
-
-
-def _check_transfer(file: Reading, place: KeyPath, data: _Data, data_needed: bool) -> None:
-    """The images of a transfer task have the size that the networks have learnt to see."""
-    task = _check_source(file, place, data_needed)
-    if task.train_size == math.inf:
-        file.mistake(
-            place,
-            "there is no end to these images, and shots are drawn from all; take a finite set.",
-        )
-    if task.resolution and data.resolution and task.resolution != data.resolution:
-        file.mistake(
-            (*place, "resolution"),
-            f"is {task.resolution} px where [data] has {data.resolution} px, which is what the "
-            f"networks see; use {data.resolution}.",
-        )
 
 
 def _check_family(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None]) -> None:
@@ -213,23 +151,7 @@ def _check_init(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | Non
                 file.mistake(place, problem)
 
 
-def _check_axes(file: Reading, grid: KeyPath, data: _Data) -> None:
-    for axis in AXES:
-        seen = set()
-        for place, value in file.values(grid, axis):
-            if value in seen:
-                file.mistake(place, f"{show(value)} is there twice; write it once.")
-            seen.add(value)
-    for place, size in file.values(grid, "data_size"):
-        if isinstance(size, int) and data.train_size is not None and size > data.train_size:
-            file.mistake(
-                place,
-                f"{size:_} is more than the {data.train_size:_} training images of [data]; "
-                f'use "all", or less.',
-            )
-
-
-def _check_crop(file: Reading, grid: KeyPath, data: _Data) -> None:
+def _check_crop(file: Reading, grid: KeyPath, data: Data) -> None:
     """A grid's crop can be cut out of images of the data's resolution."""
     known = file.part(Grid, grid) if "augment" in file.at(grid) else None
     if known is None or data.resolution is None or "augment" in file.doubtful(grid, Grid):
@@ -240,7 +162,7 @@ def _check_crop(file: Reading, grid: KeyPath, data: _Data) -> None:
 
 def _check_durations(file: Reading, grid: KeyPath) -> None:
     """Each number of images is whole batches, and long enough for warm-up and cooldown."""
-    recipe = _known_recipe(file, grid, {"warmup_steps", *COOLDOWN})
+    recipe = _known_recipe(file, grid, {"warmup_steps", "schedule", "stairs", *COOLDOWN})
     durations = list(file.values(grid, "images_seen"))
     for (place, images_seen), (_, batch) in itertools.product(
         durations, list(file.values(grid, "batch"))
@@ -279,7 +201,7 @@ def _known_recipe(file: Reading, grid: KeyPath, keys: set[str]) -> Recipe | None
     return None if doubtful & keys else _changed(recipe, changes)
 
 
-def _find(name: str) -> tuple[str, str]:
+def find(name: str) -> tuple[str, str]:
     """Label and text of the built-in study of this name, or else of the file of this path."""
     folder = files("scaling").joinpath("studies")
     built_in = sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".toml"))

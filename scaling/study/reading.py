@@ -30,10 +30,21 @@ LARGEST_FLOAT = int(sys.float_info.max)
 DEEPEST = 50  # tables and lists in each other; a study has six
 
 
+EMPTY = (
+    "is empty: a study needs name, question, [data], [[evaluate]] and [[grid]]; "
+    "docs/study-file.md shows one."
+)
+
+
 class Reading:
     """The text of a study file, and what is wrong with it."""
 
-    def __init__(self, label: str, text: str):
+    def __init__(self, label: str, text: str, config: type[Config] = StudyFile, empty: str = EMPTY):
+        """
+        Args:
+          config: the schema that the file is held against; may be exchanged before that.
+          empty: what is said of a file without a key.
+        """
         try:
             self.raw = _tidy(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
@@ -45,13 +56,8 @@ class Reading:
                 [f"{label}: a number has thousands of digits; write it shorter."]
             ) from None
         if not self.raw:
-            raise UserError(
-                [
-                    f"{label} is empty: a study needs name, question, [data], [[evaluate]] and "
-                    f"[[grid]]; docs/study-file.md shows one."
-                ]
-            )
-        self.label = label
+            raise UserError([f"{label} {empty}"])
+        self.label, self.config = label, config
         self.lines = lines(text)
         self.mistakes: set[tuple[int, str]] = set()  # line and message
         self.wrong: set[KeyPath] = set()
@@ -61,7 +67,7 @@ class Reading:
         try:
             self.parse()
         except ValidationError as error:
-            schema = Schema(StudyFile)
+            schema = Schema(self.config)
             for each in error.errors():
                 if clashes := _clashes(each):
                     place, _ = schema.follow(each["loc"])
@@ -69,8 +75,9 @@ class Reading:
                 elif each["type"] != "too_short" or not each["input"]:  # counts right elements only
                     self.mistake(*explain(each, schema))
 
-    def parse(self) -> StudyFile:
-        return StudyFile.model_validate_json(_json(self.raw), strict=True)
+    def parse(self) -> Any:
+        """The file as its schema has it: a `StudyFile`, if it is a study."""
+        return self.config.model_validate_json(_json(self.raw), strict=True)
 
     def mistake(self, place: KeyPath, message: str) -> None:
         """Note a mistake; what stands there and below is not looked at again."""

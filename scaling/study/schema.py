@@ -86,6 +86,9 @@ mlp = 128
 EXAMPLES = {"models": MODELS}
 """Below the title of a table."""
 
+OWN = {"protocol"}
+"""Keys whose tables, told apart by `kind`, are described nowhere else."""
+
 TITLES = {
     "ViT": "A ViT by its sizes",
     "like": "A ViT of the zoo with changes",
@@ -124,11 +127,15 @@ right name:
 
 - `images_seen` is a whole number of batches;
 - warm-up and cooldown fit into the shortest run;
-- `data_size` and the images to evaluate on are no more than the data set holds;
+- `data_size` and the images to evaluate on are no more than the data set, and each `subset` of it,
+  holds; `resample` has an end to the images ([labels and subsets](data/labels.md));
 - the data set is there;
 - patches are no larger than the images, heads divide the width of a ViT, and 32 that of a BiT;
 - dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
-- a transfer task has the resolution of `[data]`, which every network sees;
+- a transfer task has the resolution of `[data]`, which every network sees, save where the network
+  is fine-tuned at another;
+- a task to fine-tune on has the images that are asked for, some of them held out where a learning
+  rate is chosen, at a resolution that its network can see;
 - no two evaluations measure the same metric;
 - weights to begin with (`init`) are there and fit every network of their grid;
 - no augmentation is listed twice, a crop is listed first and fits the resolution, and what mixes
@@ -151,13 +158,16 @@ def page() -> str:
     keys: dict[str, Any] = schema.root["properties"]
     simple = {key: there for key, there in keys.items() if there.get("type") == "string"}
     top = "\n".join(_rows(schema, simple, set(schema.root["required"])))
+    told = set[str]()
     tables = "\n".join(
-        "\n".join(_section(schema, key, there)) for key, there in keys.items() if key not in simple
+        "\n".join(_section(schema, key, there, told))
+        for key, there in keys.items()
+        if key not in simple
     )
     return PAGE.format(example=EXAMPLE, top=top, tables=tables)
 
 
-def _section(schema: Schema, key: str, there: dict[str, Any]) -> Iterator[str]:
+def _section(schema: Schema, key: str, there: dict[str, Any], told: set[str]) -> Iterator[str]:
     """One table of the file, or one list of tables; a subsection for each of its kinds."""
     needed = "" if key in schema.root["required"] else ", optional"
     node = schema.node(there)
@@ -170,47 +180,30 @@ def _section(schema: Schema, key: str, there: dict[str, Any]) -> Iterator[str]:
     if example := EXAMPLES.get(key):
         yield f"\n```toml\n{example}```"
     if "discriminator" not in node:
-        yield from _table(schema, node)
+        yield from _table(schema, node, told)
         return
     kinds = node["discriminator"]["mapping"]
     if "propertyName" not in node["discriminator"]:
-        yield from _members(schema, kinds)
+        yield from _members(schema, kinds, told)
         return
     yield f"\nIts key `kind` says which keys it has besides: {', '.join(f'`{k}`' for k in kinds)}."
-    inside: dict[str, Any] = {}
     for kind, reference in kinds.items():
-        member = schema.named(reference)
         yield f'\n### `kind = "{kind}"`'
-        yield from _table(schema, member)
-        inside |= _tables_within(schema, member)
-    yield from _each_once(schema, inside)
+        yield from _table(schema, schema.named(reference), told)
 
 
-def _members(schema: Schema, kinds: dict[str, str]) -> Iterator[str]:
+def _members(schema: Schema, kinds: dict[str, str], told: set[str]) -> Iterator[str]:
     """A subsection for each kind of table that is known by its keys, and for tables within."""
-    inside: dict[str, Any] = {}
     for kind, title in TITLES.items():
-        member = schema.named(kinds[kind])
         yield f"\n### {title}"
-        yield from _table(schema, member)
-        inside |= _tables_within(schema, member)
-    yield from _each_once(schema, inside)
+        yield from _table(schema, schema.named(kinds[kind]), told)
 
 
-def _tables_within(schema: Schema, node: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a table that are tables themselves, of one kind."""
-    tables = {key: schema.node(there) for key, there in node["properties"].items()}
-    return {key: there for key, there in tables.items() if "properties" in there}
-
-
-def _each_once(schema: Schema, inside: dict[str, Any]) -> Iterator[str]:
-    """A subsection for each table within others, which several may have."""
-    for key, node in inside.items():
-        yield f"\n### `{key} = {{ ... }}`"
-        yield from _table(schema, node)
-
-
-def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
+def _table(schema: Schema, node: dict[str, Any], told: set[str]) -> Iterator[str]:
+    """
+    Args:
+      told: titles of subsections that there are already; more are added.
+    """
     if "description" in node:
         yield f"\n{node['description']}"
     keys = {key: there for key, there in node["properties"].items() if key != "kind"}
@@ -221,17 +214,26 @@ def _table(schema: Schema, node: dict[str, Any]) -> Iterator[str]:
     first = sorted(keys, key=lambda key: key not in needed)  # those that are needed
     yield from _rows(schema, {key: keys[key] for key in first}, set(needed))
     for key in first:
-        yield from _listed(schema, key, schema.node(keys[key]))
+        yield from _inside(schema, key, schema.node(keys[key]), told)
 
 
-def _listed(schema: Schema, key: str, node: dict[str, Any]) -> Iterator[str]:
-    """A subsection for each kind of table that a key lists, if it lists such tables."""
-    if node.get("type") != "array":
-        return
-    kinds = schema.node(node["items"]).get("discriminator", {}).get("mapping", {})
-    for kind, reference in kinds.items():
-        yield f'\n### `{key} = [{{ kind = "{kind}" }}]`'
-        yield from _table(schema, schema.named(reference))
+def _inside(schema: Schema, key: str, node: dict[str, Any], told: set[str]) -> Iterator[str]:
+    """A subsection for each kind of table that a key holds or lists, if no key before it has."""
+    several = node.get("type") == "array"
+    inner = schema.node(node["items"]) if several else node
+    left, right = ("[{ ", " }]") if several else ("{ ", " }")
+    tables: dict[str, dict[str, Any]] = {}
+    if "properties" in inner and key not in schema.root["properties"]:
+        tables["..."] = inner
+    if several or key in OWN:
+        kinds = inner.get("discriminator", {}).get("mapping", {})
+        tables |= {f'kind = "{kind}"': schema.named(there) for kind, there in kinds.items()}
+    for inside, table in tables.items():
+        title = f"### `{key} = {left}{inside}{right}`"
+        if title not in told:
+            told.add(title)
+            yield f"\n{title}"
+            yield from _table(schema, table, told)
 
 
 def _rows(schema: Schema, keys: dict[str, Any], required: set[str]) -> Iterator[str]:
@@ -253,9 +255,15 @@ def _default(schema: Schema, there: dict[str, Any]) -> str:
         there, default = node["items"], default[0]
     if default is None:
         return f"`{show(there['none_as'])}`" if "none_as" in there else ""
+    if isinstance(default, dict) or (isinstance(default, list) and _tables(default)):
+        return ""  # its meaning says it
     if isinstance(default, list):
         return f"`[{', '.join(map(show, default))}]`"
     return f"`{show(default)}`"
+
+
+def _tables(values: list[Any]) -> bool:
+    return any(isinstance(each, dict) for each in values)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment
+from scaling.data.order import Resampling
+from scaling.data.subset import Selection
 from scaling.evaluate import Evaluation
 from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names
@@ -155,7 +157,8 @@ OwnModel: TypeAlias = Annotated[
 
 
 class Grid(Config):
-    """Every combination of the values of `model`, `images_seen`, `batch`, `data_size` and `seed`.
+    """Every combination of the values of `model`, `images_seen`, `batch`, `data_size`, `subset`,
+    `resample` and `seed`.
 
     A single value may stand without brackets. A run that several grids name is trained once.
     """
@@ -169,6 +172,13 @@ class Grid(Config):
     """Images a step."""
     data_size: Axis[Annotated[ImageCount | None, NoneAs("all")]] = (None,)
     """Number of different training images, the smaller sets inside the larger."""
+    subset: Axis[Annotated[Selection | None, NoneAs("all")]] = (None,)
+    """Part of `[data]`, of which `data_size` then counts: `{ classes = 100, label_noise = 0.1,
+    seed = 0 }`, keys that are left out change nothing. Classes and wrong labels of the smaller lie
+    inside the larger; held-out images are of the same classes, their labels as they are."""
+    resample: Axis[Annotated[Resampling | None, NoneAs("none")]] = (None,)
+    """Whether images of rare classes are shown more often: a class of f images in proportion to the
+    square root of f, or as often as any other; of several labels the rarest decides."""
     seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""
     augment: tuple[Augment, ...] = ()

@@ -311,21 +311,44 @@ def parameters(folder: Path) -> Any:
     Raises:
       Damaged: it is not what was written.
     """
+    return whole_state(folder)["params"]
+
+
+def whole_state(folder: Path) -> dict[str, Any]:
+    """What a checkpoint of a training holds of the network, on one device: `params`, averaged where
+    they are, and what else its objective keeps, `frozen` and `state`.
+
+    Raises:
+      Damaged: it is not what was written.
+    """
+    import jax
+
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    saved = saved_shapes(folder)
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
+    state = restore(folder, like).state
+    kept = {name: state.get(name) or {} for name in ("frozen", "state")}
+    return {"params": state.get("average") or state["params"], **kept}
+
+
+def saved_shapes(folder: Path) -> dict[str, Any]:
+    """Shape and type of every array of a checkpoint, nested as the state is; reads no numbers.
+
+    Raises:
+      Damaged: it is not what was written.
+    """
     import jax
     import orbax.checkpoint as ocp
 
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             about = json.loads((folder / MANIFEST).read_text())
             inside = folder.absolute() / bucket.inside(about)
             saved = checkpointer.metadata(inside).item_metadata.tree
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved)
     except Exception as error:  # whatever a broken folder makes Orbax say
         reason = str(error).splitlines()[0]
         raise Damaged(f"{folder} cannot be read back: {reason}") from error
-    state = restore(folder, like).state
-    return state.get("average") or state["params"]
 
 
 def found(parent: Path) -> list[tuple[int, Path]]:

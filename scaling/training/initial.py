@@ -79,18 +79,51 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
     if found := problems(init, model):
         raise UserError([f"init: {problem}" for problem in found])
     if init.from_.is_dir():
-        params = checkpoints.parameters(_run(init.from_).checkpoint)
-        arrays = {
-            path: np.asarray(array, np.float32)
-            for path, array in paths({BACKBONE: params[BACKBONE]}).items()
-        }
-        if isinstance(model, ViTShape) and "position" in arrays:
-            arrays["position"] = resize_positions(arrays["position"], model.grid)
-        return tree(arrays)[BACKBONE]
+        return on_grid(checkpoints.parameters(_run(init.from_).checkpoint)[BACKBONE], model)
     try:
         return read(init.from_, model, dtype="float32")[1][BACKBONE]
     except Unusable as error:
         raise UserError([f"init: {mistake}" for mistake in error.mistakes]) from None
+
+
+def shape_of(folder: Path) -> Shape:
+    """The network of a run that is done; ValueError where the folder is no such run's."""
+    return _run(folder).shape
+
+
+def on_grid(params: Any, model: Shape) -> dict[Any, Any]:
+    """A trained backbone's parameters for the resolution of `model`: float32 NumPy arrays, learned
+    positions resized."""
+    arrays = {
+        path: np.asarray(array, np.float32) for path, array in paths({BACKBONE: params}).items()
+    }
+    if isinstance(model, ViTShape) and "position" in arrays:
+        arrays["position"] = resize_positions(arrays["position"], model.grid)
+    return tree(arrays)[BACKBONE]
+
+
+def check_fits(found: Any, wanted: Any, name: str) -> None:
+    """Raise UserError where a backbone's parameters are not those of a network.
+
+    Args:
+      found: nested dicts of arrays.
+      wanted: the same of abstract ones.
+      name: of the network.
+    """
+    there, here = (_shapes(each) for each in (found, wanted))
+    for path in sorted({*there, *here}):
+        if there.get(path) != here.get(path):
+            said = f"{there.get(path, 'none')} as {path} where {name} has {here.get(path, 'none')}"
+            raise UserError(
+                [
+                    f"init: the weights have {said}: they are of another network; begin with "
+                    "weights of this one."
+                ]
+            )
+
+
+def _shapes(params: Any) -> dict[str, list[int]]:
+    return {path: list(x.shape) for path, x in paths({BACKBONE: params}).items()}
 
 
 def provenance(init: Init) -> dict[str, Any]:

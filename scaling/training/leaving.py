@@ -56,15 +56,16 @@ class Leaving:
             yield self.asked
         finally:
             self._steps -= 1
-        self._leave()
+        self.leave_if_told()
 
     def tell(self, number: int, _: object = None) -> None:
         """As a signal's handler."""
         self.status = 128 + number
         if not self._steps:
-            self._leave()
+            self.leave_if_told()
 
-    def _leave(self) -> None:
+    def leave_if_told(self) -> None:
+        """With the status that the signal asks for."""
         if self.status is not None:
             raise SystemExit(self.status)
 
@@ -90,6 +91,9 @@ def leaving_on_signals() -> Iterator[Leaving]:
     watchdog.start()
     try:
         yield leaving
+    except SystemExit:
+        leaving.leave_if_told()  # libraries in between put a status of their own in its place
+        raise
     finally:
         ended.set()
         signal.set_wakeup_fd(others)

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe: clipping, Adafactor or Adam, and weight decay by parameter group.
+"""The optimizer of a recipe: clipping, Adafactor, Adam or SGD, and weight decay by parameter group.
 
 Knows nothing of models, losses or images: parameters are nested dicts of arrays, in which whatever
 lies under a key `blocks` is stacked over depth along its first axis. Which parameters are head,
@@ -208,6 +208,10 @@ def _core(recipe: Recipe) -> GradientTransformation:
             return optax.scale_by_adam(
                 recipe.beta1, recipe.beta2, ADAM_EPSILON, mu_dtype=jnp.bfloat16
             )
+        case "sgd":
+            return optax.trace(recipe.beta1)
+        case "sgd-bf16":
+            return optax.trace(recipe.beta1, accumulator_dtype=jnp.bfloat16)
 
 
 def _adafactor(beta1: float, beta2: float, momentum: Any) -> GradientTransformation:

@@ -21,10 +21,13 @@ Decay: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 class Recipe(Config):
     """Optimizer, weight decay and schedule of one run, all durations in steps."""
 
-    optimizer: Literal["adafactor", "adafactor-f32", "adam", "adam-bf16"] = "adafactor"
+    optimizer: Literal["adafactor", "adafactor-f32", "adam", "adam-bf16", "sgd", "sgd-bf16"] = (
+        "adafactor"
+    )
     """`adafactor`: factored second moment, bf16 momentum, 2 bytes a parameter; `adafactor-f32`:
     its momentum in f32, 4 bytes; `adam`: two f32 moments, 8 bytes; `adam-bf16`: the first of the
-    two in bf16, 6 bytes."""
+    two in bf16, 6 bytes; `sgd`: heavy-ball momentum `beta1` in f32, 4 bytes; `sgd-bf16`: in bf16,
+    2 bytes."""
     learning_rate: float = Field(default=8e-4, gt=0, allow_inf_nan=False)
     """Peak learning rate, reached at the end of the warm-up."""
     weight_decay_head: float = Field(default=3.0, ge=0, allow_inf_nan=False)
@@ -42,6 +45,14 @@ class Recipe(Config):
     step's (the first step: its own), which a fused step knows before its only backward pass."""
     warmup_steps: int = Field(default=10_000, ge=0)
     """Steps over which the learning rate grows linearly from 0."""
+    schedule: Literal["rsqrt", "cosine", "stairs", "constant"] = "rsqrt"
+    """After the warm-up. `rsqrt`: falls as 1 / sqrt(step), then linearly to 0 in the cooldown;
+    `cosine`: falls to 0 as half a cosine; `stairs`: is multiplied by `stair_factor` at each of
+    `stairs`; `constant`: stays. `timescale_steps` and the cooldown are of `rsqrt` alone."""
+    stairs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.3, 0.6, 0.9), min_length=1)
+    """Parts of the run, warm-up included, after which `stairs` goes down; BiT-HyperRule's."""
+    stair_factor: float = Field(default=0.1, gt=0, lt=1)
+    """By which the learning rate is multiplied at each."""
     timescale_steps: int = Field(default=10_000, gt=0)
     """After the warm-up the rate is 1 / sqrt(1 + (step - warmup_steps) / timescale_steps)."""
     cooldown_steps: int | None = Field(default=None, ge=1)
@@ -76,9 +87,22 @@ class Recipe(Config):
                 f"cooldown_steps={self.cooldown_steps} and "
                 f"cooldown_fraction={self.cooldown_fraction}: give exactly one of the two.",
             )
+        if list(self.stairs) != sorted(set(self.stairs)):
+            yield Clash(
+                ("stairs",),
+                f"stairs={list(self.stairs)}: each is to come after the one before it.",
+            )
 
     def cooldown(self, total_steps: int) -> int:
-        """Length of the cooldown that ends a run of `total_steps`, in steps, >= 1."""
+        """Steps at the end of a run of `total_steps` whose learning rate depends on that number,
+        >= 1: before them all runs that differ only in duration are one."""
+        match self.schedule:
+            case "cosine":
+                return max(1, total_steps - self.warmup_steps)
+            case "stairs":
+                return max(1, total_steps - round(self.stairs[0] * total_steps))
+            case "constant":
+                return 1
         if self.cooldown_steps is not None:
             return self.cooldown_steps
         assert self.cooldown_fraction is not None  # clashes
@@ -90,8 +114,9 @@ class Recipe(Config):
         room = total_steps - cooldown
         if room < self.warmup_steps:
             remedy = f"warmup_steps <= {room:_}" if room >= 0 else "a shorter cooldown"
+            end = "a cooldown" if self.schedule == "rsqrt" else "an end"
             raise ValueError(
-                f"warmup_steps={self.warmup_steps:_} and a cooldown of {cooldown:_} steps do not "
+                f"warmup_steps={self.warmup_steps:_} and {end} of {cooldown:_} steps do not "
                 f"fit into a run of {total_steps:_}; use {remedy}, or train longer."
             )
 
@@ -100,25 +125,45 @@ def schedule(recipe: Recipe, step: int, total_steps: int | None) -> float:
     """Fraction of the peak learning rate with which update number `step` is applied.
 
         warm-up   step / warmup_steps
-        trunk     1 / sqrt(1 + (step - warmup_steps) / timescale_steps)
-        cooldown  the trunk's value, still falling, times (total_steps - step) / cooldown
+        rsqrt     1 / sqrt(1 + (step - warmup_steps) / timescale_steps), in the cooldown times
+                  (total_steps - step) / cooldown
+        cosine    (1 + cos(pi (step - warmup_steps) / (total_steps - warmup_steps))) / 2
+        stairs    stair_factor ^ (number of stairs s with step >= round(s total_steps))
+        constant  1
 
-    Before the cooldown the value does not depend on `total_steps`, not even in its last bit: runs
-    that differ only in duration share everything up to there.
+    Before the last `Recipe.cooldown` steps the value does not depend on `total_steps`, not even in
+    its last bit: runs that differ only in duration share everything up to there.
 
     Args:
-      step: updates already made, >= 0; the very first update, at 0, has no effect.
-      total_steps: updates in the whole run; None for the trunk, which never cools down.
+      step: updates already made, >= 0; after a warm-up's first, at 0, nothing has changed.
+      total_steps: updates in the whole run; None for the trunk, which knows no end.
 
     Returns:
-      A number in [0, 1]; 0 from `total_steps` on.
+      A number in [0, 1]; 0 from `total_steps` on, save of `stairs` and `constant`.
 
     Source: Zhai et al. 2022, section 3.5; big_vision's `create_learning_rate_schedule`.
     """
     if step < recipe.warmup_steps:
         rate = step / recipe.warmup_steps
-    else:
+    elif recipe.schedule == "rsqrt":
         rate = 1 / math.sqrt(1 + (step - recipe.warmup_steps) / recipe.timescale_steps)
+    else:
+        rate = 1.0
     if total_steps is None:
         return rate
-    return rate * min(1.0, max(0, total_steps - step) / recipe.cooldown(total_steps))
+    return rate * _towards_the_end(recipe, step, total_steps)
+
+
+def _towards_the_end(recipe: Recipe, step: int, total_steps: int) -> float:
+    """What a run of so many steps multiplies the trunk's value with."""
+    match recipe.schedule:
+        case "rsqrt":
+            return min(1.0, max(0, total_steps - step) / recipe.cooldown(total_steps))
+        case "cosine":
+            after = max(0, step - recipe.warmup_steps)
+            return (1 + math.cos(math.pi * min(1.0, after / recipe.cooldown(total_steps)))) / 2
+        case "stairs":
+            passed = sum(step >= round(part * total_steps) for part in recipe.stairs)
+            return recipe.stair_factor**passed
+        case "constant":
+            return 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,13 +15,25 @@ from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
 from scaling.data.augment import Augment, check_augment, crop_problem, of_batches, spelled_out
+from scaling.data.order import Resampling
+from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
-NOT_IN_STEP = {"seed", "data_size", "images_seen", "augment", "init"}
-SCHEDULE = {"warmup_steps", "timescale_steps", "cooldown_steps", "cooldown_fraction"}
+NOT_IN_STEP = {"seed", "data_size", "resample", "images_seen", "augment", "init"}
+SCHEDULE = {
+    "schedule",
+    "warmup_steps",
+    "stairs",
+    "stair_factor",
+    "timescale_steps",
+    "cooldown_steps",
+    "cooldown_fraction",
+}
 """Fields of a recipe that reach the step as its argument `rate`."""
+RunData: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
+"""What a study file may say, and what a search for a learning rate trains on."""
 
 
 class Run(Config):
@@ -31,10 +43,13 @@ class Run(Config):
     """The network's shape, spelled out; its resolution is the data's."""
     objective: Objective = DEFAULT
     """What is minimised."""
-    data: Source
+    data: RunData
     """Where images come from."""
     data_size: int | None = Field(None, gt=0, lt=2**63)
     """Number of different training images; None: every image the source has (endless, if it is)."""
+    resample: Resampling | None = None
+    """By which rule images of rare classes are shown more often (`order.resampled`); None: all are
+    shown equally often."""
     recipe: Recipe = Recipe()
     """Optimizer and schedule."""
     images_seen: int = Field(gt=0, lt=2**63)
@@ -74,7 +89,8 @@ class Run(Config):
         kept = {k: v for k, v in contents(self).items() if k not in NOT_IN_STEP}
         recipe = {k: v for k, v in kept.get("recipe", {}).items() if k not in SCHEDULE}
         mixed = contents(of_batches(self.augment))
-        return digest({**kept, "recipe": recipe, "augment": mixed})
+        data = contents(self.data.of if isinstance(self.data, Part) else self.data)
+        return digest({**kept, "data": data, "recipe": recipe, "augment": mixed})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes what follows from its fields itself."""

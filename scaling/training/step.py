@@ -149,9 +149,10 @@ def abstract_batch(run: Run) -> Batch:
     """Shapes and types of a batch of `run`, all hosts together."""
     views = () if run.objective.views == 1 else (run.objective.views,)
     side = run.data.resolution
+    each = () if run.data.labels_each is None else (run.data.labels_each,)
     return {
         "image": jax.ShapeDtypeStruct((*views, run.batch, side, side, 3), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((run.batch,), jnp.int32),
+        "label": jax.ShapeDtypeStruct((run.batch, *each), jnp.int32),
         "index": jax.ShapeDtypeStruct((run.batch,), jnp.uint32),
     }
 

@@ -25,8 +25,9 @@ from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.compilation_cache import compiled_by_one
 from scaling.training.hosts import agreed, platform
-from scaling.training.initial import backbone
+from scaling.training.initial import backbone, check_fits
 from scaling.training.leaving import Left, never
+from scaling.training.optimizer import BACKBONE
 from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
@@ -87,6 +88,7 @@ class Trainer:
         precision: Precision | None = None,
         placement: Placement | None = None,
         spec: PlacementSpec = DEFAULT,
+        begin: Callable[[], Any] | None = None,
     ):
         """
         Args:
@@ -94,11 +96,13 @@ class Trainer:
           precision: how the network is computed; None: as suits the platform and the spec.
           placement: where arrays lie; None: on all devices, as the spec says.
           spec: how the step is computed.
+          begin: gives the backbone's parameters to begin with, NumPy arrays in nested dicts, where
+            they are at hand; None: they are read from where the run's `init` says.
         """
         kind, device = platform()
         self.trunk = run.trunk
         self.precision = precision or precision_for(kind, run.compute, spec.remat, device=device)
-        self._run, self._spec = run, spec
+        self._run, self._spec, self._begin = run, spec, begin
         self._images, self._compiled = run.data.train(), Event()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
             run,
@@ -112,17 +116,28 @@ class Trainer:
         """Whether the compiled step is that of `run`, computed as `spec` says."""
         return (run.step_digest, spec) == (self._run.step_digest, self._spec)
 
-    def of(self, run: Run) -> Trainer:
-        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`."""
+    def of(self, run: Run, begin: Callable[[], Any] | None = None) -> Trainer:
+        """A trainer of another trunk with the same compiled step; `makes` said yes to `run`.
+
+        Args:
+          begin: as of a new one.
+        """
         other = copy.copy(self)
+        other._begin = begin
         other.trunk, other._run, other._images = run.trunk, run, run.data.train()
         return other
 
     def start(self) -> Checkpoint:
-        """The beginning: drawn from the run's seed, save what its `init` gives."""
+        """The beginning: drawn from the run's seed, save what its `init` gives.
+
+        Raises:
+          UserError: that is no such network.
+        """
         run, given = self._run, None
         if run.init is not None:
-            given = self._placement.whole(backbone(run.init, run.model))
+            found = backbone(run.init, run.model) if self._begin is None else self._begin()
+            check_fits(found, self._state.params[BACKBONE], run.model.name)
+            given = self._placement.whole(found)
         with self._first_call():
             state = self._start(seed_word(run), given)
         return Checkpoint(step=0, seconds=0.0, state=state)
@@ -243,6 +258,8 @@ class Trainer:
             rows=self._placement.rows(run.batch),
             augment=run.augment,
             views=run.objective.views,
+            needs_labels=run.objective.needs_labels,
+            resample=run.resample,
         )
 
 

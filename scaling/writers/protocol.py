@@ -65,10 +65,11 @@ class Writer(Protocol):
 
 def about(study: Study, run: Run) -> About:
     size = "all" if run.data_size is None else f"{run.data_size}"
+    part = "" if run.data.subset == "all" else f" {run.data.subset}"
     return About(
         study=study.name,
         run=run.id,
-        name=f"{run.model_name} data {size} images {run.images_seen} seed {run.seed}",
+        name=f"{run.model_name} data {size}{part} images {run.images_seen} seed {run.seed}",
         config={"run": run.id, "params": run.params, "flops": run.flops, **contents(run)},
     )
 

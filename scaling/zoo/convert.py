@@ -21,10 +21,8 @@ from models.weights.rows import SAME, Entry
 from models.weights.tensors import Spec, Unusable
 from models.weights.writing import ExportPlan, plan, write
 from scaling.base.console import print_table
-from scaling.runs.damage import DamagedRun
-from scaling.runs.run_folder import RunFolder
-from scaling.runs.trunk_folder import TrunkFolder
 from scaling.training import checkpoints
+from scaling.zoo.states import state_at
 
 DTYPES = ("float32", "bfloat16")
 
@@ -133,31 +131,20 @@ def of_file(path: Path, shape: str | None, resolution: int | None, given: About)
 
 
 def of_run(path: Path) -> Weights:
-    """The last parameters of a run of this project, its classifier included."""
-    if not (path / "run.json").exists():
-        inside = next(path.glob("*.safetensors"), None) or next(path.glob("*.npz"), None)
-        remedy = f" Did you mean {inside}?" if inside else ""
-        raise UserError([f"{path} is no run's folder: it has no run.json.{remedy}"])
-    folder = RunFolder(path.absolute())
+    """The parameters of a training state, or the last ones of a run or trunk; classifier
+    included."""
+    state = state_at(path)
     try:
-        run, _ = folder.read()
-        own = checkpoints.found(folder.checkpoints)
-        trunk = checkpoints.found(TrunkFolder.of(folder, run).path)
-        there = own or [each for each in trunk if each[0] <= run.branch_step]
-        if not there:
-            raise UserError([f"{path} has no checkpoint yet; train it: `scaling run {path}`."])
-        step, last = there[-1]
-        params = checkpoints.parameters(last)
-    except (DamagedRun, checkpoints.Damaged) as damage:
+        params = checkpoints.parameters(state.folder)
+    except checkpoints.Damaged as damage:
         raise UserError([str(damage)]) from damage
     kept = {key: params[key] for key in (BACKBONE, HEAD) if key in params}
     arrays = paths(kept)
     ours = {name: Spec(array.shape, array.dtype) for name, array in arrays.items()}
-    moment = f"step {step:_} of {run.steps:_}" + ("" if step == run.steps else ", not its end")
-    classes = run.data.classes if HEAD in kept else None
+    classes = state.run.data.classes if HEAD in kept else None
     return Weights(
-        words=f"run, {moment}, {in_words(run.model, classes)}",
-        shape=run.model,
+        words=f"{state.moment}, {in_words(state.run.model, classes)}",
+        shape=state.run.model,
         ours=ours,
         entries=[
             Entry((name,), (name,), SAME, None, (spec.shape,), (spec.shape,))

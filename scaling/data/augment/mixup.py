@@ -30,24 +30,25 @@ class MixUp(Config):
 
     def mix(self, batch: dict[str, Any], key: Array) -> dict[str, Any]:
         """The batch with images mixed, as float32 in 0 .. 255, and two more entries: `partner`
-        int32 [batch], the label of the image mixed in, and `share` float32 [batch], the
-        coefficient a of the image itself.
+        int32, the labels of the image mixed in, of the shape of `label`, and `share` float32
+        [batch], the coefficient a of the image itself.
 
         Runs on the device, on the whole batch, so that no host needs another's rows.
 
         Args:
           batch: `image` [batch, h, w, 3] or [views, batch, h, w, 3], whose views are mixed alike;
-            `label` [batch].
+            `label` [batch] or [batch, most].
           key: a JAX key, of this step.
         """
         import jax
         import jax.numpy as jnp
 
         image, label = batch["image"], batch["label"]
-        shape = () if self.coefficients == "batch" else label.shape
+        rows = label.shape[:1]
+        shape = () if self.coefficients == "batch" else rows
         drawn = jax.random.beta(key, self.alpha, self.alpha, shape)
-        share = jnp.broadcast_to(jnp.maximum(drawn, 1 - drawn), label.shape)
+        share = jnp.broadcast_to(jnp.maximum(drawn, 1 - drawn), rows)
         weight = share[:, None, None, None]
         partner = jnp.roll(image, 1, axis=image.ndim - 4)
         mixed = weight * image.astype(jnp.float32) + (1 - weight) * partner.astype(jnp.float32)
-        return {**batch, "image": mixed, "partner": jnp.roll(label, 1), "share": share}
+        return {**batch, "image": mixed, "partner": jnp.roll(label, 1, axis=0), "share": share}

@@ -1,0 +1,86 @@
+"""What sources that stand on another one have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.base.console import Say
+from scaling.data.crops import Cropper
+from scaling.data.labels import Labels
+from scaling.data.source import Images, Labelled, SourceConfig
+
+if TYPE_CHECKING:
+    from scaling.data import Source
+
+
+class Around(SourceConfig):
+    """Base of them: what a subclass does not say itself, the source `of` says."""
+
+    of: Source
+
+    @property
+    def classes(self) -> int:
+        return self.of.classes
+
+    @property
+    def resolution(self) -> int:
+        return self.of.resolution
+
+    @property
+    def private(self) -> bool:
+        return self.of.private
+
+    @property
+    def labels_each(self) -> int | None:
+        return self.of.labels_each
+
+    @property
+    def subset(self) -> str:
+        return self.of.subset
+
+    def heldout(self) -> Images:
+        return self.of.heldout()
+
+    def sizes(self) -> tuple[int | None, int | None]:
+        return self.of.sizes()
+
+    def area(self) -> int | None:
+        return self.of.area()
+
+    def check(self, say: Say) -> None:
+        self.of.check(say)
+
+    def provenance(self) -> dict[str, Any]:
+        return self.of.provenance() | super().provenance()
+
+
+class Numbers(Protocol):
+    """Which images of one set those of another are."""
+
+    def __call__(self, indices: NDArray[np.int64], /) -> NDArray[np.int64]: ...
+
+
+class Renumbered:
+    """Some images of a set, under numbers of their own."""
+
+    def __init__(self, images: Images, size: int, numbers: Numbers, *, shuffled: bool):
+        self.size: int | None = size
+        self.resolution, self.classes = images.resolution, images.classes
+        self.shuffled = shuffled
+        self._images, self._numbers = images, numbers
+
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
+        return self._images.batch(self._numbers(indices), crop)
+
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
+        return self._images.labels_of(self._numbers(indices))
+
+
+def innermost(source: SourceConfig) -> SourceConfig:
+    """The source that holds the images."""
+    while isinstance(source, Around):
+        source = source.of
+    return source

@@ -1,0 +1,157 @@
+"""Images that lie encoded in files of records, decoded here whatever the format of the files.
+
+`Records` is what a format gives: encoded images and labels by number. `EncodedImages` makes
+`Images` of it, and `EncodedSource` a source that may leave out what cannot be read. Which records
+those are is found out before anything is trained (`readable.py`): all runs and hosts see the same.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fits.base.errors import UserError
+from scaling.base.console import Say
+from scaling.data.crops import Cropper
+from scaling.data.decode import UnreadableImages, decode_all, together
+from scaling.data.readable import Encoded, Records, allowed, read_each, verdict
+from scaling.data.resize import DEFAULT, Decode
+from scaling.data.source import MOST_PIXELS, SAMPLE, Labelled, SourceConfig, check_each, sample
+
+AT_ONCE = 1024  # records whose labels alone are wanted
+
+
+class EncodedImages:
+    """One split: its readable records, numbered without gaps.
+
+    Fields:
+      skipped: what was left out, and why, by what each record is called.
+    """
+
+    shuffled = False
+
+    def __init__(
+        self,
+        records: Records,
+        resolution: int,
+        how: Decode = DEFAULT,
+        skip_unreadable: int = 0,
+    ):
+        """Where `skip_unreadable` is not 0, every record is looked at, once on each machine.
+
+        Raises:
+          UnreadableImages: more than `skip_unreadable` cannot be read, or none can.
+        """
+        self.records, self.resolution, self.classes = records, resolution, records.classes
+        self.how = how
+        self.skipped: dict[str, str] = {}
+        self._numbers: NDArray[np.int64] | None = None  # None: all of them
+        if skip_unreadable and (bad := allowed(records, skip_unreadable)):
+            self.skipped = {records.called(number): why for number, why in bad.items()}
+            self._numbers = np.delete(np.arange(records.size), sorted(bad))
+
+    @property
+    def size(self) -> int:
+        return self.records.size if self._numbers is None else len(self._numbers)
+
+    def spread(self) -> NDArray[np.int64]:
+        """Numbers of the first and last image of each file, and of a sample."""
+        ends = self.records.ends()
+        if self._numbers is not None:
+            ends = np.flatnonzero(np.isin(self._numbers, ends))
+        return np.unique(np.concatenate([ends, sample(self, SAMPLE)]))
+
+    def encoded(self, indices: NDArray[np.int64]) -> list[Encoded]:
+        """The images of these numbers as they lie there, and their labels.
+
+        Raises:
+          UnreadableImages: names each record that cannot be read.
+        """
+        numbers = self._records_of(indices)
+        read, wrong = read_each(self.records, numbers)
+        if wrong:
+            called = {self.records.called(number): why for number, why in wrong.items()}
+            raise UnreadableImages(called, lasting=True)
+        return [read[number] for number in numbers]
+
+    def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
+        examples = self.encoded(indices)
+        names = [self.records.called(number) for number in self._records_of(indices)]
+        labels = np.array([example.label for example in examples], np.int32)
+        files = [example.image for example in examples]
+        return decode_all(files, names, self.resolution, self.how, crop), labels
+
+    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Reads the records whole, a few at a time: a label has no place of its own in a file."""
+        parts = np.split(np.asarray(indices), np.arange(AT_ONCE, len(indices), AT_ONCE))
+        labels = [example.label for part in parts for example in self.encoded(part)]
+        return np.array(labels, np.int32)
+
+    def _records_of(self, indices: NDArray[np.int64]) -> list[int]:
+        chosen = np.asarray(indices, np.int64)
+        return (chosen if self._numbers is None else self._numbers[chosen]).tolist()
+
+
+class EncodedSource(SourceConfig, ABC):
+    """A source of encoded images. A subclass adds `kind`, `records` and `fault`."""
+
+    resolution: int = Field(ge=1, le=MOST_PIXELS)
+    """Side of an image, pixels; images of another size are resized."""
+    decode: Decode = DEFAULT
+    """How files become squares of pixels."""
+    skip_unreadable: int = Field(0, ge=0)
+    """So many images or records, of each of the two sets, may be unreadable: they are left out, the
+    same ones in every run, and a run's manifest names them. With more the run stops. Above 0, all
+    images are read and decoded before the first step, once on each machine."""
+
+    @abstractmethod
+    def records(self, heldout: bool) -> Records:
+        """What there is to learn from, or to measure on; opened after `fault` found nothing."""
+
+    def train(self) -> EncodedImages:
+        return self._open(heldout=False)
+
+    def heldout(self) -> EncodedImages:
+        return self._open(heldout=True)
+
+    def sizes(self) -> tuple[int, int]:
+        """Without what is known to be unreadable, where it is left out; all records otherwise."""
+        train, heldout = (self._size(self.records(each)) for each in (False, True))
+        return train, heldout
+
+    def check(self, say: Say) -> None:
+        """The first and last record of each file and a sample; all records, where some may be
+        skipped or where a check of all has found some unreadable."""
+        if problem := self.problem():
+            raise UserError([problem])
+        found: list[UnreadableImages] = []
+        if not self.skip_unreadable:
+            for records in (self.records(False), self.records(True)):
+                if bad := verdict(records):
+                    why = {records.called(number): words for number, words in bad.items()}
+                    found.append(UnreadableImages(why, lasting=True))
+        elif any(verdict(self.records(each)) is None for each in (False, True)):
+            say("every image is checked, this once, since some may be skipped.")
+        if found:
+            raise together(found)
+        check_each(lambda images: images.batch(images.spread()), (self.train, self.heldout))
+
+    def provenance(self) -> dict[str, Any]:
+        """With what was skipped, where the study allows it."""
+        found = super().provenance() | self.decode.provenance(self.resolution)
+        if self.skip_unreadable:
+            found |= {"train_skipped": self.train().skipped}
+            found |= {"heldout_skipped": self.heldout().skipped}
+        return found
+
+    def _open(self, heldout: bool) -> EncodedImages:
+        if problem := self.problem():
+            raise ValueError(problem)
+        return EncodedImages(
+            self.records(heldout), self.resolution, self.decode, self.skip_unreadable
+        )
+
+    def _size(self, records: Records) -> int:
+        return records.size - (len(verdict(records) or {}) if self.skip_unreadable else 0)

@@ -1,0 +1,196 @@
+"""Parquet files as Hugging Face lays out data sets of images.
+
+The column `image` is a struct {bytes, path}, `label` a whole number whose names stand in the
+schema's metadata. Parquet has no way to one row: the encoded images are copied once, as they are,
+into Arrow files below the user's cache folder, of which any row is read by itself.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean
+from scaling.base.config import Clash
+from scaling.data.encoded import EncodedSource
+from scaling.data.parquet_files import (
+    File,
+    copied,
+    header,
+    incomplete,
+    labels,
+    mapped,
+    split_files,
+    split_of,
+)
+from scaling.data.readable import Encoded
+from scaling.data.source import Fault, missing
+
+SHOWN = 5  # rows that an error names before it counts the rest
+
+
+class Parquet(EncodedSource):
+    """A data set of images as `datasets` of Hugging Face writes it, or a repository holds it.
+
+    Files of a split are called `train-00000-of-00042.parquet` or lie in a folder of its name,
+    anywhere below `path`. Encoded images are copied once on each machine into
+    `~/.cache/vit-scaling-laws`, as large as the Parquet files, since Parquet cannot be read in any
+    order. The copies may be removed at any time. Before anything else all labels are read, and
+    those beyond the classes are named; before the first step the first and last image of each file
+    and 256 of each split are decoded.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    path: Path
+    """Folder with the files; `~` is one's home."""
+    train_split: str = "train"
+    """Images to learn from."""
+    heldout_split: str = "test"
+    """Images to measure on."""
+    image_key: str = "image"
+    """Column of images: a struct that has `bytes`."""
+    label_key: str = "label"
+    """Column of labels: a whole number. Its names are those of the ClassLabel in the schema's
+    metadata; without one there are as many classes as the largest label says."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.train_split == self.heldout_split:
+            yield Clash(
+                ("train_split", "heldout_split"),
+                f"train_split and heldout_split are both {self.train_split!r}.",
+            )
+
+    @property
+    def root(self) -> Path:
+        return self.path.expanduser().absolute()
+
+    @property
+    def classes(self) -> int:
+        """As the metadata says; without them one more than the largest label of both splits."""
+        files = [*self._files(self.train_split), *self._files(self.heldout_split)]
+        described = {header(file, self.label_key).classes for file in files}
+        if described != {None}:
+            return max(each for each in described if each is not None)
+        return 1 + max(int(labels(file, self.label_key).max(initial=0)) for file in files)
+
+    def records(self, heldout: bool) -> "ParquetRecords":
+        split = self.heldout_split if heldout else self.train_split
+        files = self._files(split)
+        name = f"{self.root.name} {split}"
+        return ParquetRecords(name, files, self.classes, self.image_key, self.label_key)
+
+    def _files(self, split: str) -> list[File]:
+        return [File.of(file) for file in split_files(self.root, split)]
+
+    def fault(self) -> Fault | None:
+        if problem := missing(self.root):
+            return Fault("path", problem)
+        splits = {"train_split": self.train_split, "heldout_split": self.heldout_split}
+        for field, split in splits.items():
+            found = split_files(self.root, split)
+            if not found:
+                return Fault(field, self._no_split(split))
+            if problem := incomplete(found):
+                return Fault(field, problem)
+        try:
+            return self._fault_of_columns(splits) or self._fault_of_labels(splits)
+        except UserError as error:
+            return Fault("path", str(error))
+
+    def _no_split(self, split: str) -> str:
+        there = sorted({split_of(file) for file in self.root.rglob("*.parquet")})
+        words = f"{self.root} has no Parquet files of a split {split!r}; "
+        return f"{words}it has {', '.join(there) or 'none'}. {did_you_mean(split, there)}".rstrip()
+
+    def _fault_of_columns(self, splits: dict[str, str]) -> Fault | None:
+        described: dict[int | None, Path] = {}
+        for field, split in splits.items():
+            rows = 0
+            for file in self._files(split):
+                found = header(file, self.label_key)
+                rows += found.rows
+                described.setdefault(found.classes, file.path)
+                for key, kind in ((self.image_key, "image"), (self.label_key, "label")):
+                    if wrong := _wrong_column(file.path, found.columns, key, kind):
+                        return Fault(f"{kind}_key", wrong)
+            if not rows:
+                return Fault(field, f"{self.root}: split {split!r} holds no rows.")
+        if len(described) > 1:
+            words = " and ".join(
+                f"{path.name} has {count} classes" for count, path in list(described.items())[:2]
+            )
+            return Fault("path", f"{self.root}: {words}; files of one data set have the same.")
+        return None
+
+    def _fault_of_labels(self, splits: dict[str, str]) -> Fault | None:
+        classes = self.classes
+        for field, split in splits.items():
+            for file in self._files(split):
+                found = labels(file, self.label_key)
+                wrong = np.flatnonzero((found < 0) | (found >= classes))
+                if not len(wrong):
+                    continue
+                if (found[wrong] == -1).all():
+                    words = f"{len(wrong):_} rows have no label (-1), the first is row {wrong[0]:_}"
+                    return Fault(field, f"{file.path}: {words}; use another split.")
+                named = ", ".join(f"row {i:_}: {found[i]}" for i in wrong[:SHOWN])
+                words = f"{len(wrong):_} labels are none of the {classes:_} classes, 0 .. "
+                return Fault(field, f"{file.path}: {words}{classes - 1:_} ({named}).")
+        return None
+
+
+class ParquetRecords:
+    """The rows of several files, one file after another."""
+
+    def __init__(
+        self, name: str, files: Sequence[File], classes: int, image_key: str, label_key: str
+    ):
+        import pyarrow as pa
+
+        self.name, self.files, self.classes = name, files, classes
+        self.keys = (image_key, label_key)
+        self._tables = [mapped(copied(file, image_key, label_key)) for file in files]
+        whole = pa.concat_tables(self._tables)
+        self._images, self._labels = whole.column("image"), whole.column("label")
+        self._ends = np.cumsum([len(table) for table in self._tables])
+        self.size = len(whole)
+
+    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+        found = []
+        for number in numbers:
+            image = self._images[int(number)].as_py()
+            if not image:
+                raise ValueError("the row holds no bytes of an image")
+            found.append(Encoded(image, self._labels[int(number)].as_py()))
+        return found
+
+    def called(self, number: int) -> str:
+        i = int(np.searchsorted(self._ends, number, side="right"))
+        row = number - (int(self._ends[i]) - len(self._tables[i]))
+        return f"{self.files[i].path}, row {row:_}"
+
+    def ends(self) -> NDArray[np.int64]:
+        lengths = np.array([len(table) for table in self._tables])
+        filled = lengths > 0
+        return np.unique(np.concatenate([(self._ends - lengths)[filled], self._ends[filled] - 1]))
+
+    def identity(self) -> list[Any]:
+        files = [[str(f.path), f.bytes, f.modified] for f in self.files]
+        return ["parquet", *self.keys, *files]
+
+
+def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> str | None:
+    if key not in columns:
+        near = did_you_mean(key, columns)
+        words = f"{file} has no column {key!r} ({kind}_key). {near}It has"
+        return f"{words} {', '.join(columns) or 'none'}."
+    found = columns[key]
+    if kind == "label" and not re.fullmatch(r"u?int\d+", found):
+        return f"{file}: {key!r} is {found}; a whole number is needed, one label an image."
+    if kind == "image" and not re.match(r"struct<(.*[ <])?bytes: (large_)?binary", found):
+        return f"{file}: {key!r} is {found}; a struct with the encoded image as `bytes` is needed."
+    return None

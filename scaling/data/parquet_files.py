@@ -1,0 +1,171 @@
+"""Parquet files of images, as they lie on disk, and their copies of which any row can be read.
+
+A file's header and its labels are read once in a process. Knows nothing of sources.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.base.errors import UserError
+from fits.base.files import written_aside
+from scaling.base.machine import cache_folder
+from scaling.data.readable import alone
+
+ROWS = 256  # copied at once
+ABANDONED = 24 * 3600  # seconds without a write after which a file is a killed process's
+COUNTED = re.compile(r"-\d+-of-(\d+)(-[0-9a-f]+)?")
+
+
+class File(NamedTuple):
+    """One Parquet file, and what tells it from its changed self."""
+
+    path: Path
+    bytes: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+    @classmethod
+    def of(cls, path: Path) -> "File":
+        stat = path.stat()
+        return cls(path, stat.st_size, stat.st_mtime_ns)
+
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    rows: int
+    columns: dict[str, str]
+    """Type of each column, as Arrow writes it."""
+    classes: int | None
+    """Of the label, where the metadata name them."""
+
+
+def split_files(root: Path, split: str) -> list[Path]:
+    """Files of a split, in alphabetical order."""
+    return sorted(file for file in root.rglob("*.parquet") if split_of(file) == split)
+
+
+def split_of(file: Path) -> str:
+    """`train` of train-00000-of-00002.parquet, train.parquet and train/0000.parquet."""
+    stem = COUNTED.sub("", file.stem)
+    return file.parent.name if re.fullmatch(r"(part-)?\d+", stem) else stem
+
+
+def incomplete(files: Sequence[Path]) -> str | None:
+    """Of files that count themselves, that some are missing."""
+    counts = {int(m[1]) for file in files if (m := COUNTED.search(file.stem))}
+    if counts and counts != {len(files)}:
+        said = " and ".join(map(str, sorted(counts)))
+        return f"{files[0].parent} has {len(files)} files as {files[0].name}, of {said}."
+    return None
+
+
+@cache
+def header(file: File, label_key: str) -> Header:
+    """Rows, columns and classes. UserError: it is no Parquet file, or it is cut off."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file.path) as opened:
+            schema, rows = opened.schema_arrow, opened.metadata.num_rows
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    columns = {field.name: str(field.type) for field in schema}
+    return Header(rows, columns, _classes((schema.metadata or {}).get(b"huggingface"), label_key))
+
+
+def _classes(metadata: bytes | None, label_key: str) -> int | None:
+    """How many names the ClassLabel has in the metadata that `datasets` writes."""
+    try:
+        feature = json.loads(metadata or b"{}")["info"]["features"][label_key]
+        names = feature.get("names")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return len(names) if isinstance(names, list | dict) and names else None
+
+
+@cache
+def labels(file: File, label_key: str) -> NDArray[np.int64]:
+    """All labels of a file; UserError where there is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_table(file.path, columns=[label_key], partitioning=None)[label_key]
+        if found.null_count:
+            row = found.is_null().to_pylist().index(True)
+            raise UserError([f"{file.path}: row {row:_} has no label."])
+        return found.cast(pa.int64()).to_numpy()
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: File, error: Exception) -> UserError:
+    why = str(error).splitlines()[0] if str(error) else repr(error)
+    return UserError([f"{file.path} is no Parquet file that can be read: {why}"])
+
+
+def copied(file: File, image_key: str, label_key: str) -> Path:
+    """The file's encoded images and labels as an Arrow file, which is made where it is not there.
+
+    Raises:
+      UserError: the Parquet file is damaged, or there is no room for the copy.
+    """
+    decides = json.dumps([str(file.path), *file[1:], image_key, label_key])
+    digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
+    copy = cache_folder() / f"{file.path.stem[-40:]}-{digest}.arrow"
+    with alone(copy) as keeps:
+        if not keeps:
+            raise UserError([f"{copy.parent} cannot be written; point XDG_CACHE_HOME elsewhere."])
+        if copy.is_file() and len(mapped(copy)) == header(file, label_key).rows:
+            return copy
+        for aside in copy.parent.glob(f".{copy.name}.*.part"):
+            if time.time() - aside.stat().st_mtime > ABANDONED:
+                aside.unlink(missing_ok=True)
+        with written_aside(copy, durable=True) as aside:
+            _copy(file, aside, image_key, label_key)
+    return copy
+
+
+def _copy(file: File, aside: Path, image_key: str, label_key: str) -> None:
+    import pyarrow as pa
+
+    schema = pa.schema([("image", pa.large_binary()), ("label", pa.int64())])
+    columns = [f"{image_key}.bytes", label_key]
+    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in _batches(file, columns):
+            images = batch.column(image_key).flatten()[0].cast(pa.large_binary())
+            labels = batch.column(label_key).cast(pa.int64())
+            writer.write_batch(pa.record_batch([images, labels], schema))
+
+
+def _batches(file: File, columns: list[str]) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file.path, page_checksum_verification=True) as opened:
+            yield from opened.iter_batches(ROWS, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+
+
+def mapped(copy: Path) -> Any:
+    """An Arrow file as a table that lies in the file; an empty one where the file is damaged."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(copy)) as source:
+            return pa.ipc.open_file(source).read_all()
+    except pa.ArrowException:
+        return pa.table({"image": pa.array([], pa.large_binary())})

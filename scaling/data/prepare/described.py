@@ -1,0 +1,85 @@
+"""What TFDS keeps beside files of records: which features they hold, which splits there are.
+
+With these two files in a folder root/name/version the source `tfds` opens it. Written last, so that
+a data set is there when all of it is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fits.base.errors import UserError
+from scaling.data.prepare.convert import ARRAY_RECORD, TEMPLATE
+from scaling.data.prepare.shards import Shard
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+VERSION = "1.0.0"
+
+
+def check_name(name: str) -> None:
+    """Raise UserError unless TFDS would take `name` for a data set."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            [f"--name {name!r}: TFDS takes small letters, digits and _, a letter first."]
+        )
+
+
+def check_split(split: str) -> None:
+    if not re.fullmatch(r"\w+", split, re.ASCII):
+        raise UserError([f"split {split!r}: TFDS takes letters, digits and _."])
+
+
+def shard_name(name: str, split: str, i: int, count: int) -> str:
+    """As TFDS calls file i of `count`."""
+    return f"{name}-{split}.{ARRAY_RECORD}-{i:05d}-of-{count:05d}"
+
+
+def write_description(
+    folder: Path,
+    image_key: str,
+    label_key: str,
+    classes: int | Sequence[str],
+    splits: Mapping[str, Sequence[Shard]],
+) -> None:
+    """dataset_info.json and features.json for ArrayRecord files that `shard_name` names.
+
+    Args:
+      folder: root/name/version.
+      classes: how many, or their names.
+      splits: the files of each.
+    """
+    import tensorflow_datasets as tfds
+
+    named: dict[str, Any] = (
+        {"num_classes": classes} if isinstance(classes, int) else {"names": list(classes)}
+    )
+    features = tfds.features.FeaturesDict(
+        {
+            image_key: tfds.features.Image(shape=(None, None, 3)),
+            label_key: tfds.features.ClassLabel(**named),
+        }
+    )
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        template=TEMPLATE,
+        dataset_name=folder.parent.name,
+        filetype_suffix=ARRAY_RECORD,
+    )
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[shard.records for shard in shards],
+            num_bytes=sum(shard.bytes for shard in shards),
+            filename_template=template.replace(split=split),
+        )
+        for split, shards in splits.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features,
+        split_infos=infos,
+        version=folder.name,
+        filename_template=template,
+        check_data=False,
+    )

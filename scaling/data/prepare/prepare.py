@@ -1,0 +1,146 @@
+"""From what people have to what a source opens: ArrayRecord described as TFDS does, or a folder.
+
+Encoded bytes are kept as they are.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fits.base.errors import UserError
+from scaling.base.console import Say
+from scaling.data.hashing import key
+from scaling.data.order import permute
+from scaling.data.prepare.collection import Collection, Item, opened
+from scaling.data.prepare.convert import Converted
+from scaling.data.prepare.described import (
+    VERSION,
+    check_name,
+    check_split,
+    shard_name,
+    write_description,
+)
+from scaling.data.prepare.shards import Progress, Shard, write_shard
+
+SHUFFLED = 22  # one order for all data sets, so that a slice of a split has all classes
+SHARD = 256 << 20  # bytes of a file, about
+
+
+def prepare(source: Path, name: str, data_dir: Path, say: Say) -> Converted:
+    """Images of a folder or an archive (`collection.opened`) as data_dir/name/1.0.0.
+
+    What is there of the same images is kept, so that a killed preparation goes on.
+
+    Raises:
+      UserError: what is wrong with what is there; nothing that was there is lost.
+    """
+    check_name(name)
+    folder = data_dir / name / VERSION
+    with opened(source, data_dir) as collection:
+        for split, items in collection.splits.items():
+            check_split(split)
+            _refuse_empty(source, split, items)
+        if len(collection.splits) < 2:
+            say(f"{source} has one split; take slices of it, train[:90%] and train[90%:].")
+        files = [file for split in collection.splits for file in _files(collection, split, name)]
+        made: dict[str, list[Shard]] = {split: [] for split in collection.splits}
+        with Progress(folder) as progress:
+            progress.refuse_other({file.name: file.source for file in files})
+            for file in files:
+                made[file.split].append(_made(collection, file, progress, say))
+            write_description(folder, "image", "label", collection.classes, made)
+    shards = [shard for each in made.values() for shard in each]
+    records, size = sum(s.records for s in shards), sum(s.bytes for s in shards)
+    return Converted(folder, len(shards), records, size)
+
+
+class File(NamedTuple):
+    """One file of records to make."""
+
+    name: str
+    split: str
+    items: list[Item]
+    source: str
+    """A hash of what it is made of."""
+
+
+def _files(collection: Collection, split: str, name: str) -> Iterator[File]:
+    items = collection.splits[split]
+    wanted = -(-sum(item.size for item in items) // SHARD)
+    count = min(max(1, wanted), len(items))
+    order = permute(np.arange(len(items)), len(items), key(SHUFFLED))
+    for i, numbers in enumerate(np.array_split(order, count)):
+        chosen = [items[number] for number in numbers]
+        text = json.dumps([collection.classes, chosen])
+        source = hashlib.sha256(text.encode()).hexdigest()
+        yield File(shard_name(name, split, i, count), split, chosen, source)
+
+
+def _made(collection: Collection, file: File, progress: Progress, say: Say) -> Shard:
+    kept = progress.found(file.name, file.source)
+    if kept is None:
+        shard = write_shard(progress.folder / file.name, _examples(collection, file.items))
+        kept = progress.keep(file.name, file.source, shard)
+        say(f"{file.name}: {shard.records:_} records")
+    return Shard(kept["records"], kept["bytes"], kept["sha256"])
+
+
+def _examples(collection: Collection, items: list[Item]) -> Iterator[bytes]:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    for item in items:
+        example = tf_example_pb2.Example()
+        features = example.features.feature
+        features["image"].bytes_list.value.append(_read(collection, item))
+        features["label"].int64_list.value.append(item.label)
+        yield example.SerializeToString(deterministic=True)
+
+
+def _read(collection: Collection, item: Item) -> bytes:
+    try:
+        found = collection.read(item)
+    except ValueError as error:
+        raise UserError([f"{item.name}: {error}."]) from error
+    if not found:
+        raise UserError([f"{collection.classes[item.label]}/{item.name} is empty; remove it."])
+    return found
+
+
+def unpack(source: Path, out: Path, say: Say) -> int:
+    """The same images as files out/split/class/image; returns their number.
+
+    Raises:
+      UserError: `out` is there already, or what is wrong with `source`.
+    """
+    if out.exists():
+        raise UserError([f"{out} is there already; remove it, or name another folder."])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.part")
+    if aside.exists():
+        shutil.rmtree(aside)  # of one that was killed
+    count = 0
+    with opened(source, out.parent) as collection:
+        for split, items in collection.splits.items():
+            _refuse_empty(source, split, items)
+            for name in collection.classes:
+                (aside / split / name).mkdir(parents=True)
+            for item in items:
+                file = aside / split / collection.classes[item.label] / item.name
+                file.write_bytes(_read(collection, item))
+            say(f"{split}: {len(items):_} images of {len({i.label for i in items}):_} classes")
+            count += len(items)
+        for empty in aside.glob("*/*"):
+            if not any(empty.iterdir()):
+                empty.rmdir()  # the source refuses classes without images
+        aside.rename(out)
+    return count
+
+
+def _refuse_empty(source: Path, split: str, items: list[Item]) -> None:
+    if not items:
+        raise UserError([f"{source}: split {split!r} holds no images."])

@@ -1,0 +1,82 @@
+"""The records of a data set that TFDS describes, and where prepared data sets lie.
+
+`tensorflow_datasets` is imported by whoever makes the builder: it takes two seconds.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.data.readable import Encoded
+
+
+class TfdsRecords:
+    """One split, or slice of one. Only the image and its label are read of each example."""
+
+    def __init__(self, name: str, builder: Any, split: str, image_key: str, label_key: str):
+        import tensorflow_datasets as tfds
+
+        self.name, self.split = name, split
+        self.image_key, self.label_key = image_key, label_key
+        info = builder.info
+        wanted = {key: info.features[key] for key in (image_key, label_key)}
+        self.classes = int(info.features[label_key].num_classes)
+        self.features = tfds.features.FeaturesDict(wanted)
+        self.decoders = {image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
+        self.size = info.splits[split].num_examples
+        self.parts = info.splits[split].file_instructions
+        self.source = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+
+    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+        try:
+            found = self.source.__getitems__([int(number) for number in numbers])
+        except RuntimeError as error:  # array_record's: another hash than the one that is stored
+            raise ValueError(f"damaged: {str(error).splitlines()[0]}") from error
+        return [self._example(record) for record in found]
+
+    def _example(self, record: bytes) -> Encoded:
+        try:
+            example = self.features.deserialize_example_np(record, decoders=self.decoders)
+            return Encoded(bytes(example[self.image_key]), int(example[self.label_key]))
+        except Exception as error:  # of protocol buffers and of NumPy, many kinds
+            words = str(error).partition("\n")[0]
+            raise ValueError(f"not the example that features.json describes: {words}") from error
+
+    def called(self, number: int) -> str:
+        return f"{self.name}, image {number}"
+
+    def ends(self) -> NDArray[np.int64]:
+        ends = np.cumsum([part.take for part in self.parts])
+        begins = ends - [part.take for part in self.parts]
+        return np.unique(np.concatenate([begins, ends - 1]))
+
+    def identity(self) -> list[Any]:
+        files = [Path(part.filename) for part in self.parts]
+        stats = [file.stat() for file in files]
+        return [
+            *("tfds", self.split, self.image_key, self.label_key),
+            *([str(f), s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)),
+        ]
+
+
+def prepared(root: Path) -> dict[str, Path]:
+    """Data sets under `root` by every name that means them: with their version, and without.
+
+    The bare name means the newest version. A config, where there is one, is never left out.
+    """
+    found = {}
+    for info in [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]:
+        folder = info.parent
+        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
+            name = folder.parent.relative_to(root).as_posix()
+            found[(name, tuple(int(part) for part in folder.name.split(".")))] = folder
+    newest_last = sorted(found.items())
+    return {name: folder for (name, _), folder in newest_last} | {
+        f"{name}:{folder.name}": folder for (name, _), folder in newest_last
+    }

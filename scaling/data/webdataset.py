@@ -1,0 +1,235 @@
+"""WebDataset: tar archives whose members KEY.jpg and KEY.cls are one image and its label.
+
+Where members lie is found out once, from the headers alone, and kept below the user's cache folder;
+after that any image is read by itself. Archives are plain, not compressed.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fits.base.files import written_aside
+from scaling.base.config import Clash
+from scaling.base.machine import cache_folder
+from scaling.data.encoded import EncodedSource
+from scaling.data.patterns import files_of
+from scaling.data.readable import Encoded, alone
+from scaling.data.source import Fault
+from scaling.data.tar_members import read_member, tar_members
+
+IMAGES = ("jpg", "jpeg", "png")
+LONGEST_LABEL = 20  # bytes of a .cls member
+SHOWN = 5  # mistakes of an archive that are spelled out
+
+
+class WebDataset(EncodedSource):
+    """Tar archives as WebDataset reads them: members `KEY.jpg` (or .jpeg, .png) and `KEY.cls`.
+
+    A `.cls` member holds the class as a whole number from 0. Other members are passed over. Before
+    anything else the headers of all archives are read, once on each machine (kept in
+    `~/.cache/vit-scaling-laws`), and archives that are cut off, images without a label and labels
+    beyond the classes are named. Before the first step the first and last image of each archive and
+    256 of each set are decoded.
+    """
+
+    kind: Literal["webdataset"] = "webdataset"
+    train_shards: str = Field(min_length=1)
+    """Archives to learn from: `data/train-{0000..1023}.tar`, `data/train-*.tar`."""
+    heldout_shards: str = Field(min_length=1)
+    """Archives to measure on; none of those to learn from."""
+    classes: int = Field(ge=1, le=10_000_000)
+    """Labels are 0 .. classes - 1."""
+    label_key: str = "cls"
+    """What the name of a label's member ends in."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.train_shards == self.heldout_shards:
+            yield Clash(
+                ("train_shards", "heldout_shards"),
+                f"train_shards and heldout_shards are both {self.train_shards!r}.",
+            )
+
+    def records(self, heldout: bool) -> "WebDatasetRecords":
+        pattern = self.heldout_shards if heldout else self.train_shards
+        shards = [Shard.of(file) for file in files_of(pattern)]
+        return WebDatasetRecords(pattern, shards, self.classes, self.label_key)
+
+    def fault(self) -> Fault | None:
+        fields = {"train_shards": self.train_shards, "heldout_shards": self.heldout_shards}
+        seen: dict[Path, str] = {}
+        for field, pattern in fields.items():
+            try:
+                files = files_of(pattern)
+            except ValueError as error:
+                return Fault(field, f"{error}.")
+            if absent := [str(file) for file in files if not file.is_file()]:
+                more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+                return Fault(field, f"there is no {', '.join(absent[:SHOWN])}{more}.")
+            for file in files:
+                if (other := seen.setdefault(file.absolute(), field)) != field:
+                    return Fault(field, f"{file} is one of {other} too.")
+        return self._fault_of_members(fields)
+
+    def _fault_of_members(self, fields: dict[str, str]) -> Fault | None:
+        for field, pattern in fields.items():
+            count, wrong = 0, []
+            for file in files_of(pattern):
+                try:
+                    index = index_of(Shard.of(file), self.label_key)
+                except ValueError as error:
+                    wrong.append(str(error))
+                    continue
+                count += len(index.labels)
+                wrong += _words_of_labels(file, index, self.classes)
+            if wrong:
+                more = [f"... and {len(wrong) - SHOWN:_} more."] if len(wrong) > SHOWN else []
+                return Fault(field, "\n".join([*(f"{w}." for w in wrong[:SHOWN]), *more]))
+            if not count:
+                return Fault(field, f"{pattern} holds no images ({', '.join(IMAGES)}).")
+        return None
+
+
+class Shard(NamedTuple):
+    """One archive, and what tells it from its changed self."""
+
+    file: Path
+    bytes: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+    @classmethod
+    def of(cls, file: Path) -> "Shard":
+        stat = file.stat()
+        return cls(file.absolute(), stat.st_size, stat.st_mtime_ns)
+
+
+class Index(NamedTuple):
+    """The images of one archive, in its order."""
+
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    names: NDArray[np.bytes_]
+    """UTF-8."""
+
+
+class WebDatasetRecords:
+    """The images of several archives, one after another."""
+
+    def __init__(self, name: str, shards: Sequence[Shard], classes: int, label_key: str):
+        self.name, self.shards, self.classes = name, shards, classes
+        self.label_key = label_key
+        self.indices = [index_of(shard, label_key) for shard in shards]
+        self._ends = np.cumsum([len(index.labels) for index in self.indices])
+        self.size = int(self._ends[-1])
+
+    def _place(self, number: int) -> tuple[Shard, Index, int]:
+        if not 0 <= number < self.size:
+            raise IndexError(f"{self.name} has no image {number}")
+        i = int(np.searchsorted(self._ends, number, side="right"))
+        index = self.indices[i]
+        return self.shards[i], index, number - (int(self._ends[i]) - len(index.labels))
+
+    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+        found = []
+        for number in numbers:
+            shard, index, i = self._place(number)
+            image = read_member(shard.file, int(index.offsets[i]), int(index.sizes[i]))
+            found.append(Encoded(image, int(index.labels[i])))
+        return found
+
+    def called(self, number: int) -> str:
+        shard, index, i = self._place(number)
+        return f"{shard.file}: {index.names[i].decode('utf-8', 'replace')}"
+
+    def ends(self) -> NDArray[np.int64]:
+        lengths = np.array([len(index.labels) for index in self.indices])
+        filled = lengths > 0
+        return np.unique(np.concatenate([(self._ends - lengths)[filled], self._ends[filled] - 1]))
+
+    def identity(self) -> list[Any]:
+        shards = [[str(s.file), s.bytes, s.modified] for s in self.shards]
+        return ["webdataset", self.label_key, *shards]
+
+
+@cache
+def index_of(shard: Shard, label_key: str) -> Index:
+    """Where the images of an archive lie; read from its headers, unless that was done.
+
+    Raises:
+      ValueError: it is cut off, or members are missing; names archive and member.
+    """
+    decides = json.dumps([str(shard.file), *shard[1:], label_key, IMAGES])
+    digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
+    file = cache_folder() / f"{shard.file.stem[-40:]}-{digest}.index.npz"
+    with alone(file) as keeps:
+        found = _kept(file) if keeps else None
+        if found is None:
+            found = _read_headers(shard.file, label_key)
+            if keeps:
+                with written_aside(file) as aside, aside.open("wb") as stream:
+                    np.savez(stream, **found._asdict())
+    return found
+
+
+def _kept(file: Path) -> Index | None:
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            found = Index(**{name: arrays[name] for name in Index._fields})
+    except Exception:  # of zipfile, zlib and NumPy, whatever a damaged file makes of them
+        return None
+    kinds = [array.dtype.kind for array in found]
+    same = len({array.shape for array in found}) == 1 and found.labels.ndim == 1
+    return found if same and kinds == ["i", "i", "i", "S"] else None
+
+
+def _read_headers(archive: Path, label_key: str) -> Index:
+    images: dict[str, tuple[int, int, str]] = {}
+    labels: dict[str, int] = {}
+    for member in tar_members(archive):
+        folder, slash, file = member.name.rpartition("/")
+        stem, _, ends = file.partition(".")
+        key, ends = f"{folder}{slash}{stem}", ends.lower()
+        if ends in IMAGES:
+            if key in images:
+                raise ValueError(f"{archive} has two images of {key!r}: {member.name} is one")
+            images[key] = (member.offset, member.size, member.name)
+        elif ends == label_key.lower():
+            labels[key] = _label(archive, member.name, member.offset, member.size)
+    for there, other, words in ((images, labels, f"no .{label_key}"), (labels, images, "no image")):
+        if lone := [key for key in there if key not in other]:
+            named = ", ".join(lone[:SHOWN]) + (" .." if len(lone) > SHOWN else "")
+            raise ValueError(f"{archive} has {words} for {len(lone):_} of its keys: {named}")
+    return Index(
+        np.array([offset for offset, _, _ in images.values()], np.int64),
+        np.array([size for _, size, _ in images.values()], np.int64),
+        np.array([labels[key] for key in images], np.int64),
+        np.array([name.encode("utf-8", "replace") for *_, name in images.values()] or [b""], "S")[
+            : len(images)
+        ],
+    )
+
+
+def _label(archive: Path, name: str, offset: int, size: int) -> int:
+    if size <= LONGEST_LABEL:
+        text = read_member(archive, offset, size)
+        if re.fullmatch(rb"\s*-?[0-9]{1,9}\s*", text):
+            return int(text)
+    raise ValueError(f"{archive}: {name} holds no class, a whole number from 0")
+
+
+def _words_of_labels(archive: Path, index: Index, classes: int) -> list[str]:
+    wrong = np.flatnonzero((index.labels < 0) | (index.labels >= classes))
+    return [
+        f"{archive}: {index.names[i].decode('utf-8', 'replace')} has the label {index.labels[i]}, "
+        f"and there are {classes:_} classes, 0 .. {classes - 1:_}"
+        for i in wrong
+    ]

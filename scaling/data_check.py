@@ -1,0 +1,73 @@
+"""Every image of a source decoded once, and every bad one named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from fits.base.errors import UserError
+from scaling.base.console import Say
+from scaling.data.decode import UnreadableImages
+from scaling.data.encoded import EncodedSource
+from scaling.data.readable import unreadable, verdict
+from scaling.data.source import SourceConfig
+from scaling.data.tfds import Tfds
+
+
+class Checked(NamedTuple):
+    """One set of images after it was looked at."""
+
+    name: str
+    images: int | None
+    """How many there are; None: no end, or not known."""
+    bad: dict[str, str]
+    """Why an image cannot be read, by what it is called."""
+
+
+def check_all_images(sources: Iterable[SourceConfig], say: Say) -> Iterator[Checked]:
+    """Each set of the sources, once."""
+    seen: set[str] = set()
+    for source in sources:
+        for found in _checked(source, say):
+            if found.name not in seen:
+                seen.add(found.name)
+                yield found
+
+
+def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
+    if not isinstance(source, EncodedSource):
+        yield from _by_opening(source, say)
+        return
+    if isinstance(source, Tfds) and (wrong := source.damaged_files()):
+        yield Checked(f"{source.name}, its files", None, dict(_parted(each) for each in wrong))
+        return
+    for heldout in (False, True):
+        records = source.records(heldout)
+        if verdict(records) is None:
+            say(f"{records.name}: {records.size:_} images are read and decoded, this once.")
+        bad = unreadable(records)
+        called = {records.called(number): why for number, why in bad.items()}
+        yield Checked(records.name, records.size, called)
+
+
+def _parted(words: str) -> tuple[str, str]:
+    file, _, why = words.partition(": ")
+    return file, why
+
+
+def _by_opening(source: SourceConfig, say: Say) -> Iterator[Checked]:
+    """Sources that decode all their images when they are opened, or that decode none."""
+    name = str(getattr(source, "path", source.kind))  # type: ignore[attr-defined]
+    for part, opens in (("train", source.train), ("heldout", source.heldout)):
+        called = f"{name}, {getattr(source, f'{part}_split', part)}"
+        try:
+            images = opens()
+            if look := getattr(images, "check", None):
+                look(say)
+            skipped = getattr(images, "skipped", {})
+            size = None if images.size is None else images.size + len(skipped)
+            yield Checked(called, size, skipped)
+        except UnreadableImages as error:
+            yield Checked(called, None, error.why)
+        except ValueError as error:
+            raise error if isinstance(error, UserError) else UserError([str(error)]) from error

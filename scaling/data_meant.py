@@ -1,0 +1,122 @@
+"""What a person means who names data: a study, a data set of TFDS, or a folder of images."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from fits.base.errors import UserError
+from scaling.data.folder import Folder
+from scaling.data.source import SourceConfig
+from scaling.data.tfds import Tfds
+from scaling.data.tfds_names import KNOWN
+from scaling.data.tfds_records import prepared
+from scaling.study.parse import read_study
+from scaling.training.run import Run
+
+HELDOUT = ("test", "validation", "val", "valid", "heldout")
+INFO = "dataset_info.json"
+
+
+class Meant(NamedTuple):
+    """Data that somebody has named."""
+
+    name: str
+    sources: tuple[SourceConfig, ...]
+    runs: tuple[Run, ...] = ()
+    """Those of the study, where one was named."""
+
+
+def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
+    """The data that `what` names.
+
+    Args:
+      what: a study; a folder that holds train/<class>/ and another split; the folder of a data set
+        that TFDS has described; or such a data set's name.
+      data_dir: where data sets of TFDS are kept; where it is given, `what` names one of those.
+      resolution: side of the images, pixels, where no study says it.
+
+    Raises:
+      UserError: there is no such thing, or it cannot be opened.
+    """
+    path = Path(what).expanduser()
+    if path.is_dir() and data_dir is None:
+        if (path / INFO).is_file():
+            return _of_tfds(*_named(path), resolution)
+        return _of_folder(path, resolution)
+    studies = {file.name for file in files("scaling").joinpath("studies").iterdir()}
+    study = what.endswith(".toml") or path.is_file() or f"{what}.toml" in studies
+    if study and data_dir is None:
+        return _of_study(what)
+    root = Tfds(name=what, data_dir=data_dir, resolution=resolution).root
+    if what not in prepared(root):
+        fault = Tfds(name=what, data_dir=data_dir, resolution=resolution).problem()
+        raise UserError([f"{what} is no study, no folder, and no data set: {fault}"])
+    return _of_tfds(what, root, resolution)
+
+
+def _of_study(what: str) -> Meant:
+    study = read_study(what)
+    transfers = [getattr(each, "data", None) for each in study.evaluate]
+    sources: list[SourceConfig] = [run.data for run in study.runs]
+    sources += [each for each in transfers if isinstance(each, SourceConfig)]
+    return Meant(study.name, tuple(dict.fromkeys(sources)), study.runs)
+
+
+def _of_folder(path: Path, resolution: int) -> Meant:
+    there = [name for name in HELDOUT if (path / name).is_dir()]
+    source = Folder(
+        path=path, train_split="train", heldout_split=(there or ["test"])[0], resolution=resolution
+    )
+    return _opened(path.absolute().name, [source])
+
+
+def _named(folder: Path) -> tuple[str, Path]:
+    """Name with version, and root, of the data set that a folder root/name[/config]/version is."""
+    folder = folder.absolute()
+    for root in (folder.parents[1], folder.parents[2]):
+        for name, found in prepared(root).items():
+            if found == folder and ":" in name:
+                return name, root
+    raise UserError([f"{folder} is not at root/name/version, a version as 1.0.0."])
+
+
+def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
+    """All splits, those without labels left out where that is known."""
+    splits = _splits(prepared(root)[name] / INFO)
+    bare = name.partition(":")[0].partition("/")[0]
+    labelled = next((set(each.splits) for each in KNOWN if each.name == bare), set(splits))
+    splits = [split for split in splits if split in labelled] or splits
+    first = "train" if "train" in splits else splits[0]
+    others = [split for split in splits if split != first]
+    pairs = [(first, other) for other in others] or [(f"{first}[:90%]", f"{first}[90%:]")]
+    sources = [
+        Tfds(
+            name=name,
+            data_dir=root,
+            resolution=resolution,
+            train_split=train,
+            heldout_split=heldout,
+        )
+        for train, heldout in pairs
+    ]
+    return _opened(name.replace("/", "-").replace(":", "-"), sources)
+
+
+def _splits(info: Path) -> list[str]:
+    try:
+        found = [str(split["name"]) for split in json.loads(info.read_text())["splits"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError([f"{info} is not as TFDS >= 4 writes it: {error!r}."]) from error
+    if not found:
+        raise UserError([f"{info} names no split."])
+    return found
+
+
+def _opened(name: str, sources: list[Tfds] | list[Folder]) -> Meant:
+    wrong = [problem for source in sources if (problem := source.problem())]
+    if wrong:
+        raise UserError(list(dict.fromkeys(wrong)))
+    return Meant(name, tuple(sources))

@@ -1,0 +1,220 @@
+"""Evaluation sets whose classes are others than those of the classifier, and images that have
+several right answers: both from files of the user's.
+
+    [classes]                    a class map as TOML: a class of the images = classes of the head
+    "n01440764" = 0
+    "banana" = [954]
+    "chair" = [423, 559, 765]
+
+    class,training_class         the same as CSV, a line a pair
+    n01440764,0
+
+Images of a class that is not there are left out. Where the source has names of classes, as a folder
+of folders, they are meant; elsewhere numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.base.names import near_names
+from scaling.data.labels import NONE, Labels, as_rows
+
+HEADER = ["class", "training_class"]
+
+
+class ClassMap(NamedTuple):
+    """Of each class of the images, the classes of the head that are right for it.
+
+    Fields:
+      right: int32 [classes of the images, most], padded with -1; a row of -1: is left out.
+      known: which classes of the head are right for any, bool [classes of the head].
+    """
+
+    right: Labels
+    known: NDArray[np.bool_]
+
+    def labels(self, labels: Labels) -> Labels:
+        """Labels of images as classes of the head, [images, most]."""
+        beyond = np.vstack([self.right, np.full((1, self.right.shape[1]), NONE, np.int32)])
+        return beyond[as_rows(labels)].reshape(len(labels), -1)
+
+    def among(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Scores with those of classes that are right for no image class at -inf."""
+        return np.where(self.known, scores, -np.inf)
+
+
+def read_class_map(
+    path: Path, classes: int, head: int, names: Sequence[str] | None = None
+) -> ClassMap:
+    """The map in a file.
+
+    Args:
+      classes: of the images.
+      head: classes of the classifier.
+      names: of the classes of the images, in the order of their numbers; None: they have none.
+
+    Raises:
+      ValueError: all that is wrong with the file, in words.
+    """
+    pairs = _pairs(path)
+    numbers = {name: i for i, name in enumerate(names or map(str, range(classes)))}
+    mistakes = []
+    right: list[list[int]] = [[] for _ in range(classes)]
+    for name, targets in pairs.items():
+        if name not in numbers:
+            near = near_names(name, numbers)
+            hint = f"did you mean {near[0]!r}?" if near else _range(classes, names)
+            mistakes.append(f"there is no class {name!r} of the images; {hint}")
+            continue
+        for target in targets:
+            if not 0 <= target < head:
+                mistakes.append(
+                    f"{name!r} is {target}, and the classifier's classes are 0 .. {head - 1:_}"
+                )
+            right[numbers[name]].append(target)
+    if not any(right):
+        mistakes.append("it maps no class")
+    if mistakes:
+        more = f" (and {len(mistakes) - 3} more)" if len(mistakes) > 3 else ""
+        raise ValueError(f"{path}: {'. '.join(mistakes[:3])}{more}.")
+    most = max(map(len, right))
+    table = np.full((classes, most), NONE, np.int32)
+    for row, targets in zip(table, right, strict=True):
+        row[: len(targets)] = targets
+    known = np.zeros(head, bool)
+    known[table[table > NONE]] = True
+    return ClassMap(table, known)
+
+
+def read_labels(path: Path, head: int, size: int, names: Sequence[str] | None = None) -> Labels:
+    """Labels of the held-out images from a JSON file: a list with a list of classes for each image,
+    in the source's order; or an object {file name: list of classes}, where images have names.
+
+    Args:
+      head: classes of the classifier.
+      size: number of images.
+      names: of the images, in their order; None: they have none.
+
+    Returns:
+      int32 [size, most], padded with -1; an image that an object does not name has none.
+
+    Raises:
+      ValueError: what is wrong with the file, in words.
+    """
+    given = labels_in(path, head, size)
+    rows = _by_name(path, given, names) if isinstance(given, dict) else given
+    rows = [[row] if type(row) is int else row for row in rows]
+    table = np.full((size, max(1, *map(len, rows))), NONE, np.int32)
+    for row, labels in zip(table, rows, strict=True):
+        row[: len(labels)] = labels
+    if table.max() == NONE:
+        raise ValueError(f"{path}: no image has a label.")
+    return table
+
+
+def labels_in(path: Path, head: int, size: int | None) -> list[Any] | dict[str, Any]:
+    """What the file says, looked at as far as that goes without the images.
+
+    Args:
+      size: number of images; None: not known.
+
+    Raises:
+      ValueError: what is wrong with it, in words.
+    """
+    given = _json(path)
+    if not isinstance(given, list | dict):
+        raise ValueError(f"{path}: is neither a list nor an object.")
+    if isinstance(given, list) and size not in (None, len(given)):
+        raise ValueError(f"{path}: has labels of {len(given):_} images, and there are {size:_}.")
+    for name, row in given.items() if isinstance(given, dict) else enumerate(given):
+        each = row if isinstance(row, list) else [row]
+        if not all(type(label) is int and 0 <= label < head for label in each):
+            raise ValueError(
+                f"{path}: image {name} has {str(row)[:40]}; give a list of classes in "
+                f"0 .. {head - 1:_}."
+            )
+    return given
+
+
+def _by_name(path: Path, given: Mapping[str, Any], names: Sequence[str] | None) -> list[Any]:
+    if names is None:
+        raise ValueError(
+            f"{path}: names files, and these images have no names; give a list in their order."
+        )
+    short = [name.rpartition("/")[2] for name in names]
+    known = {*short, *names}
+    if strange := [name for name in given if name not in known]:
+        near = near_names(strange[0], short[:10_000])
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"{path}: there is no image {strange[0]!r}{hint}")
+    return [given.get(name, given.get(last, [])) for name, last in zip(names, short, strict=True)]
+
+
+@lru_cache(maxsize=4)
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is no JSON ({str(error).splitlines()[0]}).") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _pairs(path: Path) -> dict[str, list[int]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is no text in UTF-8.") from None
+    return _of_csv(path, text) if path.suffix.lower() == ".csv" else _of_toml(path, text)
+
+
+def _of_toml(path: Path, text: str) -> dict[str, list[int]]:
+    try:
+        given = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is no TOML: {error}.") from None
+    table = given.get("classes")
+    if set(given) != {"classes"} or not isinstance(table, dict):
+        raise ValueError(f"{path}: needs one table, [classes], a line a class of the images.")
+    found = {}
+    for name, value in table.items():
+        targets = value if isinstance(value, list) else [value]
+        if not targets or not all(type(each) is int for each in targets):
+            raise ValueError(
+                f"{path}: {name!r} is {str(value)[:40]}; give a class number or a list of some."
+            )
+        found[name] = targets
+    return found
+
+
+def _of_csv(path: Path, text: str) -> dict[str, list[int]]:
+    header, *lines = list(csv.reader(text.splitlines())) or [[]]
+    if header != HEADER:
+        raise ValueError(f"{path}, line 1: is {','.join(header)}; write {','.join(HEADER)}.")
+    found: dict[str, list[int]] = {}
+    for number, cells in enumerate(lines, start=2):
+        if not cells:
+            continue
+        if len(cells) != 2 or not cells[1].strip().isdecimal() or len(cells[1]) > 10:
+            raise ValueError(
+                f"{path}, line {number}: is {','.join(cells)[:40]}; write a class of the images, a "
+                "comma, and the number of one of the classifier."
+            )
+        found.setdefault(cells[0].strip(), []).append(int(cells[1]))
+    return found
+
+
+def _range(classes: int, names: Sequence[str] | None) -> str:
+    return f"they are 0 .. {classes - 1}" if names is None else f"the first is {names[0]!r}"

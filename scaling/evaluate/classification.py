@@ -1,0 +1,156 @@
+"""What the network's own classifier is worth: a chosen list of metrics on chosen images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from scaling.base.config import Clash
+from scaling.data import Source
+from scaling.data.labels import Labels
+from scaling.evaluate.class_map import ClassMap, labels_in, read_class_map, read_labels
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.metrics import (
+    Link,
+    expected_calibration_error,
+    labelled,
+    mean_average_precision,
+    top_error,
+)
+from scaling.evaluate.own_head import HeadFault, OwnHead
+from scaling.evaluate.tasks import NAME
+from scaling.training.run import RunData
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from scaling.data.source import Images
+    from scaling.training.placement import Placement
+
+Measure: TypeAlias = Literal["top1_error", "top5_error", "map100", "calibration_error"]
+ERRORS = {"top1_error", "top5_error"}
+
+
+class Classification(OwnHead):
+    """Metrics of the network's own classifier on the held-out images of any source.
+
+    `top1_error` and `top5_error`: none of an image's labels is the first, or among the first five,
+    of the classifier's choices; with several labels `top1_error` is ReaL's. `map100`: mean average
+    precision at 100 over classes, weighted by the number of images that have each.
+    `calibration_error`: expected calibration error, bins of equal width. Images without a label
+    count nowhere, and n counts the others. Formulas and ties: docs/evaluation/metrics.md.
+    """
+
+    kind: Literal["classify"] = "classify"
+    name: str = NAME
+    """Names the metrics: `<name>_top1_error` and so on."""
+    data: Source | None = None
+    """Whose held-out images; left out, those of `[data]`."""
+    measures: tuple[Measure, ...] = Field(("top1_error",), min_length=1)
+    """Which metrics."""
+    labels: Path | None = None
+    """A JSON file with the labels of the images, several each, as ReaL's: a list of lists of
+    classes in the images' order, or `{ file name: list }`. Left out, the source's own."""
+    class_map: Path | None = None
+    """A .toml or .csv that says which classes of the classifier are right for each class of the
+    images, where those are others (ImageNet-V2, ObjectNet, ImageNet-A and -R). Images of classes
+    that it does not name are left out."""
+    among: Literal["all", "mapped"] = "all"
+    """Which classes the classifier chooses from: all of its own, or those of `class_map` alone."""
+    bins: int = Field(15, gt=0, le=10_000)
+    """Of the calibration error."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.labels is not None and self.class_map is not None:
+            yield Clash(
+                ("labels", "class_map"),
+                "labels are classes of the classifier already; leave class_map or labels out.",
+            )
+        if self.among == "mapped" and self.class_map is None:
+            yield Clash(("among", "class_map"), 'among = "mapped" needs a class_map.')
+        if len(set(self.measures)) < len(self.measures):
+            yield Clash(("measures",), "measures names a metric twice; write it once.")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers measured."""
+        return tuple(f"{self.name}_{each}" for each in self.measures)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates."""
+        return tuple(f"{self.name}_{each}" for each in self.measures if each in ERRORS)
+
+    def source(self, trained_on: RunData | None) -> RunData | None:
+        return self.data or trained_on
+
+    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
+        try:
+            if self.class_map is not None:
+                self._map(source, classes)
+            elif self.labels is not None:
+                labels_in(self.labels, classes, source.sizes()[1])
+            else:
+                yield from super().faults(source, classes)
+        except ValueError as error:
+            key = "class_map" if self.class_map is not None else "labels"
+            yield HeadFault((key,), str(error))
+
+    def measure(
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: RunData,
+        placement: Placement | None = None,
+    ) -> list[Measured]:
+        """Each metric, n = images behind it: those that have a label.
+
+        Raises:
+          ValueError: none has, or a file does not suit the images or the classifier.
+        """
+        from scaling.data.source import sample
+        from scaling.evaluate.forward import scores
+
+        shown = self.source(source)
+        assert shown is not None
+        heldout = shown.heldout()
+        count = self.images or heldout.size
+        assert count is not None  # held-out images come to an end
+        chosen = sample(heldout, count)
+        found, labels = scores(module, objective, heldout, chosen, placement)
+        if self.class_map is not None:
+            mapped = self._map(shown, found.shape[1])
+            labels = mapped.labels(labels)
+            found = mapped.among(found) if self.among == "mapped" else found
+        if self.labels is not None:
+            labels = self._labels(heldout, found.shape[1])[chosen]
+        n = int(labelled(labels).sum())
+        return [
+            Measured(f"{self.name}_{each}", self._value(each, found, labels, objective.loss), n)
+            for each in self.measures
+        ]
+
+    def _value(self, measure: Measure, scores: Any, labels: Labels, link: Link) -> float:
+        match measure:
+            case "top1_error":
+                return top_error(scores, labels)
+            case "top5_error":
+                return top_error(scores, labels, k=5)
+            case "map100":
+                return mean_average_precision(scores, labels)
+            case "calibration_error":
+                return expected_calibration_error(scores, labels, link, self.bins)
+
+    def _map(self, source: RunData, head: int) -> ClassMap:
+        assert self.class_map is not None
+        return read_class_map(self.class_map, source.classes, head, source.class_names)
+
+    def _labels(self, images: Images, head: int) -> Labels:
+        assert self.labels is not None
+        assert images.size is not None
+        names: Sequence[str] | None = getattr(images, "names", None)
+        return read_labels(self.labels, head, images.size, names)

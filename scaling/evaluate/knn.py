@@ -1,0 +1,120 @@
+"""Classification by the nearest neighbours among frozen features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from scaling.base.config import Config
+from scaling.data import Source
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.tasks import NAME, checked_labels
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from scaling.data.source import SourceConfig
+    from scaling.training.placement import Placement
+
+AT_ONCE = 1 << 26  # similarities in memory at a time: 256 MiB
+
+
+class NearestNeighbours(Config):
+    """Each test image gets the class for which its k nearest training images vote, by cosine
+    similarity s with weight exp(s / temperature). Top-1 error.
+
+    Source: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance
+    discrimination", the protocol that DINO (Caron et al. 2021) reports; k = 20 and temperature 0.07
+    as remembered from DINO's code.
+    """
+
+    kind: Literal["knn"] = "knn"
+    name: str = NAME
+    """Names the metrics: `<name>_<k>nn_error`."""
+    data: Source
+    """The transfer task."""
+    k: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((20,), min_length=1)
+    """Numbers of neighbours."""
+    temperature: float = Field(0.07, gt=0, allow_inf_nan=False)
+    """The smaller, the more the nearest count."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers measured."""
+        return tuple(f"{self.name}_{k}nn_error" for k in self.k)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates."""
+        return self.metrics
+
+    def measure(
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: SourceConfig,
+        placement: Placement | None = None,
+    ) -> list[Measured]:
+        """Errors over all test images, n = their number; objective and source are not used."""
+        from scaling.evaluate.forward import features
+
+        pool, test = self.data.train(), self.data.heldout()
+        assert pool.size is not None  # the study file refuses an endless task
+        assert test.size is not None
+        known, labels = features(module, pool, np.arange(pool.size), placement)
+        unseen, truth = features(module, test, np.arange(test.size), placement)
+        checked_labels(f"{self.name}, train", labels, self.data.classes)
+        if max(self.k) > len(labels):
+            raise ValueError(
+                f"{self.name}: k = {max(self.k)} neighbours, and there are {len(labels)} training "
+                "images; use a smaller k."
+            )
+        guesses = vote(known, labels, unseen, self.data.classes, self.k, self.temperature)
+        return [
+            Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), test.size)
+            for k, guess in zip(self.k, guesses, strict=True)
+        ]
+
+
+def vote(
+    known: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    unseen: NDArray[np.float32],
+    classes: int,
+    counts: tuple[int, ...],
+    temperature: float,
+) -> NDArray[np.int64]:
+    """The class of each of `unseen` [m, width] by so many neighbours each: [counts, m].
+
+    Of equally similar images the one with the smaller number is the nearer, save for the last
+    place; of classes with equal votes the smaller one wins.
+
+    Args:
+      known: features [n, width], with their labels [n].
+      counts: of neighbours, each at most n.
+    """
+    known, most = _unit(known), max(counts)
+    found = np.empty((len(counts), len(unseen)), np.int64)
+    rows = max(1, AT_ONCE // len(known))
+    for first in range(0, len(unseen), rows):
+        similar = _unit(unseen[first : first + rows]) @ known.T
+        nearest = np.sort(np.argpartition(-similar, most - 1, axis=1)[:, :most], axis=1)
+        order = np.argsort(-np.take_along_axis(similar, nearest, 1), axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, 1)
+        weights = np.exp(np.take_along_axis(similar, nearest, 1).astype(np.float64) / temperature)
+        voters = labels[nearest]
+        for number, k in enumerate(counts):
+            votes = np.zeros((len(similar), classes))
+            each = np.arange(len(similar))[:, None].repeat(k, 1)
+            np.add.at(votes, (each, voters[:, :k]), weights[:, :k])
+            found[number, first : first + rows] = votes.argmax(1)
+    return found
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return (features / np.where(length, length, 1)).astype(np.float32)

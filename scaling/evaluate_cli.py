@@ -1,0 +1,121 @@
+"""The command `scaling evaluate`: it parses and prints; `scaling.zoo.measure` measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fits.base.errors import UserError
+from scaling.zoo import options as networks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fits.data.results import Result
+    from scaling.zoo.trained import Trained
+
+FORMATS = (".csv", ".parquet")
+
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CHECKPOINT...",
+        help="Folder of a run, trunk or training state; or an .npz or .safetensors.",
+    ),
+]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", metavar="TASKS", help="A file with [[evaluate]] tables, or a study by name or file."
+    ),
+]
+Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a .parquet or .csv.")]
+Seen = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=10**15, help="Images that files of weights were trained on, for FLOPs."
+    ),
+]
+Resolution = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=8192,
+        help="Measure on images of that side, px; learned positions are resized.",
+        show_default="that of CHECKPOINT",
+    ),
+]
+
+
+def evaluate(
+    checkpoints: Checkpoints,
+    on: On,
+    table: Table = None,
+    resolution: Resolution = None,
+    shape: networks.Shape = None,
+    heads: networks.Heads = None,
+    sincos: networks.Sincos = False,
+    images_seen: Seen = None,
+) -> None:
+    """Measure trained networks, this project's or imported, without a study.
+
+    A CHECKPOINT is the folder of a run (its last state), of a trunk, or of one training state in
+    them; or a file of weights of any layout that `scaling convert` reads. TASKS holds the
+    [[evaluate]] tables of a study file and, for what a classifier is measured on, [data]; a run
+    knows its own. Weights without a classifier are measured by their features. Prints every number,
+    and writes them with --table in the columns of `scaling collect`; what is not known of imported
+    weights (FLOPs without --images-seen, data, seed) is an empty cell. Trains nothing, and writes
+    nothing but FILE. See docs/evaluation/evaluate.md.
+    """
+    if table is not None:
+        _check_table(table)
+    from scaling.launch.devices import compute_as_workers_do
+
+    compute_as_workers_do()
+    from models.weights.facts import About
+    from scaling.zoo.measure import measure, prepare
+    from scaling.zoo.trained import Asked
+
+    asked = Asked(
+        resolution=resolution,
+        shape=shape,
+        about=About(heads=heads, sincos=sincos),
+        images_seen=images_seen,
+    )
+    found, tasks = prepare(checkpoints, on, asked)
+    results: list[Result] = []
+    for network in found:
+        there = list(measure(network, tasks))
+        _show(network, there)
+        results += there
+    if table is not None:
+        _write(table, results)
+        print(f"table:  {table}: {len(results)} numbers, {len(found)} networks")
+
+
+def _check_table(table: Path) -> None:
+    """Raise UserError where the table cannot be written, before anything is measured."""
+    if table.suffix.lower() not in FORMATS:
+        raise UserError([f"--table {table}: ends in none of {', '.join(FORMATS)}."])
+    if table.is_dir():
+        raise UserError([f"--table {table}: is a folder; name a file in it."])
+    if not table.absolute().parent.is_dir():
+        raise UserError([f"--table {table}: there is no folder {table.parent}; make it first."])
+
+
+def _show(network: Trained, results: Sequence[Result]) -> None:
+    from scaling.base.console import print_table, say
+
+    say(f"{network.label}: {network.words}")
+    rows = [(each.metric, f"{each.value:.6g}", f"{each.n:_}") for each in results]
+    print_table(("metric", "value", "n"), rows, left=("metric",))
+    say("")
+
+
+def _write(table: Path, results: Sequence[Result]) -> None:
+    from fits.data.results import write_csv, write_parquet
+
+    write = write_csv if table.suffix.lower() == ".csv" else write_parquet
+    write(table, results)

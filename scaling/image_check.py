@@ -1,0 +1,76 @@
+"""The look at a run's images before its first step, on every process that trains it.
+
+What may be left out is decided here: all processes must leave out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TypeGuard
+
+from fits.base.errors import UserError
+from scaling.base.config import digest
+from scaling.base.console import note
+from scaling.data.decode import UnreadableImages, together
+from scaling.data.encoded import EncodedSource
+from scaling.data.folder import Folder
+from scaling.data.source import SourceConfig
+from scaling.evaluate import Evaluation
+from scaling.manifest import sources_of
+from scaling.training.hosts import agreed_word, all_processes
+from scaling.training.run import Run
+
+
+def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
+    """Look at the images that will be trained and measured on, those of each source once.
+
+    Raises:
+      ValueError: some cannot be read; of all sources, those that are named.
+      UserError: too few are left, or other ones than on the first process.
+    """
+    sources = sources_of(run, evaluations)
+    unreadable: list[UnreadableImages] = []
+    for source in sources:
+        try:
+            _check(source)
+        except UnreadableImages as error:
+            unreadable.append(error)
+    if unreadable:
+        raise together(unreadable)
+    for source in sources:
+        if _may_skip(source):
+            _check_skipped(source)
+    _check_size(run)
+
+
+@cache  # of what is found well: an error is not remembered
+def _check(source: SourceConfig) -> None:
+    source.check(note)
+
+
+def _may_skip(source: SourceConfig) -> TypeGuard[EncodedSource | Folder]:
+    return isinstance(source, EncodedSource | Folder) and source.skip_unreadable > 0
+
+
+def _check_skipped(source: EncodedSource | Folder) -> None:
+    """All processes leave out the same images."""
+    here = digest([source.train().skipped, source.heldout().skipped])
+    if not all_processes(here == agreed_word(here)):
+        raise UserError(
+            [
+                "the processes that train together would skip different images: their files, or "
+                "their versions of the decoder, differ. Make them equal."
+            ]
+        )
+
+
+def _check_size(run: Run) -> None:
+    """What was skipped may leave too few images for the run's `data_size`."""
+    if not _may_skip(run.data):
+        return
+    left = run.data.train().size
+    if run.data_size is not None and run.data_size > left:
+        raise UserError(
+            [f"data_size = {run.data_size:_}, and {left:_} images can be read; give fewer."]
+        )

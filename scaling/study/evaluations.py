@@ -1,0 +1,124 @@
+"""Evaluations and sources of a file against each other and against the images that are there.
+
+Knows no grid and no network: a study's file and one of tasks alone hold the same tables.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.trains import Trains
+from scaling.study.axes import Data
+from scaling.study.reading import Reading
+from scaling.study.toml_lines import KeyPath
+from scaling.study.trainings import sources_in
+
+
+def check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> Data:
+    """What is known of the source at `place`; notes what is wrong with it.
+
+    Args:
+      data_needed: whether to look at the images.
+      planned: whether they may be private, as nothing is trained.
+    """
+    data = Data()
+    source = file.part(Source, place)
+    if source is None:
+        return data
+    doubtful = file.doubtful(place, type(source))
+    if "resolution" not in doubtful:
+        data.resolution = source.resolution
+    if not data_needed:
+        return data
+    if not (planned and source.private) and (fault := source.fault()):
+        file.mistake((*place, fault.key), fault.words)
+    elif not doubtful:
+        train, heldout = source.sizes()
+        data.train_size = math.inf if train is None else train
+        data.heldout_size = math.inf if heldout is None else heldout
+        data.source = source
+    return data
+
+
+def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: bool) -> None:
+    """Notes what is wrong with the evaluations of a file.
+
+    Args:
+      data: what is known of the source in [data]; nothing, where there is none.
+      data_needed, planned: as of `check_source`.
+    """
+    measured: dict[str, KeyPath] = {}
+    for place in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, place)
+        if isinstance(evaluation, Trains):  # at a resolution of its own
+            for each in sources_in(file, place):
+                check_source(file, each, data_needed, planned)
+        elif isinstance(evaluation, OwnHead):
+            _check_own_head(file, place, evaluation, data, data_needed)
+        elif "data" in file.at(place):
+            _check_transfer(file, (*place, "data"), data, data_needed)
+        if evaluation is None or file.doubtful(place, type(evaluation)):
+            continue
+        for metric in evaluation.metrics:
+            if metric in measured:
+                file.mistake(place, f"{metric} is measured twice; keep one, or rename one.")
+                break
+            measured[metric] = place
+
+
+def _check_own_head(
+    file: Reading, place: KeyPath, evaluation: OwnHead, data: Data, data_needed: bool
+) -> None:
+    """The images that a network's own head is measured on are there, and have classes it knows."""
+    own = "data" in file.at(place)
+    shown = check_source(file, (*place, "data"), data_needed) if own else data
+    if own:
+        _check_resolution(file, (*place, "data"), shown, data)
+    if file.doubtful(place, type(evaluation)):
+        return
+    _check_heldout(file, place, evaluation.images, shown.heldout_size, own)
+    if data_needed and shown.source is not None and data.source is not None:
+        for fault in evaluation.faults(shown.source, data.source.classes):
+            file.mistake((*place, *fault.keys), fault.words)
+
+
+def _check_heldout(
+    file: Reading, place: KeyPath, images: int | None, size: float | None, own: bool = False
+) -> None:
+    name = "its data" if own else "[data]"
+    if images is None and size == math.inf:
+        file.mistake((*place, "images"), f"is missing: there is no end to the images of {name}.")
+    if images is not None and size is not None and images > size:
+        file.mistake(
+            (*place, "images"),
+            f"{images:_} is more than the {size:_} held-out images of {name}; "
+            f"leave the key out for all of them.",
+        )
+
+
+def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> None:
+    """The images of a transfer task have the size that the networks have learnt to see."""
+    task = check_source(file, place, data_needed)
+    if task.source is not None and task.source.labels_each is not None:
+        file.mistake(
+            place,
+            "has several labels an image, and a transfer task needs one; take another source.",
+        )
+    if task.train_size == math.inf:
+        file.mistake(
+            place,
+            "there is no end to these images, and shots are drawn from all; take a finite set.",
+        )
+    _check_resolution(file, place, task, data)
+
+
+def _check_resolution(file: Reading, place: KeyPath, task: Data, data: Data) -> None:
+    if task.resolution and data.resolution and task.resolution != data.resolution:
+        file.mistake(
+            (*place, "resolution"),
+            f"is {task.resolution} px where [data] has {data.resolution} px, which is what the "
+            f"networks see; use {data.resolution}.",
+        )

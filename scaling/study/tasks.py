@@ -1,0 +1,167 @@
+"""What to measure on checkpoints, without a study: a file with the tables `[[evaluate]]` of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from scaling.base.config import Config
+from scaling.data import Source
+from scaling.evaluate import Evaluation
+from scaling.evaluate.own_head import HeadFault, OwnHead
+from scaling.evaluate.trains import Trains
+from scaling.objectives import Objective
+from scaling.study.evaluations import check_evaluations, check_source
+from scaling.study.parse import find
+from scaling.study.reading import Reading
+from scaling.study.study_file import StudyFile
+from scaling.study.toml_lines import KeyPath
+from scaling.training.run import RunData
+
+EMPTY = "is empty: it needs [[evaluate]] tables; docs/evaluation/evaluate.md shows some."
+
+
+class TasksFile(Config):
+    """What is measured on networks that are trained already."""
+
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        json_schema_extra={"in_words": "a name of letters, digits, - and _"},
+    )
+    """The column `study` of the table; left out, the file's name."""
+    data: Source | None = None
+    """What classifiers are measured on; left out, what a run was trained on."""
+    objective: Objective | None = None
+    """Which loss a classifier in a file of weights was trained with; a run knows its own."""
+    evaluate: tuple[Evaluation, ...] = Field(min_length=1)
+    """What is measured."""
+
+
+class Tasks(NamedTuple):
+    """A file of tasks, or what a study measures.
+
+    Fields:
+      data: None: what each run was trained on.
+      objective: None: that of each run.
+    """
+
+    name: str
+    evaluate: tuple[Evaluation, ...]
+    data: Source | None
+    objective: Objective | None
+
+
+class Subject(NamedTuple):
+    """A network that is to be measured, as far as tasks must fit it.
+
+    Fields:
+      label: names it to a person.
+      resolution: side of the images that it will see, pixels.
+      classes: of its classifier; None: it has none.
+      trained_on: None: it does not say.
+    """
+
+    label: str
+    resolution: int
+    classes: int | None
+    trained_on: RunData | None
+
+
+def read_tasks(name_or_path: str | Path, subjects: Sequence[Subject]) -> Tasks:
+    """The tasks in a file, or those of a study, built-in or a file.
+
+    Args:
+      name_or_path: what a person types.
+      subjects: networks, each of which all tasks must fit.
+
+    Raises:
+      UserError: there is no such file, or all that is wrong with it.
+    """
+    label, text = find(str(name_or_path))
+    file = Reading(label, text, TasksFile, EMPTY)
+    if "grid" in file.raw:  # a study: its grid is not looked at
+        file.config = StudyFile
+    file.check_keys()
+    data = check_source(file, ("data",), True)
+    check_evaluations(file, data, True, False)
+    wanted = data.source is not None or "data" in file.raw
+    for subject in subjects:
+        if wanted:
+            _check_resolution(file, ("data",), data.resolution, subject)
+        else:
+            data.source = None
+        for place in file.tables("evaluate"):
+            _check_evaluation(file, place, subject, wanted)
+    file.raise_mistakes()
+    found = file.parse()
+    return Tasks(found.name or Path(label).stem, found.evaluate, found.data, found.objective)
+
+
+def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data: bool) -> None:
+    """Notes why one evaluation cannot be made of one network."""
+    evaluation = file.part(Evaluation, place)
+    if evaluation is None or file.doubtful(place, type(evaluation)):
+        return
+    if isinstance(evaluation, Trains):
+        file.mistake(
+            place,
+            "trains the network, and checkpoints are measured as they are; let a study begin with "
+            f'it, init = {{ from = "{subject.label}" }}, and measure this there.',
+        )
+        return
+    own = getattr(evaluation, "data", None)
+    if own is not None:
+        _check_resolution(file, (*place, "data"), own.resolution, subject)
+    if isinstance(evaluation, OwnHead) and not file.lost(("data",)):
+        shared = file.part(Source, ("data",)) if has_data else subject.trained_on
+        if has_data and shared is None:
+            return
+        for fault in _head_faults(evaluation, subject, shared, has_data):
+            file.mistake((*place, *fault.keys), fault.words)
+
+
+def _head_faults(
+    evaluation: OwnHead, subject: Subject, shared: RunData | None, has_data: bool
+) -> Iterator[HeadFault]:
+    label = subject.label
+    if subject.classes is None:
+        yield HeadFault(
+            (),
+            f"{label} has no classifier, so that its features alone can be measured: by fewshot, "
+            "linear_probe or knn. Leave this out.",
+        )
+        return
+    source = evaluation.source(shared)
+    if source is None:
+        yield HeadFault(
+            (), f"{label} does not say what it was trained on; add [data], images to measure on."
+        )
+        return
+    if source is shared and not has_data and source.resolution != subject.resolution:
+        yield HeadFault(
+            (),
+            f"{label} was trained on images of {source.resolution} px and is to see "
+            f"{subject.resolution} px; add [data] of that resolution.",
+        )
+        return
+    if fault := source.fault():
+        if source is shared and not has_data:  # else it was noted where it stands
+            yield HeadFault((), f"{label} was trained on images that are not here: {fault.words}")
+        return
+    for each in evaluation.faults(source, subject.classes):
+        yield HeadFault(each.keys, f"{label}: {each.words}")
+
+
+def _check_resolution(
+    file: Reading, place: KeyPath, resolution: int | None, subject: Subject
+) -> None:
+    if resolution is not None and resolution != subject.resolution:
+        file.mistake(
+            (*place, "resolution"),
+            f"is {resolution} px, and {subject.label} sees {subject.resolution} px; use that, or "
+            f"give --resolution {resolution}, to which learned positions are resized.",
+        )

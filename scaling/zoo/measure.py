@@ -1,0 +1,158 @@
+"""Measures trained networks of any origin, as a worker measures those it has trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from fits.base.errors import UserError
+from fits.data.results import Result
+from models.build import build
+from models.precision import Precision, precision_for
+from models.shapes import Shape
+from models.weights.ours import BACKBONE
+from scaling.base.console import note
+from scaling.data.decode import UnreadableImages, together
+from scaling.data.source import SourceConfig
+from scaling.evaluate import Evaluation
+from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.trains import Trains
+from scaling.objectives import DEFAULT, Objective
+from scaling.objectives.protocol import Learned
+from scaling.planning.out_of_memory import is_out_of_memory
+from scaling.study.tasks import Subject, Tasks, read_tasks
+from scaling.training.hosts import platform
+from scaling.training.margin import unseen_margin
+from scaling.training.placement import data_parallel
+from scaling.training.run import RunData
+from scaling.zoo.trained import Asked, Trained, trained
+
+
+class Backbone(nnx.Module):
+    """A network without a classifier, as evaluations of features look at one."""
+
+    def __init__(self, backbone: nnx.Module):
+        self.backbone = backbone
+
+
+def prepare(
+    checkpoints: Sequence[Path], tasks: str | Path, asked: Asked
+) -> tuple[list[Trained], Tasks]:
+    """All that is to be measured, looked at before anything is.
+
+    Raises:
+      UserError: all that is wrong with the checkpoints, or else with the tasks.
+    """
+    found, mistakes = [], []
+    for path in checkpoints:
+        try:
+            found.append(trained(path, asked))
+        except UserError as error:
+            mistakes.append(error.mistakes)
+    if mistakes:
+        raise UserError(*mistakes)
+    subjects = [Subject(t.label, t.shape.resolution, t.classes, t.trained_on) for t in found]
+    return found, read_tasks(tasks, subjects)
+
+
+def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
+    """Every number that the tasks ask for, in their order, as each evaluation ends.
+
+    Raises:
+      UserError: images or weights cannot be read, or a number is none.
+    """
+    if lost := unseen_margin(network.shape):
+        note(lost)
+    _check_images(network, tasks)
+    module, objective = _module(network, tasks.objective)
+    source = tasks.data or network.trained_on
+    for evaluation in tasks.evaluate:
+        for found in _measured(evaluation, module, objective, source, network.label):
+            if not math.isfinite(found.value):
+                raise UserError(
+                    [
+                        f"{network.label}: {found.metric} is {found.value}: its weights or its "
+                        "features are no finite numbers."
+                    ]
+                )
+            yield Result(
+                study=tasks.name,
+                run=network.run,
+                model=network.model,
+                params=network.params,
+                flops=network.flops,
+                images_seen=network.images_seen,
+                data_size=network.data_size,
+                seed=network.seed,
+                metric=found.metric,
+                value=found.value,
+                n=found.n,
+                subset=network.subset,
+            )
+
+
+def _measured(
+    evaluation: Evaluation, module: nnx.Module, objective: Objective, source: Any, label: str
+) -> list[Any]:
+    assert not isinstance(evaluation, Trains)  # `read_tasks` has refused it
+    try:
+        return evaluation.measure(module, objective=objective, source=source)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError([f"{label}: {error}"]) from error
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            [f"{label} does not fit into the device's memory; measure it on another."]
+        ) from error
+
+
+def _module(network: Trained, objective: Objective | None) -> tuple[nnx.Module, Objective]:
+    """The network on all devices, computed as a worker would, and what its head was trained by."""
+    kind, device = platform()
+    precision = precision_for(kind, network.compute, device=device)
+    minimised = network.objective or objective or DEFAULT
+    state = network.read()
+    placed = data_parallel().whole(state)
+    if network.classes is None and BACKBONE in state["params"]:
+        return _bare(network.shape, precision, placed["params"][BACKBONE]), minimised
+    built = minimised.build(network.shape, network.classes or 0, precision)
+    return built.module(Learned(placed["params"], placed["frozen"], placed["state"])), minimised
+
+
+def _bare(shape: Shape, precision: Precision, params: Any) -> Backbone:
+    def new() -> Backbone:
+        return Backbone(build(shape, precision, rngs=nnx.Rngs(0)))
+
+    graph, variables = nnx.split(nnx.eval_shape(new))
+    nnx.replace_by_pure_dict(variables, {"backbone": params})
+    return nnx.merge(graph, variables)
+
+
+def _check_images(network: Trained, tasks: Tasks) -> None:
+    """Decode what will be looked at, that of each source once."""
+    unreadable: list[UnreadableImages] = []
+    for source in dict.fromkeys(_sources(network, tasks)):
+        try:
+            source.check(note)
+        except UnreadableImages as error:
+            unreadable.append(error)
+        except ValueError as error:
+            raise UserError([str(error)]) from error
+    if unreadable:
+        raise UserError([str(together(unreadable))])
+
+
+def _sources(network: Trained, tasks: Tasks) -> Iterator[SourceConfig]:
+    shared: RunData | None = tasks.data or network.trained_on
+    for each in tasks.evaluate:
+        found = each.source(shared) if isinstance(each, OwnHead) else getattr(each, "data", None)
+        if isinstance(found, SourceConfig):
+            yield found

@@ -1,0 +1,192 @@
+"""The evaluation `classify`: metrics of a network's own head, with label files and class maps."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+from test_parse import GOOD
+
+from fits.base.errors import UserError
+from scaling.data.arrays import Arrays
+from scaling.data.folder import Folder
+from scaling.data.procedural import Procedural
+from scaling.evaluate import Classification, Upstream
+from scaling.evaluate.class_map import read_class_map, read_labels
+from scaling.evaluate.metrics import expected_calibration_error, top_error
+from scaling.manifest import sources_of
+from scaling.objectives.classify import Classify
+from scaling.study.parse import read_study
+
+SOURCE = Procedural(classes=4, label_noise=0.2, heldout_size=600)
+SOFTMAX = Classify(loss="softmax")
+
+
+class Colour(nnx.Module):
+    """Scores: the mean of each channel, and a constant."""
+
+    def __call__(self, images, noise=None):
+        return jnp.pad(images.mean((1, 2)), ((0, 0), (0, 1)), constant_values=0.1)
+
+
+def scores_of(source):
+    pixels, labels = source.heldout().batch(np.arange(source.heldout().size))
+    means = (pixels.astype(np.float32) * np.float32(2 / 255) - 1).mean((1, 2))
+    return np.c_[means, np.full(len(means), 0.1, np.float32)], labels
+
+
+def measured(source=SOURCE, **fields):
+    each = Classification(name="x", **fields)
+    found = each.measure(Colour(), objective=SOFTMAX, source=source)
+    assert tuple(one.metric for one in found) == each.metrics
+    return {one.metric.removeprefix("x_"): one.value for one in found}, {one.n for one in found}
+
+
+def test_all_measures_of_one_forward_pass():
+    every = ("top1_error", "top5_error", "map100", "calibration_error")
+    found, n = measured(measures=every)
+    scores, labels = scores_of(SOURCE)
+    upstream = Upstream().measure(Colour(), objective=SOFTMAX, source=SOURCE)
+    assert found["top1_error"] == upstream[1].value
+    assert found["top5_error"] == 0  # of four classes
+    assert 0 < found["map100"] < 1
+    calibration = expected_calibration_error(scores, labels, "softmax")
+    assert found["calibration_error"] == pytest.approx(calibration, rel=1e-4)
+    assert n == {600}
+    assert Classification(name="x", measures=every).errors == ("x_top1_error", "x_top5_error")
+
+
+def test_labels_from_a_file_take_the_place_of_the_source_s(tmp_path):
+    scores, _ = scores_of(SOURCE)
+    first = scores.argmax(1)
+    lists = [[] if i % 3 == 0 else [int(first[i]), 1] if i % 3 == 1 else [3] for i in range(600)]
+    (tmp_path / "real.json").write_text(json.dumps(lists))
+    found, n = measured(labels=tmp_path / "real.json")
+    assert found["top1_error"] == pytest.approx((first[2::3] != 3).mean() / 2)
+    assert n == {400}
+
+
+def test_a_class_map_of_a_part_of_the_classes(tmp_path):
+    """Image class 0 is head class 1 or 2, image class 2 is 0; images of 1 and 3 are left out."""
+    (tmp_path / "map.toml").write_text("[classes]\n0 = [1, 2]\n2 = 0\n")
+    (tmp_path / "map.csv").write_text("class,training_class\n0,1\n0,2\n2,0\n")
+    scores, labels = scores_of(SOURCE)
+    kept = (labels == 0) | (labels == 2)
+    for among, columns in (("all", [0, 1, 2, 3]), ("mapped", [0, 1, 2])):
+        guess = scores[:, columns].argmax(1)
+        right = np.where(labels == 0, np.isin(guess, [1, 2]), guess == 0)[kept]
+        for file in ("map.toml", "map.csv"):
+            found, n = measured(class_map=tmp_path / file, among=among)
+            assert found["top1_error"] == pytest.approx(1 - right.mean())
+            assert n == {kept.sum()}
+
+
+def test_names_of_folders_are_what_a_map_names(tmp_path):
+    """As of ImageNet-V2, whose folders 0 .. 11 sort as 0, 1, 10, 11, 2, ..."""
+    for split in ("train", "test"):
+        for name in map(str, range(12)):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4), (20 * int(name), 0, 0)).save(tmp_path / split / name / "a.png")
+    source = Folder(path=tmp_path, resolution=4)
+    (tmp_path / "map.toml").write_text("[classes]\n" + "\n".join(f'"{i}" = {i}' for i in range(12)))
+    mapped = read_class_map(tmp_path / "map.toml", 12, 12, source.class_names)
+    images = source.heldout()
+    pixels, labels = images.batch(np.arange(12))
+    truth = pixels[:, 0, 0, 0] // 20
+    assert list(labels) != list(truth)
+    np.testing.assert_array_equal(mapped.labels(labels)[:, 0], truth)
+    (tmp_path / "real.json").write_text(json.dumps({"7/a.png": [3], "10/a.png": [4, 5]}))
+    found = read_labels(tmp_path / "real.json", 12, 12, images.names)
+    assert found[images.names.index("10/a.png")].tolist() == [4, 5]
+    assert (found.max(1) >= 0).sum() == 2
+
+
+def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
+    (tmp_path / "map.toml").write_text("[classes]\n0 = 0\n1 = 1\n2 = 2\n3 = 3\n")
+    scores, labels = scores_of(SOURCE)
+    mapped = read_class_map(tmp_path / "map.toml", 4, 4)
+    assert top_error(mapped.among(scores), mapped.labels(labels)) == top_error(scores, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("m.toml", "[classes]\n7 = 0\n", "there is no class '7' of the images; they are 0 .. 3"),
+        ("m.toml", "[classes]\n0 = 4\n", "'0' is 4, and the classifier's classes are 0 .. 3"),
+        ("m.toml", "[classes]\n0 = 'a'\n", "'0' is a; give a class number or a list of some."),
+        ("m.toml", "[clases]\n0 = 1\n", "needs one table, [classes]"),
+        ("m.toml", "[classes\n", "is no TOML"),
+        ("m.toml", "[classes]\n", "it maps no class"),
+        ("m.csv", "a,b\n0,1\n", "line 1: is a,b; write class,training_class."),
+        ("m.csv", "class,training_class\n0,x\n", "line 2: is 0,x; write a class of the images"),
+        ("m.csv", "", "write class,training_class."),
+        ("l.json", "[[1]", "is no JSON"),
+        ("l.json", "3", "is neither a list nor an object."),
+        ("l.json", "[[1], [2]]", "has labels of 2 images, and there are 3."),
+        ("l.json", "[[1], [2], [4]]", "image 2 has [4]; give a list of classes in 0 .. 3."),
+        ("l.json", '[[1], [2], ["a"]]', "image 2 has ['a']; give"),
+        ("l.json", '{"a.png": [1]}', "names files, and these images have no names"),
+        ("l.json", "[[], [], []]", "no image has a label."),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    read = (read_labels, (4, 3)) if path.suffix == ".json" else (read_class_map, (4, 4))
+    with pytest.raises(ValueError, match=name) as told:
+        read[0](path, *read[1])
+    assert said in str(told.value)
+
+
+def study(tmp_path, more):
+    path = tmp_path / "study.toml"
+    path.write_text(GOOD + f'\n[[evaluate]]\nkind = "classify"\nname = "own"\n{more}\n')
+    with pytest.raises(UserError) as told:
+        read_study(path)
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            'measures = ["top2_error"]',
+            'there is no "top2_error"; did you mean "top5_error" or "top1_error"?',
+        ),
+        ('among = "mapped"', 'among = "mapped" needs a class_map.'),
+        ('labels = "a.json"\nclass_map = "b.csv"', "leave class_map or labels out."),
+        ('labels = "no.json"', "no.json: cannot be read: No such file or directory."),
+        ("data = { kind = 'digits', resolution = 8 }", "px where [data] has"),
+        ("images = 10_000_000", "is more than the"),
+    ],
+)
+def test_a_study_names_what_is_wrong_with_it(tmp_path, more, said):
+    told = study(tmp_path, more)
+    assert said in told
+    assert "line " in told
+
+
+def test_other_classes_than_the_head_s_need_a_class_map(tmp_path):
+    images = np.zeros((6, 16, 16), np.uint8)
+    labels = np.arange(6)
+    np.savez(
+        tmp_path / "six.npz",
+        train_images=images, train_labels=labels, heldout_images=images, heldout_labels=labels,
+    )  # fmt: skip
+    each = Classification(name="x", data=Arrays(path=tmp_path / "six.npz", resolution=16))
+    (fault,) = each.faults(each.data, 4)
+    assert fault.words.startswith("the classifier knows 4 classes, and the images are of 6;")
+    (tmp_path / "map.toml").write_text("[classes]\n5 = 1\n")
+    mapped = each.model_copy(update={"class_map": tmp_path / "map.toml"})
+    assert list(mapped.faults(each.data, 4)) == []
+    assert mapped.measure(Colour(), objective=SOFTMAX, source=SOURCE)[0].n == 1
+
+
+def test_its_images_are_checked_before_training_and_named_in_the_manifest():
+    from finished_runs import a_run
+
+    run, own = a_run(), Procedural(classes=4, heldout_size=32)
+    assert sources_of(run, [Classification(name="x", data=own)]) == [run.data, own]
+    assert sources_of(run, [Classification(name="x"), Upstream()]) == [run.data]

@@ -1,0 +1,308 @@
+"""`scaling data`: what is printed, with which exit status, and what is left behind."""
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboardX.record_writer import RecordWriter
+
+from scaling import cli
+from scaling.data.augment import mixed
+from scaling.data.loader import batches
+from scaling.data.prepare.shards import array_records
+from scaling.data_seen import Seen
+from scaling.study.parse import read_study
+from scaling.study.schema import EXAMPLE
+
+pytest.importorskip("tensorflow_datasets")
+STUDY = EXAMPLE.replace("batch = 128", "batch = 128\naugment = {augment}", 1)
+
+
+@pytest.fixture
+def scaling(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder; returns status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["scaling", "data", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def photographs(scaling):
+    """Six images of two classes to learn from, four to measure on."""
+    root = Path("photographs")
+    for split, count in (("train", 3), ("test", 2)):
+        for label, name in enumerate(("ant", "bee")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.new("RGB", (16, 16), (100 * label, 20 * i, 0))
+                image.save(root / split / name / f"{i}.png")
+    return root
+
+
+def test_a_folder_becomes_a_data_set_that_can_be_shown_and_checked(scaling, photographs):
+    status, out, errors = scaling("prepare", "photographs", "--name", "insects")
+    assert (status, errors) == (0, "")
+    last, how = out.splitlines()[-2:]
+    assert last.endswith("insects/1.0.0: 10 records, 0.0 MiB, in 2 files; compared")
+    assert how.startswith('[data]: kind = "tfds", name = "insects"')
+    assert scaling("show", "insects", "--resolution", "16") == (
+        *(0, "results/insects.seen.png\n", ""),
+    )
+    with Image.open("results/insects.seen.png") as sheet:
+        assert sheet.width > 100
+    status, out, errors = scaling("check", "insects")
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            "insects train: 6 images, 0 cannot be read",
+            "insects test: 4 images, 0 cannot be read",
+        ],
+    )
+
+
+def test_a_folder_of_files_comes_out_as_it_went_in(scaling, photographs):
+    assert scaling("prepare", "photographs", "--folder", "again")[0] == 0
+    names = sorted(p.relative_to("again") for p in Path("again").rglob("*.png"))
+    assert len(names) == 10
+    assert all((Path("again") / n).read_bytes() == (photographs / n).read_bytes() for n in names)
+
+
+@pytest.mark.parametrize("what", ["photographs", "insects"])
+def test_check_names_every_bad_image_of_every_set_and_has_status_1(scaling, photographs, what):
+    for name in ("train/bee/1.png", "test/ant/0.png"):
+        (photographs / name).write_bytes((photographs / name).read_bytes()[:50])
+    scaling("prepare", "photographs", "--name", "insects")
+    status, out, _ = scaling("check", what)
+    assert status == 1
+    bad = [line for line in out.splitlines() if "not a readable image" in line]
+    assert len(bad) == 2
+    if what == "photographs":
+        assert "train/bee/1.png: not" in bad[0]
+        assert "test/ant/0.png: not" in bad[1]
+    else:
+        assert bad[0].startswith("insects train, image ")
+        assert "insects test: 4 images, 1 cannot be read" in out
+    assert scaling("check", what)[:2] == (status, out), "what is kept says the same"
+
+
+def test_what_check_has_found_stops_a_training_that_may_skip_nothing(scaling, photographs):
+    from scaling.data.decode import UnreadableImages
+    from scaling.data.tfds import Tfds
+
+    (photographs / "train/bee/1.png").write_bytes(b"broken")
+    scaling("prepare", "photographs", "--name", "insects")
+    scaling("check", "insects")
+    with pytest.raises(UnreadableImages, match="insects train, image"):
+        Tfds(name="insects", resolution=16).check(print)
+
+
+def test_check_of_a_study_looks_at_its_evaluations_too(scaling):
+    Path("study.toml").write_text(EXAMPLE)
+    status, out, _ = scaling("check", "study.toml")
+    assert status == 0
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        *("procedural, train", "procedural, heldout", "digits, train", "digits, heldout"),
+    ]
+
+
+def test_damaged_files_of_records_are_named(scaling, photographs):
+    scaling("prepare", "photographs", "--name", "insects")
+    (file,) = Path("tfds/insects/1.0.0").glob("insects-test*")
+    file.write_bytes(b"")
+    status, out, _ = scaling("check", "insects")
+    assert status == 1
+    assert f"{file.name}: not readable" in out
+
+
+def test_tfrecords_of_tfds_are_converted_beside_and_elsewhere(scaling, photographs):
+    scaling("prepare", "photographs", "--name", "insects")
+    folder = Path("tfds/insects/1.0.0")
+    for file in folder.glob("insects-*"):
+        records = list(array_records(file))
+        writer = RecordWriter(str(file).replace("array_record", "tfrecord"))
+        for record in records:
+            writer.write(record)
+        writer.close()
+        file.unlink()
+    (folder / "conversion.json").unlink()
+    info = json.loads((folder / "dataset_info.json").read_text()) | {"fileFormat": "tfrecord"}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    status, _, errors = scaling("check", "insects")
+    assert status == 2
+    assert f"scaling data convert {folder.absolute()}" in errors
+    status, out, errors = scaling("convert", str(folder), "--data-dir", "new")
+    assert (status, errors) == (0, "")
+    assert out.splitlines()[-1].startswith("new/insects/1.0.0: 10 records")
+    assert scaling("check", "insects", "--data-dir", "new")[0] == 0
+    assert scaling("convert", str(folder))[0] == 0
+    assert scaling("check", "insects")[0] == 0
+    assert scaling("check", "new/insects/1.0.0")[0] == 0
+
+
+def test_plain_tfrecords_are_converted_by_their_splits(scaling):
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "png")
+    for split in ("train", "validation"):
+        writer = RecordWriter(f"{split}-00000-of-00001")
+        for label in range(3):
+            example = tf_example_pb2.Example()
+            example.features.feature["image"].bytes_list.value.append(stream.getvalue())
+            example.features.feature["label"].int64_list.value.append(label)
+            writer.write(example.SerializeToString())
+        writer.close()
+    splits = ("--split", "train=train-*", "--split", "validation=validation-*")
+    status, out, _ = scaling("convert", *splits, "--name", "plain")
+    assert status == 0
+    assert "image, label: 3 classes" in out
+    assert scaling("check", "plain")[0] == 0
+    assert "give NAME=FILES" in scaling("convert", "--split", "train", "--name", "x")[2]
+    assert "give FOLDER, or --split" in scaling("convert")[2]
+    assert "for plain files, without FOLDER" in scaling("convert", "x", "--name", "y")[2]
+
+
+@pytest.mark.parametrize("augment", ["[]", '[{ kind = "flip" }, { kind = "mixup" }]'])
+def test_what_is_shown_are_the_pixels_of_the_run_s_first_steps(scaling, augment):
+    import jax
+
+    from scaling.training.step import MIXING, seed_word, step_key
+
+    Path("study.toml").write_text(STUDY.replace("{augment}", augment))
+    run = read_study("study.toml").runs[0]
+    seen = Seen(run, 300)
+    assert seen.size == 384
+    images, labels = seen.batch(np.arange(130, 150))
+    source = run.data.train()
+    known = {"seed": run.seed, "batch": run.batch, "data_size": run.data_size}
+    (batch,) = batches(source, **known, first_step=1, last_step=2, augment=run.augment)
+    key = jax.random.fold_in(step_key(seed_word(run), 1), MIXING)
+    expected = np.asarray(mixed(run.augment, batch, key)["image"])[2:22]
+    assert np.abs(images - expected.astype(float)).max() <= 0.5
+    np.testing.assert_array_equal(labels, batch["label"][2:22])
+
+
+def test_show_draws_what_a_study_s_run_sees(scaling):
+    Path("study.toml").write_text(STUDY.replace("{augment}", '[{ kind = "mixup" }]'))
+    name = read_study("study.toml").name
+    assert scaling("show", "study.toml") == (0, f"results/{name}.seen.png\n", "")
+    run = read_study("study.toml").runs[-1].id
+    assert scaling("show", "study.toml", "--run", run[:6])[0] == 0
+    assert "has no such run" in scaling("show", "study.toml", "--run", "zzz")[2]
+
+
+def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photographs):
+    scaling("prepare", "photographs", "--name", "insects")
+    status, out, errors = scaling("check", "insect")
+    assert (status, out) == (2, "")
+    assert "insect is no study, no folder, and no data set" in errors
+    assert "Did you mean 'insects'" in errors
+    assert "TFDS has 'oxford_flowers102'" in scaling("check", "flowers")[2]
+
+
+def test_one_of_name_and_folder_is_needed(scaling, photographs):
+    assert "give --name for a data set" in scaling("prepare", "photographs")[2]
+
+
+def test_a_data_set_of_one_split_is_checked_as_a_whole(scaling, photographs):
+    shutil.rmtree(photographs / "test")
+    assert "has one split" in scaling("prepare", "photographs", "--name", "insects")[1]
+    status, out, _ = scaling("check", "insects")
+    assert status == 0
+    found = [int(line.split(": ")[1].split()[0]) for line in out.splitlines()]
+    assert (len(found), sum(found)) == (2, 6)
+
+
+def test_all_splits_of_a_data_set_are_checked(scaling, photographs):
+    shutil.copytree(photographs / "test", photographs / "validation")
+    (photographs / "validation/bee/0.png").write_bytes(b"x")
+    scaling("prepare", "photographs", "--name", "insects")
+    status, out, _ = scaling("check", "insects")
+    assert status == 1
+    assert [line for line in out.splitlines() if line.endswith("read")] == [
+        "insects train: 6 images, 0 cannot be read",
+        "insects test: 4 images, 0 cannot be read",
+        "insects validation: 4 images, 1 cannot be read",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_check_of_a_study_names_bad_images_of_every_kind_of_file(scaling, kind):
+    import test_parquet
+    import test_webdataset
+
+    if kind == "parquet":
+        broken = [{"bytes": b"broken", "path": "a"}]
+        test_parquet.write(Path("data/train.parquet"), range(8))
+        test_parquet.write(Path("data/test.parquet"), [0], images=broken)
+        data = 'kind = "parquet"\npath = "data"\nresolution = 16'
+    else:
+        test_webdataset.write(Path("train-0.tar"), test_webdataset.members(range(8)))
+        test_webdataset.write(Path("test-0.tar"), [("0.png", b"broken"), ("0.cls", b"1")])
+        shards = 'train_shards = "train-{0..0}.tar"\nheldout_shards = "test-*.tar"'
+        data = f'kind = "webdataset"\n{shards}\nclasses = 3\nresolution = 16'
+    text = EXAMPLE.replace('kind = "procedural"\nlabel_noise = 0.1', data)
+    Path("study.toml").write_text(
+        text.replace("images = 8192", "").replace('[10_000, "all"]', '"all"')
+    )
+    status, out, errors = scaling("check", "study.toml")
+    assert status == 1, errors
+    bad = [line for line in out.splitlines() if "not a readable image" in line]
+    assert len(bad) == 1
+    assert "test" in bad[0]
+    assert scaling("show", "study.toml")[0] == 0
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from scaling.data.prepare import prepare as preparing
+
+preparing.SHARD = 400
+left = int(sys.argv[1])
+read = preparing._read
+
+
+def killed_at(collection, item):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(collection, item)
+
+
+preparing._read = killed_at
+preparing.prepare(Path("photographs"), "insects", Path(sys.argv[2]), print)
+"""
+
+
+@pytest.mark.slow
+def test_a_preparation_that_is_killed_at_any_image_ends_with_the_same_files(scaling, photographs):
+    for images in (4, 3, 1):
+        command = [sys.executable, "-c", KILLED, str(images), "tfds"]
+        assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+        assert not Path("tfds/insects/1.0.0/dataset_info.json").exists()
+    assert list(Path("tfds/insects/1.0.0").glob("insects-*")), "what was done is kept"
+    for images, folder in ((9, "tfds"), (10, "whole")):  # one image less: some were kept
+        subprocess.run([sys.executable, "-c", KILLED, str(images), folder], check=True)
+    assert not list(Path("tfds/insects/1.0.0").glob(".*.part")), "nothing is left half written"
+    whole = list(Path("whole/insects/1.0.0").glob("insects-*"))
+    assert len(whole) > 2
+    for file in whole:
+        assert (Path("tfds/insects/1.0.0") / file.name).read_bytes() == file.read_bytes()
+    assert scaling("check", "insects")[0] == 0

@@ -1,0 +1,348 @@
+"""`scaling evaluate`: any trained network is measured as a worker measures its own."""
+
+import csv
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet
+import pytest
+from saved_params import save_params
+from test_training import DATA, NANO, RECIPE
+from weights_cases import BIT, MAP, MIXER, TOKEN, random_params
+
+from fits.base.errors import UserError
+from fits.data.results import COLUMNS
+from models.precision import precision_for
+from models.weights.writing import write
+from scaling import cli
+from scaling.data.arrays import Digits
+from scaling.evaluate import FewShot, Upstream
+from scaling.launch import devices
+from scaling.objectives.classify import Classify
+from scaling.objectives.protocol import Learned
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder
+from scaling.training.checkpoint_manifest import MANIFEST
+from scaling.training.initial import Init, backbone
+from scaling.training.run import Run
+from scaling.zoo.measure import measure, prepare
+from scaling.zoo.trained import Asked
+
+FEW = FewShot(name="digits", data=Digits(resolution=16), shots=(5,), subsets=1)
+TASKS = """\
+[[evaluate]]
+kind = "upstream"
+
+[[evaluate]]
+kind = "fewshot"
+name = "digits"
+data = { kind = "digits", resolution = 16 }
+shots = [5]
+subsets = 1
+"""
+OF_DIGITS = """\
+[data]
+kind = "digits"
+resolution = RES
+
+[[evaluate]]
+kind = "upstream"
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run's folder with the state of its end, one of its trunk beside it, and both parameters."""
+    run = Run(model=NANO, data=DATA, recipe=RECIPE, batch=16, images_seen=160)
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / run.id)
+    write_run_file(folder.path, run, (), print)
+    trunk = TrunkFolder.of(folder, run).path
+    params = {step: random_params(NANO, 8, seed=step) for step in (6, 10)}
+    save_params(folder.checkpoints / "10", run, 10, params[10])
+    save_params(trunk / "6", run, 6, params[6])
+    return run, folder.path, trunk, params
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    path = tmp_path / "tasks.toml"
+    path.write_text(TASKS)
+    return path
+
+
+def of_digits(tmp_path, resolution):
+    path = tmp_path / "digits.toml"
+    path.write_text(OF_DIGITS.replace("RES", str(resolution)))
+    return path
+
+
+def measured(paths, tasks, **asked):
+    """Every number, by the column `run` and by metric."""
+    found, what = prepare(paths, tasks, Asked(**asked))
+    rows = [row for each in found for row in measure(each, what)]
+    return rows, {(row.run, row.metric): row.value for row in rows}
+
+
+def module_of(run, params):
+    built = run.objective.build(run.model, run.data.classes, run_precision())
+    return built.module(Learned(jnp_tree(params), {}, {}))
+
+
+def run_precision():
+    return precision_for("cpu")
+
+
+def jnp_tree(params):
+    return jax.tree.map(jnp.asarray, params)
+
+
+@pytest.mark.slow
+def test_a_run_and_its_trunk_are_measured_as_a_worker_measures_them(trained, tasks):
+    run, folder, trunk, params = trained
+    rows, found = measured([folder, trunk, trunk / "6"], tasks)
+    for name, step in ((run.id, 10), (f"{run.trunk}@6", 6)):
+        module = module_of(run, params[step])
+        for each in (Upstream(), FEW):
+            for one in each.measure(module, objective=run.objective, source=run.data):
+                assert found[name, one.metric] == one.value
+    assert rows[4:8] == rows[8:12]  # a trunk's folder means its last state
+    assert {row.images_seen for row in rows} == {160, 96}
+    assert rows[0].flops == run.flops
+    assert (rows[0].study, rows[0].model, rows[0].seed) == ("tasks", "nano", 0)
+
+
+def test_a_file_of_weights_is_measured_with_its_head_and_what_is_unknown_is_left_open(tmp_path):
+    shape = replace(MAP, patch=4, resolution=16)
+    params = random_params(shape, 10)
+    write(tmp_path / "a.npz", params, shape)
+    rows, found = measured([tmp_path / "a.npz"], of_digits(tmp_path, 16))
+    module = Classify().build(shape, 10, run_precision()).module(Learned(jnp_tree(params), {}, {}))
+    source = Digits(resolution=16)
+    for one in Upstream().measure(module, objective=Classify(), source=source):
+        assert found[rows[0].run, one.metric] == one.value
+    (row, _) = rows
+    assert (row.flops, row.images_seen, row.data_size, row.seed) == (None,) * 4
+    assert len(row.run) == 12
+    known = measured([tmp_path / "a.npz"], of_digits(tmp_path, 16), images_seen=1000)[0][0]
+    assert known.flops == Classify().flops(shape, 1000, 10)
+
+
+@pytest.mark.slow
+def test_the_objective_of_a_file_of_weights_is_said_by_the_tasks(tmp_path):
+    shape = replace(MAP, patch=4, resolution=16)
+    write(tmp_path / "a.npz", random_params(shape, 10), shape)
+    path = of_digits(tmp_path, 16)
+    sigmoid = [row.value for row in measured([tmp_path / "a.npz"], path)[0]]
+    path.write_text(path.read_text() + '\n[objective]\nloss = "softmax"\n')
+    softmax = [row.value for row in measured([tmp_path / "a.npz"], path)[0]]
+    assert sigmoid[0] > 2 * softmax[0]
+    assert sigmoid[1] == softmax[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        ("big_vision", replace(MAP, patch=4, resolution=16)),
+        ("big_vision", replace(MIXER, patch=4, resolution=12)),
+        ("big_vision-scan", replace(MAP, patch=4, resolution=16)),
+        ("augreg", replace(TOKEN, patch=4, resolution=16)),
+        ("bit", replace(BIT, resolution=32)),
+        ("timm", replace(TOKEN, patch=4, resolution=16, gelu="erf")),
+        ("huggingface", replace(TOKEN, patch=4, resolution=16, gelu="erf")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name.replace("/", "-"),
+)
+def test_each_layout_is_measured_as_the_network_that_it_holds(tmp_path, layout, shape):
+    path = tmp_path / f"a{'.npz' if layout not in ('timm', 'huggingface') else '.safetensors'}"
+    params = random_params(shape, 10)
+    write(path, params, shape, layout)
+    rows, found = measured(
+        [path], of_digits(tmp_path, shape.resolution), resolution=shape.resolution
+    )
+    module = Classify().build(shape, 10, run_precision()).module(Learned(jnp_tree(params), {}, {}))
+    source = Digits(resolution=shape.resolution)
+    for one in Upstream().measure(module, objective=Classify(), source=source):
+        assert found[rows[0].run, one.metric] == pytest.approx(one.value, rel=1e-5)
+
+
+def test_a_network_without_a_head_is_measured_by_its_features_alone(tmp_path, tasks):
+    shape = replace(MAP, patch=4, resolution=16)
+    write(tmp_path / "a.npz", random_params(shape, None), shape)
+    with pytest.raises(UserError) as told:
+        prepare([tmp_path / "a.npz"], tasks, Asked())
+    assert str(told.value).endswith(
+        "tasks.toml, line 1: evaluate[0]: "
+        f"{tmp_path}/a.npz has no classifier, so that its features alone can be measured: by "
+        "fewshot, linear_probe or knn. Leave this out."
+    )
+    tasks.write_text(TASKS[TASKS.index("[[evaluate]]", 1) :])
+    rows, _ = measured([tmp_path / "a.npz"], tasks)
+    assert [row.metric for row in rows] == ["digits_5shot_error", "digits_5shot_error_subset0"]
+
+
+def test_another_resolution_resizes_positions_as_an_init_does(trained, tmp_path, tasks):
+    folder = trained[1]
+    for path in (folder, tmp_path / "a.npz"):
+        if path.suffix:
+            write(path, random_params(NANO, 8, seed=10), NANO)
+        with pytest.raises(UserError, match=r"is 16 px, and .* sees 32 px; use that"):
+            prepare([path], tasks, Asked(resolution=32))
+        (found,), _ = prepare([path], of_classes(tmp_path), Asked(resolution=32))
+        position = found.read()["params"]["backbone"]["position"]
+        wanted = backbone(Init(from_=folder, resolution=32), replace(NANO, resolution=32))
+        np.testing.assert_array_equal(position, wanted["position"])
+
+
+def of_classes(tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text(
+        '[data]\nkind = "procedural"\nclasses = 8\nresolution = 32\n[[evaluate]]\n'
+        'kind = "upstream"\nimages = 64\n'
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_at_another_resolution_a_run_is_measured_on_images_that_are_given(trained, tmp_path):
+    _, folder, _, _ = trained
+    rows, _ = measured([folder], of_classes(tmp_path), resolution=32)
+    assert [row.n for row in rows] == [64, 64]
+    only = tmp_path / "only.toml"
+    only.write_text('[[evaluate]]\nkind = "upstream"\n')
+    with pytest.raises(UserError, match="trained on images of 16 px and is to see 32 px; add "):
+        prepare([folder], only, Asked(resolution=32))
+
+
+def test_a_study_says_what_to_measure_too(trained):
+    _, folder, _, _ = trained
+    with pytest.raises(UserError, match=r"demo\.toml, line \d+: data\.resolution: is .* px, and"):
+        prepare([folder], "demo", Asked(resolution=64))
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty: it needs [[evaluate]] tables"),
+        ("[[evaluate]\n", "this is not TOML"),
+        (TASKS.replace("shots", "shot"), 'line 8: evaluate[1].shot: unknown key; did you mean "s'),
+        (TASKS.replace('"fewshot"', '"fewshots"'), 'line 5: evaluate[1].kind: there is no "fewsho'),
+        ("[[grind]]\n" + TASKS, "line 1: grind: unknown key"),
+        (TASKS.replace("16 }", "8 }"), "line 7: evaluate[1].data.resolution: is 8 px, and "),
+        (TASKS + TASKS, "line 10: evaluate[2]: upstream_loss is measured twice"),
+        ('[data]\nkind = "digits"\n' + TASKS, "knows 8 classes, and the images are of 10; take"),
+        ('[data]\nkind = "arrays"\nresolution = 16\npath = "no.npz"\n' + TASKS, "there is no no"),
+        (
+            '[[evaluate]]\nkind = "finetune"\nname = "d"\ndata = { kind = "digits" }\n'
+            'protocol = { kind = "vtab1k" }\n',
+            "trains the network, and checkpoints are measured as they are; let a study begin with",
+        ),
+    ],
+)
+def test_what_is_wrong_with_tasks_is_said_with_its_line(trained, tmp_path, text, said):
+    (tmp_path / "tasks.toml").write_text(text)
+    with pytest.raises(UserError) as told:
+        prepare([trained[1]], tmp_path / "tasks.toml", Asked())
+    assert said in str(told.value)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Runs `scaling evaluate` in an empty folder; returns status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(devices, "compute_as_workers_do", lambda: None)  # JAX is loaded
+
+    def evaluate(*words):
+        monkeypatch.setattr(sys, "argv", ["scaling", "evaluate", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return evaluate
+
+
+def test_numbers_are_printed_and_written_in_the_columns_of_collect(trained, command, tasks):
+    run, folder, _, _ = trained
+    write("a.npz", random_params(NANO, 8), NANO)
+    words = (folder, "a.npz", "--on", tasks)
+    tasks.write_text('[data]\nkind = "procedural"\nclasses = 8\nheldout_size = 1000\n' + TASKS)
+    status, said, errors = command(*words, "--table", "t.csv")
+    assert (status, errors) == (0, "")
+    assert f"{folder}: run, step 10 of 10, nano (16 px, pool map, 2 heads, GELU tanh, 8 c" in said
+    assert "a.npz: big_vision, " in said
+    assert "table:  t.csv: 8 numbers, 2 networks" in said
+    with open("t.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["flops"] for row in rows] == [str(float(run.flops))] * 4 + [""] * 4
+    assert command(*words, "--table", "t.parquet")[0] == 0
+    table = pyarrow.parquet.read_table("t.parquet").to_pylist()
+    assert [str(row["value"]) for row in table] == [row["value"] for row in rows]
+    assert table[-1]["seed"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["no.npz"], "there is no no.npz; name a run's folder, or a file of weights."),
+        (["folder"], "folder is no run's folder: it has no run.json. Did you mean folder/b.npz?"),
+        (["a.npz", "--shape", "BiT-R50x1"], "BiT-R50x1 is a BiT, but the file holds a ViT"),
+        (["a.npz", "--shape", "B/16"], "a.npz is not a whole big_vision file of B/16"),
+        (["a.npz", "--table", "t.txt"], "--table t.txt: ends in none of .csv, .parquet."),
+        (["a.npz", "--table", "no/t.csv"], "--table no/t.csv: there is no folder no; make it"),
+        (["damaged.npz"], "is damaged or cut short"),
+        (["cut.npz"], "cut.npz cannot be read as .npz"),
+        (["a.npz", "--on", "no.toml"], "no.toml is neither a study that comes with the project"),
+        (["nan.npz"], "nan.npz: upstream_loss is nan: its weights or its features are no finite"),
+        (["mixer.npz", "--resolution", "36"], "mixes 9 patches and no other number"),
+        (["a.npz", "nor.npz"], "there is no nor.npz"),
+    ],
+)
+def test_bad_input_is_said_in_words_and_nothing_is_written(command, tmp_path, words, said):
+    shape = replace(MAP, patch=4, resolution=16)
+    params = random_params(shape, 10)
+    write(Path("a.npz"), params, shape)
+    whole = Path("a.npz").read_bytes()
+    Path("damaged.npz").write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    Path("cut.npz").write_bytes(whole[:-100])
+    Path("folder").mkdir()
+    Path("folder/b.npz").write_bytes(whole)
+    params["backbone"]["position"][:] = np.nan
+    write(Path("nan.npz"), params, shape)
+    small = replace(MIXER, patch=4, resolution=12)
+    write(Path("mixer.npz"), random_params(small, 10), small)
+    if "--on" not in words:
+        words = [*words, "--on", of_digits(tmp_path, 16)]
+    before = sorted(tmp_path.iterdir())
+    status, _, errors = command(*words)
+    assert status == 2
+    assert said in errors
+    assert "Traceback" not in errors
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_knows_its_shape_and_a_lost_or_damaged_state_is_named(trained, command, tasks):
+    run, folder, trunk, _ = trained
+    said = command(folder, "--on", tasks, "--heads", 2)[2]
+    assert "is a run, which knows its shape and its training" in said
+    shutil.copytree(folder.parent, "runs")
+    here = Path("runs") / run.id
+    for path in (here / "checkpoints" / "10").rglob("*"):
+        if path.is_file() and path.name != MANIFEST:
+            path.write_bytes(b"")
+    status, _, errors = command(here, "--on", tasks)
+    assert (status, "Traceback" in errors) == (2, False)
+    assert "checkpoints/10 cannot be read back" in errors
+    shutil.rmtree(here)
+    status, _, errors = command(Path("runs") / "trunks" / trunk.name / "6", "--on", tasks)
+    assert status == 2
+    assert "says what this is a training state of" in errors

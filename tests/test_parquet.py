@@ -1,0 +1,248 @@
+"""Parquet files as Hugging Face lays them out, read in any order; what is otherwise is named."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fits.base.errors import UserError
+from scaling.data.decode import UnreadableImages
+from scaling.data.parquet import Parquet
+from scaling.data.parquet_files import split_of
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vit-scaling-laws"
+
+
+def pixels(i):
+    return np.random.default_rng(i).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+
+
+def png(i):
+    stream = io.BytesIO()
+    Image.fromarray(pixels(i)).save(stream, "png")
+    return stream.getvalue()
+
+
+def write(file, numbers, labels=None, names=("ant", "bee", "cat"), images=None):
+    """What `datasets` writes: images with their bytes, and the names of classes in the metadata."""
+    labels = [i % 3 for i in numbers] if labels is None else labels
+    images = [{"bytes": png(i), "path": f"{i}.png"} for i in numbers] if images is None else images
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(names or ()), "_type": "ClassLabel"},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})} if names else None
+    schema = pa.schema([("image", IMAGE), ("label", pa.int64())], metadata)
+    table = pa.table({"image": pa.array(images, IMAGE), "label": labels}, schema)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, file, row_group_size=4)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """20 images to learn from in two files, 5 to measure on."""
+    folder = tmp_path / "repository" / "data"
+    for n in range(2):
+        write(folder / f"train-0000{n}-of-00002.parquet", range(10 * n, 10 * n + 10))
+    write(folder / "test-00000-of-00001.parquet", range(100, 105))
+    return folder.parent
+
+
+def source(root, **fields):
+    return Parquet(**{"path": root, "resolution": 6} | fields)
+
+
+def test_every_image_comes_back_with_its_label(root):
+    found = source(root)
+    assert found.problem() is None
+    assert (found.classes, found.sizes()) == (3, (20, 5))
+    images, labels = found.train().batch(np.arange(20))
+    assert all((images[i] == pixels(i)).all() for i in range(20))
+    assert labels.tolist() == [i % 3 for i in range(20)]
+    assert labels.dtype == np.int32
+    images, _ = found.heldout().batch(np.arange(5))
+    assert (images[4] == pixels(104)).all()
+
+
+def test_any_images_may_be_asked_for_in_any_order(root):
+    images, labels = source(root).train().batch(np.array([17, 3, 17]))
+    for image, label, i in zip(images, labels, (17, 3, 17), strict=True):
+        assert (image == pixels(i)).all()
+        assert label == i % 3
+
+
+def test_encoded_bytes_are_those_of_the_file(root):
+    assert [e.image for e in source(root).train().encoded(np.array([0, 12]))] == [png(0), png(12)]
+
+
+@pytest.mark.parametrize(
+    ("file", "split"),
+    [
+        ("data/train-00000-of-00042.parquet", "train"),
+        ("data/train-00000-of-00042-a09b74b3ef9c3b56.parquet", "train"),
+        ("default/validation/0000.parquet", "validation"),
+        ("train.parquet", "train"),
+        ("test/part-0.parquet", "test"),
+        ("pre-train.parquet", "pre-train"),
+    ],
+)
+def test_files_say_their_split_in_the_ways_that_are_in_use(tmp_path, file, split):
+    assert split_of(tmp_path / file) == split
+
+
+def test_copies_are_made_once_and_again_where_they_are_damaged(root, cache, monkeypatch):
+    source(root).train()
+    copies = {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")}
+    assert len(copies) == 2
+    source(root).train()
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")} == copies
+    for file in copies:
+        file.write_bytes(file.read_bytes()[:200])
+    images, _ = source(root).train().batch(np.arange(20))
+    assert (images[19] == pixels(19)).all()
+
+
+def test_a_changed_file_is_read_anew(root):
+    source(root).train()
+    write(root / "data" / "train-00001-of-00002.parquet", range(50, 57))
+    images = source(root).train()
+    assert images.size == 17
+    assert (images.batch(np.array([16]))[0][0] == pixels(56)).all()
+
+
+def test_without_names_there_are_as_many_classes_as_the_largest_label_says(tmp_path):
+    write(tmp_path / "train.parquet", range(3), [0, 4, 1], names=None)
+    write(tmp_path / "test.parquet", range(3), [0, 6, 1], names=None)
+    assert source(tmp_path).classes == 7
+    assert source(tmp_path).problem() is None
+
+
+def test_other_columns_and_names_of_columns_are_fine(tmp_path):
+    for split in ("train", "test"):
+        table = {
+            "img": [{"bytes": png(1), "path": None}],
+            "fine": pa.array([2], pa.uint8()),
+            "x": ["?"],
+        }
+        pq.write_table(pa.table(table), tmp_path / f"{split}.parquet")
+    found = source(tmp_path, image_key="img", label_key="fine")
+    assert found.problem() is None
+    assert found.train().batch(np.array([0]))[1].tolist() == [2]
+
+
+# Bad input
+
+
+def test_a_row_without_bytes_is_named_and_may_be_skipped(root):
+    images = [
+        {"bytes": png(1), "path": "a"},
+        {"bytes": None, "path": "b"},
+        {"bytes": b"x", "path": ""},
+    ]
+    file = root / "data" / "train-00000-of-00002.parquet"
+    write(file, range(3), images=images)
+    with pytest.raises(UnreadableImages) as bad:
+        source(root).check(print)
+    assert list(bad.value.why) == [f"{file}, row 1"]
+    with pytest.raises(UnreadableImages, match="2 images cannot be read"):
+        source(root, skip_unreadable=1).train()
+    skipping = source(root, skip_unreadable=2)
+    assert skipping.train().size == 11
+    assert list(skipping.provenance()["train_skipped"]) == [f"{file}, row 1", f"{file}, row 2"]
+
+
+def test_a_file_that_is_cut_off_is_named(root):
+    file = root / "data" / "test-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    assert f"{file} is no Parquet file that can be read" in source(root).problem()
+
+
+def test_a_damaged_page_is_named_and_nothing_is_kept_of_it(root, cache):
+    file = root / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table, file, write_page_checksum=True, compression="none")
+    contents = bytearray(file.read_bytes())
+    contents[contents.index(b"IHDR") + 40] ^= 1
+    file.write_bytes(contents)
+    with pytest.raises(UserError, match="is no Parquet file that can be read"):
+        source(root).heldout()
+    assert not list(cache.glob("*test*.arrow"))
+
+
+def test_labels_beyond_the_classes_are_named_with_their_rows(root):
+    file = root / "data" / "test-00000-of-00001.parquet"
+    write(file, range(5), [0, 3, 1, 99, 2])
+    fault = source(root).fault()
+    assert fault.key == "heldout_split"
+    assert (
+        f"{file}: 2 labels are none of the 3 classes, 0 .. 2 (row 1: 3, row 3: 99)" in fault.words
+    )
+
+
+def test_withheld_labels_are_said(root):
+    write(root / "data" / "test-00000-of-00001.parquet", range(2), [-1, -1])
+    assert "2 rows have no label (-1), the first is row 0; use another" in source(root).problem()
+
+
+def test_a_missing_label_is_said(root):
+    write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, None])
+    assert "row 1 has no label" in source(root).problem()
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(root):
+    problem = source(root, heldout_split="tests").problem()
+    assert (
+        "no Parquet files of a split 'tests'; it has test, train. Did you mean 'test'?" in problem
+    )
+
+
+def test_missing_files_of_a_split_are_counted(root):
+    (root / "data" / "train-00000-of-00002.parquet").unlink()
+    assert "has 1 files as train-00001-of-00002.parquet, of 2" in source(root).problem()
+
+
+def test_an_empty_split_is_said(root):
+    write(root / "data" / "test-00000-of-00001.parquet", [])
+    assert "split 'test' holds no rows" in source(root).problem()
+
+
+def test_files_that_disagree_about_the_classes_are_named(root):
+    write(root / "data" / "test-00000-of-00001.parquet", range(2), names=("ant", "bee"))
+    assert "3 classes and test-00000-of-00001.parquet has 2" in source(root).problem()
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"image": [b"x"], "label": [1]}, "'image' is binary; a struct with the encoded image"),
+        ({"image": [{"path": "x"}], "label": [1]}, "a struct with the encoded image"),
+        ({"image": [{"bytes": b"x"}], "label": ["cat"]}, "'label' is string; a whole number"),
+        ({"image": [{"bytes": b"x"}], "label": [[1, 2]]}, "one label an image"),
+        ({"imagee": [{"bytes": b"x"}], "label": [1]}, "Did you mean 'imagee'"),
+    ],
+)
+def test_another_layout_is_said(tmp_path, columns, words):
+    for split in ("train", "test"):
+        pq.write_table(pa.table(columns), tmp_path / f"{split}.parquet")
+    assert words in source(tmp_path).problem()
+
+
+def test_a_missing_folder_is_said(tmp_path):
+    assert "there is no" in source(tmp_path / "nowhere").problem()
+
+
+def test_a_cache_that_cannot_be_written_is_said(root, cache):
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="point XDG_CACHE_HOME elsewhere"):
+        source(root).train()

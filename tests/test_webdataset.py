@@ -1,0 +1,223 @@
+"""WebDataset's tar archives, read in any order; what is cut off or alone is named."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scaling.data.decode import UnreadableImages
+from scaling.data.tar_members import tar_members
+from scaling.data.webdataset import WebDataset, index_of
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    index_of.cache_clear()
+    return tmp_path / "cache" / "vit-scaling-laws"
+
+
+def pixels(i):
+    return np.random.default_rng(i).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+
+
+def png(i):
+    stream = io.BytesIO()
+    Image.fromarray(pixels(i)).save(stream, "png")
+    return stream.getvalue()
+
+
+def members(numbers, label=lambda i: i % 3):
+    """As WebDataset's own writer orders them: a key's members beside each other."""
+    for i in numbers:
+        yield f"n01/{i:06d}.png", png(i)
+        yield f"n01/{i:06d}.cls", str(label(i)).encode()
+        yield f"n01/{i:06d}.json", b"{}"
+
+
+def write(file, contents, form=tarfile.GNU_FORMAT):
+    with tarfile.open(file, "w", format=form) as tar:
+        for name, data in contents:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """20 images to learn from in two archives, 5 to measure on."""
+    for n in range(2):
+        write(tmp_path / f"train-{n:04d}.tar", members(range(10 * n, 10 * n + 10)))
+    write(tmp_path / "test-0000.tar", members(range(100, 105)))
+    return tmp_path
+
+
+def source(root, **fields):
+    shards = {
+        "train_shards": f"{root}/train-{{0000..0001}}.tar",
+        "heldout_shards": f"{root}/test-*.tar",
+    }
+    return WebDataset(**shards | {"classes": 3, "resolution": 6} | fields)
+
+
+def test_every_image_comes_back_with_its_label(root):
+    found = source(root)
+    assert found.problem() is None
+    assert found.sizes() == (20, 5)
+    images, labels = found.train().batch(np.arange(20))
+    assert all((images[i] == pixels(i)).all() for i in range(20))
+    assert labels.tolist() == [i % 3 for i in range(20)]
+    images, labels = found.heldout().batch(np.array([4, 0]))
+    assert (images[0] == pixels(104)).all()
+    assert (images[1] == pixels(100)).all()
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_every_kind_of_tar_and_long_names_are_read(root, form):
+    contents = [(("x" * 90 if form else "x") + name, data) for name, data in members(range(5))]
+    write(root / "test-0000.tar", contents, form)
+    images, _ = source(root).heldout().batch(np.arange(5))
+    assert (images[3] == pixels(3)).all()
+
+
+def test_headers_are_read_once_a_machine(root, monkeypatch):
+    source(root).train()
+    index_of.cache_clear()
+    monkeypatch.setattr("scaling.data.webdataset.tar_members", None)
+    assert source(root).train().size == 20
+
+
+def test_a_damaged_index_is_made_again(root, cache):
+    source(root).train()
+    index_of.cache_clear()
+    for file in cache.glob("*.index.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert source(root).train().size == 20
+
+
+def test_a_changed_archive_is_read_anew(root):
+    source(root).train()
+    write(root / "train-0001.tar", members(range(50, 57)))
+    images = source(root).train()
+    assert images.size == 17
+    assert (images.batch(np.array([16]))[0][0] == pixels(56)).all()
+
+
+def test_labels_may_have_another_ending(root):
+    for name in ("train-0000", "train-0001", "test-0000"):
+        contents = ((name.replace(".cls", ".Label"), data) for name, data in members(range(3)))
+        write(root / f"{name}.tar", contents)
+    assert source(root, label_key="label").problem() is None
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("left", [0.2, 0.5, 0.7])
+def test_an_archive_that_is_cut_off_in_the_middle_is_named(root, left):
+    file = root / "train-0001.tar"
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * left)])
+    fault = source(root).fault()
+    assert fault.key == "train_shards"
+    assert f"{file} is cut off or damaged" in fault.words
+
+
+def test_an_archive_that_is_cut_off_between_two_members_is_named_too(tmp_path):
+    write(tmp_path / "x.tar", members(range(3)))
+    ends = [m.offset + -(-m.size // 512) * 512 for m in tar_members(tmp_path / "x.tar")]
+    (tmp_path / "x.tar").write_bytes((tmp_path / "x.tar").read_bytes()[: ends[2]])
+    with pytest.raises(ValueError, match=r"is cut off or damaged at or after 'n01/000000.json'"):
+        list(tar_members(tmp_path / "x.tar"))
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path):
+    write(tmp_path / "x.tar", members(range(3)))
+    contents = bytearray((tmp_path / "x.tar").read_bytes())
+    at = contents.index(b"n01/000001.cls")
+    contents[at : at + 10] = b"\x01" * 10
+    (tmp_path / "x.tar").write_bytes(contents)
+    with pytest.raises(ValueError, match="is cut off or damaged"):
+        list(tar_members(tmp_path / "x.tar"))
+
+
+def test_a_member_of_negative_size_ends_the_reading(tmp_path):
+    write(tmp_path / "x.tar", members(range(2)))
+    contents = bytearray((tmp_path / "x.tar").read_bytes())
+    contents[124:136] = b"\xff" * 8 + (2**32 - 1024).to_bytes(4, "big")  # -1024, in base 256
+    checksum = sum(contents[:148]) + 8 * 32 + sum(contents[156:512])
+    contents[148:156] = b"%06o\0 " % checksum
+    (tmp_path / "x.tar").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"x\.tar"):
+        list(tar_members(tmp_path / "x.tar"))
+
+
+def test_a_compressed_archive_is_said_to_be_one(root):
+    with tarfile.open(root / "test-0000.tar", "w:gz"):
+        pass
+    assert "test-0000.tar is compressed; decompress it" in source(root).problem()
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [(".cls", "has no .cls for 1 of its keys"), (".png", "has no image for 1 of")],
+)
+def test_lone_members_are_named_with_their_key(root, ending, words):
+    contents = [(n, data) for n, data in members(range(4)) if n != f"n01/000002{ending}"]
+    write(root / "test-0000.tar", contents)
+    assert f"test-0000.tar {words}" in source(root).problem()
+    assert "n01/000002" in source(root).problem()
+
+
+def test_two_images_of_one_key_are_named(root):
+    write(root / "test-0000.tar", [*members(range(2)), ("n01/000001.jpg", b"x")])
+    assert "two images of 'n01/000001': n01/000001.jpg is one" in source(root).problem()
+
+
+@pytest.mark.parametrize("label", ["cat", "", "1.5", "9" * 30])
+def test_a_label_that_is_no_whole_number_is_named(root, label):
+    write(root / "test-0000.tar", members(range(2), lambda i: label))
+    assert "n01/000000.cls holds no class" in source(root).problem()
+
+
+def test_labels_beyond_the_classes_are_named(root):
+    write(root / "test-0000.tar", members(range(10)))
+    problem = source(root, classes=2).problem()
+    assert (
+        "train-0000.tar: n01/000002.png has the label 2, and there are 2 classes, 0 .. 1" in problem
+    )
+    assert problem.endswith("... and 1 more.")
+
+
+def test_missing_and_empty_archives_are_said(root):
+    assert "there is no" in source(root, train_shards=f"{root}/train-{{0000..0002}}.tar").problem()
+    assert "no file is named" in source(root, heldout_shards=f"{root}/x*.tar").problem()
+    write(root / "test-0000.tar", [("README", b"x")])
+    assert "holds no images" in source(root).problem()
+
+
+def test_an_archive_of_both_sets_is_refused(root):
+    both = source(root, heldout_shards=f"{root}/train-0001*")
+    assert "train-0001.tar is one of train_shards too" in both.problem()
+
+
+def test_images_that_cannot_be_decoded_are_named_and_may_be_skipped(root):
+    contents = [(n, b"broken" if n == "n01/000005.png" else d) for n, d in members(range(10))]
+    write(root / "train-0000.tar", contents)
+    name = f"{root / 'train-0000.tar'}: n01/000005.png"
+    with pytest.raises(UnreadableImages) as bad:
+        source(root).check(print)
+    assert list(bad.value.why) == [name]
+    skipping = source(root, skip_unreadable=1)
+    skipping.check(print)
+    assert skipping.sizes() == (19, 5)
+    assert skipping.train().batch(np.arange(19))[1].tolist() == [i % 3 for i in range(20) if i != 5]
+    assert list(skipping.provenance()["train_skipped"]) == [name]
+
+
+def test_an_archive_that_shrinks_while_it_is_read_is_named(root):
+    images = source(root).train()
+    (root / "train-0001.tar").write_bytes(b"")
+    with pytest.raises(UnreadableImages, match=r"train-0001\.tar has 0 of its"):
+        images.batch(np.array([3, 15]))
