@@ -178,7 +178,7 @@ def test_arrays_are_cropped_out_of_the_images_as_they_are_stored(tmp_path):
 
 def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
     images = np.stack([photo(20, 40, seed) for seed in range(8)])
-    labels = {f"{name}_labels": np.arange(8) % 2 for name in ("train", "heldout")}
+    labels = {f"{name}_labels": np.arange(8) % 4 for name in ("train", "heldout")}
     np.savez(tmp_path / "images.npz", train_images=images, heldout_images=images, **labels)
     (tmp_path / "parents.txt").write_text("0 1\n")
     inner = Arrays(path=tmp_path / "images.npz", resolution=8)
@@ -186,7 +186,7 @@ def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
     sources = {
         "all": Hierarchy(of=inner, parents=tmp_path / "parents.txt"),
         "some": Without(of=inner, file=left_out.write(tmp_path, "crops")),
-        "of a class": Subset(of=inner, select=Selection(classes=1)),
+        "of a class": Subset(of=inner, select=Selection(classes=2)),
         "part": Part(of=inner, images=4, validation=2),
     }
 
