@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaling.data import folder as folder_module
-from scaling.data.decode import UnreadableImages
+from scaling.data import decoded_files
+from scaling.data.crops import Crops
+from scaling.data.decode import UnreadableImages, decode_all
 from scaling.data.folder import Folder
 
 CLASSES = ["bee", "ant", "cat"]  # written in this order, read in the alphabet's
@@ -48,9 +49,9 @@ def opened(root, **fields):
     return Folder(path=root, **{"resolution": 8, **fields})
 
 
-@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
 def test_images_come_class_by_class_in_alphabetical_order(root, monkeypatch, limit):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
     source = opened(root)
     train = source.train()
     assert (train.size, train.resolution, train.classes, source.classes) == (12, 8, 3, 3)
@@ -61,9 +62,9 @@ def test_images_come_class_by_class_in_alphabetical_order(root, monkeypatch, lim
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
 
 
-@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
 def test_any_images_may_be_asked_for_in_any_order(root, monkeypatch, limit):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
     heldout = opened(root).heldout()
     everything, all_labels = heldout.batch(np.arange(6))
     images, labels = heldout.batch(np.array([5, 0, 5]))
@@ -122,9 +123,9 @@ def test_jpegs_are_read_and_other_files_ignored(root):
 def count_decodings(monkeypatch):
     """A list that grows by the number of files decoded at each call."""
     calls: list[int] = []
-    honest = folder_module.decode_all
+    honest = decoded_files.decode_all
     monkeypatch.setattr(
-        folder_module,
+        decoded_files,
         "decode_all",
         lambda files, *more: calls.append(len(files)) or honest(files, *more),
     )
@@ -143,7 +144,7 @@ def test_images_are_decoded_once_and_then_read_from_the_cache(root, monkeypatch,
 
 def test_a_cache_is_written_in_chunks_that_leave_no_seam(root, monkeypatch):
     whole = opened(root).train().batch(np.arange(12))[0]
-    monkeypatch.setattr(folder_module, "CHUNK", 5)
+    monkeypatch.setattr(decoded_files, "CHUNK", 5)
     calls = count_decodings(monkeypatch)
     os.utime(root / "train" / "ant" / "0.png", ns=(0, 0))
     np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], whole)
@@ -196,7 +197,7 @@ def test_an_interrupted_decoding_leaves_nothing_that_looks_whole(root, cache, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(folder_module, "decode_all", interrupted)
+        meanwhile.setattr(decoded_files, "decode_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(root).train()
     assert not list(cache.glob("*.npy"))
@@ -208,7 +209,7 @@ def test_two_machines_that_decode_one_folder_do_not_write_to_one_file(root, cach
     alone = opened(root).train().batch(np.arange(12))[0]
     (file,) = cache.glob("*.npy")
     file.unlink()
-    decode = folder_module.decode_all
+    decode = decoded_files.decode_all
     meanwhile = []
 
     def slowly(*arguments):
@@ -217,8 +218,8 @@ def test_two_machines_that_decode_one_folder_do_not_write_to_one_file(root, cach
             meanwhile.append(opened(root).train().batch(np.arange(12))[0])
         return decode(*arguments)
 
-    monkeypatch.setattr(folder_module.fcntl, "flock", lambda file, how: None)
-    monkeypatch.setattr(folder_module, "decode_all", slowly)
+    monkeypatch.setattr(decoded_files.fcntl, "flock", lambda file, how: None)
+    monkeypatch.setattr(decoded_files, "decode_all", slowly)
     np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], alone)
     np.testing.assert_array_equal(meanwhile[1], alone)
     assert [path.name for path in cache.glob("*.part")] == []
@@ -239,11 +240,12 @@ def test_what_a_killed_process_left_behind_is_removed_a_day_later(root, cache):
 
 def test_processes_that_start_together_decode_once(root, cache):
     program = (
-        "import sys; from pathlib import Path; import scaling.data.folder as f\n"
+        "import sys; from pathlib import Path; import scaling.data.decoded_files as f\n"
         "honest = f.decode_all\n"
         "def told(*args): print('decoded'); return honest(*args)\n"
         "f.decode_all = told\n"
-        "images = f.Folder(path=Path(sys.argv[1]), resolution=8).train()\n"
+        "from scaling.data.folder import Folder\n"
+        "images = Folder(path=Path(sys.argv[1]), resolution=8).train()\n"
         "print(images.batch(f.np.arange(12))[0].sum())"
     )
     running = [
@@ -262,6 +264,26 @@ def test_a_cache_that_cannot_be_written_says_where_and_what_to_do(root, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "train" / "ant" / "0.png"))
     with pytest.raises(ValueError, match=r"0\.png.*Point XDG_CACHE_HOME to a folder with room"):
         opened(root).train()
+
+
+def test_crops_of_images_of_the_resolution_are_cut_out_of_the_cache(root, monkeypatch, cache):
+    """Half of each is cut out and enlarged; the photograph of another size is decoded for it."""
+    save(pixels(5, (20, 30)), root / "train" / "bee" / "5.png")
+
+    def left(sizes):
+        box = np.pad(sizes // [1, 2], ((0, 0), (2, 0)))
+        return Crops(box, np.full_like(sizes, 8), np.zeros_like(sizes))
+
+    calls = count_decodings(monkeypatch)
+    train = opened(root).train()
+    assert calls == [13]
+    cut, labels = train.batch(np.arange(13), left)
+    assert calls == [13, 1]
+    files = [root / "train" / name for name in train.names]
+    np.testing.assert_array_equal(cut, decode_all(files, train.names, 8, crop=left))
+    np.testing.assert_array_equal(labels, train.labels)
+    assert len(list(cache.glob("*.sizes.npy"))) == 1
+    np.testing.assert_array_equal(opened(root).train().batch(np.arange(13), left)[0], cut)
 
 
 # Bad input
@@ -316,10 +338,10 @@ def test_training_and_heldout_split_must_differ(root):
         opened(root, heldout_split="train")
 
 
-@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
 @pytest.mark.parametrize("content", ["text", "truncated"])
 def test_a_file_that_is_no_image_is_named_by_its_path(root, monkeypatch, limit, content):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
     file = root / "train" / "bee" / "1.png"
     file.write_bytes(file.read_bytes()[:60] if content == "truncated" else b"hello")
     with pytest.raises(ValueError, match=r"train/bee/1\.png: not a readable image"):
@@ -334,10 +356,10 @@ def spoil(root, *names):
 THREE = ("train/ant/0.png", "train/cat/3.png", "test/bee/1.png")
 
 
-@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
 def test_a_check_names_the_bad_images_of_both_splits_at_once(root, monkeypatch, limit):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
-    monkeypatch.setattr(folder_module, "CHUNK", 5)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded_files, "CHUNK", 5)
     opened(root).check(print)
     spoil(root, *THREE)
     with pytest.raises(UnreadableImages) as bad:
@@ -357,15 +379,15 @@ def test_twenty_bad_images_are_named_and_the_rest_counted(root):
     assert (first[:9], len(named), last) == ("25 images", 20, "... and 5 more.")
 
 
-@pytest.mark.parametrize("limit", [folder_module.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
 def test_images_are_checked_once_on_a_machine_whatever_was_found(root, monkeypatch, limit):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
     opened(root).check(print)
     spoil(root, "test/bee/1.png")
     with pytest.raises(UnreadableImages) as first:
         opened(root).check(print)
     for each in ("decode_all", "check_all"):
-        monkeypatch.setattr(folder_module, each, lambda *_: pytest.fail("looked at again"))
+        monkeypatch.setattr(decoded_files, each, lambda *_: pytest.fail("looked at again"))
     with pytest.raises(UnreadableImages) as again:
         opened(root).check(print)
     assert str(again.value) == str(first.value)
@@ -395,7 +417,7 @@ def test_an_image_that_the_system_will_not_read_now_is_not_remembered_as_bad(roo
 
 
 def test_a_truncated_jpeg_is_found_by_a_check_that_does_not_keep_its_pixels(root, monkeypatch):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", 0)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", 0)
     file = root / "test" / "bee" / "big.jpg"
     save(pixels(0, (600, 600)), file)
     opened(root).check(print)
@@ -405,7 +427,7 @@ def test_a_truncated_jpeg_is_found_by_a_check_that_does_not_keep_its_pixels(root
 
 
 def test_a_check_needs_no_cache_folder_where_nothing_is_to_be_kept(root, monkeypatch):
-    monkeypatch.setattr(folder_module, "CACHE_LIMIT", 0)
+    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "train" / "ant" / "0.png"))
     opened(root).check(print)
     spoil(root, "test/bee/1.png")

@@ -178,7 +178,7 @@ def decode_all(
       UnreadableImages: names all bad ones.
     """
     images = np.empty((len(files), resolution, resolution, 3), np.uint8)
-    crops = None if crop is None else crop(_sizes(files))
+    crops = None if crop is None else crop(sizes_of(files))
 
     def into(i: int) -> None:
         seen = None if crops is None else crop_of(crops, i)
@@ -188,7 +188,7 @@ def decode_all(
     return images
 
 
-def _sizes(files: Sequence[Path | bytes]) -> NDArray[np.int64]:
+def sizes_of(files: Sequence[Path | bytes]) -> NDArray[np.int64]:
     """Heights and widths [n, 2]; 1 of a file that has none, which decoding it then says."""
     sizes = np.ones((len(files), 2), np.int64)
 

@@ -1,31 +1,19 @@
-"""Image files laid out as for `tfds.ImageFolder`: path/split/class/image.{jpg,jpeg,png}.
+"""Image files laid out as for `tfds.ImageFolder`: path/split/class/image.{jpg,jpeg,png}."""
 
-Small images are decoded once, by whichever process comes first, into a memory-mapped file under
-the user's cache folder; data sets beyond `CACHE_LIMIT` are decoded as they are asked for. What was
-found wrong with a split, or that nothing was, is kept there too.
-"""
-
-import fcntl
-import hashlib
-import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fits.base.files import write_text, written_aside
 from fits.base.names import did_you_mean
-from scaling.base.config import Clash, contents
+from scaling.base.config import Clash
 from scaling.base.console import Say
-from scaling.base.machine import cache_folder
 from scaling.data.crops import Cropper
-from scaling.data.decode import UnreadableImages, check_all, decode_all, together
+from scaling.data.decoded_files import DecodedFiles, Member
 from scaling.data.file_records import FileRecords
 from scaling.data.labels import Labels
 from scaling.data.readable import allowed, verdict
@@ -33,9 +21,6 @@ from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-CACHE_LIMIT = 8 << 30  # bytes of pixels, a split; beyond, a cache costs more disk than is polite
-CHUNK = 1024  # images decoded between two writes to a cache
-ABANDONED = 24 * 3600  # seconds without a write after which a file is a killed process's
 
 
 class Folder(SourceConfig):
@@ -178,19 +163,8 @@ class Folder(SourceConfig):
         return found
 
 
-class Member(NamedTuple):
-    """One image file of a split, and what tells whether it has changed since."""
-
-    label: int
-    name: str
-    """Relative to the split's folder: class/file."""
-    bytes: int
-    modified: int
-    """Nanoseconds since 1970."""
-
-
 class FolderImages:
-    """One split of a folder. Knows all its file names; holds no pixels of its own.
+    """One split of a folder.
 
     Fields:
       skipped: what was left out, and why, by its path.
@@ -206,8 +180,7 @@ class FolderImages:
         how: Decode = DEFAULT,
         skip_unreadable: int = 0,
     ):
-        self.folder, self.classes, self.resolution = folder, len(classes), resolution
-        self.how = how
+        self.classes, self.resolution = len(classes), resolution
         members = list(_members(folder, classes))
         self.skipped: dict[str, str] = {}
         if skip_unreadable:
@@ -218,102 +191,17 @@ class FolderImages:
         self.names = [member.name for member in members]
         self.labels = np.array([member.label for member in members], np.int32)
         self.size = len(members)
-        self.cache = None
-        self._file = _cache_file(folder, members, resolution, how)
-        if self.size * resolution**2 * 3 <= CACHE_LIMIT:
-            self.cache = self._decoded_once(self._file)
+        self._files = DecodedFiles(folder, members, resolution, how)
 
     def check(self, say: Say) -> None:
         """Raise UnreadableImages unless all images can be read, which is found out once."""
-        if self.cache is not None:
-            return
-        try:
-            with self._first(self._file):
-                if _verdict(self._file) is None:
-                    say(f"{self.folder}: all {self.size:_} images are checked, this once.")
-                    self._in_chunks(check_all)
-                    _keep_verdict(self._file, {})
-        except OSError:  # nothing can be kept on this machine
-            self._in_chunks(check_all)
+        self._files.check(say)
 
     def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
-        if self.cache is None or crop is not None:  # the cache has images that are resized already
-            images = self._decoded([self.names[i] for i in indices], crop)
-        else:
-            images = np.array(self.cache[indices])  # out of the map, into memory
-        return images, self.labels[indices]
+        return self._files.batch(indices, crop), self.labels[indices]
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self.labels[indices]
-
-    def _decoded(self, names: Sequence[str], crop: Cropper | None) -> NDArray[np.uint8]:
-        files = [self.folder / name for name in names]
-        return decode_all(files, [str(file) for file in files], self.resolution, self.how, crop)
-
-    def _in_chunks(self, work: Callable[[Sequence[Path], Sequence[str]], object]) -> None:
-        """All files through `work`, in order; what cannot be read is raised when all are done."""
-        found: list[UnreadableImages] = []
-        for start in range(0, self.size, CHUNK):
-            files = [self.folder / name for name in self.names[start : start + CHUNK]]
-            try:
-                work(files, [str(file) for file in files])
-            except UnreadableImages as error:
-                found.append(error)
-        if found:
-            raise together(found)
-
-    @contextmanager
-    def _first(self, file: Path) -> Iterator[None]:
-        """Keeps processes of one machine that start together waiting for the first of them.
-
-        Raises:
-          UnreadableImages: what is found within, which is kept, or what another found before.
-        """
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if found := _verdict(file):
-                raise UnreadableImages(found, lasting=True)
-            try:
-                yield
-            except UnreadableImages as error:
-                if error.lasting:
-                    _keep_verdict(file, error.why)
-                raise
-
-    def _decoded_once(self, file: Path) -> NDArray[np.uint8]:
-        """All images as a read-only map of `file`, which is made first where it is not there.
-
-        Processes of one machine that start together wait for the one that makes it. The lock
-        only saves their work: each writes to a temporary file with a random name and renames it,
-        so that neither a kill nor a second machine on the same folder leaves half a file.
-        """
-        shape = (self.size, self.resolution, self.resolution, 3)
-        try:
-            with self._first(file):
-                found = _mapped(file, shape)
-                if found is None:
-                    _remove_abandoned(file)
-                    with written_aside(file, durable=True) as aside:
-                        self._write(aside, shape)
-                    found = _mapped(file, shape)
-        except OSError as error:
-            raise ValueError(
-                f"{self.folder}: its decoded images ({np.prod(shape) / 2**30:.2g} GiB) cannot be "
-                f"kept in {file.parent}: {error}. Point XDG_CACHE_HOME to a folder with room."
-            ) from error
-        assert found is not None
-        return found
-
-    def _write(self, file: Path, shape: tuple[int, ...]) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with file.open("wb") as stream:  # not a map: a full disk kills whoever writes to one
-            np.lib.format.write_array_header_1_0(stream, header)
-            self._in_chunks(
-                lambda files, names: stream.write(
-                    decode_all(files, names, self.resolution, self.how).data
-                )
-            )
 
 
 def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
@@ -348,42 +236,3 @@ def _folders(folder: Path) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-
-
-def _cache_file(folder: Path, members: list[Member], resolution: int, how: Decode) -> Path:
-    """Where the decoded images belong: a name that changes with anything that changes them."""
-    decides = [str(folder), resolution, how.libraries(), *members]
-    if said := contents(how):
-        decides.append(said)
-    digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
-    return cache_folder() / f"{folder.parent.name}-{folder.name}-{digest}.npy"
-
-
-def _verdict(file: Path) -> dict[str, str] | None:
-    """What cannot be read of the images that `file` belongs to, and why; None: not known."""
-    try:
-        found = json.loads(file.with_suffix(".checked.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    said = isinstance(found, dict) and all(isinstance(why, str) for why in found.values())
-    return found if said else None
-
-
-def _keep_verdict(file: Path, unreadable: dict[str, str]) -> None:
-    write_text(file.with_suffix(".checked.json"), json.dumps(unreadable))
-
-
-def _remove_abandoned(file: Path) -> None:
-    """Remove temporary files of processes that were killed while they wrote `file`."""
-    for aside in file.parent.glob(f".{file.name}.*.part"):
-        if time.time() - aside.stat().st_mtime > ABANDONED:
-            aside.unlink(missing_ok=True)
-
-
-def _mapped(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """`file` as a read-only map; None when it is not there, or not whole."""
-    try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    return found if found.shape == shape and found.dtype == np.uint8 else None
