@@ -12,6 +12,7 @@ import pytest
 from chromium import chromium, needs_chromium
 from finished_runs import a_run, a_study, finish, grid
 
+from scaling.data.augment import Flip
 from scaling.report import page_rows
 from scaling.report.page import as_script
 from scaling.report.report import report
@@ -335,4 +336,31 @@ def test_a_page_without_a_law_says_so(tmp_path):
     page = tmp_path / "out" / "small.html"
     assert "No fit of 2 runs" in words(page)
     laws = json.loads(embedded(page, "facts"))["laws"]
-    assert {law["why"] for law in laws.values()} == {"there is no fit"}
+    assert {law["why"] for parts in laws.values() for law in parts.values()} == {"there is no fit"}
+
+
+def variants_study():
+    """Half of the runs on mirrored images, which cost a tenth more of the error above the floor."""
+    plain = grid().runs
+    return a_study([*plain, *(run.model_copy(update={"augment": (Flip(),)}) for run in plain)])
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_of_several_variants_the_law_of_the_chosen_one_is_drawn(tmp_path):
+    study = variants_study()
+    for run in study.runs:
+        finish(tmp_path / "runs", study, run)
+    report(study, tmp_path / "runs", tmp_path / "out")
+    page = tmp_path / "out" / "small.html"
+    laws = json.loads(embedded(page, "facts"))["laws"]
+    assert list(laws["upstream_error"]) == ["augment=none", "augment=flip"]
+    with chromium(tmp_path / "browser") as browser:
+        browser.open(page)
+        count = browser.drawn()
+        assert "each subset or variant has its own; choose one" in browser.text("shown")
+        browser.tab_to("part")
+        browser.press(" ")
+        browser.drawn(count)
+        assert "20 of 40 runs shown" in browser.text("shown")
+        assert "The law is not drawn" not in browser.text("shown")

@@ -21,6 +21,7 @@ from fits.report import fit_table
 from fits.spec import FitSpec
 from models.shapes import MuP
 from scaling.data.arrays import Arrays, Digits
+from scaling.data.augment import Flip
 from scaling.data.subset import Selection, Subset
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
@@ -290,6 +291,22 @@ def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsy
     assert floors == pytest.approx({"all": 0.1, "label_noise=0.3": 0.15}, rel=1e-3)
     page = (tmp_path / "out" / "small.html").read_text()
     assert "upstream error, label noise=0.3" in page
+
+
+def test_each_variant_of_a_study_has_a_law_of_its_own(tmp_path, capsys):
+    plain = grid().runs
+    study = a_study([*plain, *(run.model_copy(update={"augment": (Flip(),)}) for run in plain)])
+    for run in study.runs:
+        worse = 1.5 if run.augment else 1
+        finish(tmp_path / "runs", study, run, {"upstream_error": worse * error(run)})
+    rows = read_results(collect(study, tmp_path / "runs", tmp_path / "out")[1])
+    assert {row.variant for row in rows} == {"augment=none", "augment=flip"}
+    report(study, tmp_path / "runs", tmp_path / "out")
+    assert "upstream_error, augment=flip" in capsys.readouterr().out
+    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())["groups"]
+    floors = {g["group"]["variant"]: g["parameters"]["c"]["value"] for g in laws
+              if g["group"]["metric"] == "upstream_error"}  # fmt: skip
+    assert floors == pytest.approx({"augment=none": 0.1, "augment=flip": 0.15}, rel=1e-3)
 
 
 def test_the_law_of_repeated_data_takes_the_number_of_different_images_of_each_subset(tmp_path):

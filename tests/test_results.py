@@ -25,7 +25,7 @@ RESULTS = [RESULT, dataclasses.replace(RESULT, data_size=30_000, metric="loss", 
 
 def test_the_columns_of_a_table_are_those_its_readers_know():
     assert ",".join(COLUMNS) == (
-        "study,run,model,params,flops,images_seen,data_size,seed,metric,value,n,subset"
+        "study,run,model,params,flops,images_seen,data_size,seed,metric,value,n,subset,variant"
     )
 
 

@@ -34,6 +34,8 @@ class Result:
       n: images it was measured on.
       subset: part of the source that was trained and measured on, say "classes=100"; data_size is
         of it.
+      variant: what tells the run from others of its study that agree in all other columns, say
+        "augment=flip"; empty: nothing does.
     """
 
     study: str
@@ -48,6 +50,7 @@ class Result:
     value: float
     n: int
     subset: str = "all"
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

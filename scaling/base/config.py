@@ -124,6 +124,18 @@ def contents(value: Any) -> Any:
     return value
 
 
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of plain JSON, by its path."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from flat(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value:
+        for number, item in enumerate(value):
+            yield from flat(item, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
 @cache
 def _defaults(config: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
     """Every field and its default."""

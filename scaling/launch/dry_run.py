@@ -13,6 +13,7 @@ from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
 from scaling.launch.launch_spec import Budget, row
 from scaling.study.study import Study
+from scaling.study.variants import variants
 
 SHOWN = 50  # runs that are printed
 UNITS = {"cpu": "cores", "gpu": "GPUs", "tpu": "chips"}
@@ -126,8 +127,12 @@ class DryRun:
         runs = [segment.run for job in self.jobs for segment in job.segments]
         if runs:
             say("")
-            cells = [[*list(row(run).values())[:-1], self.reasons[run.id]] for run in runs[:SHOWN]]
-            print_table((*list(row(runs[0]))[:-1], "why"), cells, left=("run", "model", "why"))
+            words = variants(self.study.runs)
+            rows = [row(run) | {"variant": words[run.id]} for run in runs[:SHOWN]]
+            hidden = {"trunk"} if any(words.values()) else {"trunk", "variant"}
+            shown = [name for name in rows[0] if name not in hidden]
+            cells = [[*(each[name] for name in shown), self.reasons[each["run"]]] for each in rows]
+            print_table((*shown, "why"), cells, left=("run", "model", "variant", "why"))
         if len(runs) > SHOWN:
             say(f"and {len(runs) - SHOWN:_} more; --json has them all.")
         if self.budget is not None:

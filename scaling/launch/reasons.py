@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from scaling.base.config import digest
+from scaling.base.config import digest, flat
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME
 from scaling.runs.run_folder import RunFolder
@@ -106,18 +106,6 @@ def _others(study: Study, runs: Path) -> Iterator[tuple[str, Fields]]:
                 yield path.parent.name, dict(flat(run))
             except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue  # no run that can be believed
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf of plain JSON, by its path."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from flat(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and value:
-        for number, item in enumerate(value):
-            yield from flat(item, f"{path}[{number}]")
-    else:
-        yield path, value
 
 
 def _shown(value: Any) -> str:

@@ -17,6 +17,7 @@ FACTS = {  # column of the table -> its name in a tooltip
     "model": "model",
     "params": "parameters",
     "data": "data size",
+    "part": "subset or variant",
     "images_seen": "images seen",
     "seed": "seed",
     "flops": "FLOPs",

@@ -38,8 +38,8 @@
     new Set([...document.querySelectorAll(`input[name=${name}]:checked`)].map((box) => box.value));
 
   function chosen() {
-    const model = checked("model"), data = checked("data"), seed = checked("seed");
-    return all.filter((r) => model.has(r.model) && data.has(r.data) && seed.has(String(r.seed)));
+    const wanted = ["model", "data", "seed", "part"].map((name) => [name, checked(name)]);
+    return all.filter((row) => wanted.every(([name, values]) => values.has(String(row[name]))));
   }
 
   // Runs that set a new minimum as x grows; of equal errors the cheapest.
@@ -49,10 +49,18 @@
     return sorted.filter((row) => row.y < best && ((best = row.y), true));
   }
 
+  // Each subset and variant has a law of its own: that of the one that is chosen.
+  function lawOf(metric) {
+    const laws = page.laws[metric], part = [...checked("part")];
+    if (!laws) return { why: "none is fitted to this metric", curve: [] };
+    if (part.length !== 1) return { why: "each subset or variant has its own; choose one", curve: [] };
+    return laws[part[0]] || { why: "none is fitted to these runs", curve: [] };
+  }
+
   // In two parts a side of the points fitted, so that each end of the span is in both.
   function law(axis, metric) {
-    const found = page.laws[metric];
-    if (axis !== "flops" || !found || found.why) return [];
+    const found = lawOf(metric);
+    if (axis !== "flops" || found.why) return [];
     const [first, last] = found.span, rows = [];
     const parts = [[0, first, true], [first, last, false], [last, Infinity, true]];
     parts.forEach(([from, to, beyond], part) => {
@@ -144,10 +152,11 @@
     return Number.isFinite(number) ? String(Number(number.toPrecision(4))) : String(value);
   };
 
-  const COLUMNS = ["model", "params", "data", "images_seen", "seed", "flops", "seconds", "images_per_second", "state"];
-  const HEADS = { params: "parameters", data: "data size", images_seen: "images seen", flops: "FLOPs", images_per_second: "images/s" };
+  const several = all.some((row) => row.part);
+  const COLUMNS = ["model", "params", "data", ...(several ? ["part"] : []), "images_seen", "seed", "flops", "seconds", "images_per_second", "state"];
+  const HEADS = { part: "subset or variant", params: "parameters", data: "data size", images_seen: "images seen", flops: "FLOPs", images_per_second: "images/s" };
   const cell = (row, name) =>
-    ["model", "data", "state"].includes(name) ? row[name] : name === "seconds" || name === "images_per_second" ? round(row[name]) : name === "flops" ? Number(row.flops).toPrecision(4) : String(row[name]);
+    ["model", "data", "part", "state"].includes(name) ? row[name] : name === "seconds" || name === "images_per_second" ? round(row[name]) : name === "flops" ? Number(row.flops).toPrecision(4) : String(row[name]);
 
   function table(rows) {
     const metrics = Object.keys(page.metrics), head = document.createElement("thead"), body = document.createElement("tbody");
@@ -173,7 +182,8 @@
     for (const row of rows) {
       const option = document.createElement("option");
       option.value = row.run;
-      option.textContent = `${row.model}, ${row.images_seen} images of ${row.data}, seed ${row.seed} (${row.run})`;
+      const part = row.part ? `${row.part}, ` : "";
+      option.textContent = `${row.model}, ${row.images_seen} images of ${row.data}, ${part}seed ${row.seed} (${row.run})`;
       select.append(option);
     }
     select.value = rows.some((row) => row.run === before) ? before : "";
@@ -197,12 +207,11 @@
   const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
   function say(now) {
-    const { axis, metric, rows, drawn, best } = now, found = page.laws[metric];
+    const { axis, metric, rows, drawn, best } = now, found = lawOf(metric);
     const words = [`${drawn.length} of ${counted(all.length, "run")} shown, ${best.length} on the frontier.`];
     const hidden = rows.length - drawn.length;
     if (hidden) words.push(`${counted(hidden, "run")} chosen without ${page.metrics[metric]} above 0 yet.`);
     if (axis !== "flops") words.push("Laws are fitted against FLOPs, and drawn there alone.");
-    else if (!found) words.push("No law is fitted to this metric.");
     else if (found.why) words.push(`The law is not drawn: ${found.why}.`);
     if (all.some((row) => row.state !== "done")) words.push("Provisional: not all runs are done.");
     $("shown").textContent = words.join(" ");

@@ -23,7 +23,7 @@ from fits.report import FitReport, GroupReport
 from fits.report_text import holdout_line, interval
 from scaling.launch.events import duration
 from scaling.report.charts import charts
-from scaling.report.page_rows import Seen, as_csv, costs, metrics_of, provenance, unfinished
+from scaling.report.page_rows import Seen, as_csv, costs, metrics_of, parts, provenance, unfinished
 from scaling.study.study import Study
 
 AXES = {
@@ -34,7 +34,6 @@ AXES = {
 }
 CURVE_AXES = {"images_seen": "images seen", "flops": "FLOPs so far"}
 GRID = 80  # points of a law's curve
-SEVERAL = {"why": "each subset has its own; they are listed below", "curve": []}
 
 
 def write_page(
@@ -117,15 +116,16 @@ def _sizes(study: Study) -> list[str]:
 def _choices(study: Study) -> dict[str, list[str]]:
     """Filter -> its values."""
     seeds = [str(seed) for seed in sorted({run.seed for run in study.runs})]
-    return {"model": _models(study), "data": _sizes(study), "seed": seeds}
+    several = list(dict.fromkeys(parts(study).values()))
+    return {"model": _models(study), "data": _sizes(study), "seed": seeds, "part": several}
 
 
 def _facts(study: Study, seen: Seen, found: FitReport, metrics: list[str]) -> dict[str, Any]:
     timed = any(look.manifest and "seconds" in look.manifest for look in seen.values())
-    laws: dict[str, Any] = {}
+    laws: dict[str, dict[str, Any]] = {}
     for group in found.groups:
-        several = group.names["metric"] in laws
-        laws[group.names["metric"]] = SEVERAL if several else _law(group)
+        part = ", ".join(value for name, value in group.names.items() if name != "metric")
+        laws.setdefault(group.names["metric"], {})[part] = _law(group)
     return {
         "axes": {name: title for name, title in AXES.items() if timed or name != "seconds"},
         "curve_axes": CURVE_AXES,

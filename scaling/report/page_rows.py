@@ -22,9 +22,13 @@ from scaling.planning.closed_form import cost_of
 from scaling.runs.metrics_file import MetricsLine, curve
 from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
+from scaling.study.variants import variants
 from scaling.training.run import Run
 
-FACTS = ("run", "model", "params", "data_size", "subset", "batch", "seed", "images_seen", "flops")
+FACTS = (
+    *("run", "model", "params", "data_size", "subset", "variant"),
+    *("batch", "seed", "images_seen", "flops", "part"),
+)
 MEASURED = ("seconds", "images_per_second", "state")
 CURVE = "curve"  # images seen and loss, "64:4.61 128:4.2 ..."
 POINTS = 25_000  # of all curves of a page together: about 350 kB
@@ -52,13 +56,14 @@ def as_csv(study: Study, runs: Path, seen: Seen) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*FACTS, *MEASURED, *metrics, CURVE])
     each_curve = min(MOST, max(FEWEST, POINTS // len(study.runs)))
+    words, part = variants(study.runs), parts(study)
     for run in study.runs:
         look = seen[run.id]
         found = {row.metric: row.value for row in look.rows} if look.state == "done" else {}
         writer.writerow(
             [
                 *(run.id, run.model_name, run.params, run.data_size or "", run.data.subset),
-                *(run.batch, run.seed, run.images_seen, run.flops),
+                *(words[run.id], run.batch, run.seed, run.images_seen, run.flops, part[run.id]),
                 *(_rounded(number(look.manifest, name)) for name in MEASURED[:2]),
                 look.state,
                 *(f"{found[name]:.6g}" if name in found else "" for name in metrics),
@@ -66,6 +71,14 @@ def as_csv(study: Study, runs: Path, seen: Seen) -> str:
             ]
         )
     return text.getvalue()
+
+
+def parts(study: Study) -> dict[str, str]:
+    """By the id of each run the subset and the variant that it belongs to, of those that the study
+    has several of; "" where it has one of each. Each part has laws of its own."""
+    subsets = {run.id: run.data.subset for run in study.runs}
+    several = [each for each in (subsets, variants(study.runs)) if len(set(each.values())) > 1]
+    return {run.id: ", ".join(each[run.id] for each in several) for run in study.runs}
 
 
 def metrics_of(study: Study) -> list[str]:

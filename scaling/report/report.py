@@ -28,6 +28,7 @@ from scaling.report.page import write_page
 from scaling.runs.compute_dtype import decided
 from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
+from scaling.study.variants import variants
 from scaling.training.run import Run
 
 PANELS = 4  # as many as can be read side by side
@@ -118,15 +119,16 @@ def _results(study: Study, runs: Path, seen: Mapping[str, Look]) -> list[Result]
             f"{absent.total()} of {len(study.runs)} runs are absent from the table: {why}; "
             f"`scaling status` names them."
         )
+    words = variants(study.runs)
     return [
         result
         for run in study.runs
         if seen[run.id].state == "done"
-        for result in _of_run(study, run, seen[run.id])
+        for result in _of_run(study, run, seen[run.id], words[run.id])
     ]
 
 
-def _of_run(study: Study, run: Run, seen: Look) -> Iterator[Result]:
+def _of_run(study: Study, run: Run, seen: Look, variant: str) -> Iterator[Result]:
     """What one finished run measured. Its data may be gone: what they were is in the manifest."""
     manifest = seen.manifest or {}
     try:
@@ -149,6 +151,7 @@ def _of_run(study: Study, run: Run, seen: Look) -> Iterator[Result]:
             value=row.value,
             n=row.n,
             subset=run.data.subset,
+            variant=variant,
         )
 
 
@@ -166,12 +169,20 @@ def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[P
 
 
 def _laws(study: Study, table: Path) -> FitReport:
-    """One fit for each error rate that is above 0 in some run, of each subset by itself."""
+    """One fit for each error rate that is above 0 in some run, of each subset and each variant by
+    itself."""
     errors = {name for each in study.evaluate for name in each.errors}
     whole = read_table(table)
     rows = [k for k, metric in enumerate(whole.column("metric")) if metric in errors]
-    by = ["metric", "subset"] if len({run.data.subset for run in study.runs}) > 1 else ["metric"]
+    parts = {"subset": {run.data.subset for run in study.runs}}
+    parts["variant"] = set(variants(study.runs).values())
+    by = ["metric", *(name for name, values in parts.items() if len(values) > 1)]
     return fit_table(whole.keep(rows), SPEC, by=by, strict=False, drop_zeros=True)
+
+
+def part_of(group: GroupReport) -> str:
+    """Subset and variant of the runs that were fitted, where the study has several; else ""."""
+    return ", ".join(value for name, value in group.names.items() if name != "metric")
 
 
 def subset_of(group: GroupReport, study: Study) -> str:
@@ -236,13 +247,14 @@ def _draw(
     words: Words,
     provisional: str,
 ) -> Path:
-    """One panel an error, one curve a model, data size and seed, written as .pdf and .png."""
+    """One panel an error, subset and variant, one curve a model, data size and seed, written as
+    .pdf and .png."""
     shown = _panels(study, found)
     figure, panels = canvas(len(shown))
     for group, panel in zip(shown, panels, strict=True):
         columns = group.points.table.columns
         metric, title = group.names["metric"].replace("_", " "), words.title or study.name
-        title = ", ".join([title, *filter(None, [group.names.get("subset")])])
+        title = ", ".join([title, *filter(None, [part_of(group)])])
         title = f"{title} ({provisional})" if provisional else title
         draw_frontier(
             group.fit,
