@@ -14,6 +14,7 @@ from scaling.data.tfds import Tfds
 from scaling.data.tfds_names import KNOWN
 from scaling.data.tfds_records import prepared
 from scaling.study.parse import read_study
+from scaling.study.sources import sources_of
 from scaling.training.run import Run
 
 HELDOUT = ("test", "validation", "val", "valid", "heldout")
@@ -59,10 +60,8 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
 
 def _of_study(what: str) -> Meant:
     study = read_study(what)
-    transfers = [getattr(each, "data", None) for each in study.evaluate]
-    sources: list[SourceConfig] = [run.data for run in study.runs]
-    sources += [each for each in transfers if isinstance(each, SourceConfig)]
-    return Meant(study.name, tuple(dict.fromkeys(sources)), study.runs)
+    found = [source for run in study.runs for source in sources_of(run, study.evaluate)]
+    return Meant(study.name, tuple(dict.fromkeys(found)), study.runs)
 
 
 def _of_folder(path: Path, resolution: int) -> Meant:

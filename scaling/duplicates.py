@@ -20,6 +20,7 @@ from scaling.base.console import Say, print_table
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
 from scaling.data.source import Images, SourceConfig
 from scaling.data.without import LeftOut, Without, identity
+from scaling.study.sources import tasks_of
 from scaling.study.study import Study
 
 CHUNK = 1024  # images in memory at a time
@@ -164,12 +165,10 @@ def _source(study: Study) -> SourceConfig:
 
 def _measured_on(study: Study, source: SourceConfig) -> Iterator[tuple[str, Images]]:
     yield "held-out images of [data]", source.heldout()
-    for each in study.evaluate:
-        task = getattr(each, "data", None)
-        if isinstance(task, SourceConfig):
-            name = getattr(each, "name", each.kind)
-            yield f"{name}, train", task.train()
-            yield f"{name}, held out", task.heldout()
+    tasks = [task for each in study.evaluate for task in tasks_of(each, study.runs[0])]
+    for name, task in dict.fromkeys(tasks):
+        yield f"{name}, train", task.train()
+        yield f"{name}, held out", task.heldout()
 
 
 def _parts(size: int) -> Iterator[slice]:

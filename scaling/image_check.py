@@ -12,12 +12,13 @@ from typing import TypeGuard
 from fits.base.errors import UserError
 from scaling.base.config import digest
 from scaling.base.console import note
+from scaling.data.around import innermost
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.encoded import EncodedSource
 from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.manifest import sources_of
+from scaling.study.sources import sources_of
 from scaling.training.hosts import agreed_word, all_processes
 from scaling.training.run import Run
 
@@ -38,7 +39,7 @@ def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
             unreadable.append(error)
     if unreadable:
         raise together(unreadable)
-    for source in sources:
+    for source in dict.fromkeys(map(innermost, sources)):
         if _may_skip(source):
             _check_skipped(source)
     _check_size(run)
@@ -67,10 +68,10 @@ def _check_skipped(source: EncodedSource | Folder) -> None:
 
 def _check_size(run: Run) -> None:
     """What was skipped may leave too few images for the run's `data_size`."""
-    if not _may_skip(run.data):
+    if run.data_size is None or not _may_skip(innermost(run.data)):
         return
     left = run.data.train().size
-    if run.data_size is not None and run.data_size > left:
+    if left is not None and run.data_size > left:
         raise UserError(
             [f"data_size = {run.data_size:_}, and {left:_} images can be read; give fewer."]
         )

@@ -12,9 +12,8 @@ from typing import Any
 import jax
 
 from scaling.base.machine import installed_version, processor
-from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.trains import Trains
+from scaling.study.sources import sources_of
 from scaling.training.initial import provenance
 from scaling.training.run import Run
 
@@ -55,17 +54,6 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             **{name: installed_version(name) for name in PACKAGES},
         },
     }
-
-
-def sources_of(run: Run, evaluations: Sequence[Evaluation]) -> list[SourceConfig]:
-    """Where the images of a run and its evaluations come from, each source once."""
-    found: list[SourceConfig] = [run.data]
-    for each in evaluations:
-        if isinstance(each, Trains):
-            found += each.sources(run)
-        elif isinstance(own := getattr(each, "data", None), SourceConfig):
-            found.append(own)
-    return list(dict.fromkeys(found))
 
 
 def _revision() -> str | None:

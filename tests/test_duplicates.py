@@ -140,6 +140,20 @@ def test_copies_among_the_training_images_are_counted_and_no_others(study):
     assert row == ("held-out images of [data]", HELDOUT, len(COPIES), len(COPIES))
 
 
+def test_a_task_that_networks_are_fine_tuned_on_is_compared_too(study, tmp_path):
+    task = f'data = {{ kind = "arrays", path = "{tmp_path}/images.npz", resolution = 32 }}'
+    protocol = 'protocol = { kind = "vit", resolution = 32, steps = 10, warmup_steps = 1 }'
+    tuned = f'[[evaluate]]\nkind = "finetune"\nname = "again"\n{task}\n{protocol}\n'
+    study.write_text(study.read_text() + tuned)
+    _, rows = find(read_study(str(study)), Alike(), lambda line: None)
+    assert [row.name for row in rows] == [
+        "held-out images of [data]",
+        "again, train",
+        "again, held out",
+    ]
+    assert rows[1].images == rows[1].seen == TRAIN
+
+
 def test_by_features_more_are_found(study):
     """Of a network that sees the mean colour alone."""
 

@@ -1,8 +1,8 @@
 """The few-shot linear protocol of big_vision.
 
 Frozen features, a handful of labelled images a class, ridge regression in closed form, as there.
-One deviation: images are seen whole, resized to the resolution of the source, where big_vision
-resizes to 256 pixels and cuts out the central 224.
+What is seen of an image is the task's to say: at resolution 224 it is what big_vision shows, the
+central square of the resized image, with `decode = { resize_to = 256, antialias = false }`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import NAME, checked_labels
+from scaling.evaluate.tasks import FrozenTask, checked_labels
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -25,19 +24,18 @@ if TYPE_CHECKING:
     from scaling.training.placement import Placement
 
 
-class FewShot(Config):
-    """Ridge regression on frozen features of a few labelled images a class, top-1 error.
+class FewShot(FrozenTask):
+    """Ridge regression on frozen features of a few labelled images a class, top-1 error
+    `<name>_<shots>shot_error`, the mean over subsets, and `<name>_<shots>shot_error_subset<i>`.
 
     Source: big_vision, `evaluators/fewshot_lsr.py` (commit 0127fb6).
     """
 
     kind: Literal["fewshot"] = "fewshot"
-    name: str = NAME
-    """Names the metrics: `<name>_<shots>shot_error`, the mean over subsets, and
-    `<name>_<shots>shot_error_subset<i>`."""
-    data: Source
-    """The transfer task; shots are drawn from its training images, of which only those drawn are
-    looked at. big_vision draws those of ImageNet from `train[:65000]`."""
+    data: Source = Field(
+        description="The transfer task; shots are drawn from its training images, of which only "
+        "those drawn are looked at. big_vision draws those of ImageNet from `train[:65000]`."
+    )
     shots: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((1, 5, 10), min_length=1)
     """Labelled images a class; smaller sets lie inside larger ones."""
     subsets: int = Field(3, gt=0, le=1000)
@@ -67,21 +65,20 @@ class FewShot(Config):
         from scaling.evaluate.forward import features
         from scaling.evaluate.ridge import classify, scorers
 
-        pool, test = self.data.train(), self.data.heldout()
+        pool = self.data.train()
         assert pool.size is not None  # shots come from a set, not a stream
-        assert test.size is not None
         labels = pool.labels_of(np.arange(pool.size))
         checked_labels(f"{self.name}, train", labels, self.data.classes)
         supports = [self._support(labels, subset) for subset in range(self.subsets)]
         drawn = np.unique(np.concatenate([chosen for chosen, _ in supports]))
         known, known_labels = features(module, pool, drawn, placement)
-        unseen, unseen_labels = features(module, test, np.arange(test.size), placement)
+        test = self.test_features(module, placement)
         wrong = np.empty((len(self.shots), self.subsets))
         for subset, (chosen, ends) in enumerate(supports):
             rows = np.searchsorted(drawn, chosen)
             found = scorers(known[rows], known_labels[rows], ends, self.data.classes, self.ridge)
-            wrong[:, subset] = np.mean(classify(found, unseen) != unseen_labels, axis=1)
-        return self._measured(wrong, test.size)
+            wrong[:, subset] = np.mean(classify(found, test.rows) != test.labels, axis=1)
+        return self._measured(wrong, len(test.labels))
 
     def _support(
         self, labels: NDArray[np.int32], subset: int

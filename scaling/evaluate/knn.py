@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.base.config import Config
-from scaling.data import Source
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import NAME, checked_labels
+from scaling.evaluate.tasks import FrozenTask
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -22,9 +20,9 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 26  # similarities in memory at a time: 256 MiB
 
 
-class NearestNeighbours(Config):
+class NearestNeighbours(FrozenTask):
     """Each test image gets the class for which its k nearest training images vote, by cosine
-    similarity s with weight exp(s / temperature). Top-1 error.
+    similarity s with weight exp(s / temperature). Top-1 error `<name>_<k>nn_error`.
 
     Source: Wu et al. 2018, "Unsupervised feature learning via non-parametric instance
     discrimination", the protocol that DINO (Caron et al. 2021) reports; k = 20 and temperature 0.07
@@ -32,10 +30,6 @@ class NearestNeighbours(Config):
     """
 
     kind: Literal["knn"] = "knn"
-    name: str = NAME
-    """Names the metrics: `<name>_<k>nn_error`."""
-    data: Source
-    """The transfer task."""
     k: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((20,), min_length=1)
     """Numbers of neighbours."""
     temperature: float = Field(0.07, gt=0, allow_inf_nan=False)
@@ -60,14 +54,8 @@ class NearestNeighbours(Config):
         placement: Placement | None = None,
     ) -> list[Measured]:
         """Errors over all test images, n = their number; objective and source are not used."""
-        from scaling.evaluate.forward import features
-
-        pool, test = self.data.train(), self.data.heldout()
-        assert pool.size is not None  # the study file refuses an endless task
-        assert test.size is not None
-        known, labels = features(module, pool, np.arange(pool.size), placement)
-        unseen, truth = features(module, test, np.arange(test.size), placement)
-        checked_labels(f"{self.name}, train", labels, self.data.classes)
+        known, labels = self.train_features(module, placement)
+        unseen, truth = self.test_features(module, placement)
         if max(self.k) > len(labels):
             raise ValueError(
                 f"{self.name}: k = {max(self.k)} neighbours, and there are {len(labels)} training "
@@ -75,7 +63,7 @@ class NearestNeighbours(Config):
             )
         guesses = vote(known, labels, unseen, self.data.classes, self.k, self.temperature)
         return [
-            Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), test.size)
+            Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), len(truth))
             for k, guess in zip(self.k, guesses, strict=True)
         ]
 

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.base.config import Config
 from scaling.base.console import note
-from scaling.data import Source
 from scaling.data.hashing import key
 from scaling.data.order import permute
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import NAME, checked_labels
+from scaling.evaluate.tasks import FrozenTask
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -27,9 +25,10 @@ PATHS = {"kornblith": (1e-6, 1e5, 45), "clip": (1e-6, 1e6, 96)}
 VALIDATION = 31  # a key: which images are held out to choose the penalty
 
 
-class LinearProbe(Config):
+class LinearProbe(FrozenTask):
     """Multinomial logistic regression on frozen features; its penalty is chosen on a part of the
-    training images, then all of them are fitted with it. Top-1 error.
+    training images, then all of them are fitted with it. Top-1 error
+    `<name>_probe_error`, and `<name>_probe_l2`, the penalty chosen.
 
     The penalty l2 stands in sum of cross-entropies + l2 / 2 * ||weights||^2, as scikit-learn's
     1 / C does. From the largest to the smallest, each begins at the last one's solution; of those
@@ -41,10 +40,6 @@ class LinearProbe(Config):
     """
 
     kind: Literal["linear_probe"] = "linear_probe"
-    name: str = NAME
-    """Names the metrics: `<name>_probe_error`, and `<name>_probe_l2`, the penalty chosen."""
-    data: Source
-    """The transfer task."""
     path: Literal["kornblith", "clip"] = "kornblith"
     """The penalties tried."""
     validation: float = Field(0.1, gt=0, le=0.5)
@@ -72,15 +67,10 @@ class LinearProbe(Config):
         """Error over all test images, n = their number; objective and source are not used."""
         import jax
 
-        from scaling.evaluate.forward import features
         from scaling.evaluate.logistic import Regression
 
-        pool, test = self.data.train(), self.data.heldout()
-        assert pool.size is not None  # the study file refuses an endless task
-        assert test.size is not None
-        known, labels = features(module, pool, np.arange(pool.size), placement)
-        unseen, truth = features(module, test, np.arange(test.size), placement)
-        checked_labels(f"{self.name}, train", labels, self.data.classes, all_of_them=True)
+        known, labels = self.train_features(module, placement, all_classes=True)
+        unseen, truth = self.test_features(module, placement)
         l2 = self._chosen(known, labels)
         dtype: Literal["float32", "float64"] = (
             "float64" if jax.default_backend() == "cpu" else "float32"
@@ -90,7 +80,7 @@ class LinearProbe(Config):
             note(f"{self.name}: the fit with l2 = {l2:g} did not converge in {best.steps} steps.")
         error = float(np.mean(best.predict(unseen) != truth))
         return [
-            Measured(f"{self.name}_probe_error", error, test.size),
+            Measured(f"{self.name}_probe_error", error, len(truth)),
             Measured(f"{self.name}_probe_l2", l2, len(labels)),
         ]
 

@@ -2,16 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from scaling.base.config import Config
+from scaling.data import Source
+from scaling.training.run import RunData
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from scaling.training.placement import Placement
+
 NAME: Any = Field(
     pattern=r"^[a-z][a-z0-9_]*$",
     json_schema_extra={"in_words": "a name of small letters, digits and _"},
 )
+
+
+class Features(NamedTuple):
+    """What a frozen network makes of images.
+
+    Fields:
+      rows: features, [n, width].
+      labels: [n].
+    """
+
+    rows: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
+class FrozenTask(Config, ABC):
+    """Base of the evaluations that learn to classify from frozen features of a task's training
+    images, and measure the top-1 error on its held-out ones."""
+
+    name: str = NAME
+    """Names the metrics, each of which begins with it."""
+    data: Source
+    """The transfer task."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers measured."""
+
+    @property
+    @abstractmethod
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates."""
+
+    def source(self, trained_on: RunData | None) -> RunData:
+        """Whose images are looked at."""
+        del trained_on
+        return self.data
+
+    def test_features(self, module: nnx.Module, placement: Placement | None) -> Features:
+        """Features of all held-out images."""
+        from scaling.evaluate.forward import features
+
+        images = self.data.heldout()
+        assert images.size is not None  # held-out images come to an end
+        return Features(*features(module, images, np.arange(images.size), placement))
+
+    def train_features(
+        self, module: nnx.Module, placement: Placement | None, *, all_classes: bool = False
+    ) -> Features:
+        """Features of all training images, whose labels are looked at.
+
+        Raises:
+          ValueError: as `checked_labels` says.
+        """
+        from scaling.evaluate.forward import features
+
+        images = self.data.train()
+        assert images.size is not None  # the study file refuses an endless task
+        found = Features(*features(module, images, np.arange(images.size), placement))
+        what = f"{self.name}, train"
+        checked_labels(what, found.labels, self.data.classes, all_of_them=all_classes)
+        return found
 
 
 def checked_labels(

@@ -26,6 +26,10 @@ class Upstream(OwnHead):
     kind: Literal["upstream"] = "upstream"
 
     @property
+    def name(self) -> str:
+        return self.kind
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the numbers measured."""
         return ("upstream_loss", "upstream_error")

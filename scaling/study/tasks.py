@@ -113,8 +113,7 @@ def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data:
             f'it, init = {{ from = "{subject.label}" }}, and measure this there.',
         )
         return
-    own = getattr(evaluation, "data", None)
-    if own is not None:
+    if (own := evaluation.source(None)) is not None:
         _check_resolution(file, (*place, "data"), own.resolution, subject)
     if isinstance(evaluation, OwnHead) and not file.lost(("data",)):
         shared = file.part(Source, ("data",)) if has_data else subject.trained_on

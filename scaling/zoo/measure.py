@@ -20,7 +20,6 @@ from scaling.base.console import note
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.trains import Trains
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.protocol import Learned
@@ -153,6 +152,7 @@ def _check_images(network: Trained, tasks: Tasks) -> None:
 def _sources(network: Trained, tasks: Tasks) -> Iterator[SourceConfig]:
     shared: RunData | None = tasks.data or network.trained_on
     for each in tasks.evaluate:
-        found = each.source(shared) if isinstance(each, OwnHead) else getattr(each, "data", None)
-        if isinstance(found, SourceConfig):
+        assert not isinstance(each, Trains)  # `read_tasks` has refused it
+        found = each.source(shared)
+        if found is not None:
             yield found
