@@ -16,7 +16,7 @@ from results_table import read_results
 from fits.fit_laws import main as fit_laws
 from models import cost
 from models.zoo import shape
-from scaling import cli
+from scaling.cli.main import main
 from scaling.evaluate.measured import Measured
 from scaling.launch.launch_spec import Budget, LaunchSpec
 from scaling.runs.held_run import hold_run
@@ -36,7 +36,7 @@ def scaling(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return command
@@ -293,7 +293,7 @@ def test_help_plan_and_status_load_no_jax(tmp_path, words):
     script = (
         "import sys\n"
         f"sys.argv = {['scaling', *words]}\n"
-        "from scaling.cli import main\n"
+        "from scaling.cli.main import main\n"
         "try:\n"
         "    main()\n"
         "except SystemExit as ended:\n"
