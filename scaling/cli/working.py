@@ -41,13 +41,12 @@ def run(
         raise UserError(
             *([f"{folder} has no run.json; `scaling launch` writes it."] for folder in absent)
         )
-    from scaling.launch.worker_process import TAKEN
-    from scaling.training.leaving import leaving_on_signals
+    from scaling.training.leaving import TRY_AGAIN, leaving_on_signals
     from scaling.worker import Ended, work
 
     with leaving_on_signals() as leaving:
         ended = work(folders, wait=not no_wait, leaving=leaving)
-    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: TAKEN}[ended])
+    raise typer.Exit({Ended.DONE: 0, Ended.FAILED: 1, Ended.TAKEN: TRY_AGAIN}[ended])
 
 
 def pool(
@@ -113,8 +112,7 @@ def work(
     from scaling.launch.devices import compute_as_workers_do
     from scaling.launch.here import meant, together, train_here
     from scaling.launch.protocol import placed
-    from scaling.launch.worker_process import TAKEN
-    from scaling.training.leaving import leaving_on_signals
+    from scaling.training.leaving import TRY_AGAIN, leaving_on_signals
 
     given = {"update": update, "remat": remat, "microbatches": microbatches}
     compute_as_workers_do()
@@ -131,4 +129,4 @@ def work(
             wait=not no_wait,
             hang_after=hang_after,
         )
-    raise typer.Exit({True: 0, False: 0 if exit_zero else 1, None: TAKEN}[done])
+    raise typer.Exit({True: 0, False: 0 if exit_zero else 1, None: TRY_AGAIN}[done])
