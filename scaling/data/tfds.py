@@ -17,7 +17,7 @@ from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.encoded import EncodedSource
-from scaling.data.source import Fault, missing
+from scaling.data.source import Fault, missing, same_sets
 from scaling.data.tfds_names import hint
 from scaling.data.tfds_records import TfdsRecords, prepared
 
@@ -49,11 +49,7 @@ class Tfds(EncodedSource):
     """Feature that holds the class."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.train_split == self.heldout_split:
-            yield Clash(
-                ("train_split", "heldout_split"),
-                f"train_split and heldout_split are both {self.train_split!r}.",
-            )
+        yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
 
     @property
     def root(self) -> Path:
