@@ -36,14 +36,13 @@ from scaling.training import checkpoints
 from scaling.training.compilation_cache import use_compilation_cache
 from scaling.training.hanging import ended_if_hanging
 from scaling.training.hosts import agreed_word
-from scaling.training.leaving import Leaving, Left
+from scaling.training.leaving import TRY_AGAIN, Leaving, Left
 from scaling.training.loop import TrunkBusy
 from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Blind
 
 WAIT, DONE, NOT_DONE = "wait", "done", "not done"  # what the first process tells, beside tasks
-TRY_AGAIN = 75  # EX_TEMPFAIL: exit status of a process that ended itself, its run left to others
 AGAIN = "again"  # of a run: an attempt was in vain, and another is to be made
 
 

@@ -16,7 +16,7 @@ from results_table import read_results
 from fits.fit_laws import main as fit_laws
 from models import cost
 from models.zoo import shape
-from scaling import cli
+from scaling.cli.main import main
 from scaling.evaluate.measured import Measured
 from scaling.launch.launch_spec import Budget, LaunchSpec
 from scaling.runs.held_run import hold_run
@@ -36,7 +36,7 @@ def scaling(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return command
@@ -129,9 +129,9 @@ def photographs(scaling, tmp_path, monkeypatch):
 
 
 def test_a_sheet_of_images_that_cannot_be_read_is_refused_in_words(scaling, photographs):
-    assert scaling("sheet", "study.toml")[0] == 0
+    assert scaling("data", "show", "study.toml")[0] == 0
     (photographs / "train" / "bee" / "2.png").write_text("no image")
-    status, out, errors = scaling("sheet", "study.toml")
+    status, out, errors = scaling("data", "show", "study.toml")
     assert (status, out) == (2, "")
     assert "train/bee/2.png: not a readable image" in errors
 
@@ -140,7 +140,7 @@ def test_a_sheet_without_room_for_its_cache_is_refused_in_words(
     scaling, photographs, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(photographs / "train" / "ant" / "0.png"))
-    status, out, errors = scaling("sheet", "study.toml")
+    status, out, errors = scaling("data", "show", "study.toml")
     assert (status, out) == (2, "")
     assert "Point XDG_CACHE_HOME to a folder with room" in errors
 
@@ -293,7 +293,7 @@ def test_help_plan_and_status_load_no_jax(tmp_path, words):
     script = (
         "import sys\n"
         f"sys.argv = {['scaling', *words]}\n"
-        "from scaling.cli import main\n"
+        "from scaling.cli.main import main\n"
         "try:\n"
         "    main()\n"
         "except SystemExit as ended:\n"

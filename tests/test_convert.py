@@ -15,7 +15,7 @@ from models.weights.ours import parameters
 from models.weights.reading import read
 from models.weights.rows import entries
 from models.weights.writing import write
-from scaling import cli
+from scaling.cli.main import main
 from scaling.data.procedural import Procedural
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
@@ -34,7 +34,7 @@ def convert(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", "convert", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return command

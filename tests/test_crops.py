@@ -5,8 +5,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
-from scaling.data import Subset, Without
+from scaling.data import Source, Subset, Without
 from scaling.data.arrays import Arrays
 from scaling.data.crops import Crop, Crops
 from scaling.data.decode import decode, decode_all
@@ -201,6 +202,31 @@ def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
         for square, uncropped in zip(shown, whole, strict=True):
             (number,) = np.flatnonzero((plain == uncropped).all((1, 2, 3)))
             np.testing.assert_array_equal(square, cut[number], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"kind": "tfds", "name": "insects"},
+        {"kind": "parquet", "path": "insects"},
+        {
+            "kind": "webdataset",
+            "path": "a",
+            "train_shards": "b",
+            "heldout_shards": "c",
+            "classes": 2,
+        },
+        {"kind": "folder", "path": "insects"},
+    ],
+)
+def test_every_source_of_files_says_what_keeps_it_from_decoding_so(source, monkeypatch):
+    read = TypeAdapter(Source).validate_python
+    with pytest.raises(ValueError, match=r"decode\.resize_to=24 is less than resolution=28"):
+        read(source | {"resolution": 28, "decode": {"resize_to": 24}})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cv2" else name)
+    fault = read(source | {"resolution": 28, "decode": {"decoder": "opencv"}}).fault()
+    assert fault.key == "decode"
+    assert "pip install opencv-python-headless" in fault.words
 
 
 def test_rules_that_contradict_themselves_are_refused(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tensorboardX.record_writer import RecordWriter
 
-from scaling import cli
+from scaling.cli.main import main
 from scaling.data.augment import mixed
 from scaling.data.loader import batches
 from scaling.data.prepare.shards import array_records
@@ -35,7 +35,7 @@ def scaling(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", "data", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return command

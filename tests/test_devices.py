@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fits.base.errors import UserError
-from scaling import cli
+from scaling.cli.main import main
 from scaling.launch import devices
 from scaling.launch.devices import Machine, deal, find_machine
 from scaling.study.schema import EXAMPLE
@@ -197,7 +197,7 @@ def scaling(tmp_path, monkeypatch, capsys):
     def command(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return command

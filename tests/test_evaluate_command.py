@@ -19,7 +19,7 @@ from fits.base.errors import UserError
 from fits.data.results import COLUMNS
 from models.precision import precision_for
 from models.weights.writing import write
-from scaling import cli
+from scaling.cli.main import main
 from scaling.data.arrays import Digits
 from scaling.evaluate import FewShot, Upstream
 from scaling.launch import devices
@@ -264,7 +264,7 @@ def command(tmp_path, monkeypatch, capsys):
     def evaluate(*words):
         monkeypatch.setattr(sys, "argv", ["scaling", "evaluate", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return (ended.value.code or 0, *capsys.readouterr())
 
     return evaluate

@@ -62,6 +62,11 @@ def source(root, **fields):
     return Parquet(**{"path": root, "resolution": 6} | fields)
 
 
+def test_training_and_heldout_split_must_differ(root):
+    with pytest.raises(ValueError, match="train_split and heldout_split are both 'train'"):
+        source(root, heldout_split="train")
+
+
 def test_every_image_comes_back_with_its_label(root):
     found = source(root)
     assert found.problem() is None

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fits.base.errors import UserError
-from scaling import cli
+from scaling.cli.main import app
 from scaling.planning import calibration, compiled, gpu_compiler
 
 STUDY = """
@@ -106,9 +106,7 @@ def plan(tmp_path, monkeypatch):
     (tmp_path / "two.toml").write_text(STUDY)
 
     def run(*arguments):
-        found = CliRunner().invoke(
-            cli.app, ["plan", "two.toml", *arguments], catch_exceptions=False
-        )
+        found = CliRunner().invoke(app, ["plan", "two.toml", *arguments], catch_exceptions=False)
         assert found.exit_code == 0, found.output
         return found.stdout
 

@@ -211,7 +211,7 @@ def test_without_ray_or_a_cluster_a_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="pip install"):
         connect("auto")
-    code = "import sys; sys.modules['ray'] = None; from scaling.cli import main; main()"
+    code = "import sys; sys.modules['ray'] = None; from scaling.cli.main import main; main()"
     command = [sys.executable, "-c", code, "launch", "demo", "--on", "ray"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2

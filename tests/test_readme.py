@@ -35,7 +35,7 @@ def test_the_study_of_ones_own_lacks_nothing_but_the_data_set(tmp_path):
 
 
 def test_every_command_shown_exists():
-    from scaling.cli import app
+    from scaling.cli.main import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
     shown = [

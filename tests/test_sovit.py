@@ -11,7 +11,7 @@ from models.cost import forward_macs, parameters, train_flops
 from models.shapes import ViTShape
 from models.sovit import BACKWARD, EXPONENTS, START, START_COMPUTE, proportions, shape_for
 from models.zoo import vit
-from scaling.cli import main
+from scaling.cli.main import main
 
 SOVIT_400M = vit("So400m/14")
 SOVIT_150M = ViTShape(

@@ -197,6 +197,12 @@ def test_missing_and_empty_archives_are_said(root):
     assert "holds no images" in source(root).problem()
 
 
+def test_shards_to_learn_from_and_to_measure_on_must_differ():
+    words = "train_shards and heldout_shards are both 'x.tar'"
+    with pytest.raises(ValueError, match=words):
+        WebDataset(train_shards="x.tar", heldout_shards="x.tar", classes=3, resolution=6)
+
+
 def test_an_archive_of_both_sets_is_refused(root):
     both = source(root, heldout_shards=f"{root}/train-0001*")
     assert "train-0001.tar is one of train_shards too" in both.problem()

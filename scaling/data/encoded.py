@@ -6,6 +6,7 @@ those are is found out before anything is trained (`readable.py`): all runs and 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fits.base.errors import UserError
+from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, decode_all, together
 from scaling.data.readable import Encoded, Records, allowed, read_each, verdict
 from scaling.data.resize import DEFAULT, Decode
-from scaling.data.source import MOST_PIXELS, SAMPLE, Labelled, SourceConfig, check_each, sample
+from scaling.data.source import (
+    MOST_PIXELS,
+    SAMPLE,
+    Fault,
+    Labelled,
+    SourceConfig,
+    check_each,
+    sample,
+)
 
 AT_ONCE = 1024  # records whose labels alone are wanted
 
@@ -95,7 +105,7 @@ class EncodedImages:
 
 
 class EncodedSource(SourceConfig, ABC):
-    """A source of encoded images. A subclass adds `kind`, `records` and `fault`."""
+    """A source of encoded images. A subclass adds `kind`, `records` and `fault_of_files`."""
 
     resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
@@ -105,6 +115,18 @@ class EncodedSource(SourceConfig, ABC):
     """So many images or records, of each of the two sets, may be unreadable: they are left out, the
     same ones in every run, and a run's manifest names them. With more the run stops. Above 0, all
     images are read and decoded before the first step, once on each machine."""
+
+    def clashes(self) -> Iterator[Clash]:
+        yield from self.decode.clash_with(self.resolution)
+
+    def fault(self) -> Fault | None:
+        if problem := self.decode.problem():
+            return Fault("decode", problem)
+        return self.fault_of_files()
+
+    @abstractmethod
+    def fault_of_files(self) -> Fault | None:
+        """Why the files cannot be opened here; None when they can. Decodes nothing."""
 
     @abstractmethod
     def records(self, heldout: bool) -> Records:

@@ -18,7 +18,15 @@ from scaling.data.file_records import FileRecords
 from scaling.data.labels import Labels
 from scaling.data.readable import allowed, verdict
 from scaling.data.resize import DEFAULT, Decode
-from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, check_each, missing
+from scaling.data.source import (
+    MOST_PIXELS,
+    Fault,
+    Labelled,
+    SourceConfig,
+    check_each,
+    missing,
+    same_sets,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -54,11 +62,7 @@ class Folder(SourceConfig):
     run, and a run's manifest names them. With more the run stops."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.train_split == self.heldout_split:
-            yield Clash(
-                ("train_split", "heldout_split"),
-                f"train_split and heldout_split are both {self.train_split!r}.",
-            )
+        yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
         yield from self.decode.clash_with(self.resolution)
 
     @property

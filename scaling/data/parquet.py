@@ -28,7 +28,7 @@ from scaling.data.parquet_files import (
     split_of,
 )
 from scaling.data.readable import Encoded
-from scaling.data.source import Fault, missing
+from scaling.data.source import Fault, missing, same_sets
 
 SHOWN = 5  # rows that an error names before it counts the rest
 
@@ -58,11 +58,8 @@ class Parquet(EncodedSource):
     metadata; without one there are as many classes as the largest label says."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.train_split == self.heldout_split:
-            yield Clash(
-                ("train_split", "heldout_split"),
-                f"train_split and heldout_split are both {self.train_split!r}.",
-            )
+        yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
+        yield from super().clashes()
 
     @property
     def root(self) -> Path:
@@ -86,7 +83,7 @@ class Parquet(EncodedSource):
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]
 
-    def fault(self) -> Fault | None:
+    def fault_of_files(self) -> Fault | None:
         if problem := missing(self.root):
             return Fault("path", problem)
         splits = {"train_split": self.train_split, "heldout_split": self.heldout_split}

@@ -6,7 +6,7 @@ pixels, nor which image comes at which step: that is `order.py`'s business.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.names import did_you_mean
-from scaling.base.config import Config
+from scaling.base.config import Clash, Config
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, together
@@ -204,6 +204,13 @@ def fingerprint(images: Images, count: int = SAMPLE) -> str:
     whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
     whole.update(labels.astype("<i4").tobytes())
     return whole.hexdigest()[:16]
+
+
+def same_sets(keys: tuple[str, str], train: str, heldout: str) -> Iterator[Clash]:
+    """What a source's two keys, for the images to learn from and to measure on, say against each
+    other: nothing, unless both name the same images."""
+    if train == heldout:
+        yield Clash(keys, f"{keys[0]} and {keys[1]} are both {train!r}.")
 
 
 def missing(path: Path) -> str | None:

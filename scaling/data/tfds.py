@@ -17,7 +17,7 @@ from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.encoded import EncodedSource
-from scaling.data.source import Fault, missing
+from scaling.data.source import Fault, missing, same_sets
 from scaling.data.tfds_names import hint
 from scaling.data.tfds_records import TfdsRecords, prepared
 
@@ -49,12 +49,8 @@ class Tfds(EncodedSource):
     """Feature that holds the class."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.train_split == self.heldout_split:
-            yield Clash(
-                ("train_split", "heldout_split"),
-                f"train_split and heldout_split are both {self.train_split!r}.",
-            )
-        yield from self.decode.clash_with(self.resolution)
+        yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
+        yield from super().clashes()
 
     @property
     def root(self) -> Path:
@@ -112,13 +108,11 @@ class Tfds(EncodedSource):
                 wrong[part.filename] = f"{there:_} records where {part.examples_in_shard:_} were."
         return [f"{name}: {why} Prepare the data set again." for name, why in wrong.items()]
 
-    def fault(self) -> Fault | None:
+    def fault_of_files(self) -> Fault | None:
         for module, package in PACKAGES.items():
             if importlib.util.find_spec(module) is None:
                 needs = f"reading TFDS data sets needs the package {package}"
                 return Fault("kind", f"{needs}: pip install {package}.")
-        if problem := self.decode.problem():
-            return Fault("decode", problem)
         if problem := missing(self.root):
             return Fault(
                 "data_dir",

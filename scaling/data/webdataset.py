@@ -22,7 +22,7 @@ from scaling.base.machine import cache_folder
 from scaling.data.encoded import EncodedSource
 from scaling.data.patterns import files_of
 from scaling.data.readable import Encoded, alone
-from scaling.data.source import Fault
+from scaling.data.source import Fault, same_sets
 from scaling.data.tar_members import read_member, tar_members
 
 IMAGES = ("jpg", "jpeg", "png")
@@ -51,18 +51,17 @@ class WebDataset(EncodedSource):
     """What the name of a label's member ends in."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.train_shards == self.heldout_shards:
-            yield Clash(
-                ("train_shards", "heldout_shards"),
-                f"train_shards and heldout_shards are both {self.train_shards!r}.",
-            )
+        yield from same_sets(
+            ("train_shards", "heldout_shards"), self.train_shards, self.heldout_shards
+        )
+        yield from super().clashes()
 
     def records(self, heldout: bool) -> "WebDatasetRecords":
         pattern = self.heldout_shards if heldout else self.train_shards
         shards = [Shard.of(file) for file in files_of(pattern)]
         return WebDatasetRecords(pattern, shards, self.classes, self.label_key)
 
-    def fault(self) -> Fault | None:
+    def fault_of_files(self) -> Fault | None:
         fields = {"train_shards": self.train_shards, "heldout_shards": self.heldout_shards}
         seen: dict[Path, str] = {}
         for field, pattern in fields.items():

@@ -13,9 +13,8 @@ from scaling.launch.launch_file import read_launch_file, runs_of
 from scaling.launch.local import Local
 from scaling.launch.seats import IDLE_FOR
 from scaling.launch.tally import Tally
-from scaling.launch.worker_process import TAKEN
 from scaling.runs.run_folder import RunFolder
-from scaling.training.leaving import leaving_on_signals
+from scaling.training.leaving import TRY_AGAIN, leaving_on_signals
 
 
 def work_on(file: Path, workers: int | None, runs_per_device: int, *, pin: bool) -> int:
@@ -42,5 +41,5 @@ def work_on(file: Path, workers: int | None, runs_per_device: int, *, pin: bool)
         finally:
             pool.stop()
     if tally.left:
-        return TAKEN
+        return TRY_AGAIN
     return 1 if tally.failed or tally.unfinished else 0

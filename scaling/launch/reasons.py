@@ -27,25 +27,27 @@ def reasons(study: Study, runs: Path, todo: Collection[str]) -> dict[str, str]:
     """By the id of each run in `todo`, in words."""
     wanted = [run for run in study.runs if run.id in todo]
     new = {run.id for run in wanted if not (runs / run.id / NAME).exists()}
-    others = _Others(dict(_others(study, runs)) if new else {})
+    outside = _RunsByPlace(dict(_runs_outside(study, runs)) if new else {})
     return {
-        run.id: _new(run, others) if run.id in new else _begun(run, study, RunFolder(runs / run.id))
+        run.id: _new(run, outside)
+        if run.id in new
+        else _begun(run, study, RunFolder(runs / run.id))
         for run in wanted
     }
 
 
-class _Others:
-    """Runs that are not of the study, by their places in a grid."""
+class _RunsByPlace:
+    """Fields of runs, by their ids; the runs at one place of the grid are found together."""
 
     def __init__(self, fields: Mapping[str, Fields]):
         self.fields = fields
-        self._alike: dict[tuple[Any, ...], list[str]] = {}
+        self._at: dict[tuple[Any, ...], list[str]] = {}
         for name, each in fields.items():
-            self._alike.setdefault(_place(each), []).append(name)
+            self._at.setdefault(_place(each), []).append(name)
 
     def near(self, own: Fields) -> Iterator[tuple[str, Fields]]:
         """Those at the same place of the grid; where there is none, some."""
-        names = self._alike.get(_place(own)) or self.fields
+        names = self._at.get(_place(own)) or self.fields
         for name in islice(names, COMPARED):
             yield name, self.fields[name]
 
@@ -79,25 +81,26 @@ def _begun(run: Run, study: Study, folder: RunFolder) -> str:
     return f"begun{where}" if kept else "waits"
 
 
-def _new(run: Run, others: _Others) -> str:
+def _new(run: Run, outside: _RunsByPlace) -> str:
     """Of a run that was never launched: what it is like, and is not."""
     own = dict(flat(run.model_dump(mode="json")))
     nearest, fewest = None, FEW + 1
-    for name, fields in others.near(own):
+    for name, fields in outside.near(own):
         changed = sum(fields.get(key) != value for key, value in own.items())
         changed += sum(key not in own for key in fields)
         if changed < fewest:
             nearest, fewest = name, changed
     if nearest is None:
         return "new"
-    there = others.fields[nearest]
+    there = outside.fields[nearest]
     keys = [key for key in {**own, **there} if own.get(key) != there.get(key)]
     words = [f"{key} is {_shown(own.get(key))}, was {_shown(there.get(key))}" for key in keys]
     return f"new: {', '.join(words)} in {nearest}"
 
 
-def _others(study: Study, runs: Path) -> Iterator[tuple[str, Fields]]:
-    """Runs in the folder that are not of the study, as it was before an edit."""
+def _runs_outside(study: Study, runs: Path) -> Iterator[tuple[str, Fields]]:
+    """Ids and fields of the runs in the folder that are not of the study, such as those that it had
+    before an edit."""
     own = {run.id for run in study.runs}
     for path in sorted(runs.glob(f"*/{NAME}")):
         if path.parent.name not in own:

@@ -15,14 +15,13 @@ from scaling.launch import process_guard
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
 from scaling.training.hanging import HangTimer, Sign
-from scaling.training.leaving import SIGNALS
+from scaling.training.leaving import SIGNALS, TRY_AGAIN
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 # XLA asks for its work space anew each step; in 4 KiB pages, a third of a CPU step is spent on
 # that. Needs glibc 2.35; anything else ignores it. Moves no digit.
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
-TAKEN = 75  # EX_TEMPFAIL: exit status of a worker that found others at all that was left
-LEAVING = {128 + number for number in SIGNALS}
+IN_ORDER = {TRY_AGAIN, *(128 + number for number in SIGNALS)}
 
 Command: TypeAlias = Callable[[Sequence[Path]], list[str]]
 """Run folders -> the command that works through them."""
@@ -85,7 +84,7 @@ class WorkerProcess:
     def ended_in_order(self) -> bool:
         """Whether it left runs over because others are at them, they are to be tried once more, or
         somebody told it to leave."""
-        return self._process.returncode == TAKEN or self._process.returncode in LEAVING
+        return self._process.returncode in IN_ORDER
 
     def terminate(self) -> None:
         """Ask it to keep a checkpoint and leave."""

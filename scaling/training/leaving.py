@@ -19,6 +19,7 @@ SIGNALS = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2")
     if hasattr(signal, name)
 )
+TRY_AGAIN = 75  # EX_TEMPFAIL: exit status of one that leaves runs to others, or to a later attempt
 SECONDS = 9.0  # in which a process has left: schedulers and launchers kill it after ten or more
 
 
