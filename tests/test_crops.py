@@ -211,7 +211,6 @@ def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
         {"kind": "parquet", "path": "insects"},
         {
             "kind": "webdataset",
-            "path": "a",
             "train_shards": "b",
             "heldout_shards": "c",
             "classes": 2,
