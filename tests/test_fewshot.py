@@ -148,6 +148,19 @@ def test_only_images_that_are_drawn_are_looked_at_and_each_once(monkeypatch):
     assert named["digits_5shot_error"] < named["digits_1shot_error"] < 0.8  # chance is 0.9
 
 
+def test_a_class_with_fewer_images_than_shots_is_said_and_measured(capsys):
+    whole = Digits(resolution=8)
+    task = FewShot(name="digits", data=whole, shots=(1, 200), subsets=1)  # there are 100 of each
+    found = task.measure(Means(), objective=None, source=None)
+    assert len(found) == 4
+    said = capsys.readouterr().err
+    assert "digits: 10 of 10 classes have fewer than 200 training images (class 0 has 100)" in said
+    FewShot(name="digits", data=whole, shots=(100,), subsets=1).measure(
+        Means(), objective=None, source=None
+    )
+    assert capsys.readouterr().err == ""
+
+
 class Means(nnx.Module):
     """Features: the mean brightness of each row and each column."""
 

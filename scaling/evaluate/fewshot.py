@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from scaling.base.console import note
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.tasks import FrozenTask, checked_labels
@@ -69,6 +70,8 @@ class FewShot(FrozenTask):
         assert pool.size is not None  # shots come from a set, not a stream
         labels = pool.labels_of(np.arange(pool.size))
         checked_labels(f"{self.name}, train", labels, self.data.classes)
+        if few := self._too_few(labels):
+            note(few)
         supports = [self._support(labels, subset) for subset in range(self.subsets)]
         drawn = np.unique(np.concatenate([chosen for chosen, _ in supports]))
         known, known_labels = features(module, pool, drawn, placement)
@@ -79,6 +82,18 @@ class FewShot(FrozenTask):
             found = scorers(known[rows], known_labels[rows], ends, self.data.classes, self.ridge)
             wrong[:, subset] = np.mean(classify(found, test.rows) != test.labels, axis=1)
         return self._measured(wrong, len(test.labels))
+
+    def _too_few(self, labels: NDArray[np.int32]) -> str | None:
+        """Which classes have fewer images than shots; None: none has."""
+        counts = np.bincount(labels, minlength=self.data.classes)
+        few = np.flatnonzero(counts < max(self.shots))
+        if not len(few):
+            return None
+        return (
+            f"{self.name}: {len(few)} of {self.data.classes} classes have fewer than "
+            f"{max(self.shots)} training images (class {few[0]} has {counts[few[0]]}); all "
+            "of them are drawn."
+        )
 
     def _support(
         self, labels: NDArray[np.int32], subset: int
