@@ -48,7 +48,18 @@ def test_every_option_of_the_fit_reaches_the_fit_and_its_file(surface, tmp_path,
     assert "to every digit" in said
 
 
-SETTING = "study", "model", "params", "flops", "images_seen", "data_size", "metric", "n", "subset"
+SETTING = (
+    "study",
+    "model",
+    "params",
+    "flops",
+    "images_seen",
+    "data_size",
+    "metric",
+    "n",
+    "subset",
+    "variant",
+)
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ def seeds(tmp_path):
         for seed in range(3):
             error = expected * np.exp(0.003 * rng.normal())
             run = f"small,r{k}{seed},w{k},{k + 1},{flops:.9g},640,,{seed}"
-            lines.append(f"{run},upstream_error,{error:.6f},1000,all")
+            lines.append(f"{run},upstream_error,{error:.6f},1000,all,")
     path = tmp_path / "results.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
