@@ -131,6 +131,9 @@ def draw(rows: list[Row], picture: Picture, path: Path) -> None:
                 ax.set_xscale("log")
             else:
                 ax.set_xscale("symlog", linthresh=picture.linear)
+            xs = sorted({x for line in points(rows, picture, title).values() for x in line})
+            ax.set_xticks(xs, [f"{x:,g}" for x in xs], minor=False)
+            ax.set_xticks([], minor=True)
             ax.set(title=title, xlabel=picture.xlabel, ylabel="error")
         panels[0].legend()
     save(figure, path)

@@ -7,7 +7,7 @@
     scaling data show    STUDY|NAME         a contact sheet of what a network will see
     scaling data check   STUDY|NAME         decode every image, name every bad one
 
-Nothing of TensorFlow is needed. docs/data-sources.md works through each.
+Nothing of TensorFlow is needed. docs/data/sources.md works through each.
 """
 
 from __future__ import annotations

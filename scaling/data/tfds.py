@@ -127,7 +127,7 @@ class Tfds(EncodedSource):
                 f"{self.root} holds no data set {self.name!r}; prepared there: {names}. "
                 f"{hint(self.name, there)}"
                 "Make it of a folder or an archive with `scaling data prepare`, or of TFRecords "
-                "with `scaling data convert`; neither needs TensorFlow (docs/data-sources.md).",
+                "with `scaling data convert`; neither needs TensorFlow (docs/data/sources.md).",
             )
         try:
             return (
