@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fits.base.errors import UserError
 from scaling.base.console import Say
+from scaling.data.around import innermost
 from scaling.data.decode import UnreadableImages
 from scaling.data.encoded import EncodedSource
 from scaling.data.readable import unreadable, verdict
@@ -35,6 +36,7 @@ def check_all_images(sources: Iterable[SourceConfig], say: Say) -> Iterator[Chec
 
 
 def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
+    source = innermost(source)  # one that stands on another has images of that
     if not isinstance(source, EncodedSource):
         yield from _by_opening(source, say)
         return

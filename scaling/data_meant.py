@@ -101,6 +101,8 @@ def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
         )
         for train, heldout in pairs
     ]
+    keys = sources[0].likely_keys()
+    sources = [source.model_copy(update=keys) for source in sources]
     return _opened(name.replace("/", "-").replace(":", "-"), sources)
 
 

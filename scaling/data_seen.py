@@ -45,6 +45,7 @@ class Seen:
             last_step=last,
             augment=run.augment,
             views=self.views,
+            resample=run.resample,
         )
         shown = [self._shown(batch, step) for step, batch in enumerate(made, start=first)]
         images = np.concatenate([pixels for pixels, _ in shown])

@@ -19,6 +19,7 @@ from fits.base.errors import UserError
 from scaling.base.console import Say, print_table
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
 from scaling.data.source import Images, SourceConfig
+from scaling.data.subset import Subset
 from scaling.data.without import LeftOut, Without, identity
 from scaling.study.sources import tasks_of
 from scaling.study.study import Study
@@ -116,7 +117,7 @@ def report(found: list[Found], left_out: LeftOut, path: Path | None) -> None:
     if path is not None:
         print(
             f'written: {path}\nto leave them out:\n\n[data]\nkind = "without"\n'
-            f'file = "{path}"\nof = {{ ... }}  # [data] as it is now'
+            f'file = "{path}"\nof = {{ ... }}  # [data] as it is now, below any subset'
         )
 
 
@@ -155,12 +156,17 @@ def features_of(folder: Path) -> Callable[[Images, NDArray[np.int64]], NDArray[n
 
 
 def _source(study: Study) -> SourceConfig:
-    """The one that the study trains on, all of it."""
-    sources: list[SourceConfig] = list(dict.fromkeys(run.data for run in study.runs))
+    """The one that the study trains on, all of it: below any subset, and with what is left out."""
+    sources = list(dict.fromkeys(_whole(run.data) for run in study.runs))
     if len(sources) > 1:
         raise UserError([f"{study.name} trains on {len(sources)} sources; take a study of one."])
-    only = sources[0]
-    return only.of if isinstance(only, Without) else only
+    return sources[0]
+
+
+def _whole(source: SourceConfig) -> SourceConfig:
+    while isinstance(source, Without | Subset):
+        source = source.of
+    return source
 
 
 def _measured_on(study: Study, source: SourceConfig) -> Iterator[tuple[str, Images]]:

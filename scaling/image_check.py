@@ -56,7 +56,7 @@ def _may_skip(source: SourceConfig) -> TypeGuard[EncodedSource | Folder]:
 
 def _check_skipped(source: EncodedSource | Folder) -> None:
     """All processes leave out the same images."""
-    here = digest([source.train().skipped, source.heldout().skipped])
+    here = digest([sorted(source.train().skipped), sorted(source.heldout().skipped)])
     if not all_processes(here == agreed_word(here)):
         raise UserError(
             [

@@ -120,7 +120,14 @@ def convert(
     if name is None:
         raise UserError(["give FOLDER, or --split and --name for plain TFRecord files."])
     parts = [each.partition("=") for each in split or ()]
-    if wrong := [f"--split {a}: give NAME=FILES." for a, _, b in parts if not b]:
+    wrong = [f"--split {a}: give NAME=FILES." for a, _, b in parts if not b]
+    names = [a for a, _, _ in parts]
+    wrong += [
+        f"--split {a}: is given {names.count(a)} times; name all its files by one pattern."
+        for a in dict.fromkeys(names)
+        if names.count(a) > 1
+    ]
+    if wrong:
         raise UserError(wrong)
     done = convert_examples(
         {a: b for a, _, b in parts},

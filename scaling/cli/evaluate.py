@@ -86,13 +86,19 @@ def evaluate(
     )
     found, tasks = prepare(checkpoints, on, asked)
     results: list[Result] = []
-    for network in found:
-        there = list(measure(network, tasks))
-        _show(network, there)
-        results += there
-    if table is not None:
-        _write(table, results)
-        print(f"table:  {table}: {len(results)} numbers, {len(found)} networks")
+    try:
+        for network in found:
+            there: list[Result] = []
+            try:
+                there.extend(measure(network, tasks))
+            finally:  # what was measured before a mistake is not lost
+                _show(network, there)
+                results += there
+    finally:
+        if table is not None and results:
+            _write(table, results)
+            count = len({result.run for result in results})
+            print(f"table:  {table}: {len(results)} numbers, {count} networks")
 
 
 def _check_table(table: Path) -> None:

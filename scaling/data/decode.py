@@ -5,6 +5,7 @@ The only file of this folder that knows JPEG from PNG. Pillow is imported when i
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from scaling.data.resize import DEFAULT, Decode, cut, cut_image, opencv
 
 MOST_THREADS = 8  # each caller has its own, and a loader is several callers
 SHOWN = 20  # bad images that an error names before it counts the rest
+ADDRESS = re.compile(r" ?<_?io\.\w+ object at 0x[0-9a-f]+>")  # of a stream, in words of Pillow
 PREVIEW = 64  # pixels: a JPEG that is only checked is decoded at an eighth of its size, if larger
 
 
@@ -58,8 +60,9 @@ def decode(
 
     By default an image of another size is resized bilinearly and antialiased, its aspect ratio
     ignored; one of that very size keeps its pixels. EXIF orientation is ignored, as TensorFlow's
-    decoder does; of an animation the first frame is taken. Raises ValueError for what is no image,
-    or one of more than 8 bits a channel.
+    decoder does; of an animation the first frame is taken; of colours of 16 bits the upper half
+    counts. Raises ValueError for what is no image, or is grey of more than 8 bits, which Pillow
+    would clip.
 
     Args:
       how: the filter and the decoder, and what of the image is seen where there is no crop.
@@ -136,13 +139,9 @@ def _opened(file: Path | bytes) -> Iterator[Any]:
 
     stream = file if isinstance(file, Path) else io.BytesIO(file)
     with _words_of_pillow(), Image.open(stream) as opened:
-        _refuse_deep(opened.mode)
+        if opened.mode.startswith(("I", "F")):
+            raise _TooDeep("it has more than 8 bits a channel")
         yield opened
-
-
-def _refuse_deep(mode: str) -> None:
-    if mode.startswith(("I", "F")):
-        raise _TooDeep("it has more than 8 bits a channel")
 
 
 class _TooDeep(ValueError):
@@ -157,7 +156,8 @@ def _words_of_pillow() -> Iterator[None]:
     except (_TooDeep, MemoryError):
         raise
     except Exception as error:  # a parser of its own for every format, and as many exceptions
-        raise ValueError(f"not a readable image: {error}") from error
+        words = ADDRESS.sub("", str(error)).strip()  # the same on every process
+        raise ValueError(f"not a readable image: {words}") from error
 
 
 def decode_all(

@@ -23,6 +23,10 @@ from scaling.data.tfds_records import TfdsRecords, prepared
 
 FORMAT = "array_record"
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
+PREPARE = (
+    "Make it of a folder or an archive with `scaling data prepare`, or of TFRecords with `scaling "
+    "data convert`; neither needs TensorFlow (docs/data/sources.md)."
+)
 SPLIT = re.compile(r"(?P<name>[\w.-]+)(\[(-?\d+%?)?:(-?\d+%?)?\])?")  # train, train[:90%]
 
 
@@ -117,7 +121,7 @@ class Tfds(EncodedSource):
             return Fault(
                 "data_dir",
                 f"{problem} TFDS keeps prepared data sets there, and {self.name!r} is to be found "
-                f"below it: prepare it as ArrayRecord, or say data_dir.",
+                f"below it, or say data_dir. {hint(self.name, ())}{PREPARE}",
             )
         there = prepared(self.root)
         if self.name not in there:
@@ -125,9 +129,7 @@ class Tfds(EncodedSource):
             return Fault(
                 "name",
                 f"{self.root} holds no data set {self.name!r}; prepared there: {names}. "
-                f"{hint(self.name, there)}"
-                "Make it of a folder or an archive with `scaling data prepare`, or of TFRecords "
-                "with `scaling data convert`; neither needs TensorFlow (docs/data/sources.md).",
+                f"{hint(self.name, there)}{PREPARE}",
             )
         try:
             return (
@@ -170,6 +172,20 @@ class Tfds(EncodedSource):
                 words = f"{self.name} has no split {found['name']!r} ({field}); it has "
                 return Fault(field, f"{words}{', '.join(there)}.")
         return None
+
+    def likely_keys(self) -> dict[str, str]:
+        """The fields `image_key` and `label_key` as the data set has them: those of this source,
+        or else its only feature of that kind."""
+        kinds = {
+            key: feature["pythonClassName"].rpartition(".")[2]
+            for key, feature in self._features().items()
+        }
+        found = {"image_key": self.image_key, "label_key": self.label_key}
+        for field, kind in (("image_key", "Image"), ("label_key", "ClassLabel")):
+            fitting = [key for key in kinds if kinds[key] == kind]
+            if found[field] not in kinds and len(fitting) == 1:
+                found[field] = fitting[0]
+        return found
 
     def _fault_of_features(self) -> Fault | None:
         features = self._features()

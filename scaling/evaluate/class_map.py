@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -153,6 +154,13 @@ def _by_name(path: Path, given: Mapping[str, Any], names: Sequence[str] | None) 
         )
     short = [name.rpartition("/")[2] for name in names]
     known = {*short, *names}
+    times = Counter(short)
+    if several := [name for name in given if times[name] > 1 and name not in names]:
+        full = next(name for name, last in zip(names, short, strict=True) if last == several[0])
+        raise ValueError(
+            f"{path}: {times[several[0]]} images are called {several[0]!r}; write {full!r}, each "
+            "with its folder."
+        )
     if strange := [name for name in given if name not in known]:
         near = near_names(strange[0], short[:10_000])
         hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -45,6 +45,14 @@ class NearestNeighbours(FrozenTask):
         """Those of `metrics` that are error rates."""
         return self.metrics
 
+    def too_small(self, images: int) -> str | None:
+        if max(self.k) <= images:
+            return None
+        return (
+            f"k = {max(self.k)} neighbours, and there are {images} training images; use a smaller "
+            "k."
+        )
+
     def measure(
         self,
         module: nnx.Module,
@@ -56,11 +64,8 @@ class NearestNeighbours(FrozenTask):
         """Errors over all test images, n = their number; objective and source are not used."""
         known, labels = self.train_features(module, placement)
         unseen, truth = self.test_features(module, placement)
-        if max(self.k) > len(labels):
-            raise ValueError(
-                f"{self.name}: k = {max(self.k)} neighbours, and there are {len(labels)} training "
-                "images; use a smaller k."
-            )
+        if words := self.too_small(len(labels)):
+            raise ValueError(f"{self.name}: {words}")
         guesses = vote(known, labels, unseen, self.data.classes, self.k, self.temperature)
         return [
             Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), len(truth))
@@ -93,7 +98,8 @@ def vote(
         nearest = np.sort(np.argpartition(-similar, most - 1, axis=1)[:, :most], axis=1)
         order = np.argsort(-np.take_along_axis(similar, nearest, 1), axis=1, kind="stable")
         nearest = np.take_along_axis(nearest, order, 1)
-        weights = np.exp(np.take_along_axis(similar, nearest, 1).astype(np.float64) / temperature)
+        near = np.take_along_axis(similar, nearest, 1).astype(np.float64)
+        weights = np.exp((near - near[:, :1]) / temperature)  # the nearest has 1: none overflows
         voters = labels[nearest]
         for number, k in enumerate(counts):
             votes = np.zeros((len(similar), classes))

@@ -41,7 +41,10 @@ class Shown:
                 f"cannot be brought to the {self.side} px of the protocol; write resolution = "
                 f"{data.resolution} in it."
             )
-        return data.model_copy(update={"resolution": self.side})
+        shown = data.model_copy(update={"resolution": self.side})
+        for clash in shown.clashes():
+            raise ValueError(f"at the {self.side} px of the protocol: {clash.words}")
+        return shown
 
     @property
     def augment(self) -> tuple[Augment, ...]:

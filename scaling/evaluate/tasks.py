@@ -60,6 +60,11 @@ class FrozenTask(Config, ABC):
         del trained_on
         return self.data
 
+    def too_small(self, images: int) -> str | None:
+        """Why a task of so many training images cannot be measured; None: it can."""
+        del images
+        return None
+
     def test_features(self, module: nnx.Module, placement: Placement | None) -> Features:
         """Features of all held-out images."""
         from scaling.evaluate.forward import features

@@ -10,6 +10,7 @@ import math
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.tasks import FrozenTask
 from scaling.evaluate.trains import Trains
 from scaling.study.axes import Data
 from scaling.study.reading import Reading
@@ -59,7 +60,9 @@ def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: boo
         elif isinstance(evaluation, OwnHead):
             _check_own_head(file, place, evaluation, data, data_needed)
         elif "data" in file.at(place):
-            _check_transfer(file, (*place, "data"), data, data_needed)
+            task = _check_transfer(file, (*place, "data"), data, data_needed)
+            if isinstance(evaluation, FrozenTask) and task.source is not None:
+                _check_size(file, place, evaluation, task)
         if evaluation is None or file.doubtful(place, type(evaluation)):
             continue
         for metric in evaluation.metrics:
@@ -99,7 +102,16 @@ def _check_heldout(
         )
 
 
-def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> None:
+def _check_size(file: Reading, place: KeyPath, evaluation: FrozenTask, task: Data) -> None:
+    """A task has as many images to learn from as its evaluation asks for."""
+    size = task.train_size
+    if size is None or size == math.inf or file.doubtful(place, type(evaluation)):
+        return
+    if words := evaluation.too_small(int(size)):
+        file.mistake(place, words)
+
+
+def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> Data:
     """The images of a transfer task have the size that the networks have learnt to see."""
     task = check_source(file, place, data_needed)
     if task.source is not None and task.source.labels_each is not None:
@@ -113,6 +125,7 @@ def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool
             "there is no end to these images, and shots are drawn from all; take a finite set.",
         )
     _check_resolution(file, place, task, data)
+    return task
 
 
 def _check_resolution(file: Reading, place: KeyPath, task: Data, data: Data) -> None:

@@ -166,7 +166,10 @@ def _train_size(run: Run) -> int | None:
 
 def _check_resized(label: str, shape: Shape, resolution: int) -> None:
     """Raise UserError where a network cannot see images of that resolution."""
-    other = replace(shape, resolution=resolution)
+    try:
+        other = replace(shape, resolution=resolution)
+    except ValueError as error:
+        raise UserError([f"{label}: {error}; give a larger --resolution."]) from None
     if isinstance(shape, MixerShape) and isinstance(other, MixerShape) and shape.grid != other.grid:
         raise UserError(
             [

@@ -6,7 +6,7 @@
 import io
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from scaling.base.console import complain
 from scaling.data.prepare import imagenet
 from scaling.data.prepare.item import Item
 from scaling.data.tar_members import COMPRESSED, read_member, tar_members
@@ -163,7 +164,7 @@ def _folder(root: Path) -> Collection:
                 )
     entries = (
         (file.relative_to(root).as_posix(), file.stat())
-        for file in root.glob("*/*/*")
+        for file in root.rglob("*")
         if file.is_file()
     )
     files = ((name, stat.st_size, [name, stat.st_size, stat.st_mtime_ns]) for name, stat in entries)
@@ -187,18 +188,45 @@ def _archive(archive: Path, called: str = "") -> Collection:
     return TarCollection(archive, classes, splits)
 
 
+def _say_left_out(
+    where: str,
+    found: Mapping[str, Mapping[str, object]],
+    others: Mapping[tuple[str, str], Sequence[str]],
+) -> None:
+    """Files that are no image by their names are counted; a class of nothing else is refused."""
+    empty = [key for key in others if key[0] in found and key[1] not in found[key[0]]]
+    if empty:
+        raise UserError(
+            [
+                f"{where}: {split}/{label} holds no image ({', '.join(SUFFIXES)}), but "
+                f"{others[split, label][0]}; convert its files, or remove it."
+                for split, label in sorted(empty)
+            ]
+        )
+    left_out = [
+        f"{split}/{label}/{file}" for (split, label), each in others.items() for file in each
+    ]
+    if left_out:
+        complain(
+            f"{where}: {len(left_out):_} files that are no {', '.join(SUFFIXES)} are left out, "
+            f"the first of them {left_out[0]}."
+        )
+
+
 def _labelled(
     where: str, files: Iterable[tuple[str, int, Any]]
 ) -> tuple[list[str], dict[str, list[Item]]]:
     """Classes and splits of files that are named .../split/class/image."""
     found: dict[str, dict[str, dict[str, Item]]] = {}
+    others: dict[tuple[str, str], list[str]] = {}
     for name, size, place in files:
         parts = [part for part in name.split("/") if part not in ("", ".")]
-        if len(parts) < 3 or not name.lower().endswith(SUFFIXES):
-            continue
-        if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if len(parts) < 3 or any(part.startswith(".") or part == "__MACOSX" for part in parts):
             continue
         split, label, file = parts[-3:]
+        if not name.lower().endswith(SUFFIXES):
+            others.setdefault((split, label), []).append(file)
+            continue
         of_class = found.setdefault(split, {}).setdefault(label, {})
         if file in of_class:
             raise UserError([f"{where} has {split}/{label}/{file} twice."])
@@ -206,6 +234,7 @@ def _labelled(
     if not found:
         words = f"{where} holds no images ({', '.join(SUFFIXES)}) laid out as {LAYOUT}"
         raise UserError([f"{words}, and is no binary CIFAR archive."])
+    _say_left_out(where, found, others)
     first = "train" if "train" in found else sorted(found)[0]
     classes = sorted(found[first])
     wrong = [
