@@ -233,3 +233,12 @@ def test_provenance_says_decoder_filter_and_resize_rule(tmp_path, monkeypatch):
     assert other["resize"] == "the shorter side to 18, the central 16"
     assert other["filter"] == "bilinear, not antialiased"
     assert other["train_fingerprint"] != plain["train_fingerprint"]
+
+
+def test_what_is_said_of_an_image_is_the_same_in_every_process():
+    said = set()
+    for padding in range(3):
+        with pytest.raises(ValueError, match="not a readable image") as error:
+            decode(b"junk" * 10 + bytes(padding), 8)
+        said.add(str(error.value))
+    assert said == {"not a readable image: cannot identify image file"}

@@ -190,3 +190,14 @@ def test_its_images_are_checked_before_training_and_named_in_the_manifest():
     run, own = a_run(), Procedural(classes=4, heldout_size=32)
     assert sources_of(run, [Classification(name="x", data=own)]) == [run.data, own]
     assert sources_of(run, [Classification(name="x"), Upstream()]) == [run.data]
+
+
+def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):
+    file = tmp_path / "real.json"
+    names = ["c0/0.jpg", "c1/0.jpg", "c1/1.jpg"]
+    file.write_text('{"0.jpg": [2]}')
+    with pytest.raises(ValueError, match=r"2 images are called '0.jpg'; write 'c0/0.jpg'"):
+        read_labels(file, 3, 3, names)
+    file = tmp_path / "full.json"
+    file.write_text('{"c0/0.jpg": [2], "1.jpg": [1]}')
+    assert read_labels(file, 3, 3, names).tolist() == [[2], [-1], [1]]

@@ -306,3 +306,10 @@ def test_a_preparation_that_is_killed_at_any_image_ends_with_the_same_files(scal
     for file in whole:
         assert (Path("tfds/insects/1.0.0") / file.name).read_bytes() == file.read_bytes()
     assert scaling("check", "insects")[0] == 0
+
+
+def test_a_split_that_is_given_twice_is_refused(scaling):
+    words = "--split", "train=a-*", "--split", "train=b-*", "--name", "insects"
+    status, _, errors = scaling("convert", *words)
+    assert status == 2
+    assert "--split train: is given 2 times" in errors

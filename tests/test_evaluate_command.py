@@ -346,3 +346,8 @@ def test_a_run_knows_its_shape_and_a_lost_or_damaged_state_is_named(trained, com
     status, _, errors = command(Path("runs") / "trunks" / trunk.name / "6", "--on", tasks)
     assert status == 2
     assert "says what this is a training state of" in errors
+
+
+def test_a_resolution_below_the_patch_is_said(trained, tasks):
+    with pytest.raises(UserError, match=r"larger than the image.*give a larger --resolution"):
+        measured([trained[1]], tasks, resolution=2)

@@ -418,3 +418,11 @@ def test_the_plan_of_the_pages_study_is_what_the_page_says(tmp_path, capsys):
     assert line in capsys.readouterr().out
     (table,) = tomllib.loads(tasks)["evaluate"]
     assert len(Vtab.model_validate_json(json.dumps(table)).metrics) == 1 + 3 + 3
+
+
+def test_a_decode_rule_below_the_side_of_the_protocol_is_said():
+    data = {"kind": "folder", "path": "photos", "resolution": 16, "decode": {"resize_to": 20}}
+    found = FineTune(name="photos", data=data, protocol={"kind": "vit", "resolution": 32})
+    (transfer,) = found.transfers(upstream())
+    with pytest.raises(ValueError, match=r"at the 32 px of the protocol: decode\.resize_to=20"):
+        transfer.setting.shown.source(transfer.task.data)

@@ -57,3 +57,15 @@ def test_more_neighbours_than_images_are_refused():
     task = NearestNeighbours(name="digits", data=Digits(resolution=8), k=(1001,))
     with pytest.raises(ValueError, match="k = 1001 neighbours, and there are 1000 training images"):
         task.measure(Pixels(), objective=None, source=None)
+
+
+def test_a_small_temperature_takes_the_nearest():
+    known = np.array([[1, 0.2], [1, 0]], np.float32)
+    unseen = np.array([[1, 0]], np.float32)
+    assert vote(known, np.array([0, 1]), unseen, 2, (2,), 1e-5).tolist() == [[1]]
+
+
+def test_more_neighbours_than_images_are_refused_before_anything_is_trained():
+    task = NearestNeighbours(name="digits", data={"kind": "digits", "resolution": 8}, k=(20, 5000))
+    assert "k = 5000 neighbours, and there are 1000" in task.too_small(1000)
+    assert task.too_small(5000) is None

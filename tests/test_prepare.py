@@ -425,3 +425,23 @@ def test_cifar10_comes_out_of_its_archive_whole(tmp_path):
                 hashes.add(tar.extractfile(member).read())
     cats = [e.image for e in source.heldout().encoded(np.arange(10_000)) if e.label == 3]
     assert set(cats) == hashes
+
+
+def test_files_that_are_no_images_are_counted_and_a_class_of_nothing_else_is_refused(
+    folder, tmp_path, capsys
+):
+    (folder / "train" / "ant" / "9.webp").write_bytes(b"x")
+    prepare(folder, "insects", tmp_path / "tfds", quiet)
+    assert "1 files that are no .jpg" in capsys.readouterr().err
+    (folder / "train" / "dog").mkdir()
+    (folder / "train" / "dog" / "0.tif").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"train/dog holds no image .* but 0\.tif"):
+        prepare(folder, "others", tmp_path / "tfds", quiet)
+
+
+def test_a_folder_may_lie_deeper(folder, tmp_path):
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    folder.rename(deep / "images")
+    prepare(deep, "insects", tmp_path / "tfds", quiet)
+    assert Tfds(name="insects", data_dir=tmp_path / "tfds", resolution=8).sizes() == (12, 6)

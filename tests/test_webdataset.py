@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from scaling.data.decode import UnreadableImages
+from scaling.data.hierarchy import Hierarchy
+from scaling.data.subset import Selection, Subset
 from scaling.data.tar_members import tar_members
 from scaling.data.webdataset import WebDataset, index_of
+from scaling.data_check import check_all_images
 
 
 @pytest.fixture(autouse=True)
@@ -227,3 +230,15 @@ def test_an_archive_that_shrinks_while_it_is_read_is_named(root):
     (root / "train-0001.tar").write_bytes(b"")
     with pytest.raises(UnreadableImages, match=r"train-0001\.tar has 0 of its"):
         images.batch(np.array([3, 15]))
+
+
+def test_all_images_of_a_source_within_another_are_checked_too(root):
+    bad = ("n01/19.png", b"no"), ("n01/19.cls", b"0")
+    write(root / "train-0001.tar", [*members(range(10, 19)), *bad])
+    inner = source(root)
+    (root / "parents.txt").write_text("0 1\n")
+    some = Subset(of=inner, select=Selection(classes=2))
+    for each in (inner, some, Hierarchy(of=inner, parents=root / "parents.txt")):
+        train, heldout = check_all_images([each], print)
+        assert (train.images, len(train.bad)) == (20, 1)
+        assert (heldout.images, heldout.bad) == (5, {})
