@@ -112,6 +112,7 @@ def test_a_study_file_becomes_a_law_and_a_figure(place):
             "value",
             "n",
             "subset",
+            "variant",
         ]
     )
     assert {row["metric"] for row in rows} >= {"upstream_error", "digits_10shot_error"}
