@@ -61,6 +61,19 @@ def test_a_path_has_the_solutions_that_each_penalty_has_alone(task):
         assert found.value == pytest.approx(alone.value, rel=1e-9)
 
 
+def test_scores_in_blocks_give_the_same_optimum(task, monkeypatch):
+    """300 images in blocks of 64, the last one filled up."""
+    features, labels = task
+    (whole,) = Regression(features, labels, CLASSES, "float64").path([0.1])
+    monkeypatch.setattr("scaling.evaluate.logistic.BLOCK", 64 * features.shape[1])
+    regression = Regression(features, labels, CLASSES, "float64")
+    (found,) = regression.path([0.1])
+    assert regression._labels.shape == (5, 64)
+    assert found.value == pytest.approx(whole.value, rel=1e-9)
+    np.testing.assert_allclose(found.weights, whole.weights, atol=1e-5)
+    np.testing.assert_allclose(found.bias, whole.bias, atol=1e-5)
+
+
 def test_in_float32_the_optimum_is_missed_by_less_than_a_part_in_a_thousand(task):
     """Where penalties are chosen; the last fit on a CPU is in float64."""
     features, labels = task
