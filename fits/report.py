@@ -26,7 +26,7 @@ from fits.forecast.forecast import Forecast, forecast
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
-from fits.regression.inputs import checked_weights, in_order, numbered
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
@@ -276,6 +276,8 @@ def read_points(
     found = points_of(
         *(whole, spent, spec.y, spec.y_is),
         where=spec.where,
+        last_of=spec.last_of,
+        best_of=spec.best_of,
         by=by,
         more=more,
         drop_zeros=drop_zeros,
@@ -287,14 +289,14 @@ def read_points(
 
 def observations(points: Points, spec: FitSpec) -> Observations:
     """The numbers in the rows."""
-    columns = points.table.columns
-    weights = [float(cell) for cell in columns[spec.weights]] if spec.weights else None
-    labels = list(zip(*(columns[name] for name in spec.clusters), strict=True))
+    weights = points.table.values(spec.weights) if spec.weights else None
     return Observations(
         x=points.x,
         error=points.error,
-        weights=None if weights is None else np.array(weights),
-        clusters=numbered(labels, len(labels)) if labels else None,
+        weights=weights,
+        clusters=points.table.groups(spec.clusters)
+        if spec.clusters and len(points.table)
+        else None,
     )
 
 
@@ -310,7 +312,8 @@ def with_seeds(spec: FitSpec, points: Points) -> FitSpec:
 
 
 def _setting(table: Table, spec: FitSpec) -> tuple[str, ...]:
-    apart = (SEED_COLUMN, RUN_COLUMN, spec.y, spec.weights)
+    known = [name for name in (spec.y, spec.weights) if name in table.columns]
+    apart = (SEED_COLUMN, RUN_COLUMN, *map(table.columns.full_name, known))
     return tuple(name for name in table.columns if name not in apart)
 
 
@@ -319,9 +322,8 @@ def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = No
     names = _setting(table, spec) if columns is None else columns
     if SEED_COLUMN not in table.columns or SEED_COLUMN in (*spec.x, spec.y):
         return False
-    rows = [table.columns[name] for name in (*names, SEED_COLUMN)]
-    different = set(zip(*rows, strict=True))
-    return len({row[:-1] for row in different}) < len(different)
+    apart, together = table.groups((*names, SEED_COLUMN)), table.groups(names)
+    return int(together.max(initial=-1)) < int(apart.max(initial=-1))
 
 
 def _seeds_apart(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[Diagnostic]:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from fits.data.conditions import FORMS, parsed
 from fits.laws.names import ALIASES
 
 LEVEL = 0.9  # of intervals
@@ -42,7 +43,10 @@ class FitSpec:
       x: columns of the resource spent, one a variable of the law.
       y: column of what was measured.
       y_is: what y is, one of KINDS.
-      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
+      where: conditions on every row, such as "COL=VALUE" or "COL>=NUMBER"; `data/conditions.py`
+        has them all.
+      last_of: columns that name a run: its last row alone is taken, after `where`.
+      best_of: columns that make a setting: its best row alone is taken, after `last_of`.
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
         None: the frontier for a law of one variable, all of them otherwise.
       law: the curve, a name in `laws.registry`, or FORECAST.
@@ -72,6 +76,8 @@ class FitSpec:
     level: float = LEVEL
     replicates: int = REPLICATES
     seed: int = SEED
+    last_of: tuple[str, ...] = ()
+    best_of: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
@@ -104,9 +110,9 @@ class FitSpec:
         if self.huber is not None and self.loss == "squares":
             found.append("huber: squares have no threshold. Leave it out, or say loss huber.")
         found += [
-            f"where: '{each}' has no '='. Write COL=VALUE or COL!=VALUE."
+            f"where: '{each}' compares nothing. Write {FORMS}."
             for each in self.where
-            if "=" not in each
+            if not parsed(each)
         ]
         if self.law == FORECAST:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]

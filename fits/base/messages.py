@@ -233,8 +233,82 @@ def _candidates_run(names: Names, n: Numbers) -> str:
     return f"{n['count']:.0f} of {n['n']:.0f} candidates have been run {often}, and are left out"
 
 
+def _rows_of(n: Numbers) -> str:
+    """ "2 of 14 rows": the verb that follows is in the plural, unless it is one row."""
+    return f"{n['count']:.0f} of {n['n']:.0f} rows"
+
+
+def _no_number(names: Names, n: Numbers) -> str:
+    return f"{_rows_of(n)} have no number as {names[0]} ({', '.join(names[1:])}) and are left out"
+
+
+_FILES = {
+    "gzip": "compressed by gzip",
+    "bzip2": "compressed by bzip2",
+    "xz": "compressed by xz",
+    "utf-16": "UTF-16",
+    "utf-32": "UTF-32",
+    "tabs": "tabs between cells",
+    "semicolons": "semicolons between cells",
+    "bars": "bars between cells",
+    "spaces": "blanks between cells",
+    "other_mark": "the mark that its first line names between cells",
+    "json_lines": "JSON lines",
+    "json": "JSON",
+    "header_in_comment": "column names from the comment on top",
+    "comments": "lines that begin with # left out",
+}
+
+
+def _read_as(words: Names, n: Numbers) -> str:
+    """Kind, column and example of each thing that was read otherwise than as it looks."""
+    said: list[str] = []
+    for k, value in enumerate(n["values"]):
+        kind, column, example = words[3 * k : 3 * k + 3]
+        number = f"{value:,.15g}" if 1e4 <= abs(value) < 1e15 else f"{value:.6g}"
+        number = f"{value:.15g}" if kind == "thousands" else number
+        if kind in _FILES:
+            said.append(_FILES[kind])
+        elif kind == "named_unit":
+            said.append(f"{column} is in {example}")
+        elif kind == "percent":
+            said.append(f"{column} in percent ({example})")
+        else:
+            what = {"decimal_comma": " (decimal comma)", "thousands": " (thousands)"}.get(kind, "")
+            said.append(f"{column} {example} as {number}{what}")
+    return f"read as: {'; '.join(said)}"
+
+
+def _equal_rows(names: Names, n: Numbers) -> str:
+    rows = "1 row equals" if n["count"] == 1 else f"{n['count']:.0f} rows equal"
+    return (
+        f"{rows} an earlier row in every column (line {n['line']:.0f} is line {n['first']:.0f}) "
+        "and counts as a run of its own: leave it out if it is the same run"
+    )
+
+
 NOTES: dict[str, Message] = {
+    "read_as": _read_as,  # kind, column and example of each; their values
     "empty_cells": "{count:.0f} of {n:.0f} rows have no {0} and are left out",
+    "no_number": _no_number,  # of a column, and what its cells hold
+    "zero_x": lambda p, n: (
+        f"{_rows_of(n)} have a {p[0]} of 0, which has no place on a log axis, and are left out"
+    ),
+    "last_of": lambda p, n: (
+        f"the last row of each {', '.join(p)}: {n['count']:.0f} of {n['n']:.0f} rows"
+    ),
+    "not_in_order": (
+        "the last row of {count:.0f} of {n:.0f} runs is not that of the largest {0}: the last in "
+        "the order of the file was taken; sort the table by {0}"
+    ),
+    "best_of": lambda p, n: (
+        f"the best row of each {', '.join(p)}: {n['count']:.0f} of {n['n']:.0f} rows"
+    ),
+    "equal_rows": _equal_rows,
+    "repeated_rows": (
+        "{count:.0f} rows repeat an earlier one (line {line:.0f} is line {first:.0f}): they count "
+        "once"
+    ),
     "zero_error": _zero_error,  # of a column, in the group with these values
     "fractions_as_percent": "no {0} is above 1 %; if these are fractions, say {1}",
     "seeds_apart": lambda p, n: (

@@ -28,7 +28,7 @@ def option(metavar: str | None, text: str, *names: str) -> Any:
 
 
 TableArgument = Annotated[
-    Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
+    Path, typer.Argument(metavar="TABLE", help="CSV, TSV, JSON lines or Parquet, .gz too.")
 ]
 Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
 Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
@@ -45,7 +45,21 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "y": (Annotated[str, option("COL", "What was measured.")], NEEDED),
     "y_is": (Annotated[str, option("KIND", f"One of {', '.join(KINDS)}.")], FitSpec.y_is),
     "where": (
-        Annotated[Texts, option("COL=VALUE", "Rows to keep; COL!=VALUE too; repeatable.")],
+        Annotated[
+            Texts,
+            option(
+                "COND",
+                "Rows to keep: COL=VALUE, !=, <, <=, >, >=, COL=LOW..HIGH, COL!=nan; repeatable.",
+            ),
+        ],
+        None,
+    ),
+    "last_of": (
+        Annotated[Texts, option("COL,...", "Of each run, named by COL, the last row alone.")],
+        None,
+    ),
+    "best_of": (
+        Annotated[Texts, option("COL,...", "Of rows equal in COL,... (a sweep) the best alone.")],
         None,
     ),
     "frontier": (
@@ -151,6 +165,7 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         if value is not None
     }
     fields["clusters"] = fields.pop("cluster", ())
+    fields |= {name: listed(fields.get(name, ())) for name in ("last_of", "best_of")}
     rows = [name for name in _ROWS if fields.pop(name, False)]
     fields["rows"] = _ROWS[rows[0]] if len(rows) == 1 else None
     wrong = []
@@ -169,6 +184,11 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
     if wrong:
         raise UserError(wrong)
     return spec
+
+
+def listed(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names with commas between them; an option may be repeated too."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
 
 
 def _typed(name: str) -> str:
@@ -194,17 +214,19 @@ def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) ->
     Raises:
       UserError: those it has not, or why it cannot be read.
     """
+    from fits.data.conditions import columns_of
     from fits.data.tables import read_table
 
     found = read_table(path)
-    conditions = [each.partition("=")[0] for each in options["where"] or [] if "=" in each]
     named = [
         *options["x"],
         options["y"],
         *by,
         *(options["cluster"] or []),
         *filter(None, [options["weights"]]),
-        *(name.removesuffix("!") for name in conditions),
+        *columns_of(options["where"] or [], found),
+        *listed(options["last_of"] or []),
+        *listed(options["best_of"] or []),
     ]
     if missing := found.missing(list(dict.fromkeys(named))):
         raise UserError(missing, found.ragged)
