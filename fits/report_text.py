@@ -103,6 +103,8 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
         law = fit.law
         yield f"law {law.name}: E({', '.join(law.variables)}) = {law.formula}"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals"
+        if fit.cells is not None:
+            yield f"intervals from {fit.cells} means of neighbouring points (data squashing)"
         yield from terms(group.spec, group)
         for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):
             role = law.roles.get(name, "")

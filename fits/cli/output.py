@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from fits.report_json import JsonModel
 
 
+NO_MEMORY = (
+    "there is not enough memory for this table. Raise the limit (ulimit -v), leave out columns and "
+    "rows that are not needed, or choose rows beforehand."
+)
+
+
 def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
@@ -26,6 +32,14 @@ def ending(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
+        return 2
+    except ImportError as error:  # a library could not be mapped
+        if "allocate memory" not in str(error) and "failed to map" not in str(error):
+            raise
+        print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
+        return 2
     except (UserError, OSError) as error:
         mistakes = "\n".join(unreadable(error) if isinstance(error, OSError) else [str(error)])
         gap = "\n  " if "\n" in mistakes else " "

@@ -27,6 +27,7 @@ from fits.regression.inputs import (
 from fits.regression.loss import LOG, Loss
 from fits.regression.profile import Profile, profile_of
 from fits.regression.solver import in_units, unit_of, with_threshold
+from fits.regression.squash import MANY, minimise_many, near_frontier, sample_of, squashed
 from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
 LOWEST = 1e-300  # an error has a logarithm down to here
@@ -47,6 +48,8 @@ class Fit:
     diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
     inference: Profile | Bootstrap  # tells how far a quantity may lie from its fitted value
     objective: float  # the loss at the minimum: half the sum of squares, or of Huber's rho
+    cells: int | None = None
+    """Means of neighbouring points that the intervals are from, `squash.py`; None: the points."""
 
     @property
     def profile(self) -> Profile:
@@ -198,18 +201,28 @@ def fit(
     unit = unit_of(law, x)  # from here on x is a plain number
     plain = in_units(x, unit)
     points = plain[..., chosen], y[chosen], counts[chosen]
-    loss = with_threshold(loss, huber, law, *points)
-    profile = profile_of(law, *points, cluster[chosen], loss, unit)
+    many = len(points[1]) > MANY
+    if many:
+        loss, scaled, minimum = minimise_many(law, *points, loss, huber)
+        whole = Profile(law, *points, cluster[chosen], loss, unit, scaled, minimum)
+        profile = squashed(whole)
+    else:
+        loss = with_threshold(loss, huber, law, *points)
+        whole = profile = profile_of(law, *points, cluster[chosen], loss, unit)
     refuse_too_steep(profile.values, unit, profile.x, profile.y)
     inference: Profile | Bootstrap = profile
     if choose is not every_point:
-        rng = np.random.default_rng(seed)
-        drawn = bootstrap_weights(len(law.parameters), x, y, cluster, choose, replicates, rng)
-        found = refits(law, plain, y, drawn * counts, profile.scaled, loss)
+        rng, needs = np.random.default_rng(seed), len(law.parameters)
+        near = np.ones(len(y), bool)
+        if len(y) > MANY and cluster.max() + 1 == len(y):
+            near = near_frontier(x, y)
+        few = x[near], y[near], cluster[near]
+        drawn = bootstrap_weights(needs, *few, choose, replicates, rng, clusters=len(y))
+        found = refits(law, plain[near], y[near], drawn * counts[near], profile.scaled, loss)
         with np.errstate(over="ignore"):
             inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)
         refuse_too_steep(inference.replicates, unit, profile.x, profile.y)
-    residuals = profile.residuals
+    residuals = whole.residuals
     rms = float(np.sqrt(np.mean(residuals**2)))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         intervals = _intervals(profile, inference, level, float(y[chosen].min() * np.exp(2 * rms)))
@@ -223,10 +236,12 @@ def fit(
         span=_span(x[..., chosen]),
         diagnostics=(),
         inference=inference,
-        objective=profile.minimum,
+        objective=whole.minimum,
+        cells=len(profile.y) if many else None,
     )
     without = jackknife(profile, plain, y, counts, choose, chosen)
-    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without, order[chosen])))
+    said = _diagnostics(fitted, whole, profile, without, order[chosen])
+    return replace(fitted, diagnostics=tuple(said))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -234,21 +249,26 @@ def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) -> list[Diagnostic]:
-    law, lowest = found.law, float(profile.y.min())
+def _diagnostics(
+    found: Fit, whole: Profile, profile: Profile, without: Array, rows: Indices
+) -> list[Diagnostic]:
+    """Of many points, outliers are looked for in a sample, and all else in their cells."""
+    law, lowest = found.law, float(whole.y.min())
+    single = profile if found.cells is None else sample_of(whole)
+    rows = rows if found.cells is None else np.arange(found.cells)
     clusters = int(profile.cluster.max()) + 1
     misfit = found.rms if profile.loss.log else found.rms / lowest
     said = diagnostics.few_points(law, found.n, clusters, misfit)
-    unfinished, flat = diagnostics.unfinished(profile), diagnostics.flat(profile)
+    unfinished, flat = diagnostics.unfinished(whole), diagnostics.flat(profile)
     sound = not (unfinished or flat)  # else the other points predict nothing
     said += unfinished
     if found.n > len(law.parameters) and not flat:
         said += diagnostics.on_bounds(profile)
         said += diagnostics.floor_unknown(law, found.intervals, found.level, lowest)
         said += diagnostics.not_identifiable(profile, found.intervals)
-        said += outliers.off_the_curve(profile) if sound else []
+        said += outliers.off_the_curve(single) if sound else []
     said += flat
-    if clusters == found.n:
+    if clusters == len(profile.y):
         said += diagnostics.autocorrelated(profile, rows)
     if sound:
         said += outliers.off_at_an_end(profile)

@@ -7,7 +7,7 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,7 @@ from fits.regression.fit import every_point
 from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
+from fits.regression.squash import MANY, merged
 from fits.spec import HELD_OUT, Huber
 
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for clusters to be kept whole
@@ -126,7 +127,12 @@ def choose_law(
     if by is not None:
         sizes = np.asarray(by, float)[order][points]
     small, large = _split(sizes, cluster, share)
-    rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
+    points = compute[..., small], error[small], counts[small]
+    exact, robust = huber, _robust(loss, huber)
+    if len(points[1]) > MANY:  # what all of them say of each law, cells of neighbours say as well
+        points, exact = merged(*points, replace(loss, delta=0.0) if robust else loss), None
+    held = compute[..., large], error[large], counts[large]
+    rows = [_try(law, points, held, loss, exact, robust) for law in laws]
     rows.sort(key=_rank)
     return Trials(
         trials=tuple(rows),
@@ -138,7 +144,7 @@ def choose_law(
             np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))
         ),
         loss=loss,
-        robust=_robust(loss, huber),
+        robust=robust,
         weighted=bool(np.ptp(counts) > 0),
     )
 
@@ -168,37 +174,37 @@ def _robust(loss: Loss, huber: Huber) -> bool:
 
 def _try(
     law: Law,
-    x: Array,
-    y: Array,
-    weights: Array,
-    small: Mask,
-    large: Mask,
+    points: tuple[Array, Array, Array],
+    held: tuple[Array, Array, Array],
     loss: Loss,
     huber: Huber,
+    robust: bool,
 ) -> Trial:
+    """Fitted to some points and scored on others: x, y and weight of each."""
+    x, y, weights = points
     seen = x if law.reads is None else x[list(law.reads)]
-    different = np.unique(seen[..., small], axis=-1).shape[-1]
+    different = np.unique(seen, axis=-1).shape[-1]
     if different <= len(law.parameters):
         return Trial(
             law=law,
             refusal=f"{different} different x to fit, {len(law.parameters)} parameters",
             few=True,
         )
-    unit = unit_of(law, x[..., small])
+    unit = unit_of(law, x)
     plain = in_units(x, unit)
     try:
-        points = plain[..., small], y[small], weights[small]
+        points = plain, y, weights
         values, _ = minimise(law, *points, with_threshold(loss, huber, law, *points))
     except ValueError as wrong:
         return Trial(law=law, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        curve = law.predict(plain[..., large], *values)
-        missed = loss.residuals(curve, y[large])
+        curve = law.predict(in_units(held[0], unit), *values)
+        missed = loss.residuals(curve, held[1])
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
         return Trial(law=law, values=tuple(values.tolist()), refusal="it predicts errors below 0")
-    if _robust(loss, huber):
-        error = np.average(np.abs(missed), weights=weights[large])
+    if robust:
+        error = np.average(np.abs(missed), weights=held[2])
     else:
-        error = np.sqrt(np.average(missed**2, weights=weights[large]))
+        error = np.sqrt(np.average(missed**2, weights=held[2]))
     return Trial(law=law, error=float(error), values=tuple(values.tolist()))

@@ -206,8 +206,7 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     inside = np.maximum(np.mean(np.abs(psi) <= loss.delta * roots, axis=1), 0.1)
     noise = (psi**2).sum(axis=1) / freedom / inside
     falls = np.sqrt(2 * np.maximum(profile.minimum - losses, 0) / np.maximum(noise, 1e-300))
-    clusters = np.arange(profile.cluster.max() + 1)[:, None] == profile.cluster
-    sums = (free * psi) @ clusters.T
+    sums = np.array([np.bincount(profile.cluster, each) for each in free * psi])
     even = np.maximum(noise * inside * power, 1e-300)
     uneven = np.sqrt((sums**2).sum(axis=1) / even).clip(1.0)
     return factors, _normal(falls / uneven, freedom)

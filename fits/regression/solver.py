@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fits.base.numbers import Array, Mask
+from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression.loss import LOG, Loss, Penalty
 from fits.spec import EFFICIENT, Huber
 
 STEPS = 200
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
+SAMPLE = 2000  # points that guesses look at, and by which a fit to many begins
 CELLS = 24_000  # parameters x replicates x points worked on at once: what a cache holds
 
 
@@ -190,7 +191,8 @@ def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> 
     at none of the minima.
     """
     with np.errstate(all="ignore"):  # parts of a grid of guesses may overflow: not chosen
-        guesses = law.guess(x, y, weights)
+        some = sampled(len(y))
+        guesses = law.guess(x[..., some], y[some], weights[some])
     rows = np.broadcast_to(weights, (guesses.shape[1], len(y)))
     found, losses = levenberg_marquardt(law, x, y, rows, guesses, loss=loss)
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
@@ -200,6 +202,11 @@ def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> 
             "count as ratios must be. Try another law, or let errors count as differences."
         )
     return found[:, best], float(losses[best])
+
+
+def sampled(count: int, most: int = SAMPLE) -> Indices:
+    """Evenly spaced positions among so many points; all of them if they are few."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weights: Array) -> Loss:

@@ -27,6 +27,7 @@ from fits.regression.fit import Fit
 from fits.report import GroupReport
 from fits.saved.rows import lines_between, rows_of
 from fits.saved.saved_law import (
+    MOST_ROWS,
     Dropped,
     Evidence,
     SavedDiagnostic,
@@ -52,6 +53,13 @@ def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLa
     spec, points, fit = group.spec, group.points, group.fit
     assert isinstance(fit, Fit)
     table = points.table.path
+    if len(points.error) > MOST_ROWS:
+        raise UserError(
+            [
+                f"--save: a file keeps at most {MOST_ROWS:,} rows, and {len(points.error):,} are "
+                "fitted. Choose rows with --where, or say --json FILE."
+            ]
+        )
     chosen = group.observations.fitted(spec)
     x = np.atleast_2d(points.x)[:, chosen]
     band = band_of(fit, x)
