@@ -36,7 +36,7 @@ MISTAKES = {
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
     "prediction at 0": (["--predict", "0", "--predict", "x"], ["--predict: 0 ", "--predict: x "]),
-    "condition": (["--where", "model"], ["--where: 'model' has no '='"]),
+    "condition": (["--where", "model"], ["--where: 'model' compares nothing"]),
     "no such value": (["--where", "model=L"], ["no row has model=L. Values of model: S, B."]),
     "no such column": (["--by", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
     "words of no figure": (
