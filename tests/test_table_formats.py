@@ -148,6 +148,7 @@ def test_excel_may_name_its_mark_on_the_first_line(read):
         (["3,30E+17", "1,00E+18", "5e3"], [3.3e17, 1e18, 5e3], "y 3,30E+17 as 3.3e+17"),
         (["124M", "1.3B", "350m"], [124e6, 1.3e9, 350e6], "y 124M as 124,000,000"),
         (["2.7 bn", "70 B", "1T"], [2.7e9, 70e9, 1e12], "y 2.7 bn as 2,700,000,000"),
+        (["14 Mio", "1,5 Mrd", "2 million"], [14e6, 1.5e9, 2e6], "y 14 Mio as 14,000,000"),
         (["20k", "1,5 Mn", "3"], [20e3, 1.5e6, 3], "y 20k as 20,000"),
         (["300B tokens", "1.4T tokens", "5"], None, "without the tokens"),
         (["3.2 GFLOPs", "1 PFLOP", "2 flops"], [3.2e9, 1e15, 2], "y 3.2 GFLOPs as"),

@@ -31,6 +31,7 @@ DIVERGED = frozenset([
 INFINITE = frozenset(word for word in DIVERGED if word.lstrip("+-").startswith(("inf", "∞")))
 
 FACTORS = {"k": 3, "K": 3, "M": 6, "m": 6, "mn": 6, "Mn": 6, "B": 9, "b": 9, "bn": 9, "Bn": 9}
+FACTORS |= {"Mio": 6, "Mrd": 9, "Tsd": 3, "million": 6, "billion": 9, "trillion": 12}
 FACTORS |= {"G": 9, "T": 12, "t": 12, "tn": 12, "P": 15, "E": 18, "Z": 21}
 ALONE = frozenset(FACTORS) - {"P", "E", "Z"}  # the others only before a word
 COUNTED = "flops?|params?|parameters|tokens?|images?|samples?|examples?|sequences?|steps?"
