@@ -18,7 +18,7 @@ from fits.regression.solver import levenberg_marquardt
 Choose = Callable[[Array, Array, Mask], Mask]
 
 DRAWS = 1.5  # clusters drawn, per cluster
-BLOCK = 100_000_000  # replicates x runs drawn at once
+BLOCK = 4_000_000  # replicates x runs drawn at once
 MANY = 200  # points of which none decides alone
 
 

@@ -216,8 +216,10 @@ def fit(
         near = np.ones(len(y), bool)
         if len(y) > MANY and cluster.max() + 1 == len(y):
             near = near_frontier(x, y)
-        few = x[near], y[near], cluster[near]
-        drawn = bootstrap_weights(needs, *few, choose, replicates, rng, clusters=len(y))
+        few = x[near], y[near], np.unique(cluster[near], return_inverse=True)[1]
+        drawn = bootstrap_weights(
+            needs, *few, choose, replicates, rng, clusters=int(cluster.max()) + 1
+        )
         found = refits(law, plain[near], y[near], drawn * counts[near], profile.scaled, loss)
         with np.errstate(over="ignore"):
             inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)

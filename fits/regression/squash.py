@@ -29,7 +29,7 @@ MANY = 5000  # points, beyond which they are squashed
 CELLS = 1000  # at most, of one variable; twice as many of several
 HELD_OUT_CELLS = 300  # the same where laws are compared, some of which take long
 CLUSTERS = 200  # of which points are still told apart along x
-LAYERS = 40  # a run above so many others is on no bootstrap's frontier: .22^40 is 1e-26
+LAYERS = 15  # a run above so many others is on no frontier of a bootstrap: .22^15 is 1e-10
 
 
 def minimise_many(
