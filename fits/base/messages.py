@@ -182,13 +182,12 @@ DIAGNOSTICS: dict[str, Message] = {
         f"at {', '.join(f'{c:.2g}' for c in n['compute'])} the best size is outside the sizes "
         "tried, or there is no minimum: left out"
     ),
-    "profiles_not_parabolic": lambda p, n: (
-        f"the profiles are not parabolas: steeper towards {'large' if n['cubic'] > 0 else 'small'} "
-        f"models ({n['standard_errors']:.1f} standard errors); a fit to the sizes near the "
-        "best alone would give another best size"
+    "profiles_of_uncertain_form": (
+        "which form a profile has is not known: the best size varies by {factor:.2g} times with "
+        "it; try more sizes near the best"
     ),
     "profiles_of_few_sizes": (
-        "{freedom:.0f} degrees of freedom are left by {profiles:.0f} parabolas: too few to trust "
+        "{freedom:.0f} degrees of freedom are left by {profiles:.0f} profiles: too few to trust "
         "the intervals"
     ),
     "methods_disagree": _methods_disagree,
