@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.laws.names import ALIASES
+from fits.laws.names import ALIASES, GROWING
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
@@ -23,7 +23,7 @@ EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient i
 REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss", "quantity")  # of y
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
@@ -44,8 +44,8 @@ class FitSpec:
       y_is: what y is, one of KINDS.
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
-        None: the frontier for a law of one variable, all of them otherwise.
-      law: the curve, a name in `laws.registry`, or FORECAST.
+        None: the frontier of errors for a law of one variable, all of them otherwise.
+      law: the curve, a name in `laws.registry`, or FORECAST; the default is growth for a quantity.
       loss: one of LOSSES; Huber's, so that outliers count less.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
@@ -75,8 +75,11 @@ class FitSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
+        if self.y_is == "quantity" and self.law == FitSpec.law and len(self.x) == 1:
+            object.__setattr__(self, "law", "growth")  # no error: of either way, without a floor
         if self.rows is None:
-            rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
+            every = self.law in (FORECAST, *GROWING) or self.y_is == "quantity"
+            rows = "all" if len(self.x) > 1 or every else "frontier"
             object.__setattr__(self, "rows", rows)
         if self.loss == "huber" and self.huber is None:
             object.__setattr__(self, "huber", "auto")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
 from fits.allocation.profile_forms import FORMS, FormsOf, Profile, noise_of, settled
@@ -143,20 +142,28 @@ def _drawn(
     What a wrong form moves a best size by, neighbouring profiles have in common: which of the forms
     is drawn, in the order of the best sizes they give, follows a normal number that has a part
     common to all profiles, a part that grows along log compute, and one of each profile's own, of
-    equal variance.
+    equal variance. Forms also differ by noise alone; what it explains is not counted twice.
     """
+    from scipy.special import ndtr
+
     along = place / max(float(place.std()), 1e-12)
     common, trend = rng.normal(size=(2, replicates, 1))
     own = rng.normal(size=(replicates, len(found)))
     rank = ndtr((common + trend * along + own) / np.sqrt(2 + along**2))
-    noise = noise_of(found)
+    noise = np.sqrt((weights * noise_of(found) ** 2).sum(axis=1))
     drawn = np.empty((replicates, len(found)))
     for k, (each, mine) in enumerate(zip(found, weights, strict=True)):
+        errors = noise[k] * rng.normal(size=(replicates, len(each.profile.size)))
+        moved = each.with_noise(errors)
+        mean = moved @ mine
+        by_form = each.best - mine @ each.best
+        between = float(mine @ by_form**2)
+        by_noise = float(mine @ (moved - mean[:, None]).var(axis=0))
+        share = np.sqrt(max(between - by_noise, 0.0) / max(between, 1e-300))
         order = np.argsort(each.best, kind="stable")
         shares = np.cumsum(mine[order])
         which = order[np.minimum(np.searchsorted(shares, rank[:, k]), len(order) - 1)]
-        errors = rng.normal(size=(replicates, len(each.profile.size)))
-        drawn[:, k] = each.drawn(which, errors * noise[k, which, None])
+        drawn[:, k] = mean + share * by_form[which]
     return drawn
 
 

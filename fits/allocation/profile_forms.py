@@ -18,7 +18,7 @@ from itertools import product
 
 import numpy as np
 
-from fits.base.numbers import Array, Indices
+from fits.base.numbers import Array
 
 RATES = 0.03, 0.35, 0.7, 1.4, 2.8  # p and q; the least is a parabola's
 WIDTHS = 1.0, 1.6, 2.5, 4.0, np.inf  # of the window on either side, in log size
@@ -58,6 +58,7 @@ class FormsOf:
     Fields:
       profile: the runs.
       centre: log size about which they were fitted.
+      forms: p, q and width of each, [forms, 3].
       solve: from losses to (c, a, b), [forms, 3, runs].
       terms: c, a and b, [forms, 3].
       best: logarithm of the best size by each form, [forms].
@@ -69,6 +70,7 @@ class FormsOf:
 
     profile: Profile
     centre: float
+    forms: Array
     solve: Array
     terms: Array
     best: Array
@@ -77,11 +79,14 @@ class FormsOf:
     squares: Array
     core: int
 
-    def drawn(self, which: Indices, noise: Array) -> Array:
-        """Log of the best size by these forms, [draws], with noise added to the losses."""
-        moved = np.einsum("dtk,dk->dt", self.solve[which], noise)
-        ends = self.profile.size[[0, -1]] - self.centre
-        found, _ = lowest(self.terms[which] + moved, FORMS[which], *ends)
+    def with_noise(self, noise: Array) -> Array:
+        """Log of the best size by each form, with noise added to the losses, [draws, forms].
+
+        Args:
+          noise: [draws, runs].
+        """
+        moved = self.terms + np.einsum("ftk,dk->dft", self.solve, noise, optimize=True)
+        found, _ = lowest(moved, self.forms, *(self.profile.size[[0, -1]] - self.centre))
         return found + self.centre
 
 
@@ -109,6 +114,7 @@ def fit_forms(profile: Profile, centre: float, forms: Array = FORMS) -> FormsOf:
     return FormsOf(
         profile=profile,
         centre=centre,
+        forms=forms,
         solve=solve,
         terms=terms,
         best=best + centre,
