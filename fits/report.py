@@ -20,9 +20,12 @@ from fits.base.errors import UserError
 from fits.base.names import short
 from fits.base.numbers import Array, Estimate, Indices, Mask
 from fits.data.frontier import on_frontier, on_hull
-from fits.data.points import Points, points_of
+from fits.data.points import Points, as_measured, points_of
+from fits.data.remarks import of_costliest, of_slips, rising
 from fits.data.tables import Table, read_numbers, read_table
 from fits.forecast.forecast import Forecast, forecast
+from fits.laws.growth import GROWTH
+from fits.laws.names import EITHER_WAY
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
@@ -124,6 +127,7 @@ class GroupReport:
       fit: None where there can be none.
       holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
       refusal: why there is no fit.
+      remarks: what looks odd in the rows, or in the law for them.
     """
 
     names: dict[str, str]
@@ -133,6 +137,7 @@ class GroupReport:
     fit: Fit | ForecastFit | None = None
     holdout: Trials | None = None
     refusal: str = ""
+    remarks: tuple[Diagnostic, ...] = ()
 
     @property
     def title(self) -> str:
@@ -147,9 +152,9 @@ class GroupReport:
     def diagnostics(self) -> list[Diagnostic]:
         """All that speaks against the fit, and against its predictions."""
         if self.fit is None:
-            return []
+            return list(self.remarks)
         beyond = (each for place in self.at for each in self.fit.extrapolates(as_x(place)))
-        return [*self.fit.diagnostics, *beyond]
+        return [*self.remarks, *self.fit.diagnostics, *beyond]
 
     @property
     def law(self) -> Fit:
@@ -223,6 +228,7 @@ def fit_table(
 
 def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     """The same with its fit, or with the reason why there is none."""
+    group = with_remarks(group)
     spec, found = group.spec, group.observations
     try:
         if spec.law == FORECAST:
@@ -234,6 +240,42 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     except ValueError as wrong:
         return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
     return replace(group, fit=fitted, holdout=found.hold_out(spec) if holdout else None)
+
+
+def with_remarks(group: GroupReport) -> GroupReport:
+    """The same with what looks odd in its rows; with a law that can rise where y does.
+
+    Of an error rate that rises more likely `y_is` is wrong: it is fitted as the spec says.
+    """
+    spec, points = group.spec, group.points
+    x, y, names = points.x, points.error, (spec.x[0], spec.y)
+    if len(spec.x) > 1:
+        return replace(group, remarks=_rises_along(spec, x, y))
+    found = of_slips(names, x, as_measured(y, spec.y_is), spec.y_is)
+    if spec.law not in (FORECAST, *EITHER_WAY) and rising(x, y):
+        fitted = spec.y_is in ("loss", "quantity")
+        found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
+        spec = replace(spec, law=GROWTH.name, rows="all") if fitted else spec
+    if spec.rows != "all":
+        found += of_costliest(names, x, y, as_measured(y, spec.y_is))
+    return replace(group, spec=spec, remarks=tuple(found))
+
+
+def _rises_along(spec: FitSpec, x: Array, y: Array) -> tuple[Diagnostic, ...]:
+    """Variables along which y rises, by least squares on log axes, where the law can't."""
+    if spec.law in (FORECAST, *EITHER_WAY) or len(y) < 3 * len(x):
+        return ()
+    logs, height = np.log(x), np.log(y)
+    logs, height = logs - logs.mean(axis=1, keepdims=True), height - height.mean()
+    slopes, *_ = np.linalg.lstsq(logs.T, height, rcond=None)
+    left = ((height - slopes @ logs) ** 2).sum() / (len(y) - len(x) - 1)
+    errors = np.sqrt(left * np.diag(np.linalg.pinv(logs @ logs.T)))
+    named = [
+        name
+        for name, slope, error in zip(spec.x, slopes, errors, strict=True)
+        if slope > max(5 * error, 0.01)
+    ]
+    return (Diagnostic("rises_along", (spec.y, spec.law, *named)),) if named else ()
 
 
 def _advice(spec: FitSpec, names: dict[str, str]) -> str:

@@ -101,7 +101,7 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
         yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
     else:
         law = fit.law
-        yield f"law {law.name}: E({', '.join(law.variables)}) = {law.formula}"
+        yield f"law {law.name}: {law.gives}({', '.join(law.variables)}) = {law.formula}"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals"
         if fit.cells is not None:
             yield f"intervals from {fit.cells} means of neighbouring points (data squashing)"
@@ -112,7 +112,8 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
             yield f"{line}   {role}".rstrip()
     for place in group.at:
         at = ", ".join(f"{each:g}" for each in place)
-        yield "  E({}) = {:.4g} [{:.4g}, {:.4g}]".format(at, *group.prediction(place))
+        name = fit.law.gives if isinstance(fit, Fit) else "E"
+        yield "  {}({}) = {:.4g} [{:.4g}, {:.4g}]".format(name, at, *group.prediction(place))
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
 

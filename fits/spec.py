@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from fits.data.conditions import FORMS, parsed
-from fits.laws.names import ALIASES
+from fits.laws.names import ALIASES, GROWING
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
@@ -24,7 +24,7 @@ EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient i
 REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss", "quantity")  # of y
 ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
@@ -48,8 +48,8 @@ class FitSpec:
       last_of: columns that name a run: its last row alone is taken, after `where`.
       best_of: columns that make a setting: its best row alone is taken, after `last_of`.
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
-        None: the frontier for a law of one variable, all of them otherwise.
-      law: the curve, a name in `laws.registry`, or FORECAST.
+        None: the frontier of errors for a law of one variable, all of them otherwise.
+      law: the curve, a name in `laws.registry`, or FORECAST; the default is growth for a quantity.
       loss: one of LOSSES; Huber's, so that outliers count less.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
@@ -81,8 +81,11 @@ class FitSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
+        if self.y_is == "quantity" and self.law == FitSpec.law and len(self.x) == 1:
+            object.__setattr__(self, "law", "growth")  # no error: of either way, without a floor
         if self.rows is None:
-            rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
+            every = self.law in (FORECAST, *GROWING) or self.y_is == "quantity"
+            rows = "all" if len(self.x) > 1 or every else "frontier"
             object.__setattr__(self, "rows", rows)
         if self.loss == "huber" and self.huber is None:
             object.__setattr__(self, "huber", "auto")
@@ -114,6 +117,8 @@ class FitSpec:
             for each in self.where
             if not parsed(each)
         ]
+        if self.best_of and self.y_is == "quantity":
+            found.append("best_of: of a quantity that rises no row is the best. Leave it out.")
         if self.law == FORECAST:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fits.laws.registry import LAWS, SEVERAL
+from fits.laws.registry import LAWS, OF_QUANTITIES, SEVERAL
 
 
 def crossed(*axes):
@@ -22,17 +22,22 @@ TRUTHS = {
     "parabola": (2.1, 0.05, 7.0),
     "chinchilla": (1.8172, 482.01, 0.3478, 2085.43, 0.3658),
     "repeated": (1.87, 521.0, 0.353, 1488.0, 0.353, 15.4, 5.3),
+    "growth": (0.09, 0.52),
+    "product": (1.79, -0.713, 0.307),
+    "product-3": (1.79, -0.713, 0.307, 0.2),
     "shape": (30.0, 0.8, 2e-3, 0.5, 0.3, 0.6, 0.08),
 }
 X = np.geomspace(1e-2, 1e3, 40)
 _SIZES, _TOKENS = np.geomspace(1e6, 1e10, 6), np.geomspace(1e8, 1e12, 6)
 _REPEATED = crossed(_SIZES, _TOKENS, np.geomspace(1e8, 1e11, 4))
-POINTS = dict.fromkeys(LAWS, X) | {
+POINTS = dict.fromkeys((*LAWS, *OF_QUANTITIES), X) | {
+    "product": crossed(_SIZES, _TOKENS),
+    "product-3": crossed(_SIZES, _TOKENS, np.geomspace(32, 2048, 4)),
     "chinchilla": crossed(_SIZES, _TOKENS),
     "repeated": _REPEATED[:, _REPEATED[2] <= _REPEATED[1]],
     "shape": crossed(np.geomspace(200, 3000, 8), np.geomspace(1e2, 1e5, 8)),
 }
-KNOWN = LAWS | SEVERAL
+KNOWN = LAWS | OF_QUANTITIES | SEVERAL
 
 
 def known(law):

@@ -9,6 +9,7 @@ from fits.base.errors import UserError
 from fits.data.conditions import keep_where, parsed
 from fits.data.points import points_of
 from fits.data.tables import read_table
+from fits.fit_laws import main
 from fits.report import fit_table
 from fits.spec import FitSpec
 
@@ -168,3 +169,11 @@ def test_the_exponent_of_the_last_losses_of_published_curves_is_the_published_on
     (group,) = fit_table(FIELD / "routing_dense_curves.csv", spec, holdout=False).groups
     assert len(group.points.error) == 5
     assert group.law.values[1] == pytest.approx(0.081, abs=5e-4)
+
+
+def test_of_a_quantity_that_rises_no_row_is_the_best(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    path.write_text("C,N\n1e18,1e7\n1e19,3e7\n1e20,1e8\n1e21,3e8\n")
+    asked = [str(path), "--x", "C", "--y", "N", "--y-is", "quantity", "--best-of", "C"]
+    assert main(asked) == 2
+    assert "of a quantity that rises no row is the best" in capsys.readouterr().err

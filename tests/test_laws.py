@@ -14,7 +14,7 @@ from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
 from fits.laws.lines import PARABOLA, log_linear, parabola
 from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
-from fits.laws.registry import BROKEN, BROKEN_2, LAWS, MANY_BREAKS, SEVERAL, rivals
+from fits.laws.registry import BROKEN, BROKEN_2, LAWS, MANY_BREAKS, OF_QUANTITIES, SEVERAL, rivals
 from fits.laws.repeated import REPEATED, data_repeated
 from fits.laws.shape import SHAPE, shape_law
 from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
@@ -51,6 +51,9 @@ UNSEEN = {  # points that one law or the other cannot be read from
     "broken-2": 1e-6 * X,
     "log-linear": 1 + 1e-9 * X,
     "parabola": 7 + 1e-6 * X,
+    "growth": 1 + 1e-9 * X,
+    "product": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9),
+    "product-3": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9, np.geomspace(1, 9, 3)),
     "chinchilla": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9),
     "repeated": crossed(np.geomspace(1e6, 1e8, 6), np.geomspace(1e9, 1e11, 6), np.ones(1) * 1e12),
     "shape": crossed(np.geomspace(200, 3000, 12), np.ones(2) * 1e3),
@@ -347,7 +350,7 @@ def test_repeated_data_are_tried_against_the_law_that_knows_no_repetition():
 
 
 def test_help_names_the_laws_that_the_registry_holds():
-    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS}
+    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS, *OF_QUANTITIES}
     assert {name: " ".join(law.variables) for name, law in SEVERAL.items()} == SEVERAL_VARIABLES
 
 

@@ -42,7 +42,7 @@ def test_all_kinds_of_y_become_errors_as_fractions(csv, kind, cells):
 @pytest.mark.parametrize(
     ("kind", "cell", "words"),
     [
-        ("error", "23.6", "--y-is error-percent; for a loss say --y-is loss."),
+        ("error", "23.6", "--y-is error-percent; for a loss say --y-is loss, "),
         (
             "accuracy",
             "76.4",

@@ -126,6 +126,11 @@ def as_error(measured: Sequence[float] | Array, kind: str) -> Array:
     return 1 - error if kind.startswith("accuracy") else error
 
 
+def as_measured(error: Array, kind: str) -> Array:
+    """The way back: numbers of a kind, of errors as fractions or losses."""
+    return (1 - error if kind.startswith("accuracy") else error) * _whole(kind)
+
+
 def _without_zeros(
     table: Table, y: str, kind: str, by: Sequence[str]
 ) -> tuple[Table, list[Diagnostic]]:
@@ -159,6 +164,9 @@ def _whole(kind: str) -> float:
     return 100.0 if kind.endswith("percent") else 1.0
 
 
+QUANTITIES = "a best size, batch or rate"
+
+
 def judge_x(value: float) -> str | None:
     if value <= 0:
         return "not above 0. x is on a log axis: leave such rows out."
@@ -172,17 +180,28 @@ def judge_y(value: float, kind: str) -> str | None:
     """What keeps a number from being an error in (0, 1], or an accuracy in [0, 1)."""
     name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
     loss = "" if accuracy else "; for a loss say --y-is loss"
+    if kind == "quantity":
+        low, high = X_RANGE
+        if value <= 0:
+            return "not above 0, so that it has no logarithm. Leave such rows out."
+        return (
+            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+        )
     if value < 0:
         return f"below 0, which no {name} is. Correct it, or leave the row out."
     if kind == "loss":
         low, high = Y_RANGE
         return (
-            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+            None
+            if low <= value <= high
+            else f"not from {low:g} to {high:g}. Count it otherwise; for {QUANTITIES} say "
+            "--y-is quantity."
         )
     if value > whole == 100:
         return f"above 100 %. Correct it, or leave the row out{loss}."
     if value > whole:
-        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{loss}."
+        other = "" if accuracy else f"{loss}, for {QUANTITIES} --y-is quantity"
+        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{other}."
     if value == (whole if accuracy else 0):
         return "an error of 0, which has no logarithm. Leave it out, or measure on more images."
     if not accuracy and value / whole < Y_RANGE[0]:

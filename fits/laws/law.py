@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array, stack
+from fits.base.numbers import Y_RANGE, Array, stack
 
 Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum"]
 """What a parameter is: `floor`, the irreducible error; `exponent`, dimensionless, so that its
@@ -56,6 +56,8 @@ class Law:
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
         number a variable, the same for those.
       reads: places of the variables that it looks at, where those are not all.
+      gives: what a formula calls it: E, an error or loss that falls; y, a quantity of either way.
+      y_range: smallest and largest that it can be fitted to.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Law:
     variables: tuple[str, ...] = ("x",)
     units: tuple[int, ...] = (0,)
     reads: tuple[int, ...] | None = None
+    gives: Literal["E", "y"] = "E"
+    y_range: tuple[float, float] = Y_RANGE
 
     def __post_init__(self) -> None:
         if len(self.bounds) != len(self.parameters):

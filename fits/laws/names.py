@@ -6,10 +6,22 @@
 ONE_VARIABLE = (
     *("saturating", "power", "power-floor", "power-shift", "m3", "m4"),
     *("broken", "broken-2", "log-linear", "parabola"),
-    *("broken-3", "broken-4", "broken-5"),
+    *("broken-3", "broken-4", "broken-5", "growth"),
 )
-SEVERAL_VARIABLES = {"chinchilla": "N D", "repeated": "N D U", "shape": "x t"}
+SEVERAL_VARIABLES = {
+    "chinchilla": "N D",
+    "repeated": "N D U",
+    "shape": "x t",
+    "product": "N D",
+    "product-3": "N D B",
+}
 """Name -> its variables."""
+
+GROWING = ("growth", "product", "product-3")
+"""Of a quantity that may grow: no error."""
+
+EITHER_WAY = (*GROWING, "log-linear", "parabola", "shape")
+"""Those that hold where y rises; every other falls."""
 
 ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
 """What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from fits.laws.broken import broken
 from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.growth import GROWTH, PRODUCT, PRODUCT_3
 from fits.laws.law import Law
 from fits.laws.lines import LOG_LINEAR, PARABOLA
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING
@@ -29,10 +30,13 @@ LAWS = {
 MANY_BREAKS = {law.name: law for law in _MORE}
 """Fitted by name only: too many parameters to be held out beside every fit."""
 
-SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
+OF_QUANTITIES = {GROWTH.name: GROWTH}
+"""Of one variable, of what is no error: held out beside none of those."""
+
+SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE, PRODUCT, PRODUCT_3)}
 """Laws of several variables."""
 
-EVERY_LAW = LAWS | MANY_BREAKS | SEVERAL
+EVERY_LAW = LAWS | MANY_BREAKS | OF_QUANTITIES | SEVERAL
 
 
 def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
@@ -54,6 +58,10 @@ def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
 
 def rivals(law: Law) -> list[Law]:
     """The laws that could be meant where `law` is fitted: of its variables, or of some of them."""
+    if law is GROWTH:
+        return [GROWTH, LOG_LINEAR, PARABOLA]
+    if law.gives == "y":
+        return [law, *(within(GROWTH, law, (name,)) for name in law.variables)]
     if len(law.variables) == 1:
         return list(({law.name: law} | LAWS).values())
     simple = [within(each, law, (name,)) for name in law.variables for each in (POWER, POWER_FLOOR)]

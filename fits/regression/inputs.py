@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import X_RANGE, Y_RANGE, Array, Indices
+from fits.base.numbers import X_RANGE, Array, Indices
 from fits.base.order import canonical
 from fits.laws.law import Law
 from fits.spec import LEVEL
@@ -53,7 +53,7 @@ def checked_points(law: Law, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
             f"x and y have shapes {x.shape} and {y.shape}; give {what} and one y for every run."
         )
     named = zip(law.variables, x, strict=True) if several else [("x", x)]
-    for name, numbers, (low, high) in (*((n, v, X_RANGE) for n, v in named), ("y", y, Y_RANGE)):
+    for name, numbers, (low, high) in (*((n, v, X_RANGE) for n, v in named), ("y", y, law.y_range)):
         refuse_no_logarithm(name, numbers)
         beyond = np.flatnonzero((numbers < low) | (numbers > high))
         if len(beyond):
