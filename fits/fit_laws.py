@@ -56,7 +56,10 @@ app.command("check")(as_command(check, optional=("x", "y")))
 app.command("compare")(as_command(compare))
 app.command("next")(as_command(next_runs))
 app.command("optimal")(as_command(optimal, without=("x", "law", "frontier", "all_points", "hull")))
-OF_FITS = ("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights")
+OF_FITS = (
+    *("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights"),
+    *("fix", "tie", "from_law", "hold"),
+)
 app.command("transfer")(as_command(transfer, without=OF_FITS))
 
 

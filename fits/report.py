@@ -23,6 +23,7 @@ from fits.data.frontier import on_frontier, on_hull
 from fits.data.points import Points, points_of
 from fits.data.tables import Table, read_numbers, read_table
 from fits.forecast.forecast import Forecast, forecast
+from fits.laws.constrained import Constraint
 from fits.laws.registry import EVERY_LAW, LAWS, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
@@ -66,6 +67,8 @@ class Observations:
             self.error,
             choose=_CHOOSE[str(spec.rows)],
             **self._terms(spec),
+            constraint=Constraint(spec.fix, spec.tie),
+            steps=spec.fix_steps,
             replicates=spec.replicates,
             level=spec.level,
             seed=spec.seed,
@@ -76,7 +79,9 @@ class Observations:
         laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
         choose = _CHOOSE[str(spec.rows)]
         try:
-            return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
+            held = {spec.law: Constraint(spec.fix, spec.tie)}
+            terms = {**self._terms(spec), "choose": choose, "constraints": held}
+            return choose_law(self.x, self.error, laws, **terms)
         except ValueError:
             return None
 

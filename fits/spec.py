@@ -6,8 +6,8 @@ The command line takes its defaults from here, so importing this file loads no n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
@@ -50,6 +50,11 @@ class FitSpec:
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
       scale: one of SCALES; errors count as ratios or as differences.
+      fix: parameter of the law -> the number that it is held at.
+      tie: parameter -> the free parameter that it equals.
+      fix_steps: how uncertain the parameters in `fix` are where an earlier fit gave them:
+        [directions, parameters], one standard error in each independent direction, of the logarithm
+        of a parameter that is above 0 (`regression.two_stage`); empty: they are exact.
       weights: column of how much each run counts, as one over its variance; "": all alike.
       clusters: columns; the errors of runs that agree in all of them may be correlated. Empty: the
         seeds of one setting, where the table has several, and else each run on its own.
@@ -67,6 +72,9 @@ class FitSpec:
     loss: str = "squares"
     huber: Huber = None
     scale: str = "log"
+    fix: Mapping[str, float] = field(default_factory=dict)
+    tie: Mapping[str, str] = field(default_factory=dict)
+    fix_steps: tuple[tuple[float, ...], ...] = ()
     weights: str = ""
     clusters: tuple[str, ...] = ()
     level: float = LEVEL
@@ -90,6 +98,7 @@ class FitSpec:
 
     def mistakes(self) -> list[str]:
         """Everything in it that cannot be, in words."""
+        from fits.laws.constrained import Constraint
         from fits.laws.registry import EVERY_LAW
 
         found = [
@@ -112,12 +121,17 @@ class FitSpec:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:
             found += self._wrong_variables(EVERY_LAW[self.law].variables)
+            found += Constraint(self.fix, self.tie).mistakes(EVERY_LAW[self.law])
+        if any(len(step) != len(self.fix) for step in self.fix_steps):
+            found.append(f"fix_steps: give {len(self.fix)} numbers a step, one a parameter in fix.")
         return found
 
     def _not_for_a_forecast(self) -> list[str]:
         given = {
             "weights": self.weights,
             "clusters": self.clusters,
+            "fix": self.fix,
+            "tie": self.tie,
             "loss": self.loss != "squares",
             "scale": self.scale != "log",
         }

@@ -11,6 +11,7 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
+from fits.cli.held import held_by
 from fits.cli.output import ending
 from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
 from fits.spec import EFFICIENT, FORECAST, KINDS, FitSpec
@@ -64,6 +65,29 @@ SPEC: dict[str, tuple[Any, Any]] = {
             str | None,
             option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise."),
         ],
+        None,
+    ),
+    "fix": (
+        Annotated[Texts, option("NAME=VALUE", "Hold a parameter of the law; repeatable.")],
+        None,
+    ),
+    "tie": (
+        Annotated[Texts, option("NAME=NAME", "Two parameters of one value; repeatable.")],
+        None,
+    ),
+    "from_law": (
+        Annotated[
+            Path | None,
+            option(
+                "LAW.json",
+                "Hold the parameters that a saved law shares, with their errors.",
+                "--from",
+            ),
+        ],
+        None,
+    ),
+    "hold": (
+        Annotated[Texts, option("NAME", "Of --from: hold these alone; repeatable.")],
         None,
     ),
     "scale": (
@@ -159,6 +183,8 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         wrong.append(f"{names}: say which points to fit but once.")
     if huber := fields.pop("huber", None):
         wrong += _huber(huber, fields)
+    held, mistaken = held_by(fields, str(more.get("law", fields.get("law", FitSpec.law))))
+    fields, wrong = fields | held, wrong + mistaken
     try:
         spec = FitSpec(**{**fields, **more})
     except UserError as error:
@@ -172,7 +198,7 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
 
 
 def _typed(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--from" if name == "from_law" else f"--{name.replace('_', '-')}"
 
 
 def _huber(typed: str, fields: dict[str, Any]) -> list[str]:

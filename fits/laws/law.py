@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 
 from fits.base.numbers import Array, stack
 
-Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum"]
-"""What a parameter is: `floor`, the irreducible error; `exponent`, dimensionless, so that its
-bounds hold in any unit; `scale`, `shift` and `optimum`, a factor, an offset and a place of x, whose
-bounds hold only for x in units of its geometric mean."""
+Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum", "chance"]
+"""What a parameter is: `floor`, the irreducible error; `chance`, the error of a guess; `exponent`,
+dimensionless, so that its bounds hold in any unit; `scale`, `shift` and `optimum`, a factor, an
+offset and a place of x, whose bounds hold only for x in units of its geometric mean."""
 
 Coordinates: TypeAlias = tuple[Callable[..., Array], Callable[..., Array]]
 """To unconstrained coordinates, and back."""
@@ -56,6 +56,9 @@ class Law:
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
         number a variable, the same for those.
       reads: places of the variables that it looks at, where those are not all.
+      unordered: parameters that `rescale` may exchange for one another, so that none of them can be
+        held by its name.
+      whole: the law that `rescale` returns parameters of, where some are held (`constrained.py`).
     """
 
     name: str
@@ -72,6 +75,8 @@ class Law:
     variables: tuple[str, ...] = ("x",)
     units: tuple[int, ...] = (0,)
     reads: tuple[int, ...] | None = None
+    unordered: tuple[str, ...] = ()
+    whole: Law | None = None
 
     def __post_init__(self) -> None:
         if len(self.bounds) != len(self.parameters):

@@ -6,16 +6,17 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.numbers import Array, Indices, Mask, arrays
+from fits.laws.constrained import Constraint, constrained
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
-from fits.regression.fit import every_point
+from fits.regression.fit import FREE, every_point
 from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
@@ -83,6 +84,7 @@ def choose_law(
     clusters: Sequence[Hashable] | None = None,
     loss: Loss = LOG,
     huber: Huber = None,
+    constraints: Mapping[str, Constraint] | None = None,
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
@@ -106,6 +108,7 @@ def choose_law(
       choose: which of the runs are points at all, as in `fit`.
       weights, clusters, loss, huber: as in `fit`; "auto" is found anew for each law, from the
         smaller points.
+      constraints: law -> what is held of its parameters.
 
     Raises:
       ValueError: all points are of one size, so that none can be held out; or weights or clusters
@@ -126,7 +129,9 @@ def choose_law(
     if by is not None:
         sizes = np.asarray(by, float)[order][points]
     small, large = _split(sizes, cluster, share)
-    rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
+    held = constraints or {}
+    points_of = compute, error, counts, small, large
+    rows = [_try(law, held.get(law.name, FREE), *points_of, loss, huber) for law in laws]
     rows.sort(key=_rank)
     return Trials(
         trials=tuple(rows),
@@ -146,7 +151,7 @@ def choose_law(
 def _rank(row: Trial) -> tuple[float, int]:
     """Of laws that predict alike to the three digits shown, the one of fewest parameters first."""
     error = np.inf if row.error is None else float(f"{row.error:.3g}")
-    return error, len(row.law.parameters)
+    return error, len(row.law.parameters)  # of the whole law
 
 
 def _split(sizes: Array, cluster: Indices, share: float) -> tuple[Mask, Mask]:
@@ -167,7 +172,8 @@ def _robust(loss: Loss, huber: Huber) -> bool:
 
 
 def _try(
-    law: Law,
+    whole: Law,
+    constraint: Constraint,
     x: Array,
     y: Array,
     weights: Array,
@@ -176,29 +182,30 @@ def _try(
     loss: Loss,
     huber: Huber,
 ) -> Trial:
+    unit = unit_of(whole, x[..., small])
+    law = constrained(whole, constraint, unit)
     seen = x if law.reads is None else x[list(law.reads)]
     different = np.unique(seen[..., small], axis=-1).shape[-1]
     if different <= len(law.parameters):
         return Trial(
-            law=law,
+            law=whole,
             refusal=f"{different} different x to fit, {len(law.parameters)} parameters",
             few=True,
         )
-    unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)
     try:
         points = plain[..., small], y[small], weights[small]
         values, _ = minimise(law, *points, with_threshold(loss, huber, law, *points))
     except ValueError as wrong:
-        return Trial(law=law, refusal=str(wrong))
+        return Trial(law=whole, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         curve = law.predict(plain[..., large], *values)
         missed = loss.residuals(curve, y[large])
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
-        return Trial(law=law, values=tuple(values.tolist()), refusal="it predicts errors below 0")
+        return Trial(law=whole, values=tuple(values.tolist()), refusal="it predicts errors below 0")
     if _robust(loss, huber):
         error = np.average(np.abs(missed), weights=weights[large])
     else:
         error = np.sqrt(np.average(missed**2, weights=weights[large]))
-    return Trial(law=law, error=float(error), values=tuple(values.tolist()))
+    return Trial(law=whole, error=float(error), values=tuple(values.tolist()))

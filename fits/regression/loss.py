@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def coordinate_scale(law: Law, at: Array) -> Array:
     return np.where(_in_errors(law), error[..., None], 1.0)
 
 
-@cache
+@lru_cache(maxsize=256)  # laws with held parameters are made anew for each fit
 def _in_errors(law: Law) -> Mask:
     """Which coordinates have the unit of the error: those in which the law is linear, such as a
     floor; scales enter as logarithms. Tried at some place or other.
