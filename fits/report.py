@@ -24,7 +24,7 @@ from fits.data.points import Points, points_of
 from fits.data.tables import Table, read_numbers, read_table
 from fits.forecast.forecast import Forecast, forecast
 from fits.laws.constrained import Constraint
-from fits.laws.registry import EVERY_LAW, LAWS, rivals
+from fits.laws.registry import EVERY_LAW, LAWS, RISING, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
 from fits.regression.inputs import checked_weights, in_order, numbered
@@ -81,6 +81,8 @@ class Observations:
         try:
             held = {spec.law: Constraint(spec.fix, spec.tie)}
             terms = {**self._terms(spec), "choose": choose, "constraints": held}
+            if spec.law in RISING:  # the best models have the lowest loss
+                terms["by"] = -np.log(self.x)
             return choose_law(self.x, self.error, laws, **terms)
         except ValueError:
             return None
@@ -89,7 +91,9 @@ class Observations:
         return {
             "weights": self.weights,
             "clusters": None if self.clusters is None else self.clusters.tolist(),
-            "loss": Loss(log=spec.scale == "log"),
+            "loss": Loss(
+                log=spec.scale == "log", one_sided=spec.loss == "one-sided", tau=spec.quantile
+            ),
             "huber": spec.huber,
         }
 

@@ -128,9 +128,13 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
     if spec.clusters:
         count = len(set(group.observations.clusters.tolist()))  # type: ignore[union-attr]
         yield f"{count} clusters of rows with correlated errors, by {', '.join(spec.clusters)}"
+    threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber}"
     if spec.loss == "huber":
-        threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber:g}"
         yield f"Huber's loss with threshold {threshold}"
+    if spec.loss == "one-sided":
+        yield f"Huber's loss with threshold {threshold} for points above the curve, squares below"
+    if spec.loss == "quantile":
+        yield f"the curve that {100 * float(spec.quantile or 0):g} % of the points lie below"
     if spec.fix:
         known = (
             "as an earlier fit gave them: its errors are in the intervals"

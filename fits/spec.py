@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.laws.names import ALIASES
+from fits.laws.names import ALIASES, RISING
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
@@ -25,7 +25,9 @@ LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
 KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
 ROWS = ("frontier", "hull", "all")
-LOSSES = ("squares", "huber")
+LOSSES = ("squares", "huber", "one-sided", "quantile")
+QUANTILE = 0.1  # of runs below the curve, where the loss is that of a quantile
+QUANTILES = 0.01, 0.99
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
@@ -44,11 +46,14 @@ class FitSpec:
       y_is: what y is, one of KINDS.
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
-        None: the frontier for a law of one variable, all of them otherwise.
+        None: the frontier for a law of one variable that falls, all of them otherwise.
       law: the curve, a name in `laws.registry`, or FORECAST.
-      loss: one of LOSSES; Huber's, so that outliers count less.
+      loss: one of LOSSES; Huber's, so that outliers count less; one-sided, so that those above the
+        curve do, such as undertuned runs; of a quantile, so that the curve is a lower envelope.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
+      quantile: share of the points that the curve leaves below it; None: QUANTILE where the loss is
+        that of a quantile.
       scale: one of SCALES; errors count as ratios or as differences.
       fix: parameter of the law -> the number that it is held at.
       tie: parameter -> the free parameter that it equals.
@@ -71,6 +76,7 @@ class FitSpec:
     law: str = "saturating"
     loss: str = "squares"
     huber: Huber = None
+    quantile: float | None = None
     scale: str = "log"
     fix: Mapping[str, float] = field(default_factory=dict)
     tie: Mapping[str, str] = field(default_factory=dict)
@@ -84,10 +90,13 @@ class FitSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
         if self.rows is None:
-            rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
+            every = len(self.x) > 1 or self.law in (FORECAST, *RISING)
+            rows = "all" if every else "frontier"
             object.__setattr__(self, "rows", rows)
-        if self.loss == "huber" and self.huber is None:
+        if self.loss in LOSSES[1:] and self.huber is None:
             object.__setattr__(self, "huber", "auto")
+        if self.loss == "quantile" and self.quantile is None:
+            object.__setattr__(self, "quantile", QUANTILE)
         if found := self.mistakes():
             raise UserError(*([each] for each in found))
 
@@ -109,9 +118,14 @@ class FitSpec:
             *_unknown("scale", self.scale, SCALES),
             *_outside("level", self.level, LEVELS),
             *([] if self.huber is None else _outside("huber", self.huber, DELTAS)),
+            *([] if self.quantile is None else _outside("quantile", self.quantile, QUANTILES)),
         ]
         if self.huber is not None and self.loss == "squares":
             found.append("huber: squares have no threshold. Leave it out, or say loss huber.")
+        if self.quantile is not None and self.loss != "quantile":
+            found.append(
+                f"quantile: loss {self.loss} has none. Leave it out, or say loss quantile."
+            )
         found += [
             f"where: '{each}' has no '='. Write COL=VALUE or COL!=VALUE."
             for each in self.where
@@ -149,6 +163,8 @@ class FitSpec:
             ]
         if len(names) > 1 and self.rows != "all":
             return [f"rows: a law of several variables takes all points, not the {self.rows}."]
+        if self.law in RISING and self.rows != "all":
+            return [f"rows: the error rises in law {self.law}; it takes all points."]
         return []
 
 

@@ -36,6 +36,7 @@ from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonM
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+SIZE = "size by compute and data"  # the same, made of those
 
 
 class MethodReport(JsonModel):
@@ -115,7 +116,7 @@ def allocate(
     Args:
       table: a file, CSV or Parquet, or one that was read.
       spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
-        data follow from compute.
+        data follow from compute and size, the former SIZE where size follows from compute and data.
       flops: column of compute; None: `per` times size times data.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
@@ -175,11 +176,14 @@ def _read(
 ) -> tuple[Points, Trainings]:
     """The rows, the data seen made of compute where there is no column of it."""
     size, data = spec.x
-    named = [name for name in (size, data if data != DATA_SEEN else None, flops) if name]
+    made = SIZE if size == SIZE and flops else DATA_SEEN if data == DATA_SEEN else ""
+    named = [name for name in (size, data, flops) if name and name != made]
     points = read_points(table, spec, curve, x=named)
     column = dict(zip(named, points.x, strict=True))
     spent = column[flops] if flops else None
-    seen = column[data] if data in column else spent / (per * column[size])
+    if made:
+        column[made] = spent / (per * column[data if made == SIZE else size])
+    seen = column[data]
     cells = [points.table.column(name) for name in curve]
     labels = list(zip(*cells, strict=True)) if curve else None
     runs = trainings(column[size], seen, points.error, compute=spent, per=per, run=labels)
@@ -221,7 +225,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     used = {
         "--weights": spec.weights,
         "--cluster": spec.clusters,
-        "--loss huber": spec.loss == "huber",
+        f"--loss {spec.loss}": spec.loss != "squares",
         "--scale linear": spec.scale == "linear",
     }
     names = tuple(name for name, on in used.items() if on)

@@ -10,6 +10,7 @@ from typing import Any
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.laws.names import ALIASES
+from fits.spec import KINDS
 
 
 def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]]:
@@ -24,6 +25,7 @@ def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]
     wrong: list[str] = []
     fix = _numbers(fields.pop("fix", ()), wrong)
     tie = _pairs("tie", fields.pop("tie", ()), "NAME=NAME, say alpha=beta", wrong)
+    fix |= _chance(fields.pop("chance", None), str(fields.get("y_is")), law, wrong)
     saved, names = fields.pop("from_law", None), fields.pop("hold", ())
     if names and saved is None:
         wrong.append("--hold: which law? Name its file with --from.")
@@ -38,6 +40,24 @@ def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]
             "fix_steps": tuple((*step, *exact) for step in steps),
         }
     return {name: value for name, value in found.items() if value}, wrong
+
+
+def _chance(score: float | None, kind: str, law: str, wrong: list[str]) -> dict[str, float]:
+    """The parameter that is the error of a guess, at the error of this score."""
+    if score is None:
+        return {}
+    from fits.data.points import as_error, judge_y
+    from fits.laws.registry import EVERY_LAW
+
+    held = EVERY_LAW.get(ALIASES.get(law.lower(), law))
+    names = [name for name, role in held.roles.items() if role == "chance"] if held else []
+    if held and not names:
+        those = [each.name for each in EVERY_LAW.values() if "chance" in each.roles.values()]
+        wrong.append(f"--chance: law {law} has none; of the laws {', '.join(those)} have.")
+    if said := judge_y(score, kind) if kind in KINDS else None:
+        wrong.append(f"--chance: {score:g} is {said}")
+        return {}
+    return {name: float(as_error([score], kind)[0]) for name in names}
 
 
 def _pairs(name: str, texts: Sequence[str], form: str, wrong: list[str]) -> dict[str, str]:

@@ -167,6 +167,7 @@ def constrained(law: Law, constraint: Constraint, unit: Any) -> Law:
         variables=law.variables,
         units=law.units,
         reads=law.reads,
+        rises=law.rises,
         whole=law,
     )
     return found

@@ -48,14 +48,16 @@ class Law:
       rescale: (unit, *parameters) -> parameters of the same curve for x in ones, where these are
         for x in multiples of `unit`, one number a variable; None: the law is fitted to x as it is.
       coordinates: (*parameters) -> coordinates in which squared errors have a valley without sharp
-        bends, each growing with its own parameter; and the way back. None: the logarithm of what
-        is bounded above 0, and the parameter itself otherwise.
+        bends, each growing with its own parameter where that has bounds; and the way back. None:
+        the logarithm of what is bounded above 0, and the parameter itself otherwise.
       jacobian: (x, *parameters) -> derivatives of the error by the coordinates; None: central
         differences.
       variables: names of what x holds.
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
-        number a variable, the same for those.
+        number a variable, the same for those; None: it is taken as it is, for in another unit the
+        law would be another.
       reads: places of the variables that it looks at, where those are not all.
+      rises: whether the error grows with x, as it does with a loss: what lies ahead is small x.
       unordered: parameters that `rescale` may exchange for one another, so that none of them can be
         held by its name.
       whole: the law that `rescale` returns parameters of, where some are held (`constrained.py`).
@@ -73,8 +75,9 @@ class Law:
     coordinates: Coordinates = None  # type: ignore[assignment]  # see __post_init__
     jacobian: Callable[..., Array] | None = None
     variables: tuple[str, ...] = ("x",)
-    units: tuple[int, ...] = (0,)
+    units: tuple[int | None, ...] = (0,)
     reads: tuple[int, ...] | None = None
+    rises: bool = False
     unordered: tuple[str, ...] = ()
     whole: Law | None = None
 

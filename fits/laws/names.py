@@ -8,8 +8,18 @@ ONE_VARIABLE = (
     *("broken", "broken-2", "log-linear", "parabola"),
     *("broken-3", "broken-4", "broken-5"),
 )
-SEVERAL_VARIABLES = {"chinchilla": "N D", "repeated": "N D U", "shape": "x t"}
+RISING = ("exponential", "sigmoid")
+"""Of one variable, a loss, with which the error rises: downstream error."""
+SEVERAL_VARIABLES = {
+    "chinchilla": "N D",
+    "repeated": "N D U",
+    "shape": "x t",
+    "farseer": "N D",
+    "routed": "N E",
+    "routed-floor": "N E",
+    "sparsity": "N D P",
+}
 """Name -> its variables."""
 
-ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken"}
+ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken", "moe": "routed"}
 """What papers call a law -> its name here: M1 and M2 of Alabdulmohsin et al. 2022."""

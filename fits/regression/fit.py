@@ -253,6 +253,7 @@ def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) ->
     said = diagnostics.few_points(law, found.n, clusters, misfit)
     unfinished, flat = diagnostics.unfinished(profile), diagnostics.flat(profile)
     sound = not (unfinished or flat)  # else the other points predict nothing
+    centred = sound and profile.loss.symmetric  # else the curve is not amid the points
     said += unfinished
     if found.n > len(law.parameters) and not flat:
         said += diagnostics.on_bounds(profile)
@@ -260,13 +261,13 @@ def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) ->
         free = [ends[name] for name in law.parameters]
         said += diagnostics.floor_unknown(law, free, found.level, lowest)
         said += diagnostics.not_identifiable(profile, free)
-        said += outliers.off_the_curve(profile) if sound else []
+        said += outliers.off_the_curve(profile) if centred else []
     said += flat
     if clusters == found.n:
         said += diagnostics.autocorrelated(profile, rows)
-    if sound:
+    if centred:
         said += outliers.off_at_an_end(profile)
-    if sound and len(without):
+    if sound and len(without) and not law.rises:
         ahead = np.asarray(found.span[1]) * outliers.AHEAD
         said += outliers.influential(profile, ahead, without, _width(*found.band(ahead)))
     return said

@@ -56,10 +56,16 @@ class Trials:
         return " ".join(
             [
                 *(["weighted"] if self.weighted else []),
-                "mean absolute" if self.robust else "root mean square of",
+                self._of,
                 "log error" if self.loss.log else "error",
             ]
         )
+
+    @property
+    def _of(self) -> str:
+        if self.loss.tau is not None:
+            return "mean quantile loss of"
+        return "mean absolute" if self.robust else "root mean square of"
 
     @property
     def tried(self) -> list[tuple[str, float]]:
@@ -90,8 +96,9 @@ def choose_law(
 
     Weights count in the fits to the smaller points, and in the score. The score is the root mean
     square of log(predicted / measured), or of predicted - measured where errors count as
-    differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
-    among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
+    differences; with the loss of a quantile the mean of it, unsmoothed; with Huber's loss the mean
+    absolute size of these, so that one run that went wrong among the largest does not drown what
+    tells the laws apart. (Huber's loss itself would not do:
     its threshold follows each law's own residuals, and would favour one that fits too closely.)
 
     Clusters are kept whole where that can be: runs with correlated errors would, apart, tell the
@@ -204,7 +211,10 @@ def _try(
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
         return Trial(law=whole, values=tuple(values.tolist()), refusal="it predicts errors below 0")
-    if _robust(loss, huber):
+    if loss.tau is not None:
+        above, below = 2 * loss.tau, 2 * (1 - loss.tau)
+        error = np.average(np.where(missed < 0, -above, below) * missed, weights=weights[large])
+    elif _robust(loss, huber):
         error = np.average(np.abs(missed), weights=weights[large])
     else:
         error = np.sqrt(np.average(missed**2, weights=weights[large]))
