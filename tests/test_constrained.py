@@ -8,6 +8,7 @@ from known_laws import KNOWN, TRUTHS, known
 
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.constrained import Constraint, constrained
+from fits.laws.farseer import FARSEER
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, SATURATING, saturating
 from fits.laws.registry import BROKEN_2
@@ -22,7 +23,7 @@ EVERY = [
     (law, name)
     for law in KNOWN.values()
     for name in (law.parameters[0], law.parameters[1])
-    if name not in law.unordered
+    if name not in law.unheld
 ]
 
 
@@ -89,6 +90,7 @@ def test_a_floor_held_at_0_is_the_law_without_a_floor():
         (CHINCHILLA, Constraint({"beta": 1.0}, {"alpha": "beta"}), "hold each parameter once"),
         (CHINCHILLA, Constraint(tie={"alpha": "beta", "beta": "alpha"}), "hold each"),
         (POWER, Constraint({"a": 1.0, "b": 1.0}), "all of a, b are held"),
+        (FARSEER, Constraint({"s": 1.0}), "s of law farseer means nothing apart from its exponent"),
         (BROKEN_2, Constraint({"d1": 1.0}), "numbered by where its break lies. Hold a, b, c"),
     ],
 )

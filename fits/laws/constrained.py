@@ -7,7 +7,7 @@ parameters of the whole law back: everything behind the fit then sees the whole 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy as np
 
 from fits.base.names import did_you_mean
 from fits.base.numbers import Array, stack
-from fits.laws.law import Law
+from fits.laws.law import STEP, Coordinates, Law, log_coordinates
 from fits.laws.varpro import best_of_grid, grid, nnls
 
 FACTORS = np.array([1 / 3, 0.6, 1.0, 1.7, 3.0])  # of a guess, about which is looked
 GUESSES = 4096  # of a grid, at most
+NEWTON = 40  # steps at most to a coordinate that is left out
+FAR = 3.0  # of a step of it, at most
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,12 @@ class Constraint:
         return tuple(self.tie.values())
 
     def _wrong_names(self, law: Law, names: Sequence[str] | Mapping[str, float]) -> list[str]:
-        allowed = [name for name in law.parameters if name not in law.unordered]
+        allowed = [name for name in law.parameters if name not in law.unheld]
         found = []
         for name in dict.fromkeys(names):
-            if name in law.unordered:
-                found.append(
-                    f"{name} of law {law.name} is numbered by where its break lies. Hold "
-                    f"{', '.join(allowed)}."
-                )
+            if name in law.unheld:
+                why = law.unheld[name]
+                found.append(f"{name} of law {law.name} {why}. Hold {', '.join(allowed)}.")
             elif name not in allowed:
                 meant = did_you_mean(name, allowed)
                 found.append(
@@ -154,6 +154,15 @@ def constrained(law: Law, constraint: Constraint, unit: Any) -> Law:
         (low, high), (least, most) = law.bounds[k], bounds[other]
         bounds[other] = max(low, least), min(high, most)
     names = tuple(law.parameters[k] for k in free)
+    own = _runs_off(law)
+    coordinates = _coordinates(law, free, whole) if own else _plain(bounds, free)
+
+    def guess(x: Array, y: Array, weights: Array) -> Array:
+        guesses = law.guess(x, y, weights)
+        if own:
+            return coordinates[1](*law.to_unconstrained(*guesses)[free])
+        return _guess(found, guesses[free], x, y, weights)
+
     found = Law(
         name=law.name,
         formula=law.formula,
@@ -161,9 +170,10 @@ def constrained(law: Law, constraint: Constraint, unit: Any) -> Law:
         predict=lambda x, *values: law.predict(x, *whole(values)),
         source=law.source,
         bounds=tuple(bounds[k] for k in free),
-        guess=lambda x, y, weights: _guess(found, law.guess(x, y, weights)[free], x, y, weights),
+        guess=guess,
         roles={name: law.roles[name] for name in names if name in law.roles},
         rescale=lambda _, *values: stack(*in_ones(values)),
+        coordinates=coordinates,
         variables=law.variables,
         units=law.units,
         reads=law.reads,
@@ -171,6 +181,62 @@ def constrained(law: Law, constraint: Constraint, unit: Any) -> Law:
         whole=law,
     )
     return found
+
+
+def _plain(bounds: Mapping[int, tuple[float, float]], free: Sequence[int]) -> Coordinates:
+    return log_coordinates("".join("l" if bounds[k][0] > 0 else "p" for k in free))
+
+
+def _runs_off(law: Law) -> bool:
+    """Whether parameters without bounds are fitted by other coordinates than themselves.
+
+    They may grow without end along a valley, as those of `farseer` do, where another's exponent
+    nears 0. All else is fitted by its logarithm, or as it is: that is much quicker.
+    """
+    values = 0.3 + 0.1 * np.arange(len(law.parameters))
+    at = law.to_unconstrained(*values)
+    endless = np.isneginf([low for low, _ in law.bounds])
+    return bool((np.abs(at - values)[endless] > 1e-9).any())
+
+
+def _coordinates(
+    law: Law, free: Sequence[int], whole: Callable[[Sequence[Array]], list[Array]]
+) -> Coordinates:
+    """Those of the whole law, in which fits converge, less those of what is held.
+
+    The way back solves for the coordinates that are left out, each of which grows with its own
+    parameter, by Newton's method: the parameters that they give are those that are held.
+    """
+    held = [k for k in range(len(law.parameters)) if k not in free]
+
+    def to_unconstrained(*values: Array) -> Array:
+        return law.to_unconstrained(*np.broadcast_arrays(*whole(values)))[free]
+
+    def missed(at: Array) -> Array:
+        """How far the parameters are from those held, [held, ...]."""
+        found = law.from_unconstrained(*at)
+        return found[held] - stack(*whole(list(found[free])))[held]
+
+    def from_unconstrained(*coordinates: Array) -> Array:
+        given = stack(*coordinates)
+        at = np.zeros((len(law.parameters), *given.shape[1:]))
+        at[free] = given
+        with np.errstate(all="ignore"):
+            for _ in range(NEWTON):
+                off = missed(at)
+                worst = 0.0
+                for j, k in enumerate(held):
+                    step = np.zeros_like(at)
+                    step[k] = STEP * np.maximum(1.0, np.abs(at[k]))
+                    slope = (missed(at + step)[j] - missed(at - step)[j]) / (2 * step[k])
+                    move = np.clip(np.nan_to_num(off[j] / slope), -FAR, FAR)
+                    at[k] -= move
+                    worst = max(worst, float(np.max(np.abs(move) / (1 + np.abs(at[k])))))
+                if worst < 1e-13:
+                    break
+            return law.from_unconstrained(*at)[free]
+
+    return to_unconstrained, from_unconstrained
 
 
 def _guess(law: Law, guesses: Array, x: Array, y: Array, weights: Array) -> Array:

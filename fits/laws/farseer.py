@@ -110,13 +110,14 @@ def _guess(x: Array, y: Array, weights: Array) -> Array:
     constant, falling, scale = np.maximum(found, tiny).T
     share = falling / (constant + falling)
     small = 0.1  # exponent of what changes about evenly with log N
-    return best_of_grid(
-        misfit,
-        *(share, -alpha, np.log(constant + falling) - share),
+    floor = np.log(constant + falling)
+    rest = (
         *_even(np.log(scale) + power * middle, tilt + change * power * middle, small),
         *_even(np.log(power), change, small),
-        count=12,
     )
+    bent = best_of_grid(misfit, share, -alpha, floor - share, *rest, count=12)
+    even = best_of_grid(misfit, *_even(floor, -alpha * share, small), *rest, count=12)
+    return np.concatenate([bent, even], axis=1)
 
 
 def _even(height: Array, slope: Array, exponent: float) -> tuple[Array, Array, Array]:
@@ -150,6 +151,7 @@ FARSEER = Law(
         "b": "exponent",
         "a": "exponent",
     },
+    unheld=dict.fromkeys(("s", "B", "A"), "means nothing apart from its exponent"),
     variables=("N", "D"),
     units=(0, None),
 )

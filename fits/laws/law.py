@@ -58,8 +58,7 @@ class Law:
         law would be another.
       reads: places of the variables that it looks at, where those are not all.
       rises: whether the error grows with x, as it does with a loss: what lies ahead is small x.
-      unordered: parameters that `rescale` may exchange for one another, so that none of them can be
-        held by its name.
+      unheld: parameter -> why it cannot be held at a number or tied, where it cannot.
       whole: the law that `rescale` returns parameters of, where some are held (`constrained.py`).
     """
 
@@ -78,7 +77,7 @@ class Law:
     units: tuple[int | None, ...] = (0,)
     reads: tuple[int, ...] | None = None
     rises: bool = False
-    unordered: tuple[str, ...] = ()
+    unheld: Mapping[str, str] = field(default_factory=dict)
     whole: Law | None = None
 
     def __post_init__(self) -> None:
