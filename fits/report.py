@@ -24,9 +24,10 @@ from fits.data.points import Points, as_measured, points_of
 from fits.data.remarks import of_costliest, of_slips, rising
 from fits.data.tables import Table, read_numbers, read_table
 from fits.forecast.forecast import Forecast, forecast
+from fits.laws.constrained import Constraint
 from fits.laws.growth import GROWTH
 from fits.laws.names import EITHER_WAY
-from fits.laws.registry import EVERY_LAW, LAWS, rivals
+from fits.laws.registry import EVERY_LAW, LAWS, RISING, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
 from fits.regression.inputs import checked_weights, in_order
@@ -69,6 +70,8 @@ class Observations:
             self.error,
             choose=_CHOOSE[str(spec.rows)],
             **self._terms(spec),
+            constraint=Constraint(spec.fix, spec.tie),
+            steps=spec.fix_steps,
             replicates=spec.replicates,
             level=spec.level,
             seed=spec.seed,
@@ -79,7 +82,11 @@ class Observations:
         laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
         choose = _CHOOSE[str(spec.rows)]
         try:
-            return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
+            held = {spec.law: Constraint(spec.fix, spec.tie)}
+            terms = {**self._terms(spec), "choose": choose, "constraints": held}
+            if spec.law in RISING:  # the best models have the lowest loss
+                terms["by"] = -np.log(self.x)
+            return choose_law(self.x, self.error, laws, **terms)
         except ValueError:
             return None
 
@@ -87,7 +94,9 @@ class Observations:
         return {
             "weights": self.weights,
             "clusters": None if self.clusters is None else self.clusters.tolist(),
-            "loss": Loss(log=spec.scale == "log"),
+            "loss": Loss(
+                log=spec.scale == "log", one_sided=spec.loss == "one-sided", tau=spec.quantile
+            ),
             "huber": spec.huber,
         }
 

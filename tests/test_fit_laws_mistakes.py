@@ -116,7 +116,10 @@ def test_options_left_out_are_said(command, words, missing):
             ["runs.csv", "more.csv", "--x", "a", "--y", "b"],
             "unexpected extra argument(s) (more.csv)",
         ),
-        (["check", "law.json", "--tabel", "t"], "--tabel (Possible options: --help, --table)"),
+        (
+            ["check", "law.json", "--tabel", "t"],
+            "--tabel (Possible options: --help, --table, --tie)",
+        ),
         (["chek", "law.json"], "chek: no such command, and no table. Did you mean 'check'"),
     ],
 )

@@ -37,6 +37,7 @@ from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonM
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+SIZE = "size by compute and data"  # the same, made of those
 
 
 class MethodReport(JsonModel):
@@ -128,7 +129,7 @@ def allocate(
     Args:
       table: a file, CSV or Parquet, or one that was read.
       spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
-        data follow from compute.
+        data follow from compute and size, the former SIZE where size follows from compute and data.
       flops: column of compute; None: `per` times size times data.
       per: FLOPs a parameter and image or token; None: FLOPS_PER_EXAMPLE, and compute over size
         times data may be whatever trainings have.
@@ -148,7 +149,12 @@ def allocate(
     named = spec.clusters
     spec = replace(spec, clusters=named or tuple(curve))
     size, data = spec.x
-    columns = {"flops": flops, "size": size, "data": None if data == DATA_SEEN else data}
+    made = SIZE if size == SIZE and flops else DATA_SEEN if data == DATA_SEEN else ""
+    columns = {
+        "flops": flops,
+        "size": None if made == SIZE else size,
+        "data": None if made == DATA_SEEN else data,
+    }
     points = read_points(table, spec, curve, x=[name for name in columns.values() if name])
     units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
     points, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
@@ -200,16 +206,19 @@ def allocate(
 def _runs(
     points: Points, columns: Mapping[str, str | None], per: float, curve: Sequence[str]
 ) -> tuple[Points, Trainings]:
-    """The rows, the data seen made of compute where there is no column of it."""
+    """The rows, data or size made of compute and the other where there is no column of it."""
     column = dict(zip(filter(None, columns.values()), points.x, strict=True))
     flops, size, data = (column.get(name) if name else None for name in columns.values())
-    assert size is not None  # the others may be: one of them follows
-    seen = flops / (per * size) if data is None and flops is not None else data
-    assert seen is not None
+    if flops is not None and data is not None and size is None:
+        size = flops / (per * data)
+    if flops is not None and size is not None and data is None:
+        data = flops / (per * size)
+    assert size is not None
+    assert data is not None
     cells = [points.table.column(name) for name in curve]
     labels = list(zip(*cells, strict=True)) if curve else None
-    runs = trainings(size, seen, points.error, compute=flops, per=per, run=labels)
-    return replace(points, x=np.stack([size, seen])), runs
+    runs = trainings(size, data, points.error, compute=flops, per=per, run=labels)
+    return replace(points, x=np.stack([size, data])), runs
 
 
 def _refuse_far(
@@ -261,7 +270,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     used = {
         "--weights": spec.weights,
         "--cluster": spec.clusters,
-        "--loss huber": spec.loss == "huber",
+        f"--loss {spec.loss}": spec.loss != "squares",
         "--scale linear": spec.scale == "linear",
     }
     names = tuple(name for name, on in used.items() if on)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def optimal(
     table: TableArgument,
     options: dict[str, Any],
-    size: Annotated[str, option("COL", "Parameters of the model, N.")],
+    size: Annotated[
+        str | None, option("COL", "Parameters of the model, N; default: from --flops and --data.")
+    ] = None,
     data: Annotated[
         str | None, option("COL", "Images or tokens, D; default: from --flops.")
     ] = None,
@@ -73,19 +75,19 @@ def optimal(
     runs allow: all mistakes are named, and nothing is written.
     """
 
-    from fits.allocation.report import DATA_SEEN, allocate
+    from fits.allocation.report import DATA_SEEN, SIZE, allocate
     from fits.allocation.units import read_units
     from fits.base.numbers import X_RANGE, Y_RANGE
 
     columns = {"flops": flops, "size": size, "data": data}
     spec, computes, targets, models, profiles, units, *_ = all_of(
-        lambda: spec_of(options, law="chinchilla", x=(size, data or DATA_SEEN), rows="all"),
+        lambda: spec_of(options, law="chinchilla", x=(size or SIZE, data or DATA_SEEN), rows="all"),
         lambda: singles("--compute", compute, X_RANGE),
         lambda: singles("--target-error", target_error, Y_RANGE),
         lambda: numbers("--trained", trained or [], X_RANGE, 2),
         lambda: singles("--budgets", budgets, X_RANGE),
         lambda: read_units(unit or [], columns),
-        lambda: _check(data, flops, per),
+        lambda: _check(size, data, flops, per),
         lambda: check_files({"--json": json_file, "--plot": plot}, [table]),
     )
     found = allocate(
@@ -102,13 +104,15 @@ def optimal(
         budgets=profiles,
     )
     if plot:
-        _draw(found, size, plot)
+        _draw(found, size or SIZE, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)
 
 
-def _check(data: str | None, flops: str | None, per: float | None) -> None:
+def _check(size: str | None, data: str | None, flops: str | None, per: float | None) -> None:
     wrong = []
-    if data is None and flops is None:
+    if size is None and (data is None or flops is None):
+        wrong.append("without --size, it is made of compute and data; give --flops and --data.")
+    elif data is None and flops is None:
         wrong.append("size alone says nothing of compute; give --data, --flops, or both.")
     if per is not None and not 1e-30 <= per <= 1e30:
         wrong.append(f"--flops-per-nd: {per:g} is not from 1e-30 to 1e+30.")

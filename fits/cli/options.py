@@ -11,9 +11,10 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
+from fits.cli.held import held_by
 from fits.cli.output import ending
-from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
-from fits.spec import EFFICIENT, FORECAST, KINDS, FitSpec
+from fits.laws.names import ALIASES, ONE_VARIABLE, RISING, SEVERAL_VARIABLES
+from fits.spec import EFFICIENT, FORECAST, KINDS, LOSSES, QUANTILE, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
@@ -34,7 +35,7 @@ Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.",
 Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
 
 LAW_HELP = (
-    f"{', '.join(ONE_VARIABLE)}; of several variables "
+    f"{', '.join(ONE_VARIABLE)}; of a loss {', '.join(RISING)}; of several variables "
     f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
     f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
@@ -70,7 +71,7 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
     "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
     "loss": (
-        Annotated[str | None, option("NAME", f"squares or huber; default: {FitSpec.loss}.")],
+        Annotated[str | None, option("NAME", f"{', '.join(LOSSES)}; default: {FitSpec.loss}.")],
         None,
     ),
     "huber": (
@@ -78,6 +79,43 @@ SPEC: dict[str, tuple[Any, Any]] = {
             str | None,
             option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise."),
         ],
+        None,
+    ),
+    "quantile": (
+        Annotated[
+            float | None,
+            option("P", f"Of loss quantile: share of runs below the curve; default: {QUANTILE:g}."),
+        ],
+        None,
+    ),
+    "chance": (
+        Annotated[
+            float | None,
+            option("Y", "What a guess scores, in the unit of y: held in laws that have a chance."),
+        ],
+        None,
+    ),
+    "fix": (
+        Annotated[Texts, option("NAME=VALUE", "Hold a parameter of the law; repeatable.")],
+        None,
+    ),
+    "tie": (
+        Annotated[Texts, option("NAME=NAME", "Two parameters of one value; repeatable.")],
+        None,
+    ),
+    "from_law": (
+        Annotated[
+            Path | None,
+            option(
+                "LAW.json",
+                "Hold the parameters that a saved law shares, with their errors.",
+                "--from",
+            ),
+        ],
+        None,
+    ),
+    "hold": (
+        Annotated[Texts, option("NAME", "Of --from: hold these alone; repeatable.")],
         None,
     ),
     "scale": (
@@ -174,6 +212,10 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         wrong.append(f"{names}: say which points to fit but once.")
     if huber := fields.pop("huber", None):
         wrong += _huber(huber, fields)
+    if fields.get("quantile") is not None:
+        fields.setdefault("loss", "quantile")
+    held, mistaken = held_by(fields, str(more.get("law", fields.get("law", FitSpec.law))))
+    fields, wrong = fields | held, wrong + mistaken
     try:
         spec = FitSpec(**{**fields, **more})
     except UserError as error:
@@ -192,7 +234,7 @@ def listed(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _typed(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--from" if name == "from_law" else f"--{name.replace('_', '-')}"
 
 
 def _huber(typed: str, fields: dict[str, Any]) -> list[str]:

@@ -89,16 +89,20 @@ def _unwritable(option: str, path: Path, tables: Sequence[Path]) -> list[str]:
 
 def schema_of(command: str) -> dict[str, Any]:
     """JSON Schema of what a command writes."""
+    from fits.allocation.best_size import BestSizes
     from fits.allocation.report import AllocationReport
     from fits.decisions.compare import Comparison
+    from fits.decisions.downstream import Downstream
     from fits.decisions.next_runs import NextRuns
     from fits.decisions.transfer import TransferReport
     from fits.report_json import CheckJson, ReportJson
 
     models: dict[str, type[JsonModel]] = {
         "fit": ReportJson,
+        "best-size": BestSizes,
         "check": CheckJson,
         "compare": Comparison,
+        "downstream": Downstream,
         "next": NextRuns,
         "optimal": AllocationReport,
         "transfer": TransferReport,

@@ -130,4 +130,5 @@ def broken(breaks: int) -> Law:
             *((-10.0, 10.0), (1e-6, 1e6), (0.02, 10.0)) * breaks,
         ),
         roles={"a": "scale", "b": "exponent", "c": "floor"},
+        unheld=dict.fromkeys(names if breaks > 1 else (), "is numbered by where its break lies"),
     )

@@ -111,7 +111,7 @@ def jackknife(
     """
     law, runs = profile.law, np.flatnonzero(chosen)
     if not len(law.parameters) < len(runs) <= MANY:
-        return np.empty((0, len(law.parameters)))
+        return np.empty((0, len(profile.values)))
     present = np.ones((len(runs), len(y)), bool)
     present[np.arange(len(runs)), runs] = False
     rows = choose(x, y, present) * weights

@@ -105,11 +105,13 @@ def _free(profile: Profile) -> Mask:
     return (at > low) & (at < high)
 
 
-def merged(x: Array, y: Array, weights: Array, loss: Loss) -> tuple[Array, Array, Array]:
+def merged(
+    x: Array, y: Array, weights: Array, loss: Loss, quantile: float | None
+) -> tuple[Array, Array, Array]:
     """Cells in place of points before any law is known: x, y and weight of each.
 
-    y is the mean, on the scale on which residuals count, or with Huber's loss the median, which
-    outliers cannot move.
+    y is the mean on the scale on which residuals count, or, where outliers must not move it, a
+    quantile of the cell's points, interpolated, each point of the same weight.
     """
     most = HELD_OUT_CELLS * min(x.ndim, 2)
     cell = _gridded(np.log(np.atleast_2d(x)), np.zeros(len(y), np.int64), most)
@@ -117,14 +119,14 @@ def merged(x: Array, y: Array, weights: Array, loss: Loss) -> tuple[Array, Array
     logs = np.log(np.atleast_2d(x))
     places = np.exp(np.array([np.bincount(cell, weights * each) for each in logs]) / mass)
     height = np.log(y) if loss.log else y
-    if np.isfinite(loss.delta):
-        order = np.lexsort((height, cell))
-        count = np.bincount(cell)
-        start = np.cumsum(count) - count
-        middle = height[order[start + (count - 1) // 2]] + height[order[start + count // 2]]
-        value = middle / 2
-    else:
+    if quantile is None:
         value = np.bincount(cell, weights * height) / mass
+    else:
+        ranked = height[np.lexsort((height, cell))]
+        count = np.bincount(cell)
+        start, place = np.cumsum(count) - count, quantile * (count - 1)
+        low, high = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
+        value = ranked[start + low] + (place - low) * (ranked[start + high] - ranked[start + low])
     return places[0] if x.ndim == 1 else places, np.exp(value) if loss.log else value, mass
 
 
