@@ -18,8 +18,10 @@ if __name__ == "__main__":  # run as a file, Python would look for `fits` beside
 import typer
 
 from fits.base.names import did_you_mean
+from fits.cli.best_size import best_size
 from fits.cli.check import check
 from fits.cli.compare import compare
+from fits.cli.downstream import downstream
 from fits.cli.fit import fit
 from fits.cli.next import next_runs
 from fits.cli.optimal import optimal
@@ -33,8 +35,10 @@ HELP = """Fit a law to a table of runs, and decide with it.
     fit-laws TABLE --x COL --y COL   fit a law to the frontier of the runs (fit-laws fit --help)
     fit-laws check LAW.json          does a law that was saved still hold?
     fit-laws compare TABLE TABLE     recipe A against B: errors, and compute saved
+    fit-laws downstream TABLE        from a budget, by the loss, to downstream accuracy
     fit-laws next TABLE              which runs would make a prediction surest, per FLOP
     fit-laws optimal TABLE           how to divide compute between a larger model and more data
+    fit-laws best-size TABLE         the best size for a budget, by any law of size and data
     fit-laws transfer TABLE          do better upstream models transfer better?
     fit-laws schema COMMAND          JSON schema of what its --json writes
 
@@ -54,9 +58,14 @@ app = typer.Typer(
 app.command("fit")(as_command(fit))
 app.command("check")(as_command(check, optional=("x", "y")))
 app.command("compare")(as_command(compare))
+app.command("downstream")(as_command(downstream))
+app.command("best-size")(as_command(best_size))
 app.command("next")(as_command(next_runs))
 app.command("optimal")(as_command(optimal, without=("x", "law", "frontier", "all_points", "hull")))
-OF_FITS = ("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights")
+OF_FITS = (
+    *("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights"),
+    *("quantile", "fix", "tie", "from_law", "hold", "chance"),
+)
 app.command("transfer")(as_command(transfer, without=OF_FITS))
 
 

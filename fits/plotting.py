@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, Allocation, Trainings
+from fits.allocation.parametric import ParametricLaw
 from fits.base.files import written_aside
 from fits.base.numbers import Array
 from fits.data.frontier import Frontier
@@ -166,14 +167,20 @@ def draw_published(law: SavedLaw, *, ax: Axes | None = None) -> Axes:
 
 
 def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
-    """E_B / E_A with its band: full where both have points, dashed and paler beyond."""
+    """E_B / E_A with its band: full where both have points, dashed and paler beyond.
+
+    It is not drawn where the intervals of either mean nothing, and the legend says why.
+    """
     spans = np.array([a.span, b.span])
     ends = float(spans.min()), 3 * float(spans.max())
     both = float(spans[:, 0].max()), float(spans[:, 1].min())
     with style():
         ax.axhline(1, color=FLOOR, lw=0.8, zorder=1)
-        label = f"both have runs; {100 * a.level:g} % band"
-        _draw_curve(ax, lambda x: ratio(a, b, x), ends, both, label)
+        if doubt := not_drawn(a) or not_drawn(b):
+            ax.plot([], [], " ", label=f"ratio not drawn: {doubt}")
+        else:
+            label = f"both have runs; {100 * a.level:g} % band"
+            _draw_curve(ax, lambda x: ratio(a, b, x), ends, both, label)
         ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A", title=title)
         ax.set_xlim(*ends)
         set_ticks(ax.xaxis)
@@ -193,6 +200,8 @@ def draw_allocations(
 ) -> Axes:
     """The best size against compute by each method, with bands, over all the runs.
 
+    A law whose intervals mean nothing is not drawn, and the legend says why.
+
     Args:
       computes: further ones that the axis is to reach.
       level: of the bands.
@@ -202,6 +211,9 @@ def draw_allocations(
         ax.plot(runs.compute, runs.size, ".", color="0.7", ms=3, mew=0, zorder=0.5, label="runs")
         for method in methods:
             colour, marker = METHODS[method.method]
+            if isinstance(method, ParametricLaw) and (doubt := not_drawn(method.fit)):
+                ax.plot([], [], " ", label=f"{method.method} not drawn: {doubt}")
+                continue
             value, low, high = np.array([method.size(each, level) for each in x]).T
             far = 1e3 * max(runs.size.max(), *value), 1e-3 * min(runs.size.min(), *value)
             low, high = np.maximum(low, far[1]), np.minimum(high, far[0])  # an end may be open

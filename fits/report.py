@@ -20,13 +20,17 @@ from fits.base.errors import UserError
 from fits.base.names import short
 from fits.base.numbers import Array, Estimate, Indices, Mask
 from fits.data.frontier import on_frontier, on_hull
-from fits.data.points import Points, points_of
+from fits.data.points import Points, as_measured, points_of
+from fits.data.remarks import of_costliest, of_slips, rising
 from fits.data.tables import Table, read_numbers, read_table
 from fits.forecast.forecast import Forecast, forecast
-from fits.laws.registry import EVERY_LAW, LAWS, rivals
+from fits.laws.constrained import Constraint
+from fits.laws.growth import GROWTH
+from fits.laws.names import EITHER_WAY
+from fits.laws.registry import EVERY_LAW, LAWS, RISING, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
-from fits.regression.inputs import checked_weights, in_order, numbered
+from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import Loss
 from fits.spec import FORECAST, FitSpec
 
@@ -66,6 +70,8 @@ class Observations:
             self.error,
             choose=_CHOOSE[str(spec.rows)],
             **self._terms(spec),
+            constraint=Constraint(spec.fix, spec.tie),
+            steps=spec.fix_steps,
             replicates=spec.replicates,
             level=spec.level,
             seed=spec.seed,
@@ -76,7 +82,11 @@ class Observations:
         laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
         choose = _CHOOSE[str(spec.rows)]
         try:
-            return choose_law(self.x, self.error, laws, choose=choose, **self._terms(spec))
+            held = {spec.law: Constraint(spec.fix, spec.tie)}
+            terms = {**self._terms(spec), "choose": choose, "constraints": held}
+            if spec.law in RISING:  # the best models have the lowest loss
+                terms["by"] = -np.log(self.x)
+            return choose_law(self.x, self.error, laws, **terms)
         except ValueError:
             return None
 
@@ -84,7 +94,9 @@ class Observations:
         return {
             "weights": self.weights,
             "clusters": None if self.clusters is None else self.clusters.tolist(),
-            "loss": Loss(log=spec.scale == "log"),
+            "loss": Loss(
+                log=spec.scale == "log", one_sided=spec.loss == "one-sided", tau=spec.quantile
+            ),
             "huber": spec.huber,
         }
 
@@ -124,6 +136,7 @@ class GroupReport:
       fit: None where there can be none.
       holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
       refusal: why there is no fit.
+      remarks: what looks odd in the rows, or in the law for them.
     """
 
     names: dict[str, str]
@@ -133,6 +146,7 @@ class GroupReport:
     fit: Fit | ForecastFit | None = None
     holdout: Trials | None = None
     refusal: str = ""
+    remarks: tuple[Diagnostic, ...] = ()
 
     @property
     def title(self) -> str:
@@ -147,9 +161,9 @@ class GroupReport:
     def diagnostics(self) -> list[Diagnostic]:
         """All that speaks against the fit, and against its predictions."""
         if self.fit is None:
-            return []
+            return list(self.remarks)
         beyond = (each for place in self.at for each in self.fit.extrapolates(as_x(place)))
-        return [*self.fit.diagnostics, *beyond]
+        return [*self.remarks, *self.fit.diagnostics, *beyond]
 
     @property
     def law(self) -> Fit:
@@ -223,6 +237,7 @@ def fit_table(
 
 def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     """The same with its fit, or with the reason why there is none."""
+    group = with_remarks(group)
     spec, found = group.spec, group.observations
     try:
         if spec.law == FORECAST:
@@ -234,6 +249,42 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     except ValueError as wrong:
         return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
     return replace(group, fit=fitted, holdout=found.hold_out(spec) if holdout else None)
+
+
+def with_remarks(group: GroupReport) -> GroupReport:
+    """The same with what looks odd in its rows; with a law that can rise where y does.
+
+    Of an error rate that rises more likely `y_is` is wrong: it is fitted as the spec says.
+    """
+    spec, points = group.spec, group.points
+    x, y, names = points.x, points.error, (spec.x[0], spec.y)
+    if len(spec.x) > 1:
+        return replace(group, remarks=_rises_along(spec, x, y))
+    found = of_slips(names, x, as_measured(y, spec.y_is), spec.y_is)
+    if spec.law not in (FORECAST, *EITHER_WAY) and rising(x, y):
+        fitted = spec.y_is in ("loss", "quantity")
+        found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
+        spec = replace(spec, law=GROWTH.name, rows="all") if fitted else spec
+    if spec.rows != "all":
+        found += of_costliest(names, x, y, as_measured(y, spec.y_is))
+    return replace(group, spec=spec, remarks=tuple(found))
+
+
+def _rises_along(spec: FitSpec, x: Array, y: Array) -> tuple[Diagnostic, ...]:
+    """Variables along which y rises, by least squares on log axes, where the law can't."""
+    if spec.law in (FORECAST, *EITHER_WAY) or len(y) < 3 * len(x):
+        return ()
+    logs, height = np.log(x), np.log(y)
+    logs, height = logs - logs.mean(axis=1, keepdims=True), height - height.mean()
+    slopes, *_ = np.linalg.lstsq(logs.T, height, rcond=None)
+    left = ((height - slopes @ logs) ** 2).sum() / (len(y) - len(x) - 1)
+    errors = np.sqrt(left * np.diag(np.linalg.pinv(logs @ logs.T)))
+    named = [
+        name
+        for name, slope, error in zip(spec.x, slopes, errors, strict=True)
+        if slope > max(5 * error, 0.01)
+    ]
+    return (Diagnostic("rises_along", (spec.y, spec.law, *named)),) if named else ()
 
 
 def _advice(spec: FitSpec, names: dict[str, str]) -> str:
@@ -276,6 +327,8 @@ def read_points(
     found = points_of(
         *(whole, spent, spec.y, spec.y_is),
         where=spec.where,
+        last_of=spec.last_of,
+        best_of=spec.best_of,
         by=by,
         more=more,
         drop_zeros=drop_zeros,
@@ -287,14 +340,14 @@ def read_points(
 
 def observations(points: Points, spec: FitSpec) -> Observations:
     """The numbers in the rows."""
-    columns = points.table.columns
-    weights = [float(cell) for cell in columns[spec.weights]] if spec.weights else None
-    labels = list(zip(*(columns[name] for name in spec.clusters), strict=True))
+    weights = points.table.values(spec.weights) if spec.weights else None
     return Observations(
         x=points.x,
         error=points.error,
-        weights=None if weights is None else np.array(weights),
-        clusters=numbered(labels, len(labels)) if labels else None,
+        weights=weights,
+        clusters=points.table.groups(spec.clusters)
+        if spec.clusters and len(points.table)
+        else None,
     )
 
 
@@ -310,7 +363,8 @@ def with_seeds(spec: FitSpec, points: Points) -> FitSpec:
 
 
 def _setting(table: Table, spec: FitSpec) -> tuple[str, ...]:
-    apart = (SEED_COLUMN, RUN_COLUMN, spec.y, spec.weights)
+    known = [name for name in (spec.y, spec.weights) if name in table.columns]
+    apart = (SEED_COLUMN, RUN_COLUMN, *map(table.columns.full_name, known))
     return tuple(name for name in table.columns if name not in apart)
 
 
@@ -319,9 +373,8 @@ def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = No
     names = _setting(table, spec) if columns is None else columns
     if SEED_COLUMN not in table.columns or SEED_COLUMN in (*spec.x, spec.y):
         return False
-    rows = [table.columns[name] for name in (*names, SEED_COLUMN)]
-    different = set(zip(*rows, strict=True))
-    return len({row[:-1] for row in different}) < len(different)
+    apart, together = table.groups((*names, SEED_COLUMN)), table.groups(names)
+    return int(together.max(initial=-1)) < int(apart.max(initial=-1))
 
 
 def _seeds_apart(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[Diagnostic]:

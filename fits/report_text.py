@@ -101,18 +101,27 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
         yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
     else:
         law = fit.law
-        yield f"law {law.name}: E({', '.join(law.variables)}) = {law.formula}"
+        yield f"law {law.name}: {law.gives}({', '.join(law.variables)}) = {law.formula}"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals"
+        if fit.cells is not None:
+            yield f"intervals from {fit.cells} means of neighbouring points (data squashing)"
         yield from terms(group.spec, group)
         for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):
-            role = law.roles.get(name, "")
+            said = ", ".join(filter(None, (law.roles.get(name, ""), _held(group.spec, name))))
             line = f"  {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]"
-            yield f"{line}   {role}".rstrip()
+            yield f"{line}   {said}".rstrip()
     for place in group.at:
         at = ", ".join(f"{each:g}" for each in place)
-        yield "  E({}) = {:.4g} [{:.4g}, {:.4g}]".format(at, *group.prediction(place))
+        name = fit.law.gives if isinstance(fit, Fit) else "E"
+        yield "  {}({}) = {:.4g} [{:.4g}, {:.4g}]".format(name, at, *group.prediction(place))
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
+
+
+def _held(spec: FitSpec, name: str) -> str:
+    if name in spec.tie:
+        return f"tied to {spec.tie[name]}"
+    return "held" if name in spec.fix else ""
 
 
 def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
@@ -122,9 +131,20 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
     if spec.clusters:
         count = len(set(group.observations.clusters.tolist()))  # type: ignore[union-attr]
         yield f"{count} clusters of rows with correlated errors, by {', '.join(spec.clusters)}"
+    threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber}"
     if spec.loss == "huber":
-        threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber:g}"
         yield f"Huber's loss with threshold {threshold}"
+    if spec.loss == "one-sided":
+        yield f"Huber's loss with threshold {threshold} for points above the curve, squares below"
+    if spec.loss == "quantile":
+        yield f"the curve that {100 * float(spec.quantile or 0):g} % of the points lie below"
+    if spec.fix:
+        known = (
+            "as an earlier fit gave them: its errors are in the intervals"
+            if spec.fix_steps
+            else "as if exactly known: whatever uncertainty they have is not in the intervals"
+        )
+        yield f"held: {', '.join(spec.fix)}, {known}"
     if spec.scale == "linear":
         yield "errors count as differences, not as ratios"
 

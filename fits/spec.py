@@ -6,14 +6,15 @@ The command line takes its defaults from here, so importing this file loads no n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.laws.names import ALIASES
+from fits.data.conditions import FORMS, parsed
+from fits.laws.names import ALIASES, GROWING, RISING
 
 LEVEL = 0.9  # of intervals
 REPLICATES = 1000  # refits of the bootstrap, where there is one
@@ -23,9 +24,11 @@ EFFICIENT = 1.345  # Huber's threshold, in standard deviations: 95 % efficient i
 REPEATS = 16  # runs of one x that `fit-laws next` plans for, at most
 LEVELS = 0.01, 0.999
 DELTAS = 1e-9, 10.0  # Huber's threshold: log errors, or errors
-KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss")  # of y
+KINDS = ("error", "error-percent", "accuracy", "accuracy-percent", "loss", "quantity")  # of y
 ROWS = ("frontier", "hull", "all")
-LOSSES = ("squares", "huber")
+LOSSES = ("squares", "huber", "one-sided", "quantile")
+QUANTILE = 0.1  # of runs below the curve, where the loss is that of a quantile
+QUANTILES = 0.01, 0.99
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
@@ -42,14 +45,25 @@ class FitSpec:
       x: columns of the resource spent, one a variable of the law.
       y: column of what was measured.
       y_is: what y is, one of KINDS.
-      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
+      where: conditions on every row, such as "COL=VALUE" or "COL>=NUMBER"; `data/conditions.py`
+        has them all.
+      last_of: columns that name a run: its last row alone is taken, after `where`.
+      best_of: columns that make a setting: its best row alone is taken, after `last_of`.
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
-        None: the frontier for a law of one variable, all of them otherwise.
-      law: the curve, a name in `laws.registry`, or FORECAST.
-      loss: one of LOSSES; Huber's, so that outliers count less.
+        None: the frontier of errors for a law of one variable that falls, all of them otherwise.
+      law: the curve, a name in `laws.registry`, or FORECAST; the default is growth for a quantity.
+      loss: one of LOSSES; Huber's, so that outliers count less; one-sided, so that those above the
+        curve do, such as undertuned runs; of a quantile, so that the curve is a lower envelope.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
+      quantile: share of the points that the curve leaves below it; None: QUANTILE where the loss is
+        that of a quantile.
       scale: one of SCALES; errors count as ratios or as differences.
+      fix: parameter of the law -> the number that it is held at.
+      tie: parameter -> the free parameter that it equals.
+      fix_steps: how uncertain the parameters in `fix` are where an earlier fit gave them:
+        [directions, parameters], one standard error in each independent direction, of the logarithm
+        of a parameter that is above 0 (`regression.two_stage`); empty: they are exact.
       weights: column of how much each run counts, as one over its variance; "": all alike.
       clusters: columns; the errors of runs that agree in all of them may be correlated. Empty: the
         seeds of one setting, where the table has several, and else each run on its own.
@@ -66,20 +80,31 @@ class FitSpec:
     law: str = "saturating"
     loss: str = "squares"
     huber: Huber = None
+    quantile: float | None = None
     scale: str = "log"
+    fix: Mapping[str, float] = field(default_factory=dict)
+    tie: Mapping[str, str] = field(default_factory=dict)
+    fix_steps: tuple[tuple[float, ...], ...] = ()
     weights: str = ""
     clusters: tuple[str, ...] = ()
     level: float = LEVEL
     replicates: int = REPLICATES
     seed: int = SEED
+    last_of: tuple[str, ...] = ()
+    best_of: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
+        if self.y_is == "quantity" and self.law == FitSpec.law and len(self.x) == 1:
+            object.__setattr__(self, "law", "growth")  # no error: of either way, without a floor
         if self.rows is None:
-            rows = "all" if len(self.x) > 1 or self.law == FORECAST else "frontier"
+            every = self.law in (FORECAST, *GROWING, *RISING) or self.y_is == "quantity"
+            rows = "all" if len(self.x) > 1 or every else "frontier"
             object.__setattr__(self, "rows", rows)
-        if self.loss == "huber" and self.huber is None:
+        if self.loss in LOSSES[1:] and self.huber is None:
             object.__setattr__(self, "huber", "auto")
+        if self.loss == "quantile" and self.quantile is None:
+            object.__setattr__(self, "quantile", QUANTILE)
         if found := self.mistakes():
             raise UserError(*([each] for each in found))
 
@@ -90,6 +115,7 @@ class FitSpec:
 
     def mistakes(self) -> list[str]:
         """Everything in it that cannot be, in words."""
+        from fits.laws.constrained import Constraint
         from fits.laws.registry import EVERY_LAW
 
         found = [
@@ -100,24 +126,36 @@ class FitSpec:
             *_unknown("scale", self.scale, SCALES),
             *_outside("level", self.level, LEVELS),
             *([] if self.huber is None else _outside("huber", self.huber, DELTAS)),
+            *([] if self.quantile is None else _outside("quantile", self.quantile, QUANTILES)),
         ]
         if self.huber is not None and self.loss == "squares":
             found.append("huber: squares have no threshold. Leave it out, or say loss huber.")
+        if self.quantile is not None and self.loss != "quantile":
+            found.append(
+                f"quantile: loss {self.loss} has none. Leave it out, or say loss quantile."
+            )
         found += [
-            f"where: '{each}' has no '='. Write COL=VALUE or COL!=VALUE."
+            f"where: '{each}' compares nothing. Write {FORMS}."
             for each in self.where
-            if "=" not in each
+            if not parsed(each)
         ]
+        if self.best_of and self.y_is == "quantity":
+            found.append("best_of: of a quantity that rises no row is the best. Leave it out.")
         if self.law == FORECAST:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:
             found += self._wrong_variables(EVERY_LAW[self.law].variables)
+            found += Constraint(self.fix, self.tie).mistakes(EVERY_LAW[self.law])
+        if any(len(step) != len(self.fix) for step in self.fix_steps):
+            found.append(f"fix_steps: give {len(self.fix)} numbers a step, one a parameter in fix.")
         return found
 
     def _not_for_a_forecast(self) -> list[str]:
         given = {
             "weights": self.weights,
             "clusters": self.clusters,
+            "fix": self.fix,
+            "tie": self.tie,
             "loss": self.loss != "squares",
             "scale": self.scale != "log",
         }
@@ -135,6 +173,8 @@ class FitSpec:
             ]
         if len(names) > 1 and self.rows != "all":
             return [f"rows: a law of several variables takes all points, not the {self.rows}."]
+        if self.law in RISING and self.rows != "all":
+            return [f"rows: the error rises in law {self.law}; it takes all points."]
         return []
 
 

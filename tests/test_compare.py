@@ -161,7 +161,10 @@ def test_the_figure_shows_the_ratio(tables, tmp_path, command):
         (["--predict", "0", "--predict", "x"], ["--predict: 0 is not", "--predict: x is not"]),
         (["--target-error", "-1"], ["--target-error: -1 is not"]),
         (["--plot", "a.gif", "--json", "."], ["a.gif ends in none", "--json: . is a folder"]),
-        (["--y-is", "eror", "--where", "d"], ["--y-is: no 'eror'", "--where: 'd' has no"]),
+        (
+            ["--y-is", "eror", "--where", "d"],
+            ["--y-is: no 'eror'", "--where: 'd' compares nothing"],
+        ),
         (["--weights", "w", "--where", "d=1"], ["no column 'w'", "no column 'd'"]),
     ],
 )

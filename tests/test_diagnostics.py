@@ -146,8 +146,15 @@ def test_no_band_depends_on_the_unit_of_the_error(unit):
 
 @pytest.mark.parametrize("law", [*LAWS.values(), *SEVERAL.values()], ids=lambda law: law.name)
 def test_floors_and_offsets_are_counted_in_the_unit_of_the_error(law):
-    linear = {"c", "lowest", "E", "xi", "eps"} - ({"c"} if law.name == "shape" else set())
-    linear |= {"log-linear": {"a", "b"}, "parabola": {"curvature"}}.get(law.name, set())
+    linear = {"c", "lowest", "E", "xi", "eps", "floor"}
+    exponents = {"shape": {"c"}, "routed": {"c"}, "routed-floor": {"c"}, "farseer": {"E"}}
+    scales = {"product": {"c"}, "product-3": {"c"}}
+    linear -= (exponents | scales).get(law.name, set())
+    linear |= {
+        "log-linear": {"a", "b"},
+        "parabola": {"curvature"},
+        "sparsity": {"A", "G"},
+    }.get(law.name, set())
     found = {name for name, is_so in zip(law.parameters, _in_errors(law), strict=True) if is_so}
     assert found == linear & set(law.parameters)
 

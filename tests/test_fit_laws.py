@@ -281,7 +281,18 @@ def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
 
 
 def test_a_prediction_below_0_is_said(table, answer):
-    words = table, "--x", "eflop", "--y", "error", "--law", "log-linear", "--predict", "1e30"
+    words = (
+        table,
+        "--x",
+        "eflop",
+        "--y",
+        "error",
+        "--law",
+        "log-linear",
+        "--predict",
+        "1e30",
+        "--far",
+    )
     found, _ = answer(*words)
     (group,) = found["groups"]
     (prediction,) = group["predictions"]

@@ -36,7 +36,7 @@ MISTAKES = {
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
     "prediction at 0": (["--predict", "0", "--predict", "x"], ["--predict: 0 ", "--predict: x "]),
-    "condition": (["--where", "model"], ["--where: 'model' has no '='"]),
+    "condition": (["--where", "model"], ["--where: 'model' compares nothing"]),
     "no such value": (["--where", "model=L"], ["no row has model=L. Values of model: S, B."]),
     "no such column": (["--by", "modle"], ["no column 'modle'. Did you mean 'model'?"]),
     "words of no figure": (
@@ -116,7 +116,10 @@ def test_options_left_out_are_said(command, words, missing):
             ["runs.csv", "more.csv", "--x", "a", "--y", "b"],
             "unexpected extra argument(s) (more.csv)",
         ),
-        (["check", "law.json", "--tabel", "t"], "--tabel (Possible options: --help, --table)"),
+        (
+            ["check", "law.json", "--tabel", "t"],
+            "--tabel (Possible options: --help, --table, --tie)",
+        ),
         (["chek", "law.json"], "chek: no such command, and no table. Did you mean 'check'"),
     ],
 )

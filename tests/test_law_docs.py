@@ -10,7 +10,12 @@ from fits.fit_laws import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [DOCS / "laws" / f"{name}.md" for name in ("provenance", "compare", "next", "optimal")]
-LINKED = [*PAGES, DOCS / "laws" / "README.md", DOCS / "laws" / "fitting.md"]
+LINKED = [
+    *PAGES,
+    DOCS / "laws" / "README.md",
+    DOCS / "laws" / "fitting.md",
+    DOCS / "laws" / "tables.md",
+]
 
 
 SHOWN = re.compile(r"^```sh\n(.*?)^```\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)

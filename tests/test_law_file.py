@@ -147,7 +147,7 @@ MISTAKES = {
     "note": (lambda v: v["evidence"].update(notes=[1]), "notes, 0: Input should be an object"),
     "dropped": (
         lambda v: v["evidence"].update(dropped={"outliers": {"error": [[3, 3]]}}),
-        "dropped, outliers, [key]: Input should be 'where', 'no_x' or 'no_y'",
+        "dropped, outliers, [key]: Input should be 'where', 'no_x', 'no_y', 'last_of' or 'best_of'",
     ),
     "points": (lambda v: v["evidence"]["spec"].update(rows="best"), "rows: no 'best'"),
     "terminal": (lambda v: v["evidence"]["made"].update(command="\x1b[2J"), "cannot be printed"),

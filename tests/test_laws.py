@@ -13,8 +13,18 @@ from fits.laws.broken import broken, broken_power
 from fits.laws.chinchilla import CHINCHILLA, chinchilla, optimal_params
 from fits.laws.lines import PARABOLA, log_linear, parabola
 from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
+from fits.laws.names import RISING as RISING_NAMES
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING, saturating
-from fits.laws.registry import BROKEN, BROKEN_2, LAWS, MANY_BREAKS, SEVERAL, rivals
+from fits.laws.registry import (
+    BROKEN,
+    BROKEN_2,
+    LAWS,
+    MANY_BREAKS,
+    OF_QUANTITIES,
+    RISING,
+    SEVERAL,
+    rivals,
+)
 from fits.laws.repeated import REPEATED, data_repeated
 from fits.laws.shape import SHAPE, shape_law
 from fits.laws.sigmoidal import M3, M4, levelling, sigmoidal
@@ -51,9 +61,18 @@ UNSEEN = {  # points that one law or the other cannot be read from
     "broken-2": 1e-6 * X,
     "log-linear": 1 + 1e-9 * X,
     "parabola": 7 + 1e-6 * X,
+    "growth": 1 + 1e-9 * X,
+    "product": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9),
+    "product-3": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9, np.geomspace(1, 9, 3)),
     "chinchilla": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9),
     "repeated": crossed(np.geomspace(1e6, 1e8, 6), np.geomspace(1e9, 1e11, 6), np.ones(1) * 1e12),
     "shape": crossed(np.geomspace(200, 3000, 12), np.ones(2) * 1e3),
+    "exponential": 4 + 1e-9 * X,
+    "sigmoid": np.linspace(4.5, 5, 20),
+    "farseer": crossed(np.geomspace(1e8, 1e10, 12), np.ones(2) * 1e10),
+    "routed": crossed(np.geomspace(1e7, 1e9, 12), np.array([1.0, 2])),
+    "routed-floor": crossed(np.geomspace(1e7, 1e9, 12), np.array([1.0, 2])),
+    "sparsity": crossed(np.geomspace(1e6, 1e10, 9), np.ones(2) * 1e9, np.array([4.0, 8])),
 }
 
 
@@ -105,7 +124,9 @@ def test_coordinates_unfold_to_the_values_that_were_folded(law):
 @EVERY_LAW
 def test_every_coordinate_grows_with_its_own_parameter(law):
     _, values = in_its_units(law)
-    for k in range(len(law.parameters)):
+    for k, bounds in enumerate(law.bounds):
+        if not np.isfinite(bounds).any():
+            continue
         more = values.copy()
         more[k] += 0.1 * abs(more[k])
         assert law.to_unconstrained(*more)[k] > law.to_unconstrained(*values)[k]
@@ -130,7 +151,8 @@ def test_the_jacobian_holds_the_derivatives_by_the_coordinates(law):
 @given(factor=st.floats(1e-9, 1e9))
 def test_a_curve_does_not_depend_on_the_unit_of_x(law, factor):
     x, error = known(law)
-    unit = factor ** (1 + np.array(law.units)) if len(law.variables) > 1 else factor
+    powers = np.array([0 if each is None else 1 + each for each in law.units])
+    unit = factor**powers if len(law.variables) > 1 else factor
     rescaled = law.in_ones(unit, *TRUTHS[law.name])
     many = x * unit if len(law.variables) == 1 else x * unit[:, None]
     np.testing.assert_allclose(law.predict(many, *rescaled), error)
@@ -347,7 +369,8 @@ def test_repeated_data_are_tried_against_the_law_that_knows_no_repetition():
 
 
 def test_help_names_the_laws_that_the_registry_holds():
-    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS}
+    assert set(ONE_VARIABLE) == {*LAWS, *MANY_BREAKS, *OF_QUANTITIES}
+    assert set(RISING_NAMES) == {*RISING}
     assert {name: " ".join(law.variables) for name, law in SEVERAL.items()} == SEVERAL_VARIABLES
 
 

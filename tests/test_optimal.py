@@ -102,7 +102,13 @@ def test_all_mistakes_are_named_at_once_and_nothing_is_written(table, capsys):
     wrong = ["--compute", "-1", "--trained", "5", "--plot", "x.gif", "--per", "-6"]
     assert main(["optimal", str(table), *COLUMNS, *wrong, "--level", "2"]) == 2
     said = capsys.readouterr().err
-    for words in ("--compute: -1", "--trained: 5 is not 2", "x.gif", "--per: -6", "--level: 2"):
+    for words in (
+        "--compute: -1",
+        "--trained: 5 is not 2",
+        "x.gif",
+        "--flops-per-nd: -6",
+        "--level: 2",
+    ):
         assert words in said
     asked = [*COLUMNS, "--curve", "rum", "--cluster", "rom", "--weights", "rim"]
     assert main(["optimal", str(table), *asked]) == 2

@@ -378,3 +378,18 @@ assert "matplotlib.pyplot" not in sys.modules
     subprocess.run(
         [sys.executable, "-c", script], check=True, env=os.environ | {"MPLBACKEND": "tkagg"}
     )
+
+
+def test_the_law_of_size_and_data_is_no_line_where_its_intervals_mean_nothing():
+    from fits.allocation.allocation import trainings
+    from fits.allocation.parametric import parametric
+    from fits.laws.chinchilla import CHINCHILLA
+    from fits.plotting import canvas, draw_allocations
+    from fits.regression.fit import fit
+
+    size, data = (np.ravel(each) for each in np.meshgrid([1e7, 1e8], [1e9, 1e10, 1e11]))
+    runs = trainings(size, data, 1.8 + 400 / size**0.34 + 400 / data**0.28)
+    method = parametric(runs, fit(CHINCHILLA, (runs.size, runs.data), runs.loss))
+    _, (ax,) = canvas()
+    draw_allocations([method], runs, [], xlabel="FLOPs", ylabel="N", ax=ax)
+    assert "law of size and data not drawn: too few points" in words(ax)

@@ -191,7 +191,7 @@ def test_the_command_prints_a_table_and_writes_json_and_a_figure(table, tmp_path
         (["--to", "pets", "--to", "pets"], "pets: named twice. Name each once."),
         (["--to", "pets", "--y-is", "loss"], "--y-is: no 'loss'. Use error, error-percent, acc"),
         (["--to", "pets", "--level", "2"], "--level: 2 is not from 0.01 to 0.999."),
-        (["--to", "pets", "--where", "run"], "--where: 'run' has no '='."),
+        (["--to", "pets", "--where", "run"], "--where: 'run' compares nothing."),
         (["--to", "pets", "--where", "run=r1"], "1 of 1 runs have all of upstream_error, pets. At"),
         (["--to", "pets", "--cluster", "mdoel"], "no column 'mdoel'. Did you mean 'model'?"),
         (["--to", "pets", "--plot", "t.gif"], "--plot: t.gif ends in none of .pdf, .png, .svg."),

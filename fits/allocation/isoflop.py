@@ -1,6 +1,7 @@
 """The best size by profiles at equal compute (approach 2 of Hoffmann et al. 2022), "IsoFLOP".
 
-Assumes that about its lowest point a profile is a parabola in log N.
+Assumes that about its lowest point a profile is a smooth valley in log N; `profile_forms.py` says
+which.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
+from fits.allocation.profile_forms import FORMS, FormsOf, Profile, noise_of, settled
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.spec import REPLICATES, SEED
 
-LEAST_SIZES = 5  # of a profile: a parabola has three numbers, the drift of compute one
+LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
+UNCERTAIN = 0.25  # standard deviation of a log best size over the forms that is worth a word
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +26,7 @@ class IsoFLOP(LineOfSizes):
     """The line through the minima of profiles.
 
     Fields:
-      replicates: `values` of each bootstrap replicate, [replicates, 2].
+      replicates: `values` of each replicate, [replicates, 2].
     """
 
     replicates: Array
@@ -40,100 +43,73 @@ def isoflop(
     equal: float = EQUAL,
     replicates: int = REPLICATES,
     seed: int = SEED,
+    forms: Array = FORMS,
 ) -> IsoFLOP:
-    """Approach 2: at each of several budgets a parabola in log N; a line through their minima.
+    """Approach 2: at each of several budgets a valley in log N; a line through their minima.
 
-        L = lowest + curvature ln(N / best)^2 + drift ln(C / budget)
+    Each valley is an average over asymmetric forms fitted near its best size. Runs of a budget that
+    did not spend exactly the same are moved to it along the lowest losses of neighbouring budgets.
+    Budgets whose best size is outside the sizes tried are left out, with a diagnostic; one whose
+    smallest loss lies between the smallest and the largest size never is. The line's weights allow
+    for best sizes that vary about it by more than their errors explain (Paule and Mandel 1982).
 
-    The last term allows for runs of a budget that did not spend exactly the same. Budgets whose
-    best size is outside the sizes tried are left out, with a diagnostic. Intervals: a residual
-    bootstrap of the parabolas, with residuals scaled by their degrees of freedom, and widened where
-    best sizes vary about the line by more than that explains.
+    Intervals: a parametric bootstrap that draws, for each replicate, forms by their weights, noise
+    by the residuals about them, and the variation about the line by Student's t.
 
     Args:
       budgets: computes of the profiles; None: wherever many sizes were given about the same.
       replicates: of the bootstrap.
       seed: of its draws.
       equal: runs within this factor from end to end belong to one budget.
+      forms: p, q and width of each, [forms, 3].
 
     Raises:
       ValueError: fewer than two budgets have a minimum.
     """
     every = _profiles(runs, budgets, equal)
-    profiles, beyond = [p for p in every if p.inside], [p for p in every if not p.inside]
-    if len(profiles) < 2:
+    found, weights = settled(every, forms) if every else ([], np.empty((0, len(forms))))
+    kept = [
+        p.profile.inside or bool(w @ p.valley > 0.5) for p, w in zip(found, weights, strict=True)
+    ]
+    beyond = [p.budget for p, inside in zip(every, kept, strict=True) if not inside]
+    if sum(kept) < 2:
         raise ValueError(
-            f"{len(profiles)} budgets have a best size among at least {LEAST_SIZES} sizes within "
+            f"{sum(kept)} budgets have a best size among at least {LEAST_SIZES} sizes within "
             f"{equal:g} times one compute; give more sizes at equal compute, or name --budgets."
         )
+    found, weights = settled([p for p, inside in zip(every, kept, strict=True) if inside], forms)
     rng = np.random.default_rng(seed)
-    freedom = sum(len(p.residuals) - p.terms for p in profiles)
-    pooled = np.concatenate([p.residuals / p.typical for p in profiles])
-    noise = np.sqrt((pooled**2).sum() / max(freedom, 1))
-    pooled = pooled / np.sqrt((pooled**2).mean()) * noise if noise > 0 else pooled
-    drawn = np.stack([p.redraw(rng, pooled, replicates) for p in profiles], axis=1)
-    place = np.log([p.budget for p in profiles])
+    place = np.log([each.profile.budget for each in found])
     centre = float(place.mean())
-    best = np.array([p.best for p in profiles])
-    variance = np.maximum(drawn.var(axis=0), 1e-12)
-    values, left = _weighted(place - centre, best[None], variance)
-    chi = float((left**2 / variance).sum())
-    spread = np.sqrt(max(chi / max(len(best) - 2, 1), 1.0))
-    lines, _ = _weighted(place - centre, best + (drawn - best) * spread, variance)
+    best = np.array([w @ each.best for w, each in zip(weights, found, strict=True)])
+    drawn = _drawn(found, weights, place - centre, replicates, rng)
+    variance = np.maximum(((drawn - best) ** 2).mean(axis=0), 1e-12)
+    between, solve = _random_effects(place - centre, best, variance)
     return IsoFLOP(
         best=(np.exp(place), np.exp(best)),
         centre=centre,
-        values=values[0],
-        replicates=lines,
-        diagnostics=_diagnostics(profiles, beyond, freedom),
+        values=solve @ best,
+        replicates=(drawn + _about_the_line(between, len(best), replicates, rng)) @ solve.T,
+        diagnostics=_diagnostics(found, weights, beyond),
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Profile:
-    """Runs of one budget, and the parabola through them."""
-
-    budget: float
-    design: Array
-    residuals: Array
-    fitted: Array
-    typical: float
-    best: float
-    inside: bool
-    skew: float
-    skew_error: float
-
-    @property
-    def terms(self) -> int:
-        return self.design.shape[1]
-
-    def redraw(self, rng: np.random.Generator, pooled: Array, replicates: int) -> Array:
-        """Logarithm of the best size in each replicate, [replicates]."""
-        noise = rng.choice(pooled, size=(replicates, len(self.fitted))) * self.typical
-        inverse = np.linalg.pinv(self.design)
-        terms = (self.fitted + noise) @ inverse.T
-        middle = lowest(inverse @ self.fitted)
-        reach = 3 * np.ptp(self.design[:, 1])
-        away = reach * rng.choice([-1.0, 1.0], size=replicates)  # where noise leaves no valley
-        valley = terms[:, 2] > 0
-        found = np.where(valley, lowest(np.where(valley, terms.T, 1.0)), middle + away)
-        return np.clip(found, middle - reach, middle + reach) - middle + self.best
-
-
-def lowest(terms: Array) -> Array:
-    """Where a parabola of terms 1, n, n^2 (and others that know no n) has its lowest point."""
-    return -terms[1] / (2 * terms[2])
-
-
-def _profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> list[_Profile]:
+def _profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> list[Profile]:
     compute, size = np.log(runs.compute), np.log(runs.size)
     half = np.log(equal) / 2
     centres = np.log(budgets) if budgets is not None else _crowded(compute, size, half)
+    near = [np.flatnonzero(np.abs(compute - centre) <= half) for centre in centres]
+    taken = [
+        (float(centre), mine[np.argsort(size[mine], kind="stable")])
+        for centre, mine in zip(centres, near, strict=True)
+        if len(np.unique(size[mine])) >= LEAST_SIZES
+    ]
+    floors = np.log([runs.loss[mine].min() for _, mine in taken])
+    slopes = np.gradient(floors, [c for c, _ in taken]) if len(taken) > 1 else np.zeros(len(taken))
     found = []
-    for centre in centres:
-        mine = np.flatnonzero(np.abs(compute - centre) <= half)
-        if len(np.unique(size[mine])) >= LEAST_SIZES:
-            found.append(_profile(centre, size[mine], compute[mine], runs.loss[mine]))
+    for (centre, mine), slope in zip(taken, slopes, strict=True):
+        loss = runs.loss[mine] * np.exp(-slope * (compute[mine] - centre))
+        found.append(Profile(budget=float(np.exp(centre)), size=size[mine], loss=loss / loss.min()))
     return found
 
 
@@ -154,65 +130,89 @@ def _crowded(compute: Array, size: Array, half: float) -> list[float]:
     return sorted(taken)
 
 
-def _profile(centre: float, size: Array, compute: Array, loss: Array) -> _Profile:
-    middle = size.mean()
-    n, drift = size - middle, compute - centre
-    columns = [np.ones_like(n), n, n**2]
-    if np.ptp(drift) > 1e-9 and len(n) > 4:
-        columns.append(drift)
-    design = np.stack(columns, axis=1)
-    terms = np.linalg.pinv(design) @ loss
-    fitted = design @ terms
-    best = float(lowest(terms)) + middle if terms[2] > 0 else np.inf
-    skew, skew_error = _skew(np.column_stack([design, n**3]), loss)
-    return _Profile(
-        budget=float(np.exp(centre)),
-        design=design,
-        residuals=loss - fitted,
-        fitted=fitted,
-        typical=float(loss.min()),
-        best=best,
-        inside=bool(size.min() < best < size.max()),
-        skew=skew,
-        skew_error=skew_error,
-    )
+def _drawn(
+    found: Sequence[FormsOf],
+    weights: Array,
+    place: Array,
+    replicates: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Log best sizes of each profile in each replicate, [replicates, profiles].
+
+    What a wrong form moves a best size by, neighbouring profiles have in common: which of the forms
+    is drawn, in the order of the best sizes they give, follows a normal number that has a part
+    common to all profiles, a part that grows along log compute, and one of each profile's own, of
+    equal variance. Forms also differ by noise alone; what it explains is not counted twice.
+    """
+    from scipy.special import ndtr
+
+    along = place / max(float(place.std()), 1e-12)
+    common, trend = rng.normal(size=(2, replicates, 1))
+    own = rng.normal(size=(replicates, len(found)))
+    rank = ndtr((common + trend * along + own) / np.sqrt(2 + along**2))
+    noise = np.sqrt((weights * noise_of(found) ** 2).sum(axis=1))
+    drawn = np.empty((replicates, len(found)))
+    for k, (each, mine) in enumerate(zip(found, weights, strict=True)):
+        errors = noise[k] * rng.normal(size=(replicates, len(each.profile.size)))
+        moved = each.with_noise(errors)
+        mean = moved @ mine
+        by_form = each.best - mine @ each.best
+        between = float(mine @ by_form**2)
+        by_noise = float(mine @ (moved - mean[:, None]).var(axis=0))
+        share = np.sqrt(max(between - by_noise, 0.0) / max(between, 1e-300))
+        order = np.argsort(each.best, kind="stable")
+        shares = np.cumsum(mine[order])
+        which = order[np.minimum(np.searchsorted(shares, rank[:, k]), len(order) - 1)]
+        drawn[:, k] = mean + share * by_form[which]
+    return drawn
 
 
-def _skew(design: Array, loss: Array) -> tuple[float, float]:
-    """The cubic term, and its standard error; infinite where too few points could tell."""
-    freedom = len(loss) - design.shape[1]
-    if freedom < 1:
-        return 0.0, np.inf
-    terms, *_ = np.linalg.lstsq(design, loss, rcond=None)
-    variance = ((loss - design @ terms) ** 2).sum() / freedom
-    error = np.sqrt(variance * np.linalg.pinv(design.T @ design)[-1, -1])
-    return float(terms[-1]), max(float(error), 1e-300)
+def _random_effects(x: Array, y: Array, variance: Array) -> tuple[float, Array]:
+    """Variance of y about a line beyond `variance`, and the line's height and slope of y, [2, n].
 
-
-def _weighted(x: Array, y: Array, variance: Array) -> tuple[Array, Array]:
-    """Lines through rows of y, [rows, 2], and what they leave, [rows, points]."""
+    Paule and Mandel: the variance with which the weighted squares are as large as their degrees of
+    freedom.
+    """
     design = np.stack([np.ones_like(x), x], axis=1)
-    weighted = design / variance[:, None]
-    lines = y @ weighted @ np.linalg.inv(design.T @ weighted)
-    return lines, y - lines @ design.T
+    freedom = len(x) - 2
+
+    def line(between: float) -> tuple[Array, float]:
+        weighted = design / (variance + between)[:, None]
+        solve = np.asarray(np.linalg.solve(design.T @ weighted, weighted.T), float)
+        left = y - design @ (solve @ y)
+        return solve, float((left**2 / (variance + between)).sum())
+
+    low, high = -30.0, 8.0  # logarithms
+    if freedom < 1 or line(0.0)[1] <= freedom:
+        return 0.0, line(0.0)[0]
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if line(np.exp(middle))[1] > freedom else (low, middle)
+    between = float(np.exp(high))
+    return between, line(between)[0]
+
+
+def _about_the_line(between: float, count: int, replicates: int, rng: np.random.Generator) -> Array:
+    """Draws of that variation, as sure as its degrees of freedom make it, [replicates, count]."""
+    freedom = max(count - 2, 1)
+    scale = np.sqrt(between * freedom / rng.chisquare(freedom, size=(replicates, 1)))
+    return np.asarray(scale * rng.normal(size=(replicates, count)))
 
 
 def _diagnostics(
-    profiles: list[_Profile], beyond: list[_Profile], freedom: int
+    found: Sequence[FormsOf], weights: Array, beyond: Sequence[float]
 ) -> tuple[Diagnostic, ...]:
-    found = []
+    said = []
     if beyond:
-        where = tuple(p.budget for p in beyond)
-        found.append(Diagnostic("profiles_without_minimum", numbers={"compute": where}))
-    sure = [p for p in profiles if np.isfinite(p.skew_error)]
-    if sure:
-        weights = np.array([p.skew_error**-2 for p in sure])
-        mean = float((weights * [p.skew for p in sure]).sum() / weights.sum())
-        errors = abs(mean) * float(np.sqrt(weights.sum()))
-        if errors > 3:
-            numbers = {"cubic": mean, "standard_errors": errors}
-            found.append(Diagnostic("profiles_not_parabolic", numbers=numbers))
-    if freedom < 2 * len(profiles):
-        numbers = {"freedom": freedom, "profiles": len(profiles)}
-        found.append(Diagnostic("profiles_of_few_sizes", numbers=numbers))
-    return tuple(found)
+        said.append(Diagnostic("profiles_without_minimum", numbers={"compute": tuple(beyond)}))
+    apart = [
+        float(np.sqrt(w @ (each.best - w @ each.best) ** 2))
+        for w, each in zip(weights, found, strict=True)
+    ]
+    if (typical := float(np.median(apart))) > UNCERTAIN:
+        said.append(Diagnostic("profiles_of_uncertain_form", numbers={"factor": np.exp(typical)}))
+    freedom = sum(len(each.profile.size) - 3 for each in found)
+    if freedom < 2 * len(found):
+        numbers = {"freedom": freedom, "profiles": len(found)}
+        said.append(Diagnostic("profiles_of_few_sizes", numbers=numbers))
+    return tuple(said)

@@ -7,7 +7,7 @@ as `fits.report` fits it, so that it has the same intervals in every command.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,7 @@ from fits.allocation.allocation import (
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import ParametricLaw, parametric
+from fits.allocation.units import Units, refuse_far, refuse_odd_units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
@@ -36,6 +37,7 @@ from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonM
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+SIZE = "size by compute and data"  # the same, made of those
 
 
 class MethodReport(JsonModel):
@@ -86,6 +88,10 @@ class AllocationReport(JsonModel):
 
     table: Path
     spec: FitSpec
+    units: dict[str, str]
+    """Of flops, size and data, wherever they stand here; "1": counted one by one."""
+    flops_per_nd: float
+    """FLOPs a parameter and image or token, as on average."""
     points: int
     methods: tuple[MethodReport, ...]
     divisions: tuple[Division, ...]
@@ -97,13 +103,21 @@ class AllocationReport(JsonModel):
     allocations: Annotated[tuple[InstanceOf[Allocation], ...], Field(exclude=True)]
     runs: Annotated[InstanceOf[Trainings], Field(exclude=True)]
 
+    @property
+    def counted_in(self) -> Units:
+        """The units that are not one by one, nor FLOP."""
+        plain = ("FLOP", "1")
+        return Units(names={role: unit for role, unit in self.units.items() if unit not in plain})
+
 
 def allocate(
     table: str | Path | Table,
     spec: FitSpec,
     *,
     flops: str | None = None,
-    per: float = FLOPS_PER_EXAMPLE,
+    per: float | None = None,
+    units: Units = Units(),  # noqa: B008  frozen
+    far: bool = False,
     curve: Sequence[str] = (),
     compute: Sequence[float] = (),
     target_errors: Sequence[float] = (),
@@ -115,8 +129,13 @@ def allocate(
     Args:
       table: a file, CSV or Parquet, or one that was read.
       spec: of the law chinchilla; x are the columns of size and data, the latter DATA_SEEN where
-        data follow from compute.
+        data follow from compute and size, the former SIZE where size follows from compute and data.
       flops: column of compute; None: `per` times size times data.
+      per: FLOPs a parameter and image or token; None: FLOPS_PER_EXAMPLE, and compute over size
+        times data may be whatever trainings have.
+      units: of the three columns, and of all numbers here and in the answer; those of the table
+        where none is told.
+      far: whether computes may lie more than 1,000 times beyond those of the runs.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
       target_errors: errors to reach.
@@ -129,7 +148,19 @@ def allocate(
     """
     named = spec.clusters
     spec = replace(spec, clusters=named or tuple(curve))
-    points, runs = _read(table, spec, flops, per, curve)
+    size, data = spec.x
+    made = SIZE if size == SIZE and flops else DATA_SEEN if data == DATA_SEEN else ""
+    columns = {
+        "flops": flops,
+        "size": None if made == SIZE else size,
+        "data": None if made == DATA_SEEN else data,
+    }
+    points = read_points(table, spec, curve, x=[name for name in columns.values() if name])
+    units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
+    points, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
+    refuse_odd_units(runs, units, columns, per)
+    if not far:
+        _refuse_far(runs, units, compute, trained)
     spec = with_seeds(spec, points)
     numbers = observations(points, spec)
     methods: dict[str, Callable[[], Allocation]] = {
@@ -152,6 +183,8 @@ def allocate(
     return AllocationReport(
         table=points.table.path,
         spec=spec,
+        units={"flops": "FLOP", "size": "1", "data": "1"} | dict(units.names),
+        flops_per_nd=units.per_in_ones(runs.per),
         points=len(runs.loss),
         methods=(*(_method(each, level) for each in found), *refused),
         divisions=tuple(_division(each, found, law, level) for each in compute),
@@ -163,27 +196,43 @@ def allocate(
         notes=points.notes,
         diagnostics=(
             *_not_used(replace(spec, clusters=named), found),
-            *_diagnostics(found, runs, compute),
+            *_diagnostics(found, runs, compute, units.of("flops")),
         ),
         allocations=tuple(found),
         runs=runs,
     )
 
 
-def _read(
-    table: str | Path | Table, spec: FitSpec, flops: str | None, per: float, curve: Sequence[str]
+def _runs(
+    points: Points, columns: Mapping[str, str | None], per: float, curve: Sequence[str]
 ) -> tuple[Points, Trainings]:
-    """The rows, the data seen made of compute where there is no column of it."""
-    size, data = spec.x
-    named = [name for name in (size, data if data != DATA_SEEN else None, flops) if name]
-    points = read_points(table, spec, curve, x=named)
-    column = dict(zip(named, points.x, strict=True))
-    spent = column[flops] if flops else None
-    seen = column[data] if data in column else spent / (per * column[size])
+    """The rows, data or size made of compute and the other where there is no column of it."""
+    column = dict(zip(filter(None, columns.values()), points.x, strict=True))
+    flops, size, data = (column.get(name) if name else None for name in columns.values())
+    if flops is not None and data is not None and size is None:
+        size = flops / (per * data)
+    if flops is not None and size is not None and data is None:
+        data = flops / (per * size)
+    assert size is not None
+    assert data is not None
     cells = [points.table.column(name) for name in curve]
     labels = list(zip(*cells, strict=True)) if curve else None
-    runs = trainings(column[size], seen, points.error, compute=spent, per=per, run=labels)
-    return replace(points, x=np.stack([column[size], seen])), runs
+    runs = trainings(size, data, points.error, compute=flops, per=per, run=labels)
+    return replace(points, x=np.stack([size, data])), runs
+
+
+def _refuse_far(
+    runs: Trainings,
+    units: Units,
+    compute: Sequence[float],
+    trained: Sequence[tuple[float, float]],
+) -> None:
+    last, unit = float(runs.compute.max()), units.of("flops")
+    for each in compute:
+        refuse_far("--compute", each / last, each, last, unit)
+    for size, data in trained:
+        spent = runs.per * size * data
+        refuse_far(f"--trained {size:g},{data:g}", spent / last, spent, last, unit)
 
 
 def _method(found: Allocation, level: float) -> MethodReport:
@@ -221,7 +270,7 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     used = {
         "--weights": spec.weights,
         "--cluster": spec.clusters,
-        "--loss huber": spec.loss == "huber",
+        f"--loss {spec.loss}": spec.loss != "squares",
         "--scale linear": spec.scale == "linear",
     }
     names = tuple(name for name, on in used.items() if on)
@@ -230,15 +279,16 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
 
 
 def _diagnostics(
-    found: Sequence[Allocation], runs: Trainings, compute: Sequence[float]
+    found: Sequence[Allocation], runs: Trainings, compute: Sequence[float], unit: str
 ) -> list[Diagnostic]:
     """Where methods contradict each other, and budgets beyond the runs."""
     last = float(runs.compute.max())
     middle = math.sqrt(float(runs.compute.min()) * last)
+    name = "compute" if unit == "FLOPs" else f"compute in {unit}"
     return [
         *disagreements(found, [middle, last, *compute]),
         *(
-            Diagnostic("extrapolates", ("compute",), {"at": c, "edge": last, "times": c / last})
+            Diagnostic("extrapolates", (name,), {"at": c, "edge": last, "times": c / last})
             for c in compute
             if c > last
         ),

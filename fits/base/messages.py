@@ -106,6 +106,59 @@ def _beyond(names: Names, n: Numbers) -> str:
     return f"{name} = {n['at']:g}: the smallest {name} fitted is {n['times']:.3g} times that"
 
 
+def _slip(names: Names, n: Numbers) -> str:
+    x, y = names
+    said = [
+        f"{x} = {a:.3g}: {y} = {b:g} among {c:.3g}"
+        for a, b, c in list(zip(n["x"], n["y"], n["near"], strict=True))[:SHOWN]
+    ]
+    more = "; ..." if n["count"] > SHOWN else ""
+    cause = "fractions among percentages" if n["percent"] else "a decimal point or a unit"
+    return (
+        f"{n['count']:.0f} of {n['n']:.0f} rows differ from their neighbours by a power of ten "
+        f"({'; '.join(said)}{more}): {cause}? Correct them, or leave them out"
+    )
+
+
+def _slip_of(value: float, near: float) -> str:
+    percent = value <= 1 < near and 75 < near / value < 133
+    return "a fraction among percentages" if percent else "a slip of the decimal point or the unit"
+
+
+def _costliest(names: Names, n: Numbers) -> str:
+    x, y = names
+    head = (
+        f"the costliest run ({x} = {n['x']:.3g}, {y} = {n['y']:g}) is not on the frontier: a run "
+        f"of {n['better_x']:.3g} has {n['better_y']:g}"
+    )
+    if n["near"]:
+        why = f"its neighbours have {n['near']:.3g}: {_slip_of(n['y'], n['near'])}?"
+    elif n["better_near"]:
+        cause = _slip_of(n["better_y"], n["better_near"])
+        why = f"the neighbours of that run have {n['better_near']:.3g}: {cause}?"
+    elif n["ratio"] <= 1.02:
+        why = "the two are about equal, as with noise or an error that no longer falls"
+    elif n["ahead"] >= 100:
+        why = f"its {x} is {n['ahead']:.3g} times the next largest: another unit?"
+    else:
+        higher = f"its error is {100 * (n['ratio'] - 1):.0f} % higher"
+        why = f"{higher}: undertrained, too few data, or failed?"
+    return f"{head}; {why}"
+
+
+def _rises(names: Names, n: Numbers) -> str:
+    y, x, law = names
+    if n["fitted"]:
+        return (
+            f"{y} rises with {x}, and law {law} can only fall: law growth, a power of either sign, "
+            "is fitted to all points instead"
+        )
+    return (
+        f"{y} rises with {x}, and law {law} can only fall. Say --y-is accuracy if {y} grows as "
+        "runs get better, or --law growth for a quantity that grows"
+    )
+
+
 AUTOCORRELATED = (
     "the law does not have the shape of the data, or the points are not independent. The "
     "intervals may be too narrow: if points belong together, such as those of one learning curve, "
@@ -118,6 +171,12 @@ DIAGNOSTICS: dict[str, Message] = {
         "no interval is known"
     ),
     "no_degrees_of_freedom": _no_degrees_of_freedom,
+    "slip": _slip,
+    "rises": _rises,
+    "rises_along": lambda p, n: (
+        f"{p[0]} rises with {' and with '.join(p[2:])}, and law {p[1]} can only fall: say --law "
+        "product for a quantity that is a product of powers"
+    ),
     "few_points": "{n:.0f} points for {needs:.0f} parameters: too few to trust the intervals",
     "few_clusters": (
         "the {n:.0f} points are in {clusters:.0f} independent clusters: too few to trust the "
@@ -146,6 +205,7 @@ DIAGNOSTICS: dict[str, Message] = {
     "smallest_below": _end("smallest", "below"),
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
+    "costliest_not_on_frontier": _costliest,
     "influential": lambda p, n: (
         f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
@@ -182,13 +242,12 @@ DIAGNOSTICS: dict[str, Message] = {
         f"at {', '.join(f'{c:.2g}' for c in n['compute'])} the best size is outside the sizes "
         "tried, or there is no minimum: left out"
     ),
-    "profiles_not_parabolic": lambda p, n: (
-        f"the profiles are not parabolas: steeper towards {'large' if n['cubic'] > 0 else 'small'} "
-        f"models ({n['standard_errors']:.1f} standard errors); a fit to the sizes near the "
-        "best alone would give another best size"
+    "profiles_of_uncertain_form": (
+        "which form a profile has is not known: the best size varies by {factor:.2g} times with "
+        "it; try more sizes near the best"
     ),
     "profiles_of_few_sizes": (
-        "{freedom:.0f} degrees of freedom are left by {profiles:.0f} parabolas: too few to trust "
+        "{freedom:.0f} degrees of freedom are left by {profiles:.0f} profiles: too few to trust "
         "the intervals"
     ),
     "methods_disagree": _methods_disagree,
@@ -233,8 +292,82 @@ def _candidates_run(names: Names, n: Numbers) -> str:
     return f"{n['count']:.0f} of {n['n']:.0f} candidates have been run {often}, and are left out"
 
 
+def _rows_of(n: Numbers) -> str:
+    """ "2 of 14 rows": the verb that follows is in the plural, unless it is one row."""
+    return f"{n['count']:.0f} of {n['n']:.0f} rows"
+
+
+def _no_number(names: Names, n: Numbers) -> str:
+    return f"{_rows_of(n)} have no number as {names[0]} ({', '.join(names[1:])}) and are left out"
+
+
+_FILES = {
+    "gzip": "compressed by gzip",
+    "bzip2": "compressed by bzip2",
+    "xz": "compressed by xz",
+    "utf-16": "UTF-16",
+    "utf-32": "UTF-32",
+    "tabs": "tabs between cells",
+    "semicolons": "semicolons between cells",
+    "bars": "bars between cells",
+    "spaces": "blanks between cells",
+    "other_mark": "the mark that its first line names between cells",
+    "json_lines": "JSON lines",
+    "json": "JSON",
+    "header_in_comment": "column names from the comment on top",
+    "comments": "lines that begin with # left out",
+}
+
+
+def _read_as(words: Names, n: Numbers) -> str:
+    """Kind, column and example of each thing that was read otherwise than as it looks."""
+    said: list[str] = []
+    for k, value in enumerate(n["values"]):
+        kind, column, example = words[3 * k : 3 * k + 3]
+        number = f"{value:,.15g}" if 1e4 <= abs(value) < 1e15 else f"{value:.6g}"
+        number = f"{value:.15g}" if kind == "thousands" else number
+        if kind in _FILES:
+            said.append(_FILES[kind])
+        elif kind == "named_unit":
+            said.append(f"{column} is in {example}")
+        elif kind == "percent":
+            said.append(f"{column} in percent ({example})")
+        else:
+            what = {"decimal_comma": " (decimal comma)", "thousands": " (thousands)"}.get(kind, "")
+            said.append(f"{column} {example} as {number}{what}")
+    return f"read as: {'; '.join(said)}"
+
+
+def _equal_rows(names: Names, n: Numbers) -> str:
+    rows = "1 row equals" if n["count"] == 1 else f"{n['count']:.0f} rows equal"
+    return (
+        f"{rows} an earlier row in every column (line {n['line']:.0f} is line {n['first']:.0f}) "
+        "and counts as a run of its own: leave it out if it is the same run"
+    )
+
+
 NOTES: dict[str, Message] = {
+    "read_as": _read_as,  # kind, column and example of each; their values
     "empty_cells": "{count:.0f} of {n:.0f} rows have no {0} and are left out",
+    "no_number": _no_number,  # of a column, and what its cells hold
+    "zero_x": lambda p, n: (
+        f"{_rows_of(n)} have a {p[0]} of 0, which has no place on a log axis, and are left out"
+    ),
+    "last_of": lambda p, n: (
+        f"the last row of each {', '.join(p)}: {n['count']:.0f} of {n['n']:.0f} rows"
+    ),
+    "not_in_order": (
+        "the last row of {count:.0f} of {n:.0f} runs is not that of the largest {0}: the last in "
+        "the order of the file was taken; sort the table by {0}"
+    ),
+    "best_of": lambda p, n: (
+        f"the best row of each {', '.join(p)}: {n['count']:.0f} of {n['n']:.0f} rows"
+    ),
+    "equal_rows": _equal_rows,
+    "repeated_rows": (
+        "{count:.0f} rows repeat an earlier one (line {line:.0f} is line {first:.0f}): they count "
+        "once"
+    ),
     "zero_error": _zero_error,  # of a column, in the group with these values
     "fractions_as_percent": "no {0} is above 1 %; if these are fractions, say {1}",
     "seeds_apart": lambda p, n: (

@@ -23,7 +23,16 @@ def canonical(numbers: Array, cluster: Indices) -> tuple[Indices, Indices]:
     Returns:
       Positions of the runs, [runs], and numbers of clusters from 0, [runs].
     """
-    kind = np.unique(numbers, axis=1, return_inverse=True)[1].ravel()
+    ranked = np.lexsort(numbers[::-1])
+    steps = (np.diff(numbers[:, ranked], axis=1) != 0).any(axis=0)
+    kind = np.empty(numbers.shape[1], np.int64)
+    kind[ranked] = np.concatenate([[0], np.cumsum(steps)])[: len(kind)]
+    if len(cluster) and cluster.max() + 1 == len(cluster):  # each run is one of its own
+        alone = kind[np.argsort(cluster, kind="stable")]
+        number = np.empty(len(cluster), np.int64)
+        number[np.argsort(alone, kind="stable")] = np.arange(len(cluster))
+        order = np.lexsort((number[cluster], kind))
+        return order, number[cluster][order]
     ends = np.cumsum(np.bincount(cluster))[:-1]
     members = [each.tolist() for each in np.split(kind[np.lexsort((kind, cluster))], ends)]
     number = np.empty(len(members), np.int64)

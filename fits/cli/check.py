@@ -114,7 +114,7 @@ def _mistakes(law: SavedLaw, options: dict[str, Any], table: Path | None) -> lis
 
 def _law(name: str, law: SavedLaw) -> Iterator[str]:
     yield f"{name}: {law.title}"
-    yield f"  law {law.law}: E({', '.join(law.curve.variables)}) = {law.formula}"
+    yield f"  law {law.law}: {law.curve.gives}({', '.join(law.curve.variables)}) = {law.formula}"
     intervals = law.ends or [None] * len(law.values)
     for letter, value, ends in zip(law.curve.parameters, law.numbers, intervals, strict=True):
         between = f"[{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""

@@ -34,6 +34,9 @@ def fit(
     predict: Annotated[
         Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
     ] = None,
+    far: Annotated[
+        bool, option(None, "Allow predictions more than 1,000 times the largest X.", "--far")
+    ] = False,
     details: Annotated[
         bool,
         option(
@@ -81,6 +84,8 @@ def fit(
         lambda: _check(options, save, plot, words),
     )
     report = fit_table(whole, spec, by=by or [], at=at)
+    if not far:
+        _refuse_far(report)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:
@@ -111,6 +116,19 @@ def _check(options: dict[str, Any], save: Path | None, plot: Path | None, words:
         wrong.append("--save: a forecast cannot be saved as a law. Say --json FILE.")
     if wrong:
         raise UserError(wrong)
+
+
+def _refuse_far(report: FitReport) -> None:
+    """Predictions so far beyond the largest x that a mistake of the unit is likelier."""
+    import numpy as np
+
+    from fits.allocation.units import refuse_far
+
+    for group in (each for each in report.groups if each.fit is not None):
+        assert group.fit is not None
+        for place in group.at:
+            for at, last in zip(place, np.atleast_1d(group.fit.span[1]).tolist(), strict=True):
+                refuse_far("--predict", at / last, at, last)
 
 
 def _save(report: FitReport, path: Path, words: list[str]) -> None:
@@ -144,13 +162,13 @@ def _draw(report: FitReport, path: Path, words: Words) -> None:
             group.fit,
             points.x,
             points.error,
-            frontier=frontier(points.x, points.error) if report.spec.rows != "all" else None,
+            frontier=frontier(points.x, points.error) if group.spec.rows != "all" else None,
             labels=points.table.columns.get("model"),
             sizes=points.table.columns.get("data_size"),
             xlabel=words.xlabel or report.spec.x[0],
             ylabel=words.ylabel or report.spec.error_name,
             title=": ".join(filter(None, (words.title, group.title))) or None,
             ax=panel,
-            is_rate=report.spec.y_is != "loss",
+            is_rate=report.spec.y_is not in ("loss", "quantity"),
         )
     save(figure, path)

@@ -20,12 +20,29 @@ if TYPE_CHECKING:
 def optimal(
     table: TableArgument,
     options: dict[str, Any],
-    size: Annotated[str, option("COL", "Parameters of the model, N.")],
+    size: Annotated[
+        str | None, option("COL", "Parameters of the model, N; default: from --flops and --data.")
+    ] = None,
     data: Annotated[
         str | None, option("COL", "Images or tokens, D; default: from --flops.")
     ] = None,
     flops: Annotated[str | None, option("COL", "Compute; default: K times N times D.")] = None,
-    per: Annotated[float, option("K", "FLOPs a parameter and image.")] = FLOPS_PER_EXAMPLE,
+    per: Annotated[
+        float | None,
+        option(
+            "K",
+            f"FLOPs a parameter and image or token; default: {FLOPS_PER_EXAMPLE:g}.",
+            "--flops-per-nd",
+            "--per",
+        ),
+    ] = None,
+    unit: Annotated[
+        Texts,
+        option("NAME=UNIT", "Unit of flops, size or data: flops=GFLOP, size=B; repeatable."),
+    ] = None,
+    far: Annotated[
+        bool, option(None, "Allow budgets more than 1,000 times the largest.", "--far")
+    ] = False,
     curve: Annotated[
         Texts, option("COL", "Rows equal in COL are one learning curve; repeatable.")
     ] = None,
@@ -50,20 +67,27 @@ def optimal(
     weights, clusters (a --curve is one), loss and scale. Answers other than the best size come from
     the law alone.
 
+    Numbers are typed and printed in the units of the table, which --unit tells: compute in FLOP,
+    GFLOP, PF-day, MAC ..., size and data in 1, K, M, B or T. Compute over size times data that no
+    training has is refused, with the units that it looks like.
+
     Exit status: 0 done; 2 a mistake on the command line or in the table, or not one method that its
     runs allow: all mistakes are named, and nothing is written.
     """
 
-    from fits.allocation.report import DATA_SEEN, allocate
+    from fits.allocation.report import DATA_SEEN, SIZE, allocate
+    from fits.allocation.units import read_units
     from fits.base.numbers import X_RANGE, Y_RANGE
 
-    spec, computes, targets, models, profiles, *_ = all_of(
-        lambda: spec_of(options, law="chinchilla", x=(size, data or DATA_SEEN), rows="all"),
+    columns = {"flops": flops, "size": size, "data": data}
+    spec, computes, targets, models, profiles, units, *_ = all_of(
+        lambda: spec_of(options, law="chinchilla", x=(size or SIZE, data or DATA_SEEN), rows="all"),
         lambda: singles("--compute", compute, X_RANGE),
         lambda: singles("--target-error", target_error, Y_RANGE),
         lambda: numbers("--trained", trained or [], X_RANGE, 2),
         lambda: singles("--budgets", budgets, X_RANGE),
-        lambda: _check(data, flops, per),
+        lambda: read_units(unit or [], columns),
+        lambda: _check(size, data, flops, per),
         lambda: check_files({"--json": json_file, "--plot": plot}, [table]),
     )
     found = allocate(
@@ -71,6 +95,8 @@ def optimal(
         spec,
         flops=flops,
         per=per,
+        units=units,
+        far=far,
         curve=curve or [],
         compute=computes,
         target_errors=targets,
@@ -78,16 +104,18 @@ def optimal(
         budgets=profiles,
     )
     if plot:
-        _draw(found, size, plot)
+        _draw(found, size or SIZE, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)
 
 
-def _check(data: str | None, flops: str | None, per: float) -> None:
+def _check(size: str | None, data: str | None, flops: str | None, per: float | None) -> None:
     wrong = []
-    if data is None and flops is None:
+    if size is None and (data is None or flops is None):
+        wrong.append("without --size, it is made of compute and data; give --flops and --data.")
+    elif data is None and flops is None:
         wrong.append("size alone says nothing of compute; give --data, --flops, or both.")
-    if not 1e-30 <= per <= 1e30:
-        wrong.append(f"--per: {per:g} is not from 1e-30 to 1e+30.")
+    if per is not None and not 1e-30 <= per <= 1e30:
+        wrong.append(f"--flops-per-nd: {per:g} is not from 1e-30 to 1e+30.")
     if wrong:
         raise UserError(wrong)
 
@@ -96,11 +124,12 @@ def _draw(found: AllocationReport, size: str, path: Path) -> None:
     from fits.plotting import canvas, draw_allocations, save
 
     figure, (panel,) = canvas()
+    units = found.counted_in
     computes = [each.compute for each in found.divisions]
     draw_allocations(
         *(found.allocations, found.runs, computes),
-        xlabel="FLOPs",
-        ylabel=size,
+        xlabel=units.of("flops"),
+        ylabel=f"{size}, {of}" if (of := units.of("size")) else size,
         level=found.spec.level,
         ax=panel,
     )
@@ -116,8 +145,15 @@ def _warnings(found: AllocationReport) -> Iterator[str]:
 def _lines(found: AllocationReport) -> Iterator[str]:
     from fits.report_text import holdout_line, interval
 
-    y = found.spec.y
+    units = found.counted_in
+    y, flops = found.spec.y, units.of("flops")
+    size_in, data_in = (f" {of}" if (of := units.of(each)) else "" for each in ("size", "data"))
     yield f"{found.table}: {found.points} points; {100 * found.spec.level:g}% intervals"
+    if units.names or not 2 < found.flops_per_nd < 12:
+        yield (
+            f"compute in {flops}, size in {size_in.strip() or 'ones'}, data in "
+            f"{data_in.strip() or 'ones'}: {found.flops_per_nd:.3g} FLOPs a parameter and example"
+        )
     yield "\nthe best size grows as compute to the power of"
     for each in found.methods:
         if each.exponent:
@@ -127,18 +163,18 @@ def _lines(found: AllocationReport) -> Iterator[str]:
     if found.holdout:
         yield f"\n{next(holdout_line(found.holdout, found.spec.law))}"
     for budget in found.divisions:
-        yield f"\nof {budget.compute:g} FLOPs"
+        yield f"\nof {budget.compute:g} {flops}"
         for method, size in budget.sizes.items():
-            yield f"  size   {interval(*size):28} {method}"
+            yield f"  size   {interval(*size) + size_in:28} {method}"
         if budget.data and budget.error:
-            yield f"  data   {interval(*budget.data)}"
+            yield f"  data   {interval(*budget.data)}{data_in}"
             yield f"  {y}   {interval(*budget.error)}"
     for target in found.target_errors:
         if target.compute:
-            yield f"\n{y} {target.error:g} takes FLOPs {_open(target.compute)}"
+            yield f"\n{y} {target.error:g} takes {flops} {_open(target.compute)}"
     for model in found.trained:
         if model.error and model.compute_ratio and model.twice_data_error_ratio:
-            yield f"\na model of size {model.size:g}, trained on {model.data:g}"
+            yield f"\na model of size {model.size:g}{size_in}, trained on {model.data:g}{data_in}"
             yield f"  {y}   {interval(*model.error)}"
             yield f"  the best size needs {interval(*model.compute_ratio)} times less compute"
             twice = "{:.4f} [{:.4f}, {:.4f}]".format(*model.twice_data_error_ratio)

@@ -11,9 +11,10 @@ import typer
 
 from fits.base.errors import UserError
 from fits.base.names import short
+from fits.cli.held import held_by
 from fits.cli.output import ending
-from fits.laws.names import ALIASES, ONE_VARIABLE, SEVERAL_VARIABLES
-from fits.spec import EFFICIENT, FORECAST, KINDS, FitSpec
+from fits.laws.names import ALIASES, ONE_VARIABLE, RISING, SEVERAL_VARIABLES
+from fits.spec import EFFICIENT, FORECAST, KINDS, LOSSES, QUANTILE, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
@@ -28,13 +29,13 @@ def option(metavar: str | None, text: str, *names: str) -> Any:
 
 
 TableArgument = Annotated[
-    Path, typer.Argument(metavar="TABLE", help="CSV with column names, or .parquet.")
+    Path, typer.Argument(metavar="TABLE", help="CSV, TSV, JSON lines or Parquet, .gz too.")
 ]
 Json = Annotated[Path | None, option("FILE|-", "As JSON; - is standard output.", "--json")]
 Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
 
 LAW_HELP = (
-    f"{', '.join(ONE_VARIABLE)}; of several variables "
+    f"{', '.join(ONE_VARIABLE)}; of a loss {', '.join(RISING)}; of several variables "
     f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
     f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
@@ -45,7 +46,21 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "y": (Annotated[str, option("COL", "What was measured.")], NEEDED),
     "y_is": (Annotated[str, option("KIND", f"One of {', '.join(KINDS)}.")], FitSpec.y_is),
     "where": (
-        Annotated[Texts, option("COL=VALUE", "Rows to keep; COL!=VALUE too; repeatable.")],
+        Annotated[
+            Texts,
+            option(
+                "COND",
+                "Rows to keep: COL=VALUE, !=, <, <=, >, >=, COL=LOW..HIGH, COL!=nan; repeatable.",
+            ),
+        ],
+        None,
+    ),
+    "last_of": (
+        Annotated[Texts, option("COL,...", "Of each run, named by COL, the last row alone.")],
+        None,
+    ),
+    "best_of": (
+        Annotated[Texts, option("COL,...", "Of rows equal in COL,... (a sweep) the best alone.")],
         None,
     ),
     "frontier": (
@@ -56,7 +71,7 @@ SPEC: dict[str, tuple[Any, Any]] = {
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
     "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
     "loss": (
-        Annotated[str | None, option("NAME", f"squares or huber; default: {FitSpec.loss}.")],
+        Annotated[str | None, option("NAME", f"{', '.join(LOSSES)}; default: {FitSpec.loss}.")],
         None,
     ),
     "huber": (
@@ -64,6 +79,43 @@ SPEC: dict[str, tuple[Any, Any]] = {
             str | None,
             option("DELTA", f"Huber's threshold, or auto: {EFFICIENT:g} times the noise."),
         ],
+        None,
+    ),
+    "quantile": (
+        Annotated[
+            float | None,
+            option("P", f"Of loss quantile: share of runs below the curve; default: {QUANTILE:g}."),
+        ],
+        None,
+    ),
+    "chance": (
+        Annotated[
+            float | None,
+            option("Y", "What a guess scores, in the unit of y: held in laws that have a chance."),
+        ],
+        None,
+    ),
+    "fix": (
+        Annotated[Texts, option("NAME=VALUE", "Hold a parameter of the law; repeatable.")],
+        None,
+    ),
+    "tie": (
+        Annotated[Texts, option("NAME=NAME", "Two parameters of one value; repeatable.")],
+        None,
+    ),
+    "from_law": (
+        Annotated[
+            Path | None,
+            option(
+                "LAW.json",
+                "Hold the parameters that a saved law shares, with their errors.",
+                "--from",
+            ),
+        ],
+        None,
+    ),
+    "hold": (
+        Annotated[Texts, option("NAME", "Of --from: hold these alone; repeatable.")],
         None,
     ),
     "scale": (
@@ -151,6 +203,7 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         if value is not None
     }
     fields["clusters"] = fields.pop("cluster", ())
+    fields |= {name: listed(fields.get(name, ())) for name in ("last_of", "best_of")}
     rows = [name for name in _ROWS if fields.pop(name, False)]
     fields["rows"] = _ROWS[rows[0]] if len(rows) == 1 else None
     wrong = []
@@ -159,6 +212,10 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         wrong.append(f"{names}: say which points to fit but once.")
     if huber := fields.pop("huber", None):
         wrong += _huber(huber, fields)
+    if fields.get("quantile") is not None:
+        fields.setdefault("loss", "quantile")
+    held, mistaken = held_by(fields, str(more.get("law", fields.get("law", FitSpec.law))))
+    fields, wrong = fields | held, wrong + mistaken
     try:
         spec = FitSpec(**{**fields, **more})
     except UserError as error:
@@ -171,8 +228,13 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
     return spec
 
 
+def listed(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names with commas between them; an option may be repeated too."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
 def _typed(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--from" if name == "from_law" else f"--{name.replace('_', '-')}"
 
 
 def _huber(typed: str, fields: dict[str, Any]) -> list[str]:
@@ -194,17 +256,19 @@ def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) ->
     Raises:
       UserError: those it has not, or why it cannot be read.
     """
+    from fits.data.conditions import columns_of
     from fits.data.tables import read_table
 
     found = read_table(path)
-    conditions = [each.partition("=")[0] for each in options["where"] or [] if "=" in each]
     named = [
         *options["x"],
         options["y"],
         *by,
         *(options["cluster"] or []),
         *filter(None, [options["weights"]]),
-        *(name.removesuffix("!") for name in conditions),
+        *columns_of(options["where"] or [], found),
+        *listed(options["last_of"] or []),
+        *listed(options["best_of"] or []),
     ]
     if missing := found.missing(list(dict.fromkeys(named))):
         raise UserError(missing, found.ragged)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from fits.report_json import JsonModel
 
 
+NO_MEMORY = (
+    "there is not enough memory for this table. Raise the limit (ulimit -v), leave out columns and "
+    "rows that are not needed, or choose rows beforehand."
+)
+
+
 def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
@@ -26,6 +32,14 @@ def ending(work: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
+        return 2
+    except ImportError as error:  # a library could not be mapped
+        if "allocate memory" not in str(error) and "failed to map" not in str(error):
+            raise
+        print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
+        return 2
     except (UserError, OSError) as error:
         mistakes = "\n".join(unreadable(error) if isinstance(error, OSError) else [str(error)])
         gap = "\n  " if "\n" in mistakes else " "
@@ -75,16 +89,20 @@ def _unwritable(option: str, path: Path, tables: Sequence[Path]) -> list[str]:
 
 def schema_of(command: str) -> dict[str, Any]:
     """JSON Schema of what a command writes."""
+    from fits.allocation.best_size import BestSizes
     from fits.allocation.report import AllocationReport
     from fits.decisions.compare import Comparison
+    from fits.decisions.downstream import Downstream
     from fits.decisions.next_runs import NextRuns
     from fits.decisions.transfer import TransferReport
     from fits.report_json import CheckJson, ReportJson
 
     models: dict[str, type[JsonModel]] = {
         "fit": ReportJson,
+        "best-size": BestSizes,
         "check": CheckJson,
         "compare": Comparison,
+        "downstream": Downstream,
         "next": NextRuns,
         "optimal": AllocationReport,
         "transfer": TransferReport,

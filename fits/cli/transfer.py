@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
-from fits.cli.options import Json, Plot, TableArgument, option
+from fits.cli.options import Json, Plot, TableArgument, listed, option
 from fits.cli.output import check_files, put
+from fits.data.conditions import FORMS, parsed
 
 if TYPE_CHECKING:
     from fits.base.numbers import Estimate
@@ -50,6 +51,8 @@ def transfer(
         where=options["where"] or (),
         clusters=options["cluster"] or (),
         level=options["level"],
+        last_of=listed(options["last_of"] or ()),
+        best_of=listed(options["best_of"] or ()),
     )
     if plot:
         from fits.plot_transfer import draw_transfer
@@ -66,9 +69,9 @@ def _check_options(options: dict[str, Any]) -> None:
     if not 0.01 <= options["level"] <= 0.999:
         wrong.append(f"--level: {options['level']:g} is not from 0.01 to 0.999.")
     wrong += [
-        f"--where: '{each}' has no '='. Write COL=VALUE or COL!=VALUE."
+        f"--where: '{each}' compares nothing. Write {FORMS}."
         for each in options["where"] or ()
-        if "=" not in each
+        if not parsed(each)
     ]
     if wrong:
         raise UserError(wrong)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,9 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.base.numbers import X_RANGE, Y_RANGE, Array
-from fits.data.tables import Table, is_number, number, read_numbers
+from fits.data.conditions import columns_of
+from fits.data.selection import chosen
+from fits.data.tables import Table, read_numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,11 +27,12 @@ class Points:
 
     def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
         """The runs of each combination of values in the columns `by`, and those values."""
-        members: dict[tuple[str, ...], list[int]] = {}
-        for row in range(len(self.table)):
-            key = tuple(self.table.column(name)[row] for name in by)
-            members.setdefault(key, []).append(row)
-        for key, rows in members.items():
+        group = self.table.groups(by)
+        order = np.argsort(group, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+            if not len(rows):
+                return
+            key = tuple(self.table.column(name)[int(rows[0])] for name in by)
             table, x, error = self.table.keep(rows), self.x[..., rows], self.error[rows]
             names = dict(zip(by, key, strict=True))
             notes = tuple(note for note in self.notes if _concerns(note, key))
@@ -49,6 +51,8 @@ def points_of(
     kind: str = "error",
     *,
     where: Sequence[str] = (),
+    last_of: Sequence[str] = (),
+    best_of: Sequence[str] = (),
     by: Sequence[str] = (),
     more: Sequence[str] = (),
     drop_zeros: bool = False,
@@ -58,7 +62,9 @@ def points_of(
     Args:
       names, y: columns of the resource spent, one or several, and of what was measured.
       kind: what y is, one of KINDS.
-      where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
+      where: conditions on every row, as `conditions.py` says.
+      last_of, best_of: columns; of rows that agree in all of them, and in `by`, the last or the
+        best alone is kept.
       by: columns that the caller means to split the rows by.
       more: further columns that the caller means to use.
       drop_zeros: whether rows with an error of 0, which has no logarithm, are left out, with a note
@@ -67,33 +73,45 @@ def points_of(
     Raises UserError: all columns that are missing, or else all mistakes in the rows; either time
     together with the rows that do not fit the header.
     """
-    conditions = [condition.partition("=")[::2] for condition in where]
-    tested = (name.removesuffix("!") for name, _ in conditions)
-    missing = table.missing([*names, y, *by, *more, *tested])
+    tested = columns_of(where, table)
+    missing = table.missing([*names, y, *by, *more, *last_of, *best_of, *tested])
     if missing:
         raise UserError(missing, table.ragged)
-    for name, value in conditions:
-        table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
-    table, notes = _without_blanks(table, [*names, y])
+    percent = kind.endswith("percent")
+    notes = table.read_as([*names, y, *more])
+    steps = chosen(
+        *(table, names, y),
+        where=where,
+        last_of=last_of,
+        best_of=best_of,
+        by=by,
+        largest=kind.startswith("accuracy"),
+        percent=percent,
+    )
+    for step in steps:
+        table, notes = step.after, [*notes, *step.notes]
     if drop_zeros:
         table, zeros = _without_zeros(table, y, kind, by)
         notes += zeros
     columns = [read_numbers(table, name, judge_x) for name in names]
     spent = [numbers for numbers, _ in columns]
     wrong_x = [kind for _, wrong in columns for kind in wrong]
-    measured, wrong_y = read_numbers(table, y, lambda value: judge_y(value, kind))
+    measured, wrong_y = read_numbers(table, y, lambda v: judge_y(v, kind), percent=percent)
     kinds = (
         table.ragged,
-        table.duplicates(),
         _mixed_metrics(table, y, (*by, *more)),
         *wrong_x,
         *wrong_y,
     )
     if any(kinds):
         raise UserError(*kinds)
-    if kind.endswith("percent") and max(measured, default=100.0) <= 1:
-        about, numbers = (y, kind.removesuffix("-percent")), {"largest": max(measured)}
+    if percent and not table.column(y).in_percent and measured.max(initial=0.0) <= 1 and len(table):
+        about, numbers = (y, kind.removesuffix("-percent")), {"largest": float(measured.max())}
         notes.append(Diagnostic("fractions_as_percent", about, numbers))
+    if again := table.duplicates():
+        row, first = again[0]
+        lines = {"line": table.numbers[row], "first": table.numbers[first]}
+        notes.append(Diagnostic("equal_rows", (), {"count": len(again), "n": len(table), **lines}))
     return Points(
         table=table,
         x=np.array(spent[0] if len(spent) == 1 else spent),
@@ -102,28 +120,15 @@ def points_of(
     )
 
 
-def as_error(measured: Sequence[float], kind: str) -> Array:
+def as_error(measured: Sequence[float] | Array, kind: str) -> Array:
     """Errors as fractions, or losses as they are, of numbers that are of this kind."""
     error = np.array(measured, float) / _whole(kind)
     return 1 - error if kind.startswith("accuracy") else error
 
 
-def _without_blanks(table: Table, names: Sequence[str]) -> tuple[Table, list[Diagnostic]]:
-    """A run that was not measured is an empty cell in many a table: left out, and said."""
-    notes: list[Diagnostic] = []
-    empty = []
-    for name in dict.fromkeys(names):
-        cells = table.column(name)
-        full = [row for row, cell in enumerate(cells) if cell]
-        if cells and not full:
-            empty.append(f"{table.path}: column {name} is empty in every row to be fitted.")
-        elif left_out := len(cells) - len(full):
-            numbers = {"count": left_out, "n": len(cells)}
-            notes.append(Diagnostic("empty_cells", (name,), numbers))
-            table = table.keep(full)
-    if empty:
-        raise UserError(empty, table.ragged)
-    return table, notes
+def as_measured(error: Array, kind: str) -> Array:
+    """The way back: numbers of a kind, of errors as fractions or losses."""
+    return (1 - error if kind.startswith("accuracy") else error) * _whole(kind)
 
 
 def _without_zeros(
@@ -131,17 +136,17 @@ def _without_zeros(
 ) -> tuple[Table, list[Diagnostic]]:
     """A note for each group that has rows with an error of 0."""
 
-    def zero(cell: str) -> bool:
-        return is_number(cell) and as_error([number(cell)], kind)[0] == 0
-
-    groups = list(zip(*(table.column(name) for name in by), strict=True)) or [()] * len(table)
-    at = [row for row, cell in enumerate(table.column(y)) if zero(cell)]
-    dropped, whole = Counter(groups[row] for row in at), Counter(groups)
-    notes = [
-        Diagnostic("zero_error", (y, *group), {"count": count, "n": whole[group]})
-        for group, count in dropped.items()
-    ]
-    return table.keep(sorted({*range(len(table))} - {*at})), notes
+    values = table.values(y, percent=kind.endswith("percent"))
+    zero = as_error(values, kind) == 0
+    group = table.groups(by)
+    dropped, whole = np.bincount(group[zero], minlength=1), np.bincount(group, minlength=1)
+    notes = []
+    for row in np.unique(group[zero], return_index=True)[1]:
+        at = int(np.flatnonzero(zero)[row])
+        names = tuple(table.column(name)[at] for name in by)
+        numbers = {"count": int(dropped[group[at]]), "n": int(whole[group[at]])}
+        notes.append(Diagnostic("zero_error", (y, *names), numbers))
+    return table.keep(np.flatnonzero(~zero)), notes
 
 
 def _mixed_metrics(table: Table, y: str, by: Sequence[str]) -> list[str]:
@@ -159,6 +164,9 @@ def _whole(kind: str) -> float:
     return 100.0 if kind.endswith("percent") else 1.0
 
 
+QUANTITIES = "a best size, batch or rate"
+
+
 def judge_x(value: float) -> str | None:
     if value <= 0:
         return "not above 0. x is on a log axis: leave such rows out."
@@ -172,17 +180,28 @@ def judge_y(value: float, kind: str) -> str | None:
     """What keeps a number from being an error in (0, 1], or an accuracy in [0, 1)."""
     name, whole, accuracy = kind.removesuffix("-percent"), _whole(kind), kind.startswith("accuracy")
     loss = "" if accuracy else "; for a loss say --y-is loss"
+    if kind == "quantity":
+        low, high = X_RANGE
+        if value <= 0:
+            return "not above 0, so that it has no logarithm. Leave such rows out."
+        return (
+            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+        )
     if value < 0:
         return f"below 0, which no {name} is. Correct it, or leave the row out."
     if kind == "loss":
         low, high = Y_RANGE
         return (
-            None if low <= value <= high else f"not from {low:g} to {high:g}. Count it otherwise."
+            None
+            if low <= value <= high
+            else f"not from {low:g} to {high:g}. Count it otherwise; for {QUANTITIES} say "
+            "--y-is quantity."
         )
     if value > whole == 100:
         return f"above 100 %. Correct it, or leave the row out{loss}."
     if value > whole:
-        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{loss}."
+        other = "" if accuracy else f"{loss}, for {QUANTITIES} --y-is quantity"
+        return f"above 1. Rates are fractions; for percentages say --y-is {name}-percent{other}."
     if value == (whole if accuracy else 0):
         return "an error of 0, which has no logarithm. Leave it out, or measure on more images."
     if not accuracy and value / whole < Y_RANGE[0]:

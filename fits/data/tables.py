@@ -1,4 +1,4 @@
-"""Tables of text and the mistakes in them; of any origin, CSV or Parquet.
+"""Tables of text and the mistakes in them; of any origin, CSV, JSON lines or Parquet.
 
 A table is kept as the text of its cells, so that a mistake is shown as it was written, together
 with the line it stands on. Every check gathers all it finds before it complains.
@@ -6,18 +6,21 @@ with the line it stands on. Every check gathers all it finds before it complains
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
-from fits.base.errors import SHOWN, UserError
-from fits.base.names import did_you_mean, short
+import numpy as np
 
-END = "end of the table"
+from fits.base.diagnostic import Diagnostic
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean, short
+from fits.base.numbers import Array, Indices
+from fits.data.columns import Column, Columns, numbered_rows
+from fits.data.numerals import NO_NUMBER, How
+
+NOT_FINITE = "not finite. A failed run is a missing row: take it out."
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +28,13 @@ class Table:
     """Columns of text, with the place of every row."""
 
     path: Path  # the file it came from
-    columns: dict[str, list[str]]  # one cell a row, surrounding blanks removed; empty is ""
+    columns: Columns  # one cell a row
     numbers: list[int]  # where each row stands in the file, counted as `counted_in`
     counted_in: str = "line"  # of a text file, or "row" of a Parquet file
     ragged: tuple[str, ...] = ()
     """Rows that do not fit the header and are in no column, in words; whoever reads the table
     complains of them together with what else is wrong."""
+    how: tuple[str, ...] = ()  # what is unusual in the file, a code each: gzip, tabs, comments
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -38,7 +42,7 @@ class Table:
     def place(self, row: int) -> str:
         return f"{self.path}, {self.counted_in} {self.numbers[row]}"
 
-    def column(self, name: str) -> list[str]:
+    def column(self, name: str) -> Column:
         if missing := self.missing([name]):
             raise UserError(missing)
         return self.columns[name]
@@ -53,158 +57,68 @@ class Table:
             if name not in self.columns
         ]
 
-    def keep(self, rows: Sequence[int]) -> Table:
+    def unit(self, name: str) -> str | None:
+        """What a column is counted in, from its name or its cells: "PF-days", "%"; None: unsaid."""
+        return self.column(name).unit
+
+    def keep(self, rows: Sequence[int] | Indices) -> Table:
         """The same table with these rows only."""
-        columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
-        return replace(self, columns=columns, numbers=[self.numbers[row] for row in rows])
+        kept = np.asarray(rows, np.int64)
+        if len(kept) == len(self):
+            return self
+        numbers = [self.numbers[row] for row in kept.tolist()]
+        return replace(self, columns=self.columns.keep(kept), numbers=numbers)
 
-    def where(self, name: str, value: str, *, equal: bool = True) -> Table:
-        """The rows whose cell in column `name` is `value` (or is not), as text or as a number."""
-        cells = self.column(name)
-        rows = [row for row, cell in enumerate(cells) if _same(cell, value) == equal]
-        if not rows:
-            sign = "=" if equal else "!="
-            raise UserError(
-                [f"{self.path}: no row has {name}{sign}{short(value)}. {_values(name, cells)}"]
-            )
-        return self.keep(rows)
+    def values(self, name: str, *, percent: bool = False) -> Array:
+        """The numbers of a column, NaN where there is none, [rows].
 
-    def duplicates(self) -> list[str]:
-        """In words, every row that equals an earlier row in every column."""
-        first: dict[tuple[str, ...], int] = {}
-        duplicates = []
-        for row, cells in enumerate(zip(*self.columns.values(), strict=True)):
-            if first.setdefault(cells, row) != row:
-                duplicates.append(
-                    f"{self.place(row)}: the same as {self.counted_in} "
-                    f"{self.numbers[first[cells]]} in every column. Remove one of them, or add "
-                    "a column that tells them apart (a seed, a run)."
-                )
-        return duplicates
+        Args:
+          percent: whether percentages are wanted; else 11 % is 0.11.
+        """
+        column = self.column(name)
+        return column.values if percent or not column.in_percent else column.values / 100
+
+    def groups(self, names: Iterable[str]) -> Indices:
+        """A number for each combination of cells in these columns, [rows]."""
+        return numbered_rows([self.column(name) for name in names], len(self))
+
+    def duplicates(self) -> list[tuple[int, int]]:
+        """Rows that equal an earlier row in every column, and the first such row."""
+        group = self.groups(self.columns)
+        first = np.unique(group, return_index=True)[1]
+        again = np.flatnonzero(first[group] != np.arange(len(group)))
+        return list(zip(again.tolist(), first[group[again]].tolist(), strict=True))
+
+    def read_as(self, names: Iterable[str]) -> list[Diagnostic]:
+        """A note on how the file and these columns were read; none of a plain table."""
+        known = [name for name in dict.fromkeys(names) if name in self.columns]
+        columns = {self.columns.full_name(name): self.columns[name] for name in known}
+        said: list[tuple[str, str, How]] = [("", "", How(each, "", 0.0)) for each in self.how]
+        for full, column in columns.items():
+            unit = column.unit
+            said += [(full, unit or "", each) for each in column.whole.numerals.how]
+            if unit and unit != column.whole.numerals.unit:
+                said.append((full, unit, How("named_unit", unit, 0.0)))
+        if not said:
+            return []
+        words = [word for name, unit, how in said for word in (how.kind, name, how.example)]
+        values = tuple(how.value for *_, how in said)
+        return [Diagnostic("read_as", tuple(words), {"values": values})]
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a table; the suffix .parquet says Parquet, all else is CSV in UTF-8 with a header.
+    """Read a table: Parquet, JSON lines, or text with a line of column names.
+
+    Text may be compressed (gzip, bzip2, xz), in UTF-8 or UTF-16, its cells between commas,
+    semicolons, tabs, bars or blanks, with comments after #. `Table.how` says what was found.
 
     Raises:
       UserError: every mistake of the table's form, with its line.
       OSError: the file cannot be read.
     """
-    path = Path(path)
-    return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    from fits.data.formats import read_file
 
-
-def _read_csv(path: Path) -> Table:
-    rows = [row for row in _rows(path) if any(row.cells)]  # blank lines are no rows
-    if not rows:
-        raise UserError([f"{path} is empty. A table starts with a line of column names."])
-    header, *body = rows
-    names = header.cells
-    _check_header(f"{path}, line {header.last}", names)
-    if not body:
-        raise UserError([f"{path} has column names and no rows."])
-    ragged = [
-        f"{path}, line {row.last}: {len(row.cells)} cells, but the header names {len(names)} "
-        f"columns. Write every row with as many commas as the header has.{row.advice}"
-        for row in body
-        if len(row.cells) != len(names)
-    ]
-    whole = [row for row in body if len(row.cells) == len(names)]
-    if not whole:
-        raise UserError(ragged)
-    columns = {name: [row.cells[k] for row in whole] for k, name in enumerate(names)}
-    return Table(path, columns, [row.last for row in whole], ragged=tuple(ragged))
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Cells of a row, surrounding blanks removed, and the lines it stands on."""
-
-    first: int
-    last: int
-    cells: list[str]
-
-    @property
-    def advice(self) -> str:
-        if self.first == self.last:
-            return ""
-        return f" The row starts on line {self.first}: close the quote that opens there."
-
-
-def _rows(path: Path) -> list[_Row]:
-    """All rows; a quote that is never closed would swallow `END`, which is how it is known."""
-    text = _text(path)
-    text += "" if text.endswith(("\n", "\r")) else "\n"
-    reader = csv.reader(chain(io.StringIO(text, newline=""), [END]))
-    rows: list[_Row] = []
-    after, cells = 0, []  # the last line of the row before; the row as it was written
-    try:
-        for cells in reader:
-            rows.append(_Row(after + 1, reader.line_num, [cell.strip() for cell in cells]))
-            after = reader.line_num
-    except csv.Error as error:
-        raise UserError(
-            [
-                f"{path}, line {after + 1}: not a CSV file ({error}). If a quote opens there, "
-                "close it."
-            ]
-        ) from None
-    if cells != [END]:
-        opened = reader.line_num - len(io.StringIO(cells[-1], newline="").readlines()) + 1
-        raise UserError([f"{path}, line {opened}: a quote opens here and never closes. Close it."])
-    return rows[:-1]
-
-
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            [
-                f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8 text. Save the "
-                "table as CSV in UTF-8, or name a Parquet file .parquet."
-            ]
-        ) from None
-
-
-def _check_header(place: str, header: list[str]) -> None:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise UserError(
-            [f"{place}: one column named '{short(header[0])}'. Separate columns with commas."]
-        )
-    if all(is_number(cell) for cell in header):
-        raise UserError(
-            [
-                f"{place}: {short(', '.join(header))} are numbers, not column names. Put a line of "
-                "column names on top."
-            ]
-        )
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    if repeated:
-        raise UserError(
-            [f"{place}: column '{short(name)}' is named twice. Rename one." for name in repeated]
-        )
-
-
-def _read_parquet(path: Path) -> Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file)
-    except pyarrow.ArrowException as error:
-        said = str(error).splitlines()[0]
-        raise UserError([f"{path}: not a readable Parquet file ({said})"]) from None
-    if not table.num_rows:
-        raise UserError([f"{path} has no rows."])
-    columns = {
-        name: ["" if cell is None else str(cell).strip() for cell in table[name].to_pylist()]
-        for name in table.column_names
-    }
-    return Table(path, columns, list(range(1, table.num_rows + 1)), "row")
+    return read_file(Path(path))
 
 
 def number(cell: str) -> float:
@@ -222,42 +136,37 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _same(cell: str, value: str) -> bool:
-    return cell == value or (is_number(cell) and is_number(value) and number(cell) == number(value))
-
-
-def _values(name: str, cells: Sequence[str]) -> str:
-    known = list(dict.fromkeys(cells))
-    shown = ", ".join(map(short, known[:SHOWN])) + (", ..." if len(known) > SHOWN else "")
-    return f"Values of {name}: {shown}."
-
-
 def read_numbers(
-    table: Table, name: str, judge: Callable[[float], str | None]
-) -> tuple[list[float], list[list[str]]]:
+    table: Table, name: str, judge: Callable[[float], str | None], *, percent: bool = False
+) -> tuple[Array, list[list[str]]]:
     """The numbers of a column, and every mistake found in it.
 
     Args:
       judge: says in words what is wrong with a finite number, or None where all is well.
+      percent: as of `Table.values`.
 
     Returns:
       One number a row, NaN where the cell is mistaken; the mistakes, each with its place, those
       of a kind together.
     """
-    values: list[float] = []
+    column, values = table.column(name), table.values(name, percent=percent).copy()
     kinds: dict[str, list[str]] = {}
-    for row, cell in enumerate(table.column(name)):
-        wrong = _no_number(cell) or judge(number(cell))
-        if wrong:
-            mistake = f"{table.place(row)}: {name} is {short(cell)}, {wrong}"
-            kinds.setdefault(wrong, []).append(mistake)
-        values.append(math.nan if wrong else number(cell))
+    for row, wrong in sorted((dict(_judged(column, values, judge)) | column.wrong()).items()):
+        mistake = f"{table.place(row)}: {name} is {short(column[row])}, {wrong}"
+        kinds.setdefault(wrong, []).append(mistake)
+        values[row] = math.nan
     return values, list(kinds.values())
 
 
-def _no_number(cell: str) -> str | None:
-    if not is_number(cell):
-        return "not a number. Write it in digits, say 1200 or 1.2e3."
-    if not math.isfinite(number(cell)):
-        return "not finite. A failed run is a missing row: take it out."
-    return None
+def _judged(
+    column: Column, values: Array, judge: Callable[[float], str | None]
+) -> Iterator[tuple[int, str]]:
+    """Rows whose number is wrong, and why."""
+    diverged = column.diverged
+    for row in np.flatnonzero(column.absent).tolist():
+        yield row, NOT_FINITE if diverged[row] else NO_NUMBER
+    different, back = np.unique(values, return_inverse=True)
+    words = [None if math.isnan(each) else judge(each) for each in different.tolist()]
+    wrong = np.array([each is not None for each in words], bool)
+    for row in np.flatnonzero(wrong[back]).tolist():
+        yield row, str(words[back[row]])

@@ -113,7 +113,7 @@ def design_problem(
       predict: x of the prediction, [] or [variables].
       samples: curves to average over.
     """
-    profile, law = fit.profile, fit.law
+    profile, law = fit.profile, fit.profile.law
     unit = profile.unit
     centre = law.to_unconstrained(*profile.scaled)
     low, high = law.to_unconstrained(*np.array(law.bounds)).T

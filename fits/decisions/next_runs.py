@@ -17,7 +17,9 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.numbers import X_RANGE, Array, Estimate
+from fits.data.conditions import columns_of
 from fits.data.points import Points
+from fits.data.selection import chosen
 from fits.data.tables import read_numbers, read_table
 from fits.decisions.design import design_problem, plan
 from fits.report import Place, as_x, fit_table
@@ -43,6 +45,7 @@ class Candidates:
 
     runs: Sequence[Candidate]
     unit: str = FLOPS
+    notes: tuple[Diagnostic, ...] = ()  # on their table
 
 
 class PlannedRun(JsonModel):
@@ -121,7 +124,10 @@ def next_runs(
             PlannedRun(**vars(runs[run]), spent=so_far, error=_about(error.value, width))
             for run, so_far, width in zip(found.runs, spent, found.widths.tolist(), strict=True)
         ),
-        notes=_run_before(len({(r.x, r.cost) for r in candidates.runs}), len(runs), repeat),
+        notes=(
+            *candidates.notes,
+            *_run_before(len({(r.x, r.cost) for r in candidates.runs}), len(runs), repeat),
+        ),
     )
 
 
@@ -183,19 +189,20 @@ def candidates_of_table(
         cost = "flops" if "flops" in table.columns or len(x) > 1 else x[0]
     if missing := table.missing([*x, cost]):
         raise UserError(missing, table.ragged)
-    for name, _, value in (condition.partition("=") for condition in where):
-        if name.removesuffix("!") in table.columns:
-            table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
+    notes = table.read_as([*x, cost])
+    where = [each for each in where if not table.missing(columns_of([each], table))]
+    for step in chosen(table, x, cost, where=where):
+        table, notes = step.after, [*notes, *step.notes]
     if len(table) > MOST:
         raise UserError([f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed."])
     read = {name: read_numbers(table, name, _judge) for name in (*x, cost)}
     wrong = [list(table.ragged), *(kind for _, kinds in read.values() for kind in kinds)]
     if any(wrong):
         raise UserError(*wrong)
-    runs = zip(*(read[name][0] for name in x), strict=True)
-    rows = zip(runs, read[cost][0], table.numbers, strict=True)
+    runs = zip(*(read[name][0].tolist() for name in x), strict=True)
+    rows = zip(runs, read[cost][0].tolist(), table.numbers, strict=True)
     unit = FLOPS if cost.lower() == "flops" else cost
-    return Candidates([Candidate(*row) for row in rows], unit)
+    return Candidates([Candidate(*row) for row in rows], unit, tuple(notes))
 
 
 def _judge(value: float) -> str | None:

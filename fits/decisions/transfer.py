@@ -21,6 +21,8 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array, Indices
+from fits.data.conditions import columns_of, keep_where
+from fits.data.selection import chosen
 from fits.data.tables import Table, is_number, number, read_numbers, read_table
 from fits.regression.correlation import estimate, kendall, pearson, spearman
 from fits.report_json import DiagnosticField, EstimateField, JsonModel
@@ -77,30 +79,48 @@ def transfer_of(
     where: Sequence[str] = (),
     clusters: Sequence[str] = (),
     level: float = LEVEL,
+    last_of: Sequence[str] = (),
+    best_of: Sequence[str] = (),
 ) -> TransferReport:
     """Correlations of upstream and transfer over all runs of a results table.
 
     Args:
       upstream, transfer: values of the column `metric`.
       kind: what the values are: error, accuracy, or one of the two in per cent.
-      where: conditions on rows, "COL=VALUE" or "COL!=VALUE".
+      where: conditions on rows, as `data/conditions.py` says.
       clusters: columns; runs that agree in all of them are left out together by the jackknife.
         Empty: those of one model.
       level: of the intervals.
+      last_of, best_of: columns; of the rows of one metric that agree in all of them the last or
+        the best alone is taken.
 
     Raises:
       UserError: all mistakes in the table.
     """
     table = read_table(path)
     clusters = list(clusters or ["model"])
-    if missing := table.missing(["run", "metric", "value", *clusters]):
+    tested = columns_of(where, table)
+    named = ["run", "metric", "value", *clusters, *last_of, *best_of, *tested]
+    if missing := table.missing(named):
         raise UserError(missing, table.ragged)
-    for condition in where:
-        name, _, value = condition.partition("=")
-        table = table.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
     metrics = [upstream, *transfer]
+    said = table.read_as(["value"])
+    for condition in where:
+        table = keep_where(table, condition)
     _check_metrics(table, metrics)
+    table = table.keep([k for k, m in enumerate(table.column("metric")) if m in set(metrics)])
+    steps = chosen(
+        *(table, (), "value"),
+        last_of=last_of,
+        best_of=best_of,
+        by=["metric"],
+        largest=kind.startswith("accuracy"),
+        percent=kind.endswith("percent"),
+    )
+    for step in steps:
+        table, said = step.after, [*said, *step.notes]
     logits, names, notes = _complete(table, metrics, kind, clusters)
+    notes = [*said, *notes]
     runs = list(logits)
     values = np.array([[logits[run][metric] for metric in metrics] for run in runs])
     if flat := [m for m, column in zip(metrics, values.T, strict=True) if np.ptp(column) == 0]:
@@ -172,14 +192,18 @@ def _complete(
     Raises:
       UserError: a value is no rate; a run has a metric twice; fewer than three runs have all.
     """
-    table = table.keep([k for k, m in enumerate(table.column("metric")) if m in set(metrics)])
-    values, wrong = read_numbers(table, "value", lambda value: _judge(value, kind))
+    percent = kind.endswith("percent")
+    values, wrong = read_numbers(table, "value", lambda v: _judge(v, kind), percent=percent)
+    repeated = table.duplicates()
+    again = {row for row, _ in repeated}
     found: dict[str, dict[str, float]] = {}
     names: dict[str, str] = {}
     twice: list[str] = []
     certain = 0
-    cells = zip(table.column("run"), table.column("metric"), values, strict=True)
+    cells = zip(table.column("run"), table.column("metric"), values.tolist(), strict=True)
     for row, (run, metric, value) in enumerate(cells):
+        if row in again:
+            continue
         if metric in found.setdefault(run, {}):
             twice.append(
                 f"{table.place(row)}: run {run} has {metric} a second time. Keep one of the two."
@@ -205,6 +229,10 @@ def _complete(
     if len(whole) < len(found):
         numbers = {"count": len(found) - len(whole), "n": len(found)}
         notes.append(Diagnostic("runs_without_metric", (), numbers))
+    if repeated:
+        row, first = repeated[0]
+        lines = {"line": table.numbers[row], "first": table.numbers[first]}
+        notes.append(Diagnostic("repeated_rows", (), {"count": len(repeated), **lines}))
     if certain:
         notes.append(Diagnostic("half_an_image", (), {"count": certain}))
     return whole, names, notes

@@ -11,6 +11,7 @@ from fits.base.numbers import Array, arrays, logistic, stack
 from fits.laws.law import Law, log_coordinates
 from fits.laws.varpro import best_of_grid, grid, nnls
 
+CELLS = 400_000  # places of the grid x points worked on at once, to bound memory
 PLACES = 10  # where breaks are looked for, evenly on a log axis
 
 
@@ -70,17 +71,25 @@ def _broken_guess(x: Array, y: Array, weights: Array, breaks: int) -> Array:
     shares = np.array([0, 0.5, 0.8, 0.9, 0.95, 0.98])
     chosen, share, f = grid(np.arange(float(len(where))), shares, np.array([0.15, 0.5, 1.2]))
     c, d = share * y.min(), np.exp(where[chosen.astype(int)])
-    bends = [-_bend(line, d[:, k, None], f[:, None]) for k in range(breaks)]
-    columns = stack(1.0, -line, *bends).swapaxes(0, 1) * np.ones((len(c), 1, 1))
-    left = np.log(y - c[:, None])
-    free = range(columns.shape[1])
-    found, misfit = nnls(columns, left, weights * (1 - c[:, None] / y) ** 2, free)
+    pieces = np.array_split(np.arange(len(c)), max(1, len(c) * len(x) // CELLS))
+    each = [_linear(line, y, weights, c[rows], d[rows], f[rows]) for rows in pieces]
+    found, misfit = (np.concatenate(part) for part in zip(*each, strict=True))
     steps = np.clip(found[:, 2:], -9, 9)
     rest = [each for k in range(breaks) for each in (steps[:, k], d[:, k], f)]
     every = stack(np.exp(found[:, 0]), np.clip(found[:, 1], -9, 9), c, *rest)
     alike = misfit.reshape(len(where), -1)  # with their breaks at the same places
     best = np.arange(len(where)) * alike.shape[1] + alike.argmin(axis=1)
     return best_of_grid(misfit[best], *every[:, best], count=4 * breaks**2)
+
+
+def _linear(
+    line: Array, y: Array, weights: Array, c: Array, d: Array, f: Array
+) -> tuple[Array, Array]:
+    """Log a, b and the breaks' b of some places of the grid, and the misfit of each."""
+    bends = [-_bend(line, place[:, None], f[:, None]) for place in d.T]
+    columns = stack(1.0, -line, *bends).swapaxes(0, 1) * np.ones((len(c), 1, 1))
+    left = np.log(y - c[:, None])
+    return nnls(columns, left, weights * (1 - c[:, None] / y) ** 2, range(columns.shape[1]))
 
 
 def broken(breaks: int) -> Law:
@@ -121,4 +130,5 @@ def broken(breaks: int) -> Law:
             *((-10.0, 10.0), (1e-6, 1e6), (0.02, 10.0)) * breaks,
         ),
         roles={"a": "scale", "b": "exponent", "c": "floor"},
+        unheld=dict.fromkeys(names if breaks > 1 else (), "is numbered by where its break lies"),
     )

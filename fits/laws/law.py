@@ -14,12 +14,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.base.numbers import Array, stack
+from fits.base.numbers import Y_RANGE, Array, stack
 
-Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum"]
-"""What a parameter is: `floor`, the irreducible error; `exponent`, dimensionless, so that its
-bounds hold in any unit; `scale`, `shift` and `optimum`, a factor, an offset and a place of x, whose
-bounds hold only for x in units of its geometric mean."""
+Role: TypeAlias = Literal["floor", "exponent", "scale", "shift", "optimum", "chance"]
+"""What a parameter is: `floor`, the irreducible error; `chance`, the error of a guess; `exponent`,
+dimensionless, so that its bounds hold in any unit; `scale`, `shift` and `optimum`, a factor, an
+offset and a place of x, whose bounds hold only for x in units of its geometric mean."""
 
 Coordinates: TypeAlias = tuple[Callable[..., Array], Callable[..., Array]]
 """To unconstrained coordinates, and back."""
@@ -48,14 +48,20 @@ class Law:
       rescale: (unit, *parameters) -> parameters of the same curve for x in ones, where these are
         for x in multiples of `unit`, one number a variable; None: the law is fitted to x as it is.
       coordinates: (*parameters) -> coordinates in which squared errors have a valley without sharp
-        bends, each growing with its own parameter; and the way back. None: the logarithm of what
-        is bounded above 0, and the parameter itself otherwise.
+        bends, each growing with its own parameter where that has bounds; and the way back. None:
+        the logarithm of what is bounded above 0, and the parameter itself otherwise.
       jacobian: (x, *parameters) -> derivatives of the error by the coordinates; None: central
         differences.
       variables: names of what x holds.
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
-        number a variable, the same for those.
+        number a variable, the same for those; None: it is taken as it is, for in another unit the
+        law would be another.
       reads: places of the variables that it looks at, where those are not all.
+      gives: what a formula calls it: E, an error or loss that falls; y, a quantity of either way.
+      y_range: smallest and largest that it can be fitted to.
+      rises: whether the error grows with x, as it does with a loss: what lies ahead is small x.
+      unheld: parameter -> why it cannot be held at a number or tied, where it cannot.
+      whole: the law that `rescale` returns parameters of, where some are held (`constrained.py`).
     """
 
     name: str
@@ -70,8 +76,13 @@ class Law:
     coordinates: Coordinates = None  # type: ignore[assignment]  # see __post_init__
     jacobian: Callable[..., Array] | None = None
     variables: tuple[str, ...] = ("x",)
-    units: tuple[int, ...] = (0,)
+    units: tuple[int | None, ...] = (0,)
     reads: tuple[int, ...] | None = None
+    gives: Literal["E", "y"] = "E"
+    y_range: tuple[float, float] = Y_RANGE
+    rises: bool = False
+    unheld: Mapping[str, str] = field(default_factory=dict)
+    whole: Law | None = None
 
     def __post_init__(self) -> None:
         if len(self.bounds) != len(self.parameters):

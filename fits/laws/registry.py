@@ -8,12 +8,17 @@ import numpy as np
 
 from fits.laws.broken import broken
 from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.downstream import EXPONENTIAL, SIGMOID
+from fits.laws.farseer import FARSEER
+from fits.laws.growth import GROWTH, PRODUCT, PRODUCT_3
 from fits.laws.law import Law
 from fits.laws.lines import LOG_LINEAR, PARABOLA
+from fits.laws.moe import ROUTED, ROUTED_FLOOR
 from fits.laws.powers import POWER, POWER_FLOOR, POWER_SHIFT, SATURATING
 from fits.laws.repeated import REPEATED
 from fits.laws.shape import SHAPE
 from fits.laws.sigmoidal import M3, M4
+from fits.laws.sparsity import SPARSITY
 
 BROKEN, BROKEN_2, *_MORE = map(broken, range(1, 6))
 
@@ -29,10 +34,18 @@ LAWS = {
 MANY_BREAKS = {law.name: law for law in _MORE}
 """Fitted by name only: too many parameters to be held out beside every fit."""
 
-SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE)}
+OF_QUANTITIES = {GROWTH.name: GROWTH}
+"""Of one variable, of what is no error: held out beside none of those."""
+
+RISING = {law.name: law for law in (EXPONENTIAL, SIGMOID)}
+"""Of one variable, a loss, with which the error rises."""
+
+_PRODUCTS = PRODUCT, PRODUCT_3
+_POOLS = FARSEER, ROUTED, ROUTED_FLOOR, SPARSITY
+SEVERAL = {law.name: law for law in (CHINCHILLA, REPEATED, SHAPE, *_POOLS, *_PRODUCTS)}
 """Laws of several variables."""
 
-EVERY_LAW = LAWS | MANY_BREAKS | SEVERAL
+EVERY_LAW = LAWS | MANY_BREAKS | OF_QUANTITIES | RISING | SEVERAL
 
 
 def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
@@ -54,9 +67,19 @@ def within(law: Law, other: Law, variables: tuple[str, ...]) -> Law:
 
 def rivals(law: Law) -> list[Law]:
     """The laws that could be meant where `law` is fitted: of its variables, or of some of them."""
+    if law is GROWTH:
+        return [GROWTH, LOG_LINEAR, PARABOLA]
+    if law.gives == "y":
+        return [law, *(within(GROWTH, law, (name,)) for name in law.variables)]
+    if law.name in RISING:
+        return [law, *(each for each in RISING.values() if each is not law)]
     if len(law.variables) == 1:
         return list(({law.name: law} | LAWS).values())
     simple = [within(each, law, (name,)) for name in law.variables for each in (POWER, POWER_FLOOR)]
-    if law is REPEATED:
+    if law in (ROUTED, ROUTED_FLOOR):
+        simple = [ROUTED_FLOOR if law is ROUTED else ROUTED, *simple]
+    if law is FARSEER:
+        simple = [CHINCHILLA, *simple]
+    if law in (REPEATED, SPARSITY):
         simple = [within(CHINCHILLA, law, CHINCHILLA.variables), *simple]
     return [law, *simple]

@@ -158,5 +158,5 @@ M4 = Law(
     jacobian=_sigmoidal_jacobian,
     guess=_sigmoidal_guess,
     bounds=((1e-100, 1e100), (1e-3, 10.0), (0.0, 1e12), (1e-12, 1e13), (1e-2, 20.0)),
-    roles={"a": "scale", "b": "exponent", "c": "floor"},
+    roles={"a": "scale", "b": "exponent", "c": "floor", "e": "chance"},
 )

@@ -18,6 +18,7 @@ from fits.regression.solver import levenberg_marquardt
 Choose = Callable[[Array, Array, Mask], Mask]
 
 DRAWS = 1.5  # clusters drawn, per cluster
+BLOCK = 4_000_000  # replicates x runs drawn at once
 MANY = 200  # points of which none decides alone
 
 
@@ -57,8 +58,12 @@ def bootstrap_weights(
     choose: Choose,
     replicates: int,
     rng: np.random.Generator,
+    clusters: int | None = None,
 ) -> Array:
     """How often each run counts in each replicate, [replicates, runs].
+
+    Where `clusters` says that there are more than these, the others may be drawn too, and count for
+    nothing: such as no frontier would choose.
 
     Each replicate draws clusters with replacement and chooses anew among their runs, say the
     frontier. As many draws as clusters would miss 37 % of the best runs and fit a frontier too
@@ -68,17 +73,22 @@ def bootstrap_weights(
     (Hall 1988). Draws that leave fewer than `needs` different x determine no curve: drawn again.
     """
     place = np.unique(x, axis=-1, return_inverse=True)[1].ravel()
-    clusters = int(cluster.max()) + 1
-    count = math.ceil(DRAWS * clusters)
+    here = int(cluster.max()) + 1
+    count = np.full(replicates, math.ceil(DRAWS * (clusters or here)))
+    block = max(1, BLOCK // len(y))
     found: list[Array] = []
     while sum(map(len, found)) < replicates:
-        chances = np.full(clusters, 1 / clusters)
-        times = rng.multinomial(count, chances, size=replicates)[:, cluster]
-        weights = times * choose(x, y, times > 0)
-        different = np.zeros((replicates, place.max() + 1), bool)
-        rows, columns = np.nonzero(weights)
-        different[rows, place[columns]] = True
-        found.append(weights[different.sum(axis=1) >= needs].astype(float))
+        share = here / (clusters or here)
+        drawn = count if share == 1 else rng.binomial(count, share)
+        for first in range(0, replicates, block):
+            among = drawn[first : first + block]
+            chances = np.full(here, 1 / here)
+            times = rng.multinomial(among, chances)[:, cluster]
+            weights = times * choose(x, y, times > 0)
+            different = np.zeros((len(among), place.max() + 1), bool)
+            rows, columns = np.nonzero(weights)
+            different[rows, place[columns]] = True
+            found.append(weights[different.sum(axis=1) >= needs].astype(float))
     return np.concatenate(found)[:replicates]
 
 
@@ -101,7 +111,7 @@ def jackknife(
     """
     law, runs = profile.law, np.flatnonzero(chosen)
     if not len(law.parameters) < len(runs) <= MANY:
-        return np.empty((0, len(law.parameters)))
+        return np.empty((0, len(profile.values)))
     present = np.ones((len(runs), len(y)), bool)
     present[np.arange(len(runs)), runs] = False
     rows = choose(x, y, present) * weights

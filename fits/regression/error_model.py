@@ -166,13 +166,15 @@ def clustered_products(
       [changes, shares, rows, rows] and, less a constant, [shares].
     """
     count = np.bincount(cluster)
-    scaled = _standardised(position, data)
-    sums = scaled @ (cluster[:, None] == np.arange(len(count)))
     odds = shares[:, None] / (1 - shares[:, None])
     common = odds / (1 + odds * count)  # [shares, clusters]
-    products = (scaled @ scaled.swapaxes(1, 2))[:, None]
-    products = products - (sums[:, None] * common[:, None]) @ sums[:, None].swapaxes(2, 3)
-    return products, np.log1p(odds * count).sum(axis=1)
+    products = []
+    for change in CHANGES:  # one after another: memory is that of the points
+        scaled = data * np.exp(-change / 2 * position)
+        whole = scaled @ scaled.T
+        sums = np.array([np.bincount(cluster, each) for each in scaled])
+        products.append([whole - (sums * each) @ sums.T for each in common])
+    return np.array(products), np.log1p(odds * count).sum(axis=1)
 
 
 def autocorrelated_products(

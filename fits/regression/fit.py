@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices, Mask
+from fits.laws.constrained import Constraint, constrained
 from fits.laws.law import Law
 from fits.regression import diagnostics, outliers
 from fits.regression.bootstrap import Bootstrap, Choose, bootstrap_weights, jackknife, refits
@@ -27,8 +28,11 @@ from fits.regression.inputs import (
 from fits.regression.loss import LOG, Loss
 from fits.regression.profile import Profile, profile_of
 from fits.regression.solver import in_units, unit_of, with_threshold
+from fits.regression.squash import MANY, minimise_many, near_frontier, sample_of, squashed
+from fits.regression.two_stage import Steps, TwoStage, two_stage
 from fits.spec import LEVEL, REPLICATES, SEED, Huber
 
+FREE = Constraint()
 LOWEST = 1e-300  # an error has a logarithm down to here
 
 
@@ -45,8 +49,11 @@ class Fit:
     span: tuple[float, float] | tuple[Array, Array]
     """Smallest and largest x of these points, each [variables] where there are several."""
     diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
-    inference: Profile | Bootstrap  # tells how far a quantity may lie from its fitted value
+    inference: Profile | Bootstrap | TwoStage
+    """Tells how far a quantity may lie from its fitted value."""
     objective: float  # the loss at the minimum: half the sum of squares, or of Huber's rho
+    cells: int | None = None
+    """Means of neighbouring points that the intervals are from, `squash.py`; None: the points."""
 
     @property
     def profile(self) -> Profile:
@@ -150,6 +157,8 @@ def fit(
     clusters: Sequence[Hashable] | None = None,
     loss: Loss = LOG,
     huber: Huber = None,
+    constraint: Constraint = FREE,
+    steps: Steps = (),
     replicates: int = REPLICATES,
     level: float = LEVEL,
     seed: int = SEED,
@@ -177,14 +186,17 @@ def fit(
       huber: threshold of Huber's loss: residuals beyond it count in proportion to their size, not
         to its square; "auto": `spec.EFFICIENT` times the noise; None: as `loss` says, squares by
         default.
+      constraint: parameters that are held at a number, or equal to another.
+      steps: how uncertain those held at a number are (`two_stage.py`); none: they are exact.
       replicates: number of refits of a bootstrap; more make the digits steadier.
       level: of the intervals, between 0 and 1.
       seed: of the draws; the same seed gives the same digits, in whatever order the runs are.
 
     Raises:
-      ValueError: fewer different x to fit than the law has parameters, or numbers that have no
-        logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
-        or below 0 whatever its parameters; or a level, huber or replicates out of range.
+      ValueError: fewer different x to fit than the law has free parameters, or numbers that have
+        no logarithm or lie outside X_RANGE and Y_RANGE, or a curve too steep for x in this unit,
+        or below 0 whatever its parameters; or a level, huber or replicates out of range; or a
+        constraint that the law cannot have.
     """
     if not isinstance(law, Law):
         raise TypeError(f"law is {law!r}; give a Law, one of fits.laws.registry.EVERY_LAW.")
@@ -194,27 +206,42 @@ def fit(
     order, cluster = in_order(x, y, counts, clusters)
     x, y, counts = x[..., order], y[order], counts[order]
     chosen = choose(x, y, np.ones((1, len(y)), bool))[0]
-    refuse_too_few(law, x[..., chosen], len(y))
     unit = unit_of(law, x)  # from here on x is a plain number
+    whole, law = law, constrained(law, constraint, unit)
+    refuse_too_few(law, x[..., chosen], len(y))
     plain = in_units(x, unit)
     points = plain[..., chosen], y[chosen], counts[chosen]
-    loss = with_threshold(loss, huber, law, *points)
-    profile = profile_of(law, *points, cluster[chosen], loss, unit)
+    many = len(points[1]) > MANY
+    if many:
+        loss, scaled, minimum = minimise_many(law, *points, loss, huber)
+        exact = Profile(law, *points, cluster[chosen], loss, unit, scaled, minimum)
+        profile = squashed(exact)
+    else:
+        loss = with_threshold(loss, huber, law, *points)
+        exact = profile = profile_of(law, *points, cluster[chosen], loss, unit)
     refuse_too_steep(profile.values, unit, profile.x, profile.y)
     inference: Profile | Bootstrap = profile
     if choose is not every_point:
-        rng = np.random.default_rng(seed)
-        drawn = bootstrap_weights(len(law.parameters), x, y, cluster, choose, replicates, rng)
-        found = refits(law, plain, y, drawn * counts, profile.scaled, loss)
+        rng, needs = np.random.default_rng(seed), len(law.parameters)
+        near = np.ones(len(y), bool)
+        if len(y) > MANY and cluster.max() + 1 == len(y):
+            near = near_frontier(x, y)
+        few = x[near], y[near], np.unique(cluster[near], return_inverse=True)[1]
+        drawn = bootstrap_weights(
+            needs, *few, choose, replicates, rng, clusters=int(cluster.max()) + 1
+        )
+        found = refits(law, plain[near], y[near], drawn * counts[near], profile.scaled, loss)
         with np.errstate(over="ignore"):
             inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)
         refuse_too_steep(inference.replicates, unit, profile.x, profile.y)
-    residuals = profile.residuals
+    both = two_stage(whole, constraint, steps, inference) if len(steps) else inference
+    residuals = exact.residuals
     rms = float(np.sqrt(np.mean(residuals**2)))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        intervals = _intervals(profile, inference, level, float(y[chosen].min() * np.exp(2 * rms)))
+        lowest = float(y[chosen].min() * np.exp(2 * rms))
+        intervals = _intervals(whole, both, level, lowest, tuple(constraint.fix))
     fitted = Fit(
-        law=law,
+        law=whole,
         values=tuple(profile.values.tolist()),
         intervals=intervals,
         level=level,
@@ -222,11 +249,13 @@ def fit(
         n=len(residuals),
         span=_span(x[..., chosen]),
         diagnostics=(),
-        inference=inference,
-        objective=profile.minimum,
+        inference=both,
+        objective=exact.minimum,
+        cells=len(profile.y) if many else None,
     )
     without = jackknife(profile, plain, y, counts, choose, chosen)
-    return replace(fitted, diagnostics=tuple(_diagnostics(fitted, profile, without, order[chosen])))
+    said = _diagnostics(fitted, exact, profile, without, order[chosen])
+    return replace(fitted, diagnostics=tuple(said))
 
 
 def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
@@ -234,25 +263,33 @@ def _span(x: Array) -> tuple[float, float] | tuple[Array, Array]:
     return (float(low), float(high)) if x.ndim == 1 else (low, high)
 
 
-def _diagnostics(found: Fit, profile: Profile, without: Array, rows: Indices) -> list[Diagnostic]:
-    law, lowest = found.law, float(profile.y.min())
+def _diagnostics(
+    found: Fit, exact: Profile, profile: Profile, without: Array, rows: Indices
+) -> list[Diagnostic]:
+    """Of many points, outliers are looked for in a sample, and all else in their cells."""
+    law, lowest = profile.law, float(exact.y.min())
+    single = profile if found.cells is None else sample_of(exact)
+    rows = rows if found.cells is None else np.arange(found.cells)
     clusters = int(profile.cluster.max()) + 1
     misfit = found.rms if profile.loss.log else found.rms / lowest
     said = diagnostics.few_points(law, found.n, clusters, misfit)
-    unfinished, flat = diagnostics.unfinished(profile), diagnostics.flat(profile)
+    unfinished, flat = diagnostics.unfinished(exact), diagnostics.flat(profile)
     sound = not (unfinished or flat)  # else the other points predict nothing
+    centred = sound and profile.loss.symmetric  # else the curve is not amid the points
     said += unfinished
     if found.n > len(law.parameters) and not flat:
         said += diagnostics.on_bounds(profile)
-        said += diagnostics.floor_unknown(law, found.intervals, found.level, lowest)
-        said += diagnostics.not_identifiable(profile, found.intervals)
-        said += outliers.off_the_curve(profile) if sound else []
+        ends = dict(zip(found.law.parameters, found.intervals, strict=True))
+        free = [ends[name] for name in law.parameters]
+        said += diagnostics.floor_unknown(law, free, found.level, lowest)
+        said += diagnostics.not_identifiable(profile, free)
+        said += outliers.off_the_curve(single) if centred else []
     said += flat
-    if clusters == found.n:
+    if clusters == len(profile.y):
         said += diagnostics.autocorrelated(profile, rows)
-    if sound:
+    if centred:
         said += outliers.off_at_an_end(profile)
-    if sound and len(without):
+    if sound and len(without) and not law.rises:
         ahead = np.asarray(found.span[1]) * outliers.AHEAD
         said += outliers.influential(profile, ahead, without, _width(*found.band(ahead)))
     return said
@@ -265,23 +302,33 @@ def _width(low: Array, high: Array) -> float:
 
 
 def _intervals(
-    profile: Profile, inference: Profile | Bootstrap, level: float, lowest: float
+    law: Law,
+    inference: Profile | Bootstrap | TwoStage,
+    level: float,
+    lowest: float,
+    held: Sequence[str],
 ) -> tuple[tuple[float, float], ...]:
     """Of each parameter, cut where it cannot be: outside its bounds, or a floor above all errors.
 
-    What must be above 0 is looked at on a logarithmic scale.
+    What must be above 0 is looked at on a logarithmic scale; what is held has the interval that an
+    earlier fit gave it, or none.
     """
-    law, values = profile.law, profile.values
+    values = (inference if isinstance(inference, Profile) else inference.profile).values
     above = np.array([low > 0 for low, _ in law.bounds])
+    places = np.array([k for k, name in enumerate(law.parameters) if name not in held])
 
     def parameter(drawn: Array, which: Indices) -> Array:
-        mine = drawn[which, np.arange(len(which))]
-        return np.where(above[which], np.log(np.maximum(mine, 1e-300)), mine)
+        mine = drawn[places[which], np.arange(len(which))]
+        return np.where(above[places[which]], np.log(np.maximum(mine, 1e-300)), mine)
 
-    lows, highs = inference.interval(parameter, len(values), level)
-    ends = []
-    for k, (name, (bottom, top)) in enumerate(zip(law.parameters, law.bounds, strict=True)):
-        low, high = float(lows[k]), float(highs[k])
+    lows, highs = inference.interval(parameter, len(places), level)
+    if held and isinstance(inference, TwoStage):
+        count, places = len(places), np.r_[places, [law.parameters.index(name) for name in held]]
+        centre, reach = (each[count:] for each in inference.carried(parameter, len(places), level))
+        lows, highs = np.r_[lows, centre - reach], np.r_[highs, centre + reach]
+    ends = [(float(value), float(value)) for value in values]
+    for k, low, high in zip(places.tolist(), lows.tolist(), highs.tolist(), strict=True):
+        name, (bottom, top) = law.parameters[k], law.bounds[k]
         if above[k]:
             low, high = np.exp(low), np.exp(high)
             if law.roles.get(name) == "exponent":  # other bounds are in another unit
@@ -291,5 +338,5 @@ def _intervals(
         if name == law.floor:
             high = min(high, max(lowest, float(values[k])))
         value = float(values[k])  # not lost to rounding
-        ends.append((min(float(low), value), max(float(high), value)))
+        ends[k] = (min(float(low), value), max(float(high), value))
     return tuple(ends)

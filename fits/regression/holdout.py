@@ -6,19 +6,21 @@ them better. What a scaling law is for is to be right where it has seen nothing.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.numbers import Array, Indices, Mask, arrays
+from fits.laws.constrained import Constraint, constrained
 from fits.laws.law import Law
 from fits.regression.bootstrap import Choose
-from fits.regression.fit import every_point
+from fits.regression.fit import FREE, every_point
 from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import LOG, Loss
 from fits.regression.solver import in_units, minimise, unit_of, with_threshold
+from fits.regression.squash import MANY, merged
 from fits.spec import HELD_OUT, Huber
 
 WHOLE = 1 / 2  # of the points below those, so many are to be fitted for clusters to be kept whole
@@ -55,10 +57,16 @@ class Trials:
         return " ".join(
             [
                 *(["weighted"] if self.weighted else []),
-                "mean absolute" if self.robust else "root mean square of",
+                self._of,
                 "log error" if self.loss.log else "error",
             ]
         )
+
+    @property
+    def _of(self) -> str:
+        if self.loss.tau is not None:
+            return "mean quantile loss of"
+        return "mean absolute" if self.robust else "root mean square of"
 
     @property
     def tried(self) -> list[tuple[str, float]]:
@@ -83,13 +91,15 @@ def choose_law(
     clusters: Sequence[Hashable] | None = None,
     loss: Loss = LOG,
     huber: Huber = None,
+    constraints: Mapping[str, Constraint] | None = None,
 ) -> Trials:
     """Fit each law to the points of smaller x, and see how well it predicts those of larger.
 
     Weights count in the fits to the smaller points, and in the score. The score is the root mean
     square of log(predicted / measured), or of predicted - measured where errors count as
-    differences; with Huber's loss the mean absolute size of these, so that one run that went wrong
-    among the largest does not drown what tells the laws apart. (Huber's loss itself would not do:
+    differences; with the loss of a quantile the mean of it, unsmoothed; with Huber's loss the mean
+    absolute size of these, so that one run that went wrong among the largest does not drown what
+    tells the laws apart. (Huber's loss itself would not do:
     its threshold follows each law's own residuals, and would favour one that fits too closely.)
 
     Clusters are kept whole where that can be: runs with correlated errors would, apart, tell the
@@ -106,6 +116,7 @@ def choose_law(
       choose: which of the runs are points at all, as in `fit`.
       weights, clusters, loss, huber: as in `fit`; "auto" is found anew for each law, from the
         smaller points.
+      constraints: law -> what is held of its parameters.
 
     Raises:
       ValueError: all points are of one size, so that none can be held out; or weights or clusters
@@ -126,7 +137,14 @@ def choose_law(
     if by is not None:
         sizes = np.asarray(by, float)[order][points]
     small, large = _split(sizes, cluster, share)
-    rows = [_try(law, compute, error, counts, small, large, loss, huber) for law in laws]
+    points = compute[..., small], error[small], counts[small]
+    robust, how = _robust(loss, huber), (loss, huber)
+    if len(points[1]) > MANY:  # what all of them say of each law, cells of neighbours say as well
+        points = merged(*points, loss, loss.tau or (0.5 if robust else None))
+        how = Loss(log=loss.log), None
+    large_points = compute[..., large], error[large], counts[large]
+    held, score = constraints or {}, _score(loss, robust)
+    rows = [_try(law, held.get(law.name, FREE), points, large_points, *how, score) for law in laws]
     rows.sort(key=_rank)
     return Trials(
         trials=tuple(rows),
@@ -138,7 +156,7 @@ def choose_law(
             np.max(compute[..., large].max(axis=-1) / compute[..., small].max(axis=-1))
         ),
         loss=loss,
-        robust=_robust(loss, huber),
+        robust=robust,
         weighted=bool(np.ptp(counts) > 0),
     )
 
@@ -146,7 +164,7 @@ def choose_law(
 def _rank(row: Trial) -> tuple[float, int]:
     """Of laws that predict alike to the three digits shown, the one of fewest parameters first."""
     error = np.inf if row.error is None else float(f"{row.error:.3g}")
-    return error, len(row.law.parameters)
+    return error, len(row.law.parameters)  # of the whole law
 
 
 def _split(sizes: Array, cluster: Indices, share: float) -> tuple[Mask, Mask]:
@@ -166,39 +184,51 @@ def _robust(loss: Loss, huber: Huber) -> bool:
     return huber is not None or bool(np.isfinite(loss.delta))
 
 
+def _score(loss: Loss, robust: bool) -> Callable[[Array, Array], float]:
+    """(residuals, weights) -> what a law is ranked by."""
+
+    def score(missed: Array, weights: Array) -> float:
+        if loss.tau is not None:
+            above, below = 2 * loss.tau, 2 * (1 - loss.tau)
+            return float(np.average(np.where(missed < 0, -above, below) * missed, weights=weights))
+        if robust:
+            return float(np.average(np.abs(missed), weights=weights))
+        return float(np.sqrt(np.average(missed**2, weights=weights)))
+
+    return score
+
+
 def _try(
-    law: Law,
-    x: Array,
-    y: Array,
-    weights: Array,
-    small: Mask,
-    large: Mask,
+    whole: Law,
+    constraint: Constraint,
+    points: tuple[Array, Array, Array],
+    held: tuple[Array, Array, Array],
     loss: Loss,
     huber: Huber,
+    score: Callable[[Array, Array], float],
 ) -> Trial:
+    """Fitted to some points and scored on others: x, y and weight of each."""
+    x, y, weights = points
+    unit = unit_of(whole, x)
+    law = constrained(whole, constraint, unit)
     seen = x if law.reads is None else x[list(law.reads)]
-    different = np.unique(seen[..., small], axis=-1).shape[-1]
+    different = np.unique(seen, axis=-1).shape[-1]
     if different <= len(law.parameters):
         return Trial(
-            law=law,
+            law=whole,
             refusal=f"{different} different x to fit, {len(law.parameters)} parameters",
             few=True,
         )
-    unit = unit_of(law, x[..., small])
     plain = in_units(x, unit)
     try:
-        points = plain[..., small], y[small], weights[small]
+        points = plain, y, weights
         values, _ = minimise(law, *points, with_threshold(loss, huber, law, *points))
     except ValueError as wrong:
-        return Trial(law=law, refusal=str(wrong))
+        return Trial(law=whole, refusal=str(wrong))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        curve = law.predict(plain[..., large], *values)
-        missed = loss.residuals(curve, y[large])
+        curve = law.predict(in_units(held[0], unit), *values)
+        missed = loss.residuals(curve, held[1])
         values = law.in_ones(unit, *values)
     if not (np.isfinite(missed) & (curve > 0)).all():
-        return Trial(law=law, values=tuple(values.tolist()), refusal="it predicts errors below 0")
-    if _robust(loss, huber):
-        error = np.average(np.abs(missed), weights=weights[large])
-    else:
-        error = np.sqrt(np.average(missed**2, weights=weights[large]))
-    return Trial(law=law, error=float(error), values=tuple(values.tolist()))
+        return Trial(law=whole, values=tuple(values.tolist()), refusal="it predicts errors below 0")
+    return Trial(law=whole, error=score(missed, held[2]), values=tuple(values.tolist()))

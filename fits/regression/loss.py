@@ -4,22 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
+from fits.spec import EFFICIENT
+
+SMOOTH = 0.5  # of the loss of a quantile, in standard deviations
 
 
 @dataclass(frozen=True)
 class Loss:
-    """rho of the residuals, of which a fit minimises the weighted sum."""
+    """rho of the residuals, of which a fit minimises the weighted sum.
+
+    Beyond a threshold a residual counts in proportion to its size, not to its square (Huber 1964).
+    Undertuned runs lie above the curve of those that were trained well. A one-sided loss bounds
+    only what a point above the curve can do; that of a quantile (Koenker and Bassett 1978,
+    smoothed) weighs a point far above it by tau, and one far below it by 1 - tau.
+    """
 
     log: bool = True  # residuals are log(law / y), so that errors count as ratios; else law - y
-    delta: float = np.inf
-    """Huber's threshold, in the unit of the residuals: beyond it a residual counts in proportion to
-    its size, not to its square (Huber 1964); infinity: squares."""
+    delta: float = np.inf  # Huber's threshold, in the unit of the residuals; infinity: squares
+    one_sided: bool = False  # points below the curve count by their square, however far
+    tau: float | None = None  # share of the points that the curve of a quantile leaves below it
+
+    @property
+    def symmetric(self) -> bool:
+        return not self.one_sided and self.tau is None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Of psi: how much a point above the curve can count, and one below it."""
+        if self.tau is not None and np.isfinite(self.delta):
+            return -2 * self.tau * self.delta, 2 * (1 - self.tau) * self.delta
+        return -self.delta, np.inf if self.one_sided else self.delta
+
+    @property
+    def lowest(self) -> float:
+        """The residual where rho is 0. Of a quantile not 0: its slopes meet within delta of it."""
+        quantile = self.tau is not None and np.isfinite(self.delta)
+        return self.delta * (2 * float(self.tau or 0) - 1) if quantile else 0.0
 
     def residuals(self, curve: Array, y: Array) -> Array:
         return np.log(curve / y) if self.log else curve - y
@@ -31,18 +57,56 @@ class Loss:
     def rho(self, residuals: Array) -> Array:
         if np.isinf(self.delta):
             return residuals**2 / 2
-        size = np.abs(residuals)
-        inside = np.minimum(size, self.delta)
-        return inside * (size - inside / 2)
+        inside = self.psi(residuals)
+        return inside * (residuals - self.lowest - inside / 2)
 
     def psi(self, residuals: Array) -> Array:
         """Derivative of rho."""
-        return np.clip(residuals, -self.delta, self.delta)
+        return np.clip(residuals - self.lowest, *self.limits)
 
-    def mean_curvature(self, residuals: Array, weights: Array) -> float:
-        """Weighted mean of psi', the share of points within the threshold; at least one point's."""
-        inside = np.average(np.abs(residuals) <= self.delta, weights=weights)
-        return max(float(inside), 1 / len(residuals))
+    def within(self, residuals: Array) -> Mask:
+        """Which residuals count by their square."""
+        low, high = self.limits
+        away = residuals - self.lowest
+        return (away >= low) & (away <= high)
+
+    def mean_curvature(self, residuals: Array, weights: Array, parameters: int = 0) -> float:
+        """Weighted mean of psi', the share of points within the threshold; at least one point's.
+
+        The curve of a quantile is drawn to as many points as it has parameters, whatever the
+        density there: these are not counted (Koenker 2005, "Quantile Regression").
+        """
+        inside, count = float(np.average(self.within(residuals), weights=weights)), len(residuals)
+        if self.tau is not None and np.isfinite(self.delta) and count > parameters:
+            inside = (inside * count - parameters) / (count - parameters)
+        return max(inside, 1 / count)
+
+    def deviation(self, residuals: Array, parameters: int) -> float:
+        """Standard deviation of the errors, normal but for some outliers, by a median.
+
+        Where points above the curve may be of another kind, by those below it alone.
+        """
+        count = len(residuals)
+        freedom = max(count - parameters, 1) / count
+        if self.one_sided and (residuals > 0).any():
+            sizes = residuals[residuals > 0]
+        else:
+            sizes = np.abs(residuals - (0.0 if self.tau is None else np.median(residuals)))
+        return 1.4826 * float(np.median(sizes)) / float(np.sqrt(freedom))
+
+    def threshold(self, deviation: float, points: int, parameters: int) -> float:
+        """Delta for errors of that standard deviation.
+
+        Huber's, 95 % efficient if errors are normal; of a quantile half the width of the
+        uniform kernel that smooths it, as He et al. 2023 choose it ("Smoothed quantile regression
+        with large-scale inference"), and no less than leaves many points within: their share is
+        the density that intervals rest on.
+        """
+        if self.tau is None:
+            return EFFICIENT * deviation
+        width = ((parameters + np.log(points)) / points) ** 0.4
+        smooth = float(np.sqrt(self.tau * (1 - self.tau)) * width)
+        return deviation * max(SMOOTH, smooth)
 
 
 LOG = Loss()
@@ -92,7 +156,7 @@ def coordinate_scale(law: Law, at: Array) -> Array:
     return np.where(_in_errors(law), error[..., None], 1.0)
 
 
-@cache
+@lru_cache(maxsize=256)  # laws with held parameters are made anew for each fit
 def _in_errors(law: Law) -> Mask:
     """Which coordinates have the unit of the error: those in which the law is linear, such as a
     floor; scales enter as logarithms. Tried at some place or other.

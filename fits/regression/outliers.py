@@ -206,8 +206,7 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     inside = np.maximum(np.mean(np.abs(psi) <= loss.delta * roots, axis=1), 0.1)
     noise = (psi**2).sum(axis=1) / freedom / inside
     falls = np.sqrt(2 * np.maximum(profile.minimum - losses, 0) / np.maximum(noise, 1e-300))
-    clusters = np.arange(profile.cluster.max() + 1)[:, None] == profile.cluster
-    sums = (free * psi) @ clusters.T
+    sums = np.array([np.bincount(profile.cluster, each) for each in free * psi])
     even = np.maximum(noise * inside * power, 1e-300)
     uneven = np.sqrt((sums**2).sum(axis=1) / even).clip(1.0)
     return factors, _normal(falls / uneven, freedom)
@@ -227,8 +226,9 @@ def influential(profile: Profile, ahead: Array, without: Array, width: float) ->
       without: parameters fitted without each of the points, [points, parameters].
       width: of the prediction's interval, as a logarithm; 0 where it has no end.
     """
-    law, each = profile.law, without.T[..., None]
-    if len(without) < len(law.parameters) + SPARE:
+    law, each = profile.law.whole or profile.law, without.T[..., None]
+    needs = len(profile.scaled)
+    if len(without) < needs + SPARE:
         return []
     forecasts = law.predict(ahead[..., None], *without.T)
     x = profile.x_in_ones[..., None, :]
@@ -253,7 +253,7 @@ def influential(profile: Profile, ahead: Array, without: Array, width: float) ->
             least = width / 10
         if not low[0] <= np.log(made) <= high[0] and abs(np.log(alone / made)) > 1e-6:
             first, other = run, alone
-    enough = len(moved) >= 4 * len(law.parameters)
+    enough = len(moved) >= 4 * needs
     share = moved[first] ** 2 / max((moved**2).sum(), 1e-300)
     if other == made and enough and share > DECIDES and moved[first] > least > 0:
         other = float(forecasts[first])

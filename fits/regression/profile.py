@@ -78,7 +78,7 @@ class Profile:
 
     @property
     def _curvature(self) -> float:
-        return self.loss.mean_curvature(self.residuals, self.weights)
+        return self.loss.mean_curvature(self.residuals, self.weights, len(self.scaled))
 
     @cached_property
     def errors(self) -> ErrorModel:

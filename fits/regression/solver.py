@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fits.base.numbers import Array, Mask
+from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
 from fits.regression.loss import LOG, Loss, Penalty
-from fits.spec import EFFICIENT, Huber
+from fits.spec import Huber
 
 STEPS = 200
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
+SAMPLE = 2000  # points that guesses look at, and by which a fit to many begins
+TURNS = 12  # of the curve and the noise that it leaves, where points above it are of another kind
 CELLS = 24_000  # parameters x replicates x points worked on at once: what a cache holds
 
 
@@ -91,9 +93,9 @@ class Problem:
         psi = self.loss.psi(state.residuals)
         gradient = np.einsum("rpn,rn->rp", state.jacobian, weights * psi)
         if np.isfinite(self.loss.delta):
-            size = np.abs(state.residuals)
-            above = np.minimum(1, self.loss.delta / np.maximum(size, 1e-300))
-            weights = weights * ((size <= self.loss.delta) + damping[:, None] * above)
+            size = np.maximum(np.abs(state.residuals - self.loss.lowest), 1e-300)
+            above = np.where(size > 1e-300, np.minimum(1, np.abs(psi) / size), 1.0)
+            weights = weights * (self.loss.within(state.residuals) + damping[:, None] * above)
         hessian = (state.jacobian * weights[:, None]) @ state.jacobian.transpose(0, 2, 1)
         if self.penalty is not None:
             rows, strength = self.penalty.jacobian(self.law, state.at), self.penalty.strength
@@ -190,7 +192,8 @@ def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> 
     at none of the minima.
     """
     with np.errstate(all="ignore"):  # parts of a grid of guesses may overflow: not chosen
-        guesses = law.guess(x, y, weights)
+        some = sampled(len(y))
+        guesses = law.guess(x[..., some], y[some], weights[some])
     rows = np.broadcast_to(weights, (guesses.shape[1], len(y)))
     found, losses = levenberg_marquardt(law, x, y, rows, guesses, loss=loss)
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
@@ -202,6 +205,11 @@ def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> 
     return found[:, best], float(losses[best])
 
 
+def sampled(count: int, most: int = SAMPLE) -> Indices:
+    """Evenly spaced positions among so many points; all of them if they are few."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
 def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weights: Array) -> Loss:
     """With Huber's threshold as `fit` is told; "auto" by the residuals of least absolute errors."""
     if huber is None:
@@ -209,23 +217,29 @@ def with_threshold(loss: Loss, huber: Huber, law: Law, x: Array, y: Array, weigh
     if huber != "auto":
         return replace(loss, delta=float(huber))
     found = replace(loss, delta=np.inf)
-    for _ in range(3):  # squares first, then with what they say of the noise
+    for _ in range(TURNS if loss.one_sided else 3):  # squares first, then what they say of noise
         values, _ = minimise(law, x, y, weights, found)
-        residuals = np.abs(loss.residuals(law.predict(x, *values), y))
-        freedom = max(len(y) - len(values), 1) / len(y)
-        deviation = 1.4826 * float(np.median(residuals)) / np.sqrt(freedom)
-        found = replace(loss, delta=max(EFFICIENT * deviation, 1e-9))
+        residuals = loss.residuals(law.predict(x, *values), y)
+        deviation = loss.deviation(residuals, len(values))
+        last, delta = found.delta, loss.threshold(deviation, len(y), len(values))
+        found = replace(loss, delta=max(delta, 1e-9))
+        if loss.one_sided and abs(found.delta - last) < 1e-3 * found.delta:
+            break
     return found
 
 
 def unit_of(law: Law, x: Array) -> Array:
-    """The geometric mean of x, or of each of its variables; of those of one unit together."""
+    """The geometric mean of x, or of each of its variables; of those of one unit together.
+
+    1 for a variable that is taken as it is.
+    """
     if law.rescale is None:
         return np.ones(x.shape[:-1])
     if x.ndim == 1:
         return np.exp(np.log(x).mean())
-    means, units = np.log(x).mean(axis=1), np.array(law.units)
-    return np.exp([means[units == unit].mean() for unit in units])
+    means, units = np.log(x).mean(axis=1), np.array(law.units, object)
+    each = [0.0 if unit is None else means[units == unit].mean() for unit in law.units]
+    return np.exp(each)
 
 
 def in_units(x: Array, unit: Array) -> Array:

@@ -18,12 +18,13 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic, Numbers
 from fits.base.numbers import Array
 from fits.data.points import Points
+from fits.data.selection import Why
 from fits.decisions.compare import span
 from fits.regression.fit import Fit
 from fits.report import Observations
 from fits.saved.law_file import band_of, span_of
 from fits.saved.rows import changes, observations_of, renumbered, rows_of, surplus, x_of
-from fits.saved.saved_law import Dropped, Evidence, Reason, SavedLaw
+from fits.saved.saved_law import Dropped, Evidence, SavedLaw
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
@@ -129,7 +130,7 @@ def _other_span(law: SavedLaw, evidence: Evidence) -> Iterator[Diagnostic]:
 
 def _other_dropped(then: Dropped, now: Dropped, same: bool) -> Iterator[Diagnostic]:
     """Rows left out then and not now, or now and not then; of a table that changed, lines move."""
-    whys: list[Reason] = [*dict.fromkeys((*then, *now))]
+    whys: list[Why] = [*dict.fromkeys((*then, *now))]
     for why in whys:
         before, after = then.get(why, {}), now.get(why, {})
         for name in dict.fromkeys((*before, *after)):

@@ -21,14 +21,15 @@ from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array
+from fits.data.selection import Why, chosen
 from fits.data.tables import Table, read_table
 from fits.regression.fit import Fit
 from fits.report import GroupReport
 from fits.saved.rows import lines_between, rows_of
 from fits.saved.saved_law import (
+    MOST_ROWS,
     Dropped,
     Evidence,
-    Reason,
     SavedDiagnostic,
     SavedLaw,
     TableFile,
@@ -52,6 +53,13 @@ def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLa
     spec, points, fit = group.spec, group.points, group.fit
     assert isinstance(fit, Fit)
     table = points.table.path
+    if len(points.error) > MOST_ROWS:
+        raise UserError(
+            [
+                f"--save: a file keeps at most {MOST_ROWS:,} rows, and {len(points.error):,} are "
+                "fitted. Choose rows with --where, or say --json FILE."
+            ]
+        )
     chosen = group.observations.fitted(spec)
     x = np.atleast_2d(points.x)[:, chosen]
     band = band_of(fit, x)
@@ -114,23 +122,27 @@ def sha256(path: Path) -> str:
 
 
 def dropped_rows(spec: FitSpec, table: Path) -> Dropped:
-    """The rows that no fit saw, by the first reason there is: a condition, or an empty cell."""
+    """The rows that no fit saw, by the first reason there is: a condition, an empty cell, others
+    that are later or better."""
     left = read_table(table)
     dropped: Dropped = {}
 
-    def drop(why: Reason, name: str, after: Table) -> None:
+    def drop(why: Why, name: str, after: Table) -> None:
         nonlocal left
         if lines := lines_between(left, after):
             dropped.setdefault(why, {})[name] = lines
         left = after
 
-    for condition in spec.where:
-        name, _, value = condition.partition("=")
-        kept = left.where(name.removesuffix("!"), value, equal=not name.endswith("!"))
-        drop("where", condition, kept)
-    for name in dict.fromkeys((*spec.x, spec.y)):
-        full = [row for row, cell in enumerate(left.column(name)) if cell]
-        drop("no_x" if name in spec.x else "no_y", name, left.keep(full))
+    steps = chosen(
+        *(left, spec.x, spec.y),
+        where=spec.where,
+        last_of=spec.last_of,
+        best_of=spec.best_of,
+        largest=spec.y_is.startswith("accuracy"),
+        percent=spec.y_is.endswith("percent"),
+    )
+    for step in steps:
+        drop(step.why, step.name, step.after)
     return dropped
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.data.points import Points, as_error
-from fits.data.tables import Table, number
+from fits.data.tables import Table
 from fits.report import Observations, observations
 from fits.spec import FitSpec
 
@@ -23,7 +23,7 @@ from fits.spec import FitSpec
 def rows_of(points: Points, spec: FitSpec) -> Array:
     """Every row of the points, [runs, columns]."""
     found = observations(points, spec)
-    y = [number(cell) for cell in points.table.columns[spec.y]]
+    y = points.table.values(spec.y, percent=spec.y_is.endswith("percent"))
     more = [each for each in (found.weights, found.clusters) if each is not None]
     return np.array([points.table.numbers, *np.atleast_2d(points.x), y, *more], float).T
 

@@ -19,6 +19,7 @@ from fits.base.messages import MESSAGES
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import X_RANGE, Array
 from fits.data.points import judge_x, judge_y
+from fits.data.selection import Why
 from fits.laws.law import Law
 from fits.laws.registry import EVERY_LAW
 from fits.report import judge_weight
@@ -39,7 +40,15 @@ def _printable(text: str) -> str:
 
 def _bounded(spec: FitSpec) -> FitSpec:
     """What FitSpec takes from the one who writes it, and not every file should say."""
-    for text in (*spec.x, spec.y, *spec.where, spec.weights, *spec.clusters):
+    for text in (
+        *spec.x,
+        spec.y,
+        *spec.where,
+        spec.weights,
+        *spec.clusters,
+        *spec.last_of,
+        *spec.best_of,
+    ):
         _printable(text)
     if spec.law == FORECAST:
         raise ValueError("a forecast cannot be saved as a law")
@@ -57,10 +66,8 @@ Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
 Resource = Annotated[float, Field(ge=X_RANGE[0], le=X_RANGE[1])]
 Row = Annotated[list[Number], Field(max_length=99)]
 Rows = Annotated[list[Row], Field(max_length=MOST_ROWS)]
-Reason: TypeAlias = Literal["where", "no_x", "no_y"]
-"""Why a row was left out: a condition that it does not meet, or an empty cell."""
 Line = Annotated[int, Field(ge=0, lt=2**31)]
-Dropped: TypeAlias = dict[Reason, dict[Text, list[tuple[Line, Line]]]]
+Dropped: TypeAlias = dict[Why, dict[Text, list[tuple[Line, Line]]]]
 
 
 class _File(BaseModel):

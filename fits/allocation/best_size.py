@@ -1,0 +1,159 @@
+"""The best size for a budget by any law of size and data, found numerically.
+
+`parametric.py` has the closed form of the law that Hoffmann et al. give; here the law may be one
+whose exponents change with size, or of further variables that are known, such as how many different
+data there are: then a budget and the data at hand decide the size, and how often the data are seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fits.base.errors import UserError
+from fits.base.numbers import Array, Estimate
+from fits.data.tables import Table
+from fits.laws.law import Law
+from fits.regression.fit import Fit
+from fits.report import FitReport, Place, fit_table
+from fits.report_json import EstimateField, JsonModel, ReportJson
+from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+
+PLACES = 41  # of sizes that are tried at once
+ROUNDS = 5  # each looks between the neighbours of the best of the one before
+BEYOND = 1e4  # sizes are looked for up to so many times beyond those fitted
+
+
+class Sized(JsonModel):
+    """The best size for a budget."""
+
+    compute: float
+    known: dict[str, float]
+    """Further variables of the law, such as different data."""
+    size: EstimateField
+    data: EstimateField
+    error: EstimateField
+    within: bool
+    """Whether the best lies inside the sizes that were tried, not at their end."""
+
+
+class BestSizes(JsonModel):
+    """A law fitted to a table, and the best size for some budgets."""
+
+    fit: ReportJson
+    per: float
+    """k of compute = k N D."""
+    budgets: tuple[Sized, ...]
+
+
+def takes_size_and_data(law: Law) -> bool:
+    return law.variables[:2] == ("N", "D")
+
+
+def best_sizes(
+    table: str | Path | Table,
+    spec: FitSpec,
+    budgets: Sequence[Place],
+    per: float = FLOPS_PER_EXAMPLE,
+) -> tuple[BestSizes, FitReport]:
+    """Fit a law and divide budgets by it.
+
+    Args:
+      table: a file, or one that was read.
+      spec: of a law whose first two variables are size N and data D.
+      budgets: compute, then the law's further variables, each.
+      per: k of compute = k N D.
+
+    Returns:
+      The answer, and the report of the fit.
+
+    Raises:
+      UserError: all mistakes in the table, or the law is not of size and data.
+      OSError: the table cannot be read.
+    """
+    report = fit_table(table, spec)
+    fit = report.groups[0].law
+    if not takes_size_and_data(fit.law):
+        raise UserError([f"law {fit.law.name} is not of size N and data D."])
+    each = tuple(sized(fit, budget, per) for budget in budgets)
+    return BestSizes(fit=ReportJson.model_validate(report), per=per, budgets=each), report
+
+
+def sized(fit: Fit, budget: Place, per: float = FLOPS_PER_EXAMPLE) -> Sized:
+    """The best size for compute and further variables, with intervals of the fit's level."""
+    search = _Search(fit, budget[0] / per, budget[1:])
+
+    def size(*values: Array) -> Array:
+        return search.best(values)[0]
+
+    def error(*values: Array) -> Array:
+        return np.log(np.maximum(search.best(values)[1], 1e-300))
+
+    n = _estimate(fit, size)
+    flops = float(np.log(search.product))
+    data = Estimate(flops - n.value, flops - n.high, flops - n.low)
+    low, high = search.ends
+    return Sized(
+        compute=budget[0],
+        known=dict(zip(fit.law.variables[2:], budget[1:], strict=True)),
+        size=_exp(n),
+        data=_exp(data),
+        error=_exp(_estimate(fit, error)),
+        within=bool(low + 1e-6 < n.value < high - 1e-6),
+    )
+
+
+def _estimate(fit: Fit, quantity: Callable[..., Array]) -> Estimate:
+    value = float(quantity(*(np.array([each]) for each in fit.values))[0])
+    low, high = fit.interval(quantity)
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def _exp(found: Estimate) -> Estimate:
+    with np.errstate(over="ignore"):
+        return Estimate(*np.exp(found).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Fields: the law; N D that can be paid; its further variables."""
+
+    fit: Fit
+    product: float
+    known: Place
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Log sizes between which the best is looked for."""
+        smallest, largest = (float(np.ravel(end)[0]) for end in self.fit.span)
+        middle = self.product**0.5
+        low, high = min(smallest, middle) / BEYOND, max(largest, middle) * BEYOND
+        return float(np.log(low)), float(np.log(high))
+
+    def best(self, values: Sequence[Array]) -> tuple[Array, Array]:
+        """Log size, and the error there, for each of many curves, [curves]."""
+        count = len(np.ravel(values[0]))
+        low, high = (np.full(count, end) for end in self.ends)
+        shares = np.linspace(0, 1, PLACES)[:, None]
+        every = np.arange(count)
+        for _ in range(ROUNDS):
+            n = low + (high - low) * shares
+            curve = self._error(n, values)
+            best = np.clip(np.argmin(curve, axis=0), 1, PLACES - 2)
+            low, high = n[best - 1, every], n[best + 1, every]
+        left, middle, right = (curve[best + k, every] for k in (-1, 0, 1))
+        bend = left - 2 * middle + right
+        step = np.where(bend > 0, (left - right) / (2 * np.where(bend > 0, bend, 1)), 0.0)
+        at = n[best, every] + np.clip(step, -1, 1) * (high - low) / 2
+        return at, self._error(at[None], values)[0]
+
+    def _error(self, n: Array, values: Sequence[Array]) -> Array:
+        """At log sizes [sizes, curves]."""
+        more = [np.full_like(n, each) for each in self.known]
+        x = np.stack([np.exp(n), self.product / np.exp(n), *more])
+        with np.errstate(all="ignore"):
+            curve = self.fit.law.predict(x, *values)
+        return np.where(np.isfinite(curve), curve, 1e300)

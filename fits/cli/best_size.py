@@ -1,0 +1,82 @@
+"""fit-laws best-size: the best size for a budget, by any law of size and data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fits.base.errors import UserError, all_of
+from fits.cli.options import Json, TableArgument, numbers, option, read_columns, spec_of
+from fits.cli.output import check_files, put
+from fits.laws.names import SEVERAL_VARIABLES
+from fits.spec import FLOPS_PER_EXAMPLE
+
+if TYPE_CHECKING:
+    from fits.allocation.best_size import BestSizes
+    from fits.report import FitReport
+
+LAWS = [name for name, variables in SEVERAL_VARIABLES.items() if variables.startswith("N D")]
+
+
+def best_size(
+    table: TableArgument,
+    options: dict[str, Any],
+    budget: Annotated[
+        list[str],
+        option("C", "Compute; C,U,... where the law has further variables; repeatable."),
+    ],
+    per: Annotated[float, option("K", "FLOPs a parameter and image.")] = FLOPS_PER_EXAMPLE,
+    json_file: Json = None,
+) -> None:
+    """The best size for a budget, by any law of size and data.
+
+    --x names the columns of size, of data, and of what else the law takes: with --law repeated the
+    different data there are, so that --budget C,U says what to train with compute C on U different
+    images or tokens, and how often to see them. The best is found numerically, by the law alone;
+    `fit-laws optimal` compares three methods where the law is chinchilla.
+
+    Exit status: 0 done; 2 a mistake on the command line or in the table: all mistakes are named,
+    and nothing is written.
+    """
+    from fits.base.numbers import X_RANGE
+
+    further = max(len(options["x"]) - 2, 0)
+    spec, budgets, whole, *_ = all_of(
+        lambda: spec_of(options),
+        lambda: numbers("--budget", budget, X_RANGE, 1 + further),
+        lambda: read_columns(table, options),
+        lambda: check_files({"--json": json_file}, [table]),
+        lambda: _check(options["law"], per),
+    )
+    from fits.allocation.best_size import best_sizes
+
+    answer, report = best_sizes(whole, spec, budgets, per)
+    put(answer, _lines(answer, report), [], json_file)
+
+
+def _check(law: str, per: float) -> None:
+    wrong = []
+    if law not in LAWS:
+        wrong.append(f"--law: {law} is not of size and data. Use {', '.join(LAWS)}.")
+    if not 1e-30 <= per <= 1e30:
+        wrong.append(f"--per: {per:g} is not from 1e-30 to 1e+30.")
+    if wrong:
+        raise UserError(wrong)
+
+
+def _lines(found: BestSizes, report: FitReport) -> Iterator[str]:
+    from fits.report_text import in_full, interval
+
+    yield f"{report.table}: {report.spec.error_name} against {', '.join(report.spec.x)}"
+    yield from (f"  {line}" for line in in_full(report.groups[0], holdout=False))
+    size, data = report.spec.x[:2]
+    for each in found.budgets:
+        known = "".join(f", {name} = {value:g}" for name, value in each.known.items())
+        yield f"\nof {each.compute:g} FLOPs{known}; compute = {found.per:g} {size} {data}"
+        yield f"  {size}   {interval(*each.size)}"
+        yield f"  {data}   {interval(*each.data)}"
+        if "U" in each.known:
+            yield f"  epochs   {each.data.value / each.known['U']:.3g}"
+        yield f"  {report.spec.error_name}   {interval(*each.error)}"
+        if not each.within:
+            yield "  warning: the best lies at the end of the sizes that were looked at"

@@ -1,0 +1,132 @@
+"""What --fix, --tie, --from and --hold say is held of a law's parameters, as fields of FitSpec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fits.base.errors import UserError
+from fits.base.names import did_you_mean, short
+from fits.laws.names import ALIASES
+from fits.spec import KINDS
+
+
+def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]]:
+    """Fields `fix`, `tie` and `fix_steps` of a FitSpec, for those typed, which are taken out.
+
+    Returns also everything typed that is no NAME=VALUE, or no parameter of the saved law.
+
+    Raises:
+      UserError: the saved law is none, or what it rests on cannot be fitted any more.
+      OSError: it cannot be read.
+    """
+    wrong: list[str] = []
+    fix = _numbers(fields.pop("fix", ()), wrong)
+    tie = _pairs("tie", fields.pop("tie", ()), "NAME=NAME, say alpha=beta", wrong)
+    fix |= _chance(fields.pop("chance", None), str(fields.get("y_is")), law, wrong)
+    saved, names = fields.pop("from_law", None), fields.pop("hold", ())
+    if names and saved is None:
+        wrong.append("--hold: which law? Name its file with --from.")
+    found: dict[str, Any] = {"fix": fix, "tie": tie}
+    if saved is not None:
+        law = ALIASES.get(law.lower(), law)
+        values, steps = _of_saved(saved, law, names, [*fix, *tie], wrong)
+        exact = (0.0,) * len(fix)
+        found = {
+            "fix": values | fix,
+            "tie": tie,
+            "fix_steps": tuple((*step, *exact) for step in steps),
+        }
+    return {name: value for name, value in found.items() if value}, wrong
+
+
+def _chance(score: float | None, kind: str, law: str, wrong: list[str]) -> dict[str, float]:
+    """The parameter that is the error of a guess, at the error of this score."""
+    if score is None:
+        return {}
+    from fits.data.points import as_error, judge_y
+    from fits.laws.registry import EVERY_LAW
+
+    held = EVERY_LAW.get(ALIASES.get(law.lower(), law))
+    names = [name for name, role in held.roles.items() if role == "chance"] if held else []
+    if held and not names:
+        those = [each.name for each in EVERY_LAW.values() if "chance" in each.roles.values()]
+        wrong.append(f"--chance: law {law} has none; of the laws {', '.join(those)} have.")
+    if said := judge_y(score, kind) if kind in KINDS else None:
+        wrong.append(f"--chance: {score:g} is {said}")
+        return {}
+    return {name: float(as_error([score], kind)[0]) for name in names}
+
+
+def _pairs(name: str, texts: Sequence[str], form: str, wrong: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        left, sign, right = (part.strip() for part in text.partition("="))
+        if not (left and sign and right):
+            wrong.append(f"--{name}: '{short(text)}' is not {form}.")
+        elif left in found:
+            wrong.append(f"--{name}: {short(left)} is named twice. Say it once.")
+        else:
+            found[left] = right
+    return found
+
+
+def _numbers(texts: Sequence[str], wrong: list[str]) -> dict[str, float]:
+    from fits.data.tables import is_number, number
+
+    found = {}
+    for name, text in _pairs("fix", texts, "NAME=VALUE, say b=0.5", wrong).items():
+        if is_number(text) and math.isfinite(number(text)):
+            found[name] = number(text)
+        else:
+            wrong.append(f"--fix: {short(name)}={short(text)}: the value is not a number.")
+    return found
+
+
+def _of_saved(
+    path: Path, law: str, names: Sequence[str], taken: Sequence[str], wrong: list[str]
+) -> tuple[dict[str, float], list[list[float]]]:
+    """Values of the saved law's parameters that are to be held, and how uncertain they are."""
+    from fits.laws.registry import EVERY_LAW
+    from fits.regression.two_stage import steps_of
+    from fits.saved.law_file import read_law
+    from fits.saved.rows import observations_of
+
+    found = read_law(path)
+    if law not in EVERY_LAW:
+        return {}, []  # FitSpec says so
+    mine, its = EVERY_LAW[law], found.curve
+    shared = [
+        name
+        for name in its.parameters
+        if name in mine.parameters and its.roles.get(name) == mine.roles.get(name)
+    ]
+    wrong += [
+        f"--hold: {short(name)} is no parameter that laws {law} and {its.name} (of {path}) share. "
+        f"{did_you_mean(name, shared)}They share {', '.join(shared) or 'none'}."
+        for name in names
+        if name not in shared
+    ]
+    held = [name for name in dict.fromkeys(names or shared) if name in shared]
+    held = [name for name in held if name not in taken]
+    if not held and not names:
+        wrong.append(f"--from: laws {law} and {its.name} (of {path}) share no parameter to hold.")
+    if not names and len(held) + len(taken) >= len(mine.parameters):
+        wrong.append(
+            f"--from: {path} has all parameters of law {law}, and all would be held. Say which: "
+            f"--hold {held[0]}."
+        )
+    if wrong or not held:
+        return {}, []
+    values = {name: found.values[name] for name in held}
+    if found.evidence is None:
+        return values, []
+    spec = found.evidence.spec
+    try:
+        return values, steps_of(
+            observations_of(found.evidence.rows, spec).fit(spec).inference, held
+        )
+    except ValueError as why:
+        raise UserError([f"--from: {path}: {why}"]) from None

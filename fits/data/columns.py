@@ -1,0 +1,215 @@
+"""Columns of text that are numbers where one wants them; a million cells take 16 MB.
+
+Rows are chosen without copying a cell: a column is the whole column of the file and which of its
+rows. So a column is read as numbers but once, by all its cells, whatever rows are wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+
+from fits.base.numbers import Array, Indices, Mask
+from fits.data.numerals import Elsewhere, Numerals, has_decimal, plain, read_numerals
+
+BLOCK = 10_000  # rows handled at once as Python's own text
+TEXT = np.dtypes.StringDType()
+_UNIT = re.compile(r"(?P<name>.*\S)\s*(?:\((?P<round>[^()]+)\)|\[(?P<square>[^\[\]]+)\])")
+
+
+def text_cells(cells: Sequence[str]) -> Any:
+    """[cells] of text; what UTF-8 cannot hold is replaced."""
+    try:
+        return np.array(cells, TEXT)
+    except UnicodeEncodeError:
+        return np.array([cell.encode("utf-8", "replace").decode() for cell in cells], TEXT)
+
+
+def name_and_unit(header: str) -> tuple[str, str | None]:
+    """ "flops (PF-days)" is flops in PF-days."""
+    found = _UNIT.fullmatch(header)
+    if found is None:
+        return header, None
+    return found["name"], (found["round"] or found["square"]).strip()
+
+
+class WholeColumn:
+    """Every cell of a column of the file."""
+
+    def __init__(self, name: str, cells: Any, file: list[WholeColumn], between_commas: bool):
+        self.name, self.cells, self.file = name, cells, file
+        self.between_commas = between_commas
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self.cells), BLOCK):
+            yield from self.cells[first : first + BLOCK].tolist()
+
+    @cached_property
+    def numerals(self) -> Numerals:
+        found = plain(self.cells)
+        if found is not None and not self._elsewhere("decimal_comma"):
+            return found
+        return read_numerals(
+            self,
+            lambda: Elsewhere(self._elsewhere("decimal_comma"), self._elsewhere("decimal_point")),
+            self.between_commas,
+        )
+
+    def _elsewhere(self, what: str) -> str:
+        """The first number of the other columns that shows this mark; "": none does."""
+        others = (getattr(each, what) for each in self.file if each is not self)
+        return next(filter(None, others), "")
+
+    @cached_property
+    def decimal_point(self) -> str:
+        """A cell of it that has one beyond doubt; "": none has."""
+        return has_decimal(self, ".")
+
+    @cached_property
+    def decimal_comma(self) -> str:
+        """A cell of it that has one beyond doubt; "": none has."""
+        if not (np.strings.find(self.cells, ",") >= 0).any():
+            return ""
+        return has_decimal(self, ",")
+
+
+class Column(Sequence[str]):
+    """Cells of a column, surrounding blanks removed; empty is "". Equal to a list of the same."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, whole: WholeColumn, rows: Indices | None = None):
+        self.whole, self.rows = whole, rows
+
+    @property
+    def cells(self) -> Any:
+        """[rows] of text."""
+        return self.whole.cells if self.rows is None else self.whole.cells[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.whole.cells) if self.rows is None else len(self.rows)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        found = self.whole.cells[row if self.rows is None else self.rows[row]]
+        return found.tolist() if isinstance(row, slice) else str(found)
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), BLOCK):
+            yield from self[first : first + BLOCK]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    @property
+    def unit(self) -> str | None:
+        """From the column's name, or else from its cells; None: neither says one."""
+        return name_and_unit(self.whole.name)[1] or self.whole.numerals.unit
+
+    @property
+    def in_percent(self) -> bool:
+        return self.whole.numerals.percent
+
+    @property
+    def values(self) -> Array:
+        """Its numbers as they are written, NaN where a cell holds none, [rows]."""
+        return self._of_rows(self.whole.numerals.values)
+
+    @property
+    def absent(self) -> Mask:
+        """Where nothing was measured, or it diverged: empty, "-", N/A, NaN, inf, [rows]."""
+        return self._of_rows(self.whole.numerals.absent)
+
+    @property
+    def diverged(self) -> Mask:
+        """Where it is NaN or infinite, [rows]."""
+        return self._of_rows(self.whole.numerals.diverged)
+
+    def keep(self, rows: Indices) -> Column:
+        return Column(self.whole, rows if self.rows is None else self.rows[rows])
+
+    def _of_rows(self, numbers: Any) -> Any:
+        return numbers if self.rows is None else numbers[self.rows]
+
+    def wrong(self) -> dict[int, str]:
+        """Rows whose cell is no number, and why, in words."""
+        wrong = self.whole.numerals.wrong
+        return {row: wrong[cell] for row, cell in enumerate(self) if cell in wrong} if wrong else {}
+
+    def codes(self) -> Indices:
+        """A number for each different cell, in order of first appearance, [rows]."""
+        known: dict[str, int] = {}
+        found = (known.setdefault(cell, len(known)) for cell in self)
+        return np.fromiter(found, np.int64, len(self))
+
+
+class Columns(Mapping[str, Column]):
+    """Columns by name; the name without its unit will do, where only one column has it."""
+
+    def __init__(self, columns: Mapping[str, Column]):
+        self._columns = dict(columns)
+        short: dict[str, list[str]] = {}
+        for name in self._columns:
+            short.setdefault(name_and_unit(name)[0], []).append(name)
+        self._short = {name: full[0] for name, full in short.items() if len(full) == 1}
+
+    def full_name(self, name: str) -> str:
+        """As it stands in the file. Raises KeyError."""
+        return name if name in self._columns else self._short[name]
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[self.full_name(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return repr(self._columns)
+
+    def keep(self, rows: Indices) -> Columns:
+        """The same with these rows only."""
+        first = next(iter(self._columns.values())).rows
+        kept = rows if first is None else first[rows]
+        return Columns({name: Column(each.whole, kept) for name, each in self._columns.items()})
+
+
+def columns_of(
+    names: Sequence[str], blocks: Iterable[Sequence[Any]], between_commas: bool = False
+) -> Columns:
+    """Of blocks of rows, in each of which every column is [rows] of text."""
+    parts = [list(part) for part in zip(*blocks, strict=True)]
+    file: list[WholeColumn] = []
+    for name, pieces in zip(names, parts, strict=True):
+        cells = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        pieces.clear()
+        file.append(WholeColumn(name, cells, file, between_commas))
+    return Columns({each.name: Column(each) for each in file})
+
+
+def numbered_rows(columns: Sequence[Column], count: int) -> Indices:
+    """A number for each combination of cells, in order of first appearance, [rows]."""
+    group = np.zeros(count, np.int64)
+    for column in columns:
+        codes = column.codes()
+        if not group.any():
+            group = codes
+            continue
+        pair = group * (int(codes.max(initial=0)) + 1) + codes
+        group = np.unique(pair, return_inverse=True)[1].ravel()
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    order = np.empty(len(first), np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inverse.ravel()]

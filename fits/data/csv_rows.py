@@ -1,0 +1,80 @@
+"""Rows of a text table, whatever stands between its cells, each with the lines it stands on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fits.base.errors import UserError
+from fits.data.raw import Layout, Source, is_comment
+
+END = "end-of-the-table"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells of a row, surrounding blanks removed, and the lines it stands on."""
+
+    first: int
+    last: int
+    cells: list[str]
+
+    @property
+    def advice(self) -> str:
+        if self.first == self.last:
+            return ""
+        return f" The row starts on line {self.first}: close the quote that opens there."
+
+
+class Rows:
+    """All rows but blank ones; `comments` counts the lines passed over that begin with #.
+
+    A quote that is never closed would swallow `END`, which is how it is known.
+    """
+
+    def __init__(self, source: Source, layout: Layout):
+        self.source, self.layout = source, layout
+        self.comments = 0
+        self._line = self._first = 0  # read last; the first of the row
+        self._between = True  # rows, not inside a quoted cell
+
+    def _lines(self) -> Iterator[str]:
+        for line in self.source.lines():
+            self._line += 1
+            if self._line <= self.layout.skip:
+                continue
+            if self._between:
+                if is_comment(line):
+                    self.comments += 1
+                    continue
+                self._first, self._between = self._line, False
+            yield line.strip(" \t\r\n") + "\n" if self.layout.mark == " " else line
+        self._line += 1
+        yield END
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises UserError where a row cannot be read."""
+        mark, path = self.layout.mark, self.source.path
+        reader = csv.reader(self._lines(), delimiter=mark, skipinitialspace=mark == " ")
+        cells: list[str] = []
+        row: Row | None = None
+        try:
+            for cells in reader:
+                if row is not None and any(row.cells):
+                    yield row
+                row = Row(self._first, self._line, [cell.strip() for cell in cells])
+                self._between = True
+        except csv.Error as error:
+            raise UserError(
+                [
+                    f"{path}, line {self._first}: not a CSV file ({error}). If a quote opens "
+                    "there, close it."
+                ]
+            ) from None
+        if cells != [END]:
+            opened = self._line - len(io.StringIO(cells[-1], newline="").readlines()) + 1
+            raise UserError(
+                [f"{path}, line {opened}: a quote opens here and never closes. Close it."]
+            )

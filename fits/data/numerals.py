@@ -1,0 +1,392 @@
+"""Numbers as people write them: 3,41 and 330,000, 11 %, 124M, 3.2 GFLOPs, N/A.
+
+A column is read as a whole: what one cell leaves open, the others decide, and after them the other
+columns of the file. What stays open, as 1.234 among decimal commas, is refused with both readings.
+This file knows no table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fits.base.numbers import Array, Mask
+
+NOT_MEASURED = frozenset([
+    *("", "-", "--", "---", "–", "—", "−", ".", "?", "n/a", "na", "#n/a", "<na>", "n.a.", "none"),
+    *("null", "nil", "nat", "missing", "#null!", "not available", "nd", "n.d."),
+])  # fmt: skip
+DIVERGED = frozenset([
+    *("nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"),
+    *("∞", "-∞", "1.#inf", "-1.#inf", "1.#ind", "-1.#ind", "1.#qnan", "#div/0!", "#num!"),
+    *("#value!", "nan%", "nan %", "inf%", "inf %", "overflow"),
+])  # fmt: skip
+INFINITE = frozenset(word for word in DIVERGED if word.lstrip("+-").startswith(("inf", "∞")))
+
+FACTORS = {"k": 3, "K": 3, "M": 6, "m": 6, "mn": 6, "Mn": 6, "B": 9, "b": 9, "bn": 9, "Bn": 9}
+FACTORS |= {"Mio": 6, "Mrd": 9, "Tsd": 3, "million": 6, "billion": 9, "trillion": 12}
+FACTORS |= {"G": 9, "T": 12, "t": 12, "tn": 12, "P": 15, "E": 18, "Z": 21}
+ALONE = frozenset(FACTORS) - {"P", "E", "Z"}  # the others only before a word
+COUNTED = "flops?|params?|parameters|tokens?|images?|samples?|examples?|sequences?|steps?"
+
+_SPACE = " \u00a0\u2009\u202f"
+_NUMBER = re.compile(
+    rf"(?P<sign>[+-]?)(?P<body>(?:\d[\d.,'’_{_SPACE}]*)?[.,]?\d[.,]?)"
+    r"(?:[eEdD](?P<exponent>[+-]?\d+)|\s*[x×*·]\s*10\s*(?:\^|\*\*)\s*(?P<ten>[+-]?\d+))?"
+    r"\s*(?P<rest>[^\d\s](?:[^\d]*[^\d\s])?)?"
+)
+_POWER_OF_TEN = re.compile(r"10\s*(?:\^|\*\*)\s*([+-]?\d+)")
+_SPACED = re.compile(rf"\d{{1,3}}(?P<mark>['’_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*(?:[.,]\d*)?")
+_GROUPED = re.compile(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d\d)+,\d{3}")  # lakh too
+_COUNTED = re.compile(rf"(?P<factor>{'|'.join(FACTORS)})?[\s-]*(?P<word>(?i:{COUNTED}))?")
+_UNIT = re.compile(r"[^\W\d_][^\d,;#]*|[$€£°]")
+
+
+class Written(NamedTuple):
+    """A cell that may be a number."""
+
+    sign: str
+    digits: str  # with dots and commas
+    exponent: int
+    mark: str  # the dot or comma in question: "" where there is none
+    role: str  # of it: "decimal", "thousands", "either", or "both" where both marks stand
+    rest: str  # what follows: "%", a unit
+    spaced: bool  # with spaces, apostrophes or underscores between thousands
+    suffix: bool  # whether a factor such as M follows
+
+
+@lru_cache(maxsize=4096)
+def written(cell: str) -> Written | None:
+    """The parts of a cell that may be a number; None: it is none, whatever the others say."""
+    cell = cell.replace("\u2212", "-").partition(" #")[0].strip()
+    if ten := _POWER_OF_TEN.fullmatch(cell):
+        return Written("", "1", int(ten[1]), "", "", "", False, False)
+    found = _NUMBER.fullmatch(cell)
+    if found is None:
+        return None
+    body, rest = found["body"], found["rest"] or ""
+    exponent = found["exponent"] or found["ten"] or "0"
+    if len(exponent) > 6:
+        return None
+    spaced = re.search(rf"['’_{_SPACE}]", body) is not None
+    if spaced and not _SPACED.fullmatch(body):
+        return None
+    body = re.sub(rf"['’_{_SPACE}]", "", body)
+    factor, rest = _factor(rest)
+    dots, commas = body.count("."), body.count(",")
+    mark = "," if commas > dots else "." if dots else ""
+    role = ""
+    if dots and commas:
+        mark = body[max(body.rfind("."), body.rfind(","))]
+        whole, _, part = body.rpartition(mark)
+        if mark in whole or not _GROUPED.fullmatch(whole) or spaced or not part.isdigit():
+            return None
+        role = "both"
+    elif dots + commas > 1:
+        if not _GROUPED.fullmatch(body) or spaced:
+            return None
+        role = "thousands"
+    elif mark:
+        whole, part = body.split(mark)
+        open_ = len(part) == 3 and 0 < len(whole) <= 3 and whole[0] != "0" and not spaced
+        role = "either" if open_ and exponent == "0" else "decimal"
+        if mark == "," and not part:
+            return None
+    power = int(exponent) + factor
+    return Written(found["sign"], body, power, mark, role, rest, spaced, factor > 0)
+
+
+def _factor(rest: str) -> tuple[int, str]:
+    """Power of ten that a suffix stands for, and what is left: "GFLOPs" is 9 and "FLOPs"."""
+    found = _COUNTED.fullmatch(rest)
+    if not rest or found is None or not (found["word"] or found["factor"] in ALONE):
+        return 0, rest
+    word = found["word"] or ""
+    word = "FLOPs" if word.lower().startswith("flop") else word
+    return FACTORS.get(found["factor"] or "", 0), word
+
+
+class How(NamedTuple):
+    """How cells were read that could be read otherwise: what it was, an example, its value."""
+
+    kind: str
+    example: str
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Numerals:
+    """A column as numbers."""
+
+    values: Array  # NaN where there is none, [rows]; percentages as they are written
+    absent: Mask  # not measured, or diverged: empty, "-", N/A, NaN, inf, [rows]
+    diverged: Mask  # NaN and infinity, [rows]
+    wrong: dict[str, str] = field(default_factory=dict)  # cell -> why it is no number, in words
+    percent: bool = False  # whether the cells say so
+    unit: str | None = None  # that the cells name
+    how: tuple[How, ...] = ()
+
+
+class Elsewhere(NamedTuple):
+    """A number in another column that shows its decimal mark beyond doubt; "": there is none."""
+
+    comma: str
+    point: str
+
+
+def plain(cells: Any) -> Numerals | None:
+    """Of cells that are all empty or what float() takes, [rows] of text; None: some are not.
+
+    Nothing is decided here: whether 1.234 could be 1234 depends on the rest of the file.
+    """
+    full = cells != ""
+    if (np.strings.find(cells, "_") >= 0).any():
+        return None
+    values = np.full(len(cells), np.nan)
+    try:
+        with np.errstate(over="ignore"):
+            values[full] = cells[full].astype(float)
+    except ValueError:
+        return None
+    diverged = full & ~np.isfinite(values)
+    values[diverged] = np.nan
+    return Numerals(values, ~full | diverged, diverged)
+
+
+def has_decimal(cells: Iterable[str], mark: str) -> str:
+    """The first of these that has this decimal mark beyond doubt; "": none has."""
+    for cell in cells:
+        if mark in cell:
+            found = written(cell)
+            if found and found.mark == mark and found.role in ("decimal", "both"):
+                return cell
+    return ""
+
+
+class _Seen:
+    """What the cells of a column say, gathered in one pass."""
+
+    def __init__(self) -> None:
+        self.decimal: dict[str, str] = {}  # mark -> a cell that shows it to be decimal
+        self.thousands: dict[str, str] = {}  # mark -> a cell that shows it between thousands
+        self.open: dict[str, str] = {}  # mark -> a cell that does not show which
+        self.rests: dict[str, int] = {}  # what follows the numbers -> how often
+        self.plain = 0  # cells that nothing follows
+        self.kinds: dict[str, tuple[str, float]] = {}  # unusual ways of writing: cell, value
+
+    def certain(self, cell: str) -> float | None:
+        """The number in a cell that can be read in one way only and quickly; None: look closer."""
+        if cell[-4:-3] in (".", ",") or "_" in cell or not cell:
+            return None
+        comma = "," in cell
+        try:
+            value = float(cell.replace(",", ".", 1) if comma else cell)
+        except ValueError:
+            return None
+        if not math.isfinite(value):
+            return None
+        self.plain += 1
+        if comma and "," not in self.decimal:
+            self.decimal[","] = cell
+            self.kinds["decimal_comma"] = (cell, value)
+        elif not comma and "." not in self.decimal and "." in cell:
+            self.decimal["."] = cell
+        return value
+
+    def add(self, cell: str, found: Written) -> float:
+        """The number, its mark decimal where that is open."""
+        role = "decimal" if found.role == "either" else found.role
+        value = _value(found, role)
+        self.rests[found.rest] = self.rests.get(found.rest, 0) + 1
+        if found.role == "either":
+            self.open.setdefault(found.mark, cell)
+            return value
+        if found.role in ("decimal", "both"):
+            self.decimal.setdefault(found.mark, cell)
+        if found.role == "both":
+            self.thousands.setdefault("," if found.mark == "." else ".", cell)
+        elif found.role == "thousands":
+            self.thousands.setdefault(found.mark, cell)
+        self.note(cell, found, role, value)
+        return value
+
+    def note(self, cell: str, found: Written, role: str, value: float) -> None:
+        """What in it another program would read otherwise."""
+        if found.mark == "," and role in ("decimal", "both"):
+            self.kinds.setdefault("decimal_comma", (cell, value))
+        if role in ("thousands", "both") or found.spaced:
+            self.kinds.setdefault("thousands", (cell, value))
+        if found.rest:
+            self.kinds.setdefault("percent" if found.rest == "%" else "unit", (cell, value))
+        if found.suffix:
+            self.kinds.setdefault("suffix", (cell, value))
+
+
+def read_numerals(
+    cells: Iterable[str], elsewhere: Callable[[], Elsewhere], between_commas: bool
+) -> Numerals:
+    """The numbers of a column, with what the whole file says where it alone does not.
+
+    Args:
+      elsewhere: looks at the other columns.
+      between_commas: whether commas separate the cells of the file, so that one inside a cell had
+        to be quoted.
+    """
+    seen, values, kinds = _Seen(), array("d"), bytearray()
+    wrong: dict[str, str] = {}
+    late: dict[int, str] = {}  # rows to look at again when all are known
+    for row, cell in enumerate(cells):
+        value, kind = seen.certain(cell), NUMBER
+        if value is None:
+            low, value = cell.lower(), math.nan
+            found = None if low in DIVERGED or low in NOT_MEASURED else written(cell)
+            if found is not None:
+                value = seen.add(cell, found)
+                if found.role == "either":
+                    late[row] = cell
+            elif low in DIVERGED:
+                kind = LOST
+            elif low in NOT_MEASURED:
+                kind = ABSENT
+            else:
+                wrong[cell] = NO_NUMBER
+        if math.isinf(value):
+            value, kind = math.nan, LOST
+        values.append(value)
+        kinds.append(kind)
+    numbers, states = np.array(values), np.frombuffer(bytes(kinds), np.uint8)
+    if seen.plain:
+        seen.rests[""] = seen.plain
+    unit = _common_unit(seen.rests)
+    marks = _Marks(seen, elsewhere, between_commas)
+    for row, cell in late.items():
+        found = written(cell)
+        assert found is not None
+        role = marks.role(found)
+        if role == "either":
+            wrong[cell] = marks.why(cell, found)
+        elif found.role == "either":
+            numbers[row] = _value(found, role)
+            seen.note(cell, found, role, float(numbers[row]))
+    _refuse(cells, seen, unit, marks, wrong)
+    return Numerals(
+        values=numbers,
+        absent=states != NUMBER,
+        diverged=states == LOST,
+        wrong=wrong,
+        percent=unit == "%",
+        unit=unit,
+        how=tuple(How(kind, *each) for kind, each in seen.kinds.items()),
+    )
+
+
+NUMBER, ABSENT, LOST = range(3)  # what a cell holds; a mistake counts as a number
+NO_NUMBER = "not a number. Write it in digits, say 1200 or 1.2e3."
+
+
+def _common_unit(rests: dict[str, int]) -> str | None:
+    """What follows the numbers, such as "h" or "%"; None: nothing does, or not the same."""
+    named = [rest for rest in rests if rest]
+    if len(named) == 1 and (named[0] == "%" or _UNIT.fullmatch(named[0])):
+        return named[0]
+    return None
+
+
+def _refuse(
+    cells: Iterable[str], seen: _Seen, unit: str | None, marks: _Marks, wrong: dict[str, str]
+) -> None:
+    """Adds to `wrong` the cells that contradict others: in what follows them, or in their mark."""
+    torn = set(seen.decimal) & set(seen.thousands)
+    if set(seen.rests) <= {unit or ""} and not torn:
+        return
+    for cell in cells:
+        found = None if _missing(cell) or cell in wrong else written(cell)
+        if found is None:
+            continue
+        if found.rest and found.rest != unit:
+            wrong[cell] = NO_NUMBER
+        elif found.rest != (unit or ""):
+            wrong[cell] = f"without the {unit} that others have."
+            if unit == "%":
+                value = _value(found, marks.role(found))
+                either = f"is it {value:g} % or {100 * value:g} %?"
+                wrong[cell] = f"without the % that others have: {either}"
+        elif found.mark in torn and found.role == "decimal":
+            wrong[cell] = marks.why(cell, found)
+
+
+def _missing(cell: str) -> bool:
+    low = cell.lower()
+    return low in NOT_MEASURED or low in DIVERGED
+
+
+class _Marks:
+    """What dots and commas mean in a column: decimal marks, or between thousands."""
+
+    def __init__(self, seen: _Seen, elsewhere: Callable[[], Elsewhere], between_commas: bool):
+        self.seen, self.between_commas = seen, between_commas
+        self.elsewhere = elsewhere() if seen.open else Elsewhere("", "")
+        self.open = {mark: self._decided(mark) for mark in seen.open}
+
+    def _decided(self, mark: str) -> str:
+        """Of numbers such as 1.234, from the rest of the column and of the file."""
+        other = "," if mark == "." else "."
+        decimal, thousands = self.seen.decimal, self.seen.thousands
+        if mark in thousands or mark in decimal:
+            one = not (mark in thousands and mark in decimal)
+            return ("thousands" if mark in thousands else "decimal") if one else "either"
+        if other in thousands:
+            return "decimal"
+        if other in decimal:
+            return "either"
+        if mark == ".":
+            return "either" if self.elsewhere.comma else "decimal"
+        if self.elsewhere.comma or self.elsewhere.point:
+            one = not (self.elsewhere.comma and self.elsewhere.point)
+            return ("decimal" if self.elsewhere.comma else "thousands") if one else "either"
+        return "thousands" if self.between_commas else "either"
+
+    def role(self, found: Written) -> str:
+        """Of the mark of a number: decimal, thousands, both or "either"."""
+        if found.role == "either":
+            return self.open[found.mark]
+        return found.role
+
+    def why(self, cell: str, found: Written) -> str:
+        """Both readings of a cell that could be read in two ways, and what speaks for the other."""
+        one, two = _value(found, "decimal"), _value(found, "thousands")
+        other = "," if found.mark == "." else "."
+        shown = self.seen.decimal.get(other) or self.seen.thousands.get(found.mark)
+        shown = shown or (self.elsewhere.comma if found.mark == "." else self.elsewhere.point)
+        because = f" ({shown} stands elsewhere)" if shown and shown != cell else ""
+        return (
+            f"which may be {one:.15g} or {two:.15g}{because}. Write it without a separator of "
+            "thousands."
+        )
+
+
+def _value(found: Written, role: str) -> float:
+    """The number, its mark read so."""
+    digits = found.digits
+    if role == "thousands":
+        digits = digits.replace(found.mark, "")
+    elif found.mark:
+        whole, _, part = digits.rpartition(found.mark)
+        digits = f"{whole.replace('.', '').replace(',', '')}.{part}"
+    return float(f"{found.sign}{digits}e{found.exponent}")
+
+
+def number_alone(cell: str) -> float | None:
+    """The number in a text that stands alone, 11 % as 0.11; None: none, or of two readings."""
+    found = written(cell.strip())
+    if found is None or (found.role == "either" and found.mark == ","):
+        return None
+    value = _value(found, "decimal" if found.role == "either" else found.role)
+    return value / 100 if found.rest == "%" else None if found.rest and not found.suffix else value

@@ -1,0 +1,98 @@
+"""Quantities that rise with x: said, and fitted by powers of either sign."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.data.remarks import rising
+from fits.fit_laws import main
+
+FIELD = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "field"
+
+
+def fitted(words, capsys):
+    assert main([*words, "--json", "-"]) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    return group
+
+
+@pytest.fixture
+def batches(tmp_path):
+    """The best batch against data, 0.58 D^.571, with 3 % noise."""
+    data = np.geomspace(1e9, 1e12, 12)
+    noise = np.exp(0.03 * np.random.default_rng(0).normal(size=12))
+    path = tmp_path / "batches.csv"
+    rows = [f"{d:.6g},{b:.6g}" for d, b in zip(data, 0.58 * data**0.571 * noise, strict=True)]
+    path.write_text("\n".join(["tokens,batch", *rows]) + "\n")
+    return path
+
+
+def test_the_best_sizes_of_a_paper_grow_as_they_did(capsys):
+    path = FIELD / "optimal_sizes.csv"
+    if not path.exists():
+        pytest.skip("needs optimal_sizes.csv in ../shared/data/field")
+    words = [str(path), "--x", "C", "--y", "N_opt", "--predict", "1e24", "--far"]
+    for kind in (["--y-is", "quantity"], ["--y-is", "loss", "--law", "power", "--all-points"]):
+        group = fitted([*words, *kind], capsys)
+        assert group["law"] == "growth"
+        exponent = group["parameters"]["b"]
+        assert exponent["low"] < 0.52 < exponent["high"] + 0.01
+        assert exponent["value"] == pytest.approx(0.52, abs=0.005)
+        (ahead,) = group["predictions"]
+        assert ahead["low"] < 3e11 < ahead["high"]
+
+
+@pytest.mark.parametrize("law", ["saturating", "power", "power-floor", "m4"])
+def test_a_law_that_can_only_fall_gives_way_where_y_rises_and_that_is_said(batches, law, capsys):
+    words = [str(batches), "--x", "tokens", "--y", "batch", "--y-is", "loss", "--law", law]
+    group = fitted(words, capsys)
+    assert group["law"] == "growth"
+    assert group["points"] == 12  # not the frontier, which would be the first alone
+    assert group["parameters"]["b"]["low"] < 0.571 < group["parameters"]["b"]["high"]
+    assert (
+        f"batch rises with tokens, and law {law} can only fall" in group["diagnostics"][0]["words"]
+    )
+
+
+def test_an_error_rate_that_rises_is_said_to_and_the_kind_of_y_doubted(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    x = np.geomspace(1, 1e4, 10)
+    rows = [f"{c:.6g},{0.3 + 0.05 * np.log10(c):.6g}" for c in x]
+    path.write_text("\n".join(["x,y", *rows]) + "\n")
+    words = [str(path), "--x", "x", "--y", "y", "--law", "power", "--all-points"]
+    group = fitted(words, capsys)
+    assert group["law"] == "power"
+    assert "Say --y-is accuracy" in group["diagnostics"][0]["words"]
+
+
+def test_the_best_rate_is_a_product_of_powers_of_size_and_data(tmp_path, capsys):
+    """Step Law: lr = 1.79 N^-.713 D^.307."""
+    rng = np.random.default_rng(1)
+    n, d = (each.ravel() for each in np.meshgrid(np.geomspace(6e7, 1e9, 6), [2e9, 1e10, 1e11]))
+    rate = 1.79 * n**-0.713 * d**0.307 * np.exp(0.05 * rng.normal(size=len(n)))
+    path = tmp_path / "rates.csv"
+    rows = [",".join(f"{cell:.6g}" for cell in row) for row in zip(n, d, rate, strict=True)]
+    path.write_text("\n".join(["N,D,lr", *rows]) + "\n")
+    words = [str(path), "--x", "N", "--x", "D", "--y", "lr", "--y-is", "quantity"]
+    group = fitted([*words, "--law", "product", "--predict", "7e9,1e12"], capsys)
+    truth = {"c": 1.79, "a": -0.713, "b": 0.307}
+    for name, found in group["parameters"].items():
+        assert found["low"] < truth[name] < found["high"]
+    (ahead,) = group["predictions"]
+    assert ahead["low"] < 1.79 * 7e9**-0.713 * 1e12**0.307 < ahead["high"]
+
+
+@pytest.mark.parametrize(
+    ("y", "rises"),
+    [
+        ([1, 2, 3, 5], True),
+        ([5, 3, 2, 1], False),
+        ([2, 1, 3, 1.5], False),
+        ([1, 1, 1, 1], False),
+        ([1, 2], False),
+    ],
+)
+def test_what_rises(y, rises):
+    assert rising(np.arange(1.0, len(y) + 1), np.array(y, float)) is rises

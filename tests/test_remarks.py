@@ -1,0 +1,84 @@
+"""What looks odd in a table of runs: slips of a unit, and a costliest run off the frontier."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fits.data.remarks import of_costliest, of_slips, slips
+from fits.fit_laws import main
+
+X = np.geomspace(1e15, 1e20, 12)
+ERROR = 10 + 40 * (X / 1e15) ** -0.2  # percent
+
+
+def of(error, x=X, kind="error-percent"):
+    measured = 100 - error if kind.startswith("accuracy") else error
+    return [
+        *of_slips(("flops", "y"), x, measured, kind),
+        *of_costliest(("flops", "y"), x, error, measured),
+    ]
+
+
+def changed(place, how):
+    error = ERROR.copy()
+    error[place] = how(error[place])
+    return error
+
+
+@pytest.mark.parametrize("kind", ["error-percent", "accuracy-percent"])
+def test_a_sound_table_has_no_remark(kind):
+    assert of(ERROR, kind=kind) == []
+
+
+def test_a_fraction_among_percentages_at_the_costliest_run_is_said_with_its_cause(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    accuracy = 100 - ERROR
+    accuracy[-1] = 0.7612
+    rows = [f"{x:.6g},{y:.6g}" for x, y in zip(X, accuracy, strict=True)]
+    path.write_text("\n".join(["flops,top1", *rows]) + "\n")
+    words = [str(path), "--x", "flops", "--y", "top1", "--y-is", "accuracy-percent", "--json", "-"]
+    assert main(words) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    said = {each["code"]: each["words"] for each in group["diagnostics"]}
+    assert "fractions among percentages?" in said["slip"]
+    assert "top1 = 0.7612) is not on the frontier" in said["costliest_not_on_frontier"]
+    assert "a fraction among percentages?" in said["costliest_not_on_frontier"]
+
+
+def test_a_run_that_hides_all_costlier_ones_by_a_slip_is_named():
+    slip, costliest = of(changed(4, lambda y: y / 100))
+    assert slip.numbers["x"] == (X[4],)
+    assert "the neighbours of that run have" in costliest.words
+
+
+@pytest.mark.parametrize("factor", [10, 100, 1000, 0.1, 0.01])
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_a_slip_by_a_power_of_ten_is_found_wherever_it_is(factor, place):
+    which, near = slips(X, changed(place, lambda y: y * factor))
+    assert which.tolist() == [place]
+    assert near[0] == pytest.approx(ERROR[place], rel=0.5)
+
+
+def test_a_costliest_run_that_did_worse_is_said_to_have():
+    (found,) = of(changed(-1, lambda y: y * 1.7))
+    assert "undertrained, too few data, or failed?" in found.words
+
+
+def test_one_about_as_good_is_said_to_be():
+    (found,) = of(changed(-1, lambda y: ERROR[-2] * 1.005))
+    assert "about equal" in found.words
+
+
+def test_a_costliest_run_far_beyond_the_others_may_be_in_another_unit():
+    x = X.copy()
+    x[3] *= 1e9
+    (found,) = of(ERROR, x=x)
+    assert "another unit?" in found.words
+
+
+def test_different_models_at_one_compute_are_no_slips():
+    rng = np.random.default_rng(0)
+    x = np.repeat(X, 4)
+    error = np.repeat(ERROR, 4) * np.tile([1, 1.6, 2.5, 4.0], 12) * np.exp(rng.normal(0, 0.1, 48))
+    assert not len(slips(x, error)[0])

@@ -1,0 +1,247 @@
+"""Tables as people's programs write them: read as what was meant, or refused with both readings."""
+
+import bz2
+import gzip
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.base.errors import UserError
+from fits.data.points import points_of
+from fits.data.tables import read_numbers, read_table
+
+FIELD = Path(__file__).parents[1] / "shared/data/field"
+FIELD = FIELD if FIELD.exists() else Path(__file__).parents[2] / "shared/data/field"
+FLOPS = [1e18, 1e19, 1e20]
+LOSS = [3.41, 2.9, 2.345]
+PLAIN = "flops,loss\n1e18,3.41\n1e19,2.9\n1e20,2.345\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes text or bytes to a file and reads it as a table."""
+
+    def from_text(text, name="runs.csv", **written):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode(**written))
+        return read_table(path)
+
+    return from_text
+
+
+def column(table, name):
+    values, wrong = read_numbers(table, name, lambda value: None)
+    assert not wrong
+    return values
+
+
+def said(table, *names):
+    """The line on how a table was read."""
+    notes = table.read_as(names or table.columns)
+    assert len(notes) < 2
+    return notes[0].words if notes else ""
+
+
+def test_a_plain_table_is_read_without_a_word(read):
+    table = read(PLAIN)
+    np.testing.assert_array_equal(column(table, "flops"), FLOPS)
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert said(table) == ""
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"),
+    [("\t", "tabs"), (";", "semicolons"), ("|", "bars"), (" ", "blanks"), ("   ", "blanks")],
+)
+def test_the_mark_between_cells_is_found_and_said(read, mark, name):
+    table = read(PLAIN.replace(",", mark))
+    np.testing.assert_array_equal(column(table, "flops"), FLOPS)
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert said(table) == f"read as: {name} between cells"
+
+
+def test_cells_that_hold_the_other_marks_do_not_mislead(read):
+    table = read('model,note,loss\n"a;b","x|y z",3.4\n"c;d","u\tv w",3.1\n')
+    assert list(table.columns) == ["model", "note", "loss"]
+    assert said(table) == ""
+    table = read("Loss, val;FLOPs\n3,41;1e18\n2;1e19\n")
+    assert list(table.columns) == ["Loss, val", "FLOPs"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_compressed_text_in_any_unicode_encoding_is_read(read, pack, encoding):
+    for name in ("runs.csv.gz", "runs.csv"):
+        table = read(pack(PLAIN.replace(",", "\t").encode(encoding)), name)
+        np.testing.assert_array_equal(column(table, "loss"), LOSS)
+        assert "compressed by" in said(table)
+        assert ("UTF-16" in said(table)) == encoding.startswith("utf-16")
+
+
+def test_json_lines_arrays_of_objects_and_objects_of_columns_are_one_table(read):
+    rows = [{"flops": x, "loss": y, "run": None} for x, y in zip(FLOPS, LOSS, strict=True)]
+    lines = "\n".join(map(json.dumps, rows))
+    columns = {"flops": FLOPS, "loss": LOSS, "run": [None] * 3}
+    texts = [lines, json.dumps(rows), json.dumps(rows, indent=2), json.dumps(columns)]
+    for text in (*texts, gzip.compress(lines.encode())):
+        table = read(text, "runs.log")
+        np.testing.assert_array_equal(column(table, "flops"), FLOPS)
+        assert table.columns["run"] == ["", "", ""]
+        assert "JSON" in said(table)
+
+
+def test_json_lines_may_lack_keys_hold_nan_text_and_objects(read):
+    table = read(
+        '{"step": 1, "eval": {"loss": 3.5}}\n\n{"step": 2, "eval": {"loss": NaN}}\n'
+        '{"step": "3"}\n{"step": 4, "note": ["a", 1], "eval": {"loss": 1e400}}\n'
+    )
+    assert table.columns == {
+        "step": ["1", "2", "3", "4"],
+        "eval.loss": ["3.5", "NaN", "", "1e400"],
+        "note": ["", "", "", '["a", "1"]'],
+    }
+    assert table.numbers == [1, 3, 4, 5]
+    np.testing.assert_array_equal(table.columns["eval.loss"].absent, [False, True, True, True])
+
+
+def test_a_million_rows_of_json_would_be_held_in_blocks(read):
+    lines = "\n".join(f'{{"x": {k}, "y{k // 10_000}": 0.5}}' for k in range(1, 25_001))
+    table = read(lines, "runs.jsonl")
+    np.testing.assert_array_equal(column(table, "x"), np.arange(1, 25_001))
+    assert table.columns["y0"].absent.sum() == 25_000 - 9_999
+    assert table.columns["y2"][-1] == "0.5"
+
+
+def test_comments_are_left_out_and_lines_are_counted_as_they_stand(read):
+    table = read('# made by a "script\n#\nflops,loss\n1e18,3.41 # final\n  # lost\n1e19,2.9\n')
+    np.testing.assert_array_equal(column(table, "loss"), [3.41, 2.9])
+    assert table.numbers == [4, 6]
+    assert said(table) == "read as: lines that begin with # left out"
+
+
+@pytest.mark.parametrize("top", ["# flops loss", "#flops loss", "# saved\n#  flops   loss"])
+def test_names_in_a_comment_right_above_the_numbers_are_the_header(read, top):
+    table = read(f"{top}\n1e18 3.41\n1e19 2.9\n")
+    np.testing.assert_array_equal(column(table, "flops"), FLOPS[:2])
+    assert "column names from the comment on top" in said(table)
+
+
+def test_excel_may_name_its_mark_on_the_first_line(read):
+    table = read("sep=;\nflops;loss\n1e18;3,41\n")
+    np.testing.assert_array_equal(column(table, "loss"), [3.41])
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "words"),
+    [
+        (["3,41", "2,9", "2,345"], LOSS, "y 3,41 as 3.41 (decimal comma)"),
+        (["1.234,5", "2.000", "3"], [1234.5, 2000, 3], "y 1.234,5 as 1234.5 (decimal comma)"),
+        (["1,234.5", "2,000", "3"], [1234.5, 2000, 3], "y 1,234.5 as 1234.5 (thousands)"),
+        (["1.234.567", "1.234", "2"], [1234567, 1234, 2], "(thousands)"),
+        (["1 000", "12 345 678", "5"], [1000, 12345678, 5], "y 1 000 as 1000 (thousands)"),
+        (["1\u202f000,5", "2\u00a0000", "3,5"], [1000.5, 2000, 3.5], "(thousands)"),
+        (["1'000", "2’000", "1_000_000"], [1000, 2000, 1000000], "y 1'000 as 1000"),
+        (["12,34,567", "1,00,000", "7"], [1234567, 100000, 7], "y 12,34,567 as 1234567"),
+        (["3,30E+17", "1,00E+18", "5e3"], [3.3e17, 1e18, 5e3], "y 3,30E+17 as 3.3e+17"),
+        (["124M", "1.3B", "350m"], [124e6, 1.3e9, 350e6], "y 124M as 124,000,000"),
+        (["2.7 bn", "70 B", "1T"], [2.7e9, 70e9, 1e12], "y 2.7 bn as 2,700,000,000"),
+        (["14 Mio", "1,5 Mrd", "2 million"], [14e6, 1.5e9, 2e6], "y 14 Mio as 14,000,000"),
+        (["20k", "1,5 Mn", "3"], [20e3, 1.5e6, 3], "y 20k as 20,000"),
+        (["300B tokens", "1.4T tokens", "5"], None, "without the tokens"),
+        (["3.2 GFLOPs", "1 PFLOP", "2 flops"], [3.2e9, 1e15, 2], "y 3.2 GFLOPs as"),
+        (["3.3×10^17", "10^18", "2·10^3"], [3.3e17, 1e18, 2e3], ""),
+        (["−1.5", "+2", ".5"], [-1.5, 2, 0.5], ""),
+        (["11 %", "9.5%", "7,25 %"], [0.11, 0.095, 0.0725], "y in percent (11 %)"),
+    ],
+)
+def test_numbers_are_read_as_people_write_them_and_that_is_said(read, cells, numbers, words):
+    table = read("x\ty\n" + "".join(f"{k}\t{cell}\n" for k, cell in enumerate(cells, 1)))
+    if numbers is None:
+        _, ((wrong,),) = read_numbers(table, "y", lambda value: None)
+        assert words in wrong
+    else:
+        np.testing.assert_allclose(column(table, "y"), numbers, rtol=1e-15)
+        assert words in said(table, "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "readings"),
+    [
+        ("x;y\n1;3,41\n2;1.234\n", "y", "line 3: y is 1.234, which may be 1.234 or 1234"),
+        ("x;y\n1.234;3,41\n2.345;2,9\n", "x", "line 2: x is 1.234, which may be 1.234 or 1234"),
+        ("x;y\n12.5;1\n1,234;2\n", "x", "line 3: x is 1,234, which may be 1.234 or 1234"),
+        ("x;y\n1,234;1\n2,345;2\n", "x", "line 2: x is 1,234, which may be 1.234 or 1234"),
+        ("x;y\n1,000,000;1\n3,41;2\n", "x", "line 3: x is 3,41, which may be 3.41 or 341"),
+        ("x;y\n1,5;1\n2.000.000;2\n1.234;2", "y", ""),
+        ("x,y\n1,11 %\n2,12\n", "y", "line 3: y is 12, without the % that others have: is it"),
+        ('x,y\n"1,234",3.41\n', "x", ""),
+        ("x,y\n1.234,3\n5.678,2\n", "x", ""),
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused_with_both(read, text, name, readings):
+    _, wrong = read_numbers(read(text), name, lambda value: None)
+    assert (
+        [readings] == [w[: len(readings)] for w in (str(wrong[0][0]).split(", ", 1)[1],)]
+        if (readings)
+        else not wrong
+    )
+
+
+def test_what_is_quoted_between_commas_has_commas_between_thousands(read):
+    table = read('params,loss\n"330,000",3\n"124,000",4\n')
+    np.testing.assert_array_equal(column(table, "params"), [330_000, 124_000])
+    assert said(table) == "read as: params 330,000 as 330000 (thousands)"
+
+
+def test_percentages_are_fractions_or_percent_as_y_is(read):
+    table = read("x,err\n1,50 %\n2,25 %\n")
+    for kind in ("error", "error-percent", "loss"):
+        np.testing.assert_allclose(points_of(table, ["x"], "err", kind).error, [0.5, 0.25])
+    accuracy = points_of(read("x,top1\n1,50 %\n2,75%\n"), ["x"], "top1", "accuracy-percent")
+    np.testing.assert_allclose(accuracy.error, [0.5, 0.25])
+    assert [each.code for each in accuracy.notes] == ["read_as"]
+
+
+def test_a_column_is_named_with_its_unit_or_without_and_keeps_it(read):
+    table = read("flops (PF-days),loss [nats],time,loss (b)\n1,3.4,5 h,1\n2,3.1,6 h,2\n")
+    assert [table.unit(name) for name in table.columns] == ["PF-days", "nats", "h", "b"]
+    assert table.unit("flops") == "PF-days"
+    np.testing.assert_array_equal(column(table, "flops"), [1, 2])
+    assert table.missing(["flops (PF-days)", "flops", "time", "loss"]) != []  # two are a loss
+    assert table.missing(["flops (PF-days)", "flops", "time"]) == []
+    assert said(table, "flops") == "read as: flops (PF-days) is in PF-days"
+    points = points_of(table, ["flops"], "loss [nats]", "loss", where=["flops>=2"])
+    np.testing.assert_array_equal(points.x, [2])
+
+
+def test_two_columns_without_a_name_are_told_apart_by_their_places(read):
+    assert list(read(",x,,y\n0,1,,2\n").columns) == ["column 1", "x", "column 3", "y"]
+
+
+@pytest.mark.skipif(not FIELD.exists(), reason="no ../shared/data/field")
+@pytest.mark.parametrize(
+    ("name", "x", "y", "words"),
+    [
+        ("excel_de.csv", "FLOPs", "Loss", "semicolons between cells; FLOPs 3,30E+17 as 3.3e+17"),
+        ("nan.csv", "flops", "loss", "4 of 12 rows have no number as loss (NaN, inf, N/A, -)"),
+        ("runs.jsonl", "flops", "loss", "read as: JSON lines"),
+        ("runs.tsv", "flops", "loss", "read as: tabs between cells"),
+        ("thousands.csv", "params", "loss", "params 1,000,000 as 1000000 (thousands)"),
+    ],
+)
+def test_the_same_rows_as_five_programs_write_them_are_the_same_points(name, x, y, words):
+    points = points_of(read_table(FIELD / "formats" / name), [x], y, "loss")
+    flops = np.array([3.3e17, 1e18, 3.1e18, 1e19, 3.2e19, 1e20, 3.1e20, 1e21])
+    unit = 1e12 if x == "params" else 1
+    np.testing.assert_allclose(points.x * unit, flops, rtol=1e-15)
+    np.testing.assert_array_equal(points.error, [3.41, 3.1, 2.86, 2.66, 2.51, 2.39, 2.29, 2.21])
+    assert any(words in note.words for note in points.notes)
+
+
+def test_bytes_that_are_no_table_are_refused_in_words(read):
+    for raw in (b"\xff\xfe\x00", b"\x00" * 50, b'{"a":' * 10**5, b"[" * 10**5, b"\xff\xfea\x00"):
+        with pytest.raises(UserError):
+            read(raw)

@@ -1,0 +1,114 @@
+"""Units of compute, size and data in fit-laws optimal, and extrapolations that are mistakes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fits.fit_laws import main
+from fits.laws.chinchilla import chinchilla
+
+LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
+ASKED = ["--size", "N", "--data", "D", "--flops", "C", "--y", "loss", "--y-is", "loss"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    def written(flops=1.0, size=1.0, data=1.0):
+        rng = np.random.default_rng(0)
+        rows = ["N,D,C,loss"]
+        for c in np.geomspace(1e19, 1e21, 6):
+            for n in 0.09 * c**0.5 * np.geomspace(0.25, 4, 7):
+                d = c / 6 / n
+                loss = float(chinchilla(n, d, *LAW) * np.exp(rng.normal(0, 0.002)))
+                rows.append(f"{n / size:.9g},{d / data:.9g},{c / flops:.9g},{loss:.6f}")
+        path = tmp_path / f"{flops:g}_{size:g}_{data:g}.csv"
+        path.write_text("\n".join(rows) + "\n")
+        return str(path)
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("units", "said"),
+    [
+        ({"flops": 1e9}, "--unit flops=GFLOP"),
+        ({"flops": 8.64e19}, "--unit flops=PF-day"),
+        ({"flops": 1e12}, "--unit flops=TFLOP"),
+        ({"size": 1e9}, "--unit size=B"),
+        ({"size": 1e6}, "--unit size=M"),
+        ({"size": 1e9, "data": 1e12}, "--unit size=B --unit data=T"),
+        ({"flops": 1e9, "size": 1e9}, "--unit size=B"),  # the ratio alone is 6
+    ],
+)
+def test_another_unit_is_recognised_and_refused_until_told(table, units, said, capsys):
+    assert main(["optimal", table(**units), *ASKED]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_answer_is_the_same_in_any_unit_and_printed_in_it(table, capsys):
+    answers = []
+    for units, told, compute in (
+        ({}, [], 1e22),
+        ({"flops": 1e9, "size": 1e9}, ["--unit", "C=GFLOPs", "--unit", "size=B"], 1e13),
+    ):
+        words = ["optimal", table(**units), *ASKED, *told, "--compute", str(compute)]
+        assert main([*words, "--json", "-"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        size = found["divisions"][0]["sizes"]["law of size and data"]["value"]
+        answers.append(size * units.get("size", 1.0))
+        assert found["flops_per_nd"] == pytest.approx(6, rel=1e-6)
+    np.testing.assert_allclose(*answers, rtol=1e-4)
+    assert found["units"] == {"flops": "GFLOP", "size": "B", "data": "1"}
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "compute in GFLOP, size in B, data in ones: 6 FLOPs" in said
+    assert "of 1e+13 GFLOP" in said
+    assert "compute in GFLOP = 1e+13 is 10 times" in said
+
+
+def test_a_ratio_that_is_told_is_believed(table, capsys):
+    words = ["optimal", table(flops=1e9), *ASKED, "--flops-per-nd"]
+    assert main([*words, "6e-9"]) == 0
+    capsys.readouterr()
+    assert main([*words, "6"]) == 2
+    assert "it should be 6 as told" in capsys.readouterr().err
+
+
+def test_more_than_a_thousand_times_ahead_is_a_mistake_unless_far(table, capsys):
+    words = ["optimal", table(), *ASKED, "--compute"]
+    assert main([*words, "1.1e24"]) == 2
+    said = capsys.readouterr().err
+    assert "1.1e+24 FLOPs is 1.1e+03 times the largest fitted, 1e+21 FLOPs" in said
+    assert "--far" in said
+    assert main([*words, "1.1e24", "--far"]) == 0
+    assert main([*words, "9e23"]) == 0
+
+
+def test_a_prediction_that_far_is_too(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    rows = [f"{x:g},{0.5 * x**-0.2:.6g}" for x in np.geomspace(1, 1e3, 9)]
+    path.write_text("\n".join(["x,y", *rows]) + "\n")
+    words = [str(path), "--x", "x", "--y", "y", "--law", "power", "--predict", "2e6"]
+    assert main(words) == 2
+    assert "--predict: 2e+06 is 2e+03 times the largest fitted" in capsys.readouterr().err
+    assert main([*words, "--far"]) == 0
+
+
+def test_units_in_the_names_of_columns_are_taken_unless_others_are_told(table, capsys):
+    path = Path(table(flops=8.64e19, size=1e9))
+    path.write_text(path.read_text().replace("N,D,C,loss", "N (B),D,C [PF-days],loss"))
+    assert main(["optimal", str(path), *ASKED, "--compute", "1000"]) == 0
+    said = capsys.readouterr().out
+    assert "compute in PF-day, size in B, data in ones: 6 FLOPs" in said
+    assert main(["optimal", str(path), *ASKED, "--unit", "flops=FLOP"]) == 2
+    assert "is 6.94e-20 FLOPs a parameter and example" in capsys.readouterr().err
+
+
+def test_a_unit_that_is_none_is_named_with_the_others_mistakes(table, capsys):
+    wrong = ["--unit", "flops=GFLOPPS", "--unit", "weight=kg", "--compute", "-1"]
+    assert main(["optimal", table(), *ASKED, *wrong]) == 2
+    said = capsys.readouterr().err
+    for words in ("no unit 'GFLOPPS' of flops", "weight=kg is not NAME=UNIT", "--compute: -1"):
+        assert words in said
