@@ -215,6 +215,25 @@ def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photogr
     assert "TFDS has 'oxford_flowers102'" in scaling("check", "flowers")[2]
 
 
+def test_a_data_set_of_tfds_without_its_version_is_answered_with_those_that_are_there(
+    scaling, photographs
+):
+    scaling("prepare", "photographs", "--name", "insects")
+    shutil.copytree("tfds/insects/1.0.0", "tfds/insects/1.10.0")
+    shutil.copytree("tfds/insects/1.0.0", "tfds/insects/1.2.0")
+    there = "tfds/insects/1.0.0, tfds/insects/1.2.0, tfds/insects/1.10.0; name one of these"
+    for what, where in (("tfds/insects", "tfds/insects"), ("tfds", "tfds")):
+        status, out, errors = scaling("check", what)
+        assert (status, out) == (2, "")
+        assert f"{what} says no version. Prepared below {where}: {there}" in errors
+    for what in ("tfds/insects:1.10.0", "tfds/insects/2.0.0"):
+        status, _, errors = scaling("check", what)
+        assert status == 2
+        assert f"{what} is no study" in errors
+        assert f"Prepared below tfds/insects: {there}" in errors
+    assert scaling("check", "tfds/insects/1.10.0")[0] == 0
+
+
 def test_one_of_name_and_folder_is_needed(scaling, photographs):
     assert "give --name for a data set" in scaling("prepare", "photographs")[2]
 

@@ -97,6 +97,17 @@ class TfdsRecords:
         ]
 
 
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def versions_below(folder: Path) -> list[Path]:
+    """Folders of versions that lie below a root of data sets, a data set or a config of one."""
+    below = ("*/dataset_info.json", "*/*/dataset_info.json", "*/*/*/dataset_info.json")
+    found = {info.parent for pattern in below for info in folder.glob(pattern)}
+    versions = [each for each in found if VERSION.fullmatch(each.name)]
+    return sorted(versions, key=lambda each: (each.parent, *map(int, each.name.split("."))))
+
+
 def prepared(root: Path) -> dict[str, Path]:
     """Data sets under `root` by every name that means them: with their version, and without.
 
@@ -105,7 +116,7 @@ def prepared(root: Path) -> dict[str, Path]:
     found = {}
     for info in [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]:
         folder = info.parent
-        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
+        if VERSION.fullmatch(folder.name):
             name = folder.parent.relative_to(root).as_posix()
             found[(name, tuple(int(part) for part in folder.name.split(".")))] = folder
     newest_last = sorted(found.items())
