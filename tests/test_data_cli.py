@@ -15,6 +15,7 @@ from tensorboardX.record_writer import RecordWriter
 
 from scaling.cli.main import main
 from scaling.data.augment import mixed
+from scaling.data.contact_sheet import MARGIN
 from scaling.data.loader import batches
 from scaling.data.prepare.shards import array_records
 from scaling.data_seen import Seen
@@ -204,6 +205,62 @@ def test_show_draws_what_a_study_s_run_sees(scaling):
     run = read_study("study.toml").runs[-1].id
     assert scaling("show", "study.toml", "--run", run[:6])[0] == 0
     assert "has no such run" in scaling("show", "study.toml", "--run", "zzz")[2]
+
+
+TAILED = """\
+name = "tailed"
+question = "Which images are shown?"
+
+[data]
+kind = "arrays"
+path = "tailed.npz"
+resolution = 16
+
+[models.nano]
+patch = 4
+width = 32
+depth = 2
+mlp = 128
+heads = 2
+
+[recipe]
+warmup_steps = 1
+
+[[evaluate]]
+kind = "upstream"
+
+[[grid]]
+model = "nano"
+images_seen = 20
+batch = 10
+resample = RULE
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "of_rare"), [("none", {2}), ("square-root", {4, 5, 6}), ("class-balanced", {10})]
+)
+def test_the_sheet_of_a_run_that_resamples_shows_classes_as_often_as_the_run_does(
+    scaling, rule, of_rare
+):
+    """Nine dark images and a bright one, two epochs: 18 and 2, or 3 to 1, or as many of both."""
+    labels = np.array([0] * 9 + [1])
+    images = np.where(labels, 200, 100).astype(np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (10, 16, 16, 3))
+    arrays = {"images": images, "labels": labels}
+    np.savez(
+        "tailed.npz",
+        **{f"{part}_{k}": v for part in ("train", "heldout") for k, v in arrays.items()},
+    )
+    Path("study.toml").write_text(TAILED.replace("RULE", f'"{rule}"'))
+    assert scaling("show", "study.toml") == (0, "results/tailed.seen.png\n", "")
+    with Image.open("results/tailed.seen.png") as opened:
+        sheet = np.asarray(opened)
+    tile, gap = 64, 5
+    tiles = sheet[gap + tile // 2 :: tile + gap, MARGIN + tile // 2 :: tile + gap, 0]
+    rare = int((tiles == 200).sum())
+    assert rare in of_rare
+    assert (tiles == 100).sum() == min(16, 20 - rare)
 
 
 def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photographs):
