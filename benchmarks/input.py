@@ -9,6 +9,8 @@ of the repeats, which take turns. The images are the two photographs that come w
 
 Second table: the share of a small study's training that its loop waits for the next batch, on this
 machine's CPU, measured around `next` of the loader in the loop that trains, after the first look.
+Its last row is the case of a real network: the photographs of the first table to a 224 px Inception
+crop and flip, Ti/16 at batch 32, for at most 20 steps.
 
 `--write` puts both into benchmarks/results/input.md; nothing else is written but temporary files.
 """
@@ -31,6 +33,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from models.shapes import ViTShape
+from models.zoo import vit
 from scaling.base.console import print_table
 from scaling.base.machine import processor
 from scaling.data import Arrays, Folder, Procedural, Source
@@ -44,6 +47,7 @@ from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
 WIDTH, HEIGHT, SIDE, QUALITY = 500, 375, 224, 92
+STEPS_OF_TI = 20  # seconds each, on a CPU
 RESULTS = Path(__file__).parent / "results" / "input.md"
 WAY = Callable[[bytes, Crop], object]
 DECODED = ("library", "filter", "images/s a core", "times Pillow with this filter", "times default")
@@ -179,38 +183,43 @@ def _by_opencv(to_pixels: Callable[[bytes], np.ndarray]) -> WAY:
 
 
 def waiting(files: list[bytes], folder: Path, steps: int) -> Iterator[tuple[str, ...]]:
-    """The rows of the second table: the demo's images, images like CIFAR's, and photographs."""
+    """The rows of the second table: the demo's images, images like CIFAR's, and photographs, for
+    small networks and for a real one."""
     decoder = "opencv" if importlib.util.find_spec("cv2") else "pillow"
-    photos = Folder(
-        path=_photo_folder(files, folder),
-        resolution=64,
-        decode=Decode(antialias=False, decoder=decoder),
-    )
+    how = Decode(antialias=False, decoder=decoder)
+    photos = Folder(path=_photo_folder(files, folder), resolution=64, decode=how)
+    large = Folder(path=photos.path, resolution=SIDE, decode=how)
     cifar = Arrays(path=_like_cifar(folder), resolution=32)
-    crop_and_flip = (RandomCrop(padding=4), Flip())
-    for name, data, augment, batch, width in (
-        ("procedural, 16 px, as the demo", Procedural(), (), 64, 32),
-        ("arrays, 32 px, as CIFAR", cifar, crop_and_flip, 64, 64),
-        (f"folder of JPEGs, 64 px, {decoder}", photos, (InceptionCrop(), Flip()), 64, 64),
+    crop_and_flip, inception = (RandomCrop(padding=4), Flip()), (InceptionCrop(), Flip())
+    few = min(steps, STEPS_OF_TI)
+    for name, data, augment, batch, shape, count in (
+        ("procedural, 16 px, as the demo", Procedural(), (), 64, small(16, 32), steps),
+        ("arrays, 32 px, as CIFAR", cifar, crop_and_flip, 64, small(32, 64), steps),
+        (f"folder of JPEGs, 64 px, {decoder}", photos, inception, 64, small(64, 64), steps),
+        (f"the same, {SIDE} px, Ti/16, batch 32", large, inception, 32, vit("Ti/16", SIDE), few),
     ):
-        rate, share = waited(data, augment, batch, width, steps)
+        rate, share = waited(data, augment, batch, shape, count)
         kinds = ", ".join(each.kind for each in augment)
-        yield name, kinds or "none", f"{rate:.1f}", f"{100 * share:.1f} %"
+        yield name, kinds or "none", f"{rate:.4g}", f"{100 * share:.1f} %"
 
 
-def waited(
-    data: Source, augment: tuple[Augment, ...], batch: int, width: int, steps: int
-) -> tuple[float, float]:
-    """Steps a second, and the share of their time that the loop waited for a batch."""
-    shape = ViTShape(
+def small(resolution: int, width: int) -> ViTShape:
+    """Two blocks, and about as many tokens at each resolution."""
+    return ViTShape(
         name="small",
-        patch=4 if data.resolution <= 32 else 8,
-        resolution=data.resolution,
+        patch=4 if resolution <= 32 else 8,
+        resolution=resolution,
         width=width,
         depth=2,
         mlp=4 * width,
         heads=4,
     )
+
+
+def waited(
+    data: Source, augment: tuple[Augment, ...], batch: int, shape: ViTShape, steps: int
+) -> tuple[float, float]:
+    """Steps a second, and the share of their time that the loop waited for a batch."""
     run = Run(
         model=shape,
         data=data,

@@ -12,13 +12,14 @@ from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
 from scaling.data.tfds import Tfds
 from scaling.data.tfds_names import KNOWN
-from scaling.data.tfds_records import prepared
+from scaling.data.tfds_records import VERSION, prepared, versions_below
 from scaling.study.parse import read_study
 from scaling.study.sources import sources_of
 from scaling.training.run import Run
 
 HELDOUT = ("test", "validation", "val", "valid", "heldout")
 INFO = "dataset_info.json"
+SHOWN = 10  # versions that a hint names before it counts the rest
 
 
 class Meant(NamedTuple):
@@ -46,6 +47,8 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
     if path.is_dir() and data_dir is None:
         if (path / INFO).is_file():
             return _of_tfds(*_named(path), resolution)
+        if not (path / "train").is_dir() and (hint := _which(path)):
+            raise UserError([f"{what} says no version. {hint}"])
         return _of_folder(path, resolution)
     studies = {file.name for file in files("scaling").joinpath("studies").iterdir()}
     study = what.endswith(".toml") or path.is_file() or f"{what}.toml" in studies
@@ -54,7 +57,12 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
     root = Tfds(name=what, data_dir=data_dir, resolution=resolution).root
     if what not in prepared(root):
         fault = Tfds(name=what, data_dir=data_dir, resolution=resolution).problem()
-        raise UserError([f"{what} is no study, no folder, and no data set: {fault}"])
+        words = f"{what} is no study, no folder, and no data set: {fault}"
+        name, _, version = path.name.partition(":")
+        folder = path.with_name(name) if version else path.parent
+        if data_dir is None and "/" in what and VERSION.fullmatch(version or name):
+            words = f"{words} {_which(folder) or ''}".rstrip()
+        raise UserError([words])
     return _of_tfds(what, root, resolution)
 
 
@@ -114,6 +122,15 @@ def _splits(info: Path) -> list[str]:
     if not found:
         raise UserError([f"{info} names no split."])
     return found
+
+
+def _which(folder: Path) -> str | None:
+    """How to name the data sets of TFDS below a folder, with their versions; None: it has none."""
+    found = [str(each) for each in versions_below(folder)]
+    if not found:
+        return None
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"Prepared below {folder}: {', '.join(found[-SHOWN:])}{more}; name one of these folders."
 
 
 def _opened(name: str, sources: list[Tfds] | list[Folder]) -> Meant:

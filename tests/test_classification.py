@@ -184,6 +184,41 @@ def test_other_classes_than_the_head_s_need_a_class_map(tmp_path):
     assert mapped.measure(Colour(), objective=SOFTMAX, source=SOURCE)[0].n == 1
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_top5_of_five_classes_or_fewer_is_a_mistake_of_the_study(tmp_path, classes):
+    text = GOOD.replace('kind = "procedural"', f'kind = "procedural"\nclasses = {classes}', 1)
+    more = 'kind = "classify"\nname = "own"\nimages = 100\nmeasures = ["top5_error"]\n'
+    path = tmp_path / "study.toml"
+    path.write_text(f"{text}\n[[evaluate]]\n{more}")
+    with pytest.raises(UserError) as told:
+        read_study(path)
+    assert "measures: top5_error is 0 of any classifier that chooses among" in str(told.value)
+    assert f"among {classes} classes; it needs at least 6. Leave it out" in str(told.value)
+    path.write_text(path.read_text().replace(f"classes = {classes}", "classes = 6", 1))
+    study = read_study(path)
+    assert "own_top5_error" in study.evaluate[-1].metrics
+    few = text.replace(f"classes = {classes}", "classes = 6").replace(
+        "[[grid]]\n", f"[[grid]]\nsubset = [{{ classes = {classes} }}]\n", 1
+    )
+    path.write_text(f"{few}\n[[evaluate]]\n{more}")
+    with pytest.raises(UserError) as told:
+        read_study(path)
+    assert "grid[0].subset[0]: does not suit own_top5_error: top5_error is 0" in str(told.value)
+
+
+def test_top5_among_mapped_classes_counts_those(tmp_path):
+    names = ("top1_error", "top5_error")
+    each = Classification(
+        name="x", data=SOURCE, class_map=tmp_path / "map.toml", among="mapped", measures=names
+    )
+    for known, wrong in ((5, 1), (6, 0)):
+        targets = list(range(known))
+        each.class_map.write_text(f"[classes]\n0 = {targets}\n")
+        assert len(list(each.faults(each.data, 10))) == wrong
+        everything = each.model_copy(update={"among": "all"})
+        assert list(everything.faults(each.data, 10)) == []
+
+
 def test_its_images_are_checked_before_training_and_named_in_the_manifest():
     from finished_runs import a_run
 

@@ -15,6 +15,7 @@ from tensorboardX.record_writer import RecordWriter
 
 from scaling.cli.main import main
 from scaling.data.augment import mixed
+from scaling.data.contact_sheet import MARGIN
 from scaling.data.loader import batches
 from scaling.data.prepare.shards import array_records
 from scaling.data_seen import Seen
@@ -206,6 +207,62 @@ def test_show_draws_what_a_study_s_run_sees(scaling):
     assert "has no such run" in scaling("show", "study.toml", "--run", "zzz")[2]
 
 
+TAILED = """\
+name = "tailed"
+question = "Which images are shown?"
+
+[data]
+kind = "arrays"
+path = "tailed.npz"
+resolution = 16
+
+[models.nano]
+patch = 4
+width = 32
+depth = 2
+mlp = 128
+heads = 2
+
+[recipe]
+warmup_steps = 1
+
+[[evaluate]]
+kind = "upstream"
+
+[[grid]]
+model = "nano"
+images_seen = 20
+batch = 10
+resample = RULE
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "of_rare"), [("none", {2}), ("square-root", {4, 5, 6}), ("class-balanced", {10})]
+)
+def test_the_sheet_of_a_run_that_resamples_shows_classes_as_often_as_the_run_does(
+    scaling, rule, of_rare
+):
+    """Nine dark images and a bright one, two epochs: 18 and 2, or 3 to 1, or as many of both."""
+    labels = np.array([0] * 9 + [1])
+    images = np.where(labels, 200, 100).astype(np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (10, 16, 16, 3))
+    arrays = {"images": images, "labels": labels}
+    np.savez(
+        "tailed.npz",
+        **{f"{part}_{k}": v for part in ("train", "heldout") for k, v in arrays.items()},
+    )
+    Path("study.toml").write_text(TAILED.replace("RULE", f'"{rule}"'))
+    assert scaling("show", "study.toml") == (0, "results/tailed.seen.png\n", "")
+    with Image.open("results/tailed.seen.png") as opened:
+        sheet = np.asarray(opened)
+    tile, gap = 64, 5
+    tiles = sheet[gap + tile // 2 :: tile + gap, MARGIN + tile // 2 :: tile + gap, 0]
+    rare = int((tiles == 200).sum())
+    assert rare in of_rare
+    assert (tiles == 100).sum() == min(16, 20 - rare)
+
+
 def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photographs):
     scaling("prepare", "photographs", "--name", "insects")
     status, out, errors = scaling("check", "insect")
@@ -213,6 +270,25 @@ def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photogr
     assert "insect is no study, no folder, and no data set" in errors
     assert "Did you mean 'insects'" in errors
     assert "TFDS has 'oxford_flowers102'" in scaling("check", "flowers")[2]
+
+
+def test_a_data_set_of_tfds_without_its_version_is_answered_with_those_that_are_there(
+    scaling, photographs
+):
+    scaling("prepare", "photographs", "--name", "insects")
+    shutil.copytree("tfds/insects/1.0.0", "tfds/insects/1.10.0")
+    shutil.copytree("tfds/insects/1.0.0", "tfds/insects/1.2.0")
+    there = "tfds/insects/1.0.0, tfds/insects/1.2.0, tfds/insects/1.10.0; name one of these"
+    for what, where in (("tfds/insects", "tfds/insects"), ("tfds", "tfds")):
+        status, out, errors = scaling("check", what)
+        assert (status, out) == (2, "")
+        assert f"{what} says no version. Prepared below {where}: {there}" in errors
+    for what in ("tfds/insects:1.10.0", "tfds/insects/2.0.0"):
+        status, _, errors = scaling("check", what)
+        assert status == 2
+        assert f"{what} is no study" in errors
+        assert f"Prepared below tfds/insects: {there}" in errors
+    assert scaling("check", "tfds/insects/1.10.0")[0] == 0
 
 
 def test_one_of_name_and_folder_is_needed(scaling, photographs):

@@ -290,6 +290,26 @@ def test_numbers_are_printed_and_written_in_the_columns_of_collect(trained, comm
     assert table[-1]["seed"] is None
 
 
+def test_numbers_that_were_measured_before_a_mistake_in_a_later_task_are_kept(command, tmp_path):
+    shape = replace(MAP, patch=4, resolution=16)
+    for name in ("a.npz", "b.npz"):
+        write(Path(name), random_params(shape, 10), shape)
+    Path("real.json").write_text('{"5.png": [1]}')
+    later = '\n[[evaluate]]\nkind = "classify"\nname = "real"\nlabels = "real.json"\n'
+    tasks = of_digits(tmp_path, 16)
+    tasks.write_text(tasks.read_text() + later)
+    status, said, errors = command("a.npz", "b.npz", "--on", tasks, "--table", "t.csv")
+    assert status == 2
+    assert "names files, and these images have no names" in errors
+    with open("t.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["metric"] for row in rows] == ["upstream_loss", "upstream_error"]
+    for row in rows:
+        assert f"{row['metric']}" in said
+        assert f"{float(row['value']):.6g}" in said
+    assert "table:  t.csv: 2 numbers, 1 networks" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -11,8 +11,9 @@ from PIL import Image
 
 from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
-from scaling.data.parquet import Parquet
+from scaling.data.parquet import Parquet, ParquetRecords
 from scaling.data.parquet_files import split_of
+from scaling.data.subset import Selection, Subset
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -143,6 +144,29 @@ def test_other_columns_and_names_of_columns_are_fine(tmp_path):
     found = source(tmp_path, image_key="img", label_key="fine")
     assert found.problem() is None
     assert found.train().batch(np.array([0]))[1].tolist() == [2]
+
+
+def test_labels_are_read_without_the_images(root, cache, monkeypatch):
+    found = source(root)
+    wanted = [i % 3 for i in range(20)]
+    assert found.labels().tolist() == wanted
+    assert found.labels(heldout=True).tolist() == [i % 3 for i in range(100, 105)]
+    some = Subset(of=found, select=Selection(classes=2))
+    assert some.problem() is None
+    assert sum(some.sizes()) in (16, 17)
+    assert not list(cache.glob("*.arrow")), "no image was copied"
+    images = found.train()
+    monkeypatch.setattr(ParquetRecords, "read", None)
+    assert images.labels_of(np.array([17, 3])).tolist() == [17 % 3, 0]
+    assert images.labels_of(np.array([17, 3])).dtype == np.int32
+
+
+def test_labels_are_those_of_the_images_that_are_left_where_some_are_skipped(root):
+    images = [{"bytes": b"x" if i == 4 else png(i), "path": ""} for i in range(10)]
+    write(root / "data" / "train-00000-of-00002.parquet", range(10), images=images)
+    found = source(root, skip_unreadable=1)
+    assert found.labels().tolist() == [i % 3 for i in range(20) if i != 4]
+    assert found.sizes() == (19, 5)
 
 
 # Bad input

@@ -323,10 +323,43 @@ def test_files_that_are_there_are_not_overwritten(folder, tmp_path):
         unpack(folder, tmp_path / "out", quiet)
 
 
-def test_an_empty_file_is_named(folder, tmp_path):
+def as_data_set(source, tmp_path):
+    prepare(source, "insects", tmp_path / "tfds", quiet)
+
+
+def as_files(source, tmp_path):
+    unpack(source, tmp_path / "new" / "files", quiet)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("make", [as_data_set, as_files])
+def test_all_empty_files_are_named_and_nothing_is_left_behind(folder, tmp_path, packed, make):
     (folder / "test" / "bee" / "1.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"bee/1\.jpg is empty; remove it"):
-        prepare(folder, "insects", tmp_path / "tfds", quiet)
+    for i in range(11):
+        (folder / "train" / "ant" / f"{i:02d}.jpg").write_bytes(b"")
+    source = archive(folder, tmp_path / "x.tar.gz", mode="w:gz") if packed else folder
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError) as wrong:
+        make(source, tmp_path)
+    assert len(wrong.value.mistakes) == 12
+    assert f"{source}: test/bee/1.jpg is empty; remove it." in wrong.value.mistakes
+    assert str(wrong.value).endswith("... and 2 more of this kind.")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("make", [as_data_set, as_files])
+def test_a_preparation_that_fails_at_an_image_leaves_nothing_behind(
+    folder, tmp_path, monkeypatch, make
+):
+    before = sorted(tmp_path.rglob("*"))
+
+    def vanished(collection, item):
+        raise UserError([f"{item.name} is gone"])
+
+    monkeypatch.setattr(preparing, "_read", vanished)
+    with pytest.raises(UserError, match="is gone"):
+        make(folder, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def tar_of(contents):

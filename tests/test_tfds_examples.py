@@ -8,9 +8,10 @@ from PIL import Image
 from tensorboardX.record_writer import RecordWriter
 
 from fits.base.errors import UserError
+from scaling.data.decode import UnreadableImages
 from scaling.data.patterns import files_of, spelled_out
 from scaling.data.prepare.examples import convert_examples
-from scaling.data.prepare.shards import array_records
+from scaling.data.prepare.shards import array_records, write_shard
 from scaling.data.tfds import Tfds
 
 pb = pytest.importorskip("tensorflow_datasets").proto.tf_example_pb2
@@ -123,7 +124,9 @@ def test_an_unknown_feature_is_answered_with_near_ones(files, tmp_path):
 
 def test_a_record_without_a_label_is_named(files, tmp_path):
     write(tmp_path / "train-00001-of-00002", [example(1, 1), pb.Example().SerializeToString()])
-    with pytest.raises(UserError, match="train-00001-of-00002, record 1: 'image/encoded' holds 0"):
+    with pytest.raises(
+        UserError, match="train-00001-of-00002, record 1, has no feature 'image/enc"
+    ):
         convert(files, tmp_path)
 
 
@@ -153,6 +156,62 @@ def test_a_file_of_two_splits_is_refused(files, tmp_path):
 def test_a_name_that_tfds_cannot_have_is_refused(files, tmp_path):
     with pytest.raises(UserError, match="small letters"):
         convert_examples(files, "../Little", tmp_path, print)
+
+
+def without_label(i):
+    found = pb.Example.FromString(example(i, 1))
+    del found.features.feature["image/class/label"]
+    return found.SerializeToString()
+
+
+def test_a_record_without_its_label_is_named_with_what_it_has_and_what_to_do(files, tmp_path):
+    file = tmp_path / "train-00001-of-00002"
+    write(file, [example(1, 1), without_label(2)])
+    with pytest.raises(UserError) as wrong:
+        convert(files, tmp_path)
+    assert str(wrong.value) == (
+        f"{file}, record 1, has no feature 'image/class/label' (--label-key). It has "
+        "image/encoded, image/filename, image/height. Leave the record out of the file, or say by "
+        "--label-key a feature that every record has once."
+    )
+
+
+def test_a_record_without_its_label_is_named_when_a_data_set_of_tfds_is_read(files, tmp_path):
+    folder = convert(files, tmp_path).folder
+    shard = folder / "little-train.array_record-00001-of-00002"
+    write_shard(shard, [*(example(i, 1) for i in range(4)), without_label(9)])
+    source = Tfds(
+        **{"name": "little", "data_dir": tmp_path / "tfds", "resolution": 4} | KEYS,
+        train_split="train[2:]",
+        heldout_split="validation",
+    )
+    with pytest.raises(UnreadableImages) as wrong:
+        source.train().batch(np.arange(8))
+    ((name, why),) = wrong.value.why.items()
+    assert name == "little train[2:], image 7"
+    assert f"{shard}, record 4, is not the example that features.json describes" in why
+    assert "no feature 'image/class/label' (label_key). It has image/encoded, image/filen" in why
+    assert "leave such records out by skip_unreadable" in why
+
+
+def test_records_without_a_label_among_others_are_counted_and_the_first_is_named(
+    files, tmp_path, capsys
+):
+    file = tmp_path / "train-00001-of-00002"
+    write(file, [example(i, label) for i, label in enumerate((1, 2, -1, 3, -1))])
+    write(tmp_path / "validation-00000-of-00001", [example(i, -1) for i in range(4)])
+    for _ in range(2):  # what is kept of the first says the same
+        done = convert(files, tmp_path)
+        said = capsys.readouterr().err
+        assert (
+            f"train: 2 of 10 records have no label, the first is {file}, record 2: "
+            "image/class/label is -1."
+        ) in said
+        assert "say skip_unreadable = 2" in said
+        assert "validation: none of its 4 records has a label" in said
+    source = {"name": "little", "data_dir": done.folder.parents[1], "resolution": 4} | KEYS
+    source |= {"train_split": "train[:9]", "heldout_split": "train[9:]", "skip_unreadable": 2}
+    assert Tfds(**source).train().size == 8
 
 
 def test_braces_name_files_as_a_shell_does():

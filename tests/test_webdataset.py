@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.data import tar_members as tar_module
 from scaling.data.decode import UnreadableImages
 from scaling.data.hierarchy import Hierarchy
 from scaling.data.subset import Selection, Subset
 from scaling.data.tar_members import tar_members
-from scaling.data.webdataset import WebDataset, index_of
+from scaling.data.webdataset import WebDataset, WebDatasetRecords, index_of
 from scaling.data_check import check_all_images
 
 
@@ -190,7 +191,60 @@ def test_labels_beyond_the_classes_are_named(root):
     assert (
         "train-0000.tar: n01/000002.png has the label 2, and there are 2 classes, 0 .. 1" in problem
     )
-    assert problem.endswith("... and 1 more.")
+
+
+def test_mistakes_of_all_archives_are_named_at_once(root):
+    write(root / "train-0000.tar", members(range(10), lambda i: 7))
+    write(root / "train-0001.tar", members(range(10), lambda i: "cat" if i < 2 else i % 3))
+    lone = [each for each in members(range(3)) if each[0] != "n01/000001.png"]
+    write(root / "test-0000.tar", [*lone, ("n01/000009.cls", b"dog"), ("n01/000009.png", b"")])
+    (root / "test-0001.tar").write_bytes(b"hello" * 1000)
+    write(root / "test-0002.tar", members(range(1), lambda i: -1))
+    fault = source(root).fault()
+    assert fault.key == "train_shards"
+    lines = [line.replace(f"{root}/", "") for line in fault.words.splitlines()]
+    assert lines[4:9] == [
+        "train-0000.tar: n01/000004.png has the label 7, and there are 3 classes, 0 .. 2.",
+        "train-0000.tar: ... and 5 more.",
+        "train-0001.tar: n01/000000.cls holds no class, a whole number from 0.",
+        "train-0001.tar: n01/000001.cls holds no class, a whole number from 0.",
+        "test-0000.tar: n01/000009.cls holds no class, a whole number from 0.",
+    ]
+    assert "test-0000.tar has no image for 1 of its keys: n01/000001." in lines
+    assert any(line.startswith("test-0001.tar is no tar archive") for line in lines)
+    assert lines[-1].startswith("test-0002.tar: n01/000000.png has the label -1")
+
+
+def test_of_very_many_archives_the_first_are_named_and_the_others_counted(root):
+    for n in range(25):
+        write(root / f"test-{n:04d}.tar", members(range(1), lambda i: 9))
+    lines = source(root).problem().splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "... and 5 more archives."
+
+
+def test_labels_are_read_without_the_images(root, monkeypatch):
+    noise = np.random.default_rng(0).bytes(300_000)
+    for n in range(2):
+        contents = [
+            (name, noise if name.endswith(".png") else data) for name, data in members(range(8))
+        ]
+        write(root / f"train-{n:04d}.tar", contents)
+    read = []
+    part = tar_module._Part.readinto
+    monkeypatch.setattr(
+        tar_module._Part,
+        "readinto",
+        lambda self, buffer: read.append(part(self, buffer)) or read[-1],
+    )
+    monkeypatch.setattr(WebDatasetRecords, "read", None)
+    found = source(root)
+    assert found.labels().tolist() == [i % 3 for i in range(8)] * 2
+    assert found.train().labels_of(np.array([9, 2])).tolist() == [1, 2]
+    assert sum(read) < 16 * 30_000, "a tenth of the images"
+    some = Subset(of=found, select=Selection(classes=2))
+    assert some.problem() is None
+    assert some.sizes()[0] in (10, 12)
 
 
 def test_missing_and_empty_archives_are_said(root):

@@ -39,6 +39,22 @@ def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_made(path: Path) -> Iterator[None]:
+    """A folder, and those above it, made where they are not there. Those that were made are removed
+    at the end where nothing has come into them."""
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for each in new:  # the innermost first
+            try:
+                each.rmdir()
+            except OSError:  # something is in it
+                break
+
+
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
     """All of `text`, in UTF-8, through `written_aside`."""
     with written_aside(path, durable=durable) as aside:

@@ -94,7 +94,9 @@ class EncodedImages:
         return decode_all(files, names, self.resolution, self.how, crop), labels
 
     def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Reads the records whole, a few at a time: a label has no place of its own in a file."""
+        """Reads no image where labels lie apart from them; else the records whole, some at once."""
+        if (apart := self.records.labels_of(self._records_of(indices))) is not None:
+            return apart.astype(np.int32)
         parts = np.split(np.asarray(indices), np.arange(AT_ONCE, len(indices), AT_ONCE))
         labels = [example.label for part in parts for example in self.encoded(part)]
         return np.array(labels, np.int32)

@@ -24,6 +24,9 @@ class FileRecords:
     def read(self, numbers: Sequence[int]) -> list[Encoded]:
         return [Encoded(self.files[i].read_bytes(), self.labels[i]) for i in numbers]
 
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([self.labels[i] for i in numbers], np.int64)
+
     def called(self, number: int) -> str:
         return str(self.files[number])
 

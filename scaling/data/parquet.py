@@ -17,8 +17,10 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.data.encoded import EncodedSource
+from scaling.data.labels import Labels
 from scaling.data.parquet_files import (
     File,
+    all_labels,
     copied,
     header,
     incomplete,
@@ -79,6 +81,25 @@ class Parquet(EncodedSource):
         files = self._files(split)
         name = f"{self.root.name} {split}"
         return ParquetRecords(name, files, self.classes, self.image_key, self.label_key)
+
+    def sizes(self) -> tuple[int, int]:
+        """As the files say it, which are not copied for this unless some images are left out."""
+        if self.skip_unreadable:
+            return super().sizes()
+        train, heldout = (
+            sum(header(file, self.label_key).rows for file in self._files(split))
+            for split in (self.train_split, self.heldout_split)
+        )
+        return train, heldout
+
+    def labels(self, heldout: bool = False) -> Labels:
+        """Their column alone is read, unless some images are left out."""
+        if self.skip_unreadable:
+            return super().labels(heldout)
+        if problem := self.problem():
+            raise ValueError(problem)
+        files = self._files(self.heldout_split if heldout else self.train_split)
+        return all_labels(files, self.label_key).astype(np.int32)
 
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]
@@ -164,6 +185,9 @@ class ParquetRecords:
                 raise ValueError("the row holds no bytes of an image")
             found.append(Encoded(image, self._labels[int(number)].as_py()))
         return found
+
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        return all_labels(self.files, self.keys[1])[np.asarray(numbers, np.int64)]
 
     def called(self, number: int) -> str:
         i = int(np.searchsorted(self._ends, number, side="right"))

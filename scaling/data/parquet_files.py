@@ -110,6 +110,11 @@ def labels(file: File, label_key: str) -> NDArray[np.int64]:
         raise _unreadable(file, error) from error
 
 
+def all_labels(files: Sequence[File], label_key: str) -> NDArray[np.int64]:
+    """Those of several files, one after another."""
+    return np.concatenate([labels(file, label_key) for file in files])
+
+
 def _unreadable(file: File, error: Exception) -> UserError:
     why = str(error).splitlines()[0] if str(error) else repr(error)
     return UserError([f"{file.path} is no Parquet file that can be read: {why}"])

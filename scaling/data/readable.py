@@ -49,6 +49,10 @@ class Records(Protocol):
     def read(self, numbers: Sequence[int]) -> list[Encoded]:
         """The records of these numbers. ValueError: one of them is damaged. OSError: of a disk."""
 
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64] | None:
+        """Labels of these records, all of them classes, where they lie apart from the images; None:
+        a label is read with its record."""
+
     def called(self, number: int) -> str:
         """What an error calls this record."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BLOCK = 512
+AT_ONCE = 8192  # bytes read for a header: little of what lies behind it
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -32,7 +33,7 @@ def tar_members(archive: Path, within: TarMember | None = None) -> Iterator[TarM
       ValueError: it is no plain tar archive, or it is cut off: after which file, at which byte.
     """
     start, whole = (within.offset, within.size) if within else (0, archive.stat().st_size)
-    with _Part(archive, start, whole) as part, io.BufferedReader(part) as stream:
+    with _Part(archive, start, whole) as part, io.BufferedReader(part, AT_ONCE) as stream:
         begins = stream.read(6)
         if begins.startswith(COMPRESSED):
             raise ValueError(f"{archive} is compressed; decompress it")

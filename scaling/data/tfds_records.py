@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.readable import Encoded
+from scaling.data.tf_example import IMAGE, LABEL, features_in, lacks
 
 
 class TfdsRecords:
@@ -38,15 +39,46 @@ class TfdsRecords:
             found = self.source.__getitems__([int(number) for number in numbers])
         except RuntimeError as error:  # array_record's: another hash than the one that is stored
             raise ValueError(f"damaged: {str(error).splitlines()[0]}") from error
-        return [self._example(record) for record in found]
+        return [self._example(*each) for each in zip(numbers, found, strict=True)]
 
-    def _example(self, record: bytes) -> Encoded:
+    def _example(self, number: int, record: bytes) -> Encoded:
         try:
             example = self.features.deserialize_example_np(record, decoders=self.decoders)
             return Encoded(bytes(example[self.image_key]), int(example[self.label_key]))
         except Exception as error:  # of protocol buffers and of NumPy, many kinds
-            words = str(error).partition("\n")[0]
-            raise ValueError(f"not the example that features.json describes: {words}") from error
+            words = self._lacks(record) or str(error).partition("\n")[0]
+            raise ValueError(
+                f"{self._place(int(number))} is not the example that features.json describes: "
+                f"{words}"
+            ) from error
+
+    def _lacks(self, record: bytes) -> str | None:
+        """What a record has not got, where that is why it cannot be read."""
+        try:
+            features = features_in(record)
+        except ValueError as error:
+            return str(error)
+        for key, called, kind in (
+            (self.image_key, "image_key", IMAGE),
+            (self.label_key, "label_key", LABEL),
+        ):
+            if words := lacks(features, key, called, kind):
+                return (
+                    f"it has {words}. Make the data set again of records that have it, or leave "
+                    "such records out by skip_unreadable"
+                )
+        return None
+
+    def _place(self, number: int) -> str:
+        """The file of a record, and which of that file's it is."""
+        ends = np.cumsum([part.take for part in self.parts])
+        i = int(np.searchsorted(ends, number, side="right"))
+        part = self.parts[i]
+        return f"{part.filename}, record {part.skip + number - (int(ends[i]) - part.take):_},"
+
+    def labels_of(self, numbers: Sequence[int]) -> None:
+        del numbers
+        return  # an example holds both
 
     def called(self, number: int) -> str:
         return f"{self.name}, image {number}"
@@ -65,6 +97,17 @@ class TfdsRecords:
         ]
 
 
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def versions_below(folder: Path) -> list[Path]:
+    """Folders of versions that lie below a root of data sets, a data set or a config of one."""
+    below = ("*/dataset_info.json", "*/*/dataset_info.json", "*/*/*/dataset_info.json")
+    found = {info.parent for pattern in below for info in folder.glob(pattern)}
+    versions = [each for each in found if VERSION.fullmatch(each.name)]
+    return sorted(versions, key=lambda each: (each.parent, *map(int, each.name.split("."))))
+
+
 def prepared(root: Path) -> dict[str, Path]:
     """Data sets under `root` by every name that means them: with their version, and without.
 
@@ -73,7 +116,7 @@ def prepared(root: Path) -> dict[str, Path]:
     found = {}
     for info in [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]:
         folder = info.parent
-        if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
+        if VERSION.fullmatch(folder.name):
             name = folder.parent.relative_to(root).as_posix()
             found[(name, tuple(int(part) for part in folder.name.split(".")))] = folder
     newest_last = sorted(found.items())

@@ -5,9 +5,10 @@ after that any image is read by itself. Archives are plain, not compressed.
 """
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.config import Clash
 from scaling.base.machine import cache_folder
@@ -23,11 +25,12 @@ from scaling.data.encoded import EncodedSource
 from scaling.data.patterns import files_of
 from scaling.data.readable import Encoded, alone
 from scaling.data.source import Fault, same_sets
-from scaling.data.tar_members import read_member, tar_members
+from scaling.data.tar_members import TarMember, read_member, tar_members
 
 IMAGES = ("jpg", "jpeg", "png")
 LONGEST_LABEL = 20  # bytes of a .cls member
 SHOWN = 5  # mistakes of an archive that are spelled out
+ARCHIVES = 20  # whose mistakes are
 
 
 class WebDataset(EncodedSource):
@@ -78,22 +81,35 @@ class WebDataset(EncodedSource):
         return self._fault_of_members(fields)
 
     def _fault_of_members(self, fields: dict[str, str]) -> Fault | None:
+        """What is wrong with the members of all archives of both sets."""
+        wrong: dict[Path | str, list[str]] = {}
+        blamed = None
         for field, pattern in fields.items():
-            count, wrong = 0, []
+            count, before = 0, len(wrong)
             for file in files_of(pattern):
                 try:
                     index = index_of(Shard.of(file), self.label_key)
                 except ValueError as error:
-                    wrong.append(str(error))
+                    wrong[file] = error.mistakes if isinstance(error, UserError) else [str(error)]
                     continue
                 count += len(index.labels)
-                wrong += _words_of_labels(file, index, self.classes)
-            if wrong:
-                more = [f"... and {len(wrong) - SHOWN:_} more."] if len(wrong) > SHOWN else []
-                return Fault(field, "\n".join([*(f"{w}." for w in wrong[:SHOWN]), *more]))
-            if not count:
-                return Fault(field, f"{pattern} holds no images ({', '.join(IMAGES)}).")
-        return None
+                if labels := _words_of_labels(file, index, self.classes):
+                    wrong[file] = labels
+            if not count and len(wrong) == before:
+                wrong[pattern] = [f"{pattern} holds no images ({', '.join(IMAGES)})"]
+            if blamed is None and wrong:
+                blamed = field
+        return None if blamed is None else Fault(blamed, "\n".join(_listed(wrong)))
+
+
+def _listed(wrong: Mapping[Path | str, Sequence[str]]) -> Iterator[str]:
+    """A line a mistake, of archive after archive; of many the first, and how many more."""
+    for archive, mistakes in itertools.islice(wrong.items(), ARCHIVES):
+        yield from (f"{mistake}." for mistake in mistakes[:SHOWN])
+        if len(mistakes) > SHOWN:
+            yield f"{archive}: ... and {len(mistakes) - SHOWN:_} more."
+    if len(wrong) > ARCHIVES:
+        yield f"... and {len(wrong) - ARCHIVES:_} more archives."
 
 
 class Shard(NamedTuple):
@@ -128,6 +144,7 @@ class WebDatasetRecords:
         self.label_key = label_key
         self.indices = [index_of(shard, label_key) for shard in shards]
         self._ends = np.cumsum([len(index.labels) for index in self.indices])
+        self._labels = np.concatenate([index.labels for index in self.indices])
         self.size = int(self._ends[-1])
 
     def _place(self, number: int) -> tuple[Shard, Index, int]:
@@ -144,6 +161,9 @@ class WebDatasetRecords:
             image = read_member(shard.file, int(index.offsets[i]), int(index.sizes[i]))
             found.append(Encoded(image, int(index.labels[i])))
         return found
+
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        return self._labels[np.asarray(numbers, np.int64)]
 
     def called(self, number: int) -> str:
         shard, index, i = self._place(number)
@@ -164,7 +184,8 @@ def index_of(shard: Shard, label_key: str) -> Index:
     """Where the images of an archive lie; read from its headers, unless that was done.
 
     Raises:
-      ValueError: it is cut off, or members are missing; names archive and member.
+      ValueError: it is cut off.
+      UserError: members are missing, or labels are none: all of them.
     """
     decides = json.dumps([str(shard.file), *shard[1:], label_key, IMAGES])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
@@ -191,38 +212,42 @@ def _kept(file: Path) -> Index | None:
 
 
 def _read_headers(archive: Path, label_key: str) -> Index:
-    images: dict[str, tuple[int, int, str]] = {}
-    labels: dict[str, int] = {}
+    images: dict[str, TarMember] = {}
+    labels: dict[str, int | None] = {}
+    wrong = []
     for member in tar_members(archive):
         folder, slash, file = member.name.rpartition("/")
         stem, _, ends = file.partition(".")
         key, ends = f"{folder}{slash}{stem}", ends.lower()
         if ends in IMAGES:
             if key in images:
-                raise ValueError(f"{archive} has two images of {key!r}: {member.name} is one")
-            images[key] = (member.offset, member.size, member.name)
+                wrong.append(f"{archive} has two images of {key!r}: {member.name} is one")
+            images[key] = member
         elif ends == label_key.lower():
-            labels[key] = _label(archive, member.name, member.offset, member.size)
+            labels[key] = _label(archive, member)
+            if labels[key] is None:
+                wrong.append(f"{archive}: {member.name} holds no class, a whole number from 0")
     for there, other, words in ((images, labels, f"no .{label_key}"), (labels, images, "no image")):
         if lone := [key for key in there if key not in other]:
             named = ", ".join(lone[:SHOWN]) + (" .." if len(lone) > SHOWN else "")
-            raise ValueError(f"{archive} has {words} for {len(lone):_} of its keys: {named}")
+            wrong.append(f"{archive} has {words} for {len(lone):_} of its keys: {named}")
+    if wrong:
+        raise UserError(wrong)
+    names = [member.name.encode("utf-8", "replace") for member in images.values()]
     return Index(
-        np.array([offset for offset, _, _ in images.values()], np.int64),
-        np.array([size for _, size, _ in images.values()], np.int64),
+        np.array([member.offset for member in images.values()], np.int64),
+        np.array([member.size for member in images.values()], np.int64),
         np.array([labels[key] for key in images], np.int64),
-        np.array([name.encode("utf-8", "replace") for *_, name in images.values()] or [b""], "S")[
-            : len(images)
-        ],
+        np.array(names or [b""], "S")[: len(images)],
     )
 
 
-def _label(archive: Path, name: str, offset: int, size: int) -> int:
-    if size <= LONGEST_LABEL:
-        text = read_member(archive, offset, size)
-        if re.fullmatch(rb"\s*-?[0-9]{1,9}\s*", text):
-            return int(text)
-    raise ValueError(f"{archive}: {name} holds no class, a whole number from 0")
+def _label(archive: Path, member: TarMember) -> int | None:
+    """The number that a member holds; None: it holds none."""
+    if member.size > LONGEST_LABEL:
+        return None
+    text = read_member(archive, member.offset, member.size)
+    return int(text) if re.fullmatch(rb"\s*-?[0-9]{1,9}\s*", text) else None
 
 
 def _words_of_labels(archive: Path, index: Index, classes: int) -> list[str]:

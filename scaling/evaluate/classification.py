@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Measure: TypeAlias = Literal["top1_error", "top5_error", "map100", "calibration_error"]
 ERRORS = {"top1_error", "top5_error"}
+TOP = 5  # of top5_error
 
 
 class Classification(OwnHead):
@@ -88,9 +89,12 @@ class Classification(OwnHead):
         return self.data or trained_on
 
     def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
+        choices = classes
         try:
             if self.class_map is not None:
-                self._map(source, classes)
+                found = self._map(source, classes)
+                if self.among == "mapped":
+                    choices = int(found.known.sum())
             elif self.labels is not None:
                 labels_in(self.labels, classes, source.sizes()[1])
             else:
@@ -98,6 +102,12 @@ class Classification(OwnHead):
         except ValueError as error:
             key = "class_map" if self.class_map is not None else "labels"
             yield HeadFault((key,), str(error))
+        if "top5_error" in self.measures and choices <= TOP:
+            yield HeadFault(
+                ("measures",),
+                f"top5_error is 0 of any classifier that chooses among {choices} classes; it needs "
+                f"at least {TOP + 1}. Leave it out, and measure top1_error.",
+            )
 
     def measure(
         self,
@@ -139,7 +149,7 @@ class Classification(OwnHead):
             case "top1_error":
                 return top_error(scores, labels)
             case "top5_error":
-                return top_error(scores, labels, k=5)
+                return top_error(scores, labels, k=TOP)
             case "map100":
                 return mean_average_precision(scores, labels)
             case "calibration_error":

@@ -6,6 +6,8 @@ import math
 
 from scaling.data import Source
 from scaling.data.subset import Selection, Subset
+from scaling.evaluate import Evaluation
+from scaling.evaluate.own_head import OwnHead
 from scaling.study.mistakes import show
 from scaling.study.reading import AXES, Reading
 from scaling.study.toml_lines import KeyPath
@@ -85,6 +87,7 @@ def _sizes(file: Reading, grid: KeyPath, data: Data) -> dict[str, float]:
         train, heldout = subset.sizes()
         found[f"subset {selection.words}"] = math.inf if train is None else train
         _check_heldout(file, place, heldout)
+        _check_heads(file, place, subset)
     return found
 
 
@@ -98,3 +101,18 @@ def _check_heldout(file: Reading, place: KeyPath, size: int | None) -> None:
                 f"has {size:_} held-out images, and [[evaluate]] measures on {images:_}; "
                 "leave its key images out for all of them.",
             )
+
+
+def _check_heads(file: Reading, place: KeyPath, subset: Subset) -> None:
+    """A head of the subset's classes can be measured as the file says."""
+    if subset.select.classes is None:
+        return
+    for table in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, table)
+        if not isinstance(evaluation, OwnHead) or file.doubtful(table, type(evaluation)):
+            continue
+        shown = evaluation.source(subset)
+        if shown is None or (shown is not subset and shown.fault()):
+            continue
+        for fault in evaluation.faults(shown, subset.classes):
+            file.mistake(place, f"does not suit {evaluation.metrics[0]}: {fault.words}")

@@ -13,6 +13,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 from fits.base.errors import UserError
+from fits.base.files import folder_made
 from fits.base.names import did_you_mean
 from scaling.base.console import complain
 from scaling.data.prepare import imagenet
@@ -123,8 +124,7 @@ def opened(path: Path, room: Path) -> Iterator[Collection]:
     if not begins.startswith(COMPRESSED):
         yield _archive(path)
         return
-    room.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=room, prefix=".", suffix=".part") as plain:
+    with folder_made(room), NamedTemporaryFile(dir=room, prefix=".", suffix=".part") as plain:
         _decompress(path, begins, plain)
         yield _archive(Path(plain.name), called=str(path))
 

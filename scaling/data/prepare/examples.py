@@ -4,13 +4,13 @@ Records are copied as they are; each is parsed once, to see that image and label
 far the labels go. No image is decoded and nothing of TensorFlow is needed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.base.console import Say
+from scaling.base.console import Say, complain
 from scaling.data.patterns import files_of
 from scaling.data.prepare.convert import Converted
 from scaling.data.prepare.described import (
@@ -22,6 +22,7 @@ from scaling.data.prepare.described import (
 )
 from scaling.data.prepare.shards import Progress, Shard, stamp, write_shard
 from scaling.data.prepare.tfrecord import tfrecords
+from scaling.data.tf_example import IMAGE, LABEL, features_in, lacks
 
 MOST_CLASSES = 10_000_000
 IMAGE_BEGINS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"BM")
@@ -36,15 +37,23 @@ class Keys(NamedTuple):
 
 
 class Labels:
-    """Copies records on and keeps how far their labels go."""
+    """Copies records on and keeps how far their labels go.
+
+    Fields:
+      withheld: number of records without a label, and the first of them.
+    """
 
     def __init__(self, file: Path, keys: Keys, classes: int):
         self.file, self.keys, self.classes = file, keys, classes
         self.least, self.most = classes, WITHHELD
+        self.withheld = [0, 0]
 
     def passed(self) -> Iterator[bytes]:
         for number, record in enumerate(tfrecords(self.file)):
             label = label_of(record, self.keys, f"{self.file}, record {number:_}")
+            if label == WITHHELD:
+                count, first = self.withheld
+                self.withheld = [count + 1, first if count else number]
             if not WITHHELD <= label < self.classes:
                 raise UserError(
                     [
@@ -52,7 +61,8 @@ class Labels:
                         f"{self.classes:_} classes have the labels 0 .. {self.classes - 1:_}."
                     ]
                 )
-            self.least, self.most = min(self.least, label), max(self.most, label)
+            if label != WITHHELD:
+                self.least, self.most = min(self.least, label), max(self.most, label)
             yield record
 
 
@@ -84,6 +94,7 @@ def convert_examples(
         for i, file in enumerate(files)
     }
     made: dict[str, list[Shard]] = {split: [] for split in splits}
+    withheld: dict[str, list[tuple[Path, int, int]]] = {split: [] for split in splits}
     with Progress(folder) as progress:
         progress.refuse_other(
             {target: _source(file, keys, most_classes) for target, (_, file) in targets.items()}
@@ -92,12 +103,15 @@ def convert_examples(
         for target, (split, file) in targets.items():
             kept = _copied(file, target, keys, most_classes, progress, say)
             made[split].append(Shard(kept["records"], kept["bytes"], kept["sha256"]))
+            withheld[split].append((file, *kept.get("withheld", (0, 0))))
             found.append(kept)
         classes = classes or 1 + max(kept["largest_label"] for kept in found)
         if not classes:
             raise UserError([f"{keys.label} is {WITHHELD} throughout: no record has a label."])
         write_description(folder, keys.image, keys.label, classes, made)
     say(_words_of_labels(keys, classes, min(kept["smallest_label"] for kept in found)))
+    for split, shards in made.items():
+        _say_withheld(split, keys, sum(shard.records for shard in shards), withheld[split])
     shards = [shard for each in made.values() for shard in each]
     records, size = sum(s.records for s in shards), sum(s.bytes for s in shards)
     return Converted(folder, len(shards), records, size)
@@ -115,7 +129,8 @@ def _copied(
         (progress.folder / target).unlink()
         raise UserError([f"{file} holds no record; leave it out."])
     say(f"{target}: {shard.records:_} records")
-    more = {"smallest_label": labels.least, "largest_label": labels.most}
+    more: dict[str, Any] = {"smallest_label": labels.least, "largest_label": labels.most}
+    more |= {"withheld": labels.withheld}
     return progress.keep(target, source, shard, **more)
 
 
@@ -146,28 +161,53 @@ def _files(patterns: Mapping[str, str]) -> dict[str, list[Path]]:
     return found
 
 
-def features_of(record: bytes, where: str) -> Mapping[str, Any]:
-    """The features of a tf.train.Example, by name."""
-    from google.protobuf.message import DecodeError
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    try:
-        return tf_example_pb2.Example.FromString(record).features.feature
-    except DecodeError as error:
-        raise UserError([f"{where}: no tf.train.Example: {error}."]) from error
-
-
 def label_of(record: bytes, keys: Keys, where: str) -> int:
     """The label, where both image and label are there, once each."""
-    features = features_of(record, where)
-    for key, kind, words in (
-        (keys.image, "bytes_list", "encoded image"),
-        (keys.label, "int64_list", "whole number"),
-    ):
-        count = len(getattr(features[key], kind).value) if key in features else 0
-        if count != 1:
-            raise UserError([f"{where}: {key!r} holds {count} values where one {words} is needed."])
+    features = _features(record, where)
+    wrong = [
+        f"{where}, has {words}. Leave the record out of the file, or say by {option} a feature "
+        "that every record has once."
+        for key, option, kind in (
+            (keys.image, "--image-key", IMAGE),
+            (keys.label, "--label-key", LABEL),
+        )
+        if (words := lacks(features, key, option, kind))
+    ]
+    if wrong:
+        raise UserError(wrong)
     return int(features[keys.label].int64_list.value[0])
+
+
+def _features(record: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        return features_in(record)
+    except ValueError as error:
+        raise UserError([f"{where}: {error}."]) from error
+
+
+def _say_withheld(
+    split: str, keys: Keys, records: int, files: Sequence[tuple[Path, int, int]]
+) -> None:
+    """Records of a split that have no label are counted, and the first is named.
+
+    Args:
+      records: of the split.
+      files: each with the number of its records without a label, and the first of them.
+    """
+    if not (count := sum(each for _, each, _ in files)):
+        return
+    if count == records:
+        complain(
+            f"{split}: none of its {records:_} records has a label ({keys.label} is {WITHHELD}); "
+            "nothing can be learned from this split or measured on it."
+        )
+        return
+    file, _, first = next(each for each in files if each[1])
+    complain(
+        f"{split}: {count:_} of {records:_} records have no label, the first is {file}, record "
+        f"{first:_}: {keys.label} is {WITHHELD}. They are copied, and a run stops at them; leave "
+        f"them out of the files, or say skip_unreadable = {count} in [data]."
+    )
 
 
 def _keys(file: Path, image_key: str | None, label_key: str | None) -> Keys:
@@ -176,7 +216,7 @@ def _keys(file: Path, image_key: str | None, label_key: str | None) -> Keys:
     record = next(tfrecords(file), None)
     if record is None:
         raise UserError([f"{file} holds no record; leave it out."])
-    features = features_of(record, where)
+    features = _features(record, where)
     images = [key for key in features if _is_image(features[key])]
     labels = [key for key in features if len(features[key].int64_list.value) == 1]
     if len(labels) > 1:

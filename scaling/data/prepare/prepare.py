@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fits.base.errors import UserError
+from fits.base.files import folder_made
 from scaling.base.console import Say
 from scaling.data.hashing import key
 from scaling.data.order import permute
@@ -42,9 +43,9 @@ def prepare(source: Path, name: str, data_dir: Path, say: Say) -> Converted:
     check_name(name)
     folder = data_dir / name / VERSION
     with opened(source, data_dir) as collection:
-        for split, items in collection.splits.items():
+        for split in collection.splits:
             check_split(split)
-            _refuse_empty(source, split, items)
+        _refuse_empty(source, collection)
         if len(collection.splits) < 2:
             say(f"{source} has one split; take slices of it, train[:90%] and train[90%:].")
         files = [file for split in collection.splits for file in _files(collection, split, name)]
@@ -119,28 +120,44 @@ def unpack(source: Path, out: Path, say: Say) -> int:
     """
     if out.exists():
         raise UserError([f"{out} is there already; remove it, or name another folder."])
-    out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.part")
-    if aside.exists():
-        shutil.rmtree(aside)  # of one that was killed
-    count = 0
-    with opened(source, out.parent) as collection:
-        for split, items in collection.splits.items():
-            _refuse_empty(source, split, items)
-            for name in collection.classes:
-                (aside / split / name).mkdir(parents=True)
-            for item in items:
-                file = aside / split / collection.classes[item.label] / item.name
-                file.write_bytes(_read(collection, item))
-            say(f"{split}: {len(items):_} images of {len({i.label for i in items}):_} classes")
-            count += len(items)
-        for empty in aside.glob("*/*"):
-            if not any(empty.iterdir()):
-                empty.rmdir()  # the source refuses classes without images
-        aside.rename(out)
-    return count
+    with folder_made(out.parent), opened(source, out.parent) as collection:
+        _refuse_empty(source, collection)
+        if aside.exists():
+            shutil.rmtree(aside)  # of one that was killed
+        try:
+            _write_files(collection, aside, say)
+            aside.rename(out)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return sum(map(len, collection.splits.values()))
 
 
-def _refuse_empty(source: Path, split: str, items: list[Item]) -> None:
-    if not items:
-        raise UserError([f"{source}: split {split!r} holds no images."])
+def _write_files(collection: Collection, root: Path, say: Say) -> None:
+    for split, items in collection.splits.items():
+        for name in collection.classes:
+            (root / split / name).mkdir(parents=True)
+        for item in items:
+            file = root / split / collection.classes[item.label] / item.name
+            file.write_bytes(_read(collection, item))
+        say(f"{split}: {len(items):_} images of {len({i.label for i in items}):_} classes")
+    for empty in root.glob("*/*"):
+        if not any(empty.iterdir()):
+            empty.rmdir()  # the source refuses classes without images
+
+
+def _refuse_empty(source: Path, collection: Collection) -> None:
+    """Raise UserError where a split has no images, or images have no bytes: all of them."""
+    none = [
+        f"{source}: split {split!r} holds no images."
+        for split, items in collection.splits.items()
+        if not items
+    ]
+    empty = [
+        f"{source}: {split}/{collection.classes[item.label]}/{item.name} is empty; remove it."
+        for split, items in collection.splits.items()
+        for item in items
+        if not item.size
+    ]
+    if none or empty:
+        raise UserError(none, empty)

@@ -6,14 +6,16 @@
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from fits.base.errors import UserError
-from fits.base.files import write_text, written_aside
+from fits.base.files import folder_made, write_text, written_aside
 
-PROGRESS = "conversion.json"
+PROGRESS, LOCK = "conversion.json", ".conversion.lock"
 INFO = "dataset_info.json"  # TFDS's description, written last
 AT_ONCE = 64  # records read back together
 
@@ -102,7 +104,7 @@ class Progress:
     """What is done in one folder, kept in its `conversion.json`.
 
     One process at a time works in a folder: used with `with`, which also removes what a killed one
-    has left half written.
+    has left half written. Where nothing was made, nothing is left behind, the folder neither.
 
     Raises:
       UserError: another process is at work there.
@@ -111,22 +113,43 @@ class Progress:
     def __init__(self, folder: Path):
         self.folder, self._file = folder, folder / PROGRESS
         self._done: dict[str, Any] = {}
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / ".conversion.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise UserError([f"another process writes into {self.folder}; wait for it."]) from None
+        with ExitStack() as held:
+            held.enter_context(folder_made(self.folder))
+            held.enter_context(self._alone())
+            held.callback(self._remove_lock)
+            self._held = held.pop_all()
         for aside in self.folder.glob(".*array_record-*.part"):
             aside.unlink(missing_ok=True)
         self._read()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        self._held.close()
+
+    def _alone(self) -> IO[str]:
+        """The lock, held by nobody else."""
+        file = self.folder / LOCK
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = file.open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+                    return lock
+            except BlockingIOError:
+                words = f"another process writes into {self.folder}; wait for it."
+                lock.close()
+                raise UserError([words]) from None
+            except FileNotFoundError:
+                pass
+            lock.close()  # whoever held it has just removed it
+
+    def _remove_lock(self) -> None:
+        if not self._file.exists():
+            (self.folder / LOCK).unlink(missing_ok=True)
 
     def _read(self) -> None:
         try:
