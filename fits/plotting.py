@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, Allocation, Trainings
+from fits.average.average import Average
 from fits.base.files import written_aside
 from fits.base.numbers import Array
 from fits.data.frontier import Frontier
@@ -58,6 +59,9 @@ DOUBTS = {  # a legend has no room for the words of a diagnostic
 }
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 DASHED = 0, (4, 2)
+COUNTS = 0.02  # weight of a law of an average that is drawn
+LAWS_APART = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+"""Of the laws of an average: colours that the colour-blind know apart (Okabe and Ito)."""
 
 
 def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -74,7 +78,7 @@ def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def draw_frontier(
-    fit: Fit | ForecastFit | None,
+    fit: Fit | ForecastFit | Average | None,
     runs_x: ArrayLike,
     runs_y: ArrayLike,
     *,
@@ -98,7 +102,8 @@ def draw_frontier(
 
     Args:
       fit: the law with numbers, or a forecast, x and error in the units of the runs; None: runs
-        alone.
+        alone. Of an average, the laws that count are thin lines of their own, so that one sees
+        where they part.
       runs_x: resource spent by each run, > 0, [runs].
       runs_y: its error, > 0, [runs].
       frontier: the runs to mark.
@@ -130,12 +135,14 @@ def draw_frontier(
             best = frontier.compute, frontier.error
             ax.plot(*best, "o", ms=5, mfc="none", mec=LAW, mew=0.6, label=label, zorder=3)
         if fit is not None:
-            what = "forecast" if isinstance(fit, ForecastFit) else "law"
+            what = {ForecastFit: "forecast", Average: "average over laws"}.get(type(fit), "law")
             label = f"{what} and its {100 * fit.level:g} % band"
             found, inside = fit, cast("tuple[float, float]", fit.span)
             _draw_curve(
                 ax, lambda x: (found.predict(x), *found.band(x)), ax.get_xlim(), inside, label
             )
+        if isinstance(fit, Average):
+            _draw_laws(ax, fit)
         if doubt is not None:
             ax.plot([], [], " ", label=f"law not drawn: {doubt}")
         _draw_levels(ax, fit, reference, 1.0 if is_rate and y.max() <= 1 else math.inf)
@@ -144,7 +151,17 @@ def draw_frontier(
     return ax
 
 
-def not_drawn(fit: Fit | ForecastFit) -> str | None:
+def _draw_laws(ax: Axes, fit: Average) -> None:
+    """A thin line a law that counts, the heaviest first."""
+    x = np.geomspace(*ax.get_xlim(), 100)
+    heavy = sorted(fit.weights.items(), key=lambda law: -law[1])
+    drawn = [(name, weight) for name, weight in heavy if weight >= COUNTS]
+    for (name, weight), colour in zip(drawn, LAWS_APART, strict=False):
+        label = f"{name}, weight {weight:.2f}"
+        ax.plot(x, fit.of_law(name, x), color=colour, lw=0.8, label=label, zorder=2.4)
+
+
+def not_drawn(fit: Fit | ForecastFit | Average) -> str | None:
     """In a few words why the intervals of a fit mean nothing; None: they mean something."""
     law = fit.law if isinstance(fit, Fit) else None
     found = meaningless(law, fit.diagnostics)
@@ -250,7 +267,7 @@ def _draw_curve(
 
 
 def _draw_levels(
-    ax: Axes, fit: Fit | ForecastFit | None, reference: float | None, highest: float
+    ax: Axes, fit: Fit | ForecastFit | Average | None, reference: float | None, highest: float
 ) -> None:
     """True floor, fitted floor and plateau: a line each, where the axes reach it.
 
@@ -281,7 +298,7 @@ def _draw_levels(
         ax.axhline(plateau, xmax=0.3, color=FLOOR, lw=1, ls=":", zorder=1, label=label)
 
 
-def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, float]]:
+def _floor(fit: Fit | ForecastFit | Average | None) -> tuple[float | None, tuple[float, float]]:
     """The law's error at endless x and its interval, if the law has a floor."""
     if not isinstance(fit, Fit) or fit.law.floor is None:
         return None, (math.nan, math.nan)
@@ -289,7 +306,7 @@ def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, fl
     return fit.values[floor], fit.intervals[floor]
 
 
-def _plateau(fit: Fit | ForecastFit | None) -> float | None:
+def _plateau(fit: Fit | ForecastFit | Average | None) -> float | None:
     """The law's error at x = 0, if it has one."""
     if not isinstance(fit, Fit):
         return None
@@ -300,7 +317,7 @@ def _plateau(fit: Fit | ForecastFit | None) -> float | None:
 
 
 def _set_limits(
-    ax: Axes, fit: Fit | ForecastFit | None, x: Array, y: Array, reference: float | None
+    ax: Axes, fit: Fit | ForecastFit | Average | None, x: Array, y: Array, reference: float | None
 ) -> None:
     """Limits tight on runs and levels, with half a decade for the law to go on."""
     low, high = float(y.min()), float(y.max())

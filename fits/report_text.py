@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from fits.average.average import Average
 from fits.base.diagnostic import Diagnostic
 from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
-from fits.report import FitReport, ForecastFit, GroupReport
+from fits.report import FitReport, ForecastFit, GroupReport, Place
 from fits.spec import EFFICIENT, FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
 WIDEST = 60  # characters of a diagnostic in a table
+COUNTS = 0.01  # weight of a law that is named
 _ROWS = {"all": "points", "hull": "runs, the hull", "frontier": "runs, the frontier"}
 
 
@@ -49,8 +51,8 @@ def _row(group: GroupReport) -> tuple[str, ...]:
         return name, "no fit", "", "", f"{len(group.points.error)}", _cut(group.refusal)
     points = f"{fit.n} of {len(group.points.error)}"
     worst = worst_diagnostic(group)
-    if isinstance(fit, ForecastFit):
-        return name, "forecast", "", "", points, worst
+    if not isinstance(fit, Fit):
+        return name, group.spec.law, "", "", points, worst
     return name, fit.law.name, of_role(fit, "floor"), of_role(fit, "exponent"), points, worst
 
 
@@ -94,25 +96,66 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
         yield f"warning: {each.words}"
 
 
-def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
+def _fit(group: GroupReport, fit: Fit | ForecastFit | Average) -> Iterator[str]:
     among = f"{len(group.points.error)} {_ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
         yield "forecast: an average over saturating laws of many shapes"
         yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+    elif isinstance(fit, Average):
+        yield f"an average over {len(fit.weights)} laws"
+        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+        yield from average_table(fit, group.at)
     else:
         law = fit.law
         yield f"law {law.name}: E({', '.join(law.variables)}) = {law.formula}"
-        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals"
+        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals, if the law holds"
         yield from terms(group.spec, group)
         for name, value, ends in zip(law.parameters, fit.values, fit.intervals, strict=True):
             role = law.roles.get(name, "")
             line = f"  {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]"
             yield f"{line}   {role}".rstrip()
+    if group.average is not None:
+        yield "predictions are of the average over laws (--law best):"
+        yield f"  {_weights(group.average)}"
     for place in group.at:
         at = ", ".join(f"{each:g}" for each in place)
         yield "  E({}) = {:.4g} [{:.4g}, {:.4g}]".format(at, *group.prediction(place))
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
+
+
+def _weights(found: Average) -> str:
+    """Laws that count, the heaviest first."""
+    heavy = sorted(found.weights.items(), key=lambda law: -law[1])
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in heavy if weight >= COUNTS)
+
+
+def average_table(found: Average, at: Sequence[Place]) -> Iterator[str]:
+    """A line a law: its weight, how it predicted the costlier runs of this table, what it predicts.
+
+    The error of a backtest is the root mean square of log error.
+    """
+    wide = max(map(len, found.weights))
+    tests = [f"{each.times:g}x" for each in found.backtests]
+    places = [f"E({place[0]:g})" for place in at]
+    head = "".join(f"{each:>9}" for each in ("weight", *tests))
+    yield f"  {'law':{wide}}{head}" + "".join(
+        f"{each:>{max(11, len(each) + 2)}}" for each in places
+    )
+    for name, weight in sorted(found.weights.items(), key=lambda law: -law[1]):
+        errors = "".join(f"{test.errors[name]:9.3f}" for test in found.backtests)
+        values = [f"{float(found.of_law(name, place[0])):.4g}" for place in at]
+        said = "".join(
+            f"{value:>{max(11, len(each) + 2)}}" for value, each in zip(values, places, strict=True)
+        )
+        yield f"  {name:{wide}}{weight:9.3f}{errors}{said}"
+    if tests:
+        many = ", ".join(f"{each.fitted} and {each.held_out}" for each in found.backtests)
+        yield (
+            f"  {', '.join(tests)}: log error at the costlier runs, by a fit to those of at most "
+            f"1/{', 1/'.join(f'{each.times:g}' for each in found.backtests)} of the largest x "
+            f"({many} points)"
+        )
 
 
 def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:

@@ -28,6 +28,7 @@ ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
+BEST = "best"  # in place of a law: an average over laws, for a frontier
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
@@ -45,7 +46,7 @@ class FitSpec:
       where: conditions on every row, "COL=VALUE" or "COL!=VALUE".
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
         None: the frontier for a law of one variable, all of them otherwise.
-      law: the curve, a name in `laws.registry`, or FORECAST.
+      law: the curve, a name in `laws.registry`, or FORECAST, or BEST.
       loss: one of LOSSES; Huber's, so that outliers count less.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
         Huber's loss makes of None: EFFICIENT times the noise; None: squares.
@@ -55,7 +56,9 @@ class FitSpec:
         seeds of one setting, where the table has several, and else each run on its own.
       level: probability with which an interval is meant to contain the truth.
       replicates: refits of the bootstrap.
-      seed: of its draws.
+      seed: of its draws, and of those of an average.
+      average: whether predictions are those of the average over laws (`fits.average`), with an
+        interval that is not conditional on `law`; BEST always is.
     """
 
     x: tuple[str, ...]
@@ -72,6 +75,7 @@ class FitSpec:
     level: float = LEVEL
     replicates: int = REPLICATES
     seed: int = SEED
+    average: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
@@ -95,7 +99,7 @@ class FitSpec:
         found = [
             *_unknown("y_is", self.y_is, KINDS),
             *_unknown("rows", self.rows or "", ROWS),
-            *_unknown("law", self.law, (*EVERY_LAW, FORECAST), tuple(ALIASES)),
+            *_unknown("law", self.law, (*EVERY_LAW, FORECAST, BEST), tuple(ALIASES)),
             *_unknown("loss", self.loss, LOSSES),
             *_unknown("scale", self.scale, SCALES),
             *_outside("level", self.level, LEVELS),
@@ -112,7 +116,30 @@ class FitSpec:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:
             found += self._wrong_variables(EVERY_LAW[self.law].variables)
+        if self.law == BEST or self.average:
+            found += [*self._not_for_an_average(), *self._one_variable()]
         return found
+
+    def _not_for_an_average(self) -> list[str]:
+        given = {
+            "weights": self.weights,
+            "loss": self.loss != "squares",
+            "scale": self.scale != "log",
+        }
+        return [
+            f"{name}: an average over laws takes runs as they are, and errors as ratios. Leave it "
+            "out, or name a law."
+            for name, value in given.items()
+            if value
+        ]
+
+    def _one_variable(self) -> list[str]:
+        if len(self.x) == 1:
+            return []
+        return [
+            f"x: an average over laws takes one, and {len(self.x)} are given. Give one, or name a "
+            "law of several variables."
+        ]
 
     def _not_for_a_forecast(self) -> list[str]:
         given = {

@@ -14,6 +14,7 @@ from fits.cli.options import (
     Plot,
     TableArgument,
     Texts,
+    averages,
     numbers,
     option,
     read_columns,
@@ -74,7 +75,7 @@ def fit(
     words = Words(title, xlabel, ylabel)
     files = {"--save": save, "--json": json_file, "--plot": plot}
     spec, at, whole, *_ = all_of(
-        lambda: spec_of(options),
+        lambda: spec_of(options, average=averages(options)),
         lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
         lambda: read_columns(table, options, by or []),
         lambda: check_files(files, [table]),
