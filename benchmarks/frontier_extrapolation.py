@@ -15,8 +15,10 @@ as means over tables (and over the sources of tables, each of which counts once 
 
 `average` is `--law best` as it is. Below it, what it is without each of its parts:
 
-  chosen elsewhere     its powers of evidence and hold-out and the width of its intervals, chosen
-                       anew for each source by the score on the other sources alone
+  chosen elsewhere     its constants (powers of evidence and hold-out, how likely walks are, width
+                       of intervals) chosen anew for each source by the mean score on the other
+                       sources alone, each divided by the range of log error over the frontier
+                       beyond: so none is chosen on a table that it is scored on
   evidence alone       no weight by hold-outs
   hold-out alone       no weight by evidence
   neither              all laws alike
@@ -25,6 +27,9 @@ as means over tables (and over the sources of tables, each of which counts once 
   width of the mixture intervals not narrowed
   whole models out     the backtests leave out all runs of the models among those held out, in
                        tables that name their models
+
+Last, means over tables against the best single law over the same tables: those of runs, and all;
+`revisiting` has the learning curves of six networks, of which hundreds of points lie on a frontier.
 
 The tables lie in ../shared/data (Zhai et al. 2022; OpenCLIP; Chinchilla's points along compute, N
 and D; Farseer along the same; the six networks of each few-shot task of Alabdulmohsin et al. 2022,
@@ -41,6 +46,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -59,6 +65,7 @@ FEWEST = 4  # runs on the frontier kept
 SINGLE = (*AVERAGED, "m3", "log-linear")
 POWERS_OF_EVIDENCE, POWERS_OF_HOLDOUT = (0.25, 0.5, 1.0), (0.0, 1.0, 2.0)
 WIDTHS = 0.6, 0.7, 0.8, 0.9, 1.0
+WALKS = (1.0, 0.25), (0.5, 0.5), (1.0, 0.5), (0.5, 0.25)
 GFLOPS = {  # a forward pass
     "ViT/S/16": 4.6,
     "ViT/B/16": 17.6,
@@ -68,6 +75,9 @@ GFLOPS = {  # a forward pass
     "MiX/L/16": 44.6,
 }
 COLUMNS = "error", "held", "width", "score"
+CURVES = "revisiting"  # the source whose points are of learning curves
+Rows: TypeAlias = list[list[float] | None]
+"""As COLUMNS, of each question; None: no fit."""
 
 
 # ------------------------------------------------------------------------------------- tables
@@ -247,7 +257,7 @@ def by_forecast(question: Question) -> list[float]:
 
 
 def by_average(question: Question, found: Average) -> list[float]:
-    return score(question, found.predict(question.x), *found.band(question.x))
+    return score(question, *ends(question, found))
 
 
 def averaged(question: Question, rule: Rule = RULE, *, whole: bool = False) -> Average:
@@ -258,11 +268,15 @@ def averaged(question: Question, rule: Rule = RULE, *, whole: bool = False) -> A
     return average(*question.given, choose=on_frontier, clusters=clusters, rule=rule, level=LEVEL)
 
 
-def grid() -> list[Rule]:
-    axes = POWERS_OF_EVIDENCE, POWERS_OF_HOLDOUT, WIDTHS
+def ends(question: Question, found: Average) -> tuple[Array, Array, Array]:
+    return found.predict(question.x), *found.band(question.x)
+
+
+def grid(walk: tuple[float, float]) -> list[Rule]:
+    """Powers of evidence and hold-out, intervals as wide as those of the mixture."""
     return [
-        replace(RULE, evidence=evidence, holdout=holdout, width=width)
-        for evidence, holdout, width in itertools.product(*axes)
+        replace(RULE, walk=walk, evidence=evidence, holdout=holdout, width=1.0)
+        for evidence, holdout in itertools.product(POWERS_OF_EVIDENCE, POWERS_OF_HOLDOUT)
     ]
 
 
@@ -277,15 +291,20 @@ def chosen_elsewhere(
         if others:
             best[source] = min(
                 scores,
-                key=lambda rule: of_sources(asked, scores[rule], others)[COLUMNS.index("score")],
+                key=lambda rule: relative_score(asked, scores[rule], others),
             )
     return [scores[best.get(s, RULE)][k] for k, s in enumerate(sources)], best
 
 
-def of_sources(
-    asked: list[Question], rows: list[list[float] | None], which: list[int]
-) -> list[float]:
-    """Mean over sources of the means over their tables; scores as ratios, for losses differ."""
+def relative_score(asked: list[Question], rows: list[list[float]], which: list[int]) -> float:
+    """Mean over sources of score / range of log error beyond: alike for losses of any spread."""
+    spread = [float(np.ptp(question.truth)) for question in asked]
+    found: Rows = [[r[-1] / s] for r, s in zip(rows, spread, strict=True)]
+    return of_sources(asked, found, which)[0]
+
+
+def of_sources(asked: list[Question], rows: Rows, which: list[int]) -> list[float]:
+    """Mean over sources of the means over their tables, of each column."""
     every: dict[str, list[list[float]]] = {}
     for k in which:
         row = rows[k]
@@ -294,7 +313,7 @@ def of_sources(
     return np.mean([np.mean(each, axis=0) for each in every.values()], axis=0).tolist()
 
 
-def show(title: str, asked: list[Question], rows: list[list[float] | None]) -> None:
+def show(title: str, asked: list[Question], rows: Rows) -> None:
     for times in TIMES:
         which = [k for k, question in enumerate(asked) if question.times == times]
         sources = list(dict.fromkeys(asked[k].table.source for k in which))
@@ -317,16 +336,58 @@ def head(asked: list[Question]) -> None:
     print(f"{'':27}" + "  ".join("".join(f"{each:>7}" for each in COLUMNS) for _ in (*names, 0)))
 
 
-def ablation(asked: list[Question]) -> None:
+def targets(asked: list[Question], mine: Rows, laws: dict[str, Rows]) -> None:
+    """Means over tables of the average, and its ratio to the best law over the same tables."""
+    for what, curves in (("tables of runs", False), ("all tables", True)):
+        for times in TIMES:
+            which = [
+                k
+                for k, each in enumerate(asked)
+                if each.times == times and (curves or each.table.source != CURVES)
+            ]
+            if not which:
+                continue
+            means = dict(zip(COLUMNS, np.mean([mine[k] for k in which], axis=0), strict=True))
+            said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            print(f"{what}, {len(which)}, {times} times ahead: {said}")
+            for column in ("error", "score"):
+                best, ratio, value, count = against(mine, laws, which, COLUMNS.index(column))
+                print(f"  {column} {ratio:.2f} of that of {best}, {value:.3f} ({count} tables)")
+
+
+def against(
+    mine: Rows, laws: dict[str, Rows], which: list[int], column: int
+) -> tuple[str, float, float, int]:
+    """The law nearest to the average, or best before it, over the tables that have a fit of it."""
+    found = []
+    for name, rows in laws.items():
+        both = [k for k in which if rows[k] is not None]
+        if both:
+            own, its = (np.mean([r[k][column] for k in both]) for r in (mine, rows))
+            found.append((name, float(own / its), float(its), len(both)))
+    return max(found, key=lambda law: law[1])
+
+
+def ablation(asked: list[Question]) -> Rows:
+    """Prints it, and returns the rows of the average."""
     start = time.process_time()
     plain = [averaged(question) for question in asked]
     seconds = (time.process_time() - start) / len(asked)
 
-    def under(rule: Rule) -> list[list[float] | None]:
+    def under(rule: Rule) -> Rows:
         return [by_average(q, a.under(rule)) for q, a in zip(asked, plain, strict=True)]
 
     show("average", asked, under(RULE))
-    scores = {rule: [row for row in under(rule) if row] for rule in grid()}
+    scores: dict[Rule, list[list[float]]] = {}
+    for walk in WALKS:
+        found = plain if walk == RULE.walk else [averaged(q, Rule(walk=walk)) for q in asked]
+        for rule in grid(walk):
+            whole = [ends(q, a.under(rule)) for q, a in zip(asked, found, strict=True)]
+            for width in WIDTHS:
+                scores[replace(rule, width=width)] = [
+                    score(q, value, *(value * (end / value) ** width for end in each))
+                    for q, (value, *each) in zip(asked, whole, strict=True)
+                ]
     rows, best = chosen_elsewhere(asked, scores)
     show("chosen elsewhere", asked, [*rows])
     show("evidence alone", asked, under(replace(RULE, holdout=0.0)))
@@ -334,14 +395,15 @@ def ablation(asked: list[Question]) -> None:
     show("neither", asked, under(replace(RULE, evidence=0.0, holdout=0.0)))
     show("no spread of laws", asked, under(replace(RULE, between=False)))
     show("width of the mixture", asked, under(replace(RULE, width=1.0)))
-    still = replace(RULE, walk=False)
+    still = replace(RULE, walk=None)
     show("no walk", asked, [by_average(q, averaged(q, still)) for q in asked])
     whole = [by_average(q, averaged(q, whole=True)) for q in asked if q.table.models]
     show("whole models out", [q for q in asked if q.table.models], [*whole])
     print(f"\n{seconds:.1f} s of CPU an average. Chosen on the other sources:")
     for source, rule in best.items():
         powers = f"evidence^{rule.evidence:g}, hold-out^{rule.holdout:g}, width {rule.width:g}"
-        print(f"  {source:12} {powers}")
+        print(f"  {source:12} {powers}, larger walks rarer by {rule.walk}")
+    return under(RULE)
 
 
 def main() -> None:
@@ -358,13 +420,17 @@ def main() -> None:
     if not asked:
         raise SystemExit(f"no table: there is none in {SHARED}, or none of that name.")
     head(asked)
-    ablation(asked)
+    mine = ablation(asked)
     if options.no_laws:
         return
     print()
     show("forecast", asked, [by_forecast(question) for question in asked])
+    laws: dict[str, Rows] = {}
     for name in SINGLE:
-        show(name, asked, [by_law(question, name, options.replicates) for question in asked])
+        laws[name] = [by_law(question, name, options.replicates) for question in asked]
+        show(name, asked, laws[name])
+    print()
+    targets(asked, mine, laws)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,6 @@ DOUBTS = {  # a legend has no room for the words of a diagnostic
 }
 GIVEN = "#d55e00"  # what did not come from the runs: a vermilion that the colour-blind know too
 DASHED = 0, (4, 2)
-COUNTS = 0.02  # weight of a law of an average that is drawn
-LAWS_APART = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
-"""Of the laws of an average: colours that the colour-blind know apart (Okabe and Ito)."""
 
 
 def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -101,9 +98,8 @@ def draw_frontier(
     says why.
 
     Args:
-      fit: the law with numbers, or a forecast, x and error in the units of the runs; None: runs
-        alone. Of an average, the laws that count are thin lines of their own, so that one sees
-        where they part.
+      fit: the law with numbers, a forecast or an average, x and error in the units of the runs;
+        None: runs alone.
       runs_x: resource spent by each run, > 0, [runs].
       runs_y: its error, > 0, [runs].
       frontier: the runs to mark.
@@ -141,24 +137,12 @@ def draw_frontier(
             _draw_curve(
                 ax, lambda x: (found.predict(x), *found.band(x)), ax.get_xlim(), inside, label
             )
-        if isinstance(fit, Average):
-            _draw_laws(ax, fit)
         if doubt is not None:
             ax.plot([], [], " ", label=f"law not drawn: {doubt}")
         _draw_levels(ax, fit, reference, 1.0 if is_rate and y.max() <= 1 else math.inf)
         draw_runs(ax, x, y, labels, series, sizes)
         finish(ax)
     return ax
-
-
-def _draw_laws(ax: Axes, fit: Average) -> None:
-    """A thin line a law that counts, the heaviest first."""
-    x = np.geomspace(*ax.get_xlim(), 100)
-    heavy = sorted(fit.weights.items(), key=lambda law: -law[1])
-    drawn = [(name, weight) for name, weight in heavy if weight >= COUNTS]
-    for (name, weight), colour in zip(drawn, LAWS_APART, strict=False):
-        label = f"{name}, weight {weight:.2f}"
-        ax.plot(x, fit.of_law(name, x), color=colour, lw=0.8, label=label, zorder=2.4)
 
 
 def not_drawn(fit: Fit | ForecastFit | Average) -> str | None:

@@ -251,9 +251,9 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
             fitted = found.average(spec)
         else:
             fitted = found.fit(spec)
+        predicted = found.average(spec) if spec.average and spec.law != BEST and group.at else None
     except ValueError as wrong:
         return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
-    predicted = found.average(spec) if spec.average and spec.law != BEST and group.at else None
     tried = found.hold_out(spec) if holdout else None
     return replace(group, fit=fitted, average=predicted, holdout=tried)
 

@@ -145,6 +145,16 @@ def test_a_backtest_leaves_out_models_that_are_among_those_held_out():
     np.testing.assert_array_equal(smaller(x, every, 10, alike), [1, 1, 1, 1, 0])
 
 
+def test_backtests_that_would_fit_the_same_runs_count_once():
+    """Runs ten times apart: up to a third of the largest, and up to a tenth, lie the same runs."""
+    x = 10.0 ** np.arange(6)
+    found = average(x, saturating(x, 0.6, 0.35, 0.1, 0.5))
+    assert [(each.times, each.fitted, each.held_out) for each in found.backtests] == [
+        (10, 5, 1),
+        (30, 4, 2),
+    ]
+
+
 # What it foresees
 
 
@@ -205,11 +215,23 @@ def test_it_says_when_it_is_little_but_its_prior_and_cannot_be_tested():
     x, y = runs(4, top=0.5)
     codes = {each.code for each in average(x, y).diagnostics}
     assert {"average_is_prior", "average_untested"} <= codes
+    (far,) = average(x, y).extrapolates(5.0)
+    assert far.words == "x = 5 is 10 times the largest x fitted"  # and of no backtest
     rising = average(*runs(8)[::1], choose=lambda x, y, present: present)
     assert not rising.diagnostics
     x = np.geomspace(1, 100, 12)
     codes = {each.code for each in average(x, 1 + 0.01 * x**0.1).diagnostics}
     assert "average_not_falling" in codes
+
+
+def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
+    """A small network's curve, and a larger one's that takes the frontier over when it is flat."""
+    x = np.geomspace(1, 1000, 40)
+    found = average(x, np.minimum(0.3 + 0.5 * x**-0.8, 1.3 * x**-0.3))
+    (said,) = (each for each in found.diagnostics if each.code == "average_backtests_worse")
+    assert said.numbers["error"] > said.numbers["half"] > 0
+    assert "may be too narrow" in said.words
+    assert not average(*paper, choose=on_frontier).diagnostics
 
 
 def test_it_says_where_the_laws_part():
@@ -268,6 +290,26 @@ def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(ta
     assert "average" not in said
 
 
+def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    rows = [f"{m},{x},{y}\n" for m in "ab" for x, y in zip(*runs(8, seed=ord(m)), strict=True)]
+    path.write_text("model,core_days,error\n" + "".join(rows))
+    words = path, *COLUMNS, "--by", "model", "--predict", "1e4"
+    of_average = "Predictions are of the average over laws (--law best)"
+    for law, whose, interval in (
+        ([], True, "nominal 90 %, if the law holds."),
+        (["--law", "best"], False, "nominal 90 %."),
+    ):
+        assert fit_laws(*words, *law, "--json", tmp_path / "laws.json") == 0
+        said = capsys.readouterr().out
+        assert (of_average in said) == whose
+        assert interval in said
+        for group in json.loads((tmp_path / "laws.json").read_text())["groups"]:
+            (found,) = group["predictions"]
+            estimate = "{value:.3g} [{low:.3g}, {high:.3g}]".format(**found)
+            assert any(estimate in line for line in said.splitlines() if line[:2] in ("a ", "b "))
+
+
 @pytest.mark.parametrize("law", [[], ["--law", "best"]], ids=["no law", "best"])
 def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsys, law):
     kept = tmp_path / "law.json"
@@ -292,7 +334,7 @@ def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsy
     ("change", "said"),
     [
         (lambda law: law["values"].update(power=0.5), "add to 1"),
-        (lambda law: law["values"].pop("m4"), "a weight for each of power, power-floor"),
+        (lambda law: law["values"].update(m5=0.0), "weights of laws, of power, power-floor"),
         (lambda law: law.update(formula="a x"), "formula"),
         (lambda law: law.update(intervals={}), "no intervals"),
         (lambda law: law["evidence"]["spec"].update(law="power"), "law power is not best"),
@@ -338,16 +380,36 @@ def test_next_and_compare_refuse_an_average_in_words(capsys):
     assert "best is no law of one x" in capsys.readouterr().err
 
 
-def test_the_figure_shows_each_law_that_counts(tmp_path, paper):
-    from fits.plotting import draw_frontier
+def test_the_figure_shows_where_the_laws_that_count_part(paper):
+    from fits.plot_foreseen import COUNTS, draw_parting
+    from fits.plotting import canvas
 
-    found = average(*paper, choose=on_frontier)
-    axes = draw_frontier(found, *paper, xlabel="core-days", ylabel="error")
-    labels = axes.get_legend_handles_labels()[1]
-    assert any(each.startswith("average over laws and its 90 % band") for each in labels)
-    heavy = [name for name, weight in found.weights.items() if weight >= 0.02]
-    for name in heavy:
-        assert any(each.startswith(f"{name}, weight") for each in labels)
+    x, y = paper
+    best = on_frontier(x, y, np.ones((1, len(x)), bool))[0]
+    found = average(x[best], y[best])
+    ax = canvas()[1][0]
+    draw_parting(found, x[best], y[best], to=1e7, xlabel="core-days", ax=ax)
+    drawn = {label: line for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    for name, weight in found.weights.items():
+        lines = [line for label, line in drawn.items() if label.startswith(f"{name}, weight")]
+        assert len(lines) == (weight >= COUNTS)
+        for line in lines:
+            at, ratio = (each[-1] for each in line.get_data())
+            assert at == pytest.approx(1e7)
+            assert ratio == pytest.approx(found.of_law(name, 1e7) / found.predict(1e7))
+
+
+def test_the_command_draws_the_laws_beside_the_frontier(table, tmp_path, monkeypatch):
+    from fits import plotting
+
+    panels = []
+    monkeypatch.setattr(plotting, "save", lambda figure, _: panels.append(figure.axes))
+    for law in ("best", "saturating"):
+        words = "--law", law, "--predict", "1e6", "--plot", tmp_path / "laws.png"
+        assert fit_laws(table, *COLUMNS, *words) == 0
+    assert [len(each) for each in panels] == [2, 1]
+    assert panels[0][1].get_ylabel() == "error / average"
+    assert panels[0][1].get_xlim()[1] == pytest.approx(1e6)
 
 
 def test_a_spec_that_averages_equals_one_that_names_best():

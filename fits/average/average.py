@@ -10,12 +10,13 @@ docs/laws/average.md says what that is worth. Knows no table and no figure.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fits.average.errors import NO_WALK, RATIOS
+from fits.average.errors import NO_WALK, RARER, ratios
 from fits.average.mixture import Mixture
 from fits.average.points import MOST, Merged, merged, smaller
 from fits.average.posterior import Posterior, posterior
@@ -34,6 +35,7 @@ FEWEST = 3  # different x, for an average at all
 TESTED = 4  # different x to fit in a backtest
 CUTS = (3.0, 10.0, 30.0)  # a backtest is fitted to runs this many times cheaper than the costliest
 WORST = -8.0  # log density of a point that a law had all but excluded: no single one decides more
+LEAST = 0.005  # fall in log error that noise may be, however close the points lie
 PARTED = 2.0  # of the variance between laws to that within them: then a reader is told
 
 
@@ -45,7 +47,8 @@ class Rule:
       evidence: power of the evidence; 0: all laws alike but for the backtests.
       holdout: power of the mean predictive density of the backtests; 0: evidence alone.
       between: whether the uncertainty about the law is in the interval.
-      walk: whether laws err by a random walk too, or by noise alone.
+      walk: how much rarer each larger walk of level and slope is held to be (`errors.ratios`), by
+        which laws err far ahead; None: they err by noise alone.
       width: of intervals, to that of the mixture. Those of a mixture are a little wide: the walks
         and the laws both stand for what is not known of the law.
     """
@@ -53,7 +56,7 @@ class Rule:
     evidence: float = 1.0
     holdout: float = 1.0
     between: bool = True
-    walk: bool = True
+    walk: tuple[float, float] | None = RARER
     width: float = 0.8
 
 
@@ -67,7 +70,7 @@ class Backtest:
     Fields:
       times: the largest x is this many times the largest fitted.
       fitted, held_out: points.
-      scores: mean log density of the points held out, a law; None: it could not be fitted.
+      scores: mean log density of the points held out, a law that could be fitted.
       errors: root mean square log error of its median, a law.
     """
 
@@ -174,7 +177,9 @@ class Average:
             mixture = mixture.about_its_median(self._of_law())
         mixture = mixture.with_variance(self.scatter)
         median = mixture.quantile(0.5)
-        away = [mixture.quantile(level) - median for level in levels]
+        away = [
+            mixture.quantile(level) - median if level != 0.5 else 0 * median for level in levels
+        ]
         return [(median + self.rule.width * each).reshape(wanted.shape) for each in away]
 
 
@@ -217,6 +222,8 @@ def average(
             f"different x; an average over laws needs {FEWEST}."
         )
     posteriors = _posteriors(points, seed, rule)
+    if not posteriors:
+        raise ValueError("no law that could be averaged has a curve through these points.")
     backtests = tuple(_backtests(every_x, every_y, cluster if whole else None, choose, seed, rule))
     weights = _weights(posteriors, backtests, rule)
     found = Average(
@@ -241,15 +248,20 @@ def _chosen(x: Array, y: Array, choose: Choose) -> Mask:
 
 
 def _posteriors(points: Merged, seed: int, rule: Rule) -> dict[str, Posterior]:
-    ratios = RATIOS if rule.walk else NO_WALK
-    return {name: posterior(LAWS[name], points.x, points.y, seed, ratios) for name in AVERAGED}
+    walks = ratios(rule.walk) if rule.walk else NO_WALK
+    found: dict[str, Posterior] = {}
+    for name in AVERAGED:
+        with suppress(ValueError):  # points that have no curve of this law, or one too steep
+            found[name] = posterior(LAWS[name], points.x, points.y, seed, walks)
+    return found
 
 
 def _backtests(
     x: Array, y: Array, cluster: Indices | None, choose: Choose, seed: int, rule: Rule
 ) -> list[Backtest]:
+    """One a cut; of cuts with the same runs to fit, as far-apart x have them, the last alone."""
     chosen = _chosen(x, y, choose)
-    found = []
+    found: dict[bytes, Backtest] = {}
     for times in CUTS:
         small = smaller(x, chosen, times, cluster)
         held_out = chosen & (x > x[chosen].max() / times)
@@ -261,8 +273,9 @@ def _backtests(
         if len(points.x) < TESTED:
             continue
         beyond = merged(x[held_out], y[held_out])
-        found.append(_backtest(times, points, beyond, int(held_out.sum()), seed, rule))
-    return found
+        tried = _backtest(times, points, beyond, int(held_out.sum()), seed, rule)
+        found[mine.tobytes()] = tried
+    return list(found.values())
 
 
 def _backtest(
@@ -285,7 +298,7 @@ def _weights(
     logs = np.array(
         [
             rule.evidence * found.log_evidence
-            + rule.holdout * sum(test.scores[name] for test in backtests)
+            + rule.holdout * sum(test.scores.get(name, WORST) for test in backtests)
             for name, found in posteriors.items()
         ]
     )
@@ -301,9 +314,22 @@ def _diagnostics(found: Average, points: Merged, rms: float) -> list[Diagnostic]
     if not found.backtests:
         numbers = {"n": different, "needs": TESTED, "times": CUTS[0]}
         said.append(Diagnostic("average_untested", numbers=numbers))
+    said += _backtests_worse(found)
     first, last = np.log(found.predict(np.array(found.span)))
-    if first - last <= 2 * max(rms, 1e-9):
+    if first - last <= 2 * max(rms, LEAST):
         said.append(Diagnostic("average_not_falling"))
     if different == MOST:
         said.append(Diagnostic("average_merged", numbers={"n": found.n, "places": different}))
     return said
+
+
+def _backtests_worse(found: Average) -> list[Diagnostic]:
+    """The backtest whose error most exceeds what the interval allows so far ahead, if any does."""
+    worst: dict[str, float] = {}
+    for test in found.backtests:
+        low, high = found.band(found.span[1] * test.times)
+        squares = [w * test.errors.get(name, 0.0) ** 2 for name, w in found.weights.items()]
+        error, half = float(np.sqrt(sum(squares))), float(np.log(high / low)) / 2
+        if error > half * max(1.0, worst.get("error", 0.0) / worst.get("half", 1.0)):
+            worst = {"times": test.times, "error": error, "half": half}
+    return [Diagnostic("average_backtests_worse", numbers=worst)] if worst else []

@@ -34,12 +34,20 @@ class Ratio(NamedTuple):
 
 
 SIZES = 0.0, 0.5, 2.0, 8.0  # of either ratio
-RARER = 0.5, 0.25  # of the level and of the slope: how likely each size is, to the one before
-RATIOS = tuple(
-    Ratio(level, slope, float(k * np.log(RARER[0]) + j * np.log(RARER[1])))
-    for k, level in enumerate(SIZES)
-    for j, slope in enumerate(SIZES)
-)
+RARER = 1.0, 0.25  # of the level and of the slope: how likely each size is, to the one before
+
+
+def ratios(rarer: tuple[float, float]) -> tuple[Ratio, ...]:
+    """Every pair of SIZES, each size `rarer` times as likely as the one before."""
+    of_level, of_slope = np.log(rarer)
+    return tuple(
+        Ratio(level, slope, float(k * of_level + j * of_slope))
+        for k, level in enumerate(SIZES)
+        for j, slope in enumerate(SIZES)
+    )
+
+
+RATIOS = ratios(RARER)
 NO_WALK = (Ratio(0.0, 0.0, 0.0),)
 FREEDOM, NOISE = 2.0, 0.01  # degrees of freedom and size of the prior of s: an error known to 1 %
 

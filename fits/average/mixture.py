@@ -9,7 +9,8 @@ import numpy as np
 
 from fits.base.numbers import Array, Indices
 
-HALVINGS = 60  # of the bracket of a quantile
+HALVINGS = 45  # of the bracket of a quantile
+LIGHTEST = 1e-9  # component that counts in a quantile
 WIDE = 12.0  # standard deviations of the bracket beyond the outermost component
 
 
@@ -52,7 +53,7 @@ class Mixture:
         """[places]."""
         from scipy.special import ndtr
 
-        counts = self.weight > 1e-12
+        counts = self.weight > LIGHTEST
         mean, weight = self.mean[counts], self.weight[counts]
         deviation = np.sqrt(self.variance[counts])
         low = (mean - WIDE * deviation).min(axis=0)

@@ -72,15 +72,19 @@ def posterior(
     plain, rng = x / unit, np.random.default_rng(seed)
     priors, errors = priors_of(law, plain, y), ErrorModel(np.log(plain), ratios)
     proposals = [_laplace(law, plain, y, priors)]
-    at = np.empty((0, len(priors)))
+    at, residuals = np.empty((0, len(priors))), np.empty((0, len(y)))
+    likelihood, target = np.empty((len(ratios), 0)), np.empty(0)
     for turn in range(ROUNDS):
-        at = np.concatenate([at, _drawn(rng, proposals[-1], priors)])
+        new = _drawn(rng, proposals[-1], priors)
         if turn == 0:
             first = [prior.draws(rng, DRAWS) for prior in priors]
-            at = np.concatenate([at, np.transpose(first)])
-        residuals = np.log(y) - _log_curve(law, plain, at)
-        likelihood = errors.log_likelihood(residuals)
-        target = np.logaddexp.reduce(likelihood, axis=0) + log_prior(priors, at)
+            new = np.concatenate([new, np.transpose(first)])
+        off = np.log(y) - _log_curve(law, plain, new)
+        likely = errors.log_likelihood(off)
+        aim = np.logaddexp.reduce(likely, axis=0) + log_prior(priors, new)
+        at, residuals = np.concatenate([at, new]), np.concatenate([residuals, off])
+        likelihood = np.concatenate([likelihood, likely], axis=1)
+        target = np.concatenate([target, aim])
         weights = target - _log_mixture(at, proposals, priors)
         proposals.append(_fitted(at, _normalised(weights), priors))
     share = _normalised(weights)

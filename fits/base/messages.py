@@ -219,6 +219,12 @@ DIAGNOSTICS: dict[str, Message] = {
         "fewer than {needs:.0f} different x up to 1/{times:g} of the largest: no backtest of the "
         "laws is possible, and their weights are by evidence alone"
     ),
+    "average_backtests_worse": (
+        "fitted to runs up to 1/{times:g} of the largest x, the laws erred by {error:.2g} in log "
+        "error on those beyond; the interval so far ahead reaches {half:.2g} to either side, and "
+        "may be too narrow. If points belong together, such as those of one learning curve, fit "
+        "the last of each alone"
+    ),
     "average_not_falling": (
         "the error does not fall by more than its noise, and all laws averaged are of a falling one"
     ),
@@ -228,7 +234,7 @@ DIAGNOSTICS: dict[str, Message] = {
     ),
     "average_extrapolates": lambda p, n: (
         _beyond(("x",), n)
-        + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")
+        + (f"; backtests reach {n['tested']:g} times" if 1 < n["tested"] < n["times"] else "")
     ),
     "laws_part": (
         "the laws part at x = {at:g}: {low:.3g} by {0}, {high:.3g} by {1}; most of the interval is "

@@ -87,7 +87,7 @@ def _lines(found: Comparison) -> Iterator[str]:
 
     spec = found.spec
     what = f"{spec.error_name} against {spec.x[0]}"
-    yield f"{what}, law {spec.law}; {100 * spec.level:g}% intervals"
+    yield f"{what}, law {spec.law}; {100 * spec.level:g}% intervals, if the law holds"
     for which, name, group in (("A", found.name_a, found.a), ("B", found.name_b, found.b)):
         yield f"  {which}: {name}, through {group.law.n} of {len(group.points.error)} runs"
         if group.holdout is not None:

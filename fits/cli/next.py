@@ -118,7 +118,8 @@ def _lines(found: NextRuns) -> Iterator[str]:
     yield f"  residual standard deviation: {size}"
     at = ", ".join(f"{each:g}" for each in found.predict)
     value, low, high = found.error
-    yield f"  E({at}) = {value:.4g}, {100 * spec.level:g}% interval [{low:.4g}, {high:.4g}]"
+    interval = f"{100 * spec.level:g}% interval if the law holds [{low:.4g}, {high:.4g}]"
+    yield f"  E({at}) = {value:.4g}, {interval}"
     yield (
         f"\n{len(found.runs)} runs of {found.candidates} candidates, {found.cost:.4g} of "
         f"{found.budget:.4g} {found.unit}; the interval to be expected after each:\n"

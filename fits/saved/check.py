@@ -103,7 +103,8 @@ def _average_reproduced(law: SavedLaw, evidence: Evidence, again: Average) -> Ve
         return Verdict(False, (Diagnostic("band_shape_differs"),))
     width = np.log(now[:, 3] / now[:, 2])
     moved = float((np.abs(np.log(band[:, 1:] / now[:, 1:])).max(axis=1) / width).max())
-    weights = max(abs(again.weights[name] - law.values[name]) for name in again.weights)
+    names = {*again.weights, *law.values}
+    weights = max(abs(again.weights.get(name, 0) - law.values.get(name, 0)) for name in names)
     numbers = {"band": moved, "weights": weights}
     same = moved <= SAME_AVERAGE and weights <= SAME_AVERAGE
     code = "average_rounded" if same else "average_differs"

@@ -275,8 +275,8 @@ class SavedLaw(_File):
     def _an_average(self) -> SavedLaw:
         if self.formula != OF_AVERAGE:
             raise ValueError(f"formula: law {BEST} is an {OF_AVERAGE} here; another version?")
-        if set(self.values) != set(AVERAGED):
-            raise ValueError(f"values: give a weight for each of {', '.join(AVERAGED)}")
+        if not self.values or not set(self.values) <= set(AVERAGED):
+            raise ValueError(f"values: give weights of laws, of {', '.join(AVERAGED)}")
         if min(self.values.values()) < 0 or abs(sum(self.values.values()) - 1) > WHOLE:
             raise ValueError("values: weights of laws are at least 0, and add to 1")
         if self.intervals is not None or self.source or self.evidence is None:
