@@ -17,6 +17,7 @@ PUBLIC = [
     ("fits.regression.fit", ["fit", "Fit"]),
     ("fits.regression.holdout", None),
     ("fits.forecast.forecast", ["forecast"]),
+    ("fits.average.average", ["average", "Average", "Rule"]),
     ("models.build", None),
     ("models.zoo", None),
     ("scaling.training.run", ["Run"]),

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from fits.allocation.allocation import BY_ENVELOPE, BY_LAW, BY_PROFILES, Allocation, Trainings
 from fits.allocation.parametric import ParametricLaw
+from fits.average.average import Average
 from fits.base.files import written_aside
 from fits.base.numbers import Array
 from fits.data.frontier import Frontier
@@ -75,7 +76,7 @@ def canvas(panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def draw_frontier(
-    fit: Fit | ForecastFit | None,
+    fit: Fit | ForecastFit | Average | None,
     runs_x: ArrayLike,
     runs_y: ArrayLike,
     *,
@@ -98,8 +99,8 @@ def draw_frontier(
     says why.
 
     Args:
-      fit: the law with numbers, or a forecast, x and error in the units of the runs; None: runs
-        alone.
+      fit: the law with numbers, a forecast or an average, x and error in the units of the runs;
+        None: runs alone.
       runs_x: resource spent by each run, > 0, [runs].
       runs_y: its error, > 0, [runs].
       frontier: the runs to mark.
@@ -131,7 +132,7 @@ def draw_frontier(
             best = frontier.compute, frontier.error
             ax.plot(*best, "o", ms=5, mfc="none", mec=LAW, mew=0.6, label=label, zorder=3)
         if fit is not None:
-            what = "forecast" if isinstance(fit, ForecastFit) else "law"
+            what = {ForecastFit: "forecast", Average: "average over laws"}.get(type(fit), "law")
             label = f"{what} and its {100 * fit.level:g} % band"
             found, inside = fit, cast("tuple[float, float]", fit.span)
             _draw_curve(
@@ -145,7 +146,7 @@ def draw_frontier(
     return ax
 
 
-def not_drawn(fit: Fit | ForecastFit) -> str | None:
+def not_drawn(fit: Fit | ForecastFit | Average) -> str | None:
     """In a few words why the intervals of a fit mean nothing; None: they mean something."""
     law = fit.law if isinstance(fit, Fit) else None
     found = meaningless(law, fit.diagnostics)
@@ -262,7 +263,7 @@ def _draw_curve(
 
 
 def _draw_levels(
-    ax: Axes, fit: Fit | ForecastFit | None, reference: float | None, highest: float
+    ax: Axes, fit: Fit | ForecastFit | Average | None, reference: float | None, highest: float
 ) -> None:
     """True floor, fitted floor and plateau: a line each, where the axes reach it.
 
@@ -293,7 +294,7 @@ def _draw_levels(
         ax.axhline(plateau, xmax=0.3, color=FLOOR, lw=1, ls=":", zorder=1, label=label)
 
 
-def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, float]]:
+def _floor(fit: Fit | ForecastFit | Average | None) -> tuple[float | None, tuple[float, float]]:
     """The law's error at endless x and its interval, if the law has a floor."""
     if not isinstance(fit, Fit) or fit.law.floor is None:
         return None, (math.nan, math.nan)
@@ -301,7 +302,7 @@ def _floor(fit: Fit | ForecastFit | None) -> tuple[float | None, tuple[float, fl
     return fit.values[floor], fit.intervals[floor]
 
 
-def _plateau(fit: Fit | ForecastFit | None) -> float | None:
+def _plateau(fit: Fit | ForecastFit | Average | None) -> float | None:
     """The law's error at x = 0, if it has one."""
     if not isinstance(fit, Fit):
         return None
@@ -312,7 +313,7 @@ def _plateau(fit: Fit | ForecastFit | None) -> float | None:
 
 
 def _set_limits(
-    ax: Axes, fit: Fit | ForecastFit | None, x: Array, y: Array, reference: float | None
+    ax: Axes, fit: Fit | ForecastFit | Average | None, x: Array, y: Array, reference: float | None
 ) -> None:
     """Limits tight on runs and levels, with half a decade for the law to go on."""
     low, high = float(y.min()), float(y.max())

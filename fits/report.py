@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fits.average.average import Average, average
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
@@ -32,7 +33,7 @@ from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
 from fits.regression.inputs import checked_weights, in_order
 from fits.regression.loss import Loss
-from fits.spec import FORECAST, FitSpec
+from fits.spec import BEST, FORECAST, FitSpec
 
 _CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
@@ -73,6 +74,17 @@ class Observations:
             constraint=Constraint(spec.fix, spec.tie),
             steps=spec.fix_steps,
             replicates=spec.replicates,
+            level=spec.level,
+            seed=spec.seed,
+        )
+
+    def average(self, spec: FitSpec) -> Average:
+        """Over laws. Raises ValueError where there are too few runs."""
+        return average(
+            self.x,
+            self.error,
+            choose=_CHOOSE[str(spec.rows)],
+            clusters=self._terms(spec)["clusters"],
             level=spec.level,
             seed=spec.seed,
         )
@@ -134,6 +146,7 @@ class GroupReport:
       points: the rows.
       at: where predictions are wanted.
       fit: None where there can be none.
+      average: over laws, where predictions are its and not those of `fit`.
       holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
       refusal: why there is no fit.
       remarks: what looks odd in the rows, or in the law for them.
@@ -143,7 +156,8 @@ class GroupReport:
     spec: FitSpec
     points: Points
     at: tuple[Place, ...] = ()
-    fit: Fit | ForecastFit | None = None
+    fit: Fit | ForecastFit | Average | None = None
+    average: Average | None = None
     holdout: Trials | None = None
     refusal: str = ""
     remarks: tuple[Diagnostic, ...] = ()
@@ -162,21 +176,25 @@ class GroupReport:
         """All that speaks against the fit, and against its predictions."""
         if self.fit is None:
             return list(self.remarks)
-        beyond = (each for place in self.at for each in self.fit.extrapolates(as_x(place)))
-        return [*self.remarks, *self.fit.diagnostics, *beyond]
+        source = self.average or self.fit
+        beyond = (each for place in self.at for each in source.extrapolates(as_x(place)))
+        of_average = self.average.diagnostics if self.average else ()
+        return [*self.remarks, *self.fit.diagnostics, *of_average, *beyond]
 
     @property
     def law(self) -> Fit:
         """The fit of a law. Raises UserError: there is none."""
         if not isinstance(self.fit, Fit):
-            raise UserError([f"{self.title or self.points.table.path}: {self.refusal}"])
+            why = self.refusal or f"{self.spec.law} has no parameters. Name a law."
+            raise UserError([f"{self.title or self.points.table.path}: {why}"])
         return self.fit
 
     def prediction(self, place: Place) -> Estimate:
         """The error at a place, and its interval."""
-        assert self.fit is not None
+        source = self.average or self.fit
+        assert source is not None
         x = as_x(place)
-        return Estimate(*map(float, (self.fit.predict(x), *self.fit.band(x))))
+        return Estimate(*map(float, (source.predict(x), *source.band(x))))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,12 +261,16 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
         if spec.law == FORECAST:
             chosen = found.fitted(spec)
             made = vars(forecast(found.x[chosen], found.error[chosen]))
-            fitted: Fit | ForecastFit = ForecastFit(**made, level=spec.level)
+            fitted: Fit | ForecastFit | Average = ForecastFit(**made, level=spec.level)
+        elif spec.law == BEST:
+            fitted = found.average(spec)
         else:
             fitted = found.fit(spec)
+        predicted = found.average(spec) if spec.average and spec.law != BEST and group.at else None
     except ValueError as wrong:
         return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
-    return replace(group, fit=fitted, holdout=found.hold_out(spec) if holdout else None)
+    tried = found.hold_out(spec) if holdout else None
+    return replace(group, fit=fitted, average=predicted, holdout=tried)
 
 
 def with_remarks(group: GroupReport) -> GroupReport:
@@ -264,7 +286,7 @@ def with_remarks(group: GroupReport) -> GroupReport:
     if spec.law not in (FORECAST, *EITHER_WAY) and rising(x, y):
         fitted = spec.y_is in ("loss", "quantity")
         found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
-        spec = replace(spec, law=GROWTH.name, rows="all") if fitted else spec
+        spec = replace(spec, law=GROWTH.name, rows="all", average=False) if fitted else spec
     if spec.rows != "all":
         found += of_costliest(names, x, y, as_measured(y, spec.y_is))
     return replace(group, spec=spec, remarks=tuple(found))

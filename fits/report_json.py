@@ -14,6 +14,7 @@ from typing import Annotated, Any, SupportsFloat
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, InstanceOf, PlainSerializer
 
+from fits.average.average import Average
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Estimate
 from fits.regression.fit import Fit
@@ -98,6 +99,25 @@ def holdout_json(trials: Trials) -> HoldoutJson:
 HoldoutField = Annotated[InstanceOf[Trials], PlainSerializer(holdout_json, return_type=HoldoutJson)]
 
 
+class BacktestJson(JsonModel):
+    """The laws of an average, fitted to the cheaper runs and tried on the others."""
+
+    times: float
+    """The largest x is so many times the largest fitted."""
+    fitted: int
+    held_out: int
+    errors: dict[str, float]
+    """Root mean square log error, by law."""
+    scores: dict[str, float]
+    """Mean log density of the points held out, by law."""
+
+
+class AverageJson(JsonModel):
+    weights: dict[str, float]
+    """By law; they add to 1."""
+    backtests: tuple[BacktestJson, ...]
+
+
 class GroupJson(JsonModel):
     group: dict[str, str] | None
     """Values of the columns that the table was split by; null: all rows."""
@@ -113,6 +133,9 @@ class GroupJson(JsonModel):
     """On its rows, such as how many were left out."""
     diagnostics: list[DiagnosticField]
     predictions: list[PredictionJson]
+    """Of the average, where there is one, and else conditional on the law."""
+    average: AverageJson | None
+    """Over laws; null: predictions and intervals are conditional on the law."""
     holdout: HoldoutField | None
     refusal: str | None
     """Why there is no fit."""
@@ -121,6 +144,7 @@ class GroupJson(JsonModel):
 def _group(group: GroupReport) -> GroupJson:
     fit, clusters = group.fit, group.observations.clusters
     law = fit.law if isinstance(fit, Fit) else None
+    over_laws = fit if isinstance(fit, Average) else group.average
     return GroupJson(
         group=group.names or None,
         law=group.spec.law,
@@ -133,6 +157,7 @@ def _group(group: GroupReport) -> GroupJson:
         notes=group.points.notes,
         diagnostics=group.diagnostics,
         predictions=[_prediction(group, place) for place in group.at] if fit else [],
+        average=AverageJson.model_validate(over_laws) if over_laws else None,
         holdout=group.holdout,
         refusal=group.refusal or None,
     )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from fits.average.average import Average
 from fits.base.diagnostic import Diagnostic
 from fits.base.messages import MESSAGES
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
-from fits.report import FitReport, ForecastFit, GroupReport
-from fits.spec import EFFICIENT, FitSpec
+from fits.report import FitReport, ForecastFit, GroupReport, Place
+from fits.spec import BEST, EFFICIENT, FORECAST, FitSpec
 
-BEST = 3  # laws named on the line of the hold-out
+NAMED = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
 WIDEST = 60  # characters of a diagnostic in a table
+COUNTS = 0.01  # weight of a law that is named
 _ROWS = {"all": "points", "hull": "runs, the hull", "frontier": "runs, the frontier"}
 
 
@@ -26,15 +28,19 @@ def interval(value: float, low: float, high: float, digits: int = 3) -> str:
 
 
 def summary(report: FitReport) -> Iterator[str]:
-    """One row a group: law, floor, exponent, points and the worst diagnostic."""
-    spec = report.spec
-    columns = ", ".join(report.groups[0].names) or "rows"
-    head = (columns, "law", "floor", "exponent", "points", "worst diagnostic")
+    """One row a group: law, floor, exponent, predictions, points and the worst diagnostic."""
+    spec, first = report.spec, report.groups[0]
+    columns = ", ".join(first.names) or "rows"
+    places = [_at(place) for place in first.at]
+    head = (columns, "law", "floor", "exponent", *places, "points", "worst diagnostic")
     rows = [head, *(_row(group) for group in report.groups)]
     wide = [max(len(row[k]) for row in rows) for k in range(len(head))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip()
-    yield f"Intervals are nominal {100 * spec.level:g} %."
+    if_law = "" if spec.law in (BEST, FORECAST) else ", if the law holds"
+    yield f"Intervals are nominal {100 * spec.level:g} %{if_law}."
+    if any(group.average for group in report.groups):
+        yield "Predictions are of the average over laws (--law best), whose intervals need no law."
     yield from notes(report.notes)
 
 
@@ -46,12 +52,13 @@ def notes(found: Iterable[Diagnostic]) -> Iterator[str]:
 def _row(group: GroupReport) -> tuple[str, ...]:
     name, fit = ", ".join(map(short, group.names.values())) or "all", group.fit
     if fit is None:
-        return name, "no fit", "", "", f"{len(group.points.error)}", _cut(group.refusal)
-    points = f"{fit.n} of {len(group.points.error)}"
-    worst = worst_diagnostic(group)
-    if isinstance(fit, ForecastFit):
-        return name, "forecast", "", "", points, worst
-    return name, fit.law.name, of_role(fit, "floor"), of_role(fit, "exponent"), points, worst
+        none = [""] * len(group.at)
+        return name, "no fit", "", "", *none, f"{len(group.points.error)}", _cut(group.refusal)
+    estimates = [interval(*group.prediction(place)) for place in group.at]
+    after = *estimates, f"{fit.n} of {len(group.points.error)}", worst_diagnostic(group)
+    if not isinstance(fit, Fit):
+        return name, group.spec.law, "", "", *after
+    return name, fit.law.name, of_role(fit, "floor"), of_role(fit, "exponent"), *after
 
 
 def of_role(fit: Fit, role: str) -> str:
@@ -94,15 +101,19 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
         yield f"warning: {each.words}"
 
 
-def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
+def _fit(group: GroupReport, fit: Fit | ForecastFit | Average) -> Iterator[str]:
     among = f"{len(group.points.error)} {_ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
         yield "forecast: an average over saturating laws of many shapes"
         yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+    elif isinstance(fit, Average):
+        yield f"an average over {len(fit.weights)} laws"
+        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+        yield from average_table(fit, group.at)
     else:
         law = fit.law
         yield f"law {law.name}: {law.gives}({', '.join(law.variables)}) = {law.formula}"
-        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals"
+        yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals, if the law holds"
         if fit.cells is not None:
             yield f"intervals from {fit.cells} means of neighbouring points (data squashing)"
         yield from terms(group.spec, group)
@@ -110,10 +121,13 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
             said = ", ".join(filter(None, (law.roles.get(name, ""), _held(group.spec, name))))
             line = f"  {name} = {value:<10.4g} [{ends[0]:.4g}, {ends[1]:.4g}]"
             yield f"{line}   {said}".rstrip()
+    if group.average is not None:
+        yield "predictions are of the average over laws (--law best):"
+        yield f"  {_weights(group.average)}"
+    name = fit.law.gives if isinstance(fit, Fit) else "E"
     for place in group.at:
-        at = ", ".join(f"{each:g}" for each in place)
-        name = fit.law.gives if isinstance(fit, Fit) else "E"
-        yield "  {}({}) = {:.4g} [{:.4g}, {:.4g}]".format(name, at, *group.prediction(place))
+        said = "{:.4g} [{:.4g}, {:.4g}]".format(*group.prediction(place))
+        yield f"  {_at(place, name)} = {said}"
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
 
@@ -122,6 +136,48 @@ def _held(spec: FitSpec, name: str) -> str:
     if name in spec.tie:
         return f"tied to {spec.tie[name]}"
     return "held" if name in spec.fix else ""
+
+
+def _at(place: Place, name: str = "E") -> str:
+    """Say "E(1e+06)"."""
+    return f"{name}({', '.join(f'{each:g}' for each in place)})"
+
+
+def _weights(found: Average) -> str:
+    """Laws that count, the heaviest first."""
+    heavy = sorted(found.weights.items(), key=lambda law: -law[1])
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in heavy if weight >= COUNTS)
+
+
+def average_table(found: Average, at: Sequence[Place]) -> Iterator[str]:
+    """A line a law: its weight, how it predicted the costlier runs of this table, what it predicts.
+
+    The error of a backtest is the root mean square of log error.
+    """
+    wide = max(map(len, found.weights))
+    tests = [f"{each.times:g}x" for each in found.backtests]
+    places = [_at(place) for place in at]
+    head = "".join(f"{each:>9}" for each in ("weight", *tests))
+    yield f"  {'law':{wide}}{head}" + "".join(
+        f"{each:>{max(11, len(each) + 2)}}" for each in places
+    )
+    for name, weight in sorted(found.weights.items(), key=lambda law: -law[1]):
+        errors = "".join(f"{test.errors.get(name, math.nan):9.3f}" for test in found.backtests)
+        values = [f"{float(found.of_law(name, place[0])):.4g}" for place in at]
+        said = "".join(
+            f"{value:>{max(11, len(each) + 2)}}" for value, each in zip(values, places, strict=True)
+        )
+        yield f"  {name:{wide}}{weight:9.3f}{errors}{said}"
+    if tests:
+        yield (
+            f"  {tests[0]}: log error beyond 1/{found.backtests[0].times:g} of the largest x, by a "
+            "fit to the runs up to there"
+        )
+        many = [
+            f"{test}: {each.fitted} points, {each.held_out} beyond"
+            for test, each in zip(tests, found.backtests, strict=True)
+        ]
+        yield f"  {'; '.join(many)}"
 
 
 def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
@@ -155,8 +211,8 @@ def holdout_line(trials: Trials, fitted: str) -> Iterator[str]:
     if not trials.tried:
         yield f"hold-out of the {trials.held_out} largest: no law could be tried"
         return
-    shown = trials.tried[:BEST]
-    shown += [each for each in trials.tried[BEST:] if each[0] == fitted]
+    shown = trials.tried[:NAMED]
+    shown += [each for each in trials.tried[NAMED:] if each[0] == fitted]
     errors = ", ".join(f"{name} {error:.3g}" for name, error in shown)
     yield f"hold-out of the {trials.held_out} largest, {score}: {errors}"
 

@@ -31,6 +31,7 @@ QUANTILE = 0.1  # of runs below the curve, where the loss is that of a quantile
 QUANTILES = 0.01, 0.99
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
+BEST = "best"  # in place of a law: an average over laws, for a frontier
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
@@ -51,7 +52,8 @@ class FitSpec:
       best_of: columns that make a setting: its best row alone is taken, after `last_of`.
       rows: the points to fit, one of ROWS: the frontier of the runs, its hull, or all of them;
         None: the frontier of errors for a law of one variable that falls, all of them otherwise.
-      law: the curve, a name in `laws.registry`, or FORECAST; the default is growth for a quantity.
+      law: the curve, a name in `laws.registry`, or FORECAST, or BEST; the default is growth for a
+        quantity.
       loss: one of LOSSES; Huber's, so that outliers count less; one-sided, so that those above the
         curve do, such as undertuned runs; of a quantile, so that the curve is a lower envelope.
       huber: residuals beyond this threshold count in proportion to their size; "auto", which
@@ -69,7 +71,9 @@ class FitSpec:
         seeds of one setting, where the table has several, and else each run on its own.
       level: probability with which an interval is meant to contain the truth.
       replicates: refits of the bootstrap.
-      seed: of its draws.
+      seed: of its draws, and of those of an average.
+      average: whether predictions are those of the average over laws (`fits.average`), with an
+        interval that is not conditional on `law`; BEST always is.
     """
 
     x: tuple[str, ...]
@@ -92,6 +96,7 @@ class FitSpec:
     seed: int = SEED
     last_of: tuple[str, ...] = ()
     best_of: tuple[str, ...] = ()
+    average: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
@@ -121,7 +126,7 @@ class FitSpec:
         found = [
             *_unknown("y_is", self.y_is, KINDS),
             *_unknown("rows", self.rows or "", ROWS),
-            *_unknown("law", self.law, (*EVERY_LAW, FORECAST), tuple(ALIASES)),
+            *_unknown("law", self.law, (*EVERY_LAW, FORECAST, BEST), tuple(ALIASES)),
             *_unknown("loss", self.loss, LOSSES),
             *_unknown("scale", self.scale, SCALES),
             *_outside("level", self.level, LEVELS),
@@ -148,7 +153,33 @@ class FitSpec:
             found += Constraint(self.fix, self.tie).mistakes(EVERY_LAW[self.law])
         if any(len(step) != len(self.fix) for step in self.fix_steps):
             found.append(f"fix_steps: give {len(self.fix)} numbers a step, one a parameter in fix.")
+        if self.law == BEST or self.average:
+            found += [*self._not_for_an_average(), *self._one_variable()]
         return found
+
+    def _not_for_an_average(self) -> list[str]:
+        given = {
+            "weights": self.weights,
+            "fix": self.fix,
+            "tie": self.tie,
+            "loss": self.loss != "squares",
+            "scale": self.scale != "log",
+            "y_is": self.y_is == "quantity",
+        }
+        return [
+            f"{name}: an average over laws takes runs as they are, and errors as ratios. Leave it "
+            "out, or name a law."
+            for name, value in given.items()
+            if value
+        ]
+
+    def _one_variable(self) -> list[str]:
+        if len(self.x) == 1:
+            return []
+        return [
+            f"x: an average over laws takes one, and {len(self.x)} are given. Give one, or name a "
+            "law of several variables."
+        ]
 
     def _not_for_a_forecast(self) -> list[str]:
         given = {

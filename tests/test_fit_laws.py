@@ -131,6 +131,8 @@ def test_json_holds_the_law_its_intervals_and_predictions(table, answer):
         "eflop",
         "--y",
         "error",
+        "--law",
+        "saturating",
         "--predict",
         "1",
         "--predict",

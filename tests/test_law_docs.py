@@ -9,7 +9,9 @@ import pytest
 from fits.fit_laws import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = [DOCS / "laws" / f"{name}.md" for name in ("provenance", "compare", "next", "optimal")]
+PAGES = [
+    DOCS / "laws" / f"{name}.md" for name in ("provenance", "average", "compare", "next", "optimal")
+]
 LINKED = [
     *PAGES,
     DOCS / "laws" / "README.md",
@@ -75,7 +77,9 @@ def test_the_python_that_is_shown_prints_what_the_command_prints(monkeypatch, ca
     )
     exec(block, {})  # the page is a file of this repository
     shown = re.findall(r"^\S+ = .*", capsys.readouterr().out, re.M)
-    command = "notebooks/zhai2022_inet10.csv --x core_days --y error --predict 100000"
+    command = (
+        "notebooks/zhai2022_inet10.csv --x core_days --y error --law saturating --predict 100000"
+    )
     assert main(shlex.split(command)) == 0
     printed = " ".join(capsys.readouterr().out.split()).replace("E(1e+05)", "E(100000)")
     assert len(shown) >= 5

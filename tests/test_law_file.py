@@ -66,7 +66,7 @@ def test_the_file_says_what_the_law_rests_on(law, table):
 
 def test_reading_gives_back_every_digit(law, table):
     kept = read_law(law)
-    spec = FitSpec(x=("eflop",), y="error", where=("model=S",))
+    spec = FitSpec(x=("eflop",), y="error", where=("model=S",), average=True)
     (group,) = fit_table(table, spec).groups
     points, again = group.points, group.fit
     assert kept.numbers == again.values
@@ -74,7 +74,9 @@ def test_reading_gives_back_every_digit(law, table):
     assert kept.evidence.spec == spec
     assert [each.diagnostic() for each in kept.evidence.diagnostics] == list(again.diagnostics)
     assert kept.evidence.rms == again.rms
-    np.testing.assert_array_equal(kept.predict(points.x), again.predict(points.x))
+    np.testing.assert_array_equal(kept.curve_at(points.x), again.predict(points.x))
+    over_laws = group.observations.average(spec)
+    np.testing.assert_array_equal(kept.predict(points.x), over_laws.predict(points.x))
 
 
 def test_the_same_command_writes_the_same_bytes(table, tmp_path, capsys):

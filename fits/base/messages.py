@@ -271,6 +271,34 @@ DIAGNOSTICS: dict[str, Message] = {
     "forecast_not_falling": (
         "the curve does not fall by more than its noise; nor does the forecast"
     ),
+    "average_is_prior": (
+        "{n:.0f} different x: the average over laws is little more than what is believed before"
+    ),
+    "average_untested": (
+        "fewer than {needs:.0f} different x up to 1/{times:g} of the largest: no backtest of the "
+        "laws is possible, and their weights are by evidence alone"
+    ),
+    "average_backtests_worse": (
+        "fitted to runs up to 1/{times:g} of the largest x, the laws erred by {error:.2g} in log "
+        "error on those beyond; the interval so far ahead reaches {half:.2g} to either side, and "
+        "may be too narrow. If points belong together, such as those of one learning curve, fit "
+        "the last of each alone"
+    ),
+    "average_not_falling": (
+        "the error does not fall by more than its noise, and all laws averaged are of a falling one"
+    ),
+    "average_merged": (
+        "the laws are averaged over {places:.0f} places along log x, each the mean of its points, "
+        "of which there are {n:.0f}"
+    ),
+    "average_extrapolates": lambda p, n: (
+        _beyond(("x",), n)
+        + (f"; backtests reach {n['tested']:g} times" if 1 < n["tested"] < n["times"] else "")
+    ),
+    "laws_part": (
+        "the laws part at x = {at:g}: {low:.3g} by {0}, {high:.3g} by {1}; most of the interval is "
+        "uncertainty about the law"
+    ),
     "forecast_extrapolates": lambda p, n: (
         _beyond(("x",), n)
         + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")
@@ -476,7 +504,8 @@ def _curve_moved(side: str) -> str:
 def _new_rows(names: Names, n: Numbers) -> str:
     return (
         f"of {n['n']:.0f} new or changed rows that are fitted, {n['n'] - n['outside']:.0f} lie "
-        f"inside the {100 * n['level']:g}% band it had, widened by the residual standard deviation"
+        f"inside the {100 * n['level']:g}% band it had"
+        f"{', widened by the residual standard deviation' if n['widened'] else ''}"
     )
 
 
@@ -499,6 +528,15 @@ FINDINGS: dict[str, Message] = {
     "values_differ": (
         "the rows in the file do not give its numbers: the curve differs by {curve:.2g} of the "
         "error, the band by {band:.2g} of its width"
+    ),
+    "average_same": "the rows in the file give its weights of the laws and its band to every digit",
+    "average_rounded": (
+        "the rows in the file give its weights of the laws to {weights:.0e} and its band to "
+        "{band:.0e} of the width: another machine's rounding"
+    ),
+    "average_differs": (
+        "the rows in the file do not give its numbers: the weights of the laws differ by "
+        "{weights:.2g}, the band by {band:.2g} of its width"
     ),
     "band_shape_differs": "the band in the file is not that of its rows",
     "interval_differs": "the rows in the file do not give its interval of {0}",

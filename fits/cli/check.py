@@ -13,6 +13,7 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from fits.cli.options import Json, given, option, spec_of
 from fits.cli.output import check_files, put
+from fits.spec import BEST, FORECAST
 
 if TYPE_CHECKING:
     from fits.saved.check import Verdict
@@ -107,13 +108,19 @@ def _mistakes(law: SavedLaw, options: dict[str, Any], table: Path | None) -> lis
         for name in ("--x", "--y")
         if name not in typed
     ]
-    if len(options["x"] or []) > 1 or options["law"] == "forecast":
+    if len(options["x"] or []) > 1 or options["law"] in (BEST, FORECAST):
         wrong.append("a paper's law is laid beside the fit of a law of one x.")
     return wrong
 
 
 def _law(name: str, law: SavedLaw) -> Iterator[str]:
     yield f"{name}: {law.title}"
+    if law.law == BEST:
+        yield f"  law {law.law}: {law.formula}"
+        for name, weight in law.values.items():
+            yield f"    {name:12} weight {weight:.3f}"
+        yield from _made(law)
+        return
     yield f"  law {law.law}: {law.curve.gives}({', '.join(law.curve.variables)}) = {law.formula}"
     intervals = law.ends or [None] * len(law.values)
     for letter, value, ends in zip(law.curve.parameters, law.numbers, intervals, strict=True):
@@ -121,6 +128,10 @@ def _law(name: str, law: SavedLaw) -> Iterator[str]:
         yield f"    {letter} = {value:<10.4g} {between}".rstrip()
     if law.source:
         yield f"  as printed by {law.source}; digits beyond {law.last_digit:g} are not known"
+    yield from _made(law)
+
+
+def _made(law: SavedLaw) -> Iterator[str]:
     if law.evidence is not None:
         yield f"  made by: {law.evidence.made.get('command', 'unknown')}"
 

@@ -12,6 +12,7 @@ from fits.base.errors import UserError, all_of
 from fits.base.names import short
 from fits.cli.options import Json, Plot, Texts, option, singles, spec_of
 from fits.cli.output import check_files, put
+from fits.spec import BEST, FORECAST
 
 if TYPE_CHECKING:
     from fits.decisions.compare import Comparison, EqualError, ErrorRatio
@@ -52,7 +53,7 @@ def compare(
         lambda: singles("--target-error", target_error, Y_RANGE),
         lambda: check_files({"--json": json_file, "--plot": plot}, tables),
     )
-    if len(spec.x) > 1 or spec.law == "forecast":
+    if len(spec.x) > 1 or spec.law in (BEST, FORECAST):
         raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
     found = compare_tables(tables, spec, by=by, predict=places, target_errors=errors)
     if plot:
@@ -86,7 +87,7 @@ def _lines(found: Comparison) -> Iterator[str]:
 
     spec = found.spec
     what = f"{spec.error_name} against {spec.x[0]}"
-    yield f"{what}, law {spec.law}; {100 * spec.level:g}% intervals"
+    yield f"{what}, law {spec.law}; {100 * spec.level:g}% intervals, if the law holds"
     for which, name, group in (("A", found.name_a, found.a), ("B", found.name_b, found.b)):
         yield f"  {which}: {name}, through {group.law.n} of {len(group.points.error)} runs"
         if group.holdout is not None:

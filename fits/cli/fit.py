@@ -14,16 +14,19 @@ from fits.cli.options import (
     Plot,
     TableArgument,
     Texts,
+    averages,
     numbers,
     option,
     read_columns,
     spec_of,
 )
 from fits.cli.output import check_files, put
-from fits.spec import HELD_OUT
+from fits.spec import BEST, HELD_OUT
 
 if TYPE_CHECKING:
-    from fits.report import FitReport
+    from matplotlib.axes import Axes
+
+    from fits.report import FitReport, GroupReport
 
 
 def fit(
@@ -77,7 +80,7 @@ def fit(
     words = Words(title, xlabel, ylabel)
     files = {"--save": save, "--json": json_file, "--plot": plot}
     spec, at, whole, *_ = all_of(
-        lambda: spec_of(options),
+        lambda: spec_of(options, average=averages(options)),
         lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
         lambda: read_columns(table, options, by or []),
         lambda: check_files(files, [table]),
@@ -151,12 +154,14 @@ def _save(report: FitReport, path: Path, words: list[str]) -> None:
 
 
 def _draw(report: FitReport, path: Path, words: Words) -> None:
-    """One panel a group."""
+    """One panel a group; beside that of an average, one that shows where its laws part."""
     from fits.data.frontier import frontier
     from fits.plotting import canvas, draw_frontier, save
 
-    figure, panels = canvas(len(report.groups))
-    for group, panel in zip(report.groups, panels, strict=True):
+    each = 2 if report.spec.law == BEST else 1
+    figure, panels = canvas(each * len(report.groups))
+    xlabel = words.xlabel or report.spec.x[0]
+    for k, group in enumerate(report.groups):
         points = group.points
         draw_frontier(
             group.fit,
@@ -165,10 +170,25 @@ def _draw(report: FitReport, path: Path, words: Words) -> None:
             frontier=frontier(points.x, points.error) if group.spec.rows != "all" else None,
             labels=points.table.columns.get("model"),
             sizes=points.table.columns.get("data_size"),
-            xlabel=words.xlabel or report.spec.x[0],
+            xlabel=xlabel,
             ylabel=words.ylabel or report.spec.error_name,
             title=": ".join(filter(None, (words.title, group.title))) or None,
-            ax=panel,
+            ax=panels[each * k],
             is_rate=report.spec.y_is not in ("loss", "quantity"),
         )
+        if each == 2:
+            _draw_parting(group, xlabel, panels[2 * k + 1])
     save(figure, path)
+
+
+def _draw_parting(group: GroupReport, xlabel: str, panel: Axes) -> None:
+    from fits.average.average import Average
+    from fits.plot_foreseen import draw_parting
+
+    if not isinstance(group.fit, Average):
+        panel.remove()
+        return
+    chosen = group.observations.fitted(group.spec)
+    through = group.points.x[chosen], group.points.error[chosen]
+    farthest = max((place[0] for place in group.at), default=0.0)
+    draw_parting(group.fit, *through, to=farthest, xlabel=xlabel, ax=panel)

@@ -13,7 +13,7 @@ from fits.base.errors import UserError, all_of
 from fits.base.names import short
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
-from fits.spec import REPEATS
+from fits.spec import BEST, FORECAST, REPEATS
 
 if TYPE_CHECKING:
     from fits.decisions.next_runs import Candidates, NextRuns
@@ -75,8 +75,9 @@ def next_runs(
         offered,
         lambda: check_files({"--json": json_file}, tables),
     )
-    if spec.law == "forecast":
-        raise UserError(["--law: a forecast has no parameters to make surer. Name a law."])
+    if spec.law in (BEST, FORECAST):
+        what = "a forecast" if spec.law == FORECAST else "an average over laws"
+        raise UserError([f"--law: {what} has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
     said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
     warnings = [each.words for each in said]
@@ -117,7 +118,8 @@ def _lines(found: NextRuns) -> Iterator[str]:
     yield f"  residual standard deviation: {size}"
     at = ", ".join(f"{each:g}" for each in found.predict)
     value, low, high = found.error
-    yield f"  E({at}) = {value:.4g}, {100 * spec.level:g}% interval [{low:.4g}, {high:.4g}]"
+    interval = f"{100 * spec.level:g}% interval if the law holds [{low:.4g}, {high:.4g}]"
+    yield f"  E({at}) = {value:.4g}, {interval}"
     yield (
         f"\n{len(found.runs)} runs of {found.candidates} candidates, {found.cost:.4g} of "
         f"{found.budget:.4g} {found.unit}; the interval to be expected after each:\n"

@@ -14,7 +14,7 @@ from fits.base.names import short
 from fits.cli.held import held_by
 from fits.cli.output import ending
 from fits.laws.names import ALIASES, ONE_VARIABLE, RISING, SEVERAL_VARIABLES
-from fits.spec import EFFICIENT, FORECAST, KINDS, LOSSES, QUANTILE, FitSpec
+from fits.spec import BEST, EFFICIENT, FORECAST, KINDS, LOSSES, QUANTILE, FitSpec
 
 if TYPE_CHECKING:
     from fits.data.tables import Table
@@ -37,7 +37,8 @@ Plot = Annotated[Path | None, option("FILE", "Figure: .pdf, .png or .svg.")]
 LAW_HELP = (
     f"{', '.join(ONE_VARIABLE)}; of a loss {', '.join(RISING)}; of several variables "
     f"{', '.join(f'{name} ({variables})' for name, variables in SEVERAL_VARIABLES.items())}; or "
-    f"{FORECAST}. {', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
+    f"{FORECAST}, for one learning curve; {BEST}, an average over laws. "
+    f"{', '.join(f'{alias}: {name}' for alias, name in ALIASES.items())}."
 )
 _ROWS = {"frontier": "frontier", "all_points": "all", "hull": "hull"}  # option -> FitSpec.rows
 
@@ -69,7 +70,10 @@ SPEC: dict[str, tuple[Any, Any]] = {
     ),
     "all_points": (Annotated[bool, option(None, "Fit every row.", "--all-points")], False),
     "hull": (Annotated[bool, option(None, "Fit the frontier's hull.", "--hull")], False),
-    "law": (Annotated[str, option("NAME", LAW_HELP)], FitSpec.law),
+    "law": (
+        Annotated[str | None, option("NAME", f"{LAW_HELP} Default: {FitSpec.law}.")],
+        None,
+    ),
     "loss": (
         Annotated[str | None, option("NAME", f"{', '.join(LOSSES)}; default: {FitSpec.loss}.")],
         None,
@@ -186,6 +190,15 @@ def given(options: dict[str, Any]) -> list[str]:
         for name, value in options.items()
         if value not in (None, False, "", [], SPEC[name][1])
     ]
+
+
+def averages(options: dict[str, Any]) -> bool:
+    """Whether predictions are of the average over laws: no law was named, and it can be made."""
+    of_one_law = ("law", "loss", "huber", "quantile", "weights")
+    held = ("chance", "fix", "tie", "from_law", "hold")
+    plain = not any(options[name] not in (None, [], "") for name in (*of_one_law, *held))
+    a_power = options["scale"] == FitSpec.scale and options["y_is"] != "quantity"
+    return plain and a_power and len(options["x"]) == 1
 
 
 def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:

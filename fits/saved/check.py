@@ -15,8 +15,9 @@ from statistics import NormalDist
 
 import numpy as np
 
+from fits.average.average import Average
 from fits.base.diagnostic import Diagnostic, Numbers
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Mask
 from fits.data.points import Points
 from fits.data.selection import Why
 from fits.decisions.compare import span
@@ -25,11 +26,14 @@ from fits.report import Observations
 from fits.saved.law_file import band_of, span_of
 from fits.saved.rows import changes, observations_of, renumbered, rows_of, surplus, x_of
 from fits.saved.saved_law import Dropped, Evidence, SavedLaw
+from fits.spec import BEST, FitSpec
 
 SAME = 1e-6  # largest relative difference of curves between machines, where digits differ
 SAME_BAND = 0.01  # of the ends of the band and of the intervals, as a share of their width
 CHANCE = 0.05  # below it, so many new rows outside the band are no accident
 SAME_RMS = 1e-9  # of the root mean square, where the rows lie on the curve but for rounding
+SAME_AVERAGE = 0.02  # of an average's band, as a share of its width, and of its weights: it is of
+# draws, and another machine's rounding may keep others of them
 SAME_NUMBERS = 0.02  # of a diagnostic, relative: another machine may round otherwise
 
 
@@ -58,10 +62,14 @@ def refit(law: SavedLaw, points: Points, digest: str, dropped: Dropped) -> Verdi
     assert evidence is not None
     spec, kept, same = evidence.spec, evidence.rows, digest == evidence.table.sha256
     try:
-        again = observations_of(kept, spec).fit(spec)
+        again = fitted(observations_of(kept, spec), spec)
     except ValueError as wrong:
         return Verdict(False, (Diagnostic("rows_not_fitted"),), str(wrong))
-    numbers = _reproduced(law, evidence, again)
+    numbers = (
+        _reproduced(law, evidence, again)
+        if isinstance(again, Fit)
+        else _average_reproduced(law, evidence, again)
+    )
     wrong_file = [*_other_fit(evidence, again), *_other_span(law, evidence)]
     if same:
         wrong_file += _other_notes(evidence, points.notes)
@@ -81,6 +89,29 @@ def refit(law: SavedLaw, points: Points, digest: str, dropped: Dropped) -> Verdi
     return Verdict(holds and agreed.holds, found, agreed.refusal)
 
 
+def fitted(runs: Observations, spec: FitSpec) -> Fit | Average:
+    """Raises ValueError where there can be no fit."""
+    return runs.average(spec) if spec.law == BEST else runs.fit(spec)
+
+
+def _average_reproduced(law: SavedLaw, evidence: Evidence, again: Average) -> Verdict:
+    """Do the rows in the file give its weights and its band?"""
+    band = np.array(evidence.band)
+    now = band_of(again, x_of(np.array(evidence.fitted), evidence.spec))
+    if again.weights == law.values and np.array_equal(band, now):
+        return Verdict(True, (Diagnostic("average_same"),))
+    if now.shape != band.shape:
+        return Verdict(False, (Diagnostic("band_shape_differs"),))
+    width = np.log(now[:, 3] / now[:, 2])
+    moved = float((np.abs(np.log(band[:, 1:] / now[:, 1:])).max(axis=1) / width).max())
+    names = {*again.weights, *law.values}
+    weights = max(abs(again.weights.get(name, 0) - law.values.get(name, 0)) for name in names)
+    numbers = {"band": moved, "weights": weights}
+    same = moved <= SAME_AVERAGE and weights <= SAME_AVERAGE
+    code = "average_rounded" if same else "average_differs"
+    return Verdict(same, (Diagnostic(code, numbers=numbers),))
+
+
 def _reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
     """Do the rows in the file give the numbers in the file?"""
     if again.values == law.numbers and again.intervals == law.ends:
@@ -90,11 +121,11 @@ def _reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
     if now.shape != band.shape:
         return Verdict(False, (Diagnostic("band_shape_differs"),))
     at = band[:, 0] if len(x) == 1 else band[:, :-3].T
-    apart = float(np.abs(again.predict(at) / law.predict(at) - 1).max())
+    apart = float(np.abs(again.predict(at) / law.curve_at(at) - 1).max())
     ends, ends_now = np.log(band[:, -2:]), np.log(now[:, -2:])
     width = np.ptp(ends_now, axis=1) + SAME
     moved = float((np.abs(ends - ends_now).max(axis=1) / width).max())
-    kept = float(np.abs(band[:, -3] / law.predict(at) - 1).max())
+    kept = float(np.abs(band[:, -3] / law.curve_at(at) - 1).max())
     numbers = {"curve": apart, "band": moved, "curve_in_file": kept}
     if max(apart, kept) > SAME or moved > SAME_BAND:
         return Verdict(False, (Diagnostic("values_differ", numbers=numbers),))
@@ -140,7 +171,7 @@ def _other_dropped(then: Dropped, now: Dropped, same: bool) -> Iterator[Diagnost
                 yield Diagnostic("left_out_differs", (why, name), numbers)
 
 
-def _other_fit(evidence: Evidence, again: Fit) -> Iterator[Diagnostic]:
+def _other_fit(evidence: Evidence, again: Fit | Average) -> Iterator[Diagnostic]:
     """What the file says of the fit, and the refit does not."""
     yield from _other_rows(evidence)
     if abs(evidence.rms - again.rms) > SAME * again.rms + SAME_RMS:
@@ -171,7 +202,7 @@ def _is_log(evidence: Evidence) -> float:
     return float(evidence.spec.scale == "log")
 
 
-def _as_in_the_file(evidence: Evidence, again: Fit) -> Diagnostic:
+def _as_in_the_file(evidence: Evidence, again: Fit | Average) -> Diagnostic:
     numbers = {"n": again.n, "rms": again.rms, "log": _is_log(evidence)}
     numbers["diagnostics"] = len(again.diagnostics)
     return Diagnostic("as_in_file", numbers=numbers)
@@ -190,14 +221,14 @@ def _other_rows(evidence: Evidence) -> Iterator[Diagnostic]:
         yield Diagnostic("points_differ", (str(spec.rows),), numbers)
 
 
-def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict:
+def _agrees(then: Fit | Average, evidence: Evidence, rows: Array, added: Array) -> Verdict:
     """Do the rows there are now agree with the curve and the band of the rows there were?"""
     from scipy.special import bdtrc
 
     spec = evidence.spec
     runs = observations_of(rows, spec)
     try:
-        now = runs.fit(spec)
+        now = fitted(runs, spec)
     except ValueError as wrong:
         return Verdict(False, (Diagnostic("table_not_fitted"),), str(wrong))
     band = band_of(then, x_of(np.array(evidence.fitted), spec))
@@ -214,12 +245,19 @@ def _agrees(then: Fit, evidence: Evidence, rows: Array, added: Array) -> Verdict
     chance = float(bdtrc(outside - 1, len(new), 1 - then.level))  # of so many or more
     agree = chance >= CHANCE
     numbers = {"n": len(new), "outside": outside, "chance": chance, "level": then.level}
+    numbers["widened"] = float(isinstance(then, Fit))
     counted = Diagnostic("new_rows_agree" if agree else "new_rows_disagree", numbers=numbers)
     return Verdict(inside and agree, (moved, counted))
 
 
-def _outside(fit: Fit, runs: Observations) -> Array:
-    """Which rows lie beyond the band, widened by the residual standard deviation, [rows]."""
+def _outside(fit: Fit | Average, runs: Observations) -> Mask:
+    """Which rows lie beyond the band, widened by the residual standard deviation, [rows].
+
+    The band of an average is of one more measurement as it is.
+    """
+    if isinstance(fit, Average):
+        low, high = fit.band(runs.x)
+        return (runs.error < low) | (runs.error > high)
     centre, (low, high) = np.log(fit.predict(runs.x)), fit.band(runs.x)
     deviation = NormalDist().inv_cdf((1 + fit.level) / 2) * fit.rms
     above = np.log(runs.error) - centre

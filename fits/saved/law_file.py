@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from fits.average.average import Average
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean, short
@@ -28,13 +29,14 @@ from fits.report import GroupReport
 from fits.saved.rows import lines_between, rows_of
 from fits.saved.saved_law import (
     MOST_ROWS,
+    OF_AVERAGE,
     Dropped,
     Evidence,
     SavedDiagnostic,
     SavedLaw,
     TableFile,
 )
-from fits.spec import FitSpec
+from fits.spec import BEST, FitSpec
 
 LARGEST = 16 * 2**20  # bytes of a file that is read
 BAND_POINTS = 33
@@ -51,7 +53,7 @@ def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLa
     Raises UserError where its band leaves the numbers that have a logarithm.
     """
     spec, points, fit = group.spec, group.points, group.fit
-    assert isinstance(fit, Fit)
+    assert isinstance(fit, Fit | Average)
     table = points.table.path
     if len(points.error) > MOST_ROWS:
         raise UserError(
@@ -86,16 +88,17 @@ def saved(group: GroupReport, folder: Path, command: str, title: str) -> SavedLa
         fitted=rows[chosen].tolist(),
         behind=rows[~chosen].tolist(),
     )
+    kept: dict[str, Any] = {"title": title, "span": span_of(spec, x), "evidence": evidence}
+    if isinstance(fit, Average):
+        return SavedLaw(law=BEST, formula=OF_AVERAGE, values=fit.weights, **kept)
     names = fit.law.parameters
     ends = [tuple(e if math.isfinite(e) else None for e in pair) for pair in fit.intervals]
     return SavedLaw(
-        title=title,
+        **kept,
         law=fit.law.name,
         formula=fit.law.formula,
         values=dict(zip(names, fit.values, strict=True)),
-        span=span_of(spec, x),
         intervals=dict(zip(names, ends, strict=True)),  # type: ignore[arg-type]
-        evidence=evidence,
     )
 
 
@@ -105,7 +108,7 @@ def span_of(spec: FitSpec, x: Array) -> dict[str, tuple[float, float]]:
     return dict(zip(spec.x, ends, strict=True))
 
 
-def band_of(fit: Fit, x: Array) -> Array:
+def band_of(fit: Fit | Average, x: Array) -> Array:
     """x, curve, low and high end where the points [variables, points] lie, as in Evidence.
 
     An end without bound is that of the numbers there are.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from fits.average.average import AVERAGED, Average
 from fits.base.diagnostic import Diagnostic
 from fits.base.messages import MESSAGES
 from fits.base.names import did_you_mean, short
@@ -23,12 +25,15 @@ from fits.data.selection import Why
 from fits.laws.law import Law
 from fits.laws.registry import EVERY_LAW
 from fits.report import judge_weight
-from fits.spec import FORECAST, FitSpec
+from fits.saved.rows import observations_of
+from fits.spec import BEST, FORECAST, FitSpec
 
 MOST_ROWS = 200_000
 MOST_DRAWS = 100_000_000  # replicates x rows, to bound memory
 REPLICATES_RANGE = 10, 100_000  # refits of a bootstrap
 LONGEST_TEXT = 2000  # characters
+OF_AVERAGE = "average over laws"  # in place of a formula
+WHOLE = 1e-6  # weights of laws add to 1 so closely
 
 
 def _printable(text: str) -> str:
@@ -183,7 +188,7 @@ class SavedLaw(_File):
     title: Text  # what is predicted, say "ImageNet 10-shot error"
     law: Text
     formula: Text
-    values: dict[Text, Number]  # one a parameter
+    values: dict[Text, Number]  # one a parameter; of an average, the weight of each law
     span: Annotated[dict[Text, tuple[Resource, Resource]], Field(max_length=9)]
     """What x is, with its unit where one is known -> smallest and largest fitted; one entry a
     variable of the law."""
@@ -214,8 +219,23 @@ class SavedLaw(_File):
             for low, high in pairs
         )
 
+    @cached_property
+    def average(self) -> Average | None:
+        """Over laws, made anew of the rows in the file; None: predictions are the law's."""
+        evidence = self.evidence
+        if evidence is None or not (self.law == BEST or evidence.spec.average):
+            return None
+        return observations_of(evidence.rows, evidence.spec).average(evidence.spec)
+
     def predict(self, x: ArrayLike) -> Array:
-        """Error at `x`, same shape as `x`."""
+        """Error at `x`, same shape as `x`, as it was predicted when the law was saved.
+
+        Raises ValueError where an average can no longer be made of the rows in the file.
+        """
+        return self.curve_at(x) if self.average is None else self.average.predict(x)
+
+    def curve_at(self, x: ArrayLike) -> Array:
+        """The error of the law itself at `x`, same shape as `x`."""
         return self.curve.predict(x, *self.numbers)
 
     def rounding(self, x: Array) -> Array:
@@ -226,14 +246,17 @@ class SavedLaw(_File):
                 self.curve.predict(x, *values[:k], max(end, 0.0), *values[k + 1 :])
                 for end in (value - self.last_digit / 2, value + self.last_digit / 2)
             ]
-            moved += np.abs(np.stack(either) - self.predict(x)).max(axis=0)
+            moved += np.abs(np.stack(either) - self.curve_at(x)).max(axis=0)
         return moved
 
     @model_validator(mode="after")
     def _a_law(self) -> SavedLaw:
+        if self.law == BEST:
+            return self._an_average()
         if self.law not in EVERY_LAW:
-            meant = did_you_mean(self.law, EVERY_LAW)
-            raise ValueError(f"law: no '{short(self.law)}'. {meant}Use {', '.join(EVERY_LAW)}")
+            meant = did_you_mean(self.law, [*EVERY_LAW, BEST])
+            known = ", ".join([*EVERY_LAW, BEST])
+            raise ValueError(f"law: no '{short(self.law)}'. {meant}Use {known}")
         law = self.curve
         if self.formula != law.formula:
             raise ValueError(f"formula: law {law.name} is {law.formula} here; another version?")
@@ -251,7 +274,22 @@ class SavedLaw(_File):
             raise ValueError(f"evidence, spec: law {self.evidence.spec.law} is not {self.law}")
         ends = np.array(list(self.span.values()))
         with np.errstate(all="ignore"):
-            curve = self.predict(ends[0] if len(ends) == 1 else ends)
+            curve = self.curve_at(ends[0] if len(ends) == 1 else ends)
         if not (np.isfinite(curve) & (curve > 0)).all():
             raise ValueError("values: no error above 0 comes of them over the span")
+        return self
+
+    def _an_average(self) -> SavedLaw:
+        if self.formula != OF_AVERAGE:
+            raise ValueError(f"formula: law {BEST} is an {OF_AVERAGE} here; another version?")
+        if not self.values or not set(self.values) <= set(AVERAGED):
+            raise ValueError(f"values: give weights of laws, of {', '.join(AVERAGED)}")
+        if min(self.values.values()) < 0 or abs(sum(self.values.values()) - 1) > WHOLE:
+            raise ValueError("values: weights of laws are at least 0, and add to 1")
+        if self.intervals is not None or self.source or self.evidence is None:
+            raise ValueError("an average has no intervals and no source, but evidence")
+        if self.evidence.spec.law != BEST:
+            raise ValueError(f"evidence, spec: law {self.evidence.spec.law} is not {BEST}")
+        if len(self.span) != 1 or any(low > high for low, high in self.span.values()):
+            raise ValueError("span: give one variable, from its smallest to its largest number")
         return self
