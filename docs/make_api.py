@@ -17,6 +17,8 @@ PUBLIC = [
     ("fits.regression.fit", ["fit", "Fit"]),
     ("fits.regression.holdout", None),
     ("fits.forecast.forecast", ["forecast"]),
+    ("fits.forecast.schedule", ["Schedule"]),
+    ("fits.forecast.scheduled", ["scheduled"]),
     ("models.build", None),
     ("models.zoo", None),
     ("scaling.training.run", ["Run"]),

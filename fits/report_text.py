@@ -11,7 +11,7 @@ from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.report import FitReport, ForecastFit, GroupReport
-from fits.spec import EFFICIENT, FitSpec
+from fits.spec import EFFICIENT, SCHEDULES, FitSpec
 
 BEST = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
@@ -47,7 +47,8 @@ def _row(group: GroupReport) -> tuple[str, ...]:
     name, fit = ", ".join(map(short, group.names.values())) or "all", group.fit
     if fit is None:
         return name, "no fit", "", "", f"{len(group.points.error)}", _cut(group.refusal)
-    points = f"{fit.n} of {len(group.points.error)}"
+    outside = fit.trunk if isinstance(fit, ForecastFit) else 0
+    points = f"{fit.n - outside} of {len(group.points.error)}"
     worst = worst_diagnostic(group)
     if isinstance(fit, ForecastFit):
         return name, "forecast", "", "", points, worst
@@ -97,8 +98,12 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
 def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
     among = f"{len(group.points.error)} {_ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
-        yield "forecast: an average over saturating laws of many shapes"
-        yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+        yield _what(group.spec)
+        more = f" and {fit.trunk} of the trunk" if fit.trunk else ""
+        yield (
+            f"from {fit.n - fit.trunk} of {among}{more}; "
+            f"{100 * fit.level:g}% intervals of one more measurement"
+        )
     else:
         law = fit.law
         yield f"law {law.name}: E({', '.join(law.variables)}) = {law.formula}"
@@ -113,6 +118,15 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit) -> Iterator[str]:
         yield "  E({}) = {:.4g} [{:.4g}, {:.4g}]".format(at, *group.prediction(place))
     scale = "log error" if group.spec.scale == "log" else "error"
     yield f"root mean square of {scale} {fit.rms:.4f}"
+
+
+def _what(spec: FitSpec) -> str:
+    if spec.rate is None:
+        return "forecast: an average over laws of many shapes, weighed by how each predicted"
+    told = f"forecast: law with annealing, learning rate {spec.rate.schedule}"
+    if spec.rate.schedule in SCHEDULES[2:]:
+        return f"{told}, of runs at the end of a cooldown over {spec.rate.cooldown:g} of each"
+    return f"{told} until {spec.rate.until:g}"
 
 
 def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:

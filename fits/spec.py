@@ -28,10 +28,37 @@ ROWS = ("frontier", "hull", "all")
 LOSSES = ("squares", "huber")
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
+SCHEDULES = ("cosine", "linear", "constant", "rsqrt")  # of a learning rate; the last two: trunks
+COOLED = ("1", "yes", "true", "y", "t")  # cells of a row measured at the end of a cooldown
+NOT_COOLED = ("0", "no", "false", "n", "f")
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
 """Huber's threshold; "auto": EFFICIENT times the noise; None: squares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSpec:
+    """How the learning rate of a curve changes, for its forecast.
+
+    Fields:
+      schedule: one of SCHEDULES.
+      until: x where the run ends, in the unit of x.
+      final: rate at the end of a cosine or a line, in units of its peak.
+      cooldown: share of a run in which the rate of a trunk falls to 0.
+      timescale: of rsqrt, 1 / sqrt(1 + x / timescale), in the unit of x.
+      cooled: column that says which rows were measured at the end of a cooldown (COOLED); "": none.
+      trunk: a table of the trunk's own curve, whose columns are those of the table that is fitted;
+        all rows of that one have then cooled down. "": there is none.
+    """
+
+    schedule: Literal["cosine", "linear", "constant", "rsqrt"]
+    until: float
+    final: float = 0.0
+    cooldown: float = 0.2
+    timescale: float | None = None
+    cooled: str = ""
+    trunk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +83,7 @@ class FitSpec:
       level: probability with which an interval is meant to contain the truth.
       replicates: refits of the bootstrap.
       seed: of its draws.
+      rate: the learning rate of a curve, for its forecast; None: not told.
     """
 
     x: tuple[str, ...]
@@ -72,6 +100,7 @@ class FitSpec:
     level: float = LEVEL
     replicates: int = REPLICATES
     seed: int = SEED
+    rate: RateSpec | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
@@ -108,6 +137,8 @@ class FitSpec:
             for each in self.where
             if "=" not in each
         ]
+        if self.rate is not None and self.law != FORECAST:
+            found.append(f"schedule: of a forecast alone, not of law {self.law}. Leave it out.")
         if self.law == FORECAST:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:
