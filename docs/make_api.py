@@ -18,6 +18,8 @@ PUBLIC = [
     ("fits.regression.holdout", None),
     ("fits.forecast.forecast", ["forecast"]),
     ("fits.average.average", ["average", "Average", "Rule"]),
+    ("fits.forecast.schedule", ["Schedule"]),
+    ("fits.forecast.scheduled", ["scheduled"]),
     ("models.build", None),
     ("models.zoo", None),
     ("scaling.training.run", ["Run"]),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fits.average.average import Average, average
 from fits.base.diagnostic import Diagnostic
@@ -24,7 +23,7 @@ from fits.data.frontier import on_frontier, on_hull
 from fits.data.points import Points, as_measured, points_of
 from fits.data.remarks import of_costliest, of_slips, rising
 from fits.data.tables import Table, read_numbers, read_table
-from fits.forecast.forecast import Forecast, forecast
+from fits.forecast.fitted import ForecastFit, fit_forecast
 from fits.laws.constrained import Constraint
 from fits.laws.growth import GROWTH
 from fits.laws.names import EITHER_WAY
@@ -123,20 +122,6 @@ class Observations:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ForecastFit(Forecast):
-    """A forecast with the methods of a Fit. Its band is of one more measurement, not of a curve."""
-
-    level: float
-
-    def predict(self, x: ArrayLike) -> Array:
-        return self(x, self.level)[0]
-
-    def band(self, x: ArrayLike, level: float | None = None) -> tuple[Array, Array]:
-        _, low, high = self(x, self.level if level is None else level)
-        return low, high
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class GroupReport:
     """Rows that share a fit.
 
@@ -150,6 +135,7 @@ class GroupReport:
       holdout: how well each law predicts the large runs from the small; None: it cannot be tried.
       refusal: why there is no fit.
       remarks: what looks odd in the rows, or in the law for them.
+      trunk: rows of the trunk from which all of these branched off, where it has its own table.
     """
 
     names: dict[str, str]
@@ -161,6 +147,7 @@ class GroupReport:
     holdout: Trials | None = None
     refusal: str = ""
     remarks: tuple[Diagnostic, ...] = ()
+    trunk: Points | None = None
 
     @property
     def title(self) -> str:
@@ -242,15 +229,29 @@ def fit_table(
     """
     points = read_points(table, spec, by, drop_zeros=drop_zeros)
     spec = with_seeds(spec, points)
-    groups = tuple(
-        _fit_group(GroupReport(names=names, spec=spec, points=its, at=tuple(at)), holdout=holdout)
+    trunks = _trunks(spec, by)
+    found = [
+        GroupReport(names=names, spec=spec, points=its, at=tuple(at), trunk=trunks.get(_key(names)))
         for names, its in points.split(by)
-    )
+    ]
+    groups = tuple(_fit_group(each, holdout=holdout) for each in found)
     if strict and not any(group.fit for group in groups):
         wrong = [f"{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
         wrong = wrong or [": no row has an error above 0."]
         raise UserError([f"{points.table.path}{each}" for each in wrong])
     return FitReport(table=points.table.path, spec=spec, notes=points.notes, groups=groups)
+
+
+def _trunks(spec: FitSpec, by: Sequence[str]) -> dict[tuple[str, ...], Points]:
+    """The rows of trunks that have a table of their own, by the names of their group."""
+    if spec.rate is None or not spec.rate.trunk:
+        return {}
+    rows = read_points(spec.rate.trunk, replace(spec, rate=None), by)
+    return {_key(names): its for names, its in rows.split(by)}
+
+
+def _key(names: dict[str, str]) -> tuple[str, ...]:
+    return tuple(names.values())
 
 
 def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
@@ -260,15 +261,19 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     try:
         if spec.law == FORECAST:
             chosen = found.fitted(spec)
-            made = vars(forecast(found.x[chosen], found.error[chosen]))
-            fitted: Fit | ForecastFit | Average = ForecastFit(**made, level=spec.level)
+            rows = group.points.table.keep(np.flatnonzero(chosen).tolist())
+            fitted: Fit | ForecastFit | Average = fit_forecast(
+                found.x[chosen], found.error[chosen], rows, spec, group.trunk
+            )
         elif spec.law == BEST:
             fitted = found.average(spec)
         else:
             fitted = found.fit(spec)
         predicted = found.average(spec) if spec.average and spec.law != BEST and group.at else None
     except ValueError as wrong:
-        return replace(group, refusal=f"{wrong} {_advice(spec, group.names)}")
+        advice = "" if spec.rate is not None else f" {_advice(spec, group.names)}"
+        return replace(group, refusal=f"{wrong}{advice}")
+    holdout = holdout and spec.rate is None  # laws in x alone know nothing of a rate
     tried = found.hold_out(spec) if holdout else None
     return replace(group, fit=fitted, average=predicted, holdout=tried)
 
@@ -344,7 +349,8 @@ def read_points(
       OSError: the file cannot be read.
     """
     whole = table if isinstance(table, Table) else read_table(table)
-    more = (*spec.clusters, *filter(None, [spec.weights]))
+    cooled = spec.rate.cooled if spec.rate else ""
+    more = (*spec.clusters, *filter(None, [spec.weights, cooled]))
     spent = tuple(x) or spec.x
     found = points_of(
         *(whole, spent, spec.y, spec.y_is),

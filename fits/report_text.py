@@ -12,7 +12,7 @@ from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.report import FitReport, ForecastFit, GroupReport, Place
-from fits.spec import BEST, EFFICIENT, FORECAST, FitSpec
+from fits.spec import BEST, EFFICIENT, FORECAST, SCHEDULES, FitSpec
 
 NAMED = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
@@ -54,8 +54,10 @@ def _row(group: GroupReport) -> tuple[str, ...]:
     if fit is None:
         none = [""] * len(group.at)
         return name, "no fit", "", "", *none, f"{len(group.points.error)}", _cut(group.refusal)
+    outside = fit.trunk if isinstance(fit, ForecastFit) else 0
+    points = f"{fit.n - outside} of {len(group.points.error)}"
     estimates = [interval(*group.prediction(place)) for place in group.at]
-    after = *estimates, f"{fit.n} of {len(group.points.error)}", worst_diagnostic(group)
+    after = *estimates, points, worst_diagnostic(group)
     if not isinstance(fit, Fit):
         return name, group.spec.law, "", "", *after
     return name, fit.law.name, of_role(fit, "floor"), of_role(fit, "exponent"), *after
@@ -104,8 +106,12 @@ def in_full(group: GroupReport, *, holdout: bool) -> Iterator[str]:
 def _fit(group: GroupReport, fit: Fit | ForecastFit | Average) -> Iterator[str]:
     among = f"{len(group.points.error)} {_ROWS[str(group.spec.rows)]}"
     if isinstance(fit, ForecastFit):
-        yield "forecast: an average over saturating laws of many shapes"
-        yield f"from {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
+        yield _what(group.spec)
+        more = f" and {fit.trunk} of the trunk" if fit.trunk else ""
+        yield (
+            f"from {fit.n - fit.trunk} of {among}{more}; "
+            f"{100 * fit.level:g}% intervals of one more measurement"
+        )
     elif isinstance(fit, Average):
         yield f"an average over {len(fit.weights)} laws"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
@@ -178,6 +184,15 @@ def average_table(found: Average, at: Sequence[Place]) -> Iterator[str]:
             for test, each in zip(tests, found.backtests, strict=True)
         ]
         yield f"  {'; '.join(many)}"
+
+
+def _what(spec: FitSpec) -> str:
+    if spec.rate is None:
+        return "forecast: an average over laws of many shapes, weighed by how each predicted"
+    told = f"forecast: law with annealing, learning rate {spec.rate.schedule}"
+    if spec.rate.schedule in SCHEDULES[2:]:
+        return f"{told}, of runs at the end of a cooldown over {spec.rate.cooldown:g} of each"
+    return f"{told} until {spec.rate.until:g}"
 
 
 def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:

@@ -32,10 +32,37 @@ QUANTILES = 0.01, 0.99
 SCALES = ("log", "linear")
 FORECAST = "forecast"  # in place of a law: an average over many
 BEST = "best"  # in place of a law: an average over laws, for a frontier
+SCHEDULES = ("cosine", "linear", "constant", "rsqrt")  # of a learning rate; the last two: trunks
+COOLED = ("1", "yes", "true", "y", "t")  # cells of a row measured at the end of a cooldown
+NOT_COOLED = ("0", "no", "false", "n", "f")
 FLOPS_PER_EXAMPLE = 6.0  # of training, a parameter and an image or token: k of compute = k N D
 
 Huber: TypeAlias = float | Literal["auto"] | None
 """Huber's threshold; "auto": EFFICIENT times the noise; None: squares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSpec:
+    """How the learning rate of a curve changes, for its forecast.
+
+    Fields:
+      schedule: one of SCHEDULES.
+      until: x where the run ends, in the unit of x.
+      final: rate at the end of a cosine or a line, in units of its peak.
+      cooldown: share of a run in which the rate of a trunk falls to 0.
+      timescale: of rsqrt, 1 / sqrt(1 + x / timescale), in the unit of x.
+      cooled: column that says which rows were measured at the end of a cooldown (COOLED); "": none.
+      trunk: a table of the trunk's own curve, whose columns are those of the table that is fitted;
+        all rows of that one have then cooled down. "": there is none.
+    """
+
+    schedule: Literal["cosine", "linear", "constant", "rsqrt"]
+    until: float
+    final: float = 0.0
+    cooldown: float = 0.2
+    timescale: float | None = None
+    cooled: str = ""
+    trunk: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +101,7 @@ class FitSpec:
       seed: of its draws, and of those of an average.
       average: whether predictions are those of the average over laws (`fits.average`), with an
         interval that is not conditional on `law`; BEST always is.
+      rate: the learning rate of a curve, for its forecast; None: not told.
     """
 
     x: tuple[str, ...]
@@ -97,6 +125,7 @@ class FitSpec:
     last_of: tuple[str, ...] = ()
     best_of: tuple[str, ...] = ()
     average: bool = False
+    rate: RateSpec | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "law", ALIASES.get(self.law.lower(), self.law))
@@ -146,6 +175,8 @@ class FitSpec:
         ]
         if self.best_of and self.y_is == "quantity":
             found.append("best_of: of a quantity that rises no row is the best. Leave it out.")
+        if self.rate is not None and self.law != FORECAST:
+            found.append(f"schedule: of a forecast alone, not of law {self.law}. Leave it out.")
         if self.law == FORECAST:
             found += [*self._not_for_a_forecast(), *self._wrong_variables(("x",))]
         elif self.law in EVERY_LAW:

@@ -282,6 +282,59 @@ def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     assert "forecast and its 90 % band" in figure.read_text()
 
 
+def test_a_longer_run_of_a_trunk_is_forecast_from_its_curve_and_its_cooled_runs(tmp_path, command):
+    table, rows = tmp_path / "trunk.csv", ["step,loss,cooled"]
+    rows += [f"{x},{2 + 8 * x**-0.3 + 0.2},no" for x in range(500, 20_001, 500)]
+    rows += [f"{x},{2 + 8 * (0.9 * x) ** -0.3},yes" for x in (5_000, 10_000, 20_000)]
+    table.write_text("\n".join(rows))
+    words = table, "--x", "step", "--y", "loss", "--y-is", "loss", "--law", "forecast"
+    words = *words, "--schedule", "constant", "--until", "80000"
+    status, said, _ = command(*words, "--cooled", "cooled", "--json", tmp_path / "a.json")
+    assert status == 0
+    assert "learning rate constant, of runs at the end of a cooldown over 0.2 of each" in said
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["spec"]["rate"]["schedule"] == "constant"
+    (prediction,) = found["groups"][0]["predictions"]
+    assert prediction["x"] == [80_000]
+    assert prediction["value"] == pytest.approx(2 + 8 * 72_000**-0.3, rel=2e-3)
+    status, _, complaints = command(*words)
+    assert status == 2
+    assert "no point was measured at the end of a cooldown" in complaints
+    table.write_text(table.read_text().replace("yes", "perhaps"))
+    complaints = command(*words, "--cooled", "cooled")[2]
+    assert "line 42: cooled is perhaps. Write yes" in complaints
+    assert "line 44: cooled is perhaps" in complaints
+
+
+def test_a_trunk_may_have_a_table_of_its_own_as_scaling_evaluate_writes_it(tmp_path, command):
+    trunk, runs, both = (tmp_path / f"{name}.csv" for name in ("trunk", "runs", "both"))
+    line = "{},{},{}".format
+    steps, durations = range(500, 20_001, 500), (5_000, 10_000, 20_000)
+    of_trunk = [line(m, x, m + 8 * x**-0.3 + 0.2) for m in (2, 3) for x in steps]
+    cooled = [line(m, x, m + 8 * (0.9 * x) ** -0.3) for m in (2, 3) for x in durations]
+    trunk.write_text("\n".join(["model,step,loss", *of_trunk]))
+    runs.write_text("\n".join(["model,step,loss", *cooled, "4,5000,4.7"]))
+    both.write_text(
+        "\n".join(
+            ["model,step,loss,down", *(f"{x},no" for x in of_trunk), *(f"{x},yes" for x in cooled)]
+        )
+    )
+    words = "--x", "step", "--y", "loss", "--y-is", "loss", "--law", "forecast"
+    words = *words, "--schedule", "constant", "--until", "80000", "--by", "model", "--json", "-"
+    split = json.loads(command(runs, *words, "--trunk", trunk)[1])["groups"]
+    whole = json.loads(command(both, *words, "--cooled", "down")[1])["groups"]
+    assert [each["predictions"] for each in split[:2]] == [each["predictions"] for each in whole]
+    assert "trunk.csv has no row of its trunk" in split[2]["refusal"]
+    said = command(runs, *words[:-4], "--where", "model=2", "--trunk", trunk)[1]
+    assert "from 3 of 3 points and 40 of the trunk" in said
+    assert (
+        "trunk.csv: no column 'stpe'"
+        in command(runs, *("stpe" if each == "step" else each for each in words), "--trunk", trunk)[
+            2
+        ]
+    )
+
+
 def test_a_prediction_below_0_is_said(table, answer):
     words = (
         table,

@@ -33,6 +33,22 @@ MISTAKES = {
         ["--law", "forecast", "--save", "a.json"],
         ["--save: a forecast cannot be saved"],
     ),
+    "schedule of a law": (
+        ["--schedule", "cosine", "--until", "5"],
+        ["--schedule: of a forecast alone"],
+    ),
+    "schedule": (
+        ["--law", "forecast", "--schedule", "cosin", "--predict", "-1"],
+        ["--schedule: no cosin. Did you mean 'cosine'", "--predict: -1"],
+    ),
+    "end of a schedule": (
+        ["--law", "forecast", "--schedule", "linear"],
+        ["--schedule: say with --until X where the run ends"],
+    ),
+    "cooled column": (
+        ["--law", "forecast", "--schedule", "constant", "--until", "9", "--cooled", "modle"],
+        ["no column 'modle'"],
+    ),
     "unknown law": (["--law", "saturatin"], ["--law: no 'saturatin'. Did you mean 'saturating'?"]),
     "unknown kind": (["--y-is", "eror"], ["--y-is: no 'eror'. Did you mean 'error'"]),
     "prediction at 0": (["--predict", "0", "--predict", "x"], ["--predict: 0 ", "--predict: x "]),

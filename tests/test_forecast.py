@@ -442,3 +442,58 @@ def test_points_that_span_next_to_nothing_are_forecast_in_numbers():
     answer = np.array(forecast(x, x**-3.0 * (1 + 1e-8 * np.arange(15) % 3))([2.0, 1000.0]))
     assert np.isfinite(answer).all()
     assert (answer > 0).all()
+
+
+FIELD = BENCHMARK.parents[2] / "shared" / "data" / "field"
+
+
+def late_drop():
+    """Ten points that hardly fall, and then ever faster."""
+    x = 100.0 * np.arange(1, 11)
+    return x, np.array([0.90, 0.88, 0.87, 0.86, 0.85, 0.83, 0.78, 0.68, 0.52, 0.40])
+
+
+def test_a_curve_that_falls_ever_faster_is_continued_from_its_last_point_and_said_to():
+    x, y = late_drop()
+    found = forecast(x, y)
+    assert any("falls ever faster" in said for said in found.warnings)
+    median, low, high = found([1001.0, 1100.0, 1500.0, 4000.0])
+    assert (np.diff(median) < 0).all()
+    assert median[0] < y[-1]
+    assert (high / low < 10).all()
+
+
+def test_the_drop_of_a_published_curve_is_foreseen_within_its_interval():
+    if not (FIELD / "sharp_bend.csv").is_file():
+        pytest.skip(f"needs the curves in {FIELD}")
+    x, y = np.loadtxt(FIELD / "sharp_bend.csv", delimiter=",", skiprows=1).T
+    found = forecast(x, y)
+    measured = np.array([0.759, 0.648, 0.557])
+    median, low, high = found([800.0, 864.0, 928.0])
+    assert any("falls ever faster" in said for said in found.warnings)
+    assert ((low < measured) & (measured < high)).all()
+    assert (np.abs(np.log(median / measured)) < 0.2).all()
+
+
+def test_a_law_is_not_taken_for_a_drop_nor_for_a_falling_rate():
+    for seed in range(4):
+        found = forecast(*learning_curve(seed=seed))
+        assert found.steep is None
+        assert not found.warnings
+
+
+def test_a_rate_that_falls_is_noticed_and_its_effect_continued():
+    x = np.arange(1.0, 13.0)
+    rate = (1 + np.cos(np.pi * x / 24)) / 2
+
+    def cosine(x):
+        part = x / 24
+        area = (part + np.sin(np.pi * part) / np.pi) / 2
+        return 2 + area**-0.3 * 0.2 + 0.3 * (1 + np.cos(np.pi * part)) / 2
+
+    assert rate[-1] == pytest.approx(0.5)
+    found = forecast(x, cosine(x) * np.exp(2e-4 * np.random.default_rng(0).normal(size=12)))
+    assert any("learning rate that falls" in said for said in found.warnings)
+    _, low, high = found([18.0, 24.0])
+    assert (low < cosine(np.array([18.0, 24.0]))).all()
+    assert (cosine(np.array([18.0, 24.0])) < high).all()

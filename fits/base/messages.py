@@ -299,6 +299,24 @@ DIAGNOSTICS: dict[str, Message] = {
         "the laws part at x = {at:g}: {low:.3g} by {0}, {high:.3g} by {1}; most of the interval is "
         "uncertainty about the law"
     ),
+    "forecast_steepens": (
+        "the curve falls ever faster: by the power {late:.2g} of x over its last {n:.0f} points, "
+        "{early:.2g} before, and no law that was fitted follows it. The fall is continued for "
+        "about as long as it has lasted; where it really ends, the points cannot tell"
+    ),
+    "forecast_annealing": lambda p, n: (
+        "the curve steepens towards its end, as under a learning rate that falls "
+        f"({100 * n['chance']:.0f} % likely): the forecast continues that. If it does fall, say "
+        "how: --schedule cosine --until X"
+    ),
+    "forecast_above": lambda p, n: (
+        f"the forecast begins {100 * n['by']:.2g} % above the last point, which lies below all "
+        "that was fitted: do not trust it near there"
+    ),
+    "forecast_after_schedule": (
+        "the schedule ends at {until:.4g}, before {x:.4g}: a run whose rate is at its end hardly "
+        "learns on, and another schedule is another curve"
+    ),
     "forecast_extrapolates": lambda p, n: (
         _beyond(("x",), n)
         + (f"; backtests reach {n['tested']:g} times" if n["times"] > n["tested"] else "")

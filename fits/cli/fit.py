@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -21,7 +22,8 @@ from fits.cli.options import (
     spec_of,
 )
 from fits.cli.output import check_files, put
-from fits.spec import BEST, HELD_OUT
+from fits.cli.rate import Typed, rate_of
+from fits.spec import BEST, HELD_OUT, SCHEDULES, RateSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +50,25 @@ def fit(
             "--details",
         ),
     ] = False,
+    schedule: Annotated[
+        str, option("NAME", f"A forecast's learning rate: {', '.join(SCHEDULES)}.")
+    ] = "",
+    until: Annotated[
+        str, option("X", "Where its run ends; of a trunk (the last two), which run is forecast.")
+    ] = "",
+    final_rate: Annotated[
+        float, option("PART", "Rate at the end of a cosine or a line, of its peak.")
+    ] = RateSpec.final,
+    cooldown: Annotated[
+        float, option("PART", "Cooldown of a trunk's runs, of their whole length.")
+    ] = RateSpec.cooldown,
+    timescale: Annotated[str, option("X", "Of rsqrt: 1 / sqrt(1 + x / X).")] = "",
+    cooled: Annotated[
+        str, option("COL", "Says yes in rows measured at the end of a cooldown.")
+    ] = "",
+    trunk: Annotated[
+        Path | None, option("TABLE", "Of the trunk's own curve; all of the first has cooled down.")
+    ] = None,
     save: Annotated[
         Path | None, option("LAW.json", "Keep the law and its rows, for fit-laws check.")
     ] = None,
@@ -79,13 +100,19 @@ def fit(
 
     words = Words(title, xlabel, ylabel)
     files = {"--save": save, "--json": json_file, "--plot": plot}
-    spec, at, whole, *_ = all_of(
+    typed = Typed(schedule, until, final_rate, cooldown, timescale, cooled, trunk)
+    spec, rate, at, whole, *_ = all_of(
         lambda: spec_of(options, average=averages(options)),
+        lambda: rate_of(typed, options["law"]),
         lambda: numbers("--predict", predict or [], X_RANGE, len(options["x"])),
-        lambda: read_columns(table, options, by or []),
-        lambda: check_files(files, [table]),
+        lambda: read_columns(table, options, [*(by or []), *filter(None, [cooled])]),
+        lambda: trunk and read_columns(trunk, options, by or []),
+        lambda: check_files(files, [table, *filter(None, [trunk])]),
         lambda: _check(options, save, plot, words),
     )
+    if rate is not None:
+        spec = replace(spec, rate=rate)
+        at = list(dict.fromkeys([*at, (rate.until,)]))
     report = fit_table(whole, spec, by=by or [], at=at)
     if not far:
         _refuse_far(report)

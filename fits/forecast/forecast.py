@@ -1,9 +1,9 @@
 """A forecast: from a learning curve to what it will be, and how sure that is.
 
-Only the curve's own points speak: this file knows no table, no figure and no other curve. It
-averages the fits of `ends.py`, the saturating law in very many shapes; it never picks one. As far
-as the curve may follow a law, `evidence.py` is heard. docs/forecast.md says why, and how well that
-does.
+Only the curve's own points speak: this file knows no table, no figure and no other curve. It weighs
+the members of `members.py` by how each predicted the later part of the curve from its earlier part,
+and never picks one. docs/forecast.md says why, and how well that does. A curve whose learning rate
+is told is the business of `scheduled.py`.
 
 Here x is counted in units of the largest x and errors are relative or logarithmic, so that no
 forecast depends on a unit.
@@ -13,54 +13,85 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
-from fits.forecast.ends import BELIEF, ENDS, Belief, End, falls, fit_ends
-from fits.forecast.evidence import NOISE, LawPosterior, evidence
+from fits.forecast.continued import CUTS, PARAMETERS, SAME
+from fits.forecast.ends import BELIEF, Belief, falls
+from fits.forecast.evidence import LawPosterior
+from fits.forecast.members import Members, fit_members
+from fits.forecast.steep import Steep, steep_end
 from fits.laws.powers import SATURATING
 from fits.regression.diagnostics import extrapolates
 from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.spec import LEVEL
 
-CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
-PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
-SURPRISE = 0.005  # a log error that below which one forecast is no better than another
 MOST = 200  # different x; of more, neighbours are averaged
-SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
+UNLIKELY = 3e-4  # that no law is true, at least
+CERTAIN = 0.5  # probability of annealing from which a reader is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """How members are weighed, and what their disagreement is worth: the same for every curve.
+
+    benchmarks/forecast_kinds.py chooses these on all kinds of curves but one, and scores that one.
+
+    Fields:
+      misfit: of the law with annealing over that without; where it is this, both are as likely.
+      points: different x of a curve for which the straight line counts for as much as 1; it counts
+        for (points / different x)^2, half at most, and less where it lies no farther from the other
+        members than its own standard error.
+      error: log error below which one member is no better than another.
+      fall: standard deviation of what the average of all laws says, as a share of the fall ahead.
+      lift: where the schedule is told, what a learning rate at its peak costs, in parts of the last
+        error: mean and standard deviation. Some per cent of a loss, a fifth of an error rate.
+      spread: of the variance of log y, for each of the quantities of `Parts.quantities`.
+    """
+
+    misfit: float = 0.45
+    points: float = 5.0
+    error: float = 0.003
+    fall: float = 0.2
+    lift: float = 0.15
+    spread: tuple[float, ...] = (0.5, 0.15, 0.006, 0.04, 0.2, 0.03, 0.09)
+
+
+TRUST = Trust()
+
+
+class Parts(NamedTuple):
+    """A forecast at some x, before its variance is known."""
+
+    mean: Array  # of log y, [x]
+    noise: Array  # variance that counts in full, [x]
+    quantities: Array
+    """What the rest of the variance is made of, [quantities, x]: variance between members; risk of
+    their backtests, growing with distance; square of the fall ahead; the same over the different x;
+    squared distance to the law with annealing, and to the line; noise, where the rate falls."""
+    annealing: float  # probability that the rate falls
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forecast:
     """What a curve will be."""
 
-    ends: tuple[End, ...]  # the fits that are averaged, in the order of ENDS
-    risk: Array  # expected square of each one's log error, from its backtests, [ends]
-    tested: bool  # whether there were any; where not, all ends have the same risk
-    evidence: LawPosterior | None  # in case a law is true; None: too few points to tell
-    noise: float  # standard deviation of log y from point to point
-    repeated: float  # variance of log y among the points of one x; 0 where each has but one
-    independent: float
-    """Share of the misfit that changes from point to point, in [0, 1]; the rest is what a smooth
-    law does not describe, and does not average out."""
-    rms: float  # root mean square of the relative errors of the best law through all points
+    members: Members  # the fits that are averaged
+    steep: Steep | None  # the end of a curve that no member follows
     n: int  # points given
     span: tuple[float, float]  # smallest and largest x of these
     last: float  # y at the largest x
     diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
-    belief: Belief  # what was believed before
+    trust: Trust  # how the members are weighed
 
     def __call__(self, x: ArrayLike, level: float = LEVEL) -> tuple[Array, Array, Array]:
         """Median, low and high end of what will be measured at `x`, each of the shape of `x`.
 
-        The ends are averaged in log y, each weighted by one over its expected squared error there:
-        what its backtests showed plus how far its own shapes disagree. The variance of log y is the
-        noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times
-        the variance over all shapes of all ends. This and what the laws say are mixed by the chance
-        that one is true; the interval is normal in log y.
+        The interval is normal in log y.
 
         Args:
           x: resource, > 0, any shape, in the unit of the points.
@@ -70,34 +101,41 @@ class Forecast:
         wanted = np.asarray(x, float)
         refuse_no_logarithm("x", wanted.ravel())
         relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
-        mean, variance = self._averaged(falls(relative))
-        if self.evidence is not None:
-            chance = self.evidence.chance
-            of_laws, variance_of_laws = self.evidence(relative)
-            apart = of_laws - mean
-            mean = mean + chance * apart
-            variance_of_laws = variance_of_laws + self.repeated
-            variance = chance * variance_of_laws + (1 - chance) * (variance + chance * apart**2)
-        deviation = np.sqrt(variance)
-        reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
+        parts = combine(self.members, relative, self.trust)
+        spread = np.array(self.trust.spread) @ parts.quantities
+        mean, variance = parts.mean, parts.noise + self.members.real * spread
+        if self.steep is not None:
+            mean, variance = self.steep.follow(relative, mean, variance)
+        reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
         log_y = np.log(self.last) + np.array([mean, mean - reach, mean + reach])
         # Curves that span next to nothing leave ends beyond all numbers.
         median, low, high = np.exp(np.clip(log_y, -700, 700).reshape(3, *wanted.shape))
         return median, low, high
 
-    def _averaged(self, shapes: Array) -> tuple[Array, Array]:
-        """Mean of the ends, and variance of one more measurement about it, from `falls(x)`."""
-        means, variances = (
-            np.array(each) for each in zip(*(end(shapes) for end in self.ends), strict=True)
-        )
-        weights = 1 / (self.risk[:, None] + variances)
-        weights /= weights.sum(axis=0)
-        mean = (weights * means).sum(axis=0)
-        ensemble = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
-        if not self.tested:
-            return mean, 2 * self.noise**2 + ensemble
-        shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
-        return mean, self.noise**2 + shown + self.belief.ensemble_share**2 * ensemble
+    @property
+    def evidence(self) -> LawPosterior | None:
+        """Of laws, in case one is true; None: too few points to tell."""
+        return self.members.laws.evidence
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of log y from point to point."""
+        return self.members.laws.noise
+
+    @property
+    def repeated(self) -> float:
+        """Variance of log y among the points of one x; 0 where each has but one."""
+        return self.members.laws.repeated
+
+    @property
+    def independent(self) -> float:
+        """Share of the misfit that changes from point to point, in [0, 1]."""
+        return self.members.laws.independent
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the relative errors of the best saturating law through all points."""
+        return float(np.sqrt(self.members.laws.squares / self.members.points))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -106,24 +144,94 @@ class Forecast:
 
     def extrapolates(self, x: float) -> list[Diagnostic]:
         """How far `x` lies outside the points; empty where it lies among them."""
-        tested = 1 / min(CUTS) if x > self.span[1] else np.inf
-        return [
-            Diagnostic("forecast_extrapolates", numbers={**each.numbers, "tested": tested})
-            for each in extrapolates(SATURATING, x, *self.span)
-        ]
+        return beyond(x, self.span)
 
 
-def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast:
+def beyond(x: float, span: tuple[float, float]) -> list[Diagnostic]:
+    """How far `x` lies outside a span; empty where it lies in it."""
+    tested = 1 / min(CUTS) if x > span[1] else np.inf
+    return [
+        Diagnostic("forecast_extrapolates", numbers={**each.numbers, "tested": tested})
+        for each in extrapolates(SATURATING, x, *span)
+    ]
+
+
+def combine(members: Members, x: Array, trust: Trust) -> Parts:
+    """The average of the members at x, in units of the last.
+
+    The laws and their ends are weighted by one over the square of their expected squared error:
+    that of their backtests plus the variance over their shapes; the laws count more the likelier
+    one of them is true, for a backtest of few noisy points tells little. Against them stands the
+    law with annealing, by the likelihood of the curve; of a short curve the straight line has a
+    share.
+    """
+    means, variances, noise = members.say(x)
+    risk = members.risk[:, None] + members.real * trust.error**2
+    variances[0] = members.real * (trust.fall * means[0]) ** 2
+    weights = (risk + variances + 1e-300) ** -2.0
+    weights[0] /= np.sqrt(max(1 - members.laws.chance, UNLIKELY))
+    weights /= weights.sum(axis=0)
+    mean = (weights * means).sum(axis=0)
+    annealed = members.annealing(x)
+    odds = (members.annealing.misfit / trust.misfit) ** members.annealing.worth
+    falling = 1 / (1 + odds) if members.annealing.worth else 0.0
+    mean = mean + falling * (annealed[:2].mean(axis=0) - mean)
+    straight, doubt = (mean, np.zeros_like(x)) if members.line is None else members.line(x)
+    share = min(0.5, (trust.points / members.points) ** 2) * (1 - falling) * members.real
+    apart_by = (straight - mean) ** 2
+    share = share * apart_by / (apart_by + doubt + 1e-300)
+    mean = mean + share * (straight - mean)
+    between = (1 - falling) * (weights * (means - mean) ** 2).sum(axis=0)
+    between += falling * ((annealed[:2] - mean) ** 2).mean(axis=0)
+    doublings = np.maximum(np.log(np.maximum(x, 1e-300)), 0) / np.log(2)
+    apart = max(falling, 0.03) * ((annealed - mean) ** 2).mean(axis=0)
+    fall = np.where(x > 1, np.minimum(mean**2, 1e4), 0.0)
+    quantities = [
+        between,
+        (weights * risk).sum(axis=0) * doublings**2,
+        fall,
+        fall / max(members.points - 3, 1),
+        apart,
+        (straight - mean) ** 2,
+        np.full_like(x, falling * members.laws.noise**2),
+    ]
+    return Parts(mean, (1 - falling) * noise, np.minimum(quantities, 1e4), falling)
+
+
+def forecast(
+    x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF, trust: Trust = TRUST
+) -> Forecast:
     """Forecast a learning curve from its points.
 
     Args:
       x: resource spent (examples seen, compute), > 0, any unit, any order, [points].
       y: error or loss, > 0, any unit, [points].
-      belief: what is believed before; there is no need to change it.
+      belief, trust: what is believed before; there is no need to change it.
 
     Raises:
       ValueError: no points, or numbers that have no logarithm.
     """
+    x, y = checked(x, y)
+    log_x, log_y, repeated = merged(np.log(x), np.log(y))
+    members = fit_members(log_x, log_y, repeated, belief)
+    plain_x = np.exp(np.maximum(log_x - log_x[-1], -700))
+    first, last = members.laws.ends[0](falls(plain_x[[0, -1]]))[0]
+    parts = combine(members, np.ones(1), trust)
+    steep = steep_end(log_x - log_x[-1], log_y - log_y[-1], float(parts.mean[0]))
+    found = _diagnostics(members, first - last, parts, steep)
+    return Forecast(
+        members=members,
+        steep=steep,
+        n=len(x),
+        span=(float(x.min()), float(x.max())),
+        last=float(np.exp(log_y[-1])),
+        diagnostics=tuple(found),
+        trust=trust,
+    )
+
+
+def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """The points as arrays. Raises ValueError: none, or numbers that have no logarithm."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.ndim != 1 or x.shape != y.shape or not len(x):
         raise ValueError(
@@ -132,32 +240,10 @@ def forecast(x: ArrayLike, y: ArrayLike, *, belief: Belief = BELIEF) -> Forecast
         )
     refuse_no_logarithm("x", x)
     refuse_no_logarithm("y", y)
-    log_x, log_y, repeated = _merged(np.log(x), np.log(y))
-    plain_x, plain_y = _in_units_of_the_last(log_x, log_y)
-    ends, squares, independent = fit_ends(plain_x, plain_y, belief)
-    risk, tested = _backtest(log_x, log_y, belief)
-    different = len(plain_x)
-    freedom = max(different - PARAMETERS, 0)
-    noise = float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + repeated))
-    first, last = ends[0](falls(plain_x[[0, -1]]))[0]
-    return Forecast(
-        ends=ends,
-        risk=risk,
-        tested=tested,
-        evidence=evidence(plain_x, plain_y, belief.exponent, belief.exponent_spread),
-        noise=noise,
-        repeated=repeated,
-        independent=independent,
-        rms=float(np.sqrt(squares / different)),
-        n=len(x),
-        span=(float(x.min()), float(x.max())),
-        last=float(np.exp(log_y[-1])),
-        diagnostics=tuple(_diagnostics(different, tested, first - last, noise)),
-        belief=belief,
-    )
+    return x, y
 
 
-def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
+def merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     """Each x once, in rising order, with the mean log y; neighbours averaged if there are many.
 
     Also the variance of log y about these means.
@@ -176,36 +262,22 @@ def _merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
     return mean_x, mean_y, squares / repeated if repeated else 0.0
 
 
-def _in_units_of_the_last(log_x: Array, log_y: Array) -> tuple[Array, Array]:
-    return np.exp(np.maximum(log_x - log_x[-1], -700)), np.exp(log_y - log_y[-1])
-
-
-def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
-    """Expected squared log error of each end, from forecasts of points already there, [ends].
-
-    Also whether there were any such; where not, all ends are as good.
-    """
-    errors = []
-    for cut in CUTS:
-        known = log_x <= log_x[-1] + np.log(cut) + SAME  # a rounding of x must not move a point
-        if known.sum() < PARAMETERS:
-            continue
-        ends, *_ = fit_ends(*_in_units_of_the_last(log_x[known], log_y[known]), belief)
-        beyond = falls(np.exp(log_x[~known] - log_x[known][-1]))
-        truth = log_y[~known] - log_y[known][-1]
-        errors.append([np.mean((end(beyond)[0] - truth) ** 2) for end in ends])
-    if not errors:
-        return np.ones(len(ENDS)), False
-    return np.mean(errors, axis=0) + SURPRISE**2, True
-
-
-def _diagnostics(different: int, tested: bool, fall: float, noise: float) -> list[Diagnostic]:
+def _diagnostics(
+    members: Members, fall: float, parts: Parts, steep: Steep | None
+) -> list[Diagnostic]:
     found = []
-    numbers = {"n": different, "needs": PARAMETERS}
-    if different <= PARAMETERS:
+    numbers = {"n": members.points, "needs": PARAMETERS}
+    if members.points <= PARAMETERS:
         found.append(Diagnostic("forecast_is_prior", numbers=numbers))
-    elif not tested:
+    elif not members.laws.tested:
         found.append(Diagnostic("forecast_untested", numbers=numbers))
-    if different > 1 and fall <= 2 * noise:
+    if steep is not None:
+        found.append(Diagnostic("forecast_steepens", numbers=steep.numbers))
+    elif parts.annealing > CERTAIN:
+        found.append(Diagnostic("forecast_annealing", numbers={"chance": parts.annealing}))
+    above, noise = float(parts.mean[0]), members.laws.noise
+    if steep is None and above > 3 * noise:
+        found.append(Diagnostic("forecast_above", numbers={"by": float(np.expm1(above))}))
+    if members.points > 1 and fall <= 2 * noise:
         found.append(Diagnostic("forecast_not_falling"))
     return found
