@@ -156,6 +156,29 @@ def test_where_one_of_two_hosts_hangs_both_end_and_the_attempt_is_written_down(s
 
 
 @pytest.mark.slow
+def test_two_hosts_told_to_leave_keep_a_checkpoint_and_say_so(study, tmp_path):
+    study.write_text(study.read_text().replace("[160, 320]", "[1_600_000]"))
+    (run,) = read_study(study).runs
+    folder = RunFolder(tmp_path / "runs" / run.id)
+    join = "--coordinator", f"localhost:{free_port()}", "--processes", "2"
+    both = [
+        start(study, tmp_path / "runs", (*join, "--process", str(number)), {})
+        for number in range(2)
+    ]
+    try:
+        wait_for(lambda: (seen := folder.progress()) is not None and seen.phase == "train")
+        for each in both:
+            each.send_signal(signal.SIGTERM)
+        said = [each.communicate(timeout=60)[0] for each in both]
+    finally:
+        for each in both:
+            each.kill()
+    assert [each.returncode for each in both] == [143, 143], said
+    (trunk,) = (tmp_path / "runs" / "trunks").iterdir()
+    assert (trunk / "passing" / "checkpoint.json").is_file()
+
+
+@pytest.mark.slow
 def test_a_run_has_the_digits_of_a_launch_though_the_machine_has_more_cores(study, tmp_path):
     arguments = "launch", str(study), "--runs", str(tmp_path / "launched")
     command = [sys.executable, "-m", "scaling", *arguments]

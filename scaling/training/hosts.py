@@ -51,6 +51,8 @@ def join(
         )
     if cluster == "hand":
         _check_by_hand(coordinator, processes, process)
+    # JAX's preemption service would take SIGTERM for itself, and nobody would leave (`leaving.py`).
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         match cluster:
             case "slurm":
