@@ -7,35 +7,26 @@ same interval everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from fits.average.average import Average, average
+from fits.average.average import Average
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.base.numbers import Array, Estimate, Indices, Mask
-from fits.data.frontier import on_frontier, on_hull
-from fits.data.points import Points, as_measured, points_of
-from fits.data.remarks import of_costliest, of_slips, rising
-from fits.data.tables import Table, read_numbers, read_table
+from fits.base.numbers import Estimate
+from fits.data.points import Points
+from fits.data.tables import Table
 from fits.forecast.fitted import ForecastFit, fit_forecast
-from fits.laws.constrained import Constraint
-from fits.laws.growth import GROWTH
-from fits.laws.names import EITHER_WAY
-from fits.laws.registry import EVERY_LAW, LAWS, RISING, rivals
-from fits.regression.fit import Fit, every_point, fit
-from fits.regression.holdout import Trials, choose_law
-from fits.regression.inputs import checked_weights, in_order
-from fits.regression.loss import Loss
+from fits.observations import Observations, observations, read_points, with_seeds
+from fits.regression.fit import Fit
+from fits.regression.holdout import Trials
 from fits.spec import BEST, FORECAST, FitSpec
-
-_CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
-SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
+from fits.suited import suited
 
 Place: TypeAlias = tuple[float, ...]
 """One x a variable of the law."""
@@ -44,81 +35,6 @@ Place: TypeAlias = tuple[float, ...]
 def as_x(place: Place) -> Any:
     """As a law takes it: a number, or [variables]."""
     return place[0] if len(place) == 1 else np.array(place)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Observations:
-    """Numbers to fit, in the order of the table.
-
-    Fields:
-      x: resource spent, [runs], or [variables, runs].
-      error: [runs].
-      weights: how much each counts, [runs]; None: all alike.
-      clusters: number of each run's cluster, [runs]; None: each is one of its own.
-    """
-
-    x: Array
-    error: Array
-    weights: Array | None = None
-    clusters: Indices | None = None
-
-    def fit(self, spec: FitSpec) -> Fit:
-        """Raises ValueError where there can be no fit."""
-        return fit(
-            EVERY_LAW[spec.law],
-            self.x,
-            self.error,
-            choose=_CHOOSE[str(spec.rows)],
-            **self._terms(spec),
-            constraint=Constraint(spec.fix, spec.tie),
-            steps=spec.fix_steps,
-            replicates=spec.replicates,
-            level=spec.level,
-            seed=spec.seed,
-        )
-
-    def average(self, spec: FitSpec) -> Average:
-        """Over laws. Raises ValueError where there are too few runs."""
-        return average(
-            self.x,
-            self.error,
-            choose=_CHOOSE[str(spec.rows)],
-            clusters=self._terms(spec)["clusters"],
-            level=spec.level,
-            seed=spec.seed,
-        )
-
-    def hold_out(self, spec: FitSpec) -> Trials | None:
-        """How well each law predicts the large runs from the small; None: all are of one size."""
-        laws = rivals(EVERY_LAW[spec.law]) if spec.law in EVERY_LAW else LAWS.values()
-        choose = _CHOOSE[str(spec.rows)]
-        try:
-            held = {spec.law: Constraint(spec.fix, spec.tie)}
-            terms = {**self._terms(spec), "choose": choose, "constraints": held}
-            if spec.law in RISING:  # the best models have the lowest loss
-                terms["by"] = -np.log(self.x)
-            return choose_law(self.x, self.error, laws, **terms)
-        except ValueError:
-            return None
-
-    def _terms(self, spec: FitSpec) -> dict[str, Any]:
-        return {
-            "weights": self.weights,
-            "clusters": None if self.clusters is None else self.clusters.tolist(),
-            "loss": Loss(
-                log=spec.scale == "log", one_sided=spec.loss == "one-sided", tau=spec.quantile
-            ),
-            "huber": spec.huber,
-        }
-
-    def fitted(self, spec: FitSpec) -> Mask:
-        """Which of the runs the law goes through, [runs]."""
-        counts = checked_weights(self.weights, len(self.error))
-        order, _ = in_order(self.x, self.error, counts, self._terms(spec)["clusters"])
-        chosen = np.empty(len(order), bool)
-        present = np.ones((1, len(order)), bool)
-        chosen[order] = _CHOOSE[str(spec.rows)](self.x[..., order], self.error[order], present)[0]
-        return chosen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -256,8 +172,9 @@ def _key(names: dict[str, str]) -> tuple[str, ...]:
 
 def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     """The same with its fit, or with the reason why there is none."""
-    group = with_remarks(group)
-    spec, found = group.spec, group.observations
+    spec, remarks = suited(group.spec, group.points)
+    group = replace(group, spec=spec, remarks=remarks)
+    found = group.observations
     try:
         if spec.law == FORECAST:
             chosen = found.fitted(spec)
@@ -278,42 +195,6 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
     return replace(group, fit=fitted, average=predicted, holdout=tried)
 
 
-def with_remarks(group: GroupReport) -> GroupReport:
-    """The same with what looks odd in its rows; with a law that can rise where y does.
-
-    Of an error rate that rises more likely `y_is` is wrong: it is fitted as the spec says.
-    """
-    spec, points = group.spec, group.points
-    x, y, names = points.x, points.error, (spec.x[0], spec.y)
-    if len(spec.x) > 1:
-        return replace(group, remarks=_rises_along(spec, x, y))
-    found = of_slips(names, x, as_measured(y, spec.y_is), spec.y_is)
-    if spec.law not in (FORECAST, *EITHER_WAY) and rising(x, y):
-        fitted = spec.y_is in ("loss", "quantity")
-        found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
-        spec = replace(spec, law=GROWTH.name, rows="all", average=False) if fitted else spec
-    if spec.rows != "all":
-        found += of_costliest(names, x, y, as_measured(y, spec.y_is))
-    return replace(group, spec=spec, remarks=tuple(found))
-
-
-def _rises_along(spec: FitSpec, x: Array, y: Array) -> tuple[Diagnostic, ...]:
-    """Variables along which y rises, by least squares on log axes, where the law can't."""
-    if spec.law in (FORECAST, *EITHER_WAY) or len(y) < 3 * len(x):
-        return ()
-    logs, height = np.log(x), np.log(y)
-    logs, height = logs - logs.mean(axis=1, keepdims=True), height - height.mean()
-    slopes, *_ = np.linalg.lstsq(logs.T, height, rcond=None)
-    left = ((height - slopes @ logs) ** 2).sum() / (len(y) - len(x) - 1)
-    errors = np.sqrt(left * np.diag(np.linalg.pinv(logs @ logs.T)))
-    named = [
-        name
-        for name, slope, error in zip(spec.x, slopes, errors, strict=True)
-        if slope > max(5 * error, 0.01)
-    ]
-    return (Diagnostic("rises_along", (spec.y, spec.law, *named)),) if named else ()
-
-
 def _advice(spec: FitSpec, names: dict[str, str]) -> str:
     advice = ["Add runs"]
     if spec.law != "power" and len(spec.x) == 1:
@@ -327,91 +208,3 @@ def _advice(spec: FitSpec, names: dict[str, str]) -> str:
 
 
 # ------------------------------------------------------------------------ rows, weights, clusters
-
-
-def read_points(
-    table: str | Path | Table,
-    spec: FitSpec,
-    by: Sequence[str] = (),
-    x: Sequence[str] = (),
-    *,
-    drop_zeros: bool = False,
-) -> Points:
-    """The rows of a table as a spec wants them.
-
-    Args:
-      by: further columns that must be there.
-      x: columns to read in place of those of the spec.
-      drop_zeros: as of `fit_table`.
-
-    Raises:
-      UserError: all columns that are missing, or all mistakes in the rows.
-      OSError: the file cannot be read.
-    """
-    whole = table if isinstance(table, Table) else read_table(table)
-    cooled = spec.rate.cooled if spec.rate else ""
-    more = (*spec.clusters, *filter(None, [spec.weights, cooled]))
-    spent = tuple(x) or spec.x
-    found = points_of(
-        *(whole, spent, spec.y, spec.y_is),
-        where=spec.where,
-        last_of=spec.last_of,
-        best_of=spec.best_of,
-        by=by,
-        more=more,
-        drop_zeros=drop_zeros,
-    )
-    if spec.weights and (wrong := read_numbers(found.table, spec.weights, judge_weight)[1]):
-        raise UserError(*wrong)
-    return replace(found, notes=(*found.notes, *_seeds_apart(found.table, spec, spent)))
-
-
-def observations(points: Points, spec: FitSpec) -> Observations:
-    """The numbers in the rows."""
-    weights = points.table.values(spec.weights) if spec.weights else None
-    return Observations(
-        x=points.x,
-        error=points.error,
-        weights=weights,
-        clusters=points.table.groups(spec.clusters)
-        if spec.clusters and len(points.table)
-        else None,
-    )
-
-
-def with_seeds(spec: FitSpec, points: Points) -> FitSpec:
-    """The same, seeds of one setting a cluster, where no clusters were named.
-
-    One setting is what rows agree in that differ in the columns `seed` and `run`, in what was
-    measured and in their weights, and in no other. A results table is made so.
-    """
-    if spec.clusters or spec.law == FORECAST or not _has_seeds(points.table, spec):
-        return spec
-    return replace(spec, clusters=_setting(points.table, spec))
-
-
-def _setting(table: Table, spec: FitSpec) -> tuple[str, ...]:
-    known = [name for name in (spec.y, spec.weights) if name in table.columns]
-    apart = (SEED_COLUMN, RUN_COLUMN, *map(table.columns.full_name, known))
-    return tuple(name for name in table.columns if name not in apart)
-
-
-def _has_seeds(table: Table, spec: FitSpec, columns: tuple[str, ...] | None = None) -> bool:
-    """Whether rows that agree in these columns, or else in their setting, differ in seed."""
-    names = _setting(table, spec) if columns is None else columns
-    if SEED_COLUMN not in table.columns or SEED_COLUMN in (*spec.x, spec.y):
-        return False
-    apart, together = table.groups((*names, SEED_COLUMN)), table.groups(names)
-    return int(together.max(initial=-1)) < int(apart.max(initial=-1))
-
-
-def _seeds_apart(table: Table, spec: FitSpec, x: tuple[str, ...]) -> Iterator[Diagnostic]:
-    """A note where rows of one x and several seeds differ in yet another column."""
-    if spec.clusters or spec.law == FORECAST or _has_seeds(table, spec):
-        return
-    if _has_seeds(table, spec, x):
-        yield Diagnostic("seeds_apart", x)
-
-
-def judge_weight(value: float) -> str | None:
-    return None if 1e-12 <= value <= 1e12 else "a weight not from 1e-12 to 1e12."

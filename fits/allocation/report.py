@@ -32,7 +32,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.data.points import Points
 from fits.data.tables import Table
-from fits.report import observations, read_points, with_seeds
+from fits.observations import observations, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 

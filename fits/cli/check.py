@@ -83,7 +83,8 @@ def _find(name: str) -> Path:
 
 
 def _verdict(law: SavedLaw, options: dict[str, Any], table: Path) -> Verdict:
-    from fits.report import fit_table, read_points
+    from fits.observations import read_points
+    from fits.report import fit_table
     from fits.saved.check import beside, refit
     from fits.saved.law_file import dropped_rows, sha256
 

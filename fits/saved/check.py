@@ -21,8 +21,8 @@ from fits.base.numbers import Array, Mask
 from fits.data.points import Points
 from fits.data.selection import Why
 from fits.decisions.compare import span
+from fits.observations import Observations
 from fits.regression.fit import Fit
-from fits.report import Observations
 from fits.saved.law_file import band_of, span_of
 from fits.saved.rows import changes, observations_of, renumbered, rows_of, surplus, x_of
 from fits.saved.saved_law import Dropped, Evidence, SavedLaw

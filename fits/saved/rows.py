@@ -16,7 +16,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.data.points import Points, as_error
 from fits.data.tables import Table
-from fits.report import Observations, observations
+from fits.observations import Observations, observations
 from fits.spec import FitSpec
 
 

@@ -24,7 +24,7 @@ from fits.data.points import judge_x, judge_y
 from fits.data.selection import Why
 from fits.laws.law import Law
 from fits.laws.registry import EVERY_LAW
-from fits.report import judge_weight
+from fits.observations import judge_weight
 from fits.saved.rows import observations_of
 from fits.spec import BEST, FORECAST, FitSpec
 
