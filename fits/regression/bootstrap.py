@@ -60,7 +60,7 @@ def bootstrap_weights(
     rng: np.random.Generator,
     clusters: int | None = None,
 ) -> Array:
-    """How often each run counts in each replicate, [replicates, runs].
+    """How often each run counts in each replicate, whole numbers [replicates, runs].
 
     Where `clusters` says that there are more than these, the others may be drawn too, and count for
     nothing: such as no frontier would choose.
@@ -88,7 +88,7 @@ def bootstrap_weights(
             different = np.zeros((len(among), place.max() + 1), bool)
             rows, columns = np.nonzero(weights)
             different[rows, place[columns]] = True
-            found.append(weights[different.sum(axis=1) >= needs].astype(float))
+            found.append(weights[different.sum(axis=1) >= needs].astype(np.uint16))
     return np.concatenate(found)[:replicates]
 
 
