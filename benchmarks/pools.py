@@ -10,7 +10,8 @@ hold; their width, log(high / low); and the runs bought. Published values are me
 family of laws, each by itself.
 
 The laws of a task are fitted together. "moe, routed" shows what the laws written for such models
-do.
+do. `--scalebench --constants [REPETITIONS]` asks whether the constants of `fits.decisions.pool`
+were chosen on these pools: each task is scored with those that are best on the three others.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.numbers import Array
-from fits.decisions.pool import Chooser, pool_of
+from fits.decisions.pool import POWER, RELEVANCE, Chooser, pool_of
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.farseer import FARSEER
 from fits.laws.law import Law
@@ -34,6 +35,7 @@ from fits.laws.repeated import REPEATED
 from fits.laws.sparsity import SPARSITY
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "scalebench"
+RELEVANCES, POWERS = (1.5, 3.0, 5.0), (0.3, 0.5, 1.0)
 USUAL = 0.01, 0.05, 0.1  # shares of the pool's cost
 UPCYCLED = replace(SPARSITY, variables=("N", "D", "P", "M"), units=(0, 1, 2, 3))
 Row = dict[str, float]
@@ -110,11 +112,19 @@ def read(task: Task, part: str, folder: Path = DATA) -> tuple[Array, Array, Arra
     return x, np.array([row[task.y] for row in rows]), np.array([task.cost(row) for row in rows])
 
 
-def score(task: Task, seed: int, folder: Path = DATA) -> Array:
+def score(
+    task: Task,
+    seed: int,
+    folder: Path = DATA,
+    *,
+    relevance: float = RELEVANCE,
+    power: float = POWER,
+) -> Array:
     """R^2, what the intervals hold, their width and runs bought, [shares, 4]."""
     x, loss, cost = read(task, "train", folder)
     target, truth, _ = read(task, "test", folder)
-    chooser = Chooser(pool_of(x, cost, target, task.laws), lambda run: float(loss[run]), seed)
+    pool = pool_of(x, cost, target, task.laws, relevance)
+    chooser = Chooser(pool, lambda run: float(loss[run]), seed, power=power)
     rows = []
     for share in task.shares:
         chooser.spend(share * cost.sum())
@@ -130,7 +140,32 @@ def _r_squared(found: Array, truth: Array) -> float:
     return max(-1.0, 1 - left)
 
 
+def constants(repetitions: int) -> None:
+    """Each task scored with the constants that are best on the three others."""
+    names = [name for name in TASKS if name != "moe, routed"]
+    grid = [(relevance, power) for relevance in RELEVANCES for power in POWERS]
+    found = {}
+    for relevance, power in grid:
+        for name in names:
+            every = [
+                score(TASKS[name], seed, relevance=relevance, power=power)[:, 0]
+                for seed in range(repetitions)
+            ]
+            found[relevance, power, name] = np.mean(every, axis=0)
+        means = "".join(f"{found[relevance, power, name].mean():18.3f}" for name in names)
+        print(f"relevance {relevance:g}, power {power:g}{means}", flush=True)
+    print(f"\n{'task':>18}   chosen on the others   R^2 at each share")
+    for name in names:
+        others = [each for each in names if each != name]
+        best = max(grid, key=lambda each: sum(found[*each, other].mean() for other in others))
+        scores = "".join(f"{each:8.3f}" for each in found[*best, name])
+        print(f"{name:>18}   relevance {best[0]:g}, power {best[1]:g}{scores}")
+
+
 def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--constants"]:
+        constants(int(arguments[1]) if len(arguments) > 1 else 4)
+        return
     repetitions = int(arguments[0]) if arguments else 10
     print(f"{repetitions} repetitions; means over these, R^2 with its standard deviation\n")
     head = ("share", "R^2", "+-", "published", "held", "width", "runs")

@@ -1,10 +1,11 @@
 """python benchmarks/racing.py [FOLDER]: compute saved by stopping runs that cannot matter.
 
 FOLDER holds `routing.csv` and `gemstones.csv` (by default ../shared/data/curves beside the
-project): 134 learning curves of language models, here in groups of about one size, so that a step
-of each run of a group costs the same. Which run of the group ends with the lowest loss is the
-question, and that run is trained to its end whatever the way, so that the answer is as sure: its
-loss is measured.
+project), learning curves of language models, here in groups of about one size, so that a step of
+each run of a group costs the same; beside it lies scaling_benchmark_2022 with curves of vision
+models, grouped by task, whose examples count as equally costly here, whatever the model. Which run
+of the group ends lowest is the question, and that run is trained to its end whatever the way, so
+that the answer is as sure: its loss is measured.
 
 At 1/16, 1/8, 1/4, 1/2 and 3/4 of the duration some runs are stopped:
 
@@ -14,7 +15,7 @@ At 1/16, 1/8, 1/4, 1/2 and 3/4 of the duration some runs are stopped:
 
 Printed: the part of the compute that is saved, mean over groups; of how many groups the best run
 was found; and the regret, log of the found run's final loss over the best one's. Groups are the
-whole ones, and 20 random parts of 6 of each that is larger.
+whole ones, and 20 random parts of 4 of each that is larger.
 """
 
 from __future__ import annotations
@@ -28,13 +29,21 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.numbers import Array, Mask
-from fits.decisions.racing import race
+from fits.decisions.racing import behind, end_of
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "curves"
+KINDS = {
+    "routing": ("routing.csv", "step", "loss", "curve", "size"),
+    "gemstones": ("gemstones.csv", "tokens", "loss", "curve", "params"),
+    "vision": (
+        "../scaling_benchmark_2022/benchmark_vision_dev.csv",
+        *("Seen Examples", "Loss", "Task", "Model", "Task"),
+    ),
+}
 RUNGS = 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4
 DELTAS = 0.05, 0.01, 0.001
 LEAST = 4  # points of a curve, before anything is said of it
-PARTS, OF = 20, 6
+PARTS, OF = 20, 4
 Curve = tuple[Array, Array]
 Rule = Callable[[list[Curve], float], Mask]
 
@@ -42,23 +51,37 @@ Rule = Callable[[list[Curve], float], Mask]
 def read(folder: Path) -> dict[str, list[Curve]]:
     """The curves of each group."""
     groups: dict[str, list[Curve]] = {}
-    kinds = (("routing", "step", "size"), ("gemstones", "tokens", "params"))
-    for file, x, size in kinds:
+    for kind, (file, x, y, *names, group) in KINDS.items():
         points, sizes = defaultdict(list), {}
-        with (folder / f"{file}.csv").open(encoding="utf-8", newline="") as lines:
+        with (folder / file).open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
-                points[row["curve"]].append((float(row[x]), float(row["loss"])))
-                sizes[row["curve"]] = row[size]
+                curve = tuple(row[name] for name in names)
+                points[curve].append((float(row[x]), float(row[y])))
+                sizes[curve] = row[group]
         for curve, its in points.items():
             name = sizes[curve]
-            if file == "gemstones":  # 50 to 120 million, .5, 1 and 2 billion
+            if kind == "gemstones":  # 50 to 120 million, .5, 1 and 2 billion
                 name = f"{2.0 ** round(np.log2(float(name) / 6e7)) * 6e7:.1g}"
-            groups.setdefault(f"{file} {name}", []).append(tuple(np.array(sorted(its)).T))
+            groups.setdefault(f"{kind} {name}", []).append(tuple(np.array(sorted(its)).T))
     return {name: its for name, its in groups.items() if len(its) > 2}
 
 
 def by_forecast(delta: float) -> Rule:
-    return lambda curves, until: race(curves, until, delta=delta).stopped
+    def rule(curves: list[Curve], until: float) -> Mask:
+        return behind(np.array([_end(each, until) for each in curves]), delta=delta)
+
+    return rule
+
+
+_KNOWN: dict[tuple[float, ...], tuple[float, float, float]] = {}
+
+
+def _end(curve: Curve, until: float) -> tuple[float, float, float]:
+    x, y = curve
+    key = (until, len(x), *y[-2:].tolist())
+    if key not in _KNOWN:  # the same curve is in many parts
+        _KNOWN[key] = end_of(x, y, until)
+    return _KNOWN[key]
 
 
 def by_half(curves: list[Curve], until: float) -> Mask:
@@ -95,13 +118,15 @@ def main() -> None:
                 parts[f"{name}, part {k}"] = [curves[j] for j in some]
     rules = {f"forecasts, delta {delta:g}": by_forecast(delta) for delta in DELTAS}
     print(f"{len(groups)} groups, {len(parts) - len(groups)} parts of groups\n")
-    print(f"{'':>24}{'saved':>8}{'found':>8}{'regret':>9}{'largest':>9}")
+    print(f"{'':>40}{'saved':>8}{'found':>8}{'regret':>9}{'largest':>9}")
     for name, rule in {**rules, "halving": by_half, "all": None}.items():
-        for kind, some in (("whole", groups), ("parts", parts.keys() - groups.keys())):
-            spent, regret = np.array([tried(parts[each], rule) for each in sorted(some)]).T
-            cells = f"{1 - spent.mean():8.2f}{(regret <= 0).mean():8.2f}"
-            cells += f"{regret.mean():9.4f}{regret.max():9.4f}"
-            print(f"{name + ', ' + kind:>30}{cells}", flush=True)
+        for kind in KINDS:
+            for what, some in (("whole", groups), ("parts", parts.keys() - groups.keys())):
+                mine = sorted(each for each in some if each.startswith(kind))
+                spent, regret = np.array([tried(parts[each], rule) for each in mine]).T
+                cells = f"{1 - spent.mean():8.2f}{(regret <= 0).mean():8.2f}"
+                cells += f"{regret.mean():9.4f}{regret.max():9.4f}"
+                print(f"{f'{name}, {kind}, {what}':>40}{cells}", flush=True)
 
 
 if __name__ == "__main__":

@@ -83,13 +83,16 @@ class Chooser:
       bought: places of the runs in the pool, in the order in which they were bought.
     """
 
-    def __init__(self, pool: Pool, measure: Callable[[int], float], seed: int = SEED):
+    def __init__(
+        self, pool: Pool, measure: Callable[[int], float], seed: int = SEED, *, power: float = POWER
+    ):
         """
         Args:
           measure: the error of a run of the pool, which is thereby launched.
           seed: of all draws.
+          power: of the cost, that a run's gain is divided by.
         """
-        self.pool, self._measure = pool, measure
+        self.pool, self._measure, self._power = pool, measure, power
         self._rng = np.random.default_rng(seed)
         self._weights = pool.weights
         self.bought: list[int] = []
@@ -108,7 +111,7 @@ class Chooser:
             if len(self.bought) >= self._fitted * (1 + GROWTH) or self._known is None:
                 self._fit()
             assert self._known is not None
-            gain = np.where(possible, self._known.gains() / self.pool.cost**POWER, -np.inf)
+            gain = np.where(possible, self._known.gains() / self.pool.cost**self._power, -np.inf)
             run = int(gain.argmax())
             self._buy(run)
             self._known.condition(run)

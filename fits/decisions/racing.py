@@ -61,17 +61,23 @@ def race(
             f"{len(curves)} curves, keep={keep}, delta={delta:g}; give at least one curve, a keep "
             "of at least 1 and a delta between 0 and 0.5."
         )
-    ends = np.array([_end(x, y, until) for x, y in curves])
+    ends = np.array([end_of(x, y, until) for x, y in curves])
+    error, low, high = ends.T
+    return Race(error=error, low=low, high=high, stopped=behind(ends, keep, delta))
+
+
+def behind(ends: Array, keep: int = 1, delta: float = DELTA) -> Mask:
+    """Which runs at least `keep` others will undercut, from `end_of` each, [runs, 3]."""
     middle = np.log(ends[:, 0])
     deviation = np.log(ends[:, 2] / ends[:, 1]) / (2 * NormalDist().inv_cdf((1 + _LEVEL) / 2))
     apart = middle[:, None] - middle
     spread = np.hypot(deviation[:, None], deviation)
     lower = apart > NormalDist().inv_cdf(1 - delta) * spread  # [run, by which other]
-    error, low, high = ends.T
-    return Race(error=error, low=low, high=high, stopped=lower.sum(axis=1) >= keep)
+    return np.asarray(lower.sum(axis=1) >= keep)
 
 
-def _end(x: Array, y: Array, until: float) -> tuple[float, float, float]:
+def end_of(x: Array, y: Array, until: float) -> tuple[float, float, float]:
+    """Forecast of a curve at `until` and its 90 % interval; what was measured, if it is there."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) and x.max() >= until:
         last = float(y[np.argmax(x)])
