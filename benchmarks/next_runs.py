@@ -15,6 +15,8 @@ STUDIES (default 160); about 1.5 s of one core each.
   cheapest first   runs of the grid, the small ones first
 
 Then, without chance, what a plan could reach if the law were known beforehand.
+
+`--scalebench [REPETITIONS] [TASK...]` chooses among real runs instead: see `pools.py`.
 """
 
 from __future__ import annotations
@@ -277,6 +279,11 @@ def draw(curves: dict[str, Curve], studies: int) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--scalebench"]:
+        import pools
+
+        pools.main(sys.argv[2:])
+        return
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 160
     curves = simulate(studies)
     full = float(curves["full grid"].width[0])

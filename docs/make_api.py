@@ -9,6 +9,8 @@ PUBLIC = [
     ("fits.allocation.report", ["allocate", "AllocationReport"]),
     ("fits.decisions.compare", ["compare_tables", "Comparison"]),
     ("fits.decisions.next_runs", ["next_runs", "NextRuns"]),
+    ("fits.decisions.pool", ["pool_of", "Pool", "Chooser", "Prediction"]),
+    ("fits.decisions.racing", ["race", "Race"]),
     ("fits.saved.law_file", ["read_law"]),
     ("fits.saved.published", None),
     ("fits.laws.law", ["Law"]),

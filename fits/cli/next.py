@@ -16,7 +16,8 @@ from fits.cli.output import check_files, put
 from fits.spec import BEST, FORECAST, REPEATS
 
 if TYPE_CHECKING:
-    from fits.decisions.next_runs import Candidates, NextRuns
+    from fits.decisions.candidates import Candidates
+    from fits.decisions.next_runs import NextRuns
 
 
 def next_runs(
@@ -31,6 +32,10 @@ def next_runs(
     grid: Annotated[Texts, option("COL=V,V", "Runs on offer as a grid, once for each --x.")] = None,
     per: Annotated[
         str | None, option("K", "FLOPs of a run of the grid: K times the product of its x.")
+    ] = None,
+    trunk: Annotated[Texts, option("COL", "Runs equal in COL share a trunk; repeatable.")] = None,
+    cooldown: Annotated[
+        str | None, option("F", "Part of a run behind its trunk; default: column cooldown, or 0.")
     ] = None,
     repeat: Annotated[
         int, typer.Option(min=1, max=1000, help="Most runs of one x, those in TABLE included.")
@@ -47,11 +52,22 @@ def next_runs(
     less than half a percent are left out. The plan assumes the law: launch the first few, fit again
     and plan again. If only the frontier is fitted, every candidate is assumed to lie on it.
 
+    Runs that differ in their duration alone may share a trunk: --trunk says which columns they
+    agree in. The trunk is paid for once, by the runs in TABLE too, which must have these columns
+    and that of the cost: a longer run costs its difference, and its part behind the trunk.
+
     Exit status: 0 done; 2 a mistake on the command line or in a table, no candidate within the
     budget, or runs that cannot be fitted: all mistakes are named, and nothing is written.
     """
     from fits.base.numbers import X_RANGE
+    from fits.decisions import candidates as candidate_runs
     from fits.decisions import next_runs as decisions
+
+    def sharing() -> dict[str, Any]:
+        if cooldown is not None and not trunk:
+            raise UserError(["--cooldown: say by --trunk which runs share a trunk."])
+        part = None if cooldown is None else singles("--cooldown", [cooldown], (0, 1))[0]
+        return {"trunk": tuple(dict.fromkeys(trunk or ())), "cooldown": part}
 
     def offered() -> Candidates:
         if bool(grid) == bool(candidates):
@@ -61,11 +77,13 @@ def next_runs(
         if grid:
             axes = _axes(options["x"], grid)
             factor = singles("--per", [per], X_RANGE)[0] if per is not None else None
-            return decisions.candidates_of_grid(axes, factor)
+            return candidate_runs.candidates_of_grid(axes, factor, **sharing())
         if per is not None:
             raise UserError(["--per: the cost of candidates stands in their table. Leave it out."])
         where = options["where"] or []
-        return decisions.candidates_of_table(candidates or "", options["x"], cost=cost, where=where)
+        return candidate_runs.candidates_of_table(
+            candidates or "", options["x"], cost=cost, where=where, **sharing()
+        )
 
     tables = [each for each in (table, candidates) if each]
     spec, (at,), (money,), runs, _ = all_of(

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fits.base.numbers import Array, Indices, Mask
+from fits.decisions.costs import Costs
 from fits.regression.fit import Fit
 from fits.regression.solver import in_units
 from fits.spec import SEED
@@ -34,7 +35,7 @@ class Plan:
 
     Fields:
       runs: places among the candidates; one that is to be repeated stands there as often.
-      cost: of each, [runs].
+      cost: of each, where those before it are run, [runs].
       before: width of the prediction's interval on log error, without them.
       widths: after each of them, [runs].
     """
@@ -154,7 +155,9 @@ def _scale(found: DesignProblem, fit: Fit, predict: Array) -> float:
     return float(np.log(high / low)) / max(linear, 1e-300)
 
 
-def plan(problem: DesignProblem, cost: Array, budget: float, repeats: int | Times = 1) -> Plan:
+def plan(
+    problem: DesignProblem, cost: Array | Costs, budget: float, repeats: int | Times = 1
+) -> Plan:
     """The runs within the budget that leave the prediction's interval narrowest.
 
     Greedy by what a run narrows per cost, or per its square root, or at any cost; each improved by
@@ -162,10 +165,11 @@ def plan(problem: DesignProblem, cost: Array, budget: float, repeats: int | Time
     IDLE are left out, and the others put in the order in which each narrows most for its cost.
 
     Args:
-      cost: of each candidate, > 0, [candidates].
+      cost: of each candidate, > 0, [candidates]; or of those that share trunks.
       budget: of all together.
       repeats: how often a candidate may be run, with other seeds; one number, or [candidates].
     """
+    cost = cost if isinstance(cost, Costs) else Costs.apart(cost)
     search = _Search(problem, cost, budget, repeats)
     none = np.zeros(len(cost), np.int64)
     found = [search.exchanged(search.greedy(none, power)) for power in (1.0, 0.5, 0.0)]
@@ -177,19 +181,20 @@ class _Search:
     """The steps of `plan`, each from how often the candidates are run, [candidates]."""
 
     problem: DesignProblem
-    cost: Array
+    cost: Costs
     budget: float
     repeats: int | Times
 
     def possible(self, times: Times) -> Mask:
         """Which candidates may be run once more."""
-        return (self.cost <= self.budget - float(self.cost @ times)) & (times < self.repeats)
+        left = self.budget - self.cost.of(times)
+        return (self.cost.of_one_more(times) <= left) & (times < self.repeats)
 
     def greedy(self, times: Times, power: float = 1.0) -> Times:
         """Adds the run with the largest narrowing / cost^power that can be paid, until none can."""
         times = times.copy()
         while (possible := self.possible(times)).any():
-            gain = self._narrowing(times) / self.cost**power
+            gain = self._narrowing(times) / self.cost.of_one_more(times) ** power
             times[np.where(possible, gain, -np.inf).argmax()] += 1
         return times
 
@@ -233,16 +238,19 @@ class _Search:
         """The same runs, those first that narrow most for their cost."""
         left, done = times.copy(), np.zeros_like(times)
         runs: list[int] = []
+        cost: list[float] = []
         widths = [self.problem.width(done)]
         while left.any():
-            gain = self._narrowing(done) / self.cost
+            more = self.cost.of_one_more(done)
+            gain = self._narrowing(done) / more
             best = int(np.where(left > 0, gain, -np.inf).argmax())
             widths.append(float(self.problem.widths_with_one_more(done)[best]))
             left[best] -= 1
             done[best] += 1
             runs.append(best)
+            cost.append(float(more[best]))
         before, *after = widths
-        return Plan(runs=tuple(runs), cost=self.cost[runs], before=before, widths=np.array(after))
+        return Plan(runs=tuple(runs), cost=np.array(cost), before=before, widths=np.array(after))
 
 
 def _without(times: Times, run: np.integer) -> Times:

@@ -23,7 +23,7 @@ from scaling.training.margin import unseen_margin
 from scaling.training.run import Run
 
 HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
-RUN_COLUMNS = ("run", "model", "params", "flops", "images_seen", "data_size", "seed")
+RUN_COLUMNS = ("run", "model", "params", "flops", "images_seen", "data_size", "seed", "cooldown")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
 def as_csv(study: Study) -> str:
     """The runs of a study as CSV, columns as in its results; no data_size: data are endless.
 
-    FLOPs are those of each run as if trained alone: those that share a trunk cost less.
+    FLOPs are those of each run as if trained alone; `cooldown` is the part of them that lies behind
+    its trunk, which runs that differ only in images_seen share.
     """
     unbound = {run.data for run in study.runs if run.data_size is None}
     sizes = {data: data.sizes()[0] for data in unbound}
@@ -202,7 +203,10 @@ def as_csv(study: Study) -> str:
     for run in study.runs:
         size = run.data_size or sizes[run.data] or ""
         writer.writerow(
-            [run.id, run.model_name, run.params, run.flops, run.images_seen, size, run.seed]
+            [
+                *(run.id, run.model_name, run.params, run.flops, run.images_seen, size, run.seed),
+                f"{1 - run.branch_step / run.steps:.9g}",
+            ]
         )
     return text.getvalue()
 

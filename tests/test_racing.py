@@ -1,0 +1,63 @@
+"""Which running trainings cannot matter any more."""
+
+import numpy as np
+import pytest
+
+from fits.decisions.racing import race
+
+
+def curve(exponent, until=0.25, noise=0.002, seed=0, scale=3.0):
+    x = np.linspace(0.02, 1, 50)
+    y = scale * x**-exponent + 0.5
+    y *= np.exp(noise * np.random.default_rng(seed).normal(size=50))
+    return x[x <= until], y[x <= until]
+
+
+def test_a_run_far_behind_is_stopped_and_rivals_are_kept():
+    alike = [curve(0.2, seed=k) for k in range(3)]
+    found = race([*alike, curve(0.2, seed=3, scale=9.0)], 1.0)
+    assert found.stopped.tolist() == [False, False, False, True]
+    assert (found.low < found.error).all()
+    assert (found.error < found.high).all()
+
+
+def test_a_slower_start_that_will_end_lower_is_kept_and_the_other_stopped():
+    """At a quarter of the way it is still above: halving would stop it."""
+    x = np.linspace(0.02, 1, 50)
+    early = x <= 0.25
+    steep, flat = 0.3 * x**-0.9 + 1.0, 1.4 + 0.55 * x**-0.1
+    assert steep[early][-1] > flat[early][-1]
+    assert steep[-1] < flat[-1]
+    found = race([(x[early], steep[early]), (x[early], flat[early])], 1.0)
+    assert found.stopped.tolist() == [False, True]
+
+
+def test_as_many_are_kept_as_matter_and_a_smaller_delta_keeps_more():
+    curves = [curve(0.2, seed=k, scale=3 + k) for k in range(5)]
+    counts = [(~race(curves, 1.0, keep=keep).stopped).sum() for keep in (1, 2, 5)]
+    assert counts[0] < counts[1] < counts[2] == 5
+    near = [curve(0.2, seed=k, scale=3 + 0.02 * k, noise=0.01) for k in range(5)]
+    wary, bold = (race(near, 1.0, delta=delta).stopped.sum() for delta in (1e-4, 0.4))
+    assert wary < bold
+
+
+def test_a_finished_run_counts_as_it_was_measured():
+    done = curve(0.2, until=1.0)
+    found = race([done, curve(0.2, scale=9.0)], 1.0)
+    assert found.error[0] == found.low[0] == found.high[0] == done[1][-1]
+    assert found.stopped.tolist() == [False, True]
+
+
+def test_the_lowest_forecast_is_never_stopped():
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        curves = [curve(*rng.uniform([0.1, 0.25], [0.4, 0.5]), seed=seed + k) for k in range(4)]
+        found = race(curves, 1.0, delta=0.3)
+        assert not found.stopped[found.error.argmin()]
+
+
+@pytest.mark.parametrize("wrong", [{"keep": 0}, {"delta": 0.6}, {"curves": []}])
+def test_what_cannot_be_is_refused(wrong):
+    asked = {"curves": [curve(0.2)], "until": 1.0} | wrong
+    with pytest.raises(ValueError, match="give at least one curve"):
+        race(asked.pop("curves"), asked.pop("until"), **asked)
