@@ -16,6 +16,7 @@ PUBLIC = [
     ("fits.laws.law", ["Law"]),
     ("fits.laws.powers", None),
     ("fits.data.frontier", None),
+    ("fits.data.tables", ["read_table", "table_of"]),
     ("fits.regression.fit", ["fit", "Fit"]),
     ("fits.regression.holdout", None),
     ("fits.forecast.forecast", ["forecast"]),

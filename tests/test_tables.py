@@ -3,13 +3,14 @@
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from fits.base.errors import UserError
 from fits.base.files import written_aside
 from fits.base.names import did_you_mean, short
 from fits.data.conditions import keep_where
-from fits.data.tables import read_numbers, read_table
+from fits.data.tables import read_numbers, read_table, table_of
 
 
 @pytest.fixture
@@ -27,6 +28,16 @@ def table(tmp_path):
 def says(error, *words):
     """Whether a mistake holds all these words."""
     return all(word in str(error.value) for word in words)
+
+
+def test_what_is_in_memory_is_a_table_too(table):
+    made = table_of({"x": np.array([1.0, 0.1, 1e-30]), "y": [1, None, 3], "model": ["a", "b", "c"]})
+    np.testing.assert_array_equal(made.column("x").values, [1.0, 0.1, 1e-30])
+    assert made.columns["model"] == ["a", "b", "c"]
+    assert made.column("y").absent.tolist() == [False, True, False]
+    assert made.place(2) == "table, row 3"
+    with pytest.raises(ValueError, match="columns of one length make a table"):
+        table_of({"x": [1.0], "y": []})
 
 
 def test_a_table_keeps_text_and_the_line_of_every_row(table):

@@ -7,9 +7,10 @@ with the line it stands on. Every check gathers all it finds before it complains
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array, Indices
-from fits.data.columns import Column, Columns, numbered_rows
+from fits.data.columns import Column, Columns, columns_of, numbered_rows, text_cells
 from fits.data.numerals import NO_NUMBER, How
 
 NOT_FINITE = "not finite. A failed run is a missing row: take it out."
@@ -119,6 +120,32 @@ def read_table(path: str | Path) -> Table:
     from fits.data.formats import read_file
 
     return read_file(Path(path))
+
+
+def table_of(columns: Mapping[str, Iterable[Any]], name: str = "table") -> Table:
+    """What is in memory as a table, say a dict of arrays or a data frame's columns.
+
+    Args:
+      columns: name -> its values, all of one length: numbers, or text as a cell of a file; None
+        is an empty cell.
+      name: in place of the file's in what is said of the rows.
+
+    Raises:
+      ValueError: no column, or columns of different lengths.
+    """
+    cells = {each: [_as_cell(value) for value in values] for each, values in columns.items()}
+    lengths = {each: len(column) for each, column in cells.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"columns of one length make a table, and there are {lengths}.")
+    (count,) = set(lengths.values())
+    found = columns_of(list(cells), [[text_cells(column) for column in cells.values()]])
+    return Table(Path(name), found, list(range(1, count + 1)), "row")
+
+
+def _as_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else repr(float(value))
 
 
 def number(cell: str) -> float:
