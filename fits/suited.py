@@ -11,7 +11,7 @@ from fits.base.numbers import Array
 from fits.data.points import Points, as_measured
 from fits.data.remarks import of_costliest, of_slips, rising
 from fits.laws.growth import GROWTH
-from fits.laws.names import EITHER_WAY
+from fits.laws.names import EITHER_WAY, RISING
 from fits.spec import FORECAST, FitSpec
 
 
@@ -28,6 +28,8 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
         fitted = spec.y_is in ("loss", "quantity")
         found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
         spec = replace(spec, law=GROWTH.name, rows="all", average=False) if fitted else spec
+    if spec.law in RISING and rising(-x, y):
+        found.append(Diagnostic("falls", (spec.y, spec.x[0], spec.law, spec.y_is)))
     if spec.rows != "all":
         found += of_costliest(names, x, y, as_measured(y, spec.y_is))
     return spec, tuple(found)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fits.allocation.units import Units
 from fits.base.errors import UserError
 from fits.base.numbers import Array, Estimate
 from fits.data.tables import Table
@@ -65,7 +66,8 @@ def best_sizes(
       table: a file, or one that was read.
       spec: of a law whose first two variables are size N and data D.
       budgets: compute, then the law's further variables, each.
-      per: k of compute = k N D.
+      per: k of compute = k N D, of sizes and data in ones; k of the answer is of their columns,
+        whose names may have units.
 
     Returns:
       The answer, and the report of the fit.
@@ -75,7 +77,10 @@ def best_sizes(
       OSError: the table cannot be read.
     """
     report = fit_table(table, spec)
-    fit = report.groups[0].law
+    fit, rows = report.groups[0].law, report.groups[0].points.table
+    counted = zip(("size", "data"), spec.x[:2], strict=True)
+    units = Units().or_of({role: rows.unit(name) for role, name in counted})
+    per *= units.factor("size") * units.factor("data")
     if not takes_size_and_data(fit.law):
         raise UserError([f"law {fit.law.name} is not of size N and data D."])
     each = tuple(sized(fit, budget, per) for budget in budgets)

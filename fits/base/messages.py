@@ -173,6 +173,10 @@ DIAGNOSTICS: dict[str, Message] = {
     "no_degrees_of_freedom": _no_degrees_of_freedom,
     "slip": _slip,
     "rises": _rises,
+    "falls": lambda p, n: (
+        f"{p[0]} as {p[3]} falls as {p[1]} grows, and law {p[2]} can only rise: is it an accuracy "
+        f"(--y-is accuracy), or is {p[1]} no loss?"
+    ),
     "rises_along": lambda p, n: (
         f"{p[0]} rises with {' and with '.join(p[2:])}, and law {p[1]} can only fall: say --law "
         "product for a quantity that is a product of powers"

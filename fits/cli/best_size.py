@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
+from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, TableArgument, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
 from fits.laws.names import SEVERAL_VARIABLES
-from fits.spec import FLOPS_PER_EXAMPLE
+from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 if TYPE_CHECKING:
     from fits.allocation.best_size import BestSizes
@@ -25,7 +26,10 @@ def best_size(
         list[str],
         option("C", "Compute; C,U,... where the law has further variables; repeatable."),
     ],
-    per: Annotated[float, option("K", "FLOPs a parameter and image.")] = FLOPS_PER_EXAMPLE,
+    per: Annotated[
+        float, option("K", "FLOPs a parameter and image or token.", "--flops-per-nd")
+    ] = FLOPS_PER_EXAMPLE,
+    far: Far = False,
     json_file: Json = None,
 ) -> None:
     """The best size for a budget, by any law of size and data.
@@ -51,15 +55,18 @@ def best_size(
     from fits.allocation.best_size import best_sizes
 
     answer, report = best_sizes(whole, spec, budgets, per)
+    n, d = report.groups[0].points.x[:2]
+    computes = [(each[0],) for each in budgets]
+    refuse_places("--budget", computes, float((answer.per * n * d).max()), far=far)
     put(answer, _lines(answer, report), [], json_file)
 
 
-def _check(law: str, per: float) -> None:
+def _check(law: str | None, per: float) -> None:
     wrong = []
     if law not in LAWS:
-        wrong.append(f"--law: {law} is not of size and data. Use {', '.join(LAWS)}.")
+        wrong.append(f"--law: {law or FitSpec.law} is not of size and data. Use {', '.join(LAWS)}.")
     if not 1e-30 <= per <= 1e30:
-        wrong.append(f"--per: {per:g} is not from 1e-30 to 1e+30.")
+        wrong.append(f"--flops-per-nd: {per:g} is not from 1e-30 to 1e+30.")
     if wrong:
         raise UserError(wrong)
 

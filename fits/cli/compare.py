@@ -10,6 +10,7 @@ import typer
 
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
+from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, Plot, Texts, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import BEST, FORECAST
@@ -28,6 +29,7 @@ def compare(
     target_error: Annotated[
         Texts, option("E", "Errors to reach; default: those of A at each X.")
     ] = None,
+    far: Far = False,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
@@ -56,6 +58,8 @@ def compare(
     if len(spec.x) > 1 or spec.law in (BEST, FORECAST):
         raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
     found = compare_tables(tables, spec, by=by, predict=places, target_errors=errors)
+    largest = max(each.law.span[1] for each in (found.a, found.b))
+    refuse_places("--predict", [(place,) for place in places], largest, far=far)
     if plot:
         _draw(found, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
+from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
 from fits.laws.names import RISING
@@ -23,6 +24,7 @@ def downstream(
         str, option("NAME", f"Law of y against the loss: {', '.join(RISING)}.")
     ] = RISING[0],
     predict: Annotated[Texts, option("X", "Predict at X (X,X,... of several); repeatable.")] = None,
+    far: Far = False,
     json_file: Json = None,
 ) -> None:
     """Downstream error at a budget: a law of the loss, and one of the error against the loss.
@@ -52,6 +54,7 @@ def downstream(
     from fits.decisions import downstream as decisions
 
     answer, *reports = decisions.downstream(whole, first, second, at)
+    refuse_places("--predict", at, reports[0].groups[0].law.span[1], far=far)
     put(answer, _lines(answer, *reports), [], json_file)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from fits.base.errors import UserError, all_of
+from fits.cli.far import Far, refuse_places
 from fits.cli.options import (
     Json,
     Plot,
@@ -39,9 +40,7 @@ def fit(
     predict: Annotated[
         Texts, option("X", "Predict the error at X (X,X,... of several); repeatable.")
     ] = None,
-    far: Annotated[
-        bool, option(None, "Allow predictions more than 1,000 times the largest X.", "--far")
-    ] = False,
+    far: Far = False,
     details: Annotated[
         bool,
         option(
@@ -114,8 +113,9 @@ def fit(
         spec = replace(spec, rate=rate)
         at = list(dict.fromkeys([*at, (rate.until,)]))
     report = fit_table(whole, spec, by=by or [], at=at)
-    if not far:
-        _refuse_far(report)
+    for group in report.groups:
+        if group.fit is not None:
+            refuse_places("--predict", group.at, group.fit.span[1], far=far)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:
@@ -146,19 +146,6 @@ def _check(options: dict[str, Any], save: Path | None, plot: Path | None, words:
         wrong.append("--save: a forecast cannot be saved as a law. Say --json FILE.")
     if wrong:
         raise UserError(wrong)
-
-
-def _refuse_far(report: FitReport) -> None:
-    """Predictions so far beyond the largest x that a mistake of the unit is likelier."""
-    import numpy as np
-
-    from fits.allocation.units import refuse_far
-
-    for group in (each for each in report.groups if each.fit is not None):
-        assert group.fit is not None
-        for place in group.at:
-            for at, last in zip(place, np.atleast_1d(group.fit.span[1]).tolist(), strict=True):
-                refuse_far("--predict", at / last, at, last)
 
 
 def _save(report: FitReport, path: Path, words: list[str]) -> None:

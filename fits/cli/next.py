@@ -11,6 +11,7 @@ import typer
 
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
+from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import BEST, FORECAST, REPEATS
@@ -40,6 +41,7 @@ def next_runs(
     repeat: Annotated[
         int, typer.Option(min=1, max=1000, help="Most runs of one x, those in TABLE included.")
     ] = REPEATS,
+    far: Far = False,
     json_file: Json = None,
 ) -> None:
     """Which runs to launch next for a budget, to narrow the interval of a prediction most.
@@ -97,6 +99,7 @@ def next_runs(
         what = "a forecast" if spec.law == FORECAST else "an average over laws"
         raise UserError([f"--law: {what} has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
+    refuse_places("--predict", [at], found.fit.law.span[1], far=far)
     said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
     warnings = [each.words for each in said]
     put(found, _lines(found), warnings, json_file)

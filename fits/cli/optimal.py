@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
+from fits.cli.far import refuse_places
 from fits.cli.options import Json, Plot, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import FLOPS_PER_EXAMPLE
@@ -103,6 +104,10 @@ def optimal(
         trained=models,
         budgets=profiles,
     )
+    for each in found.target_errors:
+        if each.compute and math.isfinite(each.compute.value):
+            last = float(found.runs.compute.max())
+            refuse_places("--target-error", [(each.compute.value,)], last, far=far)
     if plot:
         _draw(found, size or SIZE, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)

@@ -227,6 +227,7 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         wrong += _huber(huber, fields)
     if fields.get("quantile") is not None:
         fields.setdefault("loss", "quantile")
+    named = fields.get("law")
     held, mistaken = held_by(fields, str(more.get("law", fields.get("law", FitSpec.law))))
     fields, wrong = fields | held, wrong + mistaken
     try:
@@ -236,6 +237,11 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         mistakes = (each.partition(":") for each in error.mistakes)
         said = ([f"{_typed(typed.get(name, name))}:{rest}"] for name, _, rest in mistakes)
         raise UserError(*said, wrong) from None
+    if spec.law != str(ALIASES.get(str(named).lower(), named)) and named and "law" not in more:
+        wrong.append(
+            f"--law: {named} is of an error that falls; of a quantity say --law {spec.law}, "
+            "power-floor, or leave it out."
+        )
     if wrong:
         raise UserError(wrong)
     return spec

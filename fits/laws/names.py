@@ -26,7 +26,7 @@ SEVERAL_VARIABLES = {
 GROWING = ("growth", "product", "product-3")
 """Of a quantity that may grow: no error."""
 
-EITHER_WAY = (*GROWING, "log-linear", "parabola", "shape")
+EITHER_WAY = (*GROWING, *RISING, "log-linear", "parabola", "shape")
 """Those that hold where y rises; every other falls."""
 
 ALIASES = {"m1": "power", "m2": "power-floor", "broken-1": "broken", "moe": "routed"}
