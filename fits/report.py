@@ -152,7 +152,11 @@ def fit_table(
     ]
     groups = tuple(_fit_group(each, holdout=holdout) for each in found)
     if strict and not any(group.fit for group in groups):
-        wrong = [f"{f', {g.title}' if g.title else ''}: {g.refusal}" for g in groups]
+        wrong = [
+            f"{f', {g.title}' if g.title else ''}: {said}"
+            for g in groups
+            for said in (*(each.words for each in g.remarks if each.code == "rises"), g.refusal)
+        ]
         wrong = wrong or [": no row has an error above 0."]
         raise UserError([f"{points.table.path}{each}" for each in wrong])
     return FitReport(table=points.table.path, spec=spec, notes=points.notes, groups=groups)
