@@ -26,12 +26,12 @@ from curves import Task, line, run, said, score
 from scipy.optimize import minimize as scipy_minimize
 
 from fits.base.numbers import Array
-from fits.forecast.forecast import TRUST, Forecast, Trust, combine, forecast
+from fits.forecast.forecast import TRUST, Forecast, Parts, Trust, combine, forecast
 from fits.laws.registry import LAWS
 from fits.regression.solver import minimise
 
 RIVALS = ("power-floor", "m4", "broken")
-MISFITS, POINTS = (0.3, 0.45, 0.6), (3.0, 5.0, 7.0)
+MISFITS, POINTS = (0.3, 0.45, 0.6), (5.0, 7.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,12 +45,11 @@ class Made:
         """Mean and standard deviation of log y at the later x."""
         return said(replace(self.found, trust=trust), self.task)
 
-    def parts(self, trust: Trust) -> tuple[Array, Array, Array]:
-        """Errors of the mean, variance that counts in full, quantities of the rest."""
+    def parts(self, trust: Trust) -> tuple[Array, Parts]:
+        """Errors of the mean, and all that the variance is made of."""
         relative = self.task.later_x / self.found.span[1]
         parts = combine(self.found.members, relative, trust)
-        errors = parts.mean + np.log(self.found.last) - self.task.truth
-        return errors, parts.noise, self.found.members.real * parts.quantities
+        return parts.mean + np.log(self.found.last) - self.task.truth, parts
 
 
 def choose(made: Sequence[Made]) -> Trust:
@@ -64,23 +63,22 @@ def choose(made: Sequence[Made]) -> Trust:
 
     trusts = [replace(TRUST, misfit=m, points=p) for m, p in itertools.product(MISFITS, POINTS)]
     best = min(trusts, key=error)
-    return replace(best, spread=_spread([(each.task.cell, each.parts(best)) for each in made]))
+    return replace(best, spread=_spread(made, best))
 
 
-def _spread(
-    curves: Sequence[tuple[tuple[str, str], tuple[Array, Array, Array]]],
-) -> tuple[float, ...]:
+def _spread(made: Sequence[Made], trust: Trust) -> tuple[float, ...]:
     """What the variance is made of, by likelihood; each cell counts the same."""
     sizes = defaultdict(int)
-    for cell, _ in curves:
-        sizes[cell] += 1
+    for each in made:
+        sizes[each.task.cell] += 1
+    curves = [(sizes[each.task.cell], each.found.members.real, *each.parts(trust)) for each in made]
 
     def loss(logs: Array) -> float:
         total = 0.02 * float(((logs + 2) ** 2).sum())
-        for cell, (errors, noise, quantities) in curves:
-            variance = noise + np.exp(logs) @ quantities + 1e-9
+        for size, real, errors, parts in curves:
+            variance = parts.variance(np.exp(logs), real) + 1e-9
             t = 0.5 * np.log(variance) + 2.5 * np.log1p(errors**2 / variance / 4)
-            total += float(t.mean()) / sizes[cell]
+            total += float(t.mean()) / size
         return total
 
     found = scipy_minimize(

@@ -52,7 +52,7 @@ def test_the_schema_of_every_command_is_printed_and_describes_its_json(command, 
     asked = {
         "fit": (*fit, "--predict", "10"),
         "compare": (*fit, "--by", "model"),
-        "next": (*fit, "--predict", "1e9", "--budget", "1e4", "--grid", "eflop=1,1e3"),
+        "next": (*fit, "--predict", "1e5", "--budget", "1e4", "--grid", "eflop=1,1e3"),
         "optimal": (
             *(sizes, "--size", "n", "--data", "d", "--y", "y", "--y-is", "loss"),
             *("--compute", "9", "--target-error", "1.1", "--trained", "4,4"),

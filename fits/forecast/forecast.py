@@ -31,7 +31,8 @@ from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.spec import LEVEL
 
 MOST = 200  # different x; of more, neighbours are averaged
-UNLIKELY = 3e-4  # that no law is true, at least
+UNLIKELY = 0.02  # that no law is true, at least
+MISSED = 0.04, 4.0  # square of the error of a fall, as a part of it: untested, and at most
 CERTAIN = 0.5  # probability of annealing from which a reader is told
 
 
@@ -43,22 +44,24 @@ class Trust:
 
     Fields:
       misfit: of the law with annealing over that without; where it is this, both are as likely.
-      points: different x of a curve for which the straight line counts for as much as 1; it counts
-        for (points / different x)^2, half at most, and less where it lies no farther from the other
-        members than its own standard error.
+      points: different x of a curve up to which the straight line alone counts; it counts for
+        (points / different x)^2, and less where it lies no farther from the other members than its
+        own standard error.
       error: log error below which one member is no better than another.
       fall: standard deviation of what the average of all laws says, as a share of the fall ahead.
       lift: where the schedule is told, what a learning rate at its peak costs, in parts of the last
         error: mean and standard deviation. Some per cent of a loss, a fifth of an error rate.
       spread: of the variance of log y, for each of the quantities of `Parts.quantities`.
+      told: the same where the schedule is told, of those in `ScheduledForecast`.
     """
 
-    misfit: float = 0.45
-    points: float = 5.0
+    misfit: float = 0.6
+    points: float = 7.0
     error: float = 0.003
     fall: float = 0.2
     lift: float = 0.15
-    spread: tuple[float, ...] = (0.5, 0.15, 0.006, 0.04, 0.2, 0.03, 0.09)
+    spread: tuple[float, ...] = (0.1, 0.45, 0.035, 0.35, 0.09, 0.035, 0.09)
+    told: tuple[float, ...] = (0.5, 0.15, 0.006, 0.04, 0.2)
 
 
 TRUST = Trust()
@@ -68,12 +71,18 @@ class Parts(NamedTuple):
     """A forecast at some x, before its variance is known."""
 
     mean: Array  # of log y, [x]
-    noise: Array  # variance that counts in full, [x]
+    laws: Array  # variance that the laws say, the least there can be, [x]
+    noise: float  # variance from point to point
     quantities: Array
     """What the rest of the variance is made of, [quantities, x]: variance between members; risk of
-    their backtests, growing with distance; square of the fall ahead; the same over the different x;
-    squared distance to the law with annealing, and to the line; noise, where the rate falls."""
+    their backtests, growing with distance; square of the fall ahead over the different x, and times
+    that of the error of a fall in backtests, as a part of it; squared distance to the law with
+    annealing, and to the line; noise, where the rate falls."""
     annealing: float  # probability that the rate falls
+
+    def variance(self, spread: Array, real: float) -> Array:
+        """Of one more measurement, [x]."""
+        return np.maximum(self.laws, real * (self.noise + spread @ self.quantities))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,8 +111,8 @@ class Forecast:
         refuse_no_logarithm("x", wanted.ravel())
         relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
         parts = combine(self.members, relative, self.trust)
-        spread = np.array(self.trust.spread) @ parts.quantities
-        mean, variance = parts.mean, parts.noise + self.members.real * spread
+        mean = parts.mean
+        variance = parts.variance(np.array(self.trust.spread), self.members.real)
         if self.steep is not None:
             mean, variance = self.steep.follow(relative, mean, variance)
         reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
@@ -165,11 +174,11 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     law with annealing, by the likelihood of the curve; of a short curve the straight line has a
     share.
     """
-    means, variances, noise = members.say(x)
+    means, variances, of_laws = members.say(x)
     risk = members.risk[:, None] + members.real * trust.error**2
     variances[0] = members.real * (trust.fall * means[0]) ** 2
     weights = (risk + variances + 1e-300) ** -2.0
-    weights[0] /= np.sqrt(max(1 - members.laws.chance, UNLIKELY))
+    weights[0] /= max(1 - members.laws.chance, UNLIKELY)
     weights /= weights.sum(axis=0)
     mean = (weights * means).sum(axis=0)
     annealed = members.annealing(x)
@@ -177,25 +186,34 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     falling = 1 / (1 + odds) if members.annealing.worth else 0.0
     mean = mean + falling * (annealed[:2].mean(axis=0) - mean)
     straight, doubt = (mean, np.zeros_like(x)) if members.line is None else members.line(x)
-    share = min(0.5, (trust.points / members.points) ** 2) * (1 - falling) * members.real
-    apart_by = (straight - mean) ** 2
-    share = share * apart_by / (apart_by + doubt + 1e-300)
-    mean = mean + share * (straight - mean)
+    share = min(1.0, (trust.points / members.points) ** 2) * (1 - falling) * members.real
+    apart = (straight - mean) ** 2
+    mean = mean + share * apart / (apart + doubt + 1e-300) * (straight - mean)
     between = (1 - falling) * (weights * (means - mean) ** 2).sum(axis=0)
     between += falling * ((annealed[:2] - mean) ** 2).mean(axis=0)
+    from_annealed = max(falling, 0.03) * ((annealed - mean) ** 2).mean(axis=0)
+    ahead = _ahead(members, x, mean, weights, trust)
+    noise = np.full_like(x, falling * members.laws.noise**2)
+    quantities = [between, *ahead, from_annealed, (straight - mean) ** 2, noise]
+    return Parts(
+        mean=mean,
+        laws=(1 - falling) * of_laws,
+        noise=(1 - falling) * members.laws.noise**2,
+        quantities=np.minimum(quantities, 1e4),
+        annealing=falling,
+    )
+
+
+def _ahead(
+    members: Members, x: Array, mean: Array, weights: Array, trust: Trust
+) -> tuple[Array, Array, Array]:
+    """The quantities that grow beyond the last x: risk, and two of the fall ahead."""
     doublings = np.maximum(np.log(np.maximum(x, 1e-300)), 0) / np.log(2)
-    apart = max(falling, 0.03) * ((annealed - mean) ** 2).mean(axis=0)
     fall = np.where(x > 1, np.minimum(mean**2, 1e4), 0.0)
-    quantities = [
-        between,
-        (weights * risk).sum(axis=0) * doublings**2,
-        fall,
-        fall / max(members.points - 3, 1),
-        apart,
-        (straight - mean) ** 2,
-        np.full_like(x, falling * members.laws.noise**2),
-    ]
-    return Parts(mean, (1 - falling) * noise, np.minimum(quantities, 1e4), falling)
+    shown = (weights * members.risk[:, None]).sum(axis=0)
+    missed = np.minimum(shown / members.fell, MISSED[1]) if members.fell else MISSED[0]
+    risk = shown + members.real * trust.error**2
+    return risk * doublings**2, fall / max(members.points - 3, 1), fall * missed
 
 
 def forecast(

@@ -21,7 +21,9 @@ RECENT = (3, 4, 5)  # of ENDS: those that look at the end of a curve most
 TESTS = (0.7, 0.5)  # of the largest x: where the members' backtests stop to fit
 HALF = 0.5  # of the largest x: where the straight line begins
 LEAST = 3  # points of a line
-FREE = 6  # what the law with annealing is free to choose: a, b, c, k, p and where the rate ends
+# Points of which no likelihood tells: what the law with annealing is free to choose (a, b, c,
+# k, p and where the rate ends), and two more.
+FREE = 8
 STRONGEST = 10.0  # likelihoods count no more independent points than that
 EXACT = 1e-5  # relative misfit below which a curve is a law's, written down
 
@@ -62,7 +64,7 @@ class Members:
 
     laws: Continued
     risk: Array  # mean squared log error of `laws` and of each RECENT end in backtests, [members]
-    tested: bool  # whether there were any
+    fell: float  # mean square of log y's fall over the same points; 0 where there were none
     annealing: Annealing
     line: Line | None  # None: too few points
     real: float
@@ -91,13 +93,13 @@ def fit_members(log_x: Array, log_y: Array, repeated: float, belief: Belief) -> 
       belief: of the laws' shapes.
     """
     laws = continued(log_x, log_y, repeated, belief)
-    risk, tested = _backtests(log_x, log_y, belief)
+    risk, fell = _backtests(log_x, log_y, belief)
     x, y = in_units_of_the_last(log_x, log_y)
     plain = _misfit(laws, x, y)
     return Members(
         laws=laws,
         risk=risk,
-        tested=tested,
+        fell=fell,
         annealing=_annealing(x, y, plain, belief),
         line=_line(log_x - log_x[-1], log_y - log_y[-1], plain),
         real=float((1 + (EXACT / max(plain, 1e-12)) ** 2) ** -2),
@@ -153,9 +155,12 @@ def _line(log_x: Array, log_y: Array, noise: float) -> Line | None:
     return Line(level, slope, max(about, noise), float(x.mean()), count, width)
 
 
-def _backtests(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
-    """Mean squared log error of `Continued` and of its RECENT ends beyond each of TESTS."""
-    errors = []
+def _backtests(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, float]:
+    """Mean squared log error of `Continued` and of its RECENT ends beyond each of TESTS.
+
+    Also the mean square of the falls that they were to forecast; 0 where there were none.
+    """
+    errors, falls_ahead = [], []
     for cut in TESTS:
         known = log_x <= log_x[-1] + np.log(cut) + SAME
         if known.sum() < PARAMETERS:
@@ -167,6 +172,7 @@ def _backtests(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]
         said = [laws(beyond)[0], *(laws.ends[k](shapes)[0] for k in RECENT)]
         truth = log_y[~known] - early_y[-1]
         errors.append(np.mean((np.array(said) - truth) ** 2, axis=1))
+        falls_ahead.append(np.mean(truth**2))
     if not errors:
-        return np.zeros(1 + len(RECENT)), False
-    return np.mean(errors, axis=0), True
+        return np.zeros(1 + len(RECENT)), 0.0
+    return np.mean(errors, axis=0), float(np.mean(falls_ahead))

@@ -101,7 +101,7 @@ class ScheduledForecast:
             fall / max(self.points - BY_POINTS, 1),
             (means[AVERAGED] - mean) ** 2,
         )
-        share = zip(self.trust.spread, quantities, strict=False)
+        share = zip(self.trust.told, quantities, strict=True)
         known = self.noise**2 + variances[:AVERAGED].mean(axis=0)
         return mean, known + sum(part * each for part, each in share)
 
