@@ -9,8 +9,8 @@ inside nominal 90 % intervals, `width` their mean log(high / low), `Winkler` the
 `left out` is the forecast whose constants (`forecast.Trust`) were chosen on the other kinds alone:
 misfit and points by the product of the scores of all cells, what the variance is made of by
 likelihood (Student's t with 4 degrees of freedom). `forecast` has the published constants, which
-are rounded from a choice on all kinds. `line`: a straight line on log axes through the last half.
---every N takes every Nth curve. Half an hour on a core, most of it for the forecasts' backtests.
+are rounded from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
+the last half. --every N takes every Nth curve. Four minutes on a core.
 Writes FILE, and nothing else.
 """
 

@@ -55,7 +55,7 @@ class Trust:
       told: the same where the schedule is told, of those in `ScheduledForecast`.
     """
 
-    misfit: float = 0.6
+    misfit: float = 0.45
     points: float = 7.0
     error: float = 0.003
     fall: float = 0.2
