@@ -22,7 +22,7 @@ def test_the_spread_of_replicates_is_the_standard_error_of_a_mean_of_clusters(si
     assert (weights.sum(axis=1) > 0).all()
     rows = weights[:, cluster == 3]
     assert (rows == rows[:, :1]).all()  # a cluster is drawn whole
-    found = refits(CONSTANT, x, y, weights, np.array([y.mean()]), Loss(log=False))
+    found = refits(CONSTANT, x, y, weights, np.ones(len(y)), np.array([y.mean()]), Loss(log=False))
     means = y.reshape(15, size).mean(axis=1)
     drawn = (weights @ y) / weights.sum(axis=1)
     np.testing.assert_allclose(found[:, 0], drawn, rtol=1e-6)

@@ -27,9 +27,10 @@ from fits.allocation.allocation import (
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.parametric import ParametricLaw, parametric
-from fits.allocation.units import Units, refuse_far, refuse_odd_units
+from fits.allocation.units import Units, refuse_odd_units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
+from fits.base.extrapolation import refuse_far
 from fits.data.points import Points
 from fits.data.tables import Table
 from fits.observations import observations, read_points, with_seeds

@@ -36,7 +36,6 @@ TOLD = 30.0  # factor within which a ratio must agree with one that was told
 LEAST_SIZE = 1000.0  # parameters of a model: fewer are a count in another unit
 DATA_A_SIZE = 1e-5, 1e7  # examples a parameter
 LEAST_LARGEST = 1e4  # parameters of the largest model, and its data
-FAR = 1000.0  # times beyond the computes fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,20 +201,3 @@ def _looks_like(ratio: float, units: Units, largest: Mapping[str, float]) -> dic
         if NEAR_6[0] <= per <= NEAR_6[1] and 0 < len(changed) < fewest:
             best, fewest = changed, len(changed)
     return best
-
-
-def refuse_far(option: str, times: float, at: float, edge: float, unit: str = "") -> None:
-    """An extrapolation by more than FAR times, which is mostly a mistake of the unit.
-
-    Raises:
-      UserError: it is one.
-    """
-    if times <= FAR:
-        return
-    of = f" {unit}" if unit else ""
-    raise UserError(
-        [
-            f"{option}: {at:g}{of} is {times:.3g} times the largest fitted, {edge:.3g}{of}; no fit "
-            f"is known to hold more than {FAR:,.0f} times ahead. Check the unit, or say --far."
-        ]
-    )

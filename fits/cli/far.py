@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+from fits.base.extrapolation import refuse_far
 from fits.cli.options import option
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ def refuse_places(
       UserError: one is.
     """
     import numpy as np
-
-    from fits.allocation.units import refuse_far
 
     edges = np.atleast_1d(largest).tolist()
     for place in places if not far else ():

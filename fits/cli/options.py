@@ -237,7 +237,7 @@ def spec_of(options: dict[str, Any], **more: Any) -> FitSpec:
         mistakes = (each.partition(":") for each in error.mistakes)
         said = ([f"{_typed(typed.get(name, name))}:{rest}"] for name, _, rest in mistakes)
         raise UserError(*said, wrong) from None
-    if spec.law != str(ALIASES.get(str(named).lower(), named)) and named and "law" not in more:
+    if named == FitSpec.law != spec.law and "law" not in more:  # replaced, as of no quantity
         wrong.append(
             f"--law: {named} is of an error that falls; of a quantity say --law {spec.law}, "
             "power-floor, or leave it out."

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fits.base.numbers import Array, Indices, Mask
 from fits.laws.law import Law
@@ -59,7 +60,7 @@ def bootstrap_weights(
     replicates: int,
     rng: np.random.Generator,
     clusters: int | None = None,
-) -> Array:
+) -> NDArray[np.uint16]:
     """How often each run counts in each replicate, whole numbers [replicates, runs].
 
     Where `clusters` says that there are more than these, the others may be drawn too, and count for
@@ -76,7 +77,7 @@ def bootstrap_weights(
     here = int(cluster.max()) + 1
     count = np.full(replicates, math.ceil(DRAWS * (clusters or here)))
     block = max(1, BLOCK // len(y))
-    found: list[Array] = []
+    found: list[NDArray[np.uint16]] = []
     while sum(map(len, found)) < replicates:
         share = here / (clusters or here)
         drawn = count if share == 1 else rng.binomial(count, share)
@@ -92,13 +93,25 @@ def bootstrap_weights(
     return np.concatenate(found)[:replicates]
 
 
-def refits(law: Law, x: Array, y: Array, weights: Array, values: Array, loss: Loss) -> Array:
-    """Parameters of a fit for each row of weights, from `values` on, [replicates, parameters]."""
-    used = (weights > 0).any(axis=0)
-    start = np.repeat(values[:, None], len(weights), axis=1)
-    found, _ = levenberg_marquardt(
-        law, x[..., used], y[used], weights[:, used], start, loss=loss, gain=1e-6
-    )
+def refits(
+    law: Law,
+    x: Array,
+    y: Array,
+    times: NDArray[np.uint16] | Mask,
+    weights: Array,
+    values: Array,
+    loss: Loss,
+) -> Array:
+    """Parameters of a fit for each replicate, from `values` on, [replicates, parameters].
+
+    Args:
+      times: how often each run counts in each replicate, [replicates, runs].
+      weights: how much it counts each time, [runs].
+    """
+    used = (times > 0).any(axis=0)
+    start = np.repeat(values[:, None], len(times), axis=1)
+    counts = times[:, used] * weights[used]
+    found, _ = levenberg_marquardt(law, x[..., used], y[used], counts, start, loss=loss, gain=1e-6)
     return found.T
 
 
@@ -114,7 +127,7 @@ def jackknife(
         return np.empty((0, len(profile.values)))
     present = np.ones((len(runs), len(y)), bool)
     present[np.arange(len(runs)), runs] = False
-    rows = choose(x, y, present) * weights
-    found = refits(law, x, y, rows, profile.scaled, profile.loss)
+    kept = choose(x, y, present)
+    found = refits(law, x, y, kept, weights, profile.scaled, profile.loss)
     with np.errstate(over="ignore", invalid="ignore"):
         return law.in_ones(profile.unit, *found.T).T

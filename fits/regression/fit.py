@@ -230,9 +230,7 @@ def fit(
         drawn = bootstrap_weights(
             needs, *few, choose, replicates, rng, clusters=int(cluster.max()) + 1
         )
-        some = np.flatnonzero(near)[(drawn > 0).any(axis=0)]
-        drawn = drawn[:, (drawn > 0).any(axis=0)] * counts[some]
-        found = refits(law, plain[some], y[some], drawn, profile.scaled, loss)
+        found = refits(law, plain[near], y[near], drawn, counts[near], profile.scaled, loss)
         with np.errstate(over="ignore"):
             inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)
         refuse_too_steep(inference.replicates, unit, profile.x, profile.y)
