@@ -143,18 +143,21 @@ def test_accuracies_and_errors_give_the_same(table, tmp_path):
     assert one.correlations[0].pearson == pytest.approx(other.correlations[0].pearson)
 
 
-def test_runs_that_lack_a_metric_are_left_out_and_an_error_of_0_is_half_an_image(tmp_path):
+@pytest.mark.parametrize(("n", "images"), [("50", 50), ('"50,000"', 50_000), ("50k", 50_000)])
+def test_runs_that_lack_a_metric_are_left_out_and_an_error_of_0_is_half_an_image(
+    n, images, tmp_path
+):
     lines = ["run,model,metric,value,n"]
     for i in range(9):
         lines += [
-            f"r{i},m{i},upstream_error,{0.1 * i:.1f},50",
-            f"r{i},m{i},pets,{0.05 + i / 20},50",
+            f"r{i},m{i},upstream_error,{0.1 * i:.1f},{n}",
+            f"r{i},m{i},pets,{0.05 + i / 20},{n}",
         ]
     path = tmp_path / "t.csv"
-    path.write_text("\n".join([*lines, "r9,m9,upstream_error,0.5,50"]))
+    path.write_text("\n".join([*lines, f"r9,m9,upstream_error,0.5,{n}"]))
     found = transfer_of(path, "upstream_error", ["pets"])
     assert len(found.runs) == 9
-    assert found.runs[0].upstream == pytest.approx(math.log(0.99 / 0.01))
+    assert found.runs[0].upstream == pytest.approx(math.log(2 * images - 1))
     assert [each.words for each in found.diagnostics] == [
         "1 of 10 runs lack one of the metrics and are left out",
         "1 accuracies of 0 or 1, which have no logit, count as half an image wrong or right",

@@ -23,7 +23,7 @@ from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array, Indices
 from fits.data.conditions import columns_of, keep_where
 from fits.data.selection import chosen
-from fits.data.tables import Table, is_number, number, read_numbers, read_table
+from fits.data.tables import Table, read_numbers, read_table
 from fits.regression.correlation import estimate, kendall, pearson, spearman
 from fits.report_json import DiagnosticField, EstimateField, JsonModel
 from fits.spec import LEVEL
@@ -240,9 +240,9 @@ def _complete(
 
 def _half_an_image(table: Table, row: int, accuracy: float, wrong: list[list[str]]) -> float:
     """The accuracy with half an image more or less; adds to `wrong` where n is not known."""
-    n = table.columns.get("n", [""] * len(table))[row]
-    if is_number(n) and number(n) >= 1:
-        return abs(accuracy - 0.5 / number(n))
+    n = table.column("n").values[row] if "n" in table.columns else math.nan
+    if n >= 1:
+        return abs(accuracy - 0.5 / n)
     wrong.append(
         [
             f"{table.place(row)}: value is an accuracy of {accuracy:g}, which has no logit. Add a "
