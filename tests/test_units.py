@@ -112,3 +112,11 @@ def test_a_unit_that_is_none_is_named_with_the_others_mistakes(table, capsys):
     said = capsys.readouterr().err
     for words in ("no unit 'GFLOPPS' of flops", "weight=kg is not NAME=UNIT", "--compute: -1"):
         assert words in said
+
+
+def test_a_size_that_follows_from_compute_in_another_unit_names_no_column_of_it(table, capsys):
+    asked = ["--data", "D", "--flops", "C", "--y", "loss", "--y-is", "loss"]
+    assert main(["optimal", table(flops=1e9), *asked]) == 2
+    said = capsys.readouterr().err
+    assert "the size that follows from C and D is" in said
+    assert "--unit flops=GFLOP" in said

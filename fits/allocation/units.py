@@ -140,13 +140,21 @@ def refuse_odd_units(
     odd = not all(DATA_A_SIZE[0] <= each <= DATA_A_SIZE[1] for each in shares)
     few = size.max() < LEAST_SIZE
     if "size" not in units.names and few:
-        raise UserError(
-            [
-                f"{columns['size']} is {runs.size.min():.3g} to {runs.size.max():.3g}: no model "
-                "has so few parameters. It looks like billions or millions: say --unit size=B or "
-                "--unit size=M, or --unit size=1 if these are parameters."
-            ]
+        size_is = (
+            f"is {runs.size.min():.3g} to {runs.size.max():.3g}: no model has so few parameters."
         )
+        if columns["size"]:
+            words = (
+                f"{columns['size']} {size_is} It looks like billions or millions: say --unit "
+                "size=B or --unit size=M, or --unit size=1 if these are parameters."
+            )
+        else:
+            words = (
+                f"the size that follows from {columns['flops']} and {columns['data']} {size_is} "
+                f"Say the unit of {columns['flops']}, such as --unit flops=GFLOP, or of "
+                f"{columns['data']}, such as --unit data=B."
+            )
+        raise UserError([words])
     if odd and not whole and not units.names and per is None:
         made = "data" if not columns["data"] else "flops"
         raise UserError(
