@@ -29,7 +29,9 @@ PUBLIC = [
     ("scaling.training.recipe", ["Recipe"]),
     ("scaling.training.step", ["program", "TrainState"]),
     ("scaling.training.placement", None),
-    ("scaling.objectives.protocol", ["Learned", "BuiltObjective", "ObjectiveConfig", "groups_of"]),
+    ("scaling.objectives.config", ["ObjectiveConfig", "ClassScores", "Pass", "Setting"]),
+    ("scaling.objectives.protocol", ["Learned", "BuiltObjective", "groups_of"]),
+    ("scaling.objectives.built.on_backbone", ["OnBackbone"]),
     ("models.precision", None),
 ]  # a module, and its names; None lists all that it defines and documents
 

@@ -22,6 +22,7 @@ jitter = 1
 heldout_size = 1000
 
 [objective]
+kind = "classify"
 loss = "softmax"
 
 [recipe]

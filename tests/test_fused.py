@@ -211,7 +211,7 @@ def test_a_mixer_has_a_fused_step_too():
 def test_a_network_that_is_no_single_stack_has_no_fused_step():
     run = run_of(BiTShape(name="b", resolution=16, stages=(1, 1), width=32))
     objective = run.objective.build(run.model, 8, Precision())
-    with pytest.raises(UserError, match=r'b is no single stack of equal blocks.*update = "plain"'):
+    with pytest.raises(UserError, match=r'blocks.*b with classify does not.*update = "plain"'):
         program(run, objective, FUSED)
 
 

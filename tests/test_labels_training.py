@@ -106,6 +106,7 @@ kind = "arrays"
 path = "{path}"
 resolution = 16
 [objective]
+kind = "classify"
 loss = "softmax"
 [models.a]
 patch = 4

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from models.precision import Precision
 from models.shapes import ViTShape
-from scaling.objectives import Objective
 from scaling.objectives.classify import Classify
 
 SHAPE = ViTShape(name="nano", patch=8, resolution=16, width=8, depth=1, mlp=16, heads=2)
@@ -61,5 +60,5 @@ def test_an_unknown_loss_is_refused():
         Classify(loss="softmx")
 
 
-def test_every_objective_says_whether_it_couples_examples():
-    assert Objective().couples_examples is False
+def test_a_classifier_s_loss_couples_no_examples():
+    assert Classify().couples_examples is False

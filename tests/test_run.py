@@ -10,7 +10,7 @@ from models.zoo import shape, vit
 from scaling.data.arrays import Digits
 from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
-from scaling.objectives import Objective
+from scaling.objectives.classify import Classify
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -60,7 +60,7 @@ def test_defaults_that_ids_leave_out_never_change():
         "stochastic_depth": 0.0,
         "polyak": None,
     }
-    assert Objective().model_dump() == {
+    assert Classify().model_dump() == {
         "kind": "classify",
         "loss": "sigmoid",
         "head_bias": 0.0,
@@ -76,7 +76,7 @@ def test_defaults_that_ids_leave_out_never_change():
     "changes",
     [
         {"model": vit("mu/4", 16)},
-        {"objective": Objective(loss="softmax")},
+        {"objective": Classify(loss="softmax")},
         {"data": Procedural()},
         {"data_size": 100},
         {"recipe": Recipe(warmup_steps=11, cooldown_steps=5)},
@@ -172,7 +172,7 @@ def test_runs_that_differ_only_in_duration_share_a_trunk():
 
 
 def test_a_default_spelled_out_is_the_same_run():
-    assert run(seed=0, data_size=None, objective=Objective()).id == run().id
+    assert run(seed=0, data_size=None, objective=Classify()).id == run().id
 
 
 def test_a_run_leaves_its_trunk_where_its_cooldown_begins():

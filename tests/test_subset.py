@@ -233,6 +233,7 @@ question = "How much do classes and wrong labels cost?"
 [data]
 {data}
 [objective]
+kind = "classify"
 loss = "softmax"
 [recipe]
 warmup_steps = 1

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,16 +16,26 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.data.augment import Augment, BatchAugment, Crop, crop_of, spelled_out
-from scaling.data.labels import check_labels
-from scaling.data.order import Resampling, places, resampled, step_indices, subset
-from scaling.data.source import Images
+from scaling.data.labels import NONE, Labels, check_labels
+from scaling.data.order import (
+    Labelled,
+    Resampling,
+    labelled_rows,
+    places,
+    resampled,
+    step_indices,
+    subset,
+)
+from scaling.data.source import Captioned, Images
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
 [views, batch, side, side, 3] where an objective wants several; `label` int32 [batch], or
 [batch, most] padded with -1 where images have several; `index` uint32 [batch], each image's member
-of the data set. A step whose run mixes images has two more,
-`partner` and `share`: `augment.MixUp`."""
+of the data set; where an objective looks at captions, `text` int32 [batch, length], their tokens.
+A step whose run mixes images has two more, `partner` and `share`: `augment.MixUp`."""
+Encoder: TypeAlias = Callable[[Sequence[str]], NDArray[np.int32]]
+"""From captions to tokens, [n, length]."""
 AHEAD = 8  # batches made before they are asked for
 MOST_THREADS = 16
 
@@ -43,6 +53,9 @@ def batches(
     views: int = 1,
     needs_labels: bool = False,
     resample: Resampling | None = None,
+    plain_views: Sequence[int] = (),
+    labelled: Labelled | None = None,
+    encode: Encoder | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
@@ -55,12 +68,16 @@ def batches(
       views: differently augmented versions of each image.
       needs_labels: whether an image without a label is a mistake.
       resample: by which rule images of rare classes are shown more often; None: all equally.
+      plain_views: those of the views that no augmentation of images touches.
+      labelled: which images have their labels shown; None: all.
+      encode: from captions to tokens; None: captions are not looked at.
 
     Yields:
       `Batch`es of these rows.
 
     Raises:
       ValueError: there are fewer images, a label is no class, or one is missing that is needed.
+      UserError: there are fewer labelled images than there should be.
     """
     total = images.size
     if data_size is None:
@@ -77,15 +94,46 @@ def batches(
             raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
         shares = resampled(images.labels_of(numbers_of(np.arange(data_size))), resample)
 
+    if labelled is not None:
+        check_labelled(labelled, data_size)
+
     def make(step: int) -> Batch:
         members = step_indices(seed, step, batch, data_size, rows, shares)
+        shows = np.ones(len(members), bool)
+        if labelled is not None:
+            shows, those = labelled_rows(seed, step, batch, labelled, rows)
+            members[shows] = those
         numbers, where = numbers_of(members), places(step, batch, rows)
-        seen, labels = loaded(images, numbers, augment, seed, where, views)
-        check_labels(labels, images.classes, numbers, needed=needs_labels)
-        image = seen[0] if views == 1 else np.stack(seen)
-        return {"image": image, "label": labels, "index": members.astype(np.uint32)}
+        seen, labels = loaded(images, numbers, augment, seed, where, views, plain_views)
+        check_labels(labels[shows], images.classes, numbers[shows], needed=needs_labels)
+        found = {
+            "image": seen[0] if views == 1 else np.stack(seen),
+            "label": hidden(labels, shows),
+            "index": members.astype(np.uint32),
+        }
+        return found if encode is None else found | {"text": encode(captions(images, numbers))}
 
     return ahead(make, first_step, last_step)
+
+
+def check_labelled(labelled: Labelled, data_size: int | None) -> None:
+    """Raise UserError where there are fewer images than should have labels."""
+    if data_size is not None and labelled.size > data_size:
+        raise UserError(
+            [f"{labelled.size:_} labelled images of {data_size:_} were asked for; take fewer."]
+        )
+
+
+def hidden(labels: Labels, shown: NDArray[np.bool_]) -> Labels:
+    """Labels of some images, and `NONE` for the others."""
+    return np.where(shown.reshape(-1, *(1,) * (labels.ndim - 1)), labels, np.int32(NONE))
+
+
+def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[str]:
+    """What is said of each of these images."""
+    if not isinstance(images, Captioned):
+        raise UserError(["the images of [data] have no captions, which this objective reads."])
+    return images.captions_of(numbers)
 
 
 def loaded(
@@ -95,23 +143,32 @@ def loaded(
     seed: int,
     rows: NDArray[np.int64],
     views: int = 1,
+    plain_views: Sequence[int] = (),
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int32]]:
     """The views of these images, which stand at `rows` of the run's sequence, and their labels.
 
     What acts on whole batches is left to the step.
     """
-    if (crop := crop_of(augment)) is None:
-        pixels, labels = images.batch(numbers)
-        uncropped = [pixels] * views
-    else:
-        side = images.resolution
-        cropped = [
-            images.batch(numbers, partial(crop.crops, side=side, seed=seed, places=rows, view=view))
-            for view in range(views)
-        ]
-        uncropped, labels = [pixels for pixels, _ in cropped], cropped[0][1]
-    seen = [augmented(pixels, augment, seed, rows, view) for view, pixels in enumerate(uncropped)]
-    return seen, labels
+    crop = crop_of(augment)
+
+    @cache
+    def whole() -> Any:
+        return images.batch(numbers)
+
+    def of_view(view: int) -> Any:
+        if crop is None or view in plain_views:
+            pixels, labels = whole()
+        else:
+            pixels, labels = images.batch(
+                numbers,
+                partial(crop.crops, side=images.resolution, seed=seed, places=rows, view=view),
+            )
+        if view not in plain_views:
+            pixels = augmented(pixels, augment, seed, rows, view)
+        return pixels, labels
+
+    found = [of_view(view) for view in range(views)]
+    return [pixels for pixels, _ in found], found[0][1]
 
 
 def augmented(

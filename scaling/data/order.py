@@ -7,7 +7,7 @@ more often, all labels are looked at once, beforehand: `resampled`.
 """
 
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,10 +17,30 @@ from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
-EPOCH, SUBSET, OFFSET = 1, 3, 34  # a key each; 2, 4, 5 and 6 are those of `scaling.data.augment`,
-# 31 to 33 of `data.subset`
+EPOCH, SUBSET, OFFSET, OF_LABELLED = 1, 3, 34, 35  # a key each; 2, 4, 5 and 6 are those of
+# `scaling.data.augment`, 31 to 33 of `data.subset`
 
 Resampling: TypeAlias = Literal["square-root", "class-balanced"]
+
+
+class Labelled(NamedTuple):
+    """A training set of which few images have their labels shown.
+
+    The labelled ones are the first `size` members, so that the smaller sets lie inside the larger.
+    Of every batch some rows, spread evenly, show labelled images, as if from a run of their own;
+    the others show any, without their labels.
+
+    Fields:
+      size: images whose labels are shown.
+      share: of a batch's rows, those that show them.
+    """
+
+    size: int
+    share: float
+
+    def rows(self, batch: int) -> int:
+        """Rows of a batch that show labelled images."""
+        return round(self.share * batch)
 
 
 def step_indices(
@@ -56,6 +76,28 @@ def step_indices(
     offset = ((hash64(key(seed, OFFSET), epoch) >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
     found = np.searchsorted(shares, (within + offset) / data_size, side="right")
     return np.minimum(found, data_size - 1).astype(np.int64)  # a sum of shares may end below 1
+
+
+def labelled_rows(
+    seed: int,
+    step: int,
+    batch: int,
+    labelled: Labelled,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which rows show labelled images, bool [rows], and the member that each of these shows.
+
+    Labelled images have epochs of their own, of `labelled.size` places.
+
+    Args:
+      rows: of the batch, those that are wanted; None: all.
+    """
+    each = labelled.rows(batch)
+    row = np.arange(batch, dtype=np.int64) if rows is None else rows
+    before, after = row * each // batch, (row + 1) * each // batch
+    shows = after > before
+    epoch, within = np.divmod(step * each + before[shows], labelled.size)
+    return shows, permute(within, labelled.size, hash64(key(seed, OF_LABELLED), epoch))
 
 
 def resampled(labels: Labels, rule: Resampling) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,14 @@ class Images(Protocol):
         """As those of `batch`, and without decoding an image where that can be."""
 
 
+@runtime_checkable
+class Captioned(Protocol):
+    """Images of which something is said in words."""
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        """The caption of each image of these numbers; no image is decoded where that can be."""
+
+
 Opened = TypeVar("Opened", bound=Images)
 
 
@@ -87,6 +95,11 @@ class SourceConfig(Config, ABC):
         """Most labels of an image, the second axis of its sets' labels; None: there is no such
         axis, every image has one. Decodes nothing."""
         return None
+
+    @property
+    def captioned(self) -> bool:
+        """Whether its sets are `Captioned`."""
+        return False
 
     @property
     def class_names(self) -> Sequence[str] | None:

@@ -17,7 +17,6 @@ from models.shapes import Shape
 from scaling.base.config import Clash, Config, NoneAs
 from scaling.data.augment import Augment, MixUp
 from scaling.evaluate.shown import Shown
-from scaling.objectives import Objective
 from scaling.objectives.classify import Classify
 from scaling.training.recipe import Decay, Norm, Recipe
 
@@ -59,7 +58,7 @@ class Setting:
     learning_rates: tuple[float, ...]
     validation: float
     recipe: Recipe
-    objective: Objective
+    objective: Classify
     augment: tuple[Augment, ...]
 
 
@@ -93,7 +92,7 @@ class AsViT(Config):
     """Of every kernel, multiplied by learning rate and schedule."""
     polyak: Annotated[Decay | None, NoneAs("none")] = None
     """Polyak averaging, as in `[recipe]`: the average is what is tested."""
-    objective: Objective = SOFTMAX
+    objective: Classify = SOFTMAX
     """What is minimised, as in `[objective]`; left out: softmax."""
 
     def setting(self, model: Shape, task: Facts) -> Setting:
@@ -212,7 +211,7 @@ class HyperRule(Config):
     """By which it is multiplied there."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Of SGD, heavy-ball, kept in float32."""
-    objective: Objective = SOFTMAX
+    objective: Classify = SOFTMAX
     """What is minimised, as in `[objective]`; left out: softmax."""
 
     def clashes(self) -> Iterator[Clash]:

@@ -1,12 +1,15 @@
 """What can be minimised: one file an objective, one member of the union `Objective` here.
 
-A second member makes this `Annotated[Classify | Other, Field(discriminator="kind")]`; pydantic
-takes no discriminator for a single one. `DEFAULT` is what a study that names no objective has.
+Configs alone, without JAX; what they build stands in `built`. `DEFAULT` is what a study that names
+no objective has.
 """
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from scaling.objectives.classify import Classify
+from scaling.objectives.simclr import SimCLR
 
-Objective: TypeAlias = Classify
+Objective: TypeAlias = Annotated[Classify | SimCLR, Field(discriminator="kind")]
 DEFAULT = Classify()

@@ -5,12 +5,12 @@ Knows a backbone only as something that turns images into vectors.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from models.cost import train_flops
-from scaling.base.config import Config
+from models.cost import forward_macs
+from scaling.objectives.config import ClassScores, Pass
 
 if TYPE_CHECKING:
     from jax import Array
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from models.precision import Precision
     from models.shapes import Shape
     from scaling.data.loader import Batch
-    from scaling.objectives.classifier import ClassifierObjective
+    from scaling.objectives.built.classifier import ClassifierObjective
 
 
-class Classify(Config):
+class Classify(ClassScores):
     """Cross-entropy against an image's labels, on a linear head that starts at zero."""
 
     kind: Literal["classify"] = "classify"
@@ -41,11 +41,6 @@ class Classify(Config):
     targets, class by class, as timm's `BinaryCrossEntropy` does, 1 - s + s / K for every label of
     an image. What is measured has none."""
 
-    views: ClassVar[int] = 1
-    """Each image is shown once a step."""
-    couples_examples: ClassVar[bool] = False
-    """Each image's loss depends on that image alone."""
-
     @property
     def needs_labels(self) -> bool:
         """Whether every image must have a label: a softmax has no answer "none of them"."""
@@ -53,19 +48,13 @@ class Classify(Config):
 
     def build(self, model: Shape, classes: int, precision: Precision) -> ClassifierObjective:
         """What is trained, for networks of this shape; makes no arrays."""
-        from scaling.objectives.classifier import ClassifierObjective
+        from scaling.objectives.built.classifier import ClassifierObjective
 
         return ClassifierObjective(self, model, classes, precision)
 
-    def flops(self, model: Shape, images_seen: int, classes: int) -> int:
-        """Training FLOPs: 2 a multiply-add, backward twice the forward; the head is counted."""
-        return train_flops(model, images_seen, classes)
-
-    def logits(
-        self, module: Any, images: Float[Array, "batch h w 3"]
-    ) -> Float[Array, "batch classes"]:
-        """What the head says of each class; `loss` is how that becomes a probability."""
-        return module(images)
+    def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
+        """Backbone and head."""
+        return (Pass(forward_macs(model, classes), shape=model),)
 
     def losses(
         self,

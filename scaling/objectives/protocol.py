@@ -1,22 +1,20 @@
 """What training asks of an objective. Knows no objective by name.
 
-An objective is written in two parts: a frozen config, which a study file names, and what it builds
-for one shape of network, which training works with. Only `params` get gradients: a teacher is
-`frozen`, a moving average is `state`.
+An objective is written in two parts: a frozen config, which a study file names (`config.py`), and
+what it builds for one shape of network, which training works with. Only `params` get gradients: a
+teacher is `frozen`, a moving average is `state`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import jax
 from flax import nnx
 
 from models.layers import Kernel
 from models.noise import Noise
-from models.precision import Precision
-from models.shapes import Shape
 from scaling.data.loader import Batch
 
 Group: TypeAlias = Literal["head", "body", "undecayed"]
@@ -63,12 +61,14 @@ class Parts(NamedTuple):
 class BuiltObjective(Protocol):
     """An objective for one shape of network: pure functions, made without any array."""
 
-    def init(self, key: jax.Array, backbone: Any = None) -> Learned:
+    def init(self, key: jax.Array, backbone: Any = None, frozen: Any = None) -> Learned:
         """The beginning, a function of its arguments.
 
         Args:
           key: of all that is drawn.
           backbone: parameters of a network of this shape to begin with; None: drawn as well.
+          frozen: what never changes, such as a teacher's parameters, where the config has a
+            `teacher`; None: drawn as well, as a plan needs shapes alone.
         """
 
     def loss(
@@ -85,37 +85,14 @@ class BuiltObjective(Protocol):
         """
 
     def parts(self) -> Parts | None:
-        """The same loss in three parts; None: the network is no single stack of equal blocks."""
+        """The same loss in three parts; None: the network is no single stack of equal blocks, or
+        the loss is no function of one pass through it."""
 
     def module(self, learned: Learned) -> Any:
         """The trained network, with a `.backbone`, which evaluations look at."""
 
     def parameter_groups(self, params: Any) -> Any:
         """The `Group` of every parameter, as a tree of the structure of `params`."""
-
-
-class ObjectiveConfig(Protocol):
-    """An objective as a study file names it.
-
-    `evaluate.upstream` asks it besides for `losses(module, images, labels)`, loss and error of
-    each image; `classify` and `corruptions` for `logits(module, images)`, and for `loss`, "sigmoid"
-    or "softmax", by which those become probabilities.
-    """
-
-    views: ClassVar[int]
-    """Differently augmented versions of each image a step."""
-    couples_examples: ClassVar[bool]
-    """Whether one image's loss depends on the others of its batch."""
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether an image without a label is a mistake in the data."""
-
-    def build(self, model: Shape, classes: int, precision: Precision) -> BuiltObjective:
-        """The objective for one shape; makes no arrays."""
-
-    def flops(self, model: Shape, images_seen: int, classes: int) -> int:
-        """FLOPs of training on `images_seen` images."""
 
 
 def groups_of(variables: nnx.State, kernels: Group) -> Any:

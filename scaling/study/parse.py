@@ -19,6 +19,7 @@ from scaling.study.axes import Data, check_axes, part
 from scaling.study.evaluations import check_evaluations, check_source
 from scaling.study.mistakes import listed, near_names
 from scaling.study.networks import network, with_mup
+from scaling.study.objectives import check_objectives
 from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
@@ -58,6 +59,7 @@ def read_study(
         _check_crop(file, grid, data)
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
+        check_objectives(file, grid, shapes[grid], data)
         _check_durations(file, grid)
         _check_placement(file, grid, shapes[grid])
     file.raise_mistakes()
@@ -89,7 +91,7 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
     return [
         Run(
             model=network(model, file.models.get(model), file.data.resolution, grid.mup),
-            objective=file.objective,
+            objective=objective or file.objective,
             data=part(file.data, subset),
             data_size=data_size,
             resample=resample,
@@ -101,14 +103,17 @@ def _runs(file: StudyFile, grid: Grid) -> list[Run]:
             seed=seed,
             init=grid.init,
         )
-        for model, subset, data_size, resample, images_seen, batch, seed in itertools.product(
-            grid.model,
-            grid.subset,
-            grid.data_size,
-            grid.resample,
-            grid.images_seen,
-            grid.batch,
-            grid.seed,
+        for model, subset, data_size, resample, images_seen, batch, seed, objective in (
+            itertools.product(
+                grid.model,
+                grid.subset,
+                grid.data_size,
+                grid.resample,
+                grid.images_seen,
+                grid.batch,
+                grid.seed,
+                grid.objective,
+            )
         )
     ]
 

@@ -27,6 +27,7 @@ mlp = 128
 heads = 2
 
 [objective]
+kind = "classify"
 loss = "softmax"
 
 [recipe]
@@ -225,7 +226,7 @@ def _inside(schema: Schema, key: str, node: dict[str, Any], told: set[str]) -> I
     tables: dict[str, dict[str, Any]] = {}
     if "properties" in inner and key not in schema.root["properties"]:
         tables["..."] = inner
-    if several or key in OWN:
+    if (several and key not in schema.root["properties"]) or key in OWN:
         kinds = inner.get("discriminator", {}).get("mapping", {})
         tables |= {f'kind = "{kind}"': schema.named(there) for kind, there in kinds.items()}
     for inside, table in tables.items():

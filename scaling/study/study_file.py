@@ -158,7 +158,7 @@ OwnModel: TypeAlias = Annotated[
 
 class Grid(Config):
     """Every combination of the values of `model`, `images_seen`, `batch`, `data_size`, `subset`,
-    `resample` and `seed`.
+    `resample`, `seed` and `objective`.
 
     A single value may stand without brackets. A run that several grids name is trained once.
     """
@@ -181,6 +181,9 @@ class Grid(Config):
     square root of f, or as often as any other; of several labels the rarest decides."""
     seed: Axis[Annotated[int, Field(ge=0, lt=2**32)]] = (0,)  # JAX sees no more bits of it
     """Decides the initial parameters and the order of the images."""
+    objective: Axis[Annotated[Objective | None, NoneAs("same")]] = (None,)
+    """What is minimised, `[{ kind = "classify" }, { kind = "simclr" }]`; left out, or "same": that
+    of `[objective]`."""
     augment: tuple[Augment, ...] = ()
     """What is done to training images, in this order, each kind at most once:
     `[{ kind = "flip" }, { kind = "augreg", setting = "light2" }]`. Left out, nothing."""

@@ -13,7 +13,7 @@ from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import HeadFault, OwnHead
 from scaling.evaluate.trains import Trains
-from scaling.objectives import Objective
+from scaling.objectives.classify import Classify
 from scaling.study.evaluations import check_evaluations, check_source
 from scaling.study.parse import find
 from scaling.study.reading import Reading
@@ -35,7 +35,7 @@ class TasksFile(Config):
     """The column `study` of the table; left out, the file's name."""
     data: Source | None = None
     """What classifiers are measured on; left out, what a run was trained on."""
-    objective: Objective | None = None
+    objective: Classify | None = None
     """Which loss a classifier in a file of weights was trained with; a run knows its own."""
     evaluate: tuple[Evaluation, ...] = Field(min_length=1)
     """What is measured."""
@@ -52,7 +52,7 @@ class Tasks(NamedTuple):
     name: str
     evaluate: tuple[Evaluation, ...]
     data: Source | None
-    objective: Objective | None
+    objective: Classify | None
 
 
 class Subject(NamedTuple):

@@ -1,4 +1,5 @@
-"""Where a training begins when not at random: the backbone of weights that lie on a disk.
+"""Where a training begins when not at random: the backbone of weights that lie on a disk, and the
+network that an objective keeps frozen.
 
 Checking needs no JAX and reads no numbers. The head, and whatever else an objective keeps, begin as
 the objective begins them.
@@ -19,7 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from fits.base.errors import UserError
 from models.positions import resize_positions
 from models.shapes import MixerShape, Shape, ViTShape
-from models.weights.ours import BACKBONE, paths, tree
+from models.weights.ours import BACKBONE, HEAD, paths, tree
 from models.weights.reading import inspect, read
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
@@ -84,6 +85,66 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
         return read(init.from_, model, dtype="float32")[1][BACKBONE]
     except Unusable as error:
         raise UserError([f"init: {mistake}" for mistake in error.mistakes]) from None
+
+
+def teacher_parameters(teacher: Any) -> dict[Any, Any]:
+    """The parameters of a trained classifier, backbone and head, float32 NumPy arrays.
+
+    Args:
+      teacher: `scaling.objectives.teacher.Teacher`, of which `from_` alone is looked at.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+      checkpoints.Damaged: the run's checkpoint is not what was written.
+    """
+    path: Path = teacher.from_
+    try:
+        if path.is_dir():
+            found = checkpoints.parameters(_run(path).checkpoint)
+        else:
+            found = read(path, dtype="float32")[1]
+        if HEAD not in found:
+            raise ValueError(f"{path} has no classifier.")
+    except Unusable as error:
+        raise UserError([f"teacher: {mistake}" for mistake in error.mistakes]) from None
+    except ValueError as error:
+        raise UserError([f"teacher: {error}"]) from None
+    return _as_arrays({name: found[name] for name in (BACKBONE, HEAD)})
+
+
+def check_teacher(found: Any, wanted: Any) -> None:
+    """Raise UserError where a teacher's parameters are not those that the objective expects.
+
+    Args:
+      found, wanted: nested dicts, of arrays and of abstract ones.
+    """
+    there, here = (
+        {
+            "/".join(str(getattr(step, "key", step)) for step in path): list(x.shape)
+            for path, x in _leaves(each)
+        }
+        for each in (found, wanted)
+    )
+    for path in sorted({*there, *here}):
+        if there.get(path) != here.get(path):
+            raise UserError(
+                [
+                    f"teacher: its {path} is {there.get(path, 'not there')}, and "
+                    f"{here.get(path, 'none')} is expected: run.json and checkpoint disagree."
+                ]
+            )
+
+
+def _leaves(tree: Any) -> list[tuple[Any, Any]]:
+    import jax
+
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _as_arrays(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {name: _as_arrays(each) for name, each in tree.items()}
+    return np.asarray(tree, np.float32)
 
 
 def shape_of(folder: Path) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
@@ -18,6 +18,7 @@ from scaling.data.augment import Augment, check_augment, crop_problem, of_batche
 from scaling.data.order import Resampling
 from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
+from scaling.objectives.config import Setting
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
@@ -110,6 +111,11 @@ class Run(Config):
         return self.steps - self.recipe.cooldown(self.steps)
 
     @property
+    def setting(self) -> Setting:
+        """What its objective must suit."""
+        return setting(self.model, self.data, self.batch, self.data_size, self.augment)
+
+    @property
     def model_name(self) -> str:
         """The model's name in results and tables, by which runs are told apart: "Ti/16 muP64".
 
@@ -143,7 +149,28 @@ class Run(Config):
         check_augment(self.augment)
         if problem := crop_problem(self.augment, self.data.resolution):
             raise ValueError(problem)
+        if found := list(self.objective.problems(self.setting)):
+            raise ValueError(" ".join(found))
         return self
+
+
+def setting(
+    model: Shape,
+    data: RunData,
+    batch: int,
+    data_size: int | None,
+    augment: Sequence[Augment],
+) -> Setting:
+    """What an objective must suit, of a run with these."""
+    return Setting(
+        model=model,
+        classes=data.classes,
+        batch=batch,
+        data_size=data_size,
+        labels_each=data.labels_each,
+        augment=tuple(each.kind for each in spelled_out(augment)),
+        captioned=data.captioned,
+    )
 
 
 def _mup_name(mup: MuP) -> str:

@@ -33,9 +33,9 @@ MIXING = 2**32 - 2  # sets the draws of augmentations apart from those of networ
 
 SEED = jax.ShapeDtypeStruct((), np.uint32)  # as an abstract value; a step's number is one too
 
-Start: TypeAlias = Callable[[Any, Any], TrainState]
-"""(seed, backbone) -> the state before the first step: `seed` as `seed_word` gives it, `backbone`
-the parameters to begin with, or None for drawn ones."""
+Start: TypeAlias = Callable[..., TrainState]
+"""(seed, backbone, frozen) -> the state before the first step: `seed` as `seed_word` gives it,
+`backbone` the parameters to begin with and `frozen` those of a teacher, or None for drawn ones."""
 Step: TypeAlias = Callable[[TrainState, Batch, Any, jax.Array], tuple[TrainState, dict[str, Any]]]
 """(state, batch, rate, key) -> state, metrics; `rate` is the schedule's fraction of the peak."""
 
@@ -69,8 +69,8 @@ def program(
     """
     recipe, optimizer = run.recipe, optimizer_of(run, objective)
 
-    def start(seed: Any, backbone: Any = None) -> TrainState:
-        learned = objective.init(jax.random.key(seed), backbone)
+    def start(seed: Any, backbone: Any = None, frozen: Any = None) -> TrainState:
+        learned = objective.init(jax.random.key(seed), backbone, frozen)
         params = learned.params
         return TrainState(*learned, optimizer.init(params), optimizer.first_average(params))
 
@@ -107,8 +107,9 @@ def _parts(run: Run, objective: BuiltObjective) -> Parts:
     if parts is None:
         raise UserError(
             [
-                f'update = "fused": {run.model.name} is no single stack of equal blocks, as a ViT '
-                'or a Mixer is. Say update = "plain".'
+                f'update = "fused": it goes once through a stack of equal blocks, as of a ViT or a '
+                f"Mixer, and {run.model.name} with {run.objective.kind} does not. Say "
+                'update = "plain".'
             ]
         )
     return parts
@@ -150,11 +151,14 @@ def abstract_batch(run: Run) -> Batch:
     views = () if run.objective.views == 1 else (run.objective.views,)
     side = run.data.resolution
     each = () if run.data.labels_each is None else (run.data.labels_each,)
-    return {
+    batch = {
         "image": jax.ShapeDtypeStruct((*views, run.batch, side, side, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct((run.batch, *each), jnp.int32),
         "index": jax.ShapeDtypeStruct((run.batch,), jnp.uint32),
     }
+    if (length := run.objective.text_length) is not None:
+        batch["text"] = jax.ShapeDtypeStruct((run.batch, length), jnp.int32)
+    return batch
 
 
 def optimizer_of(run: Run, objective: BuiltObjective) -> Optimizer:

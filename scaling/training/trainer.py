@@ -25,7 +25,7 @@ from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.compilation_cache import compiled_by_one
 from scaling.training.hosts import agreed, platform
-from scaling.training.initial import backbone, check_fits
+from scaling.training.initial import backbone, check_fits, check_teacher, teacher_parameters
 from scaling.training.leaving import Left, never
 from scaling.training.optimizer import BACKBONE
 from scaling.training.placement import Placement
@@ -138,8 +138,12 @@ class Trainer:
             found = backbone(run.init, run.model) if self._begin is None else self._begin()
             check_fits(found, self._state.params[BACKBONE], run.model.name)
             given = self._placement.whole(found)
+        frozen = None
+        if run.objective.teacher is not None:
+            frozen = self._placement.whole(teacher_parameters(run.objective.teacher))
+            check_teacher(frozen, self._state.frozen)
         with self._first_call():
-            state = self._start(seed_word(run), given)
+            state = self._start(seed_word(run), given, frozen)
         return Checkpoint(step=0, seconds=0.0, state=state)
 
     def like(self) -> TrainState:
@@ -247,7 +251,7 @@ class Trainer:
         return compiled_by_one(self._run.step_digest)
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
-        run = self._run
+        run, objective = self._run, self._run.objective
         return batches(
             self._images,
             seed=run.seed,
@@ -257,9 +261,12 @@ class Trainer:
             last_step=last,
             rows=self._placement.rows(run.batch),
             augment=run.augment,
-            views=run.objective.views,
-            needs_labels=run.objective.needs_labels,
+            views=objective.views,
+            needs_labels=objective.needs_labels,
             resample=run.resample,
+            plain_views=objective.plain_views,
+            labelled=objective.labelled(run.data_size),
+            encode=objective.encoder(run.data),
         )
 
 

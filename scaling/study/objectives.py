@@ -1,0 +1,89 @@
+"""The objectives of a study file against its networks, data, batches and evaluations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from models.shapes import Shape
+from scaling.data.augment import spelled_out
+from scaling.evaluate import Evaluation
+from scaling.evaluate.own_head import OwnHead
+from scaling.objectives import DEFAULT, Objective
+from scaling.objectives.config import ObjectiveConfig, Setting
+from scaling.study.axes import Data
+from scaling.study.reading import Reading
+from scaling.study.study_file import Grid
+from scaling.study.toml_lines import KeyPath
+
+OF_FILE: KeyPath = ("objective",)
+
+
+def check_objectives(
+    file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
+) -> None:
+    """Each objective of a grid suits its networks, data and batches, and what is measured."""
+    for place, objective in _objectives(file, grid):
+        if objective is None or file.doubtful(place, type(objective)):
+            continue
+        _check_heads(file, place, objective)
+        found = {
+            problem: None
+            for setting in _settings(file, grid, trained, data)
+            for problem in (*objective.problems(setting), *objective.missing(setting))
+        }
+        for problem in found:
+            file.mistake(place, problem)
+
+
+def _objectives(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """Every objective of a grid, where it is written."""
+    of_file = file.part(Objective, OF_FILE) if "objective" in file.raw else DEFAULT
+    if "objective" not in file.at(grid):
+        yield OF_FILE, of_file
+    for place, value in file.values(grid, "objective"):
+        if isinstance(value, dict):
+            yield place, file.part(Objective, place)
+        else:  # the word for that of the file
+            yield OF_FILE, of_file
+
+
+def _settings(
+    file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
+) -> Iterator[Setting]:
+    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
+    augment = () if known is None else known.augment
+    if data.source is None:
+        return
+    sizes = [size for _, size in file.values(grid, "data_size")] or ["all"]
+    for shape, (_, batch), size in itertools.product(
+        trained.values(), list(file.values(grid, "batch")), sizes
+    ):
+        if shape is None:
+            continue
+        total = data.source.sizes()[0]
+        yield Setting(
+            model=shape,
+            classes=data.source.classes,
+            batch=batch,
+            data_size=size if isinstance(size, int) else total,
+            labels_each=data.source.labels_each,
+            augment=tuple(each.kind for each in spelled_out(augment)),
+            captioned=data.source.captioned,
+        )
+
+
+def _check_heads(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> None:
+    """Evaluations of a classifier need an objective that trains one."""
+    if objective.scores_classes:
+        return
+    for table in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, table)
+        if isinstance(evaluation, OwnHead) and not file.doubtful(table, type(evaluation)):
+            file.mistake(
+                place,
+                f"trains no classifier, which {evaluation.metrics[0]} is measured of; leave that "
+                "evaluation out, and measure features by fewshot, linear_probe or knn.",
+            )
+            return

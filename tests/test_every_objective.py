@@ -1,0 +1,127 @@
+"""What every objective promises: trunks, resuming, devices, and numbers that a plan can rely on."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import jax
+import numpy as np
+import pytest
+from objective_cases import BATCH, CASES
+from simulated import simulated
+
+from models.precision import Precision
+from scaling.objectives import Objective
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.leaving import Left
+from scaling.training.loop import CheckpointPaths, train
+from scaling.training.step import SEED, program
+from scaling.training.trainer import Trainer
+
+every = pytest.mark.parametrize("name", sorted(CASES))
+
+DEVICES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from objective_cases import CASES
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.placement import data_parallel
+from scaling.training.trainer import Trainer
+
+assert jax.device_count() == 8
+run = CASES[sys.argv[2]](Path(sys.argv[3]))
+ends, losses = [], []
+for devices in (1, 8):
+    placement = data_parallel(run.objective.views, devices=jax.devices()[:devices])
+    trainer = Trainer(run, placement=placement)
+    seen = []
+    end = trainer.advance(
+        trainer.start(), 4, total_steps=None, keep=lambda _: None, spec=CheckpointSpec(every_steps=1),
+        tell=lambda progress: seen.append(progress.loss),
+    )
+    ends.append(jax.tree.map(np.asarray, end.state.params))
+    losses.append(seen)
+np.testing.assert_allclose(*losses, rtol=1e-4)
+moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *ends)
+for path, by in jax.tree.leaves_with_path(moved):
+    # a bias of keys has no gradient but rounding, of which Adam makes a full step
+    if [each.key for each in path[-2:]] != ["key", "bias"]:
+        assert by < 1e-5, (path, by)
+print("same")
+"""
+
+
+def paths(folder: Path, name: str = "own", **changes) -> CheckpointPaths:
+    spec = CheckpointSpec(every_seconds=1e9)
+    return CheckpointPaths(trunk=folder / "trunk", own=folder / name, spec=spec, **changes)
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def quiet(progress):
+    del progress
+
+
+def test_every_member_of_the_union_is_tried_here():
+    members = get_args(get_args(Objective)[0])
+    assert {each.model_fields["kind"].default for each in members} <= {
+        name.split(",")[0] for name in CASES
+    }
+
+
+@every
+def test_a_step_is_built_without_arrays_and_leaves_the_state_s_structure_as_it_is(name, tmp_path):
+    run = CASES[name](tmp_path)
+    built = run.objective.build(run.model, run.data.classes, Precision())
+    state = jax.eval_shape(program(run, built).start, SEED)
+    groups = built.parameter_groups(state.params)
+    assert jax.tree.structure(groups) == jax.tree.structure(state.params)
+    assert set(jax.tree.leaves(groups)) <= {"head", "body", "undecayed"}
+    assert "backbone" in state.params
+
+
+@every
+def test_flops_grow_with_images_and_are_no_less_than_the_backbone_s(name, tmp_path):
+    run = CASES[name](tmp_path)
+    flops = run.objective.flops(run.model, 1000, run.data.classes)
+    first = run.objective.passes(run.model, run.data.classes)[0]
+    assert flops >= 1000 * first.flops > 0
+    assert run.objective.flops(run.model, 2000, run.data.classes) == pytest.approx(2 * flops)
+
+
+@pytest.mark.slow
+@every
+def test_a_run_left_in_the_middle_and_one_from_a_shared_trunk_end_with_the_same_bits(
+    name, tmp_path
+):
+    run = CASES[name](tmp_path)
+    longer = run.model_copy(update={"images_seen": run.images_seen + 8 * BATCH})
+    trainer = Trainer(run)
+    alone = train(trainer, longer, paths(tmp_path / "alone"), quiet)
+    train(trainer, run, paths(tmp_path / "shared"), quiet)
+    branched = train(trainer, longer, paths(tmp_path / "shared", "longer"), quiet)
+    assert_same(alone.state, branched.state)
+    asked = iter(range(10**6))
+    with pytest.raises(Left):
+        train(trainer, longer, paths(tmp_path / "left", leave=lambda: next(asked) >= 9), quiet)
+    resumed = train(Trainer(run), longer, paths(tmp_path / "left"), quiet)
+    assert_same(alone.state, resumed.state)
+
+
+@pytest.mark.slow
+@every
+def test_one_device_and_eight_train_the_same_network(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES, str(Path(__file__).parent), name, str(tmp_path)],
+        env=simulated(8),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "same"
