@@ -39,8 +39,8 @@ for devices in (1, 8):
     trainer = Trainer(run, placement=placement)
     seen = []
     end = trainer.advance(
-        trainer.start(), 4, total_steps=None, keep=lambda _: None, spec=CheckpointSpec(every_steps=1),
-        tell=lambda progress: seen.append(progress.loss),
+        trainer.start(), 4, total_steps=None, keep=lambda _: None,
+        spec=CheckpointSpec(every_steps=1), tell=lambda progress: seen.append(progress.loss),
     )
     ends.append(jax.tree.map(np.asarray, end.state.params))
     losses.append(seen)
