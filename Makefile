@@ -44,7 +44,7 @@ notebooks: $(VENV)/installed-dev
 	$(BIN)/python notebooks/execute.py
 
 lock:
-	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml -c .ci/constraints.txt -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:
