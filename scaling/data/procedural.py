@@ -82,6 +82,12 @@ class Procedural(SourceConfig):
     )
     inverted: bool = Field(True, description="half of the images show dark on light")
     heldout_size: int = Field(10_000, ge=1, le=10**9, description="number of held-out images")
+    train_size: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="number of training images, the first of the endless ones; left out: endless",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="of the glyphs and of all images")
     parents: tuple[Annotated[int, Field(ge=1, le=CANDIDATES)], ...] = Field(
         (), max_length=12, description="how many of the classes lie above the glyphs, by levels"
@@ -157,7 +163,7 @@ class Procedural(SourceConfig):
         return 2 * (1 + len(self.parents)) if self.ancestors else 2
 
     def train(self) -> "ProceduralImages":
-        return ProceduralImages(self, key(self.seed, TRAIN), size=None)
+        return ProceduralImages(self, key(self.seed, TRAIN), size=self.train_size)
 
     def heldout(self) -> "ProceduralImages":
         return ProceduralImages(self, key(self.seed, HELDOUT), size=self.heldout_size)
