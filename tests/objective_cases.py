@@ -9,6 +9,7 @@ from pathlib import Path
 from models.shapes import ViTShape
 from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
+from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.simclr import SimCLR
 from scaling.training.recipe import Recipe
@@ -37,5 +38,6 @@ def small(**changes) -> Run:
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
+    "byol": lambda folder: small(objective=BYOL(projection=8, momentum=0.9, rises_over=12)),
 }
 """By name, what makes a run, given a folder for files that it needs."""

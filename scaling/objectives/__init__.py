@@ -8,8 +8,9 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.simclr import SimCLR
 
-Objective: TypeAlias = Annotated[Classify | SimCLR, Field(discriminator="kind")]
+Objective: TypeAlias = Annotated[Classify | SimCLR | BYOL, Field(discriminator="kind")]
 DEFAULT = Classify()

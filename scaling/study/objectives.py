@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.shapes import Shape
-from scaling.data.augment import spelled_out
+from scaling.data.augment import Augment, spelled_out, views_problem
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
 from scaling.objectives import DEFAULT, Objective
@@ -35,6 +35,8 @@ def check_objectives(
         }
         for problem in found:
             file.mistake(place, problem)
+        if problem := views_problem(_augment(file, grid), objective.views):
+            file.mistake((*grid, "augment"), problem)
 
 
 def _objectives(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
@@ -52,8 +54,7 @@ def _objectives(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
 def _settings(
     file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
 ) -> Iterator[Setting]:
-    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
-    augment = () if known is None else known.augment
+    augment = _augment(file, grid)
     if data.source is None:
         return
     sizes = [size for _, size in file.values(grid, "data_size")] or ["all"]
@@ -72,6 +73,11 @@ def _settings(
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,
         )
+
+
+def _augment(file: Reading, grid: KeyPath) -> tuple[Augment, ...]:
+    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
+    return () if known is None else known.augment
 
 
 def _check_heads(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> None:

@@ -14,7 +14,14 @@ from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment, check_augment, crop_problem, of_batches, spelled_out
+from scaling.data.augment import (
+    Augment,
+    check_augment,
+    crop_problem,
+    of_batches,
+    spelled_out,
+    views_problem,
+)
 from scaling.data.order import Resampling
 from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
@@ -148,6 +155,8 @@ class Run(Config):
         check_noise(self.model, self.recipe)
         check_augment(self.augment)
         if problem := crop_problem(self.augment, self.data.resolution):
+            raise ValueError(problem)
+        if problem := views_problem(self.augment, self.objective.views):
             raise ValueError(problem)
         if found := list(self.objective.problems(self.setting)):
             raise ValueError(" ".join(found))
