@@ -9,7 +9,12 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from scaling.objectives.classify import Classify
+from scaling.objectives.clip import Clip
+from scaling.objectives.lit import Lit
+from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 
-Objective: TypeAlias = Annotated[Classify | SimCLR, Field(discriminator="kind")]
+Objective: TypeAlias = Annotated[
+    Classify | SimCLR | Clip | SigLip | Lit, Field(discriminator="kind")
+]
 DEFAULT = Classify()

@@ -71,6 +71,8 @@ def _settings(
             labels_each=data.source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,
+            begins_trained="init" in file.at(grid),
+            source=data.source,
         )
 
 

@@ -120,7 +120,7 @@ def _module(network: Trained, objective: Objective | None) -> tuple[nnx.Module, 
     minimised = network.objective or objective or DEFAULT
     state = network.read()
     placed = data_parallel().whole(state)
-    if network.classes is None and BACKBONE in state["params"]:
+    if network.classes is None and BACKBONE in state["params"] and not minimised.reads_text:
         return _bare(network.shape, precision, placed["params"][BACKBONE]), minimised
     built = minimised.build(network.shape, network.classes or 0, precision)
     return built.module(Learned(placed["params"], placed["frozen"], placed["state"])), minimised
