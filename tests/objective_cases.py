@@ -6,12 +6,21 @@ A new objective adds one line to `CASES`.
 from collections.abc import Callable
 from pathlib import Path
 
+from captions import Captions
+from weights_cases import random_params
+
 from models.shapes import ViTShape
+from models.weights.writing import write
 from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
+from scaling.data.tokens import TrainedTokens
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
+from scaling.objectives.clip import Clip
+from scaling.objectives.lit import Lit
+from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
+from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 
@@ -35,9 +44,29 @@ def small(**changes) -> Run:
     return Run(**{**fields, **changes})
 
 
+def captioned(**changes) -> Run:
+    """The same of pictures with captions, which no study file names."""
+    objective = changes.pop("objective")
+    data = small(**changes).model_copy(update={"data": Captions(), "objective": objective})
+    assert not list(objective.problems(data.setting))
+    return data
+
+
+def lit(folder: Path) -> Run:
+    """Locked: a drawn image tower, from a file of weights."""
+    path = folder / "nano.npz"
+    if not path.exists():
+        write(path, random_params(NANO, 4), NANO)
+    return captioned(objective=Lit(tokens=TOKENS), init=Init(from_=path))
+
+
+TOKENS = TrainedTokens(vocabulary=300, length=10)
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
     "byol": lambda folder: small(objective=BYOL(projection=8, momentum=0.9, rises_over=12)),
+    "clip": lambda folder: captioned(objective=Clip(tokens=TOKENS, width=6)),
+    "siglip": lambda folder: captioned(objective=SigLip(tokens=TOKENS, width=6)),
+    "lit": lit,
 }
 """By name, what makes a run, given a folder for files that it needs."""

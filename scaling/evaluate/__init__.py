@@ -10,8 +10,10 @@ from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import LinearProbe
+from scaling.evaluate.retrieval import Retrieval
 from scaling.evaluate.upstream import Upstream
 from scaling.evaluate.vtab import Vtab
+from scaling.evaluate.zeroshot import ZeroShot
 
 Evaluation: TypeAlias = Annotated[
     Upstream
@@ -20,6 +22,8 @@ Evaluation: TypeAlias = Annotated[
     | FewShot
     | LinearProbe
     | NearestNeighbours
+    | ZeroShot
+    | Retrieval
     | FineTune
     | Vtab,
     Field(discriminator="kind"),

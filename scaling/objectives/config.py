@@ -58,6 +58,8 @@ class Setting(NamedTuple):
       labels_each: most labels of an image; None: one.
       augment: kinds of what is done to images, in order.
       captioned: whether images have captions.
+      begins_trained: whether the network begins with trained weights.
+      source: the data, where it is there to be looked at.
     """
 
     model: Shape
@@ -67,6 +69,8 @@ class Setting(NamedTuple):
     labels_each: int | None
     augment: tuple[str, ...]
     captioned: bool
+    begins_trained: bool = False
+    source: SourceConfig | None = None
 
 
 class ObjectiveConfig(Config, ABC):
@@ -111,6 +115,15 @@ class ObjectiveConfig(Config, ABC):
         """Tokens of an image's caption, the entry `text` of a batch; None: it has none."""
         return None
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the trained network makes vectors of texts that are like those of their images.
+
+        Then the objective has `tokenizer(source)`, and its module `of_features(features)` and
+        `of_texts(tokens)`: see `image_text.ImageText`.
+        """
+        return False
+
     def encoder(self, source: SourceConfig) -> Encoder | None:
         """From captions to tokens, int32 [n, text_length]; None: no captions are looked at."""
         del source
@@ -135,8 +148,13 @@ class ObjectiveConfig(Config, ABC):
         del setting
         yield from ()
 
-    def provenance(self) -> dict[str, Any]:
-        """What decided the numbers and is no part of the config, such as a file's hash."""
+    def provenance(self, source: SourceConfig) -> dict[str, Any]:
+        """What decided the numbers and is no part of the config, such as a file's hash.
+
+        Args:
+          source: what is trained on.
+        """
+        del source
         return {}
 
     @abstractmethod

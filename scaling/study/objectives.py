@@ -10,6 +10,7 @@ from models.shapes import Shape
 from scaling.data.augment import Augment, spelled_out, views_problem
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.reads_text import ReadsText
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.config import ObjectiveConfig, Setting
 from scaling.study.axes import Data
@@ -28,6 +29,7 @@ def check_objectives(
         if objective is None or file.doubtful(place, type(objective)):
             continue
         _check_heads(file, place, objective)
+        _check_text(file, place, objective)
         found = {
             problem: None
             for setting in _settings(file, grid, trained, data)
@@ -72,6 +74,8 @@ def _settings(
             labels_each=data.source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,
+            begins_trained="init" in file.at(grid),
+            source=data.source,
         )
 
 
@@ -91,5 +95,20 @@ def _check_heads(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> N
                 place,
                 f"trains no classifier, which {evaluation.metrics[0]} is measured of; leave that "
                 "evaluation out, and measure features by fewshot, linear_probe or knn.",
+            )
+            return
+
+
+def _check_text(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> None:
+    """Evaluations that read text need an objective that trains a text tower."""
+    if objective.reads_text:
+        return
+    for table in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, table)
+        if isinstance(evaluation, ReadsText) and not file.doubtful(table, type(evaluation)):
+            file.mistake(
+                place,
+                f"trains no text tower, which {evaluation.metrics[0]} is measured of; leave that "
+                "evaluation out, or train clip, siglip or lit.",
             )
             return

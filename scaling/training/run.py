@@ -120,7 +120,9 @@ class Run(Config):
     @property
     def setting(self) -> Setting:
         """What its objective must suit."""
-        return setting(self.model, self.data, self.batch, self.data_size, self.augment)
+        return setting(
+            self.model, self.data, self.batch, self.data_size, self.augment, self.init is not None
+        )
 
     @property
     def model_name(self) -> str:
@@ -169,6 +171,7 @@ def setting(
     batch: int,
     data_size: int | None,
     augment: Sequence[Augment],
+    begins_trained: bool,
 ) -> Setting:
     """What an objective must suit, of a run with these."""
     return Setting(
@@ -179,6 +182,7 @@ def setting(
         labels_each=data.labels_each,
         augment=tuple(each.kind for each in spelled_out(augment)),
         captioned=data.captioned,
+        begins_trained=begins_trained,
     )
 
 

@@ -28,6 +28,7 @@ from scaling.training.hosts import agreed, platform
 from scaling.training.initial import backbone, check_fits, check_teacher, teacher_parameters
 from scaling.training.leaving import Left, never
 from scaling.training.optimizer import BACKBONE
+from scaling.training.parts import network
 from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
@@ -136,7 +137,9 @@ class Trainer:
         run, given = self._run, None
         if run.init is not None:
             found = backbone(run.init, run.model) if self._begin is None else self._begin()
-            check_fits(found, self._state.params[BACKBONE], run.model.name)
+            check_fits(
+                found, network(self._state.params, self._state.frozen)[BACKBONE], run.model.name
+            )
             given = self._placement.whole(found)
         frozen = None
         if run.objective.teacher is not None:

@@ -187,7 +187,8 @@ def _state(state: StateFolder, shape: Shape) -> dict[str, Any]:
     except (checkpoints.Damaged, checkpoints.OtherState) as damage:
         raise UserError([str(damage)]) from damage
     if shape != state.run.model:
-        found["params"] = {**found["params"], BACKBONE: on_grid(found["params"][BACKBONE], shape)}
+        kept = "params" if BACKBONE in found["params"] else "frozen"  # where it is locked
+        found[kept] = {**found[kept], BACKBONE: on_grid(found[kept][BACKBONE], shape)}
     return found
 
 
