@@ -41,6 +41,7 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources_of(run, evaluations)],
         "init": None if run.init is None else provenance(run.init),
+        "objective": run.objective.provenance(),
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,

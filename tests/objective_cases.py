@@ -6,10 +6,14 @@ A new objective adds one line to `CASES`.
 from collections.abc import Callable
 from pathlib import Path
 
-from models.shapes import ViTShape
+from weights_cases import random_params
+
+from models.shapes import Shape, ViTShape
+from models.weights.writing import write
 from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
 from scaling.objectives.classify import Classify
+from scaling.objectives.distill import Distill
 from scaling.objectives.simclr import SimCLR
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -34,8 +38,21 @@ def small(**changes) -> Run:
     return Run(**{**fields, **changes})
 
 
+TEACHER = ViTShape(name="tutor", patch=8, resolution=24, width=16, depth=1, mlp=16, heads=2)
+
+
+def teacher(folder: Path, model: Shape = TEACHER, classes: int = 4) -> dict[str, Path]:
+    """A file of weights with a classifier, of random numbers: the same each time."""
+    path = folder / "tutor.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, random_params(model, classes), model)
+    return {"from": path}
+
+
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
+    "distill": lambda folder: small(objective=Distill(teacher=teacher(folder))),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
 }
 """By name, what makes a run, given a folder for files that it needs."""

@@ -9,7 +9,8 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from scaling.objectives.classify import Classify
+from scaling.objectives.distill import Distill
 from scaling.objectives.simclr import SimCLR
 
-Objective: TypeAlias = Annotated[Classify | SimCLR, Field(discriminator="kind")]
+Objective: TypeAlias = Annotated[Classify | Distill | SimCLR, Field(discriminator="kind")]
 DEFAULT = Classify()
