@@ -9,7 +9,7 @@ from pathlib import Path
 from captions import Captions
 from weights_cases import random_params
 
-from models.shapes import ViTShape
+from models.shapes import Shape, ViTShape
 from models.weights.writing import write
 from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
@@ -17,6 +17,7 @@ from scaling.data.tokens import TrainedTokens
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.clip import Clip
+from scaling.objectives.distill import Distill
 from scaling.objectives.lit import Lit
 from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
@@ -61,8 +62,21 @@ def lit(folder: Path) -> Run:
 
 
 TOKENS = TrainedTokens(vocabulary=300, length=10)
+TEACHER = ViTShape(name="tutor", patch=8, resolution=24, width=16, depth=1, mlp=16, heads=2)
+
+
+def teacher(folder: Path, model: Shape = TEACHER, classes: int = 4) -> dict[str, Path]:
+    """A file of weights with a classifier, of random numbers: the same each time."""
+    path = folder / "tutor.npz"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, random_params(model, classes), model)
+    return {"from": path}
+
+
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
+    "distill": lambda folder: small(objective=Distill(teacher=teacher(folder))),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
     "byol": lambda folder: small(objective=BYOL(projection=8, momentum=0.9, rises_over=12)),
     "clip": lambda folder: captioned(objective=Clip(tokens=TOKENS, width=6)),

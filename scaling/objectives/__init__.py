@@ -11,12 +11,13 @@ from pydantic import Field
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.clip import Clip
+from scaling.objectives.distill import Distill
 from scaling.objectives.lit import Lit
 from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 
 Objective: TypeAlias = Annotated[
-    Classify | BYOL | Clip | Lit | SigLip | SimCLR,
+    Classify | BYOL | Clip | Distill | Lit | SigLip | SimCLR,
     Field(discriminator="kind"),
 ]
 DEFAULT = Classify()
