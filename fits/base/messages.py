@@ -223,6 +223,10 @@ DIAGNOSTICS: dict[str, Message] = {
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
     ),
+    "compute_in_macs": (
+        "{0} over size times data is 3, half of what training takes. Where {0} counts a "
+        "multiplication and its addition as one, say --unit flops=MAC"
+    ),
     "compute_not_proportional": (
         "compute is not proportional to size times data: the ratio varies from {low:.2g} to "
         "{high:.2g} times its mean, {mean:.3g}; the best data for a compute are only approximate"
