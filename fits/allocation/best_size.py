@@ -24,6 +24,7 @@ from fits.regression.fit import Fit
 from fits.report import FitReport, Place, fit_table
 from fits.report_json import EstimateField, JsonModel, ReportJson
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+from fits.suited import refuse_risen
 
 PLACES = 41  # of sizes that are tried at once
 ROUNDS = 5  # each looks between the neighbours of the best of the one before
@@ -84,6 +85,7 @@ def best_sizes(
       OSError: the table cannot be read.
     """
     report = fit_table(table, spec)
+    refuse_risen(spec, report.groups[0].points)
     fit, rows = report.groups[0].law, report.groups[0].points.table
     counted = dict(zip(("size", "data"), spec.x[:2], strict=True))
     units = units.or_of({role: rows.unit(name) for role, name in counted.items()})

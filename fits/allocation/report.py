@@ -37,6 +37,7 @@ from fits.data.tables import Table
 from fits.observations import observations, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+from fits.suited import refuse_risen
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
 SIZE = "size by compute and data"  # the same, made of those
@@ -169,6 +170,7 @@ def allocate(
     of_macs = per is None and is_of_macs(runs, units, columns)
     if not far:
         _refuse_far(runs, units, compute, trained)
+    odd = refuse_risen(spec, points)
     spec = with_seeds(spec, points)
     numbers = observations(points, spec)
     methods: dict[str, Callable[[], Allocation]] = {
@@ -205,6 +207,7 @@ def allocate(
         holdout=numbers.hold_out(spec) if law else None,
         notes=points.notes,
         diagnostics=(
+            *odd,
             *_not_used(replace(spec, clusters=named), found),
             *_diagnostics(found, runs, compute, units.of("flops")),
             *([Diagnostic("compute_in_macs", (str(flops),))] if of_macs else []),

@@ -9,14 +9,18 @@ from fits.base.errors import UserError, all_of
 from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
-from fits.laws.names import SEVERAL_VARIABLES
+from fits.laws.names import GROWING, SEVERAL_VARIABLES
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 if TYPE_CHECKING:
     from fits.allocation.best_size import BestSizes
     from fits.report import FitReport
 
-LAWS = [name for name, variables in SEVERAL_VARIABLES.items() if variables.startswith("N D")]
+LAWS = [
+    name
+    for name, variables in SEVERAL_VARIABLES.items()
+    if variables.startswith("N D") and name not in GROWING
+]
 
 
 def best_size(
