@@ -182,11 +182,25 @@ class FitSpec:
         elif self.law in EVERY_LAW:
             found += self._wrong_variables(EVERY_LAW[self.law].variables)
             found += Constraint(self.fix, self.tie).mistakes(EVERY_LAW[self.law])
+            found += self._no_rates(EVERY_LAW[self.law].roles)
         if any(len(step) != len(self.fix) for step in self.fix_steps):
             found.append(f"fix_steps: give {len(self.fix)} numbers a step, one a parameter in fix.")
         if self.law == BEST or self.average:
             found += [*self._not_for_an_average(), *self._one_variable()]
         return found
+
+    def _no_rates(self, roles: Mapping[str, str]) -> list[str]:
+        """Floors and chances held at what no rate is; a law is of fractions."""
+        if self.y_is in ("loss", "quantity") or self.y_is not in KINDS:
+            return []
+        said = "If y is a loss, say y_is loss"
+        if self.y_is.endswith("percent"):
+            said = "Laws are of fractions of 1, whatever the table has: write 12 % as 0.12"
+        return [
+            f"fix: {name} = {value:g} is held for an error rate, which is at most 1. {said}."
+            for name, value in self.fix.items()
+            if roles.get(name) in ("floor", "chance") and value > 1
+        ]
 
     def _not_for_an_average(self) -> list[str]:
         given = {

@@ -34,6 +34,15 @@ def listed_x(variables: Names, n: Numbers) -> str:
     return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
 
 
+def _of(n: Numbers, thing: str) -> str:
+    """ "1 of 9 rows", "2 of 9 rows", "1 of 1 row"."""
+    return f"{n['count']:.0f} of {n['n']:.0f} {thing}{'' if n['n'] == 1 else 's'}"
+
+
+def _verb(n: Numbers, one: str, many: str) -> str:
+    return one if n["count"] == 1 else many
+
+
 def _not_identifiable(names: Names, n: Numbers) -> str:
     are = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {are} not identifiable: very different values fit equally well"
@@ -148,15 +157,29 @@ def _costliest(names: Names, n: Numbers) -> str:
 
 def _rises(names: Names, n: Numbers) -> str:
     y, x, law = names
+    of_falling = "is of a curve that falls" if law == "forecast" else "can only fall"
+    if n["fitted"] and not n.get("falls", 1):
+        return f"{y} rises with {x}: law {law} is fitted to all points, not to the frontier alone"
     if n["fitted"]:
         return (
-            f"{y} rises with {x}, and law {law} can only fall: law growth, a power of either sign, "
+            f"{y} rises with {x}, and law {law} {of_falling}: law growth, a power of either sign, "
             "is fitted to all points instead"
         )
-    return (
-        f"{y} rises with {x}, and law {law} can only fall. Say --y-is accuracy if {y} grows as "
-        "runs get better, or --law growth for a quantity that grows"
-    )
+    advice = f"Say --y-is accuracy if {y} grows as runs get better, or --law growth for a quantity"
+    if not n.get("falls", 1):
+        return f"{y} rises with {x}. {advice} that grows"
+    held = ", with parameters of its own to hold" if n.get("held") else " that grows"
+    return f"{y} rises with {x}, and law {law} {of_falling}. {advice}{held}"
+
+
+def _rises_along(names: Names, n: Numbers) -> str:
+    y, law, *along = names
+    head = f"{y} rises with {' and with '.join(along)}, and law {law} can only fall"
+    if n.get("fitted"):
+        return f"{head}: a product of powers, each of either sign, is fitted instead"
+    if n.get("rate"):
+        return f"{head}. Say --y-is accuracy if {y} grows as runs get better"
+    return f"{head}: say --law product for a quantity that is a product of powers"
 
 
 AUTOCORRELATED = (
@@ -177,9 +200,15 @@ DIAGNOSTICS: dict[str, Message] = {
         f"{p[0]} as {p[3]} falls as {p[1]} grows, and law {p[2]} can only rise: is it an accuracy "
         f"(--y-is accuracy), or is {p[1]} no loss?"
     ),
-    "rises_along": lambda p, n: (
-        f"{p[0]} rises with {' and with '.join(p[2:])}, and law {p[1]} can only fall: say --law "
-        "product for a quantity that is a product of powers"
+    "rises_along": _rises_along,
+    "floor_held_above": lambda p, n: (
+        f"{p[0]} is held at {n['at']:g}, and {_of(n, 'error')} fitted {_verb(n, 'lies', 'lie')} "
+        f"below it (the lowest is {n['lowest']:.4g}): no curve with that floor reaches there"
+    ),
+    "rows_of_first_stage": lambda p, n: (
+        f"{_of(n, 'row')} {_verb(n, 'is', 'are')} among those that {p[0]} was fitted to: the two "
+        "fits are not independent, and the intervals count the same errors twice. Fit all "
+        "parameters at once, or hold those of another study"
     ),
     "few_points": "{n:.0f} points for {needs:.0f} parameters: too few to trust the intervals",
     "few_clusters": (
@@ -222,6 +251,10 @@ DIAGNOSTICS: dict[str, Message] = {
     ),
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
+    ),
+    "compute_in_macs": (
+        "{0} over size times data is 3, half of what training takes. Where {0} counts a "
+        "multiplication and its addition as one, say --unit flops=MAC"
     ),
     "compute_not_proportional": (
         "compute is not proportional to size times data: the ratio varies from {low:.2g} to "
