@@ -1,6 +1,8 @@
 """Tables: read from anywhere, and every mistake in them named with its place."""
 
+import errno
 import os
+import re
 import threading
 
 import numpy as np
@@ -183,6 +185,20 @@ def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path):
         aside.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_with_the_file_that_was_meant(tmp_path):
+    """What the disk refuses once a file is open names no file, or the temporary one."""
+    path = tmp_path / "runs.parquet"
+    for error in (OSError(errno.ENOSPC, "Error writing bytes"), OSError(errno.EIO, "Input")):
+        with pytest.raises(OSError, match=re.escape(f": '{path}'")), written_aside(path):
+            raise error
+    with pytest.raises(PermissionError) as refused, written_aside(path) as aside:
+        raise PermissionError(errno.EACCES, "Permission denied", str(aside))
+    assert refused.value.filename == str(path)
+    with pytest.raises(FileNotFoundError, match="other"), written_aside(path):
+        (tmp_path / "other").read_text()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_stays_and_the_file_it_points_to_is_replaced(tmp_path):

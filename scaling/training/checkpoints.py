@@ -368,6 +368,8 @@ def found(parent: Path) -> list[tuple[int, Path]]:
             continue
         try:
             step = json.loads((folder / MANIFEST).read_text())["step"]
+        except FileNotFoundError:  # replaced by its trainer since the look above
+            continue
         except OSError:
             if is_object(folder):  # the network is at fault
                 raise
