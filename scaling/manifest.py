@@ -42,7 +42,6 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "data": [source.provenance() for source in sources_of(run, evaluations)],
         "objective": run.objective.provenance(run.data),
         "init": None if run.init is None else provenance(run.init),
-        "objective": run.objective.provenance(),
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,

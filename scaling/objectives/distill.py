@@ -19,6 +19,7 @@ from scaling.objectives.teacher import Known, Teacher
 if TYPE_CHECKING:
     from models.precision import Precision
     from models.shapes import Shape
+    from scaling.data.source import SourceConfig
     from scaling.objectives.built.distill import DistillObjective
 
 
@@ -82,7 +83,8 @@ class Distill(SoftmaxScores):
             return
         yield from other_classes(self.teacher, known, setting.classes)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self, source: SourceConfig) -> dict[str, Any]:
+        del source
         return {"teacher": self.teacher.provenance()}
 
     def build(self, model: Shape, classes: int, precision: Precision) -> DistillObjective:
