@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.data.conditions import FORMS, parsed
+from fits.data.conditions import mistake, parsed
 from fits.laws.names import ALIASES, GROWING, RISING
 
 LEVEL = 0.9  # of intervals
@@ -169,9 +169,9 @@ class FitSpec:
                 f"quantile: loss {self.loss} has none. Leave it out, or say loss quantile."
             )
         found += [
-            f"where: '{each}' compares nothing. Write {FORMS}."
+            f"where: {wrong}"
             for each in self.where
-            if not parsed(each)
+            if not parsed(each) and (wrong := mistake(each))
         ]
         if self.best_of and self.y_is == "quantity":
             found.append("best_of: of a quantity that rises no row is the best. Leave it out.")

@@ -10,7 +10,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.numbers import Array
 from fits.data.points import Points, as_measured
-from fits.data.remarks import of_costliest, of_slips, rising
+from fits.data.remarks import of_costliest, of_misplaced, of_slips, rising
 from fits.laws.growth import GROWTH, PRODUCT, PRODUCT_3
 from fits.laws.names import EITHER_WAY, GROWING, RISING
 from fits.spec import FORECAST, FitSpec
@@ -28,14 +28,17 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
     x, y, names = points.x, points.error, (spec.x[0], spec.y)
     if len(spec.x) > 1:
         return _along(spec, rises_along(spec, x, y))
-    found = of_slips(names, x, as_measured(y, spec.y_is), spec.y_is)
+    measured = as_measured(y, spec.y_is)
+    found = of_slips(names, x, measured, spec.y_is)
     if spec.law not in (*GROWING, *RISING) and rising(x, y):
         spec, said = _risen(spec)
         found.append(said)
     if spec.law in RISING and rising(-x, y):
         found.append(Diagnostic("falls", (spec.y, spec.x[0], spec.law, spec.y_is)))
     if spec.rows != "all":
-        found += of_costliest(names, x, y, as_measured(y, spec.y_is))
+        found += of_costliest(names, x, y, measured, spec.y_is)
+    if spec.law != FORECAST:
+        found += of_misplaced(names, x, y, measured, spec.y_is, frontier=spec.rows != "all")
     return spec, tuple(found)
 
 

@@ -118,14 +118,15 @@ def _beyond(names: Names, n: Numbers) -> str:
 def _slip(names: Names, n: Numbers) -> str:
     x, y = names
     said = [
-        f"{x} = {a:.3g}: {y} = {b:g} among {c:.3g}"
+        f"{x} = {a:.3g}: {y} = {b:g}, where a line through its neighbours gives {c:.3g}"
         for a, b, c in list(zip(n["x"], n["y"], n["near"], strict=True))[:SHOWN]
     ]
     more = "; ..." if n["count"] > SHOWN else ""
     cause = "fractions among percentages" if n["percent"] else "a decimal point or a unit"
+    them = _verb(n, "it", "them")
     return (
-        f"{n['count']:.0f} of {n['n']:.0f} rows differ from their neighbours by a power of ten "
-        f"({'; '.join(said)}{more}): {cause}? Correct them, or leave them out"
+        f"{_of(n, 'row')} {_verb(n, 'differs from its', 'differ from their')} neighbours by a "
+        f"power of ten ({'; '.join(said)}{more}): {cause}? Correct {them}, or leave {them} out"
     )
 
 
@@ -134,25 +135,57 @@ def _slip_of(value: float, near: float) -> str:
     return "a fraction among percentages" if percent else "a slip of the decimal point or the unit"
 
 
+def _times(factor: float) -> str:
+    """Say "1,000 times too large", of what must be multiplied by .001."""
+    return f"{max(factor, 1 / factor):,.0f} times too {'small' if factor > 1 else 'large'}"
+
+
 def _costliest(names: Names, n: Numbers) -> str:
     x, y = names
     head = (
         f"the costliest run ({x} = {n['x']:.3g}, {y} = {n['y']:g}) is not on the frontier: a run "
         f"of {n['better_x']:.3g} has {n['better_y']:g}"
     )
+    times, better_times = n.get("times", 1.0), n.get("better_times", 1.0)
     if n["near"]:
-        why = f"its neighbours have {n['near']:.3g}: {_slip_of(n['y'], n['near'])}?"
+        cause = _slip_of(n["y"], n["near"])
+        why = f"a line through its neighbours gives {n['near']:.3g} for it: {cause}?"
     elif n["better_near"]:
         cause = _slip_of(n["better_y"], n["better_near"])
-        why = f"the neighbours of that run have {n['better_near']:.3g}: {cause}?"
+        why = f"a line through the neighbours of that run gives {n['better_near']:.3g}: {cause}?"
+    elif better_times > 1:
+        why = (
+            f"that run would lie on the curve of the others at {n['better_x'] * better_times:.3g}: "
+            f"is its {x} {_times(better_times)}?"
+        )
+    elif n["ahead"] >= 100:
+        at = f" A{_moved(x, n)[1:]}" if times < 1 else ""
+        why = f"its {x} is {n['ahead']:.3g} times the next largest: another unit?{at}"
     elif n["ratio"] <= 1.02:
         why = "the two are about equal, as with noise or an error that no longer falls"
-    elif n["ahead"] >= 100:
-        why = f"its {x} is {n['ahead']:.3g} times the next largest: another unit?"
     else:
         higher = f"its error is {100 * (n['ratio'] - 1):.0f} % higher"
-        why = f"{higher}: undertrained, too few data, or failed?"
+        also = f"; or is its {x} {_times(times)} ({_moved(x, n)})" if times < 1 else ""
+        why = f"{higher}: undertrained, too few data, or failed{also}?"
     return f"{head}; {why}"
+
+
+def _moved(x: str, n: Numbers) -> str:
+    return f"at {x} = {n['x'] * n['times']:.3g} it would lie on the curve of the others"
+
+
+def _misplaced(names: Names, n: Numbers) -> str:
+    x, y = names
+    causes = []
+    if n["times"] != 1:
+        causes.append(f"is its {x} {_times(n['times'])} ({_moved(x, n)})")
+    if n["mirrored"]:
+        causes.append(f"is it an {'error' if n['accuracy'] else 'accuracy'} among the others")
+    ask = ", or ".join(causes)
+    return (
+        f"the run at {x} = {n['x']:.3g} ({y} = {n['y']:g}) lies off the curve of the others: "
+        f"{ask}? If not, it is a run of another kind"
+    )
 
 
 def _rises(names: Names, n: Numbers) -> str:
@@ -232,13 +265,14 @@ DIAGNOSTICS: dict[str, Message] = {
         f"residuals of neighbouring points along {' and along '.join(p)} are correlated: "
         f"{AUTOCORRELATED}"
     ),
-    "outliers_above": _outliers("above", "undertrained or failed runs?"),
-    "outliers_below": _outliers("below", "another metric, or another unit?"),
+    "outliers_above": _outliers("above", "undertrained or failed runs, or a slip in a row?"),
+    "outliers_below": _outliers("below", "another metric or unit, or a slip in a row?"),
     "smallest_above": _end("smallest", "above"),
     "smallest_below": _end("smallest", "below"),
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
     "costliest_not_on_frontier": _costliest,
+    "misplaced": _misplaced,
     "influential": lambda p, n: (
         f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
