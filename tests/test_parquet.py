@@ -13,6 +13,7 @@ from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
 from scaling.data.parquet import Parquet, ParquetRecords
 from scaling.data.parquet_files import split_of
+from scaling.data.source import Captioned
 from scaling.data.subset import Selection, Subset
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -275,3 +276,43 @@ def test_a_cache_that_cannot_be_written_is_said(root, cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(UserError, match="point XDG_CACHE_HOME elsewhere"):
         source(root).train()
+
+
+def pairs(folder, captions):
+    """Images with captions and without labels, one file a split."""
+    for split, said in captions.items():
+        images = pa.array([{"bytes": png(i), "path": ""} for i in range(len(said))], IMAGE)
+        table = pa.table({"image": images, "text": pa.array(said, pa.string())})
+        pq.write_table(table, folder / f"{split}.parquet", row_group_size=2)
+    return source(folder, label_key=None, caption_key="text")
+
+
+def test_pairs_of_image_and_caption_need_no_labels(tmp_path):
+    found = pairs(tmp_path, {"train": ["one", "zwei, grün", "three"], "test": ["four"]})
+    assert found.problem() is None
+    assert found.captioned
+    assert (found.classes, found.sizes()) == (1, (3, 1))
+    images, labels = found.train().batch(np.arange(3))
+    assert (images[1] == pixels(1)).all()
+    assert not labels.any()
+    assert not found.labels().any()
+    assert found.train().captions_of(np.array([1, 0])) == ["zwei, grün", "one"]
+    assert found.heldout().captions_of(np.array([0])) == ["four"]
+
+
+def test_without_the_key_there_are_no_captions(root):
+    assert not source(root).captioned
+    assert not isinstance(source(root).train(), Captioned)
+
+
+def test_a_row_without_a_caption_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
+        pairs(tmp_path, {"train": ["one", "two", None], "test": ["four"]}).train()
+
+
+def test_a_column_of_captions_that_is_missing_or_no_text_is_named(tmp_path):
+    found = pairs(tmp_path, {"train": ["one"], "test": ["four"]})
+    words = found.model_copy(update={"caption_key": "txt"}).problem()
+    assert "has no column 'txt' (caption_key). Did you mean 'text'?" in words
+    words = found.model_copy(update={"caption_key": "image"}).problem()
+    assert "a text is needed, one an image" in words

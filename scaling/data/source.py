@@ -61,7 +61,7 @@ class Images(Protocol):
 
 
 @runtime_checkable
-class Captioned(Protocol):
+class Captioned(Images, Protocol):
     """Images of which something is said in words."""
 
     def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
@@ -173,7 +173,12 @@ class SourceConfig(Config, ABC):
     def provenance(self) -> dict[str, Any]:
         """What decided the pixels, for a run's manifest. A source with a decoder adds it here."""
         sets = {"train": self.train(), "heldout": self.heldout()}
-        return {
+        captions = {
+            f"{name}_captions": captions_fingerprint(images)
+            for name, images in sets.items()
+            if isinstance(images, Captioned)
+        }
+        return captions | {
             "numpy": np.__version__,
             **{f"{name}_size": images.size for name, images in sets.items()},
             **{f"{name}_fingerprint": fingerprint(images) for name, images in sets.items()},
@@ -216,6 +221,14 @@ def fingerprint(images: Images, count: int = SAMPLE) -> str:
     pixels, labels = images.batch(sample(images, count))
     whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
     whole.update(labels.astype("<i4").tobytes())
+    return whole.hexdigest()[:16]
+
+
+def captions_fingerprint(images: Captioned, count: int = SAMPLE) -> str:
+    """The same of a sample of captions."""
+    whole = hashlib.sha256()
+    for caption in images.captions_of(sample(images, count)):
+        whole.update(caption.encode() + b"\0")
     return whole.hexdigest()[:16]
 
 
