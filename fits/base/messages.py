@@ -431,8 +431,27 @@ _FILES = {
     "other_mark": "the mark that its first line names between cells",
     "json_lines": "JSON lines",
     "json": "JSON",
+    "json_columns": "JSON of columns, as pandas writes a data frame",
+    "json_split": "JSON of names and rows (pandas orient split)",
+    "json_index": "JSON of rows by their index (pandas orient index)",
+    "json_table": "JSON rows under one key",
+    "cp1252": "Latin-1 (Windows-1252)",
+    "bom": "UTF-8 with a byte order mark",
+    "carriage_returns": "carriage returns alone as line ends",
+    "mark_at_end": "an empty cell beyond the header at the end of rows left out",
+    "repeated_names": "columns of one name told apart by their places",
     "header_in_comment": "column names from the comment on top",
     "comments": "lines that begin with # left out",
+}
+
+
+_WAYS = {
+    "decimal_comma": "decimal comma",
+    "thousands": "thousands",
+    "fortran": "D for the exponent",
+    "power_of_ten": "power of ten",
+    "comment_in_cell": "comment left out",
+    "plus_minus": "what follows ± is not used",
 }
 
 
@@ -450,16 +469,21 @@ def _read_as(words: Names, n: Numbers) -> str:
         elif kind == "percent":
             said.append(f"{column} in percent ({example})")
         else:
-            what = {"decimal_comma": " (decimal comma)", "thousands": " (thousands)"}.get(kind, "")
+            what = f" ({_WAYS[kind]})" if kind in _WAYS else ""
             said.append(f"{column} {example} as {number}{what}")
     return f"read as: {'; '.join(said)}"
 
 
 def _equal_rows(names: Names, n: Numbers) -> str:
-    rows = "1 row equals" if n["count"] == 1 else f"{n['count']:.0f} rows equal"
+    first = f"line {n['line']:.0f} is line {n['first']:.0f}"
+    if n["count"] == 1:
+        return (
+            f"1 row equals an earlier row in every column ({first}) and counts as a run of its "
+            "own: leave it out if it is the same run"
+        )
     return (
-        f"{rows} an earlier row in every column (line {n['line']:.0f} is line {n['first']:.0f}) "
-        "and counts as a run of its own: leave it out if it is the same run"
+        f"{n['count']:.0f} rows equal an earlier row in every column ({first}) and count as runs "
+        "of their own: leave them out if they are the same runs"
     )
 
 
