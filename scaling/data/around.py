@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.labels import Labels
-from scaling.data.source import Images, Labelled, SourceConfig
+from scaling.data.source import Images, Labelled, SourceConfig, captions
 
 if TYPE_CHECKING:
     from scaling.data import Source
@@ -36,6 +37,18 @@ class Around(SourceConfig):
     @property
     def labels_each(self) -> int | None:
         return self.of.labels_each
+
+    @property
+    def labelled(self) -> bool:
+        return self.of.labelled
+
+    @property
+    def captioned(self) -> bool:
+        return self.of.captioned
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        return self.of.class_names
 
     @property
     def subset(self) -> str:
@@ -77,6 +90,9 @@ class Renumbered:
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self._images.labels_of(self._numbers(indices))
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        return captions(self._images, self._numbers(indices))
 
 
 def innermost(source: SourceConfig) -> SourceConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from scaling.data.source import (
     Fault,
     Images,
     Labelled,
+    captions,
     check_each,
     check_sample,
     missing,
@@ -53,6 +55,11 @@ class Hierarchy(Around):
     @property
     def labels_each(self) -> int | None:
         return (self.of.labels_each or 1) * self._table().shape[1]
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The source's; None where there are classes that it does not know."""
+        return self.of.class_names if self.classes == self.of.classes else None
 
     def train(self) -> HierarchyImages:
         return HierarchyImages(self.of.train(), self._table())
@@ -103,6 +110,9 @@ class HierarchyImages:
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return with_ancestors(self.images.labels_of(indices), self.table)
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        return captions(self.images, indices)
 
 
 @lru_cache(maxsize=4)

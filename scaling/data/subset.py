@@ -5,6 +5,7 @@ How many images of it a run learns from is the run's `data_size`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,7 @@ from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 from scaling.data.order import permute
-from scaling.data.source import Fault, Images, Labelled, check_each, check_sample
+from scaling.data.source import Fault, Images, Labelled, captions, check_each, check_sample
 
 if TYPE_CHECKING:
     from scaling.data import Source
@@ -79,6 +80,14 @@ class Subset(Around):
     def subset(self) -> str:
         return self.select.words
 
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        names = self.of.class_names
+        if names is None or self.select.classes is None:
+            return names
+        renamed = new_numbers(self.of.classes, self.select)[:-1]
+        return [names[number] for number in np.argsort(renamed) if renamed[number] != NONE]
+
     def train(self) -> SubsetImages:
         return self._open(self.of.train(), heldout=False)
 
@@ -130,6 +139,12 @@ class Subset(Around):
                 "select",
                 "which images are of which class is not known of a private source; leave classes "
                 "out, and name a source of so many classes instead.",
+            )
+        if wanted is not None and not self.of.labelled:
+            return Fault(
+                "select",
+                "training images of the source have no labels to choose classes by; leave classes "
+                "out, or unlabelled.",
             )
         if wanted is not None and wanted > whole:
             return Fault(
@@ -199,6 +214,10 @@ class SubsetImages:
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         numbers = self._numbers(indices)
         return self._as_here(self.images.labels_of(numbers), numbers)
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        """As the source says them: only labels are made wrong here."""
+        return captions(self.images, self._numbers(indices))
 
     def _numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of the source's images these are."""

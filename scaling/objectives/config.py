@@ -58,6 +58,7 @@ class Setting(NamedTuple):
       labels_each: most labels of an image; None: one.
       augment: kinds of what is done to images, in order.
       captioned: whether images have captions.
+      labelled: whether training images have labels.
     """
 
     model: Shape
@@ -67,6 +68,7 @@ class Setting(NamedTuple):
     labels_each: int | None
     augment: tuple[str, ...]
     captioned: bool
+    labelled: bool = True
 
 
 class ObjectiveConfig(Config, ABC):

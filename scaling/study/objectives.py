@@ -72,6 +72,7 @@ def _settings(
             labels_each=data.source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,
+            labelled=data.source.labelled,
         )
 
 

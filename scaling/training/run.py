@@ -179,6 +179,7 @@ def setting(
         labels_each=data.labels_each,
         augment=tuple(each.kind for each in spelled_out(augment)),
         captioned=data.captioned,
+        labelled=data.labelled,
     )
 
 
