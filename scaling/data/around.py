@@ -39,6 +39,10 @@ class Around(SourceConfig):
         return self.of.labels_each
 
     @property
+    def labelled(self) -> bool:
+        return self.of.labelled
+
+    @property
     def captioned(self) -> bool:
         return self.of.captioned
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checka
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, Config
 from scaling.base.console import Say
@@ -68,6 +69,13 @@ class Captioned(Images, Protocol):
         """The caption of each image of these numbers; no image is decoded where that can be."""
 
 
+def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[str]:
+    """What is said of each of these images. Raises UserError where nothing is."""
+    if not isinstance(images, Captioned):
+        raise UserError(["the images of [data] have no captions, which this objective reads."])
+    return images.captions_of(numbers)
+
+
 Opened = TypeVar("Opened", bound=Images)
 
 
@@ -95,6 +103,11 @@ class SourceConfig(Config, ABC):
         """Most labels of an image, the second axis of its sets' labels; None: there is no such
         axis, every image has one. Decodes nothing."""
         return None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether images to learn from have labels; those to measure on always do."""
+        return True
 
     @property
     def captioned(self) -> bool:

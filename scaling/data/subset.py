@@ -141,6 +141,12 @@ class Subset(Around):
                 "which images are of which class is not known of a private source; leave classes "
                 "out, and name a source of so many classes instead.",
             )
+        if wanted is not None and not self.of.labelled:
+            return Fault(
+                "select",
+                "training images of the source have no labels to choose classes by; leave classes "
+                "out, or unlabelled.",
+            )
         if wanted is not None and wanted > whole:
             return Fault(
                 "select",

@@ -60,6 +60,7 @@ class Setting(NamedTuple):
       captioned: whether images have captions.
       begins_trained: whether the network begins with trained weights.
       source: the data, where it is there to be looked at.
+      labelled: whether training images have labels.
     """
 
     model: Shape
@@ -71,6 +72,7 @@ class Setting(NamedTuple):
     captioned: bool
     begins_trained: bool = False
     source: SourceConfig | None = None
+    labelled: bool = True
 
 
 class ObjectiveConfig(Config, ABC):

@@ -76,6 +76,7 @@ def _settings(
             captioned=data.source.captioned,
             begins_trained="init" in file.at(grid),
             source=data.source,
+            labelled=data.source.labelled,
         )
 
 

@@ -183,6 +183,7 @@ def setting(
         augment=tuple(each.kind for each in spelled_out(augment)),
         captioned=data.captioned,
         begins_trained=begins_trained,
+        labelled=data.labelled,
     )
 
 
