@@ -18,7 +18,12 @@ from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.clip import Clip
 from scaling.objectives.distill import Distill
+from scaling.objectives.exemplar import Exemplar
+from scaling.objectives.jigsaw import Jigsaw
 from scaling.objectives.lit import Lit
+from scaling.objectives.relative_patch import RelativePatch
+from scaling.objectives.rotation import Rotation
+from scaling.objectives.s4l import S4L
 from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 from scaling.training.initial import Init
@@ -82,5 +87,11 @@ CASES: dict[str, Callable[[Path], Run]] = {
     "clip": lambda folder: captioned(objective=Clip(tokens=TOKENS, width=6)),
     "siglip": lambda folder: captioned(objective=SigLip(tokens=TOKENS, width=6)),
     "lit": lit,
+    "exemplar": lambda folder: small(objective=Exemplar(copies=3, projection=8)),
+    "jigsaw": lambda folder: small(objective=Jigsaw(permutations=12)),
+    "relative_patch": lambda folder: small(objective=RelativePatch()),
+    "s4l": lambda folder: small(objective=S4L(entropy=0.1, pseudo_labels=0.1)),
+    "s4l, exemplar and vat": lambda folder: small(objective=S4L(task="exemplar", vat=0.5)),
+    "rotation": lambda folder: small(objective=Rotation()),
 }
 """By name, what makes a run, given a folder for files that it needs."""
