@@ -15,7 +15,11 @@ from scaling.objectives.clip import Clip
 from scaling.objectives.image_text import TextTower
 from scaling.objectives.lit import Lit
 from scaling.objectives.siglip import SigLip
+from scaling.training import checkpoints
 from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.checkpoints import Checkpoint
+from scaling.training.initial import backbone
+from scaling.training.parts import network
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.trainer import Trainer
 
@@ -176,12 +180,14 @@ def test_a_locked_tower_stays_bit_for_bit_whatever_the_weight_decay(tmp_path):
     begin, end, losses, trainer = trained(run.model_copy(update={"recipe": recipe}), 12)
     jax.tree.map(np.testing.assert_array_equal, begin.frozen, end.frozen)
     assert np.abs(begin.params["text_head"]["kernel"] - end.params["text_head"]["kernel"]).max() > 0
-    from scaling.training.initial import backbone
-
     expected = backbone(run.init, NANO)
     jax.tree.map(np.testing.assert_array_equal, end.frozen["backbone"], expected)
     assert losses[-1] < losses[0]
     assert trainer.module(end).backbone.position.shape == (1, 4, 8)
+    checkpoints.save(tmp_path / "end", Checkpoint(step=12, seconds=1.0, state=jax.device_put(end)))
+    read = checkpoints.parameters(tmp_path / "end")  # as whoever begins with it, or converts it
+    jax.tree.map(np.testing.assert_array_equal, read["backbone"], expected)
+    assert {"text", "text_head"} < set(read)
 
 
 @pytest.mark.slow
@@ -252,6 +258,13 @@ def test_captions_longer_than_the_tower_are_named_before_training():
     (words,) = short.missing(seen)
     assert "training captions are longer than the text tower sees" in words
     assert list(short.missing(run.setting)) == []  # a plan looks at no data
+
+
+def test_a_teacher_that_is_frozen_is_not_taken_for_the_network():
+    trained, frozen = {"backbone": 1, "head": 2}, {"backbone": 3, "head": 4}
+    assert network(trained, frozen) == trained
+    assert network({"text": 5}, {"backbone": 3}) == {"text": 5, "backbone": 3}
+    assert network({"text": 5}, {}) == {"text": 5}
 
 
 def test_a_manifest_has_the_tokenizer_s_hash():

@@ -13,7 +13,7 @@ from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
 from scaling.data.parquet import Parquet, ParquetRecords
 from scaling.data.parquet_files import split_of
-from scaling.data.source import Captioned
+from scaling.data.source import Captioned, SourceConfig
 from scaling.data.subset import Selection, Subset
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -305,9 +305,28 @@ def test_without_the_key_there_are_no_captions(root):
     assert not isinstance(source(root).train(), Captioned)
 
 
+def test_captions_are_told_without_copying_images_and_are_those_of_the_set(tmp_path, cache):
+    folder = tmp_path / "data"
+    said = [f"number {i}" for i in range(23)]
+    for n, part in enumerate((said[:10], said[10:])):
+        (folder / "train").mkdir(parents=True, exist_ok=True)
+        pairs(tmp_path, {"train": part, "test": ["x"]})
+        (tmp_path / "train.parquet").rename(folder / "train" / f"000{n}.parquet")
+    (tmp_path / "test.parquet").rename(folder / "test.parquet")
+    found = source(folder, label_key=None, caption_key="text")
+    told = {count: found.captions(count) for count in (5, 23, 100)}
+    assert not list(cache.glob("*.arrow")), "no image was copied"
+    for count, captions in told.items():
+        assert captions == SourceConfig.captions(found, count)
+    assert sorted(told[100]) == sorted(said)
+    assert found.captions(9, heldout=True) == ["x"]
+
+
 def test_a_row_without_a_caption_is_named(tmp_path):
     with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
         pairs(tmp_path, {"train": ["one", "two", None], "test": ["four"]}).train()
+    with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
+        source(tmp_path, label_key=None, caption_key="text").captions(9)
 
 
 def test_a_column_of_captions_that_is_missing_or_no_text_is_named(tmp_path):

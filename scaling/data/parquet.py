@@ -22,6 +22,7 @@ from scaling.data.parquet_files import (
     File,
     Keys,
     all_labels,
+    captions_of,
     copied,
     header,
     incomplete,
@@ -31,7 +32,7 @@ from scaling.data.parquet_files import (
     split_of,
 )
 from scaling.data.readable import Encoded
-from scaling.data.source import Fault, missing, same_sets
+from scaling.data.source import Fault, missing, same_sets, spread_over
 
 SHOWN = 5  # rows that an error names before it counts the rest
 
@@ -110,6 +111,17 @@ class Parquet(EncodedSource):
             raise ValueError(problem)
         files = self._files(self.heldout_split if heldout else self.train_split)
         return all_labels(files, self.label_key).astype(np.int32)
+
+    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
+        """Their column alone is read, unless some images are left out."""
+        if self.skip_unreadable or self.caption_key is None:
+            return super().captions(count, heldout)
+        if problem := self.problem():
+            raise ValueError(problem)
+        files = self._files(self.heldout_split if heldout else self.train_split)
+        rows = [header(file, self.label_key).rows for file in files]
+        wanted = spread_over(count, sum(rows))
+        return captions_of(files, rows, self.caption_key, wanted)
 
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]

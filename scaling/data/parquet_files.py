@@ -127,6 +127,36 @@ def all_labels(files: Sequence[File], label_key: str | None) -> NDArray[np.int64
     return np.concatenate([labels(file, label_key) for file in files])
 
 
+def captions_of(
+    files: Sequence[File], rows: Sequence[int], key: str, numbers: NDArray[np.int64]
+) -> list[str]:
+    """Texts of these rows of several files, one file after another; UserError where there is none.
+
+    Args:
+      rows: of each file.
+      key: the column.
+      numbers: of rows, counted through all files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found, first = np.full(len(numbers), None, object), 0
+    for file, count in zip(files, rows, strict=True):
+        here = np.flatnonzero((numbers >= first) & (numbers < first + count))
+        if len(here):
+            try:
+                column = pq.read_table(file.path, columns=[key], partitioning=None)[key]
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(file, error) from error
+            texts = column.take(numbers[here] - first).to_pylist()
+            if None in texts:
+                row = int(numbers[here][texts.index(None)]) - first
+                raise UserError([f"{file.path}: row {row:_} has no {key!r}."])
+            found[here] = texts
+        first += count
+    return found.tolist()
+
+
 def _unreadable(file: File, error: Exception) -> UserError:
     why = str(error).splitlines()[0] if str(error) else repr(error)
     return UserError([f"{file.path} is no Parquet file that can be read: {why}"])

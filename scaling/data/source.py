@@ -150,6 +150,22 @@ class SourceConfig(Config, ABC):
         assert images.size is not None
         return images.labels_of(np.arange(images.size))
 
+    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
+        """So many captions that speak for all of one of the sets, always the same, or all there
+        are: those of the first members of the fixed permutation. Reads what it must: a source that
+        can tell them without opening the set does that here.
+
+        Args:
+          heldout: whether of the images to measure on, not of those to learn from.
+
+        Raises:
+          UserError: there are none.
+        """
+        images = self.heldout() if heldout else self.train()
+        if not isinstance(images, Captioned):
+            raise UserError(["the images of [data] have no captions."])
+        return images.captions_of(spread_over(count, images.size))
+
     def fault(self) -> Fault | None:
         """Why this source cannot be opened here; None when it can. Decodes nothing."""
         return None
@@ -209,6 +225,13 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     if count >= images.size:
         return np.arange(images.size)
     return subset(np.arange(count), images.size)
+
+
+def spread_over(count: int, size: int | None) -> NDArray[np.int64]:
+    """The first members of the fixed permutation of `size` images; None: there is no end."""
+    if size is None:
+        return np.arange(count)
+    return subset(np.arange(min(count, size)), size)
 
 
 def check_sample(images: Images) -> None:

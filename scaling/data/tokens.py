@@ -19,8 +19,7 @@ from pydantic import Field
 
 from fits.base.errors import UserError
 from scaling.base.config import Config
-from scaling.data.order import subset
-from scaling.data.source import Captioned, Images, SourceConfig, missing
+from scaling.data.source import SourceConfig, missing
 
 if TYPE_CHECKING:
     import tokenizers
@@ -162,19 +161,6 @@ class Tokenizer:
         return [each.ids for each in found]
 
 
-def captions_seen(images: Images, count: int) -> Sequence[str]:
-    """So many captions that speak for all, or all there are.
-
-    Raises:
-      UserError: there are none.
-    """
-    if not isinstance(images, Captioned):
-        raise UserError(["the images of [data] have no captions to make tokens of."])
-    if images.size is None:
-        return images.captions_of(np.arange(count))
-    return images.captions_of(subset(np.arange(min(count, images.size)), images.size))
-
-
 def library_missing() -> Iterator[str]:
     """Says how to get the library, where it is not installed."""
     try:
@@ -211,7 +197,7 @@ def _trained(vocabulary: int, captions: int, source: SourceConfig) -> tokenizers
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         special_tokens=[],
     )
-    learnt.train_from_iterator(captions_seen(source.train(), captions), trainer)
+    learnt.train_from_iterator(source.captions(captions), trainer)
     return learnt
 
 
@@ -233,8 +219,8 @@ def _read(path: Path, modified: int) -> tokenizers.Tokenizer:
 def _too_long(tokenizer: Tokenizer, source: SourceConfig) -> Iterator[str]:
     """Of a sample of both sets, those that are longer than texts may be."""
     most = tokenizer._config.length
-    for name, images in (("training", source.train()), ("held-out", source.heldout())):
-        texts = captions_seen(images, LOOKED_AT)
+    for name, heldout in (("training", False), ("held-out", True)):
+        texts = source.captions(LOOKED_AT, heldout)
         lengths = np.array(tokenizer.lengths(texts))
         if (over := int((lengths > most).sum())) > 0:
             longest = int(lengths.argmax())
