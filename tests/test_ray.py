@@ -263,12 +263,14 @@ def test_a_demand_fits_where_as_many_nodes_have_as_much():
 def test_a_command_in_a_task_has_no_variables_of_ray_or_of_another_training(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:1")
     monkeypatch.setenv("JAX_PROCESS_ID", "3")
+    monkeypatch.setenv("MEGASCALE_COORDINATOR_ADDRESS", "gone:8080")  # of a preempted slice
     log = tmp_path / "logs" / "seat.log"
-    code = "import os; print(sorted(k for k in os.environ if k[:4] in ('RAY_', 'JAX_')))"
+    code = "import os; print(sorted(k for k in os.environ if k[:4] in ('RAY_', 'JAX_', 'MEGA')))"
     assert run_in_task(["-c", code], str(log), {"JAX_PLATFORMS": "cpu"}) == ""
     listed = log.read_text()
     assert "RAY_ADDRESS" not in listed
     assert "JAX_PROCESS_ID" not in listed
+    assert "MEGASCALE" not in listed
     assert "JAX_PLATFORMS" in listed
 
 

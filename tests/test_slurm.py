@@ -104,7 +104,10 @@ def test_a_time_of_days_is_asked_for_in_slurms_minutes(study):
 
 
 def test_nothing_of_an_outer_job_is_handed_on(monkeypatch):
-    outer = ("SLURM_JOB_ID", "SBATCH_PARTITION", "JAX_COORDINATOR_ADDRESS", "CUDA_VISIBLE_DEVICES")
+    outer = (
+        *("SLURM_JOB_ID", "SBATCH_PARTITION", "JAX_COORDINATOR_ADDRESS", "CUDA_VISIBLE_DEVICES"),
+        "MEGASCALE_COORDINATOR_ADDRESS",
+    )
     for name in (*outer, "SLURM_CONF", "JAX_COMPILATION_CACHE_DIR"):
         monkeypatch.setenv(name, "7")
     with own_environment():

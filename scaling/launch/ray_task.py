@@ -18,7 +18,10 @@ from scaling.launch import process_guard
 SECONDS_TO_LEAVE = 10.0
 SECONDS_BETWEEN_LOOKS = 0.2  # between which Ray can interrupt the task
 STALE = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-"""Variables that would have the command join a training which is not its own."""
+OTHERS = ("RAY_", "MEGASCALE_")
+"""How variables begin that are of Ray's worker alone, or would have the command join a training
+which is not its own, as `STALE` would: MEGASCALE_*, left by a preempted training of several slices,
+makes a slice wait for hosts that are gone (ray issue 62893)."""
 
 
 def run_in_task(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> str:
@@ -65,7 +68,7 @@ def _own(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("RAY_") and name not in STALE
+        if not name.startswith(OTHERS) and name not in STALE
     }
 
 
