@@ -10,6 +10,7 @@ from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import LinearProbe
+from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.upstream import Upstream
 from scaling.evaluate.vtab import Vtab
 
@@ -21,6 +22,7 @@ Evaluation: TypeAlias = Annotated[
     | LinearProbe
     | NearestNeighbours
     | FineTune
-    | Vtab,
+    | Vtab
+    | Privacy,
     Field(discriminator="kind"),
 ]
