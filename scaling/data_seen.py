@@ -26,7 +26,7 @@ class Seen:
         """`most`: images that are asked for, at most."""
         self._run, self._images = run, run.data.train()
         self.resolution, self.classes = self._images.resolution, self._images.classes
-        self.views = run.objective.views
+        self.views = run.views
         steps = min(run.steps, -(-most // (run.batch * self.views)))
         self.size = steps * run.batch * self.views
 
@@ -46,6 +46,8 @@ class Seen:
             augment=run.augment,
             views=self.views,
             resample=run.resample,
+            plain_views=run.plain_views,
+            drawn=run.images_drawn,
         )
         shown = [self._shown(batch, step) for step, batch in enumerate(made, start=first)]
         images = np.concatenate([pixels for pixels, _ in shown])

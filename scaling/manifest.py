@@ -14,6 +14,7 @@ import jax
 from scaling.base.machine import installed_version, processor
 from scaling.evaluate import Evaluation
 from scaling.study.sources import sources_of
+from scaling.training.accounting import spent
 from scaling.training.initial import provenance
 from scaling.training.run import Run
 
@@ -42,6 +43,7 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "data": [source.provenance() for source in sources_of(run, evaluations)],
         "objective": run.objective.provenance(run.data),
         "init": None if run.init is None else provenance(run.init),
+        "privacy": None if (private := spent(run)) is None else private.as_json(),
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,

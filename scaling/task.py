@@ -19,6 +19,7 @@ from scaling.base.console import complain, note
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.outcomes import FOLDER, forget, outcomes
+from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.trainings import Trainings, host_arrays
 from scaling.evaluate.trains import InTraining, NotMeasured, Trains
 from scaling.image_check import check_images
@@ -31,6 +32,7 @@ from scaling.runs.rule_file import StoppedByRule, check_rules
 from scaling.runs.run_file import read_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import HeldTrunk, TrunkFolder, hold_trunk_if_free
+from scaling.training.accounting import spent
 from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import OtherState
@@ -160,6 +162,7 @@ def train_and_measure(
     run = task.run
     watch.phase("check")
     check_images(run, task.missing)
+    spent(run)  # more than it may: said before the first step
     watch.phase("compile")
     trainer = _trainer(task, trainers)
     with leaving.after_a_step() as leave:
@@ -175,8 +178,9 @@ def train_and_measure(
             ),
         )
         for each in task.missing
-        if not isinstance(each, Trains)
+        if not isinstance(each, Trains | Privacy)
     ]
+    measured += [(each, each.of_run(run)) for each in task.missing if isinstance(each, Privacy)]
     if train_too := [each for each in task.missing if isinstance(each, Trains)]:
         find = Trainings(
             upstream=run,

@@ -59,6 +59,7 @@ def test_defaults_that_ids_leave_out_never_change():
         "dropout": 0.0,
         "stochastic_depth": 0.0,
         "polyak": None,
+        "privacy": None,
     }
     assert Classify().model_dump() == {
         "kind": "classify",

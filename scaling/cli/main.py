@@ -14,6 +14,7 @@
     scaling clean   demo     free the disk of training states that nothing needs
     scaling duplicates demo  training images that look like those measured on
     scaling data ...         bring images of your own, see what networks see, check all of them
+    scaling privacy          what a private training spends, or the noise that it needs
     scaling models           the zoo: parameters and multiply-adds
     scaling convert IN OUT   weights from one layout to another, or out of a run
     scaling evaluate CHECKPOINT --on TASKS
@@ -58,6 +59,7 @@ from fits.base.printable import printable
 from scaling.cli import data, launching, planning, results, watching, weights, working
 from scaling.cli.duplicates import duplicates
 from scaling.cli.evaluate import evaluate
+from scaling.cli.privacy import privacy
 
 app = typer.Typer(
     help=__doc__,
@@ -82,6 +84,7 @@ app.command("clean")(results.clean)
 app.command("collect")(results.collect)
 app.command("report")(results.report)
 app.command("duplicates")(duplicates)
+app.command("privacy")(privacy)
 app.command("models")(weights.models)
 app.command("convert")(weights.convert)
 app.add_typer(data.app, name="data")

@@ -23,6 +23,7 @@ from scaling.data.order import (
     labelled_rows,
     places,
     resampled,
+    sampled_rows,
     step_indices,
     subset,
 )
@@ -32,8 +33,9 @@ Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
 [views, batch, side, side, 3] where an objective wants several; `label` int32 [batch], or
 [batch, most] padded with -1 where images have several; `index` uint32 [batch], each image's member
-of the data set; where an objective looks at captions, `text` int32 [batch, length], their tokens.
-A step whose run mixes images has two more, `partner` and `share`: `augment.MixUp`."""
+of the data set; where an objective looks at captions, `text` int32 [batch, length], their tokens;
+where images are drawn by chance, `present` bool [batch], false in rows without one. A step whose
+run mixes images has two more, `partner` and `share`: `augment.MixUp`."""
 Encoder: TypeAlias = Callable[[Sequence[str]], NDArray[np.int32]]
 """From captions to tokens, [n, length]."""
 AHEAD = 8  # batches made before they are asked for
@@ -56,6 +58,7 @@ def batches(
     plain_views: Sequence[int] = (),
     labelled: Labelled | None = None,
     encode: Encoder | None = None,
+    drawn: float | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps first_step, .., last_step - 1, or this host's rows of them.
 
@@ -71,6 +74,8 @@ def batches(
       plain_views: those of the views that no augmentation of images touches.
       labelled: which images have their labels shown; None: all.
       encode: from captions to tokens; None: captions are not looked at.
+      drawn: images that a step draws on average, each by chance (`order.sampled_rows`); None: a
+        batch of them, in epochs.
 
     Yields:
       `Batch`es of these rows.
@@ -96,9 +101,17 @@ def batches(
 
     if labelled is not None:
         check_labelled(labelled, data_size)
+    if drawn is not None:
+        check_drawn(drawn, data_size)
 
     def make(step: int) -> Batch:
-        members = step_indices(seed, step, batch, data_size, rows, shares)
+        present: dict[str, Any] = {}
+        if drawn is None:
+            members = step_indices(seed, step, batch, data_size, rows, shares)
+        else:
+            assert data_size is not None  # checked above
+            there, members = sampled_rows(seed, step, batch, data_size, drawn, rows)
+            present["present"] = there
         shows = np.ones(len(members), bool)
         if labelled is not None:
             shows, those = labelled_rows(seed, step, batch, labelled, rows)
@@ -110,6 +123,7 @@ def batches(
             "image": seen[0] if views == 1 else np.stack(seen),
             "label": hidden(labels, shows),
             "index": members.astype(np.uint32),
+            **present,
         }
         return found if encode is None else found | {"text": encode(captions(images, numbers))}
 
@@ -121,6 +135,16 @@ def check_labelled(labelled: Labelled, data_size: int | None) -> None:
     if data_size is not None and labelled.size > data_size:
         raise UserError(
             [f"{labelled.size:_} labelled images of {data_size:_} were asked for; take fewer."]
+        )
+
+
+def check_drawn(mean: float, data_size: int | None) -> None:
+    """Raise UserError where so many images cannot be drawn by chance."""
+    if data_size is None:
+        raise UserError(["privacy draws images of a set, and there is no end; give a data_size."])
+    if data_size < mean:
+        raise UserError(
+            [f"privacy draws {mean:.1f} images a step, of {data_size:_}; use a smaller batch."]
         )
 
 

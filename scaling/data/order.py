@@ -17,8 +17,8 @@ from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
-EPOCH, SUBSET, OFFSET, OF_LABELLED = 1, 3, 34, 35  # a key each; 2, 4 to 6 and 41 to 45 are
-# those of `scaling.data.augment`, 31 to 33 of `data.subset`
+EPOCH, SUBSET, OFFSET, OF_LABELLED, COUNT, DRAWN = 1, 3, 34, 35, 36, 37  # a key each; 2, 4 to 6
+# and 41 to 45 are those of `scaling.data.augment`, 31 to 33 of `data.subset`, 38 of jigsaws
 
 Resampling: TypeAlias = Literal["square-root", "class-balanced"]
 
@@ -98,6 +98,36 @@ def labelled_rows(
     shows = after > before
     epoch, within = np.divmod(step * each + before[shows], labelled.size)
     return shows, permute(within, labelled.size, hash64(key(seed, OF_LABELLED), epoch))
+
+
+def sampled_rows(
+    seed: int,
+    step: int,
+    batch: int,
+    data_size: int,
+    mean: float,
+    rows: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which rows show an image, bool [rows], and the member that each shows, int64 [rows].
+
+    Every member is drawn with probability mean / data_size, whatever the others and the steps
+    before are: a binomial number of them, at most `batch`, any as likely as others. A set that was
+    drawn by Poisson sampling and then cut at random to at most `batch` is distributed so. Rows
+    beyond them name some member too.
+
+    Args:
+      data_size: number of members, at least `mean`.
+      mean: members that are drawn on average, were there no end to a batch.
+      rows: of the batch, those that are wanted; None: all.
+    """
+    from scipy.stats import binom
+
+    row = np.arange(batch, dtype=np.int64) if rows is None else rows
+    word = int(hash64(key(seed, COUNT), step)[0])
+    uniform = ((word >> 11) + 0.5) / 2.0**53
+    count = int(binom.ppf(uniform, data_size, mean / data_size))
+    members = permute(row % data_size, data_size, hash64(key(seed, DRAWN), step))
+    return row < count, members
 
 
 def resampled(labels: Labels, rule: Resampling) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from scaling.evaluate.fewshot import FewShot
 from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import LinearProbe
+from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.retrieval import Retrieval
 from scaling.evaluate.upstream import Upstream
 from scaling.evaluate.vtab import Vtab
@@ -25,6 +26,7 @@ Evaluation: TypeAlias = Annotated[
     | ZeroShot
     | Retrieval
     | FineTune
-    | Vtab,
+    | Vtab
+    | Privacy,
     Field(discriminator="kind"),
 ]

@@ -25,14 +25,14 @@ def check_objectives(
     file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
 ) -> None:
     """Each objective of a grid suits its networks, data and batches, and what is measured."""
-    for place, objective in _objectives(file, grid):
+    for place, objective in objectives_of(file, grid):
         if objective is None or file.doubtful(place, type(objective)):
             continue
         _check_heads(file, place, objective)
         _check_text(file, place, objective)
         found = {
             problem: None
-            for setting in _settings(file, grid, trained, data)
+            for setting in settings_of(file, grid, trained, data)
             for problem in (*objective.problems(setting), *objective.missing(setting))
         }
         for problem in found:
@@ -41,7 +41,7 @@ def check_objectives(
             file.mistake((*grid, "augment"), problem)
 
 
-def _objectives(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+def objectives_of(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     """Every objective of a grid, where it is written."""
     of_file = file.part(Objective, OF_FILE) if "objective" in file.raw else DEFAULT
     if "objective" not in file.at(grid):
@@ -53,9 +53,10 @@ def _objectives(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
             yield OF_FILE, of_file
 
 
-def _settings(
+def settings_of(
     file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
 ) -> Iterator[Setting]:
+    """What an objective must suit in a grid, as far as it is known."""
     augment = _augment(file, grid)
     if data.source is None:
         return

@@ -19,7 +19,8 @@ from scaling.study.axes import Data, check_axes, part
 from scaling.study.evaluations import check_evaluations, check_source
 from scaling.study.mistakes import listed, near_names
 from scaling.study.networks import network, with_mup
-from scaling.study.objectives import check_objectives
+from scaling.study.objectives import check_objectives, objectives_of, settings_of
+from scaling.study.privacy import check_privacy, check_spent
 from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.study_file import Grid, MuPKeys, StudyFile
@@ -60,12 +61,20 @@ def read_study(
         if data_needed and data.resolution is not None:
             _check_init(file, grid, shapes[grid])
         check_objectives(file, grid, shapes[grid], data)
+        check_privacy(
+            file,
+            grid,
+            _known_recipe(file, grid, {"privacy", "clip_norm"}),
+            [objective for _, objective in objectives_of(file, grid) if objective is not None],
+            settings_of(file, grid, shapes[grid], data),
+        )
         _check_durations(file, grid)
         _check_placement(file, grid, shapes[grid])
     file.raise_mistakes()
     study = _study(file.parse())
     if data_needed:
         check_trainings(file, study)
+        check_spent(file, study)
         file.raise_mistakes()
     return study
 

@@ -12,6 +12,7 @@ from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import HeadFault, OwnHead
+from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
 from scaling.objectives.classify import Classify
@@ -115,6 +116,9 @@ def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data:
             "trains the network, and checkpoints are measured as they are; let a study begin with "
             f'it, init = {{ from = "{subject.label}" }}, and measure this there.',
         )
+        return
+    if isinstance(evaluation, Privacy):
+        file.mistake(place, "is what a run spends, which its manifest.json tells; leave this out.")
         return
     if (own := evaluation.source(None)) is not None:
         _check_resolution(file, (*place, "data"), own.resolution, subject)

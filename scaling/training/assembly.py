@@ -57,7 +57,7 @@ def assemble(
             sizes,
             tensor=spec.tensor,
             width=run.model.width,
-            views=run.objective.views,
+            views=run.views,
             devices=devices,
         )
     placement.check_batch(run.batch)

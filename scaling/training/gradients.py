@@ -1,8 +1,8 @@
 """How gradients are taken, between the loss and the optimizer.
 
 Each way is a function from a loss to a function that also gives its gradient with respect to its
-first argument. Per-example gradients belong here, beside these; `fused.py` takes gradients and
-applies them in one pass.
+first argument. `private_gradients.py` has one more; `fused.py` takes gradients and applies them in
+one pass.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def accumulated(microbatches: int, views: int = 1) -> Gradients:
                 return (jax.tree.map(jnp.add, total, grad), states), (loss, metrics)
 
             zeros = jax.tree.map(jnp.zeros_like, (params, state))
-            parts = _split(batch, microbatches, views), jnp.arange(microbatches)
+            parts = split(batch, microbatches, views), jnp.arange(microbatches)
             (total, new), (losses, metrics) = jax.lax.scan(add, zeros, parts)
             mean = jax.tree.map(lambda g: g / microbatches, total)
             metrics = jax.tree.map(lambda m: m.mean(0), metrics)
@@ -85,17 +85,17 @@ def layer_norms(grads: Any) -> dict[str, jax.Array]:
     return {"layer_gradient_norms": jnp.sqrt(sum(squares[1:], squares[0]))}
 
 
-def _split(batch: Batch, parts: int, views: int) -> Batch:
-    """Every entry with a leading axis of parts.
+def split(batch: Batch, parts: int, views: int) -> Batch:
+    """Every entry of a batch with a leading axis of parts.
 
     A part takes every `parts`-th row: whatever devices the rows are spread over, each of them has
     as many of every part.
     """
 
-    def split(name: str, rows: Any) -> Any:
+    def apart(name: str, rows: Any) -> Any:
         axis = 1 if name == "image" and views > 1 else 0
         shape = rows.shape
-        apart = rows.reshape(*shape[:axis], shape[axis] // parts, parts, *shape[axis + 1 :])
-        return jnp.moveaxis(apart, axis + 1, 0)
+        found = rows.reshape(*shape[:axis], shape[axis] // parts, parts, *shape[axis + 1 :])
+        return jnp.moveaxis(found, axis + 1, 0)
 
-    return {name: split(name, rows) for name, rows in batch.items()}
+    return {name: apart(name, rows) for name, rows in batch.items()}

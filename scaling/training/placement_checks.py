@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from fits.base.errors import UserError
 from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 from scaling.training.placement_spec import PlacementSpec
+from scaling.training.privacy import FUSED_PRIVATE
 from scaling.training.run import Run
 
 
@@ -70,6 +71,8 @@ def check_runs(spec: PlacementSpec, runs: Iterable[Run], *, batches: bool = True
     found: dict[str, None] = {}
     for run in runs:
         found |= dict.fromkeys(network_mistakes(spec, run.model))
+        if spec.update == "fused" and run.recipe.privacy is not None:
+            found[FUSED_PRIVATE] = None
         if batches:
             said = (f"a batch of {each}" for each in batch_mistakes(spec, run.batch))
             found |= dict.fromkeys(said)

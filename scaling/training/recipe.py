@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from scaling.base.config import Clash, Config, NoneAs
+from scaling.training.privacy import Privacy
 
 Norm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
@@ -72,6 +73,9 @@ class Recipe(Config):
     It begins as the parameters do, takes 4 bytes a parameter, and is what evaluations, conversions
     and later runs see. ViT fine-tuning has 0.9999 (Dosovitskiy et al. 2021); the paper averages
     when it fine-tunes ViT-G."""
+    privacy: Privacy | None = None
+    """Differentially private training, `{ noise_multiplier = 3.0, delta = 1e-5 }`
+    (docs/training/privacy.md); left out, none. It needs `clip_norm = "none"`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
@@ -25,7 +25,8 @@ from scaling.data.augment import (
 from scaling.data.order import Resampling
 from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
-from scaling.objectives.config import Setting
+from scaling.objectives.config import Pass, Setting
+from scaling.training import privacy
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe
 
@@ -103,7 +104,7 @@ class Run(Config):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes what follows from its fields itself."""
         copy = super().model_copy(update=update, deep=deep)
-        for name in ("digests", "step_digest", "params", "flops"):
+        for name in ("digests", "step_digest", "params", "flops", "passes"):
             copy.__dict__.pop(name, None)
         return copy
 
@@ -140,10 +141,40 @@ class Run(Config):
         """Parameters of the backbone, its pool included, classifier left out."""
         return parameters(self.model)
 
+    @property
+    def augmentations(self) -> int:
+        """Times that each of the objective's views is made, differently augmented."""
+        return 1 if self.recipe.privacy is None else self.recipe.privacy.augmentations
+
+    @property
+    def views(self) -> int:
+        """Versions of each image in a batch: those of the objective's first view, then those of its
+        second."""
+        return self.objective.views * self.augmentations
+
+    @property
+    def plain_views(self) -> tuple[int, ...]:
+        """Those of the views, counted from 0, that no augmentation of images touches."""
+        many = self.augmentations
+        return tuple(v * many + k for v in self.objective.plain_views for k in range(many))
+
+    @property
+    def images_drawn(self) -> float | None:
+        """Images that a step draws on average, where it draws each by chance; None: it shows a
+        batch of them, in epochs."""
+        return None if self.recipe.privacy is None else privacy.mean_images(self.batch)
+
+    @cached_property
+    def passes(self) -> tuple[Pass, ...]:
+        """What each image of a batch is sent through, all its augmentations counted."""
+        found = self.objective.passes(self.model, self.data.classes)
+        return tuple(each._replace(examples=each.examples * self.augmentations) for each in found)
+
     @cached_property
     def flops(self) -> int:
         """Training FLOPs as if trained alone, as the objective counts them."""
-        return self.objective.flops(self.model, self.images_seen, self.data.classes)
+        once = self.objective.flops(self.model, self.images_seen, self.data.classes)
+        return once * self.augmentations
 
     @field_validator("augment")
     @classmethod
@@ -162,7 +193,18 @@ class Run(Config):
             raise ValueError(problem)
         if found := list(self.objective.problems(self.setting)):
             raise ValueError(" ".join(found))
+        if found := list(private_problems(self)):
+            raise ValueError(" ".join(found))
         return self
+
+
+def private_problems(run: Run) -> Iterator[str]:
+    """Why a run cannot be trained as privately as it says, in sentences."""
+    recipe, resampled = run.recipe, run.resample is not None
+    if recipe.privacy is not None:
+        yield from privacy.problems(
+            recipe.clip_norm, run.objective, run.setting, resampled=resampled
+        )
 
 
 def setting(

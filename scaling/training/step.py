@@ -25,6 +25,8 @@ from scaling.training.fused import fused_update
 from scaling.training.gradients import Gradients, accumulated, layer_norms
 from scaling.training.optimizer import BLOCKS, Optimizer, names
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
+from scaling.training.privacy import FUSED_PRIVATE, mean_images
+from scaling.training.private_gradients import private
 from scaling.training.run import Run
 from scaling.training.state import TrainState, Update, applied
 
@@ -99,10 +101,14 @@ def _gradients(run: Run, microbatches: int) -> Gradients:
                 "out."
             ]
         )
+    if (privacy := run.recipe.privacy) is not None:
+        return private(privacy, mean_images(run.batch), run.objective.views, microbatches)
     return accumulated(microbatches, run.objective.views)
 
 
 def _parts(run: Run, objective: BuiltObjective) -> Parts:
+    if run.recipe.privacy is not None:
+        raise UserError([FUSED_PRIVATE])
     parts = objective.parts()
     if parts is None:
         raise UserError(
@@ -148,7 +154,7 @@ def plain_update(
 
 def abstract_batch(run: Run) -> Batch:
     """Shapes and types of a batch of `run`, all hosts together."""
-    views = () if run.objective.views == 1 else (run.objective.views,)
+    views = () if run.views == 1 else (run.views,)
     side = run.data.resolution
     each = () if run.data.labels_each is None else (run.data.labels_each,)
     batch = {
@@ -158,6 +164,8 @@ def abstract_batch(run: Run) -> Batch:
     }
     if (length := run.objective.text_length) is not None:
         batch["text"] = jax.ShapeDtypeStruct((run.batch, length), jnp.int32)
+    if run.recipe.privacy is not None:
+        batch["present"] = jax.ShapeDtypeStruct((run.batch,), jnp.bool_)
     return batch
 
 

@@ -312,14 +312,15 @@ class Trainer:
             last_step=last,
             rows=self._placement.rows(run.batch),
             augment=run.augment,
-            views=objective.views,
+            views=run.views,
             needs_labels=objective.needs_labels,
             resample=run.resample,
-            plain_views=objective.plain_views,
+            plain_views=run.plain_views,
             labelled=objective.labelled(
                 self._images.size if run.data_size is None else run.data_size
             ),
             encode=objective.encoder(run.data),
+            drawn=run.images_drawn,
         )
 
 

@@ -20,6 +20,7 @@ from scaling.base.console import note
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
+from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
 from scaling.objectives import DEFAULT, Objective
@@ -109,7 +110,7 @@ def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
 def _measured(
     evaluation: Evaluation, module: nnx.Module, objective: Objective, source: Any, label: str
 ) -> list[Any]:
-    assert not isinstance(evaluation, Trains)  # `read_tasks` has refused it
+    assert not isinstance(evaluation, Trains | Privacy)  # `read_tasks` has refused it
     try:
         return evaluation.measure(module, objective=objective, source=source)
     except UserError:
