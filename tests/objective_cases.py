@@ -84,6 +84,7 @@ CASES: dict[str, Callable[[Path], Run]] = {
     "distill": lambda folder: small(objective=Distill(teacher=teacher(folder))),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
     "byol": lambda folder: small(objective=BYOL(projection=8, momentum=0.9, rises_over=12)),
+    "byol, layer": lambda folder: small(objective=BYOL(projection=8, norm="layer")),
     "clip": lambda folder: captioned(objective=Clip(tokens=TOKENS, width=6)),
     "siglip": lambda folder: captioned(objective=SigLip(tokens=TOKENS, width=6)),
     "lit": lit,
