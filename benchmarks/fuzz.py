@@ -2,11 +2,12 @@
 
     python benchmarks/fuzz.py [--inputs 3000] [--seed 0] [--write]
 
-Mistakes are made by tests/untrusted.py: wrong types, keys that are missing or too many, infinite
-numbers and numbers of 400 digits, deep nesting, text that is no UTF-8, torn and flipped bytes, sums
-that are right for contents that are wrong. A reader may refuse a file in words, and `status`,
-`collect` and `clean` of the study around it have to do their work. Prints a table; exit status 1
-where a reader ended otherwise. `--write` puts the table into docs/reliability.md.
+Mistakes are made by tests/untrusted.py and untrusted_files.py: wrong types, keys that are missing
+or too many, infinite numbers and numbers of 400 digits, deep nesting, text that is no UTF-8, torn
+and flipped bytes, sums that are right for contents that are wrong. A reader may refuse a file in
+words, and `status`, `collect` and `clean` of the study around it have to do their work. Prints a
+table; exit status 1 where a reader ended otherwise. `--write` puts the table into
+docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from reliability_page import versions, write_section
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from untrusted import READERS, Place
+from untrusted_files import MORE_READERS
 
 
 def main() -> None:
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     rows, wrong = ["| file | inputs | ended otherwise than in words |", "|---|---|---|"], 0
-    for name, read in READERS.items():
+    for name, read in (READERS | MORE_READERS).items():
         escaped = escapes(name, read, asked.seed, asked.inputs)
         wrong += escaped
         rows.append(f"| {name} | {asked.inputs:,} | {escaped} |")

@@ -12,6 +12,9 @@ family of laws, each by itself.
 The laws of a task are fitted together. "moe, routed" shows what the laws written for such models
 do. `--scalebench --constants [REPETITIONS]` asks whether the constants of `fits.decisions.pool`
 were chosen on these pools: each task is scored with those that are best on the three others.
+`--scalebench --intervals [REPETITIONS]` asks the same of intervals: printed is what those of each
+task hold where their width (the share of the hold-outs' mean square) was chosen on the three
+others, so that theirs hold .92 on average, and what they hold with the width in use.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.numbers import Array
+from fits.decisions.calibration import SHARE
 from fits.decisions.pool import POWER, RELEVANCE, Chooser, pool_of
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.farseer import FARSEER
@@ -35,6 +39,8 @@ from fits.laws.repeated import REPEATED
 from fits.laws.sparsity import SPARSITY
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "scalebench"
+SHARES_OF_SQUARE = tuple(np.geomspace(0.15, 1.2, 13).tolist())
+HELD = 0.92  # wanted of nominal 90 % intervals, between .85 and .97
 RELEVANCES, POWERS = (1.5, 3.0, 5.0), (0.3, 0.5, 1.0)
 USUAL = 0.01, 0.05, 0.1  # shares of the pool's cost
 UPCYCLED = replace(SPARSITY, variables=("N", "D", "P", "M"), units=(0, 1, 2, 3))
@@ -162,7 +168,38 @@ def constants(repetitions: int) -> None:
         print(f"{name:>18}   relevance {best[0]:g}, power {best[1]:g}{scores}")
 
 
+def held(task: Task, seed: int) -> Array:
+    """Part of the target losses inside nominal 90 % intervals, [shares of square, shares]."""
+    x, loss, cost = read(task, "train")
+    target, truth, _ = read(task, "test")
+    chooser = Chooser(pool_of(x, cost, target, task.laws), lambda run: float(loss[run]), seed)
+    columns = []
+    for budget in task.shares:
+        chooser.spend(budget * cost.sum())
+        made = [chooser.predict(0.9, share=share) for share in (*SHARES_OF_SQUARE, SHARE)]
+        columns.append([((f.low <= truth) & (truth <= f.high)).mean() for f in made])
+    return np.array(columns).T
+
+
+def intervals(repetitions: int) -> None:
+    """What the intervals of each task hold, with a width chosen on the three others."""
+    names = [name for name in TASKS if name != "moe, routed"]
+    found = {
+        name: np.mean([held(TASKS[name], seed) for seed in range(repetitions)], axis=0)
+        for name in names
+    }
+    print(f"{'task':>18}   share of the others   held at each share     with {SHARE:g}")
+    for name in names:
+        others = np.mean([found[each].mean(axis=1) for each in names if each != name], axis=0)
+        best = int(np.abs(others[:-1] - HELD).argmin())
+        cells, mine = ("".join(f"{each:7.2f}" for each in found[name][k]) for k in (best, -1))
+        print(f"{name:>18}   {SHARES_OF_SQUARE[best]:19.2f}{cells}{mine:>27}", flush=True)
+
+
 def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--intervals"]:
+        intervals(int(arguments[1]) if len(arguments) > 1 else 10)
+        return
     if arguments[:1] == ["--constants"]:
         constants(int(arguments[1]) if len(arguments) > 1 else 4)
         return

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.numbers import Array, Mask
-from fits.decisions.racing import behind, end_of
+from fits.decisions.racing import end_of, stopped_by, undercut
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "curves"
 KINDS = {
@@ -68,7 +68,8 @@ def read(folder: Path) -> dict[str, list[Curve]]:
 
 def by_forecast(delta: float) -> Rule:
     def rule(curves: list[Curve], until: float) -> Mask:
-        return behind(np.array([_end(each, until) for each in curves]), delta=delta)
+        ends = np.array([_end(each, until) for each in curves])
+        return stopped_by(undercut(ends), delta=delta)
 
     return rule
 

@@ -27,6 +27,10 @@ from fits.cli.next import next_runs
 from fits.cli.optimal import optimal
 from fits.cli.options import as_command
 from fits.cli.output import ending, schema_of
+from fits.cli.pool import OWN as NOT_OF_POOLS
+from fits.cli.pool import pool
+from fits.cli.race import OWN as NOT_OF_RACES
+from fits.cli.race import race
 from fits.cli.transfer import transfer
 
 HELP = """Fit a law to a table of runs, and decide with it.
@@ -37,6 +41,8 @@ HELP = """Fit a law to a table of runs, and decide with it.
     fit-laws compare TABLE TABLE     recipe A against B: errors, and compute saved
     fit-laws downstream TABLE        from a budget, by the loss, to downstream accuracy
     fit-laws next TABLE              which runs would make a prediction surest, per FLOP
+    fit-laws pool TABLE              the same where most rows have no error yet, by several laws
+    fit-laws race TABLE              which of several trainings can be stopped now
     fit-laws optimal TABLE           how to divide compute between a larger model and more data
     fit-laws best-size TABLE         the best size for a budget, by any law of size and data
     fit-laws transfer TABLE          do better upstream models transfer better?
@@ -61,6 +67,8 @@ app.command("compare")(as_command(compare))
 app.command("downstream")(as_command(downstream))
 app.command("best-size")(as_command(best_size))
 app.command("next")(as_command(next_runs))
+app.command("pool")(as_command(pool, without=NOT_OF_POOLS))
+app.command("race")(as_command(race, without=NOT_OF_RACES))
 app.command("optimal")(as_command(optimal, without=("x", "law", "frontier", "all_points", "hull")))
 OF_FITS = (
     *("x", "y", "frontier", "all_points", "hull", "law", "loss", "huber", "scale", "weights"),

@@ -46,7 +46,8 @@ class Observations:
 
     def fit(self, spec: FitSpec) -> Fit:
         """Raises ValueError where there can be no fit."""
-        return fit(
+        of_held = _below_floor(spec, self.error[self.fitted(spec)]) if spec.fix else ()
+        found = fit(
             EVERY_LAW[spec.law],
             self.x,
             self.error,
@@ -58,6 +59,7 @@ class Observations:
             level=spec.level,
             seed=spec.seed,
         )
+        return replace(found, diagnostics=(*of_held, *found.diagnostics))
 
     def average(self, spec: FitSpec) -> Average:
         """Over laws. Raises ValueError where there are too few runs."""
@@ -101,6 +103,29 @@ class Observations:
         present = np.ones((1, len(order)), bool)
         chosen[order] = _CHOOSE[str(spec.rows)](self.x[..., order], self.error[order], present)[0]
         return chosen
+
+
+class HeldTooHigh(ValueError):
+    """A floor that no error lies above."""
+
+
+def _below_floor(spec: FitSpec, y: Array) -> tuple[Diagnostic, ...]:
+    """What a floor that is held leaves of the errors fitted.
+
+    Raises:
+      HeldTooHigh: none lies above it.
+    """
+    floor = EVERY_LAW[spec.law].floor
+    if floor is None or floor not in spec.fix or not len(y):
+        return ()
+    held, below = spec.fix[floor], int((y <= spec.fix[floor]).sum())
+    if below == len(y):
+        raise HeldTooHigh(
+            f"{floor} is held at {held:g}, and no {spec.error_name} lies above it: they are "
+            f"{y.min():.4g} to {y.max():.4g}. Hold the floor lower, or leave it free."
+        )
+    numbers = {"at": held, "count": below, "n": len(y), "lowest": float(y.min())}
+    return (Diagnostic("floor_held_above", (floor,), numbers),) if below else ()
 
 
 def read_points(

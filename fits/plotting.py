@@ -167,7 +167,7 @@ def draw_published(law: SavedLaw, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
+def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes, y: str = "error") -> Axes:
     """E_B / E_A with its band: full where both have points, dashed and paler beyond.
 
     It is not drawn where the intervals of either mean nothing, and the legend says why.
@@ -182,7 +182,7 @@ def draw_ratio(a: Fit, b: Fit, *, xlabel: str, title: str, ax: Axes) -> Axes:
         else:
             label = f"both have runs; {100 * a.level:g} % band"
             _draw_curve(ax, lambda x: ratio(a, b, x), ends, both, label)
-        ax.set(xscale="log", xlabel=xlabel, ylabel="error of B / error of A", title=title)
+        ax.set(xscale="log", xlabel=xlabel, ylabel=f"{y} of B / {y} of A", title=title)
         ax.set_xlim(*ends)
         set_ticks(ax.xaxis)
         legend(ax)

@@ -22,7 +22,7 @@ from fits.base.numbers import Estimate
 from fits.data.points import Points
 from fits.data.tables import Table
 from fits.forecast.fitted import ForecastFit, fit_forecast
-from fits.observations import Observations, observations, read_points, with_seeds
+from fits.observations import HeldTooHigh, Observations, observations, read_points, with_seeds
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.spec import BEST, FORECAST, FitSpec
@@ -192,7 +192,8 @@ def _fit_group(group: GroupReport, *, holdout: bool = True) -> GroupReport:
             fitted = found.fit(spec)
         predicted = found.average(spec) if spec.average and spec.law != BEST and group.at else None
     except ValueError as wrong:
-        advice = "" if spec.rate is not None else f" {_advice(spec, group.names)}"
+        plain = spec.rate is not None or isinstance(wrong, HeldTooHigh)
+        advice = "" if plain else f" {_advice(spec, group.names)}"
         return replace(group, refusal=f"{wrong}{advice}")
     holdout = holdout and spec.rate is None  # laws in x alone know nothing of a rate
     tried = found.hold_out(spec) if holdout else None

@@ -209,15 +209,23 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
         yield f"Huber's loss with threshold {threshold} for points above the curve, squares below"
     if spec.loss == "quantile":
         yield f"the curve that {100 * float(spec.quantile or 0):g} % of the points lie below"
-    if spec.fix:
-        known = (
-            "as an earlier fit gave them: its errors are in the intervals"
-            if spec.fix_steps
-            else "as if exactly known: whatever uncertainty they have is not in the intervals"
-        )
-        yield f"held: {', '.join(spec.fix)}, {known}"
+    yield from _held_terms(spec)
     if spec.scale == "linear":
         yield "errors count as differences, not as ratios"
+
+
+def _held_terms(spec: FitSpec) -> Iterator[str]:
+    """What is held, and what is known of its errors."""
+    names = list(spec.fix)
+    moved = {n for step in spec.fix_steps for n, each in zip(names, step, strict=True) if each}
+    if first := [name for name in names if name in moved]:
+        said = "as an earlier fit gave them: its errors are in the intervals"
+        yield f"held: {', '.join(first)}, {said}"
+    if exact := [name for name in names if name not in moved]:
+        yield (
+            f"held: {', '.join(exact)}, as if exactly known: whatever uncertainty they have is not "
+            "in the intervals"
+        )
 
 
 def holdout_line(trials: Trials, fitted: str) -> Iterator[str]:

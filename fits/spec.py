@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from fits.data.conditions import FORMS, parsed
+from fits.data.conditions import mistake, parsed
 from fits.laws.names import ALIASES, GROWING, RISING
 
 LEVEL = 0.9  # of intervals
@@ -169,9 +169,9 @@ class FitSpec:
                 f"quantile: loss {self.loss} has none. Leave it out, or say loss quantile."
             )
         found += [
-            f"where: '{each}' compares nothing. Write {FORMS}."
+            f"where: {wrong}"
             for each in self.where
-            if not parsed(each)
+            if not parsed(each) and (wrong := mistake(each))
         ]
         if self.best_of and self.y_is == "quantity":
             found.append("best_of: of a quantity that rises no row is the best. Leave it out.")
@@ -182,11 +182,25 @@ class FitSpec:
         elif self.law in EVERY_LAW:
             found += self._wrong_variables(EVERY_LAW[self.law].variables)
             found += Constraint(self.fix, self.tie).mistakes(EVERY_LAW[self.law])
+            found += self._no_rates(EVERY_LAW[self.law].roles)
         if any(len(step) != len(self.fix) for step in self.fix_steps):
             found.append(f"fix_steps: give {len(self.fix)} numbers a step, one a parameter in fix.")
         if self.law == BEST or self.average:
             found += [*self._not_for_an_average(), *self._one_variable()]
         return found
+
+    def _no_rates(self, roles: Mapping[str, str]) -> list[str]:
+        """Floors and chances held at what no rate is; a law is of fractions."""
+        if self.y_is in ("loss", "quantity") or self.y_is not in KINDS:
+            return []
+        said = "If y is a loss, say y_is loss"
+        if self.y_is.endswith("percent"):
+            said = "Laws are of fractions of 1, whatever the table has: write 12 % as 0.12"
+        return [
+            f"fix: {name} = {value:g} is held for an error rate, which is at most 1. {said}."
+            for name, value in self.fix.items()
+            if roles.get(name) in ("floor", "chance") and value > 1
+        ]
 
     def _not_for_an_average(self) -> list[str]:
         given = {

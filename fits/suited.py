@@ -7,46 +7,99 @@ from dataclasses import replace
 import numpy as np
 
 from fits.base.diagnostic import Diagnostic
+from fits.base.errors import UserError
 from fits.base.numbers import Array
 from fits.data.points import Points, as_measured
-from fits.data.remarks import of_costliest, of_slips, rising
-from fits.laws.growth import GROWTH
-from fits.laws.names import EITHER_WAY, RISING
+from fits.data.remarks import of_costliest, of_misplaced, of_slips, rising
+from fits.laws.growth import GROWTH, PRODUCT, PRODUCT_3
+from fits.laws.names import EITHER_WAY, GROWING, RISING
 from fits.spec import FORECAST, FitSpec
+
+NO_ERROR = "loss", "quantity"  # kinds of y that may rise: of a rate more likely `y_is` is wrong
+_PRODUCTS = {2: PRODUCT.name, 3: PRODUCT_3.name}
 
 
 def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ...]]:
     """The spec, of a law that can rise where y does, and what looks odd in the rows.
 
-    Of an error rate that rises more likely `y_is` is wrong: it is fitted as the spec says.
+    Of an error rate that rises more likely `y_is` is wrong: it is fitted as the spec says. So it is
+    where parameters are held, or a learning rate is told, which are of that law alone.
     """
     x, y, names = points.x, points.error, (spec.x[0], spec.y)
     if len(spec.x) > 1:
-        return spec, _rises_along(spec, x, y)
-    found = of_slips(names, x, as_measured(y, spec.y_is), spec.y_is)
-    if spec.law not in (FORECAST, *EITHER_WAY) and rising(x, y):
-        fitted = spec.y_is in ("loss", "quantity")
-        found.append(Diagnostic("rises", (spec.y, spec.x[0], spec.law), {"fitted": fitted}))
-        spec = replace(spec, law=GROWTH.name, rows="all", average=False) if fitted else spec
+        return _along(spec, rises_along(spec, x, y))
+    measured = as_measured(y, spec.y_is)
+    found = of_slips(names, x, measured, spec.y_is)
+    if spec.law not in (*GROWING, *RISING) and rising(x, y):
+        spec, said = _risen(spec)
+        found.append(said)
     if spec.law in RISING and rising(-x, y):
         found.append(Diagnostic("falls", (spec.y, spec.x[0], spec.law, spec.y_is)))
     if spec.rows != "all":
-        found += of_costliest(names, x, y, as_measured(y, spec.y_is))
+        found += of_costliest(names, x, y, measured, spec.y_is)
+    if spec.law != FORECAST:
+        found += of_misplaced(names, x, y, measured, spec.y_is, frontier=spec.rows != "all")
     return spec, tuple(found)
 
 
-def _rises_along(spec: FitSpec, x: Array, y: Array) -> tuple[Diagnostic, ...]:
+def _risen(spec: FitSpec) -> tuple[FitSpec, Diagnostic]:
+    """Of one variable with which y rises."""
+    names, falls = (spec.y, spec.x[0], spec.law), spec.law not in EITHER_WAY
+    free = not (spec.fix or spec.tie or spec.rate)
+    fitted = spec.y_is in NO_ERROR and (free or not falls)
+    numbers = {"fitted": fitted, "falls": falls, "held": bool(spec.fix or spec.tie)}
+    if fitted and falls:
+        spec = replace(spec, law=GROWTH.name, rows="all", average=False)
+    elif fitted:
+        spec = replace(spec, rows="all")  # the frontier of what rises is its first run
+    return spec, Diagnostic("rises", names, numbers)
+
+
+def _along(spec: FitSpec, named: list[str]) -> tuple[FitSpec, tuple[Diagnostic, ...]]:
+    """Of several variables, with some of which y rises.
+
+    A loss may rise along one of them by chance or for a cause; where it rises along all it is none.
+    """
+    if not named:
+        return spec, ()
+    free = not (spec.fix or spec.tie) and len(spec.x) in _PRODUCTS
+    is_none = spec.y_is == "quantity" or (spec.y_is == "loss" and len(named) == len(spec.x))
+    fitted = free and is_none
+    numbers = {"fitted": fitted, "rate": spec.y_is not in NO_ERROR}
+    said = Diagnostic("rises_along", (spec.y, spec.law, *named), numbers)
+    return replace(spec, law=_PRODUCTS[len(spec.x)]) if fitted else spec, (said,)
+
+
+def rises_along(spec: FitSpec, x: Array, y: Array) -> list[str]:
     """Variables along which y rises, by least squares on log axes, where the law can't."""
     if spec.law in (FORECAST, *EITHER_WAY) or len(y) < 3 * len(x):
-        return ()
+        return []
     logs, height = np.log(x), np.log(y)
     logs, height = logs - logs.mean(axis=1, keepdims=True), height - height.mean()
     slopes, *_ = np.linalg.lstsq(logs.T, height, rcond=None)
     left = ((height - slopes @ logs) ** 2).sum() / (len(y) - len(x) - 1)
     errors = np.sqrt(left * np.diag(np.linalg.pinv(logs @ logs.T)))
-    named = [
+    return [
         name
         for name, slope, error in zip(spec.x, slopes, errors, strict=True)
         if slope > max(5 * error, 0.01)
     ]
-    return (Diagnostic("rises_along", (spec.y, spec.law, *named)),) if named else ()
+
+
+def refuse_risen(spec: FitSpec, points: Points) -> tuple[Diagnostic, ...]:
+    """What looks odd in the rows, where only a y that falls with size and data has an answer.
+
+    Raises:
+      UserError: y rises with all variables.
+    """
+    suits, found = suited(spec, points)
+    if suits.law != spec.law or any(set(spec.x) <= set(each.parameters[2:]) for each in found):
+        along = " and with ".join(spec.x)
+        raise UserError(
+            [
+                f"{points.table.path}: {spec.y} rises with {along}, and what rises has no best "
+                f"size. Say --y-is accuracy if {spec.y} grows as runs get better; a quantity that "
+                "grows is fitted by fit-laws TABLE --law product."
+            ]
+        )
+    return found

@@ -8,12 +8,12 @@ tables. Exact, and it knows no JAX.
 
 from typing import TypedDict
 
-from models.shapes import CHANNELS, BiTShape, MixerShape, Shape, ViTShape
+from models.shapes import CHANNELS, BiTShape, MixerShape, Shape, TextShape, Transformer, ViTShape
 from models.zoo import BITS, MIXERS, VARIANTS
 from models.zoo import shape as named
 
 
-def parameters(shape: Shape, classes: int | None = None) -> int:
+def parameters(shape: Shape | TextShape, classes: int | None = None) -> int:
     """Trainable numbers of the backbone, its pool included, and of a classifier if there is one.
 
     Args:
@@ -21,11 +21,11 @@ def parameters(shape: Shape, classes: int | None = None) -> int:
       classes: outputs of a linear classifier with bias; None for the backbone alone.
     """
     classifier = 0 if classes is None else (shape.features + 1) * classes
-    top = _vit_top_parameters(shape) if isinstance(shape, ViTShape) else 0
+    top = 0 if isinstance(shape, BiTShape | MixerShape) else _top_parameters(shape)
     return trunk_parameters(shape) + top + classifier
 
 
-def trunk_parameters(shape: Shape) -> int:
+def trunk_parameters(shape: Shape | TextShape) -> int:
     """Trainable numbers without pool, pre-logits and classifier.
 
     For a ViT the "params" of Zhai et al. 2022, Table 2; the others have no such top.
@@ -37,16 +37,18 @@ def trunk_parameters(shape: Shape) -> int:
             return _bit_parameters(shape)
         case MixerShape():
             return _mixer_parameters(shape)
+        case TextShape():
+            return _text_parameters(shape)
 
 
-def forward_macs(shape: Shape, classes: int | None = None) -> int:
-    """Multiply-adds of one image's forward pass, pool and any classifier included."""
-    top = _vit_top_macs(shape) if isinstance(shape, ViTShape) else 0
+def forward_macs(shape: Shape | TextShape, classes: int | None = None) -> int:
+    """Multiply-adds of one image's or text's forward pass, pool and any classifier included."""
+    top = 0 if isinstance(shape, BiTShape | MixerShape) else _top_macs(shape)
     return trunk_forward_macs(shape) + top + shape.features * (classes or 0)
 
 
-def trunk_forward_macs(shape: Shape) -> int:
-    """Multiply-adds of one image's forward pass without pool, pre-logits and classifier."""
+def trunk_forward_macs(shape: Shape | TextShape) -> int:
+    """The same without pool, pre-logits and classifier."""
     match shape:
         case ViTShape():
             return _vit_trunk_macs(shape)
@@ -54,6 +56,8 @@ def trunk_forward_macs(shape: Shape) -> int:
             return _bit_macs(shape)
         case MixerShape():
             return _mixer_macs(shape)
+        case TextShape():
+            return shape.depth * _block_macs(shape, shape.length)
 
 
 def train_flops(shape: Shape, images_seen: int, classes: int | None = None) -> int:
@@ -114,6 +118,54 @@ def row(shape: Shape, classes: int | None = None) -> CatalogueRow:
     )
 
 
+# What ViTs and texts share
+
+
+def _blocks_parameters(shape: Transformer, norms: int = 2) -> int:
+    """All blocks, with so many norms each, and the norm behind them."""
+    block = norms * _norm(shape, shape.width) + _attention(shape) + _mlp(shape.width, shape.mlp)
+    return shape.depth * block + _norm(shape, shape.width)
+
+
+def _top_parameters(shape: ViTShape | TextShape) -> int:
+    probe = shape.width
+    mlp = _mlp(shape.width, shape.mlp)
+    pool = probe + _attention(shape) + _norm(shape, shape.width) + mlp
+    pre_logits = shape.pre_logits if isinstance(shape, ViTShape) else None
+    return (pool if shape.pool == "map" else 0) + (shape.width + 1) * (pre_logits or 0)
+
+
+def _attention(shape: Transformer) -> int:
+    """Projections to query, key, value and out; norms of queries and of keys, one for all heads."""
+    biases = (3 if shape.qkv_and_norm_biases else 0) + 1
+    norms = 2 * _norm(shape, shape.width // shape.heads) if shape.query_key_norm else 0
+    return 4 * shape.width**2 + biases * shape.width + norms
+
+
+def _norm(shape: Transformer, width: int) -> int:
+    """Scale, and bias where norms have one."""
+    return (2 if shape.qkv_and_norm_biases else 1) * width
+
+
+def _block_macs(shape: Transformer, n: int) -> int:
+    """With n tokens, width d, MLP width m: 4 n d^2 (projections) + 2 n^2 d (attention) + 2 n d m
+    (MLP)."""
+    d, m = shape.width, shape.mlp
+    return 4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m
+
+
+def _top_macs(shape: ViTShape | TextShape) -> int:
+    """With n tokens, width d, MLP width m, f features of pre-logits, the MAP head and they take
+
+    2 n d^2 (keys, values) + 2 d^2 (query, output) + 2 n d (attention) + 2 d m (MLP) + d f.
+    """
+    n = shape.length if isinstance(shape, TextShape) else shape.tokens
+    d, m = shape.width, shape.mlp
+    pre_logits = shape.pre_logits if isinstance(shape, ViTShape) else None
+    pool = 2 * n * d**2 + 2 * d**2 + 2 * n * d + 2 * d * m
+    return (pool if shape.pool == "map" else 0) + d * (pre_logits or 0)
+
+
 # ViT
 
 
@@ -121,52 +173,20 @@ def _vit_trunk_parameters(shape: ViTShape) -> int:
     position = shape.patches * shape.width if shape.position == "learned" else 0
     token = shape.width if shape.pool == "token" else 0
     norms = 1 if shape.block == "parallel" else 2
-    block = norms * _vit_norm(shape, shape.width) + _vit_attention(shape) + _vit_mlp(shape)
-    depth = shape.depth * block + _vit_norm(shape, shape.width)
-    return _embedding(shape) + position + token + depth
-
-
-def _vit_top_parameters(shape: ViTShape) -> int:
-    probe = shape.width
-    pool = probe + _vit_attention(shape) + _vit_norm(shape, shape.width) + _vit_mlp(shape)
-    pre_logits = (shape.width + 1) * (shape.pre_logits or 0)
-    return (pool if shape.pool == "map" else 0) + pre_logits
-
-
-def _vit_attention(shape: ViTShape) -> int:
-    """Projections to query, key, value and out; norms of queries and of keys, one for all heads."""
-    biases = (3 if shape.qkv_and_norm_biases else 0) + 1
-    norms = 2 * _vit_norm(shape, shape.width // shape.heads) if shape.query_key_norm else 0
-    return 4 * shape.width**2 + biases * shape.width + norms
-
-
-def _vit_norm(shape: ViTShape, width: int) -> int:
-    """Scale, and bias where norms have one."""
-    return (2 if shape.qkv_and_norm_biases else 1) * width
-
-
-def _vit_mlp(shape: ViTShape) -> int:
-    return _mlp(shape.width, shape.mlp)
+    return _embedding(shape) + position + token + _blocks_parameters(shape, norms)
 
 
 def _vit_trunk_macs(shape: ViTShape) -> int:
-    """With N patches of side p, n tokens, width d, depth L, MLP width m:
-
-    N 3 p^2 d (embedding) + L [4 n d^2 (projections) + 2 n^2 d (attention) + 2 n d m (MLP)].
-    """
-    n, d, m = shape.tokens, shape.width, shape.mlp
-    block = 4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m
-    return _embedding_macs(shape) + shape.depth * block
+    """With N patches of side p and width d: N 3 p^2 d (embedding), and the blocks."""
+    return _embedding_macs(shape) + shape.depth * _block_macs(shape, shape.tokens)
 
 
-def _vit_top_macs(shape: ViTShape) -> int:
-    """With n tokens, width d, MLP width m, f features of pre-logits, the MAP head and they take
+# Text
 
-    2 n d^2 (keys, values) + 2 d^2 (query, output) + 2 n d (attention) + 2 d m (MLP) + d f.
-    """
-    n, d, m = shape.tokens, shape.width, shape.mlp
-    pool = 2 * n * d**2 + 2 * d**2 + 2 * n * d + 2 * d * m
-    return (pool if shape.pool == "map" else 0) + d * (shape.pre_logits or 0)
+
+def _text_parameters(shape: TextShape) -> int:
+    """A row of the table a token of the vocabulary, one of the positions a token of a text."""
+    return (shape.vocabulary + shape.length) * shape.width + _blocks_parameters(shape)
 
 
 # BiT

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from models.layers import MLP, Attention, Kernel, LayerNorm, xavier_uniform
 from models.mup import base_width
-from models.shapes import ViTShape
+from models.shapes import Transformer
 
 
-def pool(shape: ViTShape, *, rngs: nnx.Rngs) -> nnx.Module:
+def pool(shape: Transformer, *, rngs: nnx.Rngs) -> nnx.Module:
     """The pool that `shape.pool` names: tokens [batch, tokens, width] to [batch, width]."""
     match shape.pool:
         case "map":
@@ -21,6 +21,8 @@ def pool(shape: ViTShape, *, rngs: nnx.Rngs) -> nnx.Module:
             return MeanPool()
         case "token":
             return TokenPool()
+        case "last":
+            return LastPool()
 
 
 class MAPHead(nnx.Module):
@@ -32,7 +34,7 @@ class MAPHead(nnx.Module):
     Zhai et al. 2022, section 3.2, after the Set Transformer (Lee et al. 2019).
     """
 
-    def __init__(self, shape: ViTShape, *, rngs: nnx.Rngs):
+    def __init__(self, shape: Transformer, *, rngs: nnx.Rngs):
         probe = xavier_uniform(rngs.params(), (1, 1, shape.width))
         self.probe = nnx.Param(probe * math.sqrt((1 + shape.width) / (1 + base_width(shape))))
         self.attention = Attention(shape, rngs=rngs)
@@ -56,6 +58,13 @@ class TokenPool(nnx.Module):
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
         return tokens[:, 0]
+
+
+class LastPool(nnx.Module):
+    """The last token, where a text ends whatever its length."""
+
+    def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
+        return tokens[:, -1]
 
 
 class PreLogits(nnx.Module):

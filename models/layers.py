@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from models.mup import attention_scale
 from models.noise import Noise, dropped
 from models.precision import AttentionKernel
-from models.shapes import ViTShape
+from models.shapes import Transformer
 
 FUSED: Literal["cudnn", "xla"] = "cudnn"
 WIDE = 128  # features from which query, key and value are one product; narrower ones gain little
@@ -142,7 +142,7 @@ class Attention(nnx.Module):
     Dehghani et al. 2023 (ViT-22B), section 2.1. Under muP the root gives way to the size itself.
     """
 
-    def __init__(self, shape: ViTShape, kernel: AttentionKernel = "products", *, rngs: nnx.Rngs):
+    def __init__(self, shape: Transformer, kernel: AttentionKernel = "products", *, rngs: nnx.Rngs):
         """
         Args:
           shape: of the network.

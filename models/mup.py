@@ -36,7 +36,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from models.shapes import Shape, ViTShape
+from models.shapes import Shape, Transformer, ViTShape
 
 
 def multipliers(shape: Shape) -> Callable[[tuple[str, ...]], float] | None:
@@ -63,12 +63,12 @@ def multiplier(shape: ViTShape, path: tuple[str, ...]) -> float:
     return factor
 
 
-def branch_scale(shape: ViTShape) -> float:
+def branch_scale(shape: Transformer) -> float:
     """What each residual branch is multiplied by before it joins the stream."""
     return 1.0 if shape.mup is None else _depths(shape) ** -shape.mup.depth_exponent
 
 
-def attention_scale(shape: ViTShape) -> float:
+def attention_scale(shape: Transformer) -> float:
     """What the products of queries and keys are multiplied by.
 
     1 / sqrt(size) suits queries and keys that know nothing of each other, whose product over
@@ -93,12 +93,12 @@ def folded(shape: ViTShape, path: str) -> float:
     return 1.0
 
 
-def base_width(shape: ViTShape) -> int:
+def base_width(shape: Transformer) -> int:
     """The width whose standard deviation the position table and the probe start with."""
     return shape.width if shape.mup is None else shape.mup.base_width
 
 
-def _depths(shape: ViTShape) -> float:
+def _depths(shape: Transformer) -> float:
     """m_L: how many times as deep as the base; 1 where depth is to change nothing."""
     if shape.mup is None or shape.mup.base_depth is None:
         return 1.0

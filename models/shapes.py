@@ -9,7 +9,7 @@ them alone gives the network of "Scaling Vision Transformers".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 HEADS_TRIED = 10_000  # each way, before 1 and the width itself are proposed
 GROUPS = 32  # of BiT's GroupNorm
@@ -50,6 +50,29 @@ class MuP:
                 f"mup: depth_exponent={self.depth_exponent!r} says nothing without base_depth, the "
                 "number of blocks of the model on which the learning rate was found; give it."
             )
+
+
+class Transformer(Protocol):
+    """What a pre-norm block and the pools read of a shape, whatever its tokens are made of."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def mlp(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def pool(self) -> Literal["map", "gap", "token", "last"]: ...
+    @property
+    def gelu(self) -> Literal["tanh", "erf"]: ...
+    @property
+    def query_key_norm(self) -> bool: ...
+    @property
+    def qkv_and_norm_biases(self) -> bool: ...
+    @property
+    def mup(self) -> MuP | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +116,7 @@ class ViTShape:
         if self.pre_logits is not None:
             _check_positive(self.name, "pre_logits", self.pre_logits)
         _check_patch(self.name, self.patch, self.resolution)
-        if self.width % self.heads:
-            near = " or ".join(map(str, _near_divisors(self.width, self.heads)))
-            raise ValueError(
-                f"{self.name}: heads={self.heads} does not divide width={self.width}; "
-                f"use {near} heads."
-            )
+        _check_heads(self.name, self.heads, self.width)
         if self.position == "sincos" and self.width % 4:
             raise ValueError(
                 f"{self.name}: position='sincos' needs a width that 4 divides, for sine and "
@@ -209,6 +227,54 @@ class MixerShape:
 
 
 Shape: TypeAlias = ViTShape | BiTShape | MixerShape
+"""Of what images pass through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextShape:
+    """A transformer over the tokens of a text, its blocks those of a `ViTShape`'s defaults.
+
+    The text tower of LiT and SigLIP in big_vision; sizes as of a ViT.
+    """
+
+    name: str
+    width: int
+    depth: int
+    mlp: int
+    heads: int
+    vocabulary: int
+    """Different tokens, the one that ends a text and pads it included."""
+    length: int
+    """Tokens of every text, padding included."""
+    pool: Literal["last", "map", "gap"] = "last"
+    """What makes one vector of the tokens: the last one, attention with a learned query, or their
+    mean."""
+
+    def __post_init__(self):
+        for key in ("width", "depth", "mlp", "heads", "vocabulary", "length"):
+            _check_positive(self.name, key, getattr(self, key))
+        _check_heads(self.name, self.heads, self.width)
+
+    @property
+    def features(self) -> int:
+        """Length of the vector that a text becomes."""
+        return self.width
+
+    @property
+    def gelu(self) -> Literal["tanh"]:
+        return "tanh"
+
+    @property
+    def query_key_norm(self) -> bool:
+        return False
+
+    @property
+    def qkv_and_norm_biases(self) -> bool:
+        return True
+
+    @property
+    def mup(self) -> None:
+        return None
 
 
 def _check_positive(name: str, key: str, value: object) -> None:
@@ -222,6 +288,12 @@ def _check_patch(name: str, patch: int, resolution: int) -> None:
             f"{name}: patch={patch} px is larger than the image of resolution={resolution} px; "
             f"use a patch of at most {resolution}."
         )
+
+
+def _check_heads(name: str, heads: int, width: int) -> None:
+    if width % heads:
+        near = " or ".join(map(str, _near_divisors(width, heads)))
+        raise ValueError(f"{name}: heads={heads} does not divide width={width}; use {near} heads.")
 
 
 def _near_divisors(width: int, heads: int) -> list[int]:

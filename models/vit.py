@@ -19,7 +19,7 @@ from models.mup import base_width, branch_scale
 from models.noise import Noise, at, dropped, skipped
 from models.positions import sincos_positions
 from models.precision import PLAIN, Precision
-from models.shapes import ViTShape
+from models.shapes import Transformer, ViTShape
 from models.stack import stacked, through, through_one
 
 
@@ -58,7 +58,7 @@ class Block(nnx.Module):
     Dosovitskiy et al. 2021, equations 2 and 3. Under muP the branches shrink with depth.
     """
 
-    def __init__(self, shape: ViTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
+    def __init__(self, shape: Transformer, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.norm1 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.attention = Attention(shape, precision.attention, rngs=rngs)
         self.norm2 = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
@@ -82,7 +82,7 @@ class ParallelBlock(nnx.Module):
     together. Dehghani et al. 2023 (ViT-22B), section 2.1.
     """
 
-    def __init__(self, shape: ViTShape, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
+    def __init__(self, shape: Transformer, precision: Precision = PLAIN, *, rngs: nnx.Rngs):
         self.norm = LayerNorm(shape.width, bias=shape.qkv_and_norm_biases)
         self.attention = Attention(shape, precision.attention, rngs=rngs)
         self.mlp = MLP(shape.width, shape.mlp, gelu=shape.gelu, rngs=rngs)

@@ -41,6 +41,7 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "flops": run.flops,
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources_of(run, evaluations)],
+        "objective": run.objective.provenance(run.data),
         "init": None if run.init is None else provenance(run.init),
         "privacy": None if (private := spent(run)) is None else private.as_json(),
         "device": {

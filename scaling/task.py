@@ -210,7 +210,8 @@ def write_down(held: HeldRun, error: Exception, task: Task | None = None) -> boo
     """Why a run ended early: as the machine's fault, as a failure of the run, or, where neither is
     plain, as an attempt. Returns whether the run is to be tried again at once."""
     if not isinstance(error, IN_WORDS):
-        traceback.print_exc()  # into the worker's log; the folder gets the reason alone
+        # into the worker's log, whose disk may be full; the folder gets the reason alone
+        complain("".join(traceback.format_exception(error)).rstrip())
     reason = _reason(error)
     if isinstance(error, OSError | MemoryError | UserError) or is_out_of_memory(error):
         if is_out_of_memory(error) and task is not None:

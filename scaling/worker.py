@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 
 from fits.base.errors import UserError
-from scaling.base.console import note
+from scaling.base.console import clock, note
 from scaling.base.storage import is_object
 from scaling.evaluate.trains import NotMeasured
 from scaling.runs import lease
@@ -42,6 +42,7 @@ from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Trainer
 from scaling.watch import Blind
 
+SECONDS_BETWEEN_WORDS = 60.0  # of a worker that waits for others
 WAIT, DONE, NOT_DONE = "wait", "done", "not done"  # what the first process tells, beside tasks
 AGAIN = "again"  # of a run: an attempt was in vain, and another is to be made
 
@@ -113,12 +114,14 @@ class _Worker:
     def lead(self, folders: list[RunFolder]) -> Ended:
         """As the only process, or the first of several: decide, take the leases, write."""
         finished = True
+        waiting = _Waiting()
         while folders:
             for folder in folders:
                 end = self._lead_one(folder)
                 if end is None:
                     continue
                 folders.remove(folder)
+                waiting = _Waiting()
                 if end != AGAIN:
                     finished &= end == DONE
                 elif self._wait:
@@ -130,6 +133,7 @@ class _Worker:
             else:
                 if not self._wait:
                     break
+                waiting.tell(len(folders))
                 _send(WAIT)  # or the others wait in one collective for longer than they may
                 time.sleep(lease.POLL)
         _send(DONE if finished else NOT_DONE)
@@ -220,6 +224,23 @@ class _Worker:
             except Left:
                 raise SystemExit(self._leaving.status or 1) from None
         return Ended.DONE if message == DONE else Ended.FAILED
+
+
+class _Waiting:
+    """A worker that waits for others says so at once, and then every `SECONDS_BETWEEN_WORDS`."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._said: float | None = None
+
+    def tell(self, runs: int) -> None:
+        """Of so many runs."""
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if self._said is None or now - self._said >= SECONDS_BETWEEN_WORDS:
+            self._said = now
+            what = "1 run is" if runs == 1 else f"{runs} runs are"
+            note(f"{what} left, at which other processes are: waits, {clock(now - self._began)}")
 
 
 def _is_past_branch(folder: RunFolder, trunk: TrunkFolder, run: Run) -> bool:

@@ -170,6 +170,12 @@ class Trainer:
     def start(self) -> Checkpoint:
         return Checkpoint(step=0, seconds=0.0, state="")
 
+    def stored(self, checkpoint: Checkpoint) -> Checkpoint:
+        return checkpoint
+
+    def restored(self, checkpoint: Checkpoint) -> Checkpoint:
+        return checkpoint
+
     def advance(
         self,
         checkpoint: Checkpoint,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from scaling.data import Digits, Folder, Procedural
-from scaling.data.augment import Flip, InceptionCrop, MixUp, RandomCrop, check_augment
+from scaling.data.augment import Flip, InceptionCrop, MixUp, RandomCrop, ResizedCrop, check_augment
 from scaling.data.loader import batches
 from scaling.data.order import places, step_indices, subset
 from scaling.study.parse import read_study
@@ -81,18 +81,42 @@ def test_places_of_boxes_are_uniform_and_leave_out_the_last():
     assert abs(np.corrcoef(crops.box[:, 0], crops.box[:, 1])[0, 1]) < 0.03
 
 
+def test_boxes_of_a_resized_crop_have_uniform_areas_and_log_uniform_aspect_ratios():
+    crops = drawn(ResizedCrop(area_max=0.5), 1000, 1000)  # so small that none is cut to the image
+    top, left, height, width = crops.box.T
+    share = (height * width / 1e6 - 0.08) / 0.42
+    aspect = np.log(width / height) / np.log(4 / 3) / 2 + 0.5
+    for unit in (share, aspect, top / (1000 - height), left / (1000 - width)):
+        levels = np.linspace(0, 1, 101)
+        below = (unit[:, None] <= levels).mean(0)
+        assert np.abs(below - levels).max() < 0.016  # Kolmogorov-Smirnov, 0.01 %
+    assert abs(np.corrcoef(share, aspect)[0, 1]) < 0.03
+    assert (crops.resized == 224).all()
+
+
+def test_a_resized_crop_is_cut_to_its_image_and_its_last_places_are_drawn():
+    crops = drawn(ResizedCrop(), 200, 100)
+    top, left, height, width = crops.box.T
+    assert (crops.box >= 0).all()
+    assert ((top + height).max(), (left + width).max()) == (200, 100)
+    assert (width == 100).mean() > 0.3  # of a share of 3/8 on, a square is too wide
+    with pytest.raises(ValueError, match=r"area_min=0.5 is more than area_max=0.2"):
+        ResizedCrop(area_min=0.5, area_max=0.2)
+
+
+@pytest.mark.parametrize("crop", [InceptionCrop(), ResizedCrop()])
 @pytest.mark.parametrize("size", [(1, 1), (1, 1000), (1000, 1), (2, 3), (1, 2)])
-def test_an_image_with_no_allowed_box_is_seen_whole(size):
-    crops = drawn(InceptionCrop(), *size, rows=PLACES[:50])
+def test_an_image_with_no_allowed_box_is_seen_whole_or_cut_to_one(size, crop):
+    crops = drawn(crop, *size, rows=PLACES[:50])
     top, left, height, width = crops.box.T
     assert (top + height <= size[0]).all()
     assert (left + width <= size[1]).all()
     assert (crops.box[:, 2:] >= 1).all()
-    if 1000 in size:
+    if 1000 in size and isinstance(crop, InceptionCrop):
         np.testing.assert_array_equal(crops.box, [(0, 0, *size)] * 50)
 
 
-@pytest.mark.parametrize("crop", [InceptionCrop(), RandomCrop(padding=4)])
+@pytest.mark.parametrize("crop", [InceptionCrop(), ResizedCrop(), RandomCrop(padding=4)])
 def test_a_crop_depends_on_seed_place_and_view_alone(crop):
     whole = drawn(crop, rows=PLACES[:12], side=32)
     half = drawn(crop, rows=PLACES[1:12:2], side=32)
@@ -160,7 +184,7 @@ def test_the_loader_shows_the_square_that_was_drawn_and_then_flips_it():
 
 
 @pytest.mark.parametrize("images", [Digits().train(), Procedural().train()])
-@pytest.mark.parametrize("crop", [InceptionCrop(), RandomCrop(padding=2)])
+@pytest.mark.parametrize("crop", [InceptionCrop(), ResizedCrop(), RandomCrop(padding=2)])
 def test_hosts_and_restarts_change_no_pixel_of_a_crop(images, crop):
     whole = stream(images, (crop,), views=2)
     later = stream(images, (crop,), views=2, first_step=2)

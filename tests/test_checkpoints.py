@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -54,6 +55,14 @@ def test_a_save_whose_guard_raises_publishes_nothing_and_leaves_the_old_one(tmp_
             checkpoints.save(tmp_path / name, later, taken_over)
     assert checkpoints.restore(tmp_path / "passing", like(checkpoint)).step == 12
     assert not (tmp_path / "13").exists()
+
+
+def test_a_checkpoint_that_its_trainer_replaces_between_two_looks_is_passed_over(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "passing").mkdir()
+    monkeypatch.setattr(Path, "exists", lambda path: True)  # as it was a moment ago
+    assert checkpoints.found(tmp_path) == []
 
 
 def test_only_complete_checkpoints_are_found_and_in_order(tmp_path, checkpoint):

@@ -195,3 +195,48 @@ def test_more_than_two_values_are_refused_with_a_way_out(tables, command):
     status, _, complaints = command(tables[0], "--by", "recipe", *COLUMNS)
     assert status == 2
     assert "--by: 3 values of recipe, not two" in complaints
+
+
+def quantity(path, a, b, seed=0):
+    x = np.geomspace(1e18, 1e22, 9)
+    noise = np.exp(0.01 * np.random.default_rng(seed).normal(size=9))
+    rows = [f"{c:.6g},{y:.6g}" for c, y in zip(x, a * x**b * noise, strict=True)]
+    path.write_text("\n".join(["C,N_opt", *rows]) + "\n")
+    return str(path)
+
+
+def test_a_quantity_that_rises_has_its_name_no_better_study_and_the_x_that_reaches_it(
+    tmp_path, capsys
+):
+    tables = quantity(tmp_path / "a.csv", 0.2, 0.5), quantity(tmp_path / "b.csv", 0.1, 0.52, 1)
+    asked = ["compare", *tables, "--x", "C", "--y", "N_opt", "--y-is", "quantity"]
+    reached = [word for e in ("1e9", "1e13", "1e5") for word in ("--target-error", e)]
+    assert main([*asked, *reached, "--json", "-"]) == 0
+    one, above, below = json.loads(capsys.readouterr().out)["target_errors"]
+    assert one["x_a"] == pytest.approx((1e9 / 0.2) ** 2, rel=0.1)
+    assert one["x_b"] == pytest.approx((1e9 / 0.1) ** (1 / 0.52), rel=0.1)
+    assert one["x_ratio"]["low"] < one["x_a"] / one["x_b"] < one["x_ratio"]["high"]
+    assert (above["x_a"], above["beyond_a"]) == (None, "above")
+    assert (below["x_a"], below["beyond_a"]) == (None, "below")
+    assert main([*asked, *reached]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "y_B / y_A = 1",
+        "B's N_opt is 1.",
+        "to reach N_opt = 1e+09",
+        "A: out of reach of its law, up to 1,000 times the largest C fitted",
+        "B: reached at less than a thousandth of the smallest C fitted",
+    ):
+        assert words in said
+    assert "better" not in said
+    assert "error" not in said.replace("log error", "")
+
+
+def test_one_curve_that_rises_and_one_that_falls_save_each_other_nothing(tmp_path, capsys):
+    tables = quantity(tmp_path / "a.csv", 0.2, 0.5), quantity(tmp_path / "b.csv", 2e19, -0.5, 1)
+    asked = ["compare", *tables, "--x", "C", "--y", "N_opt", "--y-is", "quantity"]
+    assert main([*asked, "--target-error", "5e9", "--json", "-"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["target_errors"]
+    assert found["x_a"]
+    assert found["x_b"]
+    assert found["x_ratio"] is None

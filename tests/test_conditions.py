@@ -177,3 +177,60 @@ def test_of_a_quantity_that_rises_no_row_is_the_best(tmp_path, capsys):
     asked = [str(path), "--x", "C", "--y", "N", "--y-is", "quantity", "--best-of", "C"]
     assert main(asked) == 2
     assert "of a quantity that rises no row is the best" in capsys.readouterr().err
+
+
+def of_compute(tmp_path):
+    path = tmp_path / "compute.csv"
+    rows = [f"{10**k:g},{0.5 * 0.9**k:.6f}" for k in range(18, 27)]
+    path.write_text("\n".join(["C,y", *rows]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("C=1e20..", 7),
+        ("C=..1e20", 3),
+        ("C = 1e19 .. 1e21", 3),
+        ("C=1e19...1e21", 3),
+        ("C!=1e19..1e21", 6),
+        ("C≥1e20", 7),
+        ("C≤1e20", 3),
+        ("C<>1e20", 8),
+        ("1e20<C", 6),
+        ("1e20>=C", 3),
+        ("1e21>=C>1e19", 2),
+    ],
+)
+def test_ranges_and_signs_are_read_as_people_type_them(tmp_path, condition, kept):
+    assert len(keep_where(read_table(of_compute(tmp_path)), condition)) == kept
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("C=>1e20", "=> is no sign. Did you mean 'C>=1e20'?"),
+        ("C=<1e20", "=< is no sign. Did you mean 'C<=1e20'?"),
+        ("C in 1e19..1e20", "Did you mean 'C=1e19..1e20'?"),
+        ("C:1e19..1e20", "Did you mean 'C=1e19..1e20'?"),
+        ("C=1e19-1e20", "Did you mean 'C=1e19..1e20'?"),
+        ("C=[1e19,1e20]", "Did you mean 'C=1e19..1e20'?"),
+        ("C=1e20..1e19", "Did you mean 'C=1e19..1e20'?"),
+        ("C>1e19 and C<1e21", "holds two conditions. Say --where once for each"),
+        ("C>=1e19,C<1e21", "holds two conditions"),
+    ],
+)
+def test_a_condition_that_is_mistyped_is_answered_with_what_is_meant(
+    tmp_path, condition, said, capsys
+):
+    words = [of_compute(tmp_path), "--x", "C", "--y", "y", "--where", condition]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_text_that_looks_like_a_range_or_a_sign_is_text_where_cells_are(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("name,a=>b,y\n1..2,3,1\n>x,4,2\nS-2,5,3\n")
+    table = read_table(path)
+    assert len(keep_where(table, "name=S-2")) == 1
+    assert len(keep_where(table, "a=>b=4")) == 1

@@ -215,3 +215,70 @@ def test_the_paper_s_tied_exponents_foresee_a_7b_run_better_than_a_free_fit():
     every = np.array([[float(each) for each in row[2:4]] for row in kept]).T
     whole = fit(CHINCHILLA, every, np.array([float(row[6]) for row in kept]), constraint=TIED)
     assert whole.values[0] == pytest.approx(1.51, abs=0.01)
+
+
+def test_a_floor_that_is_held_must_be_one_of_these_errors(table, command):
+    status, said, _ = command(table, *COLUMNS, "--law", "power-floor", "--fix", "c=0.12")
+    assert status == 0
+    assert "c is held at 0.12, and " in said
+    assert "no curve with that floor reaches there" in said
+    assert "is held at" not in command(table, *COLUMNS, "--fix", "c=0.05")[1]
+    for floor, why in (
+        ("1.69", "--fix: c = 1.69 is held for an error rate, which is at most 1."),
+        ("0.9", "c is held at 0.9, and no error lies above it: they are "),
+    ):
+        status, _, wrong = command(table, *COLUMNS, "--law", "power-floor", "--fix", f"c={floor}")
+        assert status == 2
+        assert why in wrong
+
+
+def test_a_percentage_is_held_as_a_fraction(tmp_path, command):
+    path = tmp_path / "percent.csv"
+    rows = [f"{a},{100 * b}" for a, b in zip(X, ERROR, strict=True)]
+    path.write_text("\n".join(["flops,error", *rows]))
+    asked = path, *COLUMNS, "--y-is", "error-percent", "--fix"
+    assert "write 12 % as 0.12" in command(*asked, "c=9")[2]
+    assert command(*asked, "c=0.09")[0] == 0
+
+
+@pytest.fixture
+def of_loss(tmp_path, command):
+    path, law = tmp_path / "loss.csv", tmp_path / "loss.json"
+    rows = [f"{a:.9g},{1.69 + b:.9g}" for a, b in zip(X, ERROR, strict=True)]
+    path.write_text("\n".join(["flops,loss", *rows]))
+    asked = "--x", "flops", "--y", "loss", "--y-is", "loss", "--law", "power-floor"
+    assert command(path, *asked, "--save", law)[0] == 0
+    return path, law, asked
+
+
+def test_the_floor_of_a_loss_is_not_held_for_an_error_rate(table, of_loss, command):
+    *_, law = of_loss[:2]
+    asked = table, *COLUMNS, "--law", "power-floor", "--from", law
+    status, _, wrong = command(*asked, "--hold", "c")
+    assert status == 2
+    assert "is of a loss, and c of it cannot be held for an error rate" in wrong
+    assert "Say --hold b alone" in command(*asked)[2]
+    assert command(*asked, "--hold", "b")[0] == 0
+
+
+def test_a_law_of_the_same_rows_is_said_to_be(table, of_loss, tmp_path, command):
+    path, law, asked = of_loss
+    said = command(path, *asked, "--from", law, "--hold", "c")[1]
+    assert "30 of 30 rows are among those that" in said
+    half = tmp_path / "half.csv"
+    lines = path.read_text().splitlines()
+    other = [f"{a:.9g},{1.7 + b:.9g}" for a, b in zip(X, ERROR, strict=True)]
+    half.write_text("\n".join([*lines[:11], *other]))
+    assert "10 of 40 rows are" in command(half, *asked, "--from", law, "--hold", "c")[1]
+    half.write_text("\n".join([lines[0], *other]))
+    assert "are among" not in command(half, *asked, "--from", law, "--hold", "c")[1]
+
+
+def test_a_parameter_is_held_by_one_option_and_each_says_what_is_known_of_it(of_loss, command):
+    path, law, asked = of_loss
+    status, _, wrong = command(path, *asked, "--from", law, "--hold", "b", "--fix", "b=0.3")
+    assert status == 2
+    assert "--hold: b is held by --fix or --tie too" in wrong
+    said = command(path, *asked, "--from", law, "--hold", "c", "--fix", "b=0.4")[1]
+    assert "held: c, as an earlier fit gave them" in said
+    assert "held: b, as if exactly known" in said

@@ -23,7 +23,8 @@ from models.cost import (
     trunk_forward_macs,
     trunk_parameters,
 )
-from models.shapes import BiTShape, MixerShape, MuP, ViTShape
+from models.shapes import BiTShape, MixerShape, MuP, TextShape, ViTShape
+from models.text import Text
 from models.zoo import BITS, MIXERS, VARIANTS, bit, vit
 from models.zoo import shape as named
 
@@ -198,9 +199,13 @@ def test_a_row_of_the_catalogue_says_what_the_formulas_say():
 
 def traced(shape):
     """The real network of that shape without its numbers: parameters, and operations by shape."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: build(shape, rngs=nnx.Rngs(0))))
-    images = jax.ShapeDtypeStruct((1, shape.resolution, shape.resolution, 3), jnp.float32)
-    jaxpr = jax.make_jaxpr(lambda state, images: nnx.merge(graph, state)(images))(state, images)
+    if isinstance(shape, TextShape):
+        seen = jax.ShapeDtypeStruct((1, shape.length), jnp.int32)
+    else:
+        seen = jax.ShapeDtypeStruct((1, shape.resolution, shape.resolution, 3), jnp.float32)
+    new = Text if isinstance(shape, TextShape) else build
+    graph, state = nnx.split(nnx.eval_shape(lambda: new(shape, rngs=nnx.Rngs(0))))
+    jaxpr = jax.make_jaxpr(lambda state, seen: nnx.merge(graph, state)(seen))(state, seen)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state)), multiply_adds(jaxpr.jaxpr)
 
 
@@ -264,6 +269,13 @@ def test_a_bit_has_the_parameters_and_multiply_adds_of_the_formulas(stages, reso
 def test_a_mixer_has_the_parameters_and_multiply_adds_of_the_formulas():
     sizes = {"patch": 4, "resolution": 18, "width": 24, "depth": 3, "mlp_tokens": 10, "mlp": 40}
     shape = MixerShape(name="any", **sizes)
+    assert traced(shape) == (parameters(shape), forward_macs(shape))
+
+
+@pytest.mark.parametrize("pool", ["last", "map", "gap"])
+def test_a_text_tower_has_the_parameters_and_multiply_adds_of_the_formulas(pool):
+    sizes = {"width": 24, "depth": 3, "mlp": 40, "heads": 3, "vocabulary": 50, "length": 7}
+    shape = TextShape(name="any", pool=pool, **sizes)
     assert traced(shape) == (parameters(shape), forward_macs(shape))
 
 

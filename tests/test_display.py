@@ -3,21 +3,27 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from launched import UPSTREAM, a_run, a_study
 
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
+from scaling.launch.devices import Slot
 from scaling.launch.events import LaunchProgress, describe, duration
 from scaling.launch.jobs import jobs
+from scaling.launch.pool import Pool
 from scaling.launch.status import show_status, statuses, time_left
 from scaling.launch.tally import Tally
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder, RunProgress
+
+CORE = Slot(number=0, devices=(), cores=(0,), environment={})
 
 # What is shown
 
@@ -32,6 +38,58 @@ def test_a_worker_that_compiles_says_for_how_long():
     assert display.doing(compiling, now=1074.9) == "compiling, 1:14"
     assert display.doing(compiling, now=990.0) == "compiling, 0:00"  # by another clock
     assert display.doing(report(), now=1074.9) == "train"
+
+
+def test_a_worker_that_makes_no_step_says_what_it_does_instead_and_for_how_long():
+    checking, measuring = (report(phase=name, phase_began=10.0) for name in ("check", "evaluate"))
+    assert display.doing(checking, now=195.0) == "checking images, 3:05"
+    assert display.doing(measuring, now=195.0) == "evaluating, 3:05"
+    tuning = report(phase="finetune nano on pets 120 of 500", phase_began=10.0)
+    assert display.doing(tuning, now=195.0) == "finetune nano on pets 120 of 500"
+
+
+def test_a_launch_whose_runs_others_are_at_says_so_and_how_far_they_are(place):
+    study = a_study(0)
+    write_run_file(place.runs / study.runs[0].id, study.runs[0], study.evaluate, pytest.fail)
+    shown = []
+    screen = SimpleNamespace(update=shown.append, tell=print, say=print)
+    with hold_run(place.runs / study.runs[0].id) as held:
+        held.report(step=1, steps=10, phase="train", pace=64.0)
+        looks = {study.runs[0].id: RunFolder(held.path).look(study.evaluate)}
+        todo = jobs(study.runs, {study.runs[0].id})
+        tally = Tally(study, place.runs, todo, looks=looks, tell=print)
+        held.report(step=5, steps=10, phase="cooldown", pace=64.0)
+        pool = Pool(tally, slots=[CORE], command=pytest.fail, screen=screen, idle_for=1.0)
+        pool.work()
+    last = shown[-1]
+    assert last.busy == ()
+    assert last.flops_done == pytest.approx(last.flops / 2)
+    assert re.fullmatch(
+        r"0 of 1 runs done; waits for other processes, 0:0\d; about 5 s left",
+        display.in_words(last),
+    )
+    assert last.as_json()["waits_for"] == "other processes"
+
+
+def test_a_narrow_screen_shows_fewer_columns_and_cuts_no_number():
+    from rich.console import Console
+    from rich.live import Live
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=60, color_system=None)
+    numbers = {"images_per_second": 14641.0, "loss": 1.896, "gradient_norm": 6.22, "mfu": 0.41}
+    progress = report(step=13_103, steps=40_000, **numbers)
+    busy = ((a_run(images_seen=2_560_000), progress),)
+    launch = LaunchProgress(
+        runs=1, done=0, failed=0, flops=8.0, flops_done=2.0, seconds_left=None, busy=busy
+    )
+    with Live(console=console, auto_refresh=False) as live:
+        display.LiveTable(live).update(launch)
+    shown = screen.getvalue()
+    assert "…" not in shown
+    assert "gradient" not in shown
+    for words in ("2_560_000", "13_103/40_000", "14_641", "train"):
+        assert words in shown
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ CHAIN = ["--x", "C", "--law", "power-floor", "--through", "loss", "--y", "accura
         (
             ["optimal"],
             ["--size", "N", "--data", "D", *OF_SIZE[4:8], "--target-error", "1.87"],
-            "--target-error",
+            "--target-error 1.87",
         ),
     ],
 )

@@ -96,3 +96,73 @@ def test_the_best_rate_is_a_product_of_powers_of_size_and_data(tmp_path, capsys)
 )
 def test_what_rises(y, rises):
     assert rising(np.arange(1.0, len(y) + 1), np.array(y, float)) is rises
+
+
+def of_runs(path, **columns):
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join(columns), *(",".join(f"{cell:.6g}" for cell in row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def reward(tmp_path):
+    x = np.geomspace(100, 1e5, 20)
+    noise = np.exp(0.02 * np.random.default_rng(0).normal(size=20))
+    return [of_runs(tmp_path / "up.csv", step=x, r=3 * x**0.3 * noise), "--x", "step", "--y", "r"]
+
+
+def words_of(group):
+    return [each["words"] for each in group["diagnostics"]]
+
+
+@pytest.mark.parametrize("kind", ["loss", "quantity"])
+def test_the_forecast_of_a_curve_that_rises_is_a_power_that_grows_and_says_so(reward, kind, capsys):
+    words = [*reward, "--y-is", kind, "--law", "forecast", "--predict", "1e6"]
+    group = fitted(words, capsys)
+    assert group["law"] == "growth"
+    assert group["predictions"][0]["low"] < 3 * 1e6**0.3 < group["predictions"][0]["high"]
+    assert "r rises with step, and law forecast is of a curve that falls" in words_of(group)[0]
+
+
+def test_the_forecast_of_an_accuracy_taken_for_an_error_doubts_that(tmp_path, capsys):
+    x = np.geomspace(100, 1e5, 20)
+    path = of_runs(tmp_path / "up.csv", step=x, acc=1 - 0.8 * x**-0.1)
+    group = fitted([path, "--x", "step", "--y", "acc", "--law", "forecast"], capsys)
+    assert "Say --y-is accuracy if acc grows" in words_of(group)[0]
+    group = fitted([path, "--x", "step", "--y", "acc", "--y-is", "accuracy", "--law", "m3"], capsys)
+    assert not any("rises" in each for each in words_of(group))
+
+
+@pytest.mark.parametrize("law", ["parabola", "log-linear"])
+def test_a_law_of_either_way_takes_all_points_of_what_rises_and_says_so(reward, law, capsys):
+    group = fitted([*reward, "--y-is", "loss", "--law", law], capsys)
+    assert (group["law"], group["points"]) == (law, 20)
+    assert f"r rises with step: law {law} is fitted to all points" in words_of(group)[0]
+
+
+def test_what_is_held_of_a_law_that_falls_is_held_of_no_other(reward, capsys):
+    assert main([*reward, "--y-is", "loss", "--fix", "b=0.3"]) == 2
+    said = capsys.readouterr().err
+    assert "r rises with step, and law saturating can only fall" in said
+    assert "--law growth for a quantity, with parameters of its own to hold" in said
+    group = fitted([*reward, "--y-is", "loss", "--law", "growth", "--fix", "b=0.3"], capsys)
+    assert group["parameters"]["b"]["value"] == 0.3
+
+
+def test_a_law_of_size_and_data_gives_way_to_a_product_where_y_rises(tmp_path, capsys):
+    n, d = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 5)))
+    noise = np.exp(0.02 * np.random.default_rng(0).normal(size=25))
+    path = of_runs(tmp_path / "b.csv", N=n, D=d, batch=0.1 * n**0.2 * d**0.3 * noise)
+    words = [path, "--x", "N", "--x", "D", "--y", "batch", "--law", "chinchilla"]
+    group = fitted([*words, "--y-is", "loss", "--predict", "1e9,1e12"], capsys)
+    assert group["law"] == "product"
+    assert group["predictions"][0]["value"] == pytest.approx(0.1 * 1e9**0.2 * 1e12**0.3, rel=0.1)
+    assert "batch rises with N and with D, and law chinchilla can only fall" in words_of(group)[0]
+    asked = ["--y", "batch", "--y-is", "loss"]
+    for command in (
+        ["optimal", path, "--size", "N", "--data", "D", *asked],
+        ["best-size", *words, *asked[2:], "--budget", "1e21"],
+    ):
+        assert main(command) == 2
+        assert "what rises has no best size" in capsys.readouterr().err

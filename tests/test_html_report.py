@@ -226,6 +226,26 @@ def test_a_run_on_the_frontier_tells_its_facts_when_pointed_at_and_keeps_them_wh
         assert run in browser.text("picked")
 
 
+LABELS = """[...document.querySelectorAll('#frontier-chart .role-axis-label')].map(
+    (labels) => [...labels.querySelectorAll('text')].map((text) => text.textContent))"""
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_within_less_than_a_decade_every_tick_of_an_axis_has_its_number(tmp_path):
+    study = a_study([a_run(16, 640 * k) for k in (12, 13, 14, 15)], name="narrow")
+    for run, error in zip(study.runs, (0.797, 0.7, 0.63, 0.566), strict=True):
+        finish(tmp_path / "runs", study, run, {"upstream_error": error})
+    report(study, tmp_path / "runs", tmp_path / "out")
+    with chromium(tmp_path / "browser") as browser:
+        browser.open(tmp_path / "out" / "narrow.html")
+        x, y = browser.value(LABELS)
+        assert browser.troubles == []
+    assert len(x) >= 3
+    assert len(y) >= 3
+    assert all(x + y)
+
+
 @needs_chromium
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])

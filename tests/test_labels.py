@@ -163,9 +163,9 @@ def test_an_archive_with_a_label_below_minus_one_says_which(tmp_path):
     assert "train_labels[1, 1] is -3; labels start at 0, and -1 is for none." in said
 
 
-def test_a_contact_sheet_shows_an_image_in_the_row_of_each_of_its_labels():
+def test_a_contact_sheet_shows_an_image_in_the_row_of_each_of_its_labels_or_of_none():
     images = colours([[0, 2], [0, -1], [-1, -1]])
-    assert contact_sheet(images, columns=2, scale=4).shape[0] == 2 + 2 * (16 + 2)
+    assert contact_sheet(images, columns=2, scale=4).shape[0] == 2 + 3 * (16 + 2)
 
 
 # Hierarchies

@@ -11,6 +11,7 @@ from scaling.evaluate import Upstream
 from scaling.launch.launch import check_detached, dry_run
 from scaling.launch.launch_spec import Budget, LaunchSpec, selected
 from scaling.launch.local import Local
+from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training.recipe import Recipe
 
@@ -88,7 +89,7 @@ def test_a_budget_of_time_counts_that_of_each_worker(place, capfd):
     began = time.monotonic()
     assert not place.launch(study, pause=10.0, budget=Budget(seconds=4.0))
     assert time.monotonic() - began < 30
-    assert "the budget of 0.00111 device-hours is spent" in capfd.readouterr().out
+    assert "the budget of 4 s of device time is spent" in capfd.readouterr().out
 
 
 # Why each
@@ -114,6 +115,22 @@ def test_runs_that_an_edit_made_new_say_which_field_changed(place):
     assert why(study, place.runs) == {}
     wider = a_study(0, 1)  # the first is still of the study, and nothing was changed
     assert list(why(wider, place.runs).values()) == ["new"]
+
+
+def test_a_run_of_the_study_that_is_left_out_is_not_taken_for_one_before_an_edit(place):
+    assert place.launch(a_study(0))
+    assert list(why(a_study(0, 1), place.runs, only=("seed=1",)).values()) == ["new"]
+
+
+def test_a_run_that_waits_says_how_far_its_trunk_has_come(place):
+    study = a_study(0)
+    (run,) = study.runs
+    write_run_file(place.runs / run.id, run, study.evaluate, pytest.fail)
+    assert why(study, place.runs) == {run.id: "waits"}
+    kept = place.runs / "trunks" / run.trunk / "passing"
+    kept.mkdir(parents=True)
+    (kept / "checkpoint.json").write_text('{"step": 3}')
+    assert why(study, place.runs) == {run.id: "waits; its trunk has come to step 3 of 10"}
 
 
 @pytest.mark.slow

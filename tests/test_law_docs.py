@@ -10,7 +10,8 @@ from fits.fit_laws import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [
-    DOCS / "laws" / f"{name}.md" for name in ("provenance", "average", "compare", "next", "optimal")
+    DOCS / "laws" / f"{name}.md"
+    for name in ("provenance", "average", "compare", "next", "optimal", "pools", "race")
 ]
 LINKED = [
     *PAGES,

@@ -1,6 +1,8 @@
 """Leases: who may write, who takes over, and what happens to a holder that comes too late."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 import signal
@@ -73,6 +75,26 @@ def wait_until(true):
 
 
 # Taking and giving back
+
+
+def test_a_mark_that_a_full_disk_left_half_is_undone_and_the_disk_is_named(tmp_path, monkeypatch):
+    """Else others would wait until it expires, and its holder be told no file."""
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(handle, *_, **__):
+        os.close(handle)
+        return Full()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", opened)
+        with pytest.raises(OSError, match=r"'.*1\.held'"), hold_if_free(tmp_path / "lease"):
+            pytest.fail("nobody holds it")
+    assert list((tmp_path / "lease").iterdir()) == []
+    with hold_if_free(tmp_path / "lease") as held:
+        assert held is not None
 
 
 def test_each_holder_has_a_higher_number_than_the_one_before(tmp_path):

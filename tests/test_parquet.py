@@ -13,6 +13,7 @@ from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
 from scaling.data.parquet import Parquet, ParquetRecords
 from scaling.data.parquet_files import split_of
+from scaling.data.source import Captioned, SourceConfig
 from scaling.data.subset import Selection, Subset
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -275,3 +276,62 @@ def test_a_cache_that_cannot_be_written_is_said(root, cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(UserError, match="point XDG_CACHE_HOME elsewhere"):
         source(root).train()
+
+
+def pairs(folder, captions):
+    """Images with captions and without labels, one file a split."""
+    for split, said in captions.items():
+        images = pa.array([{"bytes": png(i), "path": ""} for i in range(len(said))], IMAGE)
+        table = pa.table({"image": images, "text": pa.array(said, pa.string())})
+        pq.write_table(table, folder / f"{split}.parquet", row_group_size=2)
+    return source(folder, label_key=None, caption_key="text")
+
+
+def test_pairs_of_image_and_caption_need_no_labels(tmp_path):
+    found = pairs(tmp_path, {"train": ["one", "zwei, grün", "three"], "test": ["four"]})
+    assert found.problem() is None
+    assert found.captioned
+    assert (found.classes, found.sizes()) == (1, (3, 1))
+    images, labels = found.train().batch(np.arange(3))
+    assert (images[1] == pixels(1)).all()
+    assert not labels.any()
+    assert not found.labels().any()
+    assert found.train().captions_of(np.array([1, 0])) == ["zwei, grün", "one"]
+    assert found.heldout().captions_of(np.array([0])) == ["four"]
+
+
+def test_without_the_key_there_are_no_captions(root):
+    assert not source(root).captioned
+    assert not isinstance(source(root).train(), Captioned)
+
+
+def test_captions_are_told_without_copying_images_and_are_those_of_the_set(tmp_path, cache):
+    folder = tmp_path / "data"
+    said = [f"number {i}" for i in range(23)]
+    for n, part in enumerate((said[:10], said[10:])):
+        (folder / "train").mkdir(parents=True, exist_ok=True)
+        pairs(tmp_path, {"train": part, "test": ["x"]})
+        (tmp_path / "train.parquet").rename(folder / "train" / f"000{n}.parquet")
+    (tmp_path / "test.parquet").rename(folder / "test.parquet")
+    found = source(folder, label_key=None, caption_key="text")
+    told = {count: found.captions(count) for count in (5, 23, 100)}
+    assert not list(cache.glob("*.arrow")), "no image was copied"
+    for count, captions in told.items():
+        assert captions == SourceConfig.captions(found, count)
+    assert sorted(told[100]) == sorted(said)
+    assert found.captions(9, heldout=True) == ["x"]
+
+
+def test_a_row_without_a_caption_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
+        pairs(tmp_path, {"train": ["one", "two", None], "test": ["four"]}).train()
+    with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
+        source(tmp_path, label_key=None, caption_key="text").captions(9)
+
+
+def test_a_column_of_captions_that_is_missing_or_no_text_is_named(tmp_path):
+    found = pairs(tmp_path, {"train": ["one"], "test": ["four"]})
+    words = found.model_copy(update={"caption_key": "txt"}).problem()
+    assert "has no column 'txt' (caption_key). Did you mean 'text'?" in words
+    words = found.model_copy(update={"caption_key": "image"}).problem()
+    assert "a text is needed, one an image" in words

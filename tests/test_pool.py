@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fits.decisions.calibration import calibrated
 from fits.decisions.pool import Chooser, pool_of
 from fits.decisions.posterior import Ensemble, _systematic, _together
 from fits.decisions.priors import prior_of
@@ -70,7 +71,7 @@ def test_conditioning_an_ensemble_is_bayes_rule_for_normal_errors():
     curves, noise = rng.normal(size=(500, 7)), np.full(4, 0.3)
     curves[:, 4:] += curves[:, :3]
     chance = np.full(500, 1 / 500)
-    some = Ensemble(curves[:, :4], curves[:, 4:], chance, noise, np.zeros(3), [])
+    some = Ensemble(curves[:, :4], curves[:, 4:], chance, noise, 0.0, [])
     away = curves - curves.mean(axis=0)
     before = away.T @ away / 500
     along = before[:, 1]
@@ -78,7 +79,7 @@ def test_conditioning_an_ensemble_is_bayes_rule_for_normal_errors():
     expected = np.trace(before[4:, 4:] - after[4:, 4:]) / 3
     assert some.gains()[1] == pytest.approx(expected)
     some.condition(1)
-    np.testing.assert_allclose(some.prediction()[1], np.sqrt(np.diag(after)[4:]))
+    np.testing.assert_allclose(some.prediction()[1], np.diag(after)[4:])
 
 
 def test_evidence_speaks_for_at_most_ten_runs():
@@ -86,6 +87,44 @@ def test_evidence_speaks_for_at_most_ten_runs():
     few, many = (_together((one, other), runs)[:50].sum() for runs in (10, 200))
     assert few == pytest.approx(1 / (1 + np.exp(20)))
     assert many == pytest.approx(1 / (1 + np.exp(1)))
+
+
+def test_intervals_are_as_wide_as_costlier_runs_were_missed_from_cheaper_ones():
+    """Dear runs lie above the law: a fit to all of them is no judge of that."""
+    bent = CHINCHILLA.predict(X, *TRUTH) * (1 + 0.05 * (np.median(COST) < COST))
+    found = []
+    for loss in (CHINCHILLA.predict(X, *TRUTH), bent):
+        done = dict(enumerate(loss.tolist()))
+        some = Chooser(pool_of(X, COST, TARGET, (CHINCHILLA,)), lambda run: 0.0, done=done)
+        found.append(np.log(some.predict().high / some.predict().low))
+    assert (found[1] > 4 * found[0]).all()
+
+
+def test_the_variance_is_never_below_that_of_a_true_law_and_grows_beyond_what_was_tested():
+    loss, laws = CHINCHILLA.predict(X, *TRUTH), pool_of(X, COST, TARGET, (CHINCHILLA,)).laws
+    loss = loss * (1 + 0.05 * (np.median(COST) < COST))
+    far = TARGET * np.array([[1.0], [100.0]])
+    wide = np.full(3, 10.0)
+    asked = laws, X, COST, loss
+    np.testing.assert_array_equal(calibrated(wide, *asked, TARGET, 3.0), wide)
+    near, away = (calibrated(np.zeros(3), *asked, at, 3.0) for at in (TARGET, far))
+    assert (away > 2 * near).all()
+
+
+def test_a_plan_is_what_would_be_bought_until_the_laws_are_fitted_anew():
+    some = chooser()
+    first = some.plan(0.05 * COST.sum())
+    assert [each.width for each in first] == [None] * len(first)
+    assert not some.bought
+    done = {each.run: some._measure(each.run) for each in first}
+    later = Chooser(some.pool, some._measure, seed=0, done=done)
+    planned = later.plan(0.05 * COST.sum())
+    widths = [each.width for each in planned]
+    assert widths == sorted(widths, reverse=True)
+    assert 1 <= len(planned) <= 0.15 * len(done) + 1
+    buyer = Chooser(some.pool, some._measure, seed=0, done=done)
+    buyer.spend(0.05 * COST.sum())
+    assert buyer.bought[len(done) : len(done) + len(planned)] == [each.run for each in planned]
 
 
 def test_systematic_resampling_draws_each_as_often_as_its_chance_says():

@@ -170,3 +170,13 @@ def test_what_cannot_be_drawn_or_read_is_refused_in_words(change, said):
 def test_the_data_floor_loads_no_jax():
     code = "import sys, scaling.data, scaling.data.loader; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_finite_set_is_the_first_images_of_the_endless_one():
+    endless, finite = Procedural(), Procedural(train_size=500)
+    numbers = np.arange(490, 500)
+    for one, other in zip(
+        endless.train().batch(numbers), finite.train().batch(numbers), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert (endless.sizes()[0], finite.sizes()[0]) == (None, 500)

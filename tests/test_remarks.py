@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fits.data.remarks import of_costliest, of_slips, slips
+from fits.data.misplaced import misplaced
+from fits.data.remarks import of_costliest, of_misplaced, of_slips, slips
 from fits.fit_laws import main
 
 X = np.geomspace(1e15, 1e20, 12)
@@ -16,7 +17,8 @@ def of(error, x=X, kind="error-percent"):
     measured = 100 - error if kind.startswith("accuracy") else error
     return [
         *of_slips(("flops", "y"), x, measured, kind),
-        *of_costliest(("flops", "y"), x, error, measured),
+        *of_costliest(("flops", "y"), x, error, measured, kind),
+        *of_misplaced(("flops", "y"), x, error, measured, kind, frontier=True),
     ]
 
 
@@ -49,7 +51,7 @@ def test_a_fraction_among_percentages_at_the_costliest_run_is_said_with_its_caus
 def test_a_run_that_hides_all_costlier_ones_by_a_slip_is_named():
     slip, costliest = of(changed(4, lambda y: y / 100))
     assert slip.numbers["x"] == (X[4],)
-    assert "the neighbours of that run have" in costliest.words
+    assert "a line through the neighbours of that run gives" in costliest.words
 
 
 @pytest.mark.parametrize("factor", [10, 100, 1000, 0.1, 0.01])
@@ -82,3 +84,59 @@ def test_different_models_at_one_compute_are_no_slips():
     x = np.repeat(X, 4)
     error = np.repeat(ERROR, 4) * np.tile([1, 1.6, 2.5, 4.0], 12) * np.exp(rng.normal(0, 0.1, 48))
     assert not len(slips(x, error)[0])
+
+
+@pytest.mark.parametrize("count", [6, 7, 8])
+@pytest.mark.parametrize("factor", [1e3, 1e-3, 1e9])
+def test_a_slip_of_x_in_a_small_table_is_found_and_undone(count, factor):
+    x = np.geomspace(1e15, 1e20, count)
+    error = 10 + 40 * (x / 1e15) ** -0.2
+    for place in (count // 2, count - 1):
+        moved = x.copy()
+        moved[place] *= factor
+        (found,) = misplaced(moved, error)
+        assert found.run == place
+        assert found.x_factors[0] == pytest.approx(1 / factor)
+
+
+def test_a_slip_of_x_is_named_whether_the_run_is_the_costliest_hides_others_or_is_hidden():
+    x, error = X[::2].copy(), ERROR[::2]
+    x[3] *= 1e3
+    (found,) = of(error, x=x)  # costliest now, beside others
+    assert found.code == "costliest_not_on_frontier"
+    assert "or is its flops 1,000 times too large (at flops = " in found.words
+    x = X[::2].copy()
+    x[-1] /= 1e3
+    said = [each.words for each in of(error, x=x)]
+    assert any("is its flops 1,000 times too small?" in words for words in said)
+    x = X[::2].copy()
+    x[2] *= 10
+    (found,) = of(error, x=x)
+    assert found.code == "misplaced"
+    assert "is its flops 10 times too large" in found.words
+
+
+def test_an_error_among_accuracies_is_named():
+    error = changed(5, lambda y: 100 - y) / 100
+    (found,) = of_misplaced(("flops", "y"), X, error, 1 - error, "accuracy", frontier=True)
+    assert "is it an error among the others?" in found.words
+
+
+def test_what_a_line_gives_for_an_accuracy_is_one():
+    x = np.geomspace(1e15, 1e20, 6)
+    accuracy = 100 - np.array([50, 20, 9, 4, 1.9, 0.8])
+    accuracy[-1] /= 100
+    which, near = slips(x, accuracy, 100.0)
+    assert which.tolist() == [5]
+    assert 98 < near[0] < 100
+
+
+def test_sound_tables_have_no_run_misplaced():
+    found = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x = np.sort(10 ** rng.uniform(15, 20, rng.integers(5, 12)))
+        fall = 40 * (x / 1e15) ** -rng.uniform(0.05, 0.4)
+        error = rng.choice([0, 5, 10]) + fall * np.exp(rng.normal(0, 0.02, len(x)))
+        found += bool(misplaced(x, error))
+    assert found <= 4

@@ -119,7 +119,8 @@ def test_comments_are_left_out_and_lines_are_counted_as_they_stand(read):
     table = read('# made by a "script\n#\nflops,loss\n1e18,3.41 # final\n  # lost\n1e19,2.9\n')
     np.testing.assert_array_equal(column(table, "loss"), [3.41, 2.9])
     assert table.numbers == [4, 6]
-    assert said(table) == "read as: lines that begin with # left out"
+    left_out = "loss 3.41 # final as 3.41 (comment left out)"
+    assert said(table) == f"read as: lines that begin with # left out; {left_out}"
 
 
 @pytest.mark.parametrize("top", ["# flops loss", "#flops loss", "# saved\n#  flops   loss"])
@@ -245,3 +246,106 @@ def test_bytes_that_are_no_table_are_refused_in_words(read):
     for raw in (b"\xff\xfe\x00", b"\x00" * 50, b'{"a":' * 10**5, b"[" * 10**5, b"\xff\xfea\x00"):
         with pytest.raises(UserError):
             read(raw)
+
+
+ROWS = [{"flops": a, "loss": b} for a, b in zip(FLOPS, LOSS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({k: {str(i): r[k] for i, r in enumerate(ROWS)} for k in ROWS[0]}, "JSON of columns, as p"),
+        ({str(i): row for i, row in enumerate(ROWS)}, "JSON of rows by their index"),
+        (
+            {
+                "columns": ["flops", "loss"],
+                "index": [0, 1, 2],
+                "data": [list(r.values()) for r in ROWS],
+            },
+            "JSON of names and rows",
+        ),
+        ({"schema": {"fields": []}, "data": ROWS}, "JSON rows under one key"),
+        ({"runs": ROWS}, "JSON rows under one key"),
+        ([["flops", "loss"], *(list(r.values()) for r in ROWS)], "JSON"),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_data_frame_as_json_is_read_in_every_orientation_and_named(read, value, words, indent):
+    table = read(json.dumps(value, indent=indent), "runs.json")
+    np.testing.assert_array_equal(column(table, "flops"), FLOPS)
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert f"read as: {words}" in said(table)
+
+
+def test_one_object_with_an_inner_one_stays_a_row(read):
+    table = read('{"flops": 1e18, "loss": 3.4, "config": {"lr": 1}}\n', "runs.json")
+    assert list(table.columns) == ["flops", "loss", "config.lr"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PLAIN.replace("loss", "loss,modèle").replace("\n1", ",é\n1").encode("latin-1"), "Latin-1"),
+        (b"\xef\xbb\xbf" + PLAIN.encode(), "UTF-8 with a byte order mark"),
+        (PLAIN.replace("\n", "\r").encode(), "carriage returns alone as line ends"),
+        (b"flops,loss\n1e18,3.41,\n1e19,2.9,\n1e20,2.345,\n", "an empty cell beyond the header"),
+    ],
+)
+def test_bytes_that_are_not_plain_are_read_and_named(read, text, words):
+    if b"mod" in text:
+        text = text.replace(b"mod\xe8le,\xe9", b"mod\xe8le").rstrip() + b",\xe9\n"
+    table = read(text)
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert words in said(table)
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "words"),
+    [
+        (["$3,300", "$950", "$12M"], [3300, 950, 12e6], "y $3,300 as 3300 (thousands)"),
+        (["€ 3.50", "€ 2", "€ 1.25"], [3.5, 2, 1.25], "y € 3.50 as 3.5"),
+        (["0.23 ± 0.01", "0.2 +/- 0.01", "0.17±.02"], [0.23, 0.2, 0.17], "what follows ± is not"),
+        (["23 ± 1 %", "20% ± 1%", "17 ± 1 %"], [0.23, 0.2, 0.17], "y in percent"),
+        (["1.5D+20", "2d19", "1D18"], [1.5e20, 2e19, 1e18], "y 1.5D+20 as 1.5e+20 (D for the"),
+        (["3.3x10^17", "10^18", "1e19"], [3.3e17, 1e18, 1e19], "as 3.3e+17 (power of ten)"),
+        (["0.5 # ok", "0.4", "0.3"], [0.5, 0.4, 0.3], "y 0.5 # ok as 0.5 (comment left out)"),
+    ],
+)
+def test_numbers_with_currencies_errors_and_other_exponents_are_read_and_named(
+    read, cells, numbers, words
+):
+    table = read("x\ty\n" + "".join(f"{k + 1}\t{cell}\n" for k, cell in enumerate(cells)))
+    np.testing.assert_allclose(column(table, "y"), numbers)
+    (note,) = table.read_as(["x", "y"])
+    assert words in note.words
+
+
+@pytest.mark.parametrize("cell", ["0.2 ± ", "± 0.2", "$", "€3 $", "0.2 [0.1, 0.3]", "<0.2"])
+def test_what_only_looks_like_such_a_number_is_refused(read, cell):
+    table = read(f"x\ty\n1\t0.5\n2\t{cell}\n")
+    assert read_numbers(table, "y", lambda _: None)[1]
+
+
+def test_columns_of_one_name_are_told_apart_and_refused_where_they_are_used(read):
+    table = read("flops,loss,note,note\n1e18,3.41,a,b\n1e19,2.9,c,d\n1e20,2.345,e,f\n")
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert list(table.columns)[2:] == ["note#3", "note#4"]
+    (wrong,) = table.missing(["note"])
+    assert "2 columns are named 'note', and their cells differ. Say note#3 or note#4." in wrong
+    same = read("flops,loss,loss\n1e18,3.41,3.41\n1e19,2.9,2.9\n1e20,2.345,2.345\n")
+    np.testing.assert_array_equal(column(same, "loss"), LOSS)
+
+
+@pytest.mark.parametrize("name", ["loss [val]", "loss (test)", "loss (top-1)", "loss [mean]"])
+def test_a_word_in_brackets_that_is_no_unit_is_none(read, name):
+    table = read(PLAIN.replace("loss", name))
+    assert table.unit("loss") is None
+    assert not table.read_as(["flops", "loss"])
+
+
+@pytest.mark.parametrize(
+    "unit", ["nats", "bits/byte", "TPUv3-core-days", "A100 hours", "%", "10^18"]
+)
+def test_a_word_in_brackets_that_is_a_unit_is_kept(read, unit):
+    table = read(PLAIN.replace("flops", f"flops ({unit})"))
+    assert table.unit("flops") == (unit if unit != "10^18" else None)

@@ -1,6 +1,8 @@
 """Tables: read from anywhere, and every mistake in them named with its place."""
 
+import errno
 import os
+import re
 import threading
 
 import numpy as np
@@ -79,13 +81,12 @@ def test_a_parquet_table_reads_as_its_csv_would_and_counts_rows(tmp_path):
         ("x,y\n", ["column names and no rows"]),
         ("x,y\n3\n4,5,6\n", ["line 2: 1 cells", "line 3: 3 cells", "names 2 columns"]),
         ("1,0.5\n2,0.4\n", ["line 1: 1, 0.5 are numbers, not column names"]),
-        ("x,y,x\n1,2,3\n", ["line 1: column 'x' is named twice"]),
         ("x;y\n1;2;3\n", ["line 2: 3 cells", "as many semicolons as the header"]),
         (b"PK\x03\x04rest", ["a workbook (.xlsx) or another zip archive", "as CSV"]),
         (b"\x1f\x8bno gzip", ["not a whole gzip file"]),
         ('{"x": 1}\nx\n', ["line 2: no JSON object"]),
         ("[1, 2]", ["column names and no rows"]),
-        (b"x,y\n1,0.5\n2,\xe9\n", ["line 3: byte 0xe9 is not UTF-8"]),
+        (b"x,y\n1,0.5\n2,\xe9\x01\n", ["line 3: byte 0xe9 is not UTF-8"]),
         ("x,y\n1,0.5\n2," + "7" * 200_000, ["line 3: not a CSV file", "field larger than"]),
         ('x,y\n1,0.5\n2,"0.4\n3,0.3\n4,0.2\n', ["line 3: a quote opens here and never closes"]),
         ('x,y\n"1\n",0.5\n"2\n","0.4\n3,0.3', ["line 5: a quote opens here and never closes"]),
@@ -183,6 +184,20 @@ def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path):
         aside.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_with_the_file_that_was_meant(tmp_path):
+    """What the disk refuses once a file is open names no file, or the temporary one."""
+    path = tmp_path / "runs.parquet"
+    for error in (OSError(errno.ENOSPC, "Error writing bytes"), OSError(errno.EIO, "Input")):
+        with pytest.raises(OSError, match=re.escape(f": '{path}'")), written_aside(path):
+            raise error
+    with pytest.raises(PermissionError) as refused, written_aside(path) as aside:
+        raise PermissionError(errno.EACCES, "Permission denied", str(aside))
+    assert refused.value.filename == str(path)
+    with pytest.raises(FileNotFoundError, match="other"), written_aside(path):
+        (tmp_path / "other").read_text()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_stays_and_the_file_it_points_to_is_replaced(tmp_path):

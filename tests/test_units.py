@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fits.allocation.report import allocate
+from fits.base.errors import UserError
 from fits.fit_laws import main
 from fits.laws.chinchilla import chinchilla
+from fits.spec import FitSpec
 
 LAW = 1.82, 478.0, 0.3473, 2143.0, 0.3672
 ASKED = ["--size", "N", "--data", "D", "--flops", "C", "--y", "loss", "--y-is", "loss"]
@@ -120,3 +123,91 @@ def test_a_size_that_follows_from_compute_in_another_unit_names_no_column_of_it(
     said = capsys.readouterr().err
     assert "the size that follows from C and D is" in said
     assert "--unit flops=GFLOP" in said
+
+
+@pytest.mark.parametrize(
+    ("units", "columns", "ways"),
+    [
+        ({"size": 1e6, "data": 1e9}, "ND", ["--unit size=M --unit data=B"]),
+        ({"size": 1e6}, "ND", ["--unit size=M"]),
+        ({"data": 1e9}, "ND", ["--unit data=B"]),
+        ({"data": 1e6}, "ND", ["--unit data=M"]),
+        ({"flops": 1e9}, "NC", ["--unit flops=GFLOP"]),
+        ({"flops": 8.64e19}, "DC", ["--unit flops=PF-day", "--unit flops=EFLOP"]),
+        ({"data": 1e3}, "NDC", ["--unit data=K", "--flops-per-nd 6e+03"]),
+        ({"size": 1e3}, "NDC", ["--unit size=K", "--flops-per-nd 6e+03"]),
+        (
+            {"flops": 1e18, "size": 1e9, "data": 1e9},
+            "NDC",
+            [
+                "--unit flops=EFLOP --unit size=B --unit data=B",
+                "--unit flops=TFLOP --unit size=M --unit data=M",
+            ],
+        ),
+    ],
+)
+def test_every_unit_that_explains_the_numbers_is_named_whatever_columns_there_are(
+    table, units, columns, ways, capsys
+):
+    names = {"N": "--size", "D": "--data", "C": "--flops"}
+    asked = [word for each in columns for word in (names[each], each)]
+    words = ["optimal", table(**units), *asked, "--y", "loss", "--y-is", "loss"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    for way in ways:
+        assert f"({way})" in said
+    assert main([*words, *ways[0].split()]) == 0
+
+
+def test_numbers_that_are_right_as_they_stand_can_be_said_to_be(table, capsys):
+    words = ["optimal", table(size=1e6, data=1e9), *ASKED[:4], *ASKED[6:]]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "or --unit size=1 --unit data=1 if the numbers are right as they stand" in said
+    assert main([*words, "--unit", "size=1", "--unit", "data=1"]) == 0
+    assert "6 FLOPs a parameter and example, assumed" in capsys.readouterr().out
+
+
+def test_an_image_has_more_than_a_token_and_another_unit_still_shows(table, capsys):
+    path = Path(table(flops=1 / 200, data=1.0))
+    path.write_text(path.read_text().replace("N,D,C,loss", "N,images,C,loss"))
+    words = ["optimal", str(path), *ASKED[:2], "--data", "images", *ASKED[4:]]
+    assert main(words) == 0
+    assert "1.2e+03 FLOPs a parameter and example\n" in capsys.readouterr().out
+    path.write_text(path.read_text().replace("images", "D"))  # tokens, perhaps
+    assert main(["optimal", str(path), *ASKED]) == 2
+    assert "each D of 200 tokens (--flops-per-nd 1.2e+03)" in capsys.readouterr().err
+
+
+def test_compute_in_macs_is_half_of_what_is_expected_and_said_to_be(table, capsys):
+    words = ["optimal", table(flops=2.0), *ASKED]
+    assert main(words) == 0
+    assert "say --unit flops=MAC" in capsys.readouterr().out
+    assert main([*words, "--unit", "flops=MAC"]) == 0
+    assert "--unit flops=MAC" not in capsys.readouterr().out
+
+
+def test_the_unit_is_printed_of_a_plain_table_too(table, capsys):
+    assert main(["optimal", table(), *ASKED]) == 0
+    said = capsys.readouterr().out
+    assert "compute in FLOPs, size in ones, data in ones: 6 FLOPs a parameter and example\n" in said
+
+
+def test_the_best_size_is_found_in_the_units_told_and_refused_in_odd_ones(table, capsys):
+    asked = ["--x", "N", "--x", "D", *ASKED[6:], "--law", "chinchilla", "--budget"]
+    path = table(size=1e9, data=1e9)
+    assert main(["best-size", path, *asked, "1e22"]) == 2
+    assert "(--unit size=B --unit data=B)" in capsys.readouterr().err
+    told = ["--unit", "size=B", "--unit", "data=B", "--unit", "flops=EFLOP"]
+    answers = []
+    for words in ([path, *asked, "1e4", *told], [table(), *asked, "1e22"]):
+        assert main(["best-size", *words, "--json", "-"]) == 0
+        answers.append(json.loads(capsys.readouterr().out)["budgets"][0]["size"]["value"])
+    assert 1e9 * answers[0] == pytest.approx(answers[1], rel=1e-3)
+
+
+def test_a_target_that_takes_too_much_compute_is_refused_outside_the_command_line_too(table):
+    spec = FitSpec(x=("N", "D"), y="loss", y_is="loss", law="chinchilla", rows="all")
+    with pytest.raises(UserError, match=r"target-error 1\.86: .* FLOPs is .* times the largest"):
+        allocate(table(), spec, target_errors=[1.86])
+    assert allocate(table(), spec, target_errors=[1.86], far=True).target_errors[0].compute

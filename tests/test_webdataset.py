@@ -5,11 +5,15 @@ import tarfile
 
 import numpy as np
 import pytest
+from captions import Captions
 from PIL import Image
 
+from fits.base.errors import UserError
 from scaling.data import tar_members as tar_module
 from scaling.data.decode import UnreadableImages
 from scaling.data.hierarchy import Hierarchy
+from scaling.data.part import members as part_of
+from scaling.data.source import Captioned
 from scaling.data.subset import Selection, Subset
 from scaling.data.tar_members import tar_members
 from scaling.data.webdataset import WebDataset, WebDatasetRecords, index_of
@@ -296,3 +300,84 @@ def test_all_images_of_a_source_within_another_are_checked_too(root):
         train, heldout = check_all_images([each], print)
         assert (train.images, len(train.bad)) == (20, 1)
         assert (heldout.images, heldout.bad) == (5, {})
+
+
+def captioned_members(numbers):
+    for i in numbers:
+        yield f"{i:06d}.png", png(i)
+        yield f"{i:06d}.txt", f" image {i}, bunt und gr\u00fcn\n".encode()
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Images with captions and without labels."""
+    for n in range(2):
+        write(tmp_path / f"train-{n:04d}.tar", captioned_members(range(10 * n, 10 * n + 10)))
+    write(tmp_path / "test-0000.tar", captioned_members(range(100, 105)))
+    return tmp_path
+
+
+PAIRS = {"classes": 1, "label_key": None, "caption_key": "txt"}
+
+
+def test_pairs_of_image_and_caption_need_no_labels(pairs):
+    found = source(pairs, **PAIRS)
+    assert found.problem() is None
+    assert found.captioned
+    assert found.sizes() == (20, 5)
+    images, labels = found.train().batch(np.arange(20))
+    assert (images[13] == pixels(13)).all()
+    assert not labels.any()
+    assert found.train().captions_of(np.array([13, 0])) == [
+        "image 13, bunt und gr\u00fcn",
+        "image 0, bunt und gr\u00fcn",
+    ]
+    assert found.heldout().captions_of(np.array([4])) == ["image 104, bunt und gr\u00fcn"]
+
+
+def test_without_the_key_there_are_no_captions(root):
+    assert not source(root).captioned
+    assert not isinstance(source(root).train(), Captioned)
+    assert isinstance(source(root, caption_key="json").train(), Captioned)
+
+
+def test_images_without_a_caption_are_named(pairs):
+    words = source(pairs, **PAIRS | {"caption_key": "caption"}).problem()
+    assert "train-0000.tar has no .caption for 10 of its keys: 000000, 000001" in words
+
+
+def test_a_caption_that_is_no_text_is_named(pairs):
+    write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b"\xff\xfe\xff")])
+    with pytest.raises(UserError, match=r"test-0000.tar: a.png: its caption is not UTF-8"):
+        source(pairs, **PAIRS).heldout().captions_of(np.array([0]))
+
+
+def test_images_without_labels_are_of_one_class(pairs):
+    with pytest.raises(ValueError, match="say classes = 1, not 3"):
+        source(pairs, label_key=None)
+
+
+def test_sources_around_hand_captions_on(root):
+    of = source(root, caption_key="json")
+    whole = of.train().captions_of(np.arange(20))
+    assert whole == ["{}"] * 20
+    assert Subset(of=of, select=Selection()).captioned
+    part = part_of(of.train(), 3, 5)
+    assert isinstance(part, Captioned)
+    assert len(part.captions_of(np.arange(5))) == 5
+
+
+def test_a_subset_s_captions_and_names_are_those_of_its_images(pairs):
+    of = Captions(size=64)
+    some = Subset.model_construct(of=of, select=Selection(classes=2, seed=3))
+    names, images = some.class_names, some.train()
+    assert len(names) == 2
+    _, labels = images.batch(np.arange(images.size))
+    said = images.captions_of(np.arange(images.size))
+    assert all(names[label] in caption for label, caption in zip(labels, said, strict=True))
+
+
+def test_a_manifest_tells_changed_captions(pairs):
+    before = source(pairs, **PAIRS).provenance()["heldout_captions"]
+    write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b"another")])
+    assert source(pairs, **PAIRS).provenance()["heldout_captions"] != before

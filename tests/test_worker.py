@@ -94,7 +94,9 @@ def test_a_worker_that_loses_its_lease_waits_for_the_other_and_does_the_run_afte
     assert worker.work([folder.path]) == Ended.DONE
     assert folder.is_done([UPSTREAM])
     assert [path.name for path in (folder.path / "lease").iterdir()] == ["3.free"]
-    assert "another process has taken over" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "another process has taken over" in said
+    assert said.count("1 run is left, at which other processes are: waits, 0:00") == 1
 
 
 def test_a_worker_whose_run_was_finished_by_the_one_that_took_over_does_not_train_it_again(
@@ -140,6 +142,20 @@ def test_leases_are_free_after_a_failure(folder, training):
     assert folder.failure() == "ValueError: no such thing. Tried 3 times."
     assert folder.status([UPSTREAM]) == "failed"
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
+
+
+def test_a_log_on_a_full_disk_keeps_no_worker_from_writing_down_why(folder):
+    """Else its traceback ended it, and the launch was told of exit status 120."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from scaling.runs.held_run import hold_run; from scaling.task import write_down\n"
+        "with hold_run(Path(sys.argv[1])) as held:\n"
+        "    write_down(held, OSError(28, 'No space left on device', 'there'))\n"
+    )
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", code, str(folder.path)]
+        assert subprocess.run(command, cwd=ROOT, stderr=full, check=False).returncode == 0
+    assert folder.stopped() == "OSError: [Errno 28] No space left on device: 'there'"
 
 
 def test_a_run_that_fails_once_is_tried_again_by_another_process(folder, training):

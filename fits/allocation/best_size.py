@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fits.allocation.allocation import trainings
+from fits.allocation.odd_units import refuse_odd_units
 from fits.allocation.units import Units
 from fits.base.errors import UserError
 from fits.base.numbers import Array, Estimate
@@ -22,6 +24,7 @@ from fits.regression.fit import Fit
 from fits.report import FitReport, Place, fit_table
 from fits.report_json import EstimateField, JsonModel, ReportJson
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+from fits.suited import refuse_risen
 
 PLACES = 41  # of sizes that are tried at once
 ROUNDS = 5  # each looks between the neighbours of the best of the one before
@@ -45,6 +48,8 @@ class BestSizes(JsonModel):
     """A law fitted to a table, and the best size for some budgets."""
 
     fit: ReportJson
+    units: dict[str, str]
+    """Of flops, size and data, wherever they stand here; "1": counted one by one."""
     per: float
     """k of compute = k N D."""
     budgets: tuple[Sized, ...]
@@ -59,6 +64,7 @@ def best_sizes(
     spec: FitSpec,
     budgets: Sequence[Place],
     per: float = FLOPS_PER_EXAMPLE,
+    units: Units = Units(),  # noqa: B008  frozen
 ) -> tuple[BestSizes, FitReport]:
     """Fit a law and divide budgets by it.
 
@@ -66,25 +72,36 @@ def best_sizes(
       table: a file, or one that was read.
       spec: of a law whose first two variables are size N and data D.
       budgets: compute, then the law's further variables, each.
-      per: k of compute = k N D, of sizes and data in ones; k of the answer is of their columns,
-        whose names may have units.
+      per: k of compute = k N D, of sizes and data in ones and compute in FLOPs; k of the answer is
+        of their columns and of the budgets.
+      units: of the budgets (flops), of size and of data; those of the table where none is told.
 
     Returns:
       The answer, and the report of the fit.
 
     Raises:
-      UserError: all mistakes in the table, or the law is not of size and data.
+      UserError: all mistakes in the table, units of size and data that cannot be, or the law is not
+        of size and data.
       OSError: the table cannot be read.
     """
     report = fit_table(table, spec)
+    refuse_risen(spec, report.groups[0].points)
     fit, rows = report.groups[0].law, report.groups[0].points.table
-    counted = zip(("size", "data"), spec.x[:2], strict=True)
-    units = Units().or_of({role: rows.unit(name) for role, name in counted})
-    per *= units.factor("size") * units.factor("data")
+    counted = dict(zip(("size", "data"), spec.x[:2], strict=True))
+    units = units.or_of({role: rows.unit(name) for role, name in counted.items()})
+    per = units.per(per)
     if not takes_size_and_data(fit.law):
         raise UserError([f"law {fit.law.name} is not of size N and data D."])
+    n, d = report.groups[0].points.x[:2]
+    runs = trainings(n, d, report.groups[0].points.error, per=per)
+    refuse_odd_units(runs, units, {"flops": None, **counted}, None)
     each = tuple(sized(fit, budget, per) for budget in budgets)
-    return BestSizes(fit=ReportJson.model_validate(report), per=per, budgets=each), report
+    return BestSizes(
+        fit=ReportJson.model_validate(report),
+        units={"flops": "FLOP", "size": "1", "data": "1"} | dict(units.names),
+        per=per,
+        budgets=each,
+    ), report
 
 
 def sized(fit: Fit, budget: Place, per: float = FLOPS_PER_EXAMPLE) -> Sized:

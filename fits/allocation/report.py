@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, InstanceOf
@@ -26,8 +26,9 @@ from fits.allocation.allocation import (
 )
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
+from fits.allocation.odd_units import is_of_macs, refuse_odd_units
 from fits.allocation.parametric import ParametricLaw, parametric
-from fits.allocation.units import Units, refuse_odd_units
+from fits.allocation.units import Units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.extrapolation import refuse_far
@@ -36,6 +37,7 @@ from fits.data.tables import Table
 from fits.observations import observations, read_points, with_seeds
 from fits.report_json import DiagnosticField, EstimateField, HoldoutField, JsonModel
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
+from fits.suited import refuse_risen
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
 SIZE = "size by compute and data"  # the same, made of those
@@ -93,6 +95,9 @@ class AllocationReport(JsonModel):
     """Of flops, size and data, wherever they stand here; "1": counted one by one."""
     flops_per_nd: float
     """FLOPs a parameter and image or token, as on average."""
+    flops_per_nd_from: Literal["columns", "told", "default"]
+    """Where that number is from: the three columns, or, where one is made of the others, what was
+    told, or else 6."""
     points: int
     methods: tuple[MethodReport, ...]
     divisions: tuple[Division, ...]
@@ -136,7 +141,8 @@ def allocate(
         times data may be whatever trainings have.
       units: of the three columns, and of all numbers here and in the answer; those of the table
         where none is told.
-      far: whether computes may lie more than 1,000 times beyond those of the runs.
+      far: whether computes, and those that target errors take, may lie more than 1,000 times beyond
+        those of the runs.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
       target_errors: errors to reach.
@@ -144,7 +150,8 @@ def allocate(
       budgets: of the IsoFLOP profiles; none: wherever there are enough sizes.
 
     Raises:
-      UserError: all mistakes in the table, or why no method has an answer.
+      UserError: all mistakes in the table, units that cannot be, a compute too far beyond the runs,
+        or why no method has an answer.
       OSError: the table cannot be read.
     """
     named = spec.clusters
@@ -160,8 +167,10 @@ def allocate(
     units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
     points, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
     refuse_odd_units(runs, units, columns, per)
+    of_macs = per is None and is_of_macs(runs, units, columns)
     if not far:
         _refuse_far(runs, units, compute, trained)
+    odd = refuse_risen(spec, points)
     spec = with_seeds(spec, points)
     numbers = observations(points, spec)
     methods: dict[str, Callable[[], Allocation]] = {
@@ -181,23 +190,27 @@ def allocate(
     if not found:
         raise UserError([f"{points.table.path}: {each.method}: {each.refusal}" for each in refused])
     law, level = next((m for m in found if isinstance(m, ParametricLaw)), None), spec.level
+    targets = tuple(Target(error=e, compute=law and law.compute(e, level)) for e in target_errors)
+    if not far:
+        _refuse_far_targets(runs, units, targets)
     return AllocationReport(
         table=points.table.path,
         spec=spec,
         units={"flops": "FLOP", "size": "1", "data": "1"} | dict(units.names),
         flops_per_nd=units.per_in_ones(runs.per),
+        flops_per_nd_from="columns" if all(columns.values()) else "told" if per else "default",
         points=len(runs.loss),
         methods=(*(_method(each, level) for each in found), *refused),
         divisions=tuple(_division(each, found, law, level) for each in compute),
-        target_errors=tuple(
-            Target(error=e, compute=law and law.compute(e, level)) for e in target_errors
-        ),
+        target_errors=targets,
         trained=tuple(_trained(*each, law, level) for each in trained),
         holdout=numbers.hold_out(spec) if law else None,
         notes=points.notes,
         diagnostics=(
+            *odd,
             *_not_used(replace(spec, clusters=named), found),
             *_diagnostics(found, runs, compute, units.of("flops")),
+            *([Diagnostic("compute_in_macs", (str(flops),))] if of_macs else []),
         ),
         allocations=tuple(found),
         runs=runs,
@@ -234,6 +247,14 @@ def _refuse_far(
     for size, data in trained:
         spent = runs.per * size * data
         refuse_far(f"--trained {size:g},{data:g}", spent / last, spent, last, unit)
+
+
+def _refuse_far_targets(runs: Trainings, units: Units, targets: Sequence[Target]) -> None:
+    """Errors that would take too much compute for a law to know; endless compute is an answer."""
+    last = float(runs.compute.max())
+    for each in targets:
+        if each.compute and math.isfinite(c := each.compute.value):
+            refuse_far(f"--target-error {each.error:g}", c / last, c, last, units.of("flops"))
 
 
 def _method(found: Allocation, level: float) -> MethodReport:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}
+
+
+@contextmanager
+def disk_named(path: Path, aside: Path | None = None) -> Iterator[None]:
+    """What goes wrong with writing `path`, or `aside` in its place, is an OSError that names
+    `path`: what the disk refuses after a file was opened names none."""
+    try:
+        yield
+    except OSError as error:
+        number, there = error.errno, error.filename
+        if number is None or (there is None and number not in OF_THE_DISK):
+            raise
+        if there is not None and there != str(aside):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 @contextmanager
@@ -28,12 +46,13 @@ def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path = path.resolve()
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        yield aside
-        if durable:
-            _sync(aside)
-        os.replace(aside, path)
-        if durable:
-            _sync(path.parent)  # the new name must reach the disk too
+        with disk_named(path, aside):
+            yield aside
+            if durable:
+                _sync(aside)
+            os.replace(aside, path)
+            if durable:
+                _sync(path.parent)  # the new name must reach the disk too
     finally:
         with suppress(OSError):  # whatever went wrong before is what a person has to know
             aside.unlink(missing_ok=True)
@@ -58,10 +77,7 @@ def folder_made(path: Path) -> Iterator[None]:
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
     """All of `text`, in UTF-8, through `written_aside`."""
     with written_aside(path, durable=durable) as aside:
-        try:
-            aside.write_text(text, encoding="utf-8")
-        except OSError as error:  # which names the temporary file
-            raise type(error)(error.errno, error.strerror, str(path)) from None
+        aside.write_text(text, encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

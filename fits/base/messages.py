@@ -34,6 +34,15 @@ def listed_x(variables: Names, n: Numbers) -> str:
     return "; ".join(said) + ("; ..." if n["count"] > SHOWN else "")
 
 
+def _of(n: Numbers, thing: str) -> str:
+    """ "1 of 9 rows", "2 of 9 rows", "1 of 1 row"."""
+    return f"{n['count']:.0f} of {n['n']:.0f} {thing}{'' if n['n'] == 1 else 's'}"
+
+
+def _verb(n: Numbers, one: str, many: str) -> str:
+    return one if n["count"] == 1 else many
+
+
 def _not_identifiable(names: Names, n: Numbers) -> str:
     are = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {are} not identifiable: very different values fit equally well"
@@ -109,14 +118,15 @@ def _beyond(names: Names, n: Numbers) -> str:
 def _slip(names: Names, n: Numbers) -> str:
     x, y = names
     said = [
-        f"{x} = {a:.3g}: {y} = {b:g} among {c:.3g}"
+        f"{x} = {a:.3g}: {y} = {b:g}, where a line through its neighbours gives {c:.3g}"
         for a, b, c in list(zip(n["x"], n["y"], n["near"], strict=True))[:SHOWN]
     ]
     more = "; ..." if n["count"] > SHOWN else ""
     cause = "fractions among percentages" if n["percent"] else "a decimal point or a unit"
+    them = _verb(n, "it", "them")
     return (
-        f"{n['count']:.0f} of {n['n']:.0f} rows differ from their neighbours by a power of ten "
-        f"({'; '.join(said)}{more}): {cause}? Correct them, or leave them out"
+        f"{_of(n, 'row')} {_verb(n, 'differs from its', 'differ from their')} neighbours by a "
+        f"power of ten ({'; '.join(said)}{more}): {cause}? Correct {them}, or leave {them} out"
     )
 
 
@@ -125,38 +135,84 @@ def _slip_of(value: float, near: float) -> str:
     return "a fraction among percentages" if percent else "a slip of the decimal point or the unit"
 
 
+def _times(factor: float) -> str:
+    """Say "1,000 times too large", of what must be multiplied by .001."""
+    return f"{max(factor, 1 / factor):,.0f} times too {'small' if factor > 1 else 'large'}"
+
+
 def _costliest(names: Names, n: Numbers) -> str:
     x, y = names
     head = (
         f"the costliest run ({x} = {n['x']:.3g}, {y} = {n['y']:g}) is not on the frontier: a run "
         f"of {n['better_x']:.3g} has {n['better_y']:g}"
     )
+    times, better_times = n.get("times", 1.0), n.get("better_times", 1.0)
     if n["near"]:
-        why = f"its neighbours have {n['near']:.3g}: {_slip_of(n['y'], n['near'])}?"
+        cause = _slip_of(n["y"], n["near"])
+        why = f"a line through its neighbours gives {n['near']:.3g} for it: {cause}?"
     elif n["better_near"]:
         cause = _slip_of(n["better_y"], n["better_near"])
-        why = f"the neighbours of that run have {n['better_near']:.3g}: {cause}?"
+        why = f"a line through the neighbours of that run gives {n['better_near']:.3g}: {cause}?"
+    elif better_times > 1:
+        why = (
+            f"that run would lie on the curve of the others at {n['better_x'] * better_times:.3g}: "
+            f"is its {x} {_times(better_times)}?"
+        )
+    elif n["ahead"] >= 100:
+        at = f" A{_moved(x, n)[1:]}" if times < 1 else ""
+        why = f"its {x} is {n['ahead']:.3g} times the next largest: another unit?{at}"
     elif n["ratio"] <= 1.02:
         why = "the two are about equal, as with noise or an error that no longer falls"
-    elif n["ahead"] >= 100:
-        why = f"its {x} is {n['ahead']:.3g} times the next largest: another unit?"
     else:
         higher = f"its error is {100 * (n['ratio'] - 1):.0f} % higher"
-        why = f"{higher}: undertrained, too few data, or failed?"
+        also = f"; or is its {x} {_times(times)} ({_moved(x, n)})" if times < 1 else ""
+        why = f"{higher}: undertrained, too few data, or failed{also}?"
     return f"{head}; {why}"
+
+
+def _moved(x: str, n: Numbers) -> str:
+    return f"at {x} = {n['x'] * n['times']:.3g} it would lie on the curve of the others"
+
+
+def _misplaced(names: Names, n: Numbers) -> str:
+    x, y = names
+    causes = []
+    if n["times"] != 1:
+        causes.append(f"is its {x} {_times(n['times'])} ({_moved(x, n)})")
+    if n["mirrored"]:
+        causes.append(f"is it an {'error' if n['accuracy'] else 'accuracy'} among the others")
+    ask = ", or ".join(causes)
+    return (
+        f"the run at {x} = {n['x']:.3g} ({y} = {n['y']:g}) lies off the curve of the others: "
+        f"{ask}? If not, it is a run of another kind"
+    )
 
 
 def _rises(names: Names, n: Numbers) -> str:
     y, x, law = names
+    of_falling = "is of a curve that falls" if law == "forecast" else "can only fall"
+    if n["fitted"] and not n.get("falls", 1):
+        return f"{y} rises with {x}: law {law} is fitted to all points, not to the frontier alone"
     if n["fitted"]:
         return (
-            f"{y} rises with {x}, and law {law} can only fall: law growth, a power of either sign, "
+            f"{y} rises with {x}, and law {law} {of_falling}: law growth, a power of either sign, "
             "is fitted to all points instead"
         )
-    return (
-        f"{y} rises with {x}, and law {law} can only fall. Say --y-is accuracy if {y} grows as "
-        "runs get better, or --law growth for a quantity that grows"
-    )
+    advice = f"Say --y-is accuracy if {y} grows as runs get better, or --law growth for a quantity"
+    if not n.get("falls", 1):
+        return f"{y} rises with {x}. {advice} that grows"
+    held = ", with parameters of its own to hold" if n.get("held") else " that grows"
+    return f"{y} rises with {x}, and law {law} {of_falling}. {advice}{held}"
+
+
+def _rises_along(names: Names, n: Numbers) -> str:
+    y, law, *along = names
+    head = f"{y} rises with {' and with '.join(along)}, and law {law} can only fall"
+    if n.get("fitted"):
+        return f"{head}: a product of powers, each of either sign, is fitted instead"
+    if n.get("rate"):
+        return f"{head}. Say --y-is accuracy if {y} grows as runs get better"
+    return f"{head}: say --law product for a quantity that is a product of powers"
 
 
 AUTOCORRELATED = (
@@ -177,9 +233,15 @@ DIAGNOSTICS: dict[str, Message] = {
         f"{p[0]} as {p[3]} falls as {p[1]} grows, and law {p[2]} can only rise: is it an accuracy "
         f"(--y-is accuracy), or is {p[1]} no loss?"
     ),
-    "rises_along": lambda p, n: (
-        f"{p[0]} rises with {' and with '.join(p[2:])}, and law {p[1]} can only fall: say --law "
-        "product for a quantity that is a product of powers"
+    "rises_along": _rises_along,
+    "floor_held_above": lambda p, n: (
+        f"{p[0]} is held at {n['at']:g}, and {_of(n, 'error')} fitted {_verb(n, 'lies', 'lie')} "
+        f"below it (the lowest is {n['lowest']:.4g}): no curve with that floor reaches there"
+    ),
+    "rows_of_first_stage": lambda p, n: (
+        f"{_of(n, 'row')} {_verb(n, 'is', 'are')} among those that {p[0]} was fitted to: the two "
+        "fits are not independent, and the intervals count the same errors twice. Fit all "
+        "parameters at once, or hold those of another study"
     ),
     "few_points": "{n:.0f} points for {needs:.0f} parameters: too few to trust the intervals",
     "few_clusters": (
@@ -203,13 +265,14 @@ DIAGNOSTICS: dict[str, Message] = {
         f"residuals of neighbouring points along {' and along '.join(p)} are correlated: "
         f"{AUTOCORRELATED}"
     ),
-    "outliers_above": _outliers("above", "undertrained or failed runs?"),
-    "outliers_below": _outliers("below", "another metric, or another unit?"),
+    "outliers_above": _outliers("above", "undertrained or failed runs, or a slip in a row?"),
+    "outliers_below": _outliers("below", "another metric or unit, or a slip in a row?"),
     "smallest_above": _end("smallest", "above"),
     "smallest_below": _end("smallest", "below"),
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
     "costliest_not_on_frontier": _costliest,
+    "misplaced": _misplaced,
     "influential": lambda p, n: (
         f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
         f"times the largest x would be {n['without']:.3g}, not {n['with']:.3g}"
@@ -222,6 +285,10 @@ DIAGNOSTICS: dict[str, Message] = {
     ),
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
+    ),
+    "compute_in_macs": (
+        "{0} over size times data is 3, half of what training takes. Where {0} counts a "
+        "multiplication and its addition as one, say --unit flops=MAC"
     ),
     "compute_not_proportional": (
         "compute is not proportional to size times data: the ratio varies from {low:.2g} to "
@@ -364,8 +431,27 @@ _FILES = {
     "other_mark": "the mark that its first line names between cells",
     "json_lines": "JSON lines",
     "json": "JSON",
+    "json_columns": "JSON of columns, as pandas writes a data frame",
+    "json_split": "JSON of names and rows (pandas orient split)",
+    "json_index": "JSON of rows by their index (pandas orient index)",
+    "json_table": "JSON rows under one key",
+    "cp1252": "Latin-1 (Windows-1252)",
+    "bom": "UTF-8 with a byte order mark",
+    "carriage_returns": "carriage returns alone as line ends",
+    "mark_at_end": "an empty cell beyond the header at the end of rows left out",
+    "repeated_names": "columns of one name told apart by their places",
     "header_in_comment": "column names from the comment on top",
     "comments": "lines that begin with # left out",
+}
+
+
+_WAYS = {
+    "decimal_comma": "decimal comma",
+    "thousands": "thousands",
+    "fortran": "D for the exponent",
+    "power_of_ten": "power of ten",
+    "comment_in_cell": "comment left out",
+    "plus_minus": "what follows ± is not used",
 }
 
 
@@ -383,16 +469,21 @@ def _read_as(words: Names, n: Numbers) -> str:
         elif kind == "percent":
             said.append(f"{column} in percent ({example})")
         else:
-            what = {"decimal_comma": " (decimal comma)", "thousands": " (thousands)"}.get(kind, "")
+            what = f" ({_WAYS[kind]})" if kind in _WAYS else ""
             said.append(f"{column} {example} as {number}{what}")
     return f"read as: {'; '.join(said)}"
 
 
 def _equal_rows(names: Names, n: Numbers) -> str:
-    rows = "1 row equals" if n["count"] == 1 else f"{n['count']:.0f} rows equal"
+    first = f"line {n['line']:.0f} is line {n['first']:.0f}"
+    if n["count"] == 1:
+        return (
+            f"1 row equals an earlier row in every column ({first}) and counts as a run of its "
+            "own: leave it out if it is the same run"
+        )
     return (
-        f"{rows} an earlier row in every column (line {n['line']:.0f} is line {n['first']:.0f}) "
-        "and counts as a run of its own: leave it out if it is the same run"
+        f"{n['count']:.0f} rows equal an earlier row in every column ({first}) and count as runs "
+        "of their own: leave them out if they are the same runs"
     )
 
 

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
 from fits.cli.far import Far, refuse_places
-from fits.cli.options import Json, TableArgument, numbers, option, read_columns, spec_of
+from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
-from fits.laws.names import SEVERAL_VARIABLES
+from fits.laws.names import GROWING, SEVERAL_VARIABLES
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 if TYPE_CHECKING:
     from fits.allocation.best_size import BestSizes
     from fits.report import FitReport
 
-LAWS = [name for name, variables in SEVERAL_VARIABLES.items() if variables.startswith("N D")]
+LAWS = [
+    name
+    for name, variables in SEVERAL_VARIABLES.items()
+    if variables.startswith("N D") and name not in GROWING
+]
 
 
 def best_size(
@@ -29,6 +33,10 @@ def best_size(
     per: Annotated[
         float, option("K", "FLOPs a parameter and image or token.", "--flops-per-nd")
     ] = FLOPS_PER_EXAMPLE,
+    unit: Annotated[
+        Texts,
+        option("NAME=UNIT", "Unit of --budget (flops), size or data: size=B; repeatable."),
+    ] = None,
     far: Far = False,
     json_file: Json = None,
 ) -> None:
@@ -42,19 +50,22 @@ def best_size(
     Exit status: 0 done; 2 a mistake on the command line or in the table: all mistakes are named,
     and nothing is written.
     """
+    from fits.allocation.units import read_units
     from fits.base.numbers import X_RANGE
 
     further = max(len(options["x"]) - 2, 0)
-    spec, budgets, whole, *_ = all_of(
+    columns = dict(zip(("size", "data"), options["x"], strict=False))
+    spec, budgets, whole, units, *_ = all_of(
         lambda: spec_of(options),
         lambda: numbers("--budget", budget, X_RANGE, 1 + further),
         lambda: read_columns(table, options),
+        lambda: read_units(unit or [], columns),
         lambda: check_files({"--json": json_file}, [table]),
         lambda: _check(options["law"], per),
     )
     from fits.allocation.best_size import best_sizes
 
-    answer, report = best_sizes(whole, spec, budgets, per)
+    answer, report = best_sizes(whole, spec, budgets, per, units)
     n, d = report.groups[0].points.x[:2]
     computes = [(each[0],) for each in budgets]
     refuse_places("--budget", computes, float((answer.per * n * d).max()), far=far)
@@ -77,11 +88,13 @@ def _lines(found: BestSizes, report: FitReport) -> Iterator[str]:
     yield f"{report.table}: {report.spec.error_name} against {', '.join(report.spec.x)}"
     yield from (f"  {line}" for line in in_full(report.groups[0], holdout=False))
     size, data = report.spec.x[:2]
+    flops = {"FLOP": "FLOPs"}.get(found.units["flops"], found.units["flops"])
+    size_in, data_in = ("" if (u := found.units[r]) == "1" else f" {u}" for r in ("size", "data"))
     for each in found.budgets:
         known = "".join(f", {name} = {value:g}" for name, value in each.known.items())
-        yield f"\nof {each.compute:g} FLOPs{known}; compute = {found.per:g} {size} {data}"
-        yield f"  {size}   {interval(*each.size)}"
-        yield f"  {data}   {interval(*each.data)}"
+        yield f"\nof {each.compute:g} {flops}{known}; compute = {found.per:g} {size} {data}"
+        yield f"  {size}   {interval(*each.size)}{size_in}"
+        yield f"  {data}   {interval(*each.data)}{data_in}"
         if "U" in each.known:
             yield f"  epochs   {each.data.value / each.known['U']:.3g}"
         yield f"  {report.spec.error_name}   {interval(*each.error)}"

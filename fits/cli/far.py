@@ -17,7 +17,11 @@ Far = Annotated[
 
 
 def refuse_places(
-    typed: str, places: Iterable[Sequence[float]], largest: float | Array, *, far: bool
+    typed: str,
+    places: Iterable[Sequence[float]],
+    largest: float | Sequence[float] | Array,
+    *,
+    far: bool,
 ) -> None:
     """Places too far beyond the largest x fitted, a number a variable.
 

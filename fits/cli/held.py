@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.laws.names import ALIASES
 from fits.spec import KINDS
+
+if TYPE_CHECKING:
+    from fits.base.diagnostic import Diagnostic
+    from fits.report import GroupReport
+    from fits.saved.saved_law import SavedLaw
 
 
 def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]]:
@@ -32,7 +37,7 @@ def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]
     found: dict[str, Any] = {"fix": fix, "tie": tie}
     if saved is not None:
         law = ALIASES.get(law.lower(), law)
-        values, steps = _of_saved(saved, law, names, [*fix, *tie], wrong)
+        values, steps = _of_saved(saved, law, names, [*fix, *tie], str(fields.get("y_is")), wrong)
         exact = (0.0,) * len(fix)
         found = {
             "fix": values | fix,
@@ -86,7 +91,12 @@ def _numbers(texts: Sequence[str], wrong: list[str]) -> dict[str, float]:
 
 
 def _of_saved(
-    path: Path, law: str, names: Sequence[str], taken: Sequence[str], wrong: list[str]
+    path: Path,
+    law: str,
+    names: Sequence[str],
+    taken: Sequence[str],
+    kind: str,
+    wrong: list[str],
 ) -> tuple[dict[str, float], list[list[float]]]:
     """Values of the saved law's parameters that are to be held, and how uncertain they are."""
     from fits.laws.registry import EVERY_LAW
@@ -110,10 +120,16 @@ def _of_saved(
         if name not in shared
     ]
     held = [name for name in dict.fromkeys(names or shared) if name in shared]
+    wrong += [
+        f"--hold: {short(name)} is held by --fix or --tie too. Say one of the two."
+        for name in dict.fromkeys(names)
+        if name in taken
+    ]
+    wrong += (unsuited := _of_another_kind(found, path, kind, [n for n in held if n not in taken]))
     held = [name for name in held if name not in taken]
     if not held and not names:
         wrong.append(f"--from: laws {law} and {its.name} (of {path}) share no parameter to hold.")
-    if not names and len(held) + len(taken) >= len(mine.parameters):
+    if not names and not unsuited and len(held) + len(taken) >= len(mine.parameters):
         wrong.append(
             f"--from: {path} has all parameters of law {law}, and all would be held. Say which: "
             f"--hold {held[0]}."
@@ -130,3 +146,49 @@ def _of_saved(
         )
     except ValueError as why:
         raise UserError([f"--from: {path}: {why}"]) from None
+
+
+def _of_another_kind(found: SavedLaw, path: Path, kind: str, held: Sequence[str]) -> list[str]:
+    """Parameters in the unit of y, of a law of another kind of y."""
+    if found.evidence is None or kind not in KINDS:
+        return []
+    its = found.evidence.spec.y_is
+    in_y = [n for n in held if found.curve.roles.get(n) in ("floor", "scale", "chance")]
+    if not in_y or _counted_in(its) == _counted_in(kind):
+        return []
+    others = [name for name in held if name not in in_y]
+    advice = f"Say {' '.join(f'--hold {n}' for n in others)} alone, or s" if others else "S"
+    return [
+        f"--from: {path} is of {_a(its)}, and {', '.join(in_y)} of it cannot be held for "
+        f"{_a(kind)}. {advice}ay what y is with --y-is."
+    ]
+
+
+def _counted_in(kind: str) -> str:
+    return kind if kind in ("loss", "quantity") else "rate"
+
+
+def _a(kind: str) -> str:
+    return f"a {kind}" if kind in ("loss", "quantity") else "an error rate"
+
+
+def rows_of_first_stage(path: Path | None, group: GroupReport) -> tuple[Diagnostic, ...]:
+    """Whether the rows of a fit are those that the law which it holds was fitted to."""
+    if path is None or group.fit is None:
+        return ()
+    from fits.base.diagnostic import Diagnostic
+    from fits.saved.law_file import read_law
+    from fits.saved.rows import rows_of
+
+    evidence = read_law(path).evidence
+    if evidence is None:
+        return ()
+    same = len(evidence.spec.x) == len(group.spec.x)
+    before, now = evidence.rows, rows_of(group.points, group.spec)
+    ends = [slice(1 if same else 1 + len(s.x), 2 + len(s.x)) for s in (evidence.spec, group.spec)]
+    known = set(map(tuple, before[:, ends[0]].tolist()))
+    count = sum(tuple(row) in known for row in now[:, ends[1]].tolist())
+    if not count:
+        return ()
+    numbers = {"count": count, "n": len(now)}
+    return (Diagnostic("rows_of_first_stage", (str(path),), numbers),)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
-from fits.cli.far import refuse_places
 from fits.cli.options import Json, Plot, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import FLOPS_PER_EXAMPLE
@@ -104,10 +103,6 @@ def optimal(
         trained=models,
         budgets=profiles,
     )
-    for each in found.target_errors:
-        if each.compute and math.isfinite(each.compute.value):
-            last = float(found.runs.compute.max())
-            refuse_places("--target-error", [(each.compute.value,)], last, far=far)
     if plot:
         _draw(found, size or SIZE, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)
@@ -147,6 +142,9 @@ def _warnings(found: AllocationReport) -> Iterator[str]:
     yield from (each.words for each in (*found.notes, *found.diagnostics))
 
 
+_FROM = {"columns": "", "told": ", as told", "default": ", assumed"}
+
+
 def _lines(found: AllocationReport) -> Iterator[str]:
     from fits.report_text import holdout_line, interval
 
@@ -154,11 +152,11 @@ def _lines(found: AllocationReport) -> Iterator[str]:
     y, flops = found.spec.y, units.of("flops")
     size_in, data_in = (f" {of}" if (of := units.of(each)) else "" for each in ("size", "data"))
     yield f"{found.table}: {found.points} points; {100 * found.spec.level:g}% intervals"
-    if units.names or not 2 < found.flops_per_nd < 12:
-        yield (
-            f"compute in {flops}, size in {size_in.strip() or 'ones'}, data in "
-            f"{data_in.strip() or 'ones'}: {found.flops_per_nd:.3g} FLOPs a parameter and example"
-        )
+    yield (
+        f"compute in {flops}, size in {size_in.strip() or 'ones'}, data in "
+        f"{data_in.strip() or 'ones'}: {found.flops_per_nd:.3g} FLOPs a parameter and example"
+        f"{_FROM[found.flops_per_nd_from]}"
+    )
     yield "\nthe best size grows as compute to the power of"
     for each in found.methods:
         if each.exponent:

@@ -94,6 +94,8 @@ def schema_of(command: str) -> dict[str, Any]:
     from fits.decisions.compare import Comparison
     from fits.decisions.downstream import Downstream
     from fits.decisions.next_runs import NextRuns
+    from fits.decisions.pool_table import PoolChoice
+    from fits.decisions.races import Races
     from fits.decisions.transfer import TransferReport
     from fits.report_json import CheckJson, ReportJson
 
@@ -105,6 +107,8 @@ def schema_of(command: str) -> dict[str, Any]:
         "downstream": Downstream,
         "next": NextRuns,
         "optimal": AllocationReport,
+        "pool": PoolChoice,
+        "race": Races,
         "transfer": TransferReport,
     }
     if command not in models:

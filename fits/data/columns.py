@@ -18,6 +18,18 @@ from fits.data.numerals import Elsewhere, Numerals, has_decimal, plain, read_num
 
 BLOCK = 10_000  # rows handled at once as Python's own text
 TEXT = np.dtypes.StringDType()
+UNIT_WORDS = frozenset([  # less a plural's s; "min" is more often the least
+    *(f"{prefix}{word}" for word in ("flop", "mac") for prefix in ("", *"kmgtpezy")),
+    *("pf", "tf", "ef", "zf", "pflop", "fop", "op", "core", "chip", "device", "node"),
+    *("h", "hr", "hour", "minute", "s", "sec", "second", "ms", "d", "day", "week", "year", "yr"),
+    *("nat", "bit", "byte", "bpb", "bpc", "ppl", "token", "word", "char", "character", "pixel"),
+    *("image", "sample", "example", "pair", "sequence", "step", "epoch", "iteration", "batch"),
+    *("param", "parameter", "weight", "%", "percent", "pct", "point", "pp", "fraction", "$", "€"),
+    *("£", "usd", "eur", "gbp", "dollar", "euro", "k", "m", "mn", "b", "bn", "t", "tn", "g", "p"),
+    *("e", "z", "x", "one", "thousand", "million", "billion", "trillion", "mio", "mrd", "per"),
+    *("kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib", "w", "kw", "wh", "kwh", "mwh", "j"),
+])  # fmt: skip
+_CHIP = re.compile(r"(gpu|tpu|cpu|tpuv\d+[a-z]?|[avhbpt]\d+|mi\d+x?)s?")
 _UNIT = re.compile(r"(?P<name>.*\S)\s*(?:\((?P<round>[^()]+)\)|\[(?P<square>[^\[\]]+)\])")
 
 
@@ -30,11 +42,21 @@ def text_cells(cells: Sequence[str]) -> Any:
 
 
 def name_and_unit(header: str) -> tuple[str, str | None]:
-    """ "flops (PF-days)" is flops in PF-days."""
+    """ "flops (PF-days)" is flops in PF-days; "loss [val]" may be called loss, and has no unit."""
     found = _UNIT.fullmatch(header)
     if found is None:
         return header, None
-    return found["name"], (found["round"] or found["square"]).strip()
+    unit = (found["round"] or found["square"]).strip()
+    return found["name"], unit if _is_unit(unit) else None
+
+
+def _is_unit(text: str) -> bool:
+    """Whether it is made of words of units: "TPUv3-core-days", "bits/byte", "10^18 FLOPs", "%"."""
+    words = re.findall(r"[^\W\d_]+(?:v?\d+[a-z]?)?|[%$€£]", text.lower())
+    return bool(words) and all(
+        word in UNIT_WORDS or word.removesuffix("s") in UNIT_WORDS or _CHIP.fullmatch(word)
+        for word in words
+    )
 
 
 class WholeColumn:

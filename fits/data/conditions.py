@@ -2,7 +2,9 @@
 
     COL=VALUE  COL!=VALUE                 as text or as a number; VALUE nan: not measured
     COL<V  COL<=V  COL>V  COL>=V          numbers; a cell that holds none does not meet it
-    COL=LOW..HIGH  LOW<=COL<HIGH          ranges; the first holds both ends
+    COL=LOW..HIGH  LOW<=COL<HIGH          ranges; the first holds both ends, either of which may be
+                                          left out; HIGH>COL>=LOW and NUMBER<COL are turned round
+    COL!=LOW..HIGH                        numbers outside a range
 
 Importing this file loads no numpy.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fits.base.errors import SHOWN, UserError
@@ -23,8 +25,16 @@ if TYPE_CHECKING:
 
 FORMS = "COL=VALUE, COL!=VALUE, COL>=NUMBER (<, <=, >) or COL=LOW..HIGH"
 _SIGN = re.compile(r"<=|>=|!=|==|=|<|>")
-_TWO_SIDED = re.compile(
-    r"(?P<low>[^<>=!]+)(?P<at_low><=?)(?P<name>.+?)(?P<at_high><=?)(?P<high>[^<>=!]+)"
+_UPWARDS = re.compile(r"(?P<first>[^<>=!]+)(?P<one><=?)(?P<name>.+?)(?P<two><=?)(?P<last>[^<>=!]+)")
+_DOWNWARDS = re.compile(
+    r"(?P<first>[^<>=!]+)(?P<one>>=?)(?P<name>.+?)(?P<two>>=?)(?P<last>[^<>=!]+)"
+)
+_TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SPELLED = {"≥": ">=", "⩾": ">=", "≤": "<=", "⩽": "<=", "≠": "!=", "<>": "!="}
+MEANT = {"=>": ">=", "=<": "<=", "=!": "!=", "===": "="}  # that is no sign: what is meant
+_BETWEEN = re.compile(r"\s*(?P<low>\S*?)\s*(?:\.\.\.?|…)\s*(?P<high>\S*?)\s*")
+_OTHER_RANGES = re.compile(  # as LOW..HIGH is written elsewhere
+    r"\s*[\[(]?\s*(?P<low>[^\s:,\[\]()]+?)\s*(?::|,|\s-\s|-(?=\d)|\bto\b|–)\s*(?P<high>[^\s:,\[\]()]+?)\s*[\])]?\s*"
 )
 
 
@@ -34,7 +44,7 @@ class Condition:
 
     text: str  # as it was typed
     name: str  # of the column
-    sign: str  # "=", "!=", "<", "<=", ">", ">="
+    sign: str  # "=", "!=", "<", "<=", ">", ">=", or "!..": outside a range
     value: str
 
 
@@ -46,30 +56,99 @@ def parsed(text: str, columns: Iterable[str] = ()) -> list[Condition]:
         taken that names one.
     """
     known = set(columns)
-    ways = [_split(text, found) for found in _SIGN.finditer(text)]
+    text, typed = _plain_signs(text, known), text
+    ways = [_split(text, typed, found) for found in _SIGN.finditer(text)]
     named = [way for way in ways if way.name in known]
-    two = _TWO_SIDED.fullmatch(text)
-    if two and not named:
-        turned = {"<": ">", "<=": ">="}[two["at_low"]]
-        name = two["name"].strip()
-        return [
-            Condition(text, name, turned, two["low"].strip()),
-            Condition(text, name, two["at_high"], two["high"].strip()),
-        ]
+    if not named:
+        for form in (_UPWARDS, _DOWNWARDS):
+            if two := form.fullmatch(text):
+                name = two["name"].strip()
+                return [
+                    Condition(typed, name, _TURNED[two["one"]], two["first"].strip()),
+                    Condition(typed, name, two["two"], two["last"].strip()),
+                ]
     for way in (named or ways)[:1]:
-        low, dots, high = way.value.partition("..")
-        if way.sign == "=" and dots and _number(low) is not None and _number(high) is not None:
-            ends = ((">=", low), ("<=", high))
-            return [Condition(text, way.name, sign, end.strip()) for sign, end in ends]
-        return [way]
+        if not named and way.sign in _TURNED and _number(way.name) is not None:
+            return [Condition(typed, way.value.strip(), _TURNED[way.sign], way.name)]
+        return _range(way) or [way]
     return []
 
 
-def _split(text: str, found: re.Match[str]) -> Condition:
+def _plain_signs(text: str, known: set[str]) -> str:
+    """With ≥ as >= and the like, but for names of columns that hold such signs."""
+    if any(sign in name for name in known for sign in _SPELLED):
+        return text
+    for sign, plain in _SPELLED.items():
+        text = text.replace(sign, plain)
+    return text
+
+
+def _range(way: Condition) -> list[Condition]:
+    """The two ends of LOW..HIGH, either of which may be left out; none: it is no range."""
+    found = _BETWEEN.fullmatch(way.value)
+    if found is None or way.sign not in ("=", "!="):
+        return []
+    ends = [(sign, end) for sign, end in ((">=", found["low"]), ("<=", found["high"])) if end]
+    if not ends or any(_number(end) is None for _, end in ends):
+        return []
+    if way.sign == "!=":
+        return [Condition(way.text, way.name, "!..", way.value)]
+    return [Condition(way.text, way.name, sign, end) for sign, end in ends]
+
+
+def mistake(text: str, columns: Iterable[str] = ()) -> str:
+    """What is wrong with how a condition is written, in words; "": nothing is.
+
+    What a column's name or a cell may hold is no mistake unless the column holds numbers; that is
+    for `keep_where` to find.
+    """
+    found = parsed(text, columns)
+    if not found:
+        between = re.fullmatch(r"\s*(\S+)\s+in\s+(.+)|\s*(\S+?)\s*:\s*(\S+\.\.\S*)", text)
+        if between:
+            name, value = (each for each in between.groups() if each)
+            meant = _did_you_mean(f"{name}={value}")
+            return f"'{short(text)}' compares nothing.{meant} Write {FORMS}."
+        return f"'{short(text)}' compares nothing. Write {FORMS}."
+    first = found[0]
+    if _joined(first):
+        return (
+            f"'{short(text)}' holds two conditions. Say --where once for each, or COL=LOW..HIGH "
+            "for a range."
+        )
+    wrong = next((sign for sign in MEANT if _has_sign(text, sign, columns)), None)
+    if wrong and first.sign == "=":
+        name, _, value = text.partition(wrong)
+        meant = f"{name.strip()}{MEANT[wrong]}{value.strip()}"
+        return f"'{short(text)}': {wrong} is no sign.{_did_you_mean(meant)}"
+    if len(found) == 2 and found[0].sign == ">=" and found[1].sign == "<=":
+        low, high = (_number(each.value) for each in found)
+        if low is not None and high is not None and low > high:
+            ends = f"{found[1].value}..{found[0].value}"
+            return f"'{short(text)}': no number is that.{_did_you_mean(f'{first.name}={ends}')}"
+    return ""
+
+
+def _joined(first: Condition) -> bool:
+    """Whether a value holds another condition: "1e18 and C<1e20", "1e18,C<1e20"."""
+    if first.sign in ("=", "!="):
+        return re.search(r"\s(and|or|&&?|\|\|?)\s.*(<|>|=)", first.value) is not None
+    return re.search(r"(,|;|\s(and|or)\s|&|\|).*(<|>|=)", first.value) is not None
+
+
+def _has_sign(text: str, sign: str, columns: Iterable[str]) -> bool:
+    return sign in text and not any(sign in name for name in columns)
+
+
+def _did_you_mean(text: str) -> str:
+    return f" Did you mean '{short(text)}'?"
+
+
+def _split(text: str, typed: str, found: re.Match[str]) -> Condition:
     sign = "=" if found[0] == "==" else found[0]
     exact = sign in ("=", "!=")  # whose value may be text with blanks about it
     value = text[found.end() :]
-    return Condition(text, text[: found.start()].strip(), sign, value if exact else value.strip())
+    return Condition(typed, text[: found.start()].strip(), sign, value if exact else value.strip())
 
 
 def _number(text: str) -> float | None:
@@ -92,13 +171,30 @@ def keep_where(table: Table, text: str) -> Table:
 
     Raises UserError: no row does, or a number is compared with what is none.
     """
+    if wrong := mistake(text, table.columns):
+        raise UserError([f"--where: {wrong}"])
     for condition in parsed(text, table.columns):
         met = _met(table, condition)
         if not met.any():
-            where = f"{condition.name}{condition.sign}{short(condition.value)}"
-            raise UserError([f"{table.path}: no row has {where}. {_values(table, condition)}"])
+            sign = "!=" if condition.sign == "!.." else condition.sign
+            where = f"{condition.name}{sign}{short(condition.value)}"
+            said = f"{table.path}: no row has {where}.{_other_range(table, condition)}"
+            raise UserError([f"{said} {_values(table, condition)}"])
         table = table.keep(met.nonzero()[0])
     return table
+
+
+def _other_range(table: Table, condition: Condition) -> str:
+    """LOW..HIGH, where numbers are compared with a range that is written in another way."""
+    found = _OTHER_RANGES.fullmatch(condition.value)
+    column = table.column(condition.name)
+    if condition.sign != "=" or found is None or column.absent.all() or column.wrong():
+        return ""
+    if _number(found["low"]) is None or _number(found["high"]) is None:
+        return ""
+    if "," in condition.value and condition.value.strip()[0] not in "[(":  # a list of values
+        return ""
+    return _did_you_mean(f"{condition.name}={found['low']}..{found['high']}")
 
 
 def _met(table: Table, condition: Condition) -> Mask:
@@ -107,6 +203,9 @@ def _met(table: Table, condition: Condition) -> Mask:
     from fits.data.numerals import INFINITE
 
     column, value = table.column(condition.name), condition.value
+    if condition.sign == "!..":
+        inside = [_met(table, end) for end in _range(replace(condition, sign="="))]
+        return ~np.logical_and.reduce(inside) & ~column.absent
     number = _number(value)
     if condition.sign in ("=", "!="):
         met = np.fromiter((cell == value for cell in column), bool, len(column))
@@ -120,7 +219,9 @@ def _met(table: Table, condition: Condition) -> Mask:
             met |= table.values(condition.name, percent=percent) == number
         return met if condition.sign == "=" else ~met
     if number is None:
-        raise UserError([f"--where {condition.text}: {short(value)} is no number."])
+        raise UserError(
+            [f"--where {condition.text}: {short(value)} is no number. Write 1200 or 1.2e3."]
+        )
     if wrong := column.wrong():
         said = (f"{table.place(row)}: {condition.name} is {short(column[row])}" for row in wrong)
         raise UserError([f"{each}, {why}" for each, why in zip(said, wrong.values(), strict=True)])
@@ -133,7 +234,8 @@ def _met(table: Table, condition: Condition) -> Mask:
 
 def _values(table: Table, condition: Condition) -> str:
     column = table.column(condition.name)
-    if condition.sign not in ("=", "!="):
+    numbers = not column.absent.all() and not column.wrong()
+    if condition.sign not in ("=", "!=") or (numbers and len(column) > SHOWN):
         found = column.values[~column.absent]
         if not len(found):
             return f"{condition.name} holds no number."

@@ -9,7 +9,7 @@ from typing import Any
 
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.data.columns import BLOCK, columns_of, text_cells
+from fits.data.columns import BLOCK, Columns, columns_of, text_cells
 from fits.data.csv_rows import Row, Rows
 from fits.data.raw import MARKS, Layout, Source, is_comment, is_json, layout_of, source_of
 from fits.data.tables import Table, is_number
@@ -42,11 +42,16 @@ def _read_text(source: Source) -> Table:
             raise UserError([f"{path} is empty. A table starts with a line of column names."])
         names, place = header.cells, f"{path}, line {header.last}"
     _check_header(place, names)
+    names, twice = _told_apart(names)
+    cut = False
     whole: list[list[str]] = []
     blocks: list[list[Any]] = []
     numbers: list[int] = []
     ragged: list[str] = []
     for row in body:
+        if len(row.cells) == len(names) + 1 and not row.cells[-1]:
+            row.cells.pop()
+            cut = True
         if len(row.cells) != len(names):
             ragged.append(_ragged(path, row, len(names), layout))
             continue
@@ -62,8 +67,11 @@ def _read_text(source: Source) -> Table:
     how = [*source.how, *([] if layout.mark == "," else [MARKS.get(layout.mark, "other_mark")])]
     how += ["header_in_comment"] if layout.header else []
     how += ["comments"] if rows.comments > (layout.header is not None) else []
+    how += ["mark_at_end"] if cut else []
     columns = columns_of(names, blocks, layout.mark == ",")
-    return Table(path, columns, numbers, ragged=tuple(ragged), how=tuple(how))
+    columns, repeated = _one_of_equal(columns, twice)
+    how += ["repeated_names"] if repeated else []
+    return Table(path, columns, numbers, ragged=tuple(ragged), how=tuple(how), repeated=repeated)
 
 
 def _block(rows: Sequence[Sequence[str]]) -> list[Any]:
@@ -86,25 +94,43 @@ def _check_header(place: str, header: list[str]) -> None:
                 "column names on top."
             ]
         )
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
-    empty = header.count("") > 1
-    if repeated:
-        raise UserError(
-            [f"{place}: column '{short(name)}' is named twice. Rename one." for name in repeated]
-        )
-    if empty:  # which nobody can name: told apart by their places
+    if header.count("") > 1:  # which nobody can name: told apart by their places
         for k, name in enumerate(header):
             header[k] = name or f"column {k + 1}"
+
+
+def _told_apart(header: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Names that are all different, a repeated one with its place: loss#2; and those, by name."""
+    names, twice = list(header), dict[str, list[str]]()
+    for k, name in enumerate(header):
+        if header.count(name) > 1:
+            names[k] = f"{name}#{k + 1}"
+            twice.setdefault(name, []).append(names[k])
+    return names, twice
+
+
+def _one_of_equal(
+    columns: Columns, twice: dict[str, list[str]]
+) -> tuple[Columns, dict[str, tuple[str, ...]]]:
+    """Repeated columns of the same cells are one; those that differ, by the name they share."""
+    found, differ = dict(columns), dict[str, tuple[str, ...]]()
+    for name, places in twice.items():
+        if all(list(columns[place]) == list(columns[places[0]]) for place in places[1:]):
+            whole = columns[places[0]].whole
+            whole.name = name
+            found = {name if key == places[0] else key: each for key, each in found.items()}
+            found = {key: each for key, each in found.items() if key not in places}
+        else:
+            differ[name] = tuple(places)
+    return Columns(found), differ
 
 
 # ------------------------------------------------------------------------------------------- JSON
 
 
 def _read_json(source: Source) -> Table:
-    found, how = _json_lines(source), "json_lines"
-    if found is None:
-        found, how = _json_whole(source), "json"
-    objects, numbers = found
+    lines = _json_lines(source)
+    objects, numbers, how = _json_whole(source) if lines is None else (*lines, "json_lines")
     if not numbers:
         raise UserError([f"{source.path} is empty. Write one JSON object a row."])
     if not objects.names:
@@ -153,7 +179,7 @@ def _json_lines(source: Source) -> tuple[_Objects, list[int]] | None:
             said = "" if isinstance(value, dict) else short(text)
         except ValueError as error:
             value, said = None, str(error)
-        if not numbers and (said or _columns(value)):
+        if not numbers and (said or _columns(value) or _frame(value)):
             return None
         if said:
             wrong.append(f"{source.path}, line {line}: no JSON object ({said}). Correct the line.")
@@ -168,18 +194,24 @@ def _json_lines(source: Source) -> tuple[_Objects, list[int]] | None:
 def _columns(value: dict[str, Any]) -> bool:
     """Whether an object holds whole columns: lists of one length."""
     wide = {len(each) if isinstance(each, list) else -1 for each in value.values()}
-    return len(wide) == 1 and wide != {-1}
+    if len(wide) != 1 or wide == {-1}:
+        return False
+    return not any(isinstance(cell, dict) for each in value.values() for cell in each)
 
 
-def _json_whole(source: Source) -> tuple[_Objects, list[int]]:
-    """An array of objects, or an object of columns; rows are counted from 1."""
+def _json_whole(source: Source) -> tuple[_Objects, list[int], str]:
+    """An array of objects or of rows, an object of columns, or a data frame; rows from 1."""
     try:
         value = _parsed("".join(source.lines()))
     except ValueError as error:
         raise UserError([f"{source.path}: no JSON that can be read ({error})."]) from None
-    if isinstance(value, dict):
-        rows = zip(*value.values(), strict=True) if _columns(value) else None
-        value = [value] if rows is None else [dict(zip(value, row, strict=True)) for row in rows]
+    how = "json"
+    if isinstance(value, dict) and _columns(value):
+        value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+    elif isinstance(value, dict):
+        value, how = _frame(value) or ([value], "json")
+    elif isinstance(value, list) and (rows := _rows_below_names(value)) is not None:
+        value = rows
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise UserError(
             [f"{source.path}: no table. Write JSON lines: an object a row, a key a column."]
@@ -187,7 +219,49 @@ def _json_whole(source: Source) -> tuple[_Objects, list[int]]:
     objects = _Objects()
     for each in value:
         objects.add(each)
-    return objects, list(range(1, len(value) + 1))
+    return objects, list(range(1, len(value) + 1)), how
+
+
+def _frame(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
+    """The rows of a data frame, and in which of the orientations of `DataFrame.to_json` it is.
+
+    None: it is none of split, columns (the default), index and table, nor rows under one key.
+    """
+    names, data = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(data, list) and _same_length(data, len(names)):
+        keys = [name if isinstance(name, str) else _cell(name) for name in names]
+        return [dict(zip(keys, row, strict=True)) for row in data], "json_split"
+    lists = [each for each in value.values() if isinstance(each, list)]
+    alone = len(lists) == 1 and (len(value) == 1 or "schema" in value)
+    if alone and lists[0] and all(isinstance(each, dict) for each in lists[0]):
+        return lists[0], "json_table"
+    inner = list(value.values())
+    if len(inner) < 2 or not all(isinstance(each, dict) and each for each in inner):
+        return None
+    keys = list(inner[0])
+    if any(list(each) != keys for each in inner) or _nested(inner):
+        return None
+    if all(key.lstrip("-").isdigit() for key in value):
+        return inner, "json_index"
+    return [{name: each[key] for name, each in value.items()} for key in keys], "json_columns"
+
+
+def _same_length(rows: list[Any], count: int) -> bool:
+    return all(isinstance(row, list) and len(row) == count for row in rows)
+
+
+def _nested(inner: list[dict[str, Any]]) -> bool:
+    return any(isinstance(cell, (dict, list)) for each in inner for cell in each.values())
+
+
+def _rows_below_names(value: list[Any]) -> list[dict[str, Any]] | None:
+    """Rows of an array of arrays whose first holds names; None: it is none."""
+    if len(value) < 2 or not isinstance(value[0], list) or not _same_length(value, len(value[0])):
+        return None
+    names = value[0]
+    if not all(isinstance(name, str) and name and not is_number(name) for name in names):
+        return None
+    return [dict(zip(names, row, strict=True)) for row in value[1:]]
 
 
 def _parsed(text: str) -> Any:

@@ -46,7 +46,12 @@ _POWER_OF_TEN = re.compile(r"10\s*(?:\^|\*\*)\s*([+-]?\d+)")
 _SPACED = re.compile(rf"\d{{1,3}}(?P<mark>['’_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*(?:[.,]\d*)?")
 _GROUPED = re.compile(r"\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d\d)+,\d{3}")  # lakh too
 _COUNTED = re.compile(rf"(?P<factor>{'|'.join(FACTORS)})?[\s-]*(?P<word>(?i:{COUNTED}))?")
-_UNIT = re.compile(r"[^\W\d_][^\d,;#]*|[$€£°]")
+_FORTRAN = re.compile(r"\d[.,]?\d*[dD][+-]?\d")
+_PLUS_MINUS = re.compile(
+    r"(?P<value>.*\d.*?)\s*(?:±|\+/-|\+-)\s*[.,]?\d[\d.,]*(?:[eE][+-]?\d+)?\s*(?P<percent>%)?"
+)
+_CURRENCY = re.compile(r"(?P<sign>[+-]?)(?:US|A|C)?(?P<currency>[$€£¥])\s*(?P<number>\d.*)")
+_UNIT = re.compile(r"[^\W\d_][^\d,;#]*|[$€£¥°]")
 
 
 class Written(NamedTuple):
@@ -60,18 +65,23 @@ class Written(NamedTuple):
     rest: str  # what follows: "%", a unit
     spaced: bool  # with spaces, apostrophes or underscores between thousands
     suffix: bool  # whether a factor such as M follows
+    odd: tuple[str, ...] = ()  # further ways of writing that are named: codes of `How.kind`
 
 
 @lru_cache(maxsize=4096)
 def written(cell: str) -> Written | None:
     """The parts of a cell that may be a number; None: it is none, whatever the others say."""
-    cell = cell.replace("\u2212", "-").partition(" #")[0].strip()
+    cell, currency, odd = _bare(cell)
     if ten := _POWER_OF_TEN.fullmatch(cell):
-        return Written("", "1", int(ten[1]), "", "", "", False, False)
+        return Written("", "1", int(ten[1]), "", "", "", False, False, ("power_of_ten", *odd))
     found = _NUMBER.fullmatch(cell)
     if found is None:
         return None
     body, rest = found["body"], found["rest"] or ""
+    if found["ten"]:
+        odd = ("power_of_ten", *odd)
+    elif found["exponent"] and _FORTRAN.search(cell):
+        odd = ("fortran", *odd)
     exponent = found["exponent"] or found["ten"] or "0"
     if len(exponent) > 6:
         return None
@@ -80,6 +90,9 @@ def written(cell: str) -> Written | None:
         return None
     body = re.sub(rf"['’_{_SPACE}]", "", body)
     factor, rest = _factor(rest)
+    if currency and rest not in ("", currency):
+        return None
+    rest = rest or currency
     dots, commas = body.count("."), body.count(",")
     mark = "," if commas > dots else "." if dots else ""
     role = ""
@@ -97,10 +110,25 @@ def written(cell: str) -> Written | None:
         whole, part = body.split(mark)
         open_ = len(part) == 3 and 0 < len(whole) <= 3 and whole[0] != "0" and not spaced
         role = "either" if open_ and exponent == "0" else "decimal"
+        if role == "either" and currency and not factor:  # no money has three decimals
+            role = "thousands"
         if mark == "," and not part:
             return None
     power = int(exponent) + factor
-    return Written(found["sign"], body, power, mark, role, rest, spaced, factor > 0)
+    return Written(found["sign"], body, power, mark, role, rest, spaced, factor > 0, odd)
+
+
+def _bare(cell: str) -> tuple[str, str, tuple[str, ...]]:
+    """A cell less its comment, its error after ±, and the currency before it; what was left out."""
+    number, mark, _ = cell.replace("\u2212", "-").partition(" #")
+    odd = ("comment_in_cell",) if mark else ()
+    number = number.strip()
+    if with_error := _PLUS_MINUS.fullmatch(number):
+        shared = with_error["percent"] if "%" not in with_error["value"] else ""
+        number, odd = with_error["value"] + (shared or ""), (*odd, "plus_minus")
+    if priced := _CURRENCY.fullmatch(number):
+        return priced["sign"] + priced["number"], priced["currency"], odd
+    return number, "", odd
 
 
 def _factor(rest: str) -> tuple[int, str]:
@@ -225,6 +253,8 @@ class _Seen:
             self.kinds.setdefault("thousands", (cell, value))
         if found.rest:
             self.kinds.setdefault("percent" if found.rest == "%" else "unit", (cell, value))
+        for kind in found.odd:
+            self.kinds.setdefault(kind, (cell, value))
         if found.suffix:
             self.kinds.setdefault("suffix", (cell, value))
 

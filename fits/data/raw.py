@@ -27,6 +27,9 @@ TEXT_MARKS = {  # the longer first: UTF-32's begins as UTF-16's does
     b"\xfe\xff": "utf-16",
 }
 _SHEET_ERROR = re.compile(r"#(?:N/A|DIV/0!|NUM!|VALUE!|REF!|NAME\?|NULL!)")
+BOM = b"\xef\xbb\xbf"
+_TEXT = bytes([9, 10, 12, 13, *range(32, 127), *range(128, 256)])  # no control characters
+_NOT_1252 = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])  # bytes that stand for nothing there
 JSON_SUFFIXES = frozenset([".jsonl", ".ndjson", ".json"])
 
 
@@ -81,7 +84,11 @@ def source_of(path: Path) -> Source:
         )
     encoding = _encoding(raw)
     if encoding != "utf-8-sig":
-        how.append(encoding[:6])
+        how.append("cp1252" if encoding == "latin-1" else encoding[:6])
+    elif raw.startswith(BOM):
+        how.append("bom")
+    if b"\r" in raw and b"\n" not in raw:
+        how.append("carriage_returns")
     return Source(path, raw, tuple(how), encoding)
 
 
@@ -110,6 +117,16 @@ def _encoding(raw: bytes) -> str:
         return "utf-16-le"
     if len(head) > 3 and even > 0.7 * len(head[::2]) and odd == 0:
         return "utf-16-be"
+    return "utf-8-sig" if raw.isascii() else _of_bytes(raw)
+
+
+def _of_bytes(raw: bytes) -> str:
+    """UTF-8, or what Windows and older programs write where every byte of it is a character."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        if raw.translate(None, _TEXT) == b"":
+            return "latin-1" if raw.translate(None, _NOT_1252) != raw else "cp1252"
     return "utf-8-sig"
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Indices
 from fits.data.frontier import on_frontier
+from fits.data.misplaced import misplaced
 
 FACTORS = 100.0, 10.0, 1000.0  # by which a slip of a unit or of the decimal point is off
 NEAR = 1.3  # within this factor of one of them
 NEIGHBOURS = 2  # on either side along x
-ALIKE = 2.0  # a slip is seen where its neighbours lie within this factor of one another
+ALIKE = 1.6  # a slip is seen where its neighbours lie within this factor of their line
 RISING = 0.8  # Spearman's rank correlation of x and y that is a rise
 
 
@@ -29,16 +30,20 @@ def _ranks(numbers: Array) -> Array:
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[group.ravel()])
 
 
-def slips(x: Array, measured: Array) -> tuple[Indices, Array]:
+def slips(x: Array, measured: Array, whole: float = 0.0) -> tuple[Indices, Array]:
     """Runs whose y is 10, 100 or 1,000 times that of their neighbours along x, or that part of it.
 
+    Args:
+      whole: of an accuracy, what it and its error add up to; 0: y is none.
+
     Returns:
-      Which, and what their neighbours let expect: on log axes a line through them, by their ranks.
+      Which, and what a line through their neighbours gives: on log axes, of errors, by ranks.
     """
-    if len(x) <= 2 * NEIGHBOURS or not (measured > 0).all():
+    error = whole - measured if whole else measured
+    if len(x) <= 2 * NEIGHBOURS or not (measured > 0).all() or not (error > 0).all():
         return np.empty(0, np.int64), np.empty(0)
     order = np.lexsort((measured, x))
-    y = np.log(measured[order])
+    y = np.log(error[order])
     last, width = len(y) - 1, 2 * NEIGHBOURS + 1
     first = np.clip(np.arange(len(y)) - NEIGHBOURS, 0, last - width + 1)
     window = y[first[:, None] + np.arange(width)]
@@ -46,10 +51,13 @@ def slips(x: Array, measured: Array) -> tuple[Indices, Array]:
     others, at = (each[place != 0].reshape(len(y), width - 1) for each in (window, place))
     mean, away = others.mean(axis=1), at - at.mean(axis=1, keepdims=True)
     slope = (away * others).sum(axis=1) / (away**2).sum(axis=1)
-    expected = mean - slope * at.mean(axis=1)
-    off = np.abs(np.log(FACTORS)[:, None] - np.abs(y - expected)).min(axis=0) <= np.log(NEAR)
-    odd = off & (np.ptp(others, axis=1) <= np.log(ALIKE))
-    return order[odd], np.exp(expected[odd])
+    given = np.exp(mean - slope * at.mean(axis=1))
+    expected = whole - given if whole else given
+    about = others - (mean[:, None] + slope[:, None] * away)
+    alike = (np.ptp(about, axis=1) <= np.log(ALIKE)) & (expected > 0)
+    ratio = np.abs(np.log(measured[order] / np.where(alike, expected, 1.0)))
+    odd = alike & (np.abs(np.log(FACTORS)[:, None] - ratio).min(axis=0) <= np.log(NEAR))
+    return order[odd], expected[odd]
 
 
 def of_slips(names: tuple[str, str], x: Array, measured: Array, kind: str) -> list[Diagnostic]:
@@ -60,7 +68,7 @@ def of_slips(names: tuple[str, str], x: Array, measured: Array, kind: str) -> li
       measured: y as in the table.
       kind: what y is.
     """
-    which, typical = slips(x, measured)
+    which, typical = slips(x, measured, _whole(kind))
     if not len(which):
         return []
     percent = kind.endswith("percent") and bool((measured[which] <= 1).all())
@@ -75,18 +83,21 @@ def of_slips(names: tuple[str, str], x: Array, measured: Array, kind: str) -> li
     return [Diagnostic("slip", names, numbers)]
 
 
+def _whole(kind: str) -> float:
+    """What an accuracy and its error add up to; 0 where y is none."""
+    return (100.0 if kind.endswith("percent") else 1.0) * kind.startswith("accuracy")
+
+
 def of_costliest(
-    names: tuple[str, str], x: Array, error: Array, measured: Array
+    names: tuple[str, str], x: Array, error: Array, measured: Array, kind: str
 ) -> list[Diagnostic]:
     """Why the costliest run is not on the frontier, where it is not."""
-    if len(x) < 2:
+    pair = _costliest(x, error)
+    if pair is None:
         return []
-    top = int(np.lexsort((-error, x))[-1])
-    chosen = np.flatnonzero(on_frontier(x, error, np.ones((1, len(x)), bool))[0])
-    if top in chosen or x[top] == x[chosen].max():
-        return []
-    best = int(chosen[error[chosen].argmin()])
-    near = dict(zip(*(each.tolist() for each in slips(x, measured)), strict=True))
+    top, best = pair
+    near = dict(zip(*(each.tolist() for each in slips(x, measured, _whole(kind))), strict=True))
+    moved = {each.run: each.x_factors[:1] for each in misplaced(x, error)}
     numbers = {
         "x": float(x[top]),
         "y": float(measured[top]),
@@ -96,5 +107,46 @@ def of_costliest(
         "near": near.get(top, 0.0),
         "better_near": near.get(best, 0.0),
         "ahead": float(x[top] / np.sort(x)[-2]),
+        "times": next(iter(moved.get(top, ())), 1.0),
+        "better_times": next(iter(moved.get(best, ())), 1.0),
     }
     return [Diagnostic("costliest_not_on_frontier", names, numbers)]
+
+
+def _costliest(x: Array, error: Array) -> tuple[int, int] | None:
+    """The costliest run and the best of the frontier, where the first is not on it."""
+    if len(x) < 2:
+        return None
+    top = int(np.lexsort((-error, x))[-1])
+    chosen = np.flatnonzero(on_frontier(x, error, np.ones((1, len(x)), bool))[0])
+    if top in chosen or x[top] == x[chosen].max():
+        return None
+    return top, int(chosen[error[chosen].argmin()])
+
+
+def of_misplaced(
+    names: tuple[str, str], x: Array, error: Array, measured: Array, kind: str, *, frontier: bool
+) -> list[Diagnostic]:
+    """Runs that a slip of x, or an error among accuracies, would set right.
+
+    Args:
+      frontier: whether `of_costliest` speaks of the runs that it names.
+    """
+    said = set(slips(x, measured, _whole(kind))[0].tolist())
+    said |= set(_costliest(x, error) or ()) if frontier else set()
+    rate = float(kind.startswith(("error", "accuracy")))
+    return [
+        Diagnostic(
+            "misplaced",
+            names,
+            {
+                "x": float(x[each.run]),
+                "y": float(measured[each.run]),
+                "times": next(iter(each.x_factors), 1.0),
+                "mirrored": float(each.mirrored),
+                "accuracy": float(kind.startswith("accuracy")),
+            },
+        )
+        for each in misplaced(x, error, rate)
+        if each.run not in said
+    ]

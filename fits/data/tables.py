@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Table:
     ragged: tuple[str, ...] = ()
     """Rows that do not fit the header and are in no column, in words; whoever reads the table
     complains of them together with what else is wrong."""
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names that several columns have, and what these are called here: "loss#2", by its place."""
     how: tuple[str, ...] = ()  # what is unusual in the file, a code each: gzip, tabs, comments
 
     def __len__(self) -> int:
@@ -53,7 +55,11 @@ class Table:
         known = list(self.columns)
         named = ", ".join(map(short, known))
         return [
-            f"{self.path}: no column '{short(name)}'. {did_you_mean(name, known)}Columns: {named}."
+            f"{self.path}: {len(self.repeated[name])} columns are named '{short(name)}', and their "
+            f"cells differ. Say {' or '.join(self.repeated[name])}."
+            if name in self.repeated
+            else f"{self.path}: no column '{short(name)}'. {did_you_mean(name, known)}Columns: "
+            f"{named}."
             for name in dict.fromkeys(names)
             if name not in self.columns
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,8 +28,11 @@ REACH = 1e3  # how far beyond the points fitted an equal error is looked for, as
 GRID = 13
 
 
+Side: TypeAlias = Literal["below", "above"]
+
+
 class ErrorRatio(JsonModel):
-    """The two laws at one x."""
+    """The two laws at one x; of a quantity, its values in place of errors."""
 
     x: float
     error_a: float
@@ -45,11 +49,17 @@ class ErrorRatio(JsonModel):
 
 
 class EqualError(JsonModel):
-    """The two laws at one error; null: less or more than REACH times beyond the x fitted."""
+    """The two laws at one error, or value of a quantity.
+
+    x is null where it lies more than REACH times beyond the x fitted, and `beyond` says on which
+    side: "below", where it is reached at less, or "above", where it is not.
+    """
 
     error: float
     x_a: float | None
     x_b: float | None
+    beyond_a: Side | None = None
+    beyond_b: Side | None = None
     x_ratio: EstimateField | None
     """x of A over that of B: how many times less B needs."""
 
@@ -166,43 +176,62 @@ def error_ratio(a: Fit, b: Fit, x: float) -> ErrorRatio:
 
 
 def equal_error(a: Fit, b: Fit, error: float) -> EqualError:
-    """What reaching `error` costs either; interval ends where the band, not the curve, does."""
+    """What x either has at `error`; interval ends where the band, not the curve, does."""
     costs = _costs(a, error), _costs(b, error)
+    side_a, side_b = (_side(float(each[0])) for each in costs)
     x_a, x_b = (float(each[0]) if 0 < each[0] < np.inf else None for each in costs)
     found = None
-    if x_a and x_b:
+    if x_a and x_b and rises(a) == rises(b):
         with np.errstate(divide="ignore"):
             (log_a, least_a, most_a), (log_b, least_b, most_b) = np.log(costs)
         low = log_a - log_b - np.hypot(log_a - least_a, most_b - log_b)
         high = log_a - log_b + np.hypot(most_a - log_a, log_b - least_b)
         found = Estimate(*np.exp([log_a - log_b, low, high]).tolist())
-    return EqualError(error=error, x_a=x_a, x_b=x_b, x_ratio=found)
+    return EqualError(
+        error=error, x_a=x_a, x_b=x_b, beyond_a=side_a, beyond_b=side_b, x_ratio=found
+    )
+
+
+def _side(x: float) -> Side | None:
+    return "below" if x == 0 else "above" if np.isinf(x) else None
+
+
+def rises(fit: Fit) -> bool:
+    """Whether the curve rises all along the x fitted, as that of a quantity may."""
+    return bool((np.diff(fit.predict(np.geomspace(*span(fit), GRID))) > 0).all())
 
 
 def _costs(fit: Fit, error: float) -> Array:
-    """x at which the curve falls to `error`, and x at which its band's low and high end do.
+    """x at which the curve reaches `error`, and the least and the most at which its band does.
 
     0 or infinite where that is more than REACH times beyond the x fitted.
     """
     first, last = span(fit)
-    curves = [fit.predict, lambda x: fit.band(x)[0], lambda x: fit.band(x)[1]]
-    return np.array([_falls_to(error, curve, first / REACH, last * REACH) for curve in curves])
+    ends = [lambda x: fit.band(x)[0], lambda x: fit.band(x)[1]]
+    up = rises(fit)
+    curves = [fit.predict, *(reversed(ends) if up else ends)]
+    return np.array(
+        [_reaches_at(error, curve, first / REACH, last * REACH, up) for curve in curves]
+    )
 
 
-def _falls_to(error: float, curve: Callable[[Array], Array], first: float, last: float) -> float:
-    """The x at which a curve first reaches an error from above: on ever finer grids."""
+def _reaches_at(
+    error: float, curve: Callable[[Array], Array], first: float, last: float, up: bool
+) -> float:
+    """The x at which a curve first reaches an error, from below or above: on ever finer grids."""
     for _ in range(3):
         x = np.geomspace(first, last, GRID)
         height = curve(x)
-        below = np.flatnonzero(height <= error)
-        if not len(below):
+        there = np.flatnonzero(height >= error if up else height <= error)
+        if not len(there):
             return float("inf")
-        after = below[0]
+        after = there[0]
         if after == 0:
             return 0.0
         first, last = x[after - 1], x[after]
-    ends = np.log(height[[after, after - 1]])
-    return float(np.exp(np.interp(np.log(error), ends, np.log([last, first]))))
+    pair = [after - 1, after] if up else [after, after - 1]
+    at = [first, last] if up else [last, first]
+    return float(np.exp(np.interp(np.log(error), np.log(height[pair]), np.log(at))))
 
 
 def diagnostics(a: Fit, b: Fit) -> list[Diagnostic]:

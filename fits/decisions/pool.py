@@ -10,14 +10,16 @@ uncertain parameters do. The laws are fitted anew as runs come in. This file tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
 from fits.base.numbers import Array, Mask
-from fits.decisions.posterior import Ensemble, PoolLaw, ensemble
+from fits.decisions.calibration import SHARE, calibrated
+from fits.decisions.posterior import Ensemble, PoolLaw, ensemble, relevance_of
 from fits.laws.law import Law
 from fits.spec import LEVEL, SEED
 
@@ -51,12 +53,7 @@ class Pool:
     @property
     def weights(self) -> Array:
         """How much each run counts, 1 near the targets, [runs]."""
-        log, aim = np.log(self.x), np.log(self.target)
-        size = np.maximum(log.std(axis=1), 1e-9)[:, None, None]
-        away = (((log[:, :, None] - aim[:, None]) / size) ** 2).sum(axis=0)
-        distance = np.sqrt(away.min(axis=1))
-        span = max(float(np.ptp(distance)), 1e-9)
-        return np.asarray(np.exp(-self.relevance * (distance - distance.min()) / span))
+        return relevance_of(self.x, self.target, self.relevance)
 
 
 def pool_of(
@@ -76,6 +73,20 @@ class Prediction:
     high: Array
 
 
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to buy.
+
+    Fields:
+      run: its place in the pool.
+      width: log(high / low) of the targets, a mean, were it to shrink as that of the ensemble does;
+        None: the run is one of the first, drawn at random.
+    """
+
+    run: int
+    width: float | None
+
+
 class Chooser:
     """Buys runs from a pool, one after another.
 
@@ -84,19 +95,26 @@ class Chooser:
     """
 
     def __init__(
-        self, pool: Pool, measure: Callable[[int], float], seed: int = SEED, *, power: float = POWER
+        self,
+        pool: Pool,
+        measure: Callable[[int], float],
+        seed: int = SEED,
+        *,
+        power: float = POWER,
+        done: Mapping[int, float] | None = None,
     ):
         """
         Args:
-          measure: the error of a run of the pool, which is thereby launched.
+          measure: the error of a run of the pool, which is thereby launched; `plan` never does.
           seed: of all draws.
           power: of the cost, that a run's gain is divided by.
+          done: runs that were bought before, by their places in the pool, and their errors.
         """
         self.pool, self._measure, self._power = pool, measure, power
         self._rng = np.random.default_rng(seed)
         self._weights = pool.weights
-        self.bought: list[int] = []
-        self._errors: list[float] = []
+        self.bought: list[int] = list(done or ())
+        self._errors: list[float] = list((done or {}).values())
         self._known: Ensemble | None = None
         self._fitted = 0  # how many runs the ensemble knows
 
@@ -106,45 +124,76 @@ class Chooser:
 
     def spend(self, budget: float) -> None:
         """Buy runs until no further one is within the budget, that of those before included."""
-        self._begin(budget)
-        while (possible := self._possible(budget)).any():
+        for run in self._first(budget):
+            self._buy(run)
+        while (possible := self._possible(budget, self.bought)).any():
             if len(self.bought) >= self._fitted * (1 + GROWTH) or self._known is None:
                 self._fit()
             assert self._known is not None
-            gain = np.where(possible, self._known.gains() / self.pool.cost**self._power, -np.inf)
-            run = int(gain.argmax())
+            run = self._best(self._known, possible)
             self._buy(run)
             self._known.condition(run)
 
-    def predict(self, level: float = LEVEL) -> Prediction:
-        """Of what will be measured at the targets, by all that was bought."""
+    def plan(self, budget: float, level: float = LEVEL) -> list[PlannedRun]:
+        """What `spend` would buy before the laws are fitted anew; nothing is bought."""
+        if first := self._first(budget):
+            return [PlannedRun(run, None) for run in first]
+        self._fit()
+        assert self._known is not None
+        known, bought, found = copy(self._known), list(self.bought), []
+        today = self.predict(level)
+        width = float(np.log(today.high / today.low).mean())
+        now = np.sqrt(known.prediction()[1]).mean()
+        while len(bought) < max(len(self.bought) * (1 + GROWTH), len(self.bought) + 1):
+            if not (possible := self._possible(budget, bought)).any():
+                break
+            run = self._best(known, possible)
+            bought.append(run)
+            known.condition(run)
+            after = np.sqrt(known.prediction()[1]).mean()
+            found.append(PlannedRun(run, float(width * after / now)))
+        return found
+
+    def predict(self, level: float = LEVEL, *, share: float = SHARE) -> Prediction:
+        """Of what will be measured at the targets, by all that was bought.
+
+        Args:
+          share: as of `calibrated`; there is no need to change it.
+        """
         if self._known is None or self._fitted < len(self.bought):
             self._fit()
         assert self._known is not None
-        mean, deviation = self._known.prediction()
-        reach = NormalDist().inv_cdf((1 + level) / 2) * deviation
+        mean, own = self._known.prediction()
+        pool, bought = self.pool, self.bought
+        variance = calibrated(
+            *(own, pool.laws, pool.x[:, bought], pool.cost[bought], np.array(self._errors)),
+            *(pool.target, pool.relevance, share),
+        )
+        reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
         return Prediction(error=np.exp(mean), low=np.exp(mean - reach), high=np.exp(mean + reach))
 
-    def _begin(self, budget: float) -> None:
-        """Some cheap runs at random, for at most a fifth of the budget."""
+    def _first(self, budget: float) -> list[int]:
+        """Some cheap runs at random, for at most a fifth of the budget, where there are too few."""
+        cost, bought = self.pool.cost, list(self.bought)
         wanted = int(FIRST * max(len(each.law.parameters) for each in self.pool.laws))
-        order = np.argsort(self.pool.cost, kind="stable")
+        order = np.argsort(cost, kind="stable")
         cheap = order[: max(wanted, int(CHEAP * len(order)))]
-        for run in self._rng.permutation(cheap).tolist():
-            if len(self.bought) >= wanted:
-                return
-            if self.spent + self.pool.cost[run] <= BEGIN * budget and run not in self.bought:
-                self._buy(run)
-        for run in order.tolist():  # the budget is for fewer
-            if len(self.bought) >= wanted:
-                return
-            if self.spent + self.pool.cost[run] <= budget and run not in self.bought:
-                self._buy(run)
+        dear = [(run, BEGIN * budget) for run in self._rng.permutation(cheap).tolist()]
+        for run, most in (*dear, *((run, budget) for run in order.tolist())):
+            if len(bought) >= wanted:
+                break
+            if float(cost[bought].sum()) + cost[run] <= most and run not in bought:
+                bought.append(run)
+        return bought[len(self.bought) :]
 
-    def _possible(self, budget: float) -> Mask:
-        possible = self.pool.cost <= budget - self.spent
-        possible[self.bought] = False
+    def _possible(self, budget: float, bought: list[int]) -> Mask:
+        possible = self.pool.cost <= budget - float(self.pool.cost[bought].sum())
+        possible[bought] = False
         return np.asarray(possible)
+
+    def _best(self, known: Ensemble, possible: Mask) -> int:
+        gain = np.where(possible, known.gains() / self.pool.cost**self._power, -np.inf)
+        return int(gain.argmax())
 
     def _buy(self, run: int) -> None:
         self.bought.append(run)

@@ -23,7 +23,6 @@ MODES = 4  # minima of a law that are kept
 DRAWS = 400  # curves drawn around each
 KEPT = 256  # curves of the ensemble
 EFFECTIVE = 10.0  # runs, that laws are weighed by at most
-HELD = 1 / 3  # of the runs, those nearest to the targets, that a law has to predict
 MISFIT = 0.01  # likely relative error of a law, an e-fold of x beyond its runs
 FREEDOM = 5.0  # degrees of freedom of Student's t
 NOISE, WORTH = 0.01, 2.0  # likely relative noise, and how many runs that guess is worth
@@ -79,14 +78,14 @@ class Ensemble:
     """
 
     def __init__(
-        self, log: Array, aim: Array, chance: Array, noise: Array, far: Array, modes: list[Modes]
+        self, log: Array, aim: Array, chance: Array, noise: Array, far: float, modes: list[Modes]
     ):
         """
         Args:
           log, aim: of each curve at the runs on offer, and at the targets, [curves, ...].
           chance: of each curve, summing to 1, [curves].
           noise: variance of log error of each run on offer, [runs].
-          far: the same at the targets, and that of the laws' misfit there, [targets].
+          far: the same at the targets.
         """
         self.modes, self._noise, self._far = modes, noise, far
         self._mean = chance @ aim
@@ -111,8 +110,8 @@ class Ensemble:
         self._aim = self._aim - shrink * np.outer(mine, mine @ self._aim)
 
     def prediction(self) -> tuple[Array, Array]:
-        """Mean and standard deviation of log error as it will be measured, [targets] each."""
-        return self._mean, np.sqrt((self._aim**2).sum(axis=0) + self._far)
+        """Mean and variance of log error as measured, were a law true, [targets] each."""
+        return self._mean, (self._aim**2).sum(axis=0) + self._far
 
 
 def ensemble(
@@ -141,25 +140,21 @@ def ensemble(
     coordinates, log_weight = zip(
         *(_drawn(each, here, error, counts, rng) for each in modes), strict=True
     )
-    misfits = [_misfit(law, here, error, counts, known[law]) for law in laws]
     chance = _together(log_weight, len(bought))
     kept = _systematic(chance, KEPT, rng)
     places, count = np.unique(kept, return_counts=True)
     edges = np.cumsum([0, *(len(each) for each in coordinates)])
     logs, aims, variances = [], [], []
-    for each, misfit, at, first, last in zip(
-        modes, misfits, coordinates, edges, edges[1:], strict=False
-    ):
+    for each, at, first, last in zip(modes, coordinates, edges, edges[1:], strict=False):
         mine = at[places[(places >= first) & (places < last)] - first]
         if len(mine):
             logs.append(each.law.log_error(x, mine))
             aims.append(each.law.log_error(target, mine))
-            variances.append(np.full((len(mine), 2), [each.variance, misfit]))
+            variances.append(np.full(len(mine), each.variance))
     share = count / KEPT
-    variance, slope = share @ np.concatenate(variances)
+    variance = float(share @ np.concatenate(variances))
     return Ensemble(
-        *(np.concatenate(logs), np.concatenate(aims), share),
-        *(variance / weights, variance + slope * _beyond(target, here), modes),
+        np.concatenate(logs), np.concatenate(aims), share, variance / weights, variance, modes
     )
 
 
@@ -180,34 +175,20 @@ def _together(log_weight: tuple[Array, ...], runs: int) -> Array:
     return np.concatenate(parts)
 
 
-def _beyond(x: Array, among: Array) -> Array:
+def beyond(x: Array, among: Array) -> Array:
     """Squared distance to the nearest of some runs, in e-folds of x, [runs]."""
     away = np.log(x)[:, :, None] - np.log(among)[:, None]
     return np.asarray((away**2).sum(axis=0).min(axis=1))
 
 
-def _misfit(law: PoolLaw, x: Array, error: Array, weights: Array, known: Array | None) -> float:
-    """Variance of a law's log error, a square e-fold of x beyond the runs that it was fitted to.
-
-    By how it predicts the runs nearest to the targets from the others, over what noise and
-    uncertain parameters account for; where few are there, MISFIT is believed.
-    """
-    nearest = np.argsort(-weights, kind="stable")
-    count = max(1, round(HELD * len(error)))
-    held, kept = nearest[:count], nearest[count:]
-    if len(kept) <= len(law.law.parameters) / 2:
-        return MISFIT**2
-    modes = _modes(law, x[:, kept], error[kept], weights[kept], known)
-    share = np.exp(modes.log_height - modes.log_height.max())
-    share /= share.sum()
-    means = law.log_error(x[:, held], modes.at)
-    mean = share @ means
-    spread = share @ (means - mean) ** 2 + modes.variance / weights[held]
-    for part, at, factor in zip(share, modes.at, modes.factors, strict=True):
-        spread += part * ((_relative(law, x[:, held], at).T @ factor) ** 2).sum(axis=1)
-    excess = float(((np.log(error[held]) - mean) ** 2 - spread).sum())
-    away = float(_beyond(x[:, held], x[:, kept]).sum())
-    return (WORTH * MISFIT**2 + max(0.0, excess)) / (away + WORTH)
+def relevance_of(x: Array, target: Array, relevance: float) -> Array:
+    """How much each run counts, 1 near the targets and exp(-relevance) at the far end, [runs]."""
+    log, aim = np.log(x), np.log(target)
+    size = np.maximum(log.std(axis=1), 1e-9)[:, None, None]
+    away = (((log[:, :, None] - aim[:, None]) / size) ** 2).sum(axis=0)
+    distance = np.sqrt(away.min(axis=1))
+    span = max(float(np.ptp(distance)), 1e-9)
+    return np.asarray(np.exp(-relevance * (distance - distance.min()) / span))
 
 
 def _modes(law: PoolLaw, x: Array, error: Array, weights: Array, known: Array | None) -> Modes:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fits.base.numbers import Array, Mask
 from fits.forecast.forecast import forecast
+from fits.forecast.schedule import Schedule
+from fits.forecast.scheduled import scheduled
 
 DELTA = 0.05  # probability of being wrong about a pair of runs
 _LEVEL = 0.9  # at which a forecast is asked how sure it is
@@ -28,17 +31,24 @@ class Race:
     Fields:
       error: forecast of each, [runs].
       low, high: ends of its 90 % interval.
+      lower: probability that another run ends lower than each, [runs, by which other].
       stopped: which runs can hardly be among the best, [runs].
     """
 
     error: Array
     low: Array
     high: Array
+    lower: Array
     stopped: Mask
 
 
 def race(
-    curves: Sequence[tuple[Array, Array]], until: float, *, keep: int = 1, delta: float = DELTA
+    curves: Sequence[tuple[Array, Array]],
+    until: float,
+    *,
+    keep: int = 1,
+    delta: float = DELTA,
+    schedule: Schedule | None = None,
 ) -> Race:
     """Which runs cannot be among the best.
 
@@ -52,6 +62,7 @@ def race(
       until: x where the runs are compared.
       keep: how many of the best matter, at least 1.
       delta: probability of being wrong about a pair, in (0, 0.5).
+      schedule: of the learning rate of all runs, falling up to `until`; None: it is not told.
 
     Raises:
       ValueError: no run, or a keep or delta out of range, or a curve that has no forecast.
@@ -61,26 +72,43 @@ def race(
             f"{len(curves)} curves, keep={keep}, delta={delta:g}; give at least one curve, a keep "
             "of at least 1 and a delta between 0 and 0.5."
         )
-    ends = np.array([end_of(x, y, until) for x, y in curves])
+    ends = np.array([end_of(x, y, until, schedule) for x, y in curves])
     error, low, high = ends.T
-    return Race(error=error, low=low, high=high, stopped=behind(ends, keep, delta))
+    lower = undercut(ends)
+    return Race(
+        error=error, low=low, high=high, lower=lower, stopped=stopped_by(lower, keep, delta)
+    )
 
 
-def behind(ends: Array, keep: int = 1, delta: float = DELTA) -> Mask:
-    """Which runs at least `keep` others will undercut, from `end_of` each, [runs, 3]."""
+def undercut(ends: Array) -> Array:
+    """Probability that another run ends lower than each, [runs, by which other].
+
+    Args:
+      ends: from `end_of` each, [runs, 3]. Of two that are measured the lower is so for certain.
+    """
+    from scipy.special import ndtr
+
     middle = np.log(ends[:, 0])
     deviation = np.log(ends[:, 2] / ends[:, 1]) / (2 * NormalDist().inv_cdf((1 + _LEVEL) / 2))
     apart = middle[:, None] - middle
     spread = np.hypot(deviation[:, None], deviation)
-    lower = apart > NormalDist().inv_cdf(1 - delta) * spread  # [run, by which other]
-    return np.asarray(lower.sum(axis=1) >= keep)
+    far = np.clip(apart / np.maximum(spread, 1e-300), -40, 40)
+    return np.asarray(ndtr(far))
 
 
-def end_of(x: Array, y: Array, until: float) -> tuple[float, float, float]:
+def stopped_by(lower: Array, keep: int = 1, delta: float = DELTA) -> Mask:
+    """Which runs at least `keep` others undercut, each with a probability of over 1 - delta."""
+    return np.asarray((lower > 1 - delta).sum(axis=1) >= keep)
+
+
+def end_of(
+    x: ArrayLike, y: ArrayLike, until: float, schedule: Schedule | None = None
+) -> tuple[float, float, float]:
     """Forecast of a curve at `until` and its 90 % interval; what was measured, if it is there."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) and x.max() >= until:
         last = float(y[np.argmax(x)])
         return last, last, last
-    median, low, high = forecast(x, y)(until, _LEVEL)
+    made = forecast(x, y) if schedule is None else scheduled(x, y, schedule)
+    median, low, high = made(until, _LEVEL)
     return float(median), float(low), float(high)

@@ -82,11 +82,12 @@ def fit_forecast(
     if trunk is not None:
         x, y = np.append(x, trunk.x), np.append(y, trunk.error)
         cooled = np.append(cooled, np.zeros(more, bool))
-    made = scheduled(x, y, _schedule(told), cooled=cooled)
+    made = scheduled(x, y, schedule_of(told), cooled=cooled)
     return ForecastFit(made=made, level=spec.level, trunk=more)
 
 
-def _schedule(told: RateSpec) -> Schedule:
+def schedule_of(told: RateSpec) -> Schedule:
+    """The schedule that a spec tells."""
     return Schedule(
         kind=told.schedule,
         until=told.until,

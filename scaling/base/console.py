@@ -49,6 +49,12 @@ def _print(line: str, stream: TextIO) -> OSError | None:
     return None
 
 
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as 1:14; 0:00 where another machine's clock is ahead."""
+    whole = max(0, int(seconds))
+    return f"{whole // 60}:{whole % 60:02}"
+
+
 def print_table(
     headings: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[str] = ()
 ) -> None:

@@ -189,10 +189,7 @@ def publish(
         path.write_bytes(content)
         return
     with written_aside(path, durable=durable) as aside:
-        try:
-            aside.write_bytes(content)
-        except OSError as error:  # which names the temporary file
-            raise type(error)(error.errno, error.strerror, str(path)) from None
+        aside.write_bytes(content)
         check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.labels import Labels
-from scaling.data.source import Images, Labelled, SourceConfig
+from scaling.data.source import Captioned, Images, Labelled, SourceConfig
 
 if TYPE_CHECKING:
     from scaling.data import Source
@@ -38,6 +39,19 @@ class Around(SourceConfig):
         return self.of.labels_each
 
     @property
+    def labelled(self) -> bool:
+        return self.of.labelled
+
+    @property
+    def captioned(self) -> bool:
+        return self.of.captioned
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """Those of the source `of`; a subclass whose classes have other numbers says its own."""
+        return self.of.class_names
+
+    @property
     def subset(self) -> str:
         return self.of.subset
 
@@ -63,6 +77,12 @@ class Numbers(Protocol):
     def __call__(self, indices: NDArray[np.int64], /) -> NDArray[np.int64]: ...
 
 
+def renumbered(images: Images, size: int, numbers: Numbers, *, shuffled: bool) -> Renumbered:
+    """Some images of a set, under numbers of their own, and their captions, if they have any."""
+    of = RenumberedCaptioned if isinstance(images, Captioned) else Renumbered
+    return of(images, size, numbers, shuffled=shuffled)
+
+
 class Renumbered:
     """Some images of a set, under numbers of their own."""
 
@@ -77,6 +97,14 @@ class Renumbered:
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return self._images.labels_of(self._numbers(indices))
+
+
+class RenumberedCaptioned(Renumbered):
+    """The same of images with captions."""
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        assert isinstance(self._images, Captioned)
+        return self._images.captions_of(self._numbers(indices))
 
 
 def innermost(source: SourceConfig) -> SourceConfig:

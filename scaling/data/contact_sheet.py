@@ -26,7 +26,7 @@ def contact_sheet(
     """Draws a row for each class, the most frequent first, and writes it as PNG if told where.
 
     A row shows images with its label, right or wrong: one that does not belong is label noise. An
-    image of several labels is in several rows.
+    image of several labels is in several rows, one of no label in the row "none".
     Beside it stand the label and its share of the images looked at.
 
     Args:
@@ -41,16 +41,19 @@ def contact_sheet(
     numbers = sample(images, looked_at)
     count = len(numbers)
     examples: dict[int, list[NDArray[np.uint8]]] = {}
-    frequency = np.zeros(images.classes, int)
+    frequency = np.zeros(images.classes + 1, int)  # of `NONE`, then of each class
     for first in range(0, count, AT_ONCE):
         pixels, labels = images.batch(numbers[first : first + AT_ONCE])
-        of_image, column = np.nonzero(as_rows(labels) > NONE)
-        found = as_rows(labels)[of_image, column]
-        frequency += np.bincount(found, minlength=images.classes)
+        rows_of = as_rows(labels)
+        there = rows_of > NONE
+        there[:, 0] |= ~there.any(1)  # an image without a label is shown under none
+        of_image, column = np.nonzero(there)
+        found = rows_of[of_image, column]
+        frequency += np.bincount(found + 1, minlength=images.classes + 1)
         for image, label in zip(pixels[of_image], found, strict=True):
             if len(drawn := examples.setdefault(int(label), [])) < columns:
                 drawn.append(image)
-    shown = sorted(examples, key=lambda label: (-frequency[label], label))[:rows]
+    shown = sorted(examples, key=lambda label: (-frequency[label + 1], label))[:rows]
 
     tile = images.resolution * scale
     gap = max(2, tile // 12)
@@ -59,8 +62,14 @@ def contact_sheet(
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for row, label in enumerate(shown):
         top = gap + row * (tile + gap)
-        share = f"{frequency[label] / count:.1%}"
-        draw.text((MARGIN - 70, top + tile // 2), str(label), INK, font, anchor="rm")
+        share = f"{frequency[label + 1] / count:.1%}"
+        draw.text(
+            (MARGIN - 70, top + tile // 2),
+            "none" if label == NONE else str(label),
+            INK,
+            font,
+            anchor="rm",
+        )
         draw.text((MARGIN - 12, top + tile // 2), share, INK, font, anchor="rm")
         for place, image in enumerate(examples[label]):
             picture = Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)

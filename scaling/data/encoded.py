@@ -18,7 +18,7 @@ from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, decode_all, together
-from scaling.data.readable import Encoded, Records, allowed, read_each, verdict
+from scaling.data.readable import CaptionedRecords, Encoded, Records, allowed, read_each, verdict
 from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import (
     MOST_PIXELS,
@@ -106,6 +106,16 @@ class EncodedImages:
         return (chosen if self._numbers is None else self._numbers[chosen]).tolist()
 
 
+class CaptionedImages(EncodedImages):
+    """The same of records with captions."""
+
+    records: CaptionedRecords
+
+    def captions_of(self, indices: NDArray[np.int64]) -> list[str]:
+        """The captions of these images."""
+        return self.records.captions_of(self._records_of(indices))
+
+
 class EncodedSource(SourceConfig, ABC):
     """A source of encoded images. A subclass adds `kind`, `records` and `fault_of_files`."""
 
@@ -132,7 +142,8 @@ class EncodedSource(SourceConfig, ABC):
 
     @abstractmethod
     def records(self, heldout: bool) -> Records:
-        """What there is to learn from, or to measure on; opened after `fault` found nothing."""
+        """What there is to learn from, or to measure on; opened after `fault` found nothing. Where
+        the source is captioned, they are `CaptionedRecords`."""
 
     def train(self) -> EncodedImages:
         return self._open(heldout=False)
@@ -173,7 +184,7 @@ class EncodedSource(SourceConfig, ABC):
     def _open(self, heldout: bool) -> EncodedImages:
         if problem := self.problem():
             raise ValueError(problem)
-        return EncodedImages(
+        return (CaptionedImages if self.captioned else EncodedImages)(
             self.records(heldout), self.resolution, self.decode, self.skip_unreadable
         )
 

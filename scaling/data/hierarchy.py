@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from scaling.data.around import Around
 from scaling.data.crops import Cropper
 from scaling.data.labels import Labels, ancestor_table, with_ancestors
 from scaling.data.source import (
+    Captioned,
     Fault,
     Images,
     Labelled,
@@ -51,14 +53,19 @@ class Hierarchy(Around):
         return self.of.classes if self.all_classes is None else self.all_classes
 
     @property
+    def class_names(self) -> Sequence[str] | None:
+        """Those of the source; classes above them, which it does not have, have no names."""
+        return self.of.class_names if self.classes == self.of.classes else None
+
+    @property
     def labels_each(self) -> int | None:
         return (self.of.labels_each or 1) * self._table().shape[1]
 
     def train(self) -> HierarchyImages:
-        return HierarchyImages(self.of.train(), self._table())
+        return _opened(self.of.train(), self._table())
 
     def heldout(self) -> HierarchyImages:
-        return HierarchyImages(self.of.heldout(), self._table())
+        return _opened(self.of.heldout(), self._table())
 
     def labels(self, heldout: bool = False) -> Labels:
         return with_ancestors(self.of.labels(heldout), self._table())
@@ -103,6 +110,19 @@ class HierarchyImages:
 
     def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         return with_ancestors(self.images.labels_of(indices), self.table)
+
+
+class CaptionedHierarchyImages(HierarchyImages):
+    """The same of images with captions."""
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        assert isinstance(self.images, Captioned)
+        return self.images.captions_of(indices)
+
+
+def _opened(images: Images, table: Labels) -> HierarchyImages:
+    of = CaptionedHierarchyImages if isinstance(images, Captioned) else HierarchyImages
+    return of(images, table)
 
 
 @lru_cache(maxsize=4)

@@ -27,7 +27,7 @@ from scaling.data.order import (
     step_indices,
     subset,
 )
-from scaling.data.source import Captioned, Images
+from scaling.data.source import Images, captions
 
 Batch: TypeAlias = dict[str, Any]
 """Arrays by name, the same rows in each: `image` uint8 [batch, side, side, 3], or
@@ -151,13 +151,6 @@ def check_drawn(mean: float, data_size: int | None) -> None:
 def hidden(labels: Labels, shown: NDArray[np.bool_]) -> Labels:
     """Labels of some images, and `NONE` for the others."""
     return np.where(shown.reshape(-1, *(1,) * (labels.ndim - 1)), labels, np.int32(NONE))
-
-
-def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[str]:
-    """What is said of each of these images."""
-    if not isinstance(images, Captioned):
-        raise UserError(["the images of [data] have no captions, which this objective reads."])
-    return images.captions_of(numbers)
 
 
 def loaded(

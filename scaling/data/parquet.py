@@ -8,19 +8,21 @@ into Arrow files below the user's cache folder, of which any row is read by itse
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.base.config import Clash
+from scaling.base.config import Clash, NoneAs
 from scaling.data.encoded import EncodedSource
 from scaling.data.labels import Labels
 from scaling.data.parquet_files import (
     File,
+    Keys,
     all_labels,
+    captions_of,
     copied,
     header,
     incomplete,
@@ -30,7 +32,7 @@ from scaling.data.parquet_files import (
     split_of,
 )
 from scaling.data.readable import Encoded
-from scaling.data.source import Fault, missing, same_sets
+from scaling.data.source import Fault, missing, same_sets, spread_over
 
 SHOWN = 5  # rows that an error names before it counts the rest
 
@@ -55,9 +57,17 @@ class Parquet(EncodedSource):
     """Images to measure on."""
     image_key: str = "image"
     """Column of images: a struct that has `bytes`."""
-    label_key: str = "label"
+    label_key: Annotated[str | None, NoneAs("none")] = "label"
     """Column of labels: a whole number. Its names are those of the ClassLabel in the schema's
-    metadata; without one there are as many classes as the largest label says."""
+    metadata; without one there are as many classes as the largest label says. "none": images have
+    no labels, and all are of the one class 0."""
+    caption_key: str | None = None
+    """Column of captions, such as "caption" or "text": a text, one an image. Left out, images have
+    no captions."""
+
+    @property
+    def captioned(self) -> bool:
+        return self.caption_key is not None
 
     def clashes(self) -> Iterator[Clash]:
         yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
@@ -80,7 +90,8 @@ class Parquet(EncodedSource):
         split = self.heldout_split if heldout else self.train_split
         files = self._files(split)
         name = f"{self.root.name} {split}"
-        return ParquetRecords(name, files, self.classes, self.image_key, self.label_key)
+        keys = Keys(self.image_key, self.label_key, self.caption_key)
+        return ParquetRecords(name, files, self.classes, keys)
 
     def sizes(self) -> tuple[int, int]:
         """As the files say it, which are not copied for this unless some images are left out."""
@@ -100,6 +111,17 @@ class Parquet(EncodedSource):
             raise ValueError(problem)
         files = self._files(self.heldout_split if heldout else self.train_split)
         return all_labels(files, self.label_key).astype(np.int32)
+
+    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
+        """Their column alone is read, unless some images are left out."""
+        if self.skip_unreadable or self.caption_key is None:
+            return super().captions(count, heldout)
+        if problem := self.problem():
+            raise ValueError(problem)
+        files = self._files(self.heldout_split if heldout else self.train_split)
+        rows = [header(file, self.label_key).rows for file in files]
+        wanted = spread_over(count, sum(rows))
+        return captions_of(files, rows, self.caption_key, wanted)
 
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]
@@ -132,7 +154,10 @@ class Parquet(EncodedSource):
                 found = header(file, self.label_key)
                 rows += found.rows
                 described.setdefault(found.classes, file.path)
-                for key, kind in ((self.image_key, "image"), (self.label_key, "label")):
+                keys = Keys(self.image_key, self.label_key, self.caption_key)._asdict()
+                for kind, key in keys.items():
+                    if key is None:
+                        continue
                     if wrong := _wrong_column(file.path, found.columns, key, kind):
                         return Fault(f"{kind}_key", wrong)
             if not rows:
@@ -164,16 +189,15 @@ class Parquet(EncodedSource):
 class ParquetRecords:
     """The rows of several files, one file after another."""
 
-    def __init__(
-        self, name: str, files: Sequence[File], classes: int, image_key: str, label_key: str
-    ):
+    def __init__(self, name: str, files: Sequence[File], classes: int, keys: Keys):
         import pyarrow as pa
 
         self.name, self.files, self.classes = name, files, classes
-        self.keys = (image_key, label_key)
-        self._tables = [mapped(copied(file, image_key, label_key)) for file in files]
+        self.keys = keys
+        self._tables = [mapped(copied(file, keys)) for file in files]
         whole = pa.concat_tables(self._tables)
         self._images, self._labels = whole.column("image"), whole.column("label")
+        self._captions = whole.column("caption") if keys.caption is not None else None
         self._ends = np.cumsum([len(table) for table in self._tables])
         self.size = len(whole)
 
@@ -187,7 +211,11 @@ class ParquetRecords:
         return found
 
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
-        return all_labels(self.files, self.keys[1])[np.asarray(numbers, np.int64)]
+        return all_labels(self.files, self.keys.label)[np.asarray(numbers, np.int64)]
+
+    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+        assert self._captions is not None  # who asks knows that there are some
+        return [self._captions[int(number)].as_py() for number in numbers]
 
     def called(self, number: int) -> str:
         i = int(np.searchsorted(self._ends, number, side="right"))
@@ -201,7 +229,8 @@ class ParquetRecords:
 
     def identity(self) -> list[Any]:
         files = [[str(f.path), f.bytes, f.modified] for f in self.files]
-        return ["parquet", *self.keys, *files]
+        keys = self.keys if self.keys.caption is not None else self.keys[:2]
+        return ["parquet", *keys, *files]
 
 
 def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> str | None:
@@ -212,6 +241,8 @@ def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> s
     found = columns[key]
     if kind == "label" and not re.fullmatch(r"u?int\d+", found):
         return f"{file}: {key!r} is {found}; a whole number is needed, one label an image."
+    if kind == "caption" and found not in ("string", "large_string", "string_view"):
+        return f"{file}: {key!r} is {found}; a text is needed, one an image."
     if kind == "image" and not re.match(r"struct<(.*[ <])?bytes: (large_)?binary", found):
         return f"{file}: {key!r} is {found}; a struct with the encoded image as `bytes` is needed."
     return None

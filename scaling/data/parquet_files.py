@@ -39,6 +39,14 @@ class File(NamedTuple):
         return cls(path, stat.st_size, stat.st_mtime_ns)
 
 
+class Keys(NamedTuple):
+    """Columns of a file; None: there is no such."""
+
+    image: str
+    label: str | None
+    caption: str | None = None
+
+
 class Header(NamedTuple):
     """What a file says of itself."""
 
@@ -70,7 +78,7 @@ def incomplete(files: Sequence[Path]) -> str | None:
 
 
 @cache
-def header(file: File, label_key: str) -> Header:
+def header(file: File, label_key: str | None) -> Header:
     """Rows, columns and classes. UserError: it is no Parquet file, or it is cut off."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -81,6 +89,8 @@ def header(file: File, label_key: str) -> Header:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(file, error) from error
     columns = {field.name: str(field.type) for field in schema}
+    if label_key is None:
+        return Header(rows, columns, 1)
     return Header(rows, columns, _classes((schema.metadata or {}).get(b"huggingface"), label_key))
 
 
@@ -95,8 +105,10 @@ def _classes(metadata: bytes | None, label_key: str) -> int | None:
 
 
 @cache
-def labels(file: File, label_key: str) -> NDArray[np.int64]:
-    """All labels of a file; UserError where there is none."""
+def labels(file: File, label_key: str | None) -> NDArray[np.int64]:
+    """All labels of a file, zeros where it has no such column; UserError where a row has none."""
+    if label_key is None:
+        return np.zeros(header(file, None).rows, np.int64)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -110,9 +122,39 @@ def labels(file: File, label_key: str) -> NDArray[np.int64]:
         raise _unreadable(file, error) from error
 
 
-def all_labels(files: Sequence[File], label_key: str) -> NDArray[np.int64]:
+def all_labels(files: Sequence[File], label_key: str | None) -> NDArray[np.int64]:
     """Those of several files, one after another."""
     return np.concatenate([labels(file, label_key) for file in files])
+
+
+def captions_of(
+    files: Sequence[File], rows: Sequence[int], key: str, numbers: NDArray[np.int64]
+) -> list[str]:
+    """Texts of these rows of several files, one file after another; UserError where there is none.
+
+    Args:
+      rows: of each file.
+      key: the column.
+      numbers: of rows, counted through all files.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found, first = np.full(len(numbers), None, object), 0
+    for file, count in zip(files, rows, strict=True):
+        here = np.flatnonzero((numbers >= first) & (numbers < first + count))
+        if len(here):
+            try:
+                column = pq.read_table(file.path, columns=[key], partitioning=None)[key]
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(file, error) from error
+            texts = column.take(numbers[here] - first).to_pylist()
+            if None in texts:
+                row = int(numbers[here][texts.index(None)]) - first
+                raise UserError([f"{file.path}: row {row:_} has no {key!r}."])
+            found[here] = texts
+        first += count
+    return found.tolist()
 
 
 def _unreadable(file: File, error: Exception) -> UserError:
@@ -120,38 +162,59 @@ def _unreadable(file: File, error: Exception) -> UserError:
     return UserError([f"{file.path} is no Parquet file that can be read: {why}"])
 
 
-def copied(file: File, image_key: str, label_key: str) -> Path:
-    """The file's encoded images and labels as an Arrow file, which is made where it is not there.
+def copied(file: File, keys: Keys) -> Path:
+    """The file's encoded images, labels and captions as an Arrow file, which is made where it is
+    not there.
 
     Raises:
       UserError: the Parquet file is damaged, or there is no room for the copy.
     """
-    decides = json.dumps([str(file.path), *file[1:], image_key, label_key])
+    told = keys if keys.caption is not None else keys[:2]
+    decides = json.dumps([str(file.path), *file[1:], *told])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
     copy = cache_folder() / f"{file.path.stem[-40:]}-{digest}.arrow"
     with alone(copy) as keeps:
         if not keeps:
             raise UserError([f"{copy.parent} cannot be written; point XDG_CACHE_HOME elsewhere."])
-        if copy.is_file() and len(mapped(copy)) == header(file, label_key).rows:
+        if copy.is_file() and len(mapped(copy)) == header(file, keys.label).rows:
             return copy
         for aside in copy.parent.glob(f".{copy.name}.*.part"):
             if time.time() - aside.stat().st_mtime > ABANDONED:
                 aside.unlink(missing_ok=True)
         with written_aside(copy, durable=True) as aside:
-            _copy(file, aside, image_key, label_key)
+            _copy(file, aside, keys)
     return copy
 
 
-def _copy(file: File, aside: Path, image_key: str, label_key: str) -> None:
+def _copy(file: File, aside: Path, keys: Keys) -> None:
     import pyarrow as pa
 
-    schema = pa.schema([("image", pa.large_binary()), ("label", pa.int64())])
-    columns = [f"{image_key}.bytes", label_key]
+    fields = [("image", pa.large_binary()), ("label", pa.int64())]
+    if keys.caption is not None:
+        fields.append(("caption", pa.large_string()))
+    schema = pa.schema(fields)
+    columns = [f"{keys.image}.bytes", *(key for key in keys[1:] if key is not None)]
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        written = 0
         for batch in _batches(file, columns):
-            images = batch.column(image_key).flatten()[0].cast(pa.large_binary())
-            labels = batch.column(label_key).cast(pa.int64())
-            writer.write_batch(pa.record_batch([images, labels], schema))
+            images = batch.column(keys.image).flatten()[0].cast(pa.large_binary())
+            found = [images, _labels_of(batch, keys.label)]
+            if keys.caption is not None:
+                captions = batch.column(keys.caption)
+                if captions.null_count:
+                    row = written + captions.is_null().to_pylist().index(True)
+                    raise UserError([f"{file.path}: row {row:_} has no {keys.caption!r}."])
+                found.append(captions.cast(pa.large_string()))
+            written += len(batch)
+            writer.write_batch(pa.record_batch(found, schema))
+
+
+def _labels_of(batch: Any, label_key: str | None) -> Any:
+    import pyarrow as pa
+
+    if label_key is None:
+        return pa.array(np.zeros(len(batch), np.int64))
+    return batch.column(label_key).cast(pa.int64())
 
 
 def _batches(file: File, columns: list[str]) -> Iterator[Any]:

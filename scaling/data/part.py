@@ -12,7 +12,7 @@ from pydantic import Field
 
 from scaling.base.config import Clash
 from scaling.data import Source
-from scaling.data.around import Around, Renumbered
+from scaling.data.around import Around, Renumbered, renumbered
 from scaling.data.order import subset
 from scaling.data.source import Images
 
@@ -54,7 +54,7 @@ def members(images: Images, first: int, size: int) -> Renumbered:
     """`size` members of a set of images, from member `first` of its fixed permutation on."""
     total = images.size
     if total is None:
-        return Renumbered(images, size, lambda indices: first + indices, shuffled=True)
+        return renumbered(images, size, lambda indices: first + indices, shuffled=True)
     if first + size > total:
         raise ValueError(f"{first + size:_} of {total:_} images were asked for.")
-    return Renumbered(images, size, lambda indices: subset(first + indices, total), shuffled=True)
+    return renumbered(images, size, lambda indices: subset(first + indices, total), shuffled=True)

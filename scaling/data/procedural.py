@@ -4,13 +4,14 @@ Each class is a glyph, a mirrored pattern of square cells. An image shows the gl
 a random colour on a random background, at a random place, under noise too weak to hide a cell: the
 class can be read off the pixels without error. The label then lies at a rate we choose, so the
 error of the best possible classifier is that rate, exactly (`Procedural.irreducible_error`). With
-classes above the glyphs an image may have several labels, and the best is known too.
+classes above the glyphs an image may have several labels, and the best is known too. A caption says
+in words what is drawn, where and in which colours (`procedural_captions.py`).
 
 Image i is a pure function of (config, i), in integers alone, so it has the same bits everywhere.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, with_ancestors
 from scaling.data.order import permute
+from scaling.data.procedural_captions import Said, best_recall, colours, names_of, places
 from scaling.data.procedural_labels import WIDTH, LabelModel, class_limits, hierarchy
 from scaling.data.resize import cut_all
 from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
@@ -53,6 +55,12 @@ class Procedural(SourceConfig):
     about 20 % of labels wrong, a hierarchy, 1.26 labels an image, thousands of rare classes.
     `LabelModel` derives the best error and loss.
 
+    Every image has a caption, as "a light red glyph 7 on dark blue at the top left". The class it
+    names is the image's first label, so it is wrong for the same images as that; colours and place
+    are those drawn. So an objective that learns from captions is told of classes what one that
+    learns from labels is told, and the best error of a zero-shot classifier is that of any other.
+    `irreducible_recall` derives the best retrieval.
+
     Knobs that make it harder, each on its own: more classes, more cells, glyphs that differ in
     fewer cells, more jitter, less contrast, more noise. A tail of frequencies spreads the classes
     over the course of training: the rare are learnt last, and the error falls as a power.
@@ -82,6 +90,12 @@ class Procedural(SourceConfig):
     )
     inverted: bool = Field(True, description="half of the images show dark on light")
     heldout_size: int = Field(10_000, ge=1, le=10**9, description="number of held-out images")
+    train_size: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="number of training images, the first of the endless ones; left out: endless",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="of the glyphs and of all images")
     parents: tuple[Annotated[int, Field(ge=1, le=CANDIDATES)], ...] = Field(
         (), max_length=12, description="how many of the classes lie above the glyphs, by levels"
@@ -90,6 +104,9 @@ class Procedural(SourceConfig):
         0.0, ge=0, le=1, description="share of images with a label of the level above, as well"
     )
     ancestors: bool = Field(False, description="all that is above an image's labels is added")
+    unlabelled: bool = Field(
+        False, description="training images have no label; held-out ones keep theirs"
+    )
 
     def clashes(self) -> Iterator[Clash]:
         """What keeps the glyphs from being drawn, or read off the pixels without error."""
@@ -156,8 +173,21 @@ class Procedural(SourceConfig):
             return None
         return 2 * (1 + len(self.parents)) if self.ancestors else 2
 
+    @property
+    def labelled(self) -> bool:
+        return not self.unlabelled
+
+    @property
+    def captioned(self) -> bool:
+        return True
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return names_of(self.glyphs, self.parents)
+
     def train(self) -> "ProceduralImages":
-        return ProceduralImages(self, key(self.seed, TRAIN), size=None)
+        stream = key(self.seed, TRAIN)
+        return ProceduralImages(self, stream, size=self.train_size, labelled=self.labelled)
 
     def heldout(self) -> "ProceduralImages":
         return ProceduralImages(self, key(self.seed, HELDOUT), size=self.heldout_size)
@@ -177,10 +207,23 @@ class Procedural(SourceConfig):
             return self._label_model().sigmoid_loss()
         return None if self.ancestors else self._label_model().softmax_loss()
 
+    def irreducible_recall(self, images: int, most: int) -> tuple[float, float]:
+        """Recall at `most` of the best possible retrieval among the first `images` held-out images
+        and their captions, from images to captions and from captions to images; among equals the
+        order is random. Below 1 where captions are equal or name a wrong class."""
+        heldout, numbers = self.heldout(), np.arange(images)
+        drawn, said = heldout.clean_labels(numbers), heldout.said(numbers)
+        return best_recall(drawn, said, self._shares(), self.label_noise, most)
+
     def _label_model(self) -> LabelModel:
+        return LabelModel(
+            self._shares(), self.label_noise, self.parents, self.second_label, self.ancestors
+        )
+
+    def _shares(self) -> NDArray[np.float64]:
+        """Of the images, of each glyph."""
         limits = class_limits(self.glyphs, self.tail, self.offset).astype(float)
-        shares = np.diff(limits, prepend=0, append=WIDTH) / WIDTH
-        return LabelModel(shares, self.label_noise, self.parents, self.second_label, self.ancestors)
+        return np.diff(limits, prepend=0, append=WIDTH) / WIDTH
 
 
 class ProceduralImages:
@@ -188,7 +231,10 @@ class ProceduralImages:
 
     shuffled = True
 
-    def __init__(self, source: Procedural, stream: np.uint64, size: int | None):
+    def __init__(
+        self, source: Procedural, stream: np.uint64, size: int | None, *, labelled: bool = True
+    ):
+        self.labelled, self.names = labelled, source.class_names
         self.source, self.stream, self.size = source, stream, size
         self.resolution, self.classes = source.resolution, source.classes
         self.limits = class_limits(source.glyphs, source.tail, source.offset)
@@ -211,6 +257,23 @@ class ProceduralImages:
         chance = self._words(CLASS, indices) >> np.uint64(32)
         return np.searchsorted(self.limits, chance, side="right").astype(np.int32)
 
+    def captions_of(self, indices: NDArray[np.int64]) -> list[str]:
+        """What is said of each image; `Procedural` says how."""
+        return self.said(indices).words(self.names)
+
+    def said(self, indices: NDArray[np.int64]) -> Said:
+        """The same in numbers."""
+        ink, paper = self._colours(self._words(COLOUR, indices))
+        lighter = ink[:, 0] > paper[:, 0]
+        down, right = self._shifts(self._words(PLACE, indices))
+        jitter = self.source.jitter
+        return Said(
+            self._first(indices, self.clean_labels(indices)).astype(np.int64),
+            colours(ink, lighter),
+            colours(paper, ~lighter),
+            places(down - jitter, right - jitter, jitter),
+        )
+
     def _words(self, purpose: int, counter: NDArray[np.int64]) -> NDArray[np.uint64]:
         return hash64(hash64(self.stream, purpose), counter)
 
@@ -221,9 +284,10 @@ class ProceduralImages:
         Which of them is random, so every image has the same chance; that the count is not spares
         the error of a good classifier its binomial scatter.
         """
-        s = self.source
-        wrong = self._some(LIARS, indices, s.label_noise)
-        first = np.where(wrong, self._another(LIE, indices, clean, s.glyphs), clean)
+        s, first = self.source, self._first(indices, clean)
+        if not self.labelled:
+            shape = (len(first),) if s.labels_each is None else (len(first), s.labels_each)
+            return np.full(shape, NONE, np.int32)
         if self.hierarchy is None:
             return first
         right, level = clean % np.int32(s.parents[0]), s.parents[0]
@@ -233,6 +297,12 @@ class ProceduralImages:
         second = np.where(there, s.glyphs + second, NONE)
         labels = np.stack([first, second], axis=1).astype(np.int32)
         return with_ancestors(labels, self.hierarchy) if s.ancestors else labels
+
+    def _first(self, indices: NDArray[np.int64], clean: NDArray[np.int32]) -> NDArray[np.int32]:
+        """`clean`, or the glyph of a wrong label."""
+        s = self.source
+        wrong = self._some(LIARS, indices, s.label_noise)
+        return np.where(wrong, self._another(LIE, indices, clean, s.glyphs), clean)
 
     def _some(self, stream: int, indices: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
         """Exactly `share` of each block of BLOCK images, at random."""
@@ -260,13 +330,17 @@ class ProceduralImages:
         """The pixels under the glyph, [n, resolution, resolution], wherever it has moved."""
         s = self.source
         corner = (s.resolution - s.cells * s.cell) // 2 - s.jitter
-        shifts = np.uint64(2 * s.jitter + 1)
-        top = corner + (words % shifts).astype(np.int64)
-        left = corner + ((words >> np.uint64(32)) % shifts).astype(np.int64)
+        top, left = (corner + shift for shift in self._shifts(words))
         pixel = np.arange(s.resolution)
         row, column = ((pixel - start[:, None]) // s.cell for start in (top, left))
         row, column = (np.where(at < 0, s.cells, np.minimum(at, s.cells)) for at in (row, column))
         return self.framed[clean[:, None, None], row[:, :, None], column[:, None, :]]
+
+    def _shifts(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Down and to the right from the top left corner that a glyph can have, 0 .. 2 jitter."""
+        shifts = np.uint64(2 * self.source.jitter + 1)
+        down, right = words % shifts, (words >> np.uint64(32)) % shifts
+        return down.astype(np.int64), right.astype(np.int64)
 
     def _colours(self, words: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Colours of the glyph and of the background, uint8 [n, 3] each.

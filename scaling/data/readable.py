@@ -63,6 +63,17 @@ class Records(Protocol):
         """What tells these records from others, and files from their changed selves; for JSON."""
 
 
+class CaptionedRecords(Records, Protocol):
+    """Records of which something is said in words."""
+
+    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+        """The captions of these records; no image is read.
+
+        Raises:
+          ValueError: one of them is no text.
+        """
+
+
 def read_each(
     records: Records, numbers: Sequence[int]
 ) -> tuple[dict[int, Encoded], dict[int, str]]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checka
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, Config
 from scaling.base.console import Say
@@ -61,11 +62,18 @@ class Images(Protocol):
 
 
 @runtime_checkable
-class Captioned(Protocol):
+class Captioned(Images, Protocol):
     """Images of which something is said in words."""
 
     def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
         """The caption of each image of these numbers; no image is decoded where that can be."""
+
+
+def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[str]:
+    """What is said of each of these images. Raises UserError where nothing is."""
+    if not isinstance(images, Captioned):
+        raise UserError(["the images of [data] have no captions, which this objective reads."])
+    return images.captions_of(numbers)
 
 
 Opened = TypeVar("Opened", bound=Images)
@@ -95,6 +103,11 @@ class SourceConfig(Config, ABC):
         """Most labels of an image, the second axis of its sets' labels; None: there is no such
         axis, every image has one. Decodes nothing."""
         return None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether images to learn from have labels; those to measure on always do."""
+        return True
 
     @property
     def captioned(self) -> bool:
@@ -137,6 +150,22 @@ class SourceConfig(Config, ABC):
         assert images.size is not None
         return images.labels_of(np.arange(images.size))
 
+    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
+        """So many captions that speak for all of one of the sets, always the same, or all there
+        are: those of the first members of the fixed permutation. Reads what it must: a source that
+        can tell them without opening the set does that here.
+
+        Args:
+          heldout: whether of the images to measure on, not of those to learn from.
+
+        Raises:
+          UserError: there are none.
+        """
+        images = self.heldout() if heldout else self.train()
+        if not isinstance(images, Captioned):
+            raise UserError(["the images of [data] have no captions."])
+        return images.captions_of(spread_over(count, images.size))
+
     def fault(self) -> Fault | None:
         """Why this source cannot be opened here; None when it can. Decodes nothing."""
         return None
@@ -173,7 +202,12 @@ class SourceConfig(Config, ABC):
     def provenance(self) -> dict[str, Any]:
         """What decided the pixels, for a run's manifest. A source with a decoder adds it here."""
         sets = {"train": self.train(), "heldout": self.heldout()}
-        return {
+        captions = {
+            f"{name}_captions": captions_fingerprint(images)
+            for name, images in sets.items()
+            if isinstance(images, Captioned)
+        }
+        return captions | {
             "numpy": np.__version__,
             **{f"{name}_size": images.size for name, images in sets.items()},
             **{f"{name}_fingerprint": fingerprint(images) for name, images in sets.items()},
@@ -191,6 +225,13 @@ def sample(images: Images, count: int) -> NDArray[np.int64]:
     if count >= images.size:
         return np.arange(images.size)
     return subset(np.arange(count), images.size)
+
+
+def spread_over(count: int, size: int | None) -> NDArray[np.int64]:
+    """The first members of the fixed permutation of `size` images; None: there is no end."""
+    if size is None:
+        return np.arange(count)
+    return subset(np.arange(min(count, size)), size)
 
 
 def check_sample(images: Images) -> None:
@@ -216,6 +257,14 @@ def fingerprint(images: Images, count: int = SAMPLE) -> str:
     pixels, labels = images.batch(sample(images, count))
     whole = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
     whole.update(labels.astype("<i4").tobytes())
+    return whole.hexdigest()[:16]
+
+
+def captions_fingerprint(images: Captioned, count: int = SAMPLE) -> str:
+    """The same of a sample of captions."""
+    whole = hashlib.sha256()
+    for caption in images.captions_of(sample(images, count)):
+        whole.update(caption.encode() + b"\0")
     return whole.hexdigest()[:16]
 
 

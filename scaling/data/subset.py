@@ -5,6 +5,7 @@ How many images of it a run learns from is the run's `data_size`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,7 @@ from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 from scaling.data.order import permute
-from scaling.data.source import Fault, Images, Labelled, check_each, check_sample
+from scaling.data.source import Captioned, Fault, Images, Labelled, check_each, check_sample
 
 if TYPE_CHECKING:
     from scaling.data import Source
@@ -76,6 +77,14 @@ class Subset(Around):
         return whole if self.select.classes is None else min(whole, self.select.classes)
 
     @property
+    def class_names(self) -> Sequence[str] | None:
+        names = self.of.class_names
+        if names is None or self.select.classes is None:
+            return names
+        renamed = new_numbers(self.of.classes, self.select)[:-1]
+        return [names[there] for there in np.argsort(renamed) if renamed[there] != NONE]
+
+    @property
     def subset(self) -> str:
         return self.select.words
 
@@ -95,7 +104,8 @@ class Subset(Around):
                 if not len(members):
                     self._refuse(self._fault_of_emptiness(heldout))
         noise = 0.0 if heldout else self.select.label_noise
-        return SubsetImages(images, self.classes, renamed, members, noise, self.select.seed)
+        of = CaptionedSubsetImages if isinstance(images, Captioned) else SubsetImages
+        return of(images, self.classes, renamed, members, noise, self.select.seed)
 
     def _refuse(self, fault: Fault | None) -> None:
         if fault:
@@ -130,6 +140,12 @@ class Subset(Around):
                 "select",
                 "which images are of which class is not known of a private source; leave classes "
                 "out, and name a source of so many classes instead.",
+            )
+        if wanted is not None and not self.of.labelled:
+            return Fault(
+                "select",
+                "training images of the source have no labels to choose classes by; leave classes "
+                "out, or unlabelled.",
             )
         if wanted is not None and wanted > whole:
             return Fault(
@@ -234,6 +250,15 @@ class SubsetImages:
         moved = rows + 1 + (other % np.uint64(self.classes - 1)).astype(np.int32)
         rows = np.where(wrong & (rows != NONE), moved % np.int32(self.classes), rows)
         return rows.astype(np.int32).reshape(labels.shape)
+
+
+class CaptionedSubsetImages(SubsetImages):
+    """The same of images with captions, which say what they said: of a wrong label they know
+    nothing."""
+
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+        assert isinstance(self.images, Captioned)
+        return self.images.captions_of(self._numbers(indices))
 
 
 def new_numbers(classes: int, select: Selection) -> Labels:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from fits.base.errors import UserError
 from fits.base.files import written_aside
-from scaling.base.config import Clash
+from scaling.base.config import Clash, NoneAs
 from scaling.base.machine import cache_folder
 from scaling.data.encoded import EncodedSource
 from scaling.data.patterns import files_of
@@ -50,10 +50,24 @@ class WebDataset(EncodedSource):
     """Archives to measure on; none of those to learn from."""
     classes: int = Field(ge=1, le=10_000_000)
     """Labels are 0 .. classes - 1."""
-    label_key: str = "cls"
-    """What the name of a label's member ends in."""
+    label_key: Annotated[str | None, NoneAs("none")] = "cls"
+    """What the name of a label's member ends in; "none": images have no labels, and all are of the
+    one class 0."""
+    caption_key: str | None = None
+    """What the name of a caption's member ends in, such as "txt" or "caption": UTF-8 text, one an
+    image. Left out, images have no captions."""
+
+    @property
+    def captioned(self) -> bool:
+        return self.caption_key is not None
 
     def clashes(self) -> Iterator[Clash]:
+        if self.label_key is None and self.classes != 1:
+            yield Clash(
+                ("label_key", "classes"),
+                f'label_key = "none" makes all images one class; say classes = 1, not '
+                f"{self.classes:_}.",
+            )
         yield from same_sets(
             ("train_shards", "heldout_shards"), self.train_shards, self.heldout_shards
         )
@@ -62,7 +76,7 @@ class WebDataset(EncodedSource):
     def records(self, heldout: bool) -> "WebDatasetRecords":
         pattern = self.heldout_shards if heldout else self.train_shards
         shards = [Shard.of(file) for file in files_of(pattern)]
-        return WebDatasetRecords(pattern, shards, self.classes, self.label_key)
+        return WebDatasetRecords(pattern, shards, self.classes, self.label_key, self.caption_key)
 
     def fault_of_files(self) -> Fault | None:
         fields = {"train_shards": self.train_shards, "heldout_shards": self.heldout_shards}
@@ -88,7 +102,7 @@ class WebDataset(EncodedSource):
             count, before = 0, len(wrong)
             for file in files_of(pattern):
                 try:
-                    index = index_of(Shard.of(file), self.label_key)
+                    index = index_of(Shard.of(file), self.label_key, self.caption_key)
                 except ValueError as error:
                     wrong[file] = error.mistakes if isinstance(error, UserError) else [str(error)]
                     continue
@@ -134,15 +148,25 @@ class Index(NamedTuple):
     labels: NDArray[np.int64]
     names: NDArray[np.bytes_]
     """UTF-8."""
+    caption_offsets: NDArray[np.int64]
+    caption_sizes: NDArray[np.int64]
+    """Both 0 where there are no captions."""
 
 
 class WebDatasetRecords:
     """The images of several archives, one after another."""
 
-    def __init__(self, name: str, shards: Sequence[Shard], classes: int, label_key: str):
+    def __init__(
+        self,
+        name: str,
+        shards: Sequence[Shard],
+        classes: int,
+        label_key: str | None,
+        caption_key: str | None = None,
+    ):
         self.name, self.shards, self.classes = name, shards, classes
-        self.label_key = label_key
-        self.indices = [index_of(shard, label_key) for shard in shards]
+        self.keys = label_key, caption_key
+        self.indices = [index_of(shard, label_key, caption_key) for shard in shards]
         self._ends = np.cumsum([len(index.labels) for index in self.indices])
         self._labels = np.concatenate([index.labels for index in self.indices])
         self.size = int(self._ends[-1])
@@ -165,6 +189,18 @@ class WebDatasetRecords:
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return self._labels[np.asarray(numbers, np.int64)]
 
+    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+        return [self._caption(number) for number in numbers]
+
+    def _caption(self, number: int) -> str:
+        shard, index, i = self._place(number)
+        size = int(index.caption_sizes[i])
+        text = read_member(shard.file, int(index.caption_offsets[i]), size)
+        try:
+            return text.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise UserError([f"{self.called(number)}: its caption is not UTF-8 text."]) from None
+
     def called(self, number: int) -> str:
         shard, index, i = self._place(number)
         return f"{shard.file}: {index.names[i].decode('utf-8', 'replace')}"
@@ -176,24 +212,26 @@ class WebDatasetRecords:
 
     def identity(self) -> list[Any]:
         shards = [[str(s.file), s.bytes, s.modified] for s in self.shards]
-        return ["webdataset", self.label_key, *shards]
+        label_key, caption_key = self.keys
+        told = [] if caption_key is None else [f"caption {caption_key}"]
+        return ["webdataset", label_key, *told, *shards]
 
 
 @cache
-def index_of(shard: Shard, label_key: str) -> Index:
+def index_of(shard: Shard, label_key: str | None, caption_key: str | None = None) -> Index:
     """Where the images of an archive lie; read from its headers, unless that was done.
 
     Raises:
       ValueError: it is cut off.
       UserError: members are missing, or labels are none: all of them.
     """
-    decides = json.dumps([str(shard.file), *shard[1:], label_key, IMAGES])
+    decides = json.dumps([str(shard.file), *shard[1:], label_key, caption_key, IMAGES])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
     file = cache_folder() / f"{shard.file.stem[-40:]}-{digest}.index.npz"
     with alone(file) as keeps:
         found = _kept(file) if keeps else None
         if found is None:
-            found = _read_headers(shard.file, label_key)
+            found = _read_headers(shard.file, label_key, caption_key)
             if keeps:
                 with written_aside(file) as aside, aside.open("wb") as stream:
                     np.savez(stream, **found._asdict())
@@ -208,12 +246,13 @@ def _kept(file: Path) -> Index | None:
         return None
     kinds = [array.dtype.kind for array in found]
     same = len({array.shape for array in found}) == 1 and found.labels.ndim == 1
-    return found if same and kinds == ["i", "i", "i", "S"] else None
+    return found if same and kinds == ["i", "i", "i", "S", "i", "i"] else None
 
 
-def _read_headers(archive: Path, label_key: str) -> Index:
+def _read_headers(archive: Path, label_key: str | None, caption_key: str | None) -> Index:
     images: dict[str, TarMember] = {}
     labels: dict[str, int | None] = {}
+    captions: dict[str, TarMember] = {}
     wrong = []
     for member in tar_members(archive):
         folder, slash, file = member.name.rpartition("/")
@@ -223,11 +262,18 @@ def _read_headers(archive: Path, label_key: str) -> Index:
             if key in images:
                 wrong.append(f"{archive} has two images of {key!r}: {member.name} is one")
             images[key] = member
-        elif ends == label_key.lower():
+        elif caption_key is not None and ends == caption_key.lower():
+            captions[key] = member
+        elif label_key is not None and ends == label_key.lower():
             labels[key] = _label(archive, member)
             if labels[key] is None:
                 wrong.append(f"{archive}: {member.name} holds no class, a whole number from 0")
-    for there, other, words in ((images, labels, f"no .{label_key}"), (labels, images, "no image")):
+    kinds: list[tuple[Mapping[str, Any], Mapping[str, Any], str]] = []
+    if label_key is not None:
+        kinds += [(images, labels, f"no .{label_key}"), (labels, images, "no image")]
+    if caption_key is not None:
+        kinds.append((images, captions, f"no .{caption_key}"))
+    for there, other, words in kinds:
         if lone := [key for key in there if key not in other]:
             named = ", ".join(lone[:SHOWN]) + (" .." if len(lone) > SHOWN else "")
             wrong.append(f"{archive} has {words} for {len(lone):_} of its keys: {named}")
@@ -237,8 +283,12 @@ def _read_headers(archive: Path, label_key: str) -> Index:
     return Index(
         np.array([member.offset for member in images.values()], np.int64),
         np.array([member.size for member in images.values()], np.int64),
-        np.array([labels[key] for key in images], np.int64),
+        np.array([labels[key] if label_key else 0 for key in images], np.int64),
         np.array(names or [b""], "S")[: len(images)],
+        *(
+            np.array([getattr(captions[key], at) if caption_key else 0 for key in images], np.int64)
+            for at in ("offset", "size")
+        ),
     )
 
 

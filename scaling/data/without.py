@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
-from scaling.data.around import Around, Renumbered
+from scaling.data.around import Around, Renumbered, renumbered
 from scaling.data.source import Fault, SourceConfig, missing
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Without(Around):
         left_out = read_left_out(self.file.expanduser())
         kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
         images = self.of.train()
-        return Renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
+        return renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
 
     def sizes(self) -> tuple[int | None, int | None]:
         return read_left_out(self.file.expanduser()).kept, self.of.sizes()[1]

@@ -11,8 +11,10 @@ from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import LinearProbe
 from scaling.evaluate.privacy import Privacy
+from scaling.evaluate.retrieval import Retrieval
 from scaling.evaluate.upstream import Upstream
 from scaling.evaluate.vtab import Vtab
+from scaling.evaluate.zeroshot import ZeroShot
 
 Evaluation: TypeAlias = Annotated[
     Upstream
@@ -21,6 +23,8 @@ Evaluation: TypeAlias = Annotated[
     | FewShot
     | LinearProbe
     | NearestNeighbours
+    | ZeroShot
+    | Retrieval
     | FineTune
     | Vtab
     | Privacy,

@@ -78,6 +78,38 @@ def scores(
     return found[0], found[1]
 
 
+def image_vectors(
+    module: nnx.Module,
+    images: Images,
+    indices: NDArray[np.int64],
+    placement: Placement | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What a network that reads text makes of these images, [n, size], and their labels."""
+    where = placement or _on_all_devices()
+    found = _over_all(_image_vectors(where), module, images, indices, where)
+    return found[0], found[1]
+
+
+def text_vectors(
+    module: nnx.Module, tokens: NDArray[np.int32], placement: Placement | None = None
+) -> NDArray[np.float32]:
+    """What it makes of texts, [n, size].
+
+    Args:
+      tokens: of the texts, [n, length].
+    """
+    where = placement or _on_all_devices()
+    forward, found = _text_vectors(where), []
+    batch = -(-BATCH // where.shares) * where.shares
+    rows = where.rows(batch)
+    for first in range(0, len(tokens), batch):
+        chosen = tokens[first : first + batch]
+        padded = np.pad(chosen, ((0, batch - len(chosen)), (0, 0)), mode="edge")
+        placed = where.place({"text": padded[rows]}, batch)["text"]
+        found.append(np.asarray(forward(module, placed, placed)[0])[: len(chosen)])
+    return np.concatenate(found)
+
+
 def batch_that_fits(memory_needed: Callable[[int], float], free: float | None, shares: int) -> int:
     """Images of one batch on all devices.
 
@@ -103,6 +135,22 @@ def _on_all_devices() -> Placement:
 def _features(where: Placement) -> Any:
     def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
         return module.backbone(to_floats(pixels)), labels
+
+    return _whole(of, where)
+
+
+@lru_cache(maxsize=8)
+def _image_vectors(where: Placement) -> Any:
+    def of(module: Any, pixels: Any, labels: Any) -> tuple[Any, ...]:
+        return module.of_features(module.backbone(to_floats(pixels))), labels
+
+    return _whole(of, where)
+
+
+@lru_cache(maxsize=8)
+def _text_vectors(where: Placement) -> Any:
+    def of(module: Any, tokens: Any, _: Any) -> tuple[Any, ...]:
+        return (module.of_texts(tokens),)
 
     return _whole(of, where)
 

@@ -9,18 +9,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import compress
 from typing import Any, Protocol
 
-from scaling.base.console import say
+from scaling.base.console import clock, say
 from scaling.launch.events import Conclusion, Event, LaunchProgress, duration
 from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
 SECONDS_BETWEEN_LINES = 30.0
 BAR = 30  # characters
+WITH_A_CLOCK = {"check": "checking images", "compile": "compiling", "evaluate": "evaluating"}
+"""Phases in which no step is made."""
 HEADINGS = (
     "model",
     "images seen",
@@ -32,6 +34,8 @@ HEADINGS = (
     "GiB",
     "",
 )
+
+DROPPED = "gradient norm", "GiB", "MFU", "loss"  # in this order, on a narrow screen
 
 
 class Display(Protocol):
@@ -141,15 +145,29 @@ class LiveTable(_InWords):
 
         table = Table(box=None, padding=(0, 2, 0, 0))
         rows = [cells(run, progress) for run, progress in launch.busy]
-        known = [any(row[column] for row in rows) for column in range(len(HEADINGS))]
+        known = _that_fit(rows, self._live.console.width)
         for heading in compress(HEADINGS, known):
             table.add_column(heading, justify="left" if heading in ("model", "") else "right")
         for row in rows:
             table.add_row(*compress(row, known))
         done = launch.flops_done / launch.flops if launch.flops else 1.0
         bar = ("█" * round(BAR * done)).ljust(BAR, "░")
-        total = Text(f"{bar} {100 * done:.0f} %  {_counts(launch)}{_left(launch)}")
+        words = f"{_counts(launch)}{_waits(launch)}{_left(launch)}"
+        total = Text(f"{bar} {100 * done:.0f} %  {words}")
         self._live.update(Group(table, total), refresh=True)
+
+
+def _that_fit(rows: Sequence[tuple[str, ...]], columns: int) -> list[bool]:
+    """Which of `HEADINGS` are shown: those that somebody has a value for, without the first of
+    `DROPPED` where a line of so many characters has no room for all."""
+    widths = [max((len(row[k]) for row in rows), default=0) for k in range(len(HEADINGS))]
+    heads = [max(map(len, heading.split()), default=0) for heading in HEADINGS]
+    room = [max(pair) + 2 if pair[0] else 0 for pair in zip(widths, heads, strict=True)]
+    for heading in DROPPED:
+        if sum(room) <= columns:
+            break
+        room[HEADINGS.index(heading)] = 0
+    return [each > 0 for each in room]
 
 
 def cells(run: Run, progress: RunProgress | None) -> tuple[str, ...]:
@@ -162,15 +180,15 @@ def cells(run: Run, progress: RunProgress | None) -> tuple[str, ...]:
 
 
 def doing(progress: RunProgress, now: float | None = None) -> str:
-    """What a worker does; while it compiles, for how long it has.
+    """What a worker does; where no step tells how far it is, for how long it has.
 
     Args:
       now: seconds since 1970; None: now.
     """
-    if progress.phase != "compile":
+    words = WITH_A_CLOCK.get(progress.phase)
+    if words is None:
         return progress.phase
-    seconds = max(0, int((time.time() if now is None else now) - progress.phase_began))
-    return f"compiling, {seconds // 60}:{seconds % 60:02}"
+    return f"{words}, {clock((time.time() if now is None else now) - progress.phase_began)}"
 
 
 def _seen(progress: RunProgress) -> tuple[tuple[str, str], ...]:
@@ -199,12 +217,18 @@ def in_words(launch: LaunchProgress) -> str:
         if progress is not None:
             line += f", {doing(progress)}, step {progress.step:_} of {progress.steps:_}"
             line += seen_of(progress)
-    return line + _left(launch)
+    return line + _waits(launch) + _left(launch)
 
 
 def _counts(launch: LaunchProgress) -> str:
     failed = f", {launch.failed} failed" if launch.failed else ""
     return f"{launch.done} of {launch.runs} runs done{failed}"
+
+
+def _waits(launch: LaunchProgress) -> str:
+    if launch.waits_for is None:
+        return ""
+    return f"; waits for {launch.waits_for}, {clock(launch.waited)}"
 
 
 def _left(launch: LaunchProgress) -> str:

@@ -52,6 +52,10 @@ class LaunchProgress:
     seconds_left: float | None
     busy: tuple[tuple[Run, RunProgress | None], ...]
     """One entry a worker: its run, and how far that is."""
+    waits_for: str | None = None
+    """Why no worker of this launch is at work."""
+    waited: float = 0.0
+    """Seconds for which none has been."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,6 +66,8 @@ class LaunchProgress:
             "flops": self.flops,
             "flops_done": self.flops_done,
             "seconds_left": self.seconds_left,
+            "waits_for": self.waits_for,
+            "waited": self.waited,
             "at_work": [
                 {**_facts(run), **(seen.model_dump(mode="json") if seen else {})}
                 for run, seen in self.busy

@@ -126,13 +126,15 @@ def _begin(
 
 def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> DryRun:
     """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
-    study = _chosen(study, runs, spec, launcher)
+    launcher.places(study, spec)  # raises where there is none for them
+    whole = _decided(study, runs, launcher)
+    study = selected(whole, spec.only)
     todo = set()
     for run in study.runs:
         state = RunFolder(runs / run.id).status(study.evaluate)
         if state in ("waiting", "running") or (spec.retry and state == "failed"):
             todo.add(run.id)
-    why = reasons(study, runs, todo)
+    why = reasons(whole, runs, todo)
     queue = ordered(jobs(study.runs, todo), spec)
     return DryRun(study, launcher.places(study, spec), queue, why, spec.budget)
 
@@ -140,6 +142,11 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
 def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
     """The runs that are meant, in the dtype that the devices compute in."""
     launcher.places(study, spec)  # raises where there is none for them
+    return selected(_decided(study, runs, launcher), spec.only)
+
+
+def _decided(study: Study, runs: Path, launcher: StartsWorkers) -> Study:
+    """The study in the dtype that the devices compute in."""
     compute = launcher.computes_in()
     if study.compute_open and compute is None:
         raise UserError(
@@ -148,8 +155,7 @@ def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
                 'not see from here: say compute = "bfloat16" or "float32" in the study.'
             ]
         )
-    study = decided(study, runs, compute or "float32")
-    return selected(study, spec.only)
+    return decided(study, runs, compute or "float32")
 
 
 def check_batches(study: Study, devices: int) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
+from scaling.launch.events import duration
 from scaling.launch.jobs import Job
 from scaling.study.study import Study
 from scaling.training.run import Run
@@ -57,7 +58,7 @@ class Budget:
 
     def __str__(self) -> str:
         if self.seconds < math.inf:
-            return f"{self.seconds / 3600:.3g} device-hours"
+            return f"{duration(self.seconds)} of device time"
         return f"{self.flops:.3g} FLOPs"
 
     def is_spent(self, flops: float, seconds: float) -> bool:

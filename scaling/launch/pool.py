@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from socket import gethostname
 
 from scaling.base.console import NOTE
 from scaling.base.storage import is_object
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display
-from scaling.launch.events import Event
+from scaling.launch.events import Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
@@ -96,7 +97,7 @@ class Pool:
             self._tally.look_at_some()
             if time.monotonic() - shown >= SECONDS_BETWEEN_UPDATES:
                 shown = time.monotonic()
-                self._screen.update(self._tally.progress(self._doing()))
+                self._screen.update(self._progress_now())
             self._judge()
 
     def stop(self) -> None:
@@ -242,6 +243,14 @@ class Pool:
         progress = RunFolder(self._tally.runs / segment.run.id).progress()
         its = progress and (progress.pid, progress.host) == (worker.pid, gethostname())
         return progress if its else None
+
+    def _progress_now(self) -> LaunchProgress:
+        """What is shown; without a worker, for how long others have been at all that is left."""
+        found = self._tally.progress(self._doing())
+        if self._busy or not self._tally.left:
+            return found
+        waited = time.monotonic() - self._worked
+        return replace(found, waits_for="other processes", waited=waited)
 
     def _doing(self) -> list[tuple[Segment, RunProgress | None]]:
         """What each worker is at."""

@@ -12,6 +12,7 @@ from scaling.base.config import digest, flat
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME
 from scaling.runs.run_folder import RunFolder
+from scaling.runs.trunk_folder import TrunkFolder
 from scaling.study.study import Study
 from scaling.training import checkpoints
 from scaling.training.run import Run
@@ -24,7 +25,11 @@ COMPARED = 100  # other runs that one run is compared with, at most
 
 
 def reasons(study: Study, runs: Path, todo: Collection[str]) -> dict[str, str]:
-    """By the id of each run in `todo`, in words."""
+    """By the id of each run in `todo`, in words.
+
+    Args:
+      study: the whole of it, so that its other runs are not taken for those before an edit.
+    """
     wanted = [run for run in study.runs if run.id in todo]
     new = {run.id for run in wanted if not (runs / run.id / NAME).exists()}
     outside = _RunsByPlace(dict(_runs_outside(study, runs)) if new else {})
@@ -78,7 +83,10 @@ def _begun(run: Run, study: Study, folder: RunFolder) -> str:
     where = f", has come to step {max(kept):_} of {run.steps:_}" if kept else ""
     if (why := folder.stopped()) is not None:
         return f"left unfinished{where}: {why}"
-    return f"begun{where}" if kept else "waits"
+    if kept:
+        return f"begun{where}"
+    start = TrunkFolder.of(folder, run).start_of(folder, run)
+    return f"waits; its trunk has come to step {start:_} of {run.steps:_}" if start else "waits"
 
 
 def _new(run: Run, outside: _RunsByPlace) -> str:

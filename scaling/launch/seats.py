@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from fits.base.errors import UserError
 from scaling.launch.display import Display
-from scaling.launch.events import Event
+from scaling.launch.events import Event, LaunchProgress
 from scaling.launch.launch import Detached
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
@@ -92,6 +93,7 @@ class Seats:
         self._sign: object = None
         self._in_vain = 0
         self._asked_at = 0.0
+        self._worked = time.monotonic()
 
     def work(self) -> None:
         """Until every run has ended, by whomever.
@@ -115,7 +117,7 @@ class Seats:
             if self._stopping is not None:
                 for run, reason in self._stopping.judge(tally.at_work()):
                     self._screen.tell(Event("to be stopped", run, reason))
-            self._screen.update(tally.progress())
+            self._screen.update(self._progress_now())
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def stop(self) -> None:
@@ -162,6 +164,15 @@ class Seats:
         self._screen.say(f"ended before the runs were done: {ended[-1].name}: {words}")
         if self._in_vain >= IN_VAIN:
             self._tally.leave_all_unfinished(f"{IN_VAIN} jobs in a row did nothing: {words}")
+
+    def _progress_now(self) -> LaunchProgress:
+        """What is shown; where nobody is at work, for how long nobody has been."""
+        found = self._tally.progress()
+        if found.busy or not self._tally.left:
+            self._worked = time.monotonic()
+            return found
+        waited = time.monotonic() - self._worked
+        return replace(found, waits_for="a job to begin", waited=waited)
 
     def _is_spent(self) -> bool:
         if self._budget is None:

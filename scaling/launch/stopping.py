@@ -2,7 +2,8 @@
 
     diverged    its loss has stayed above the loss it began with for a tenth of the steps made
     behind      predictive termination (Domhan, Springenberg and Hutter 2015): the probability that
-                it reaches the frontier is below 5 %
+                it reaches the frontier is below 5 %. A race of two (`fits.decisions.racing`), one
+                of which is the frontier as it was measured
 
 A loss that is not finite needs no rule: that run has failed. Of a rule's verdict a launcher writes
 rule.json into the run's folder; whoever trains the run, anywhere, then gives it up, and the reason
@@ -107,19 +108,21 @@ class Stopping:
         best = self._best_of_others(run)
         if best is None:
             return None
-        from fits.forecast.forecast import forecast
+        import numpy as np
+
+        from fits.decisions.racing import end_of, stopped_by, undercut
 
         given = [(line.step, line.loss) for line in lines if line.loss and line.step > _warm(run)]
         if len(given) < LINES:
             return None
         steps, losses = zip(*given, strict=True)
         loss, model = best
-        middle, low, _ = forecast(steps, losses)(float(branch), level=1 - 2 * DELTA)
-        if float(low) <= loss:
+        end = middle, low, _ = end_of(steps, losses, float(branch))
+        if not stopped_by(undercut(np.array([end, (loss, loss, loss)])), delta=DELTA)[0]:
             return None
         return (
             f"at step {branch:_}, where it leaves its trunk, its loss is predicted to be "
-            f"{float(middle):.4g}, at least {float(low):.4g} with 95 % probability, and {model} "
+            f"{middle:.4g}, at least {low:.4g} with 95 % probability, and {model} "
             f"has come to {loss:.4g} with no more compute."
         )
 

@@ -128,6 +128,7 @@ class Tally:
             else:
                 self.look(segment)
                 self._see_pace(segment)
+                self._count_steps(segment, self._paces[segment.run.id].step)
 
     def look(self, segment: Segment) -> None:
         """Count a run that ended since the last look."""
@@ -185,9 +186,8 @@ class Tally:
             at_work = [s for name, s in self._left.items() if self._paces[name].at_work]
             busy = [(s, RunFolder(self.runs / s.run.id).progress()) for s in at_work]
         for segment, seen in busy:
-            name = segment.run.id  # a worker that resumes may report less than was found
-            if seen is not None and name in self._now:
-                self._now[name] = max(self._now[name], segment.flops_done(seen.step))
+            if seen is not None:
+                self._count_steps(segment, seen.step)
         return LaunchProgress(
             runs=self.count,
             done=self.done,
@@ -197,6 +197,11 @@ class Tally:
             seconds_left=self.seconds_left([segment for segment, _ in busy]),
             busy=tuple((segment.run, seen) for segment, seen in busy),
         )
+
+    def _count_steps(self, segment: Segment, step: int) -> None:
+        name = segment.run.id  # a worker that resumes may report less than was found
+        if name in self._now:
+            self._now[name] = max(self._now[name], segment.flops_done(step))
 
     def seconds_left(self, at: Sequence[Segment] = ()) -> float | None:
         """Until the last run ends, as `scaling status` says it.

@@ -5,12 +5,13 @@ Knows a backbone only as something that turns images into vectors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from models.cost import forward_macs
-from scaling.objectives.config import ClassScores, Pass
+from scaling.objectives.config import ClassScores, Pass, Setting
 
 if TYPE_CHECKING:
     from jax import Array
@@ -45,6 +46,13 @@ class Classify(ClassScores):
     def needs_labels(self) -> bool:
         """Whether every image must have a label: a softmax has no answer "none of them"."""
         return self.loss == "softmax"
+
+    def problems(self, setting: Setting) -> Iterator[str]:
+        if not setting.labelled:
+            yield (
+                "classify learns from labels, and training images of [data] have none; name "
+                "another objective, or leave unlabelled out."
+            )
 
     def build(self, model: Shape, classes: int, precision: Precision) -> ClassifierObjective:
         """What is trained, for networks of this shape; makes no arrays."""

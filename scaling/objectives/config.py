@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from models.precision import Precision
-    from models.shapes import Shape
+    from models.shapes import Shape, TextShape
     from scaling.data.loader import Encoder
     from scaling.data.source import SourceConfig
     from scaling.objectives.protocol import BuiltObjective
@@ -27,19 +27,23 @@ if TYPE_CHECKING:
 
 
 class Pass(NamedTuple):
-    """One network that a step sends examples through.
+    """One network that a step sends examples through, and what a plan's memory is counted by.
 
     Fields:
       macs: multiply-adds of one example's forward pass, heads included.
       examples: of each image of the batch, such as 2 of two views.
-      trained: whether a backward pass follows, which costs two forward passes.
-      shape: the network's, where it is one of the zoo's families.
+      trained: whether a backward pass follows, which costs two forward passes; the parameters of
+        one that is not are frozen, or a state: they have no gradients and no moments.
+      shape: the network's, or the text tower's. Multiply-adds beyond its own are those of layers on
+        it, each parameter used once. None: such layers alone.
+      shared: whether its parameters are those of an earlier pass, as of a second look at images.
     """
 
     macs: int
     examples: float = 1
     trained: bool = True
-    shape: Shape | None = None
+    shape: Shape | TextShape | None = None
+    shared: bool = False
 
     @property
     def flops(self) -> float:
@@ -58,6 +62,9 @@ class Setting(NamedTuple):
       labels_each: most labels of an image; None: one.
       augment: kinds of what is done to images, in order.
       captioned: whether images have captions.
+      begins_trained: whether the network begins with trained weights.
+      source: the data, where it is there to be looked at.
+      labelled: whether training images have labels.
     """
 
     model: Shape
@@ -67,6 +74,9 @@ class Setting(NamedTuple):
     labels_each: int | None
     augment: tuple[str, ...]
     captioned: bool
+    begins_trained: bool = False
+    source: SourceConfig | None = None
+    labelled: bool = True
 
 
 class ObjectiveConfig(Config, ABC):
@@ -111,6 +121,15 @@ class ObjectiveConfig(Config, ABC):
         """Tokens of an image's caption, the entry `text` of a batch; None: it has none."""
         return None
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the trained network makes vectors of texts that are like those of their images.
+
+        Then the objective has `tokenizer(source)`, and its module `of_features(features)` and
+        `of_texts(tokens)`: see `image_text.ImageText`.
+        """
+        return False
+
     def encoder(self, source: SourceConfig) -> Encoder | None:
         """From captions to tokens, int32 [n, text_length]; None: no captions are looked at."""
         del source
@@ -135,8 +154,13 @@ class ObjectiveConfig(Config, ABC):
         del setting
         yield from ()
 
-    def provenance(self) -> dict[str, Any]:
-        """What decided the numbers and is no part of the config, such as a file's hash."""
+    def provenance(self, source: SourceConfig) -> dict[str, Any]:
+        """What decided the numbers and is no part of the config, such as a file's hash.
+
+        Args:
+          source: what is trained on.
+        """
+        del source
         return {}
 
     @abstractmethod

@@ -27,7 +27,8 @@ class Learned(NamedTuple):
     Fields:
       params: get gradients and updates; a nested dict, in which the network that evaluations look
         at and that `scaling convert` writes lies under `backbone`.
-      frozen: never change.
+      frozen: never change; where the network is locked that evaluations look at, it lies here under
+        `backbone`, and `params` has none.
       state: what the last `loss` returned, such as a moving average.
     """
 

@@ -115,6 +115,16 @@
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
+  // Within less than a decade of a logarithmic axis Vega labels low first digits alone: label each.
+  function labelAll(spec, channel, columns, format) {
+    const values = Object.values(spec.datasets).flat().flatMap((row) => columns.map((c) => row[c])).filter((v) => v > 0);
+    const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, 0]);
+    if (!(high < 10 * low)) return;
+    for (const { encoding } of spec.layer) {
+      encoding[channel] = { ...encoding[channel], axis: { labelExpr: `format(datum.value, '${format}')` } };
+    }
+  }
+
   async function draw(name, datasets, titles) {
     const put = (key, value) => {
       if (value === "@x") return titles.x;
@@ -124,6 +134,8 @@
     };
     const spec = JSON.parse(JSON.stringify(page.charts[name]), put);
     spec.datasets = datasets;
+    labelAll(spec, "x", ["x"], titles.format);
+    labelAll(spec, "y", ["y", "low", "high"], "~g");
     const target = $(`${name}-chart`), narrow = target.clientWidth < 700;
     spec.config = theme(narrow, titles.format);
     spec.autosize = { type: "fit-x", contains: "padding" };

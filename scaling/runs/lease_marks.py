@@ -15,9 +15,11 @@ import os
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from fits.base.files import disk_named
 from scaling.base.storage import ObjectPath, check_exclusive, create, is_object
 
 
@@ -88,8 +90,13 @@ class FileMarks:
             handle = os.open(self._held(number), flags, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(holder)
+        try:
+            with disk_named(self._held(number)), os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(holder)
+        except OSError:  # a mark that names nobody would have others wait for its expiry
+            with suppress(OSError):
+                self.undo(number)
+            raise
         return True
 
     def undo(self, number: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from fits.base.files import written_aside
+from fits.base.files import disk_named, written_aside
 from scaling.base.storage import ObjectPath, is_object
 
 LINES = 1000  # of a part
@@ -59,7 +59,7 @@ class FileLines:
 
     def append(self, line: str) -> None:
         self._check()
-        with self._path.open("a", encoding="utf-8") as file:
+        with disk_named(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line)
 
     def keep(self, kept: Callable[[str], str]) -> None:

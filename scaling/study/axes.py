@@ -8,6 +8,7 @@ from scaling.data import Source
 from scaling.data.subset import Selection, Subset
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.reads_text import ReadsText
 from scaling.study.mistakes import show
 from scaling.study.reading import AXES, Reading
 from scaling.study.toml_lines import KeyPath
@@ -104,12 +105,14 @@ def _check_heldout(file: Reading, place: KeyPath, size: int | None) -> None:
 
 
 def _check_heads(file: Reading, place: KeyPath, subset: Subset) -> None:
-    """A head of the subset's classes can be measured as the file says."""
+    """A head of the subset's classes, or their names, can be measured as the file says."""
     if subset.select.classes is None:
         return
     for table in file.tables("evaluate"):
         evaluation = file.part(Evaluation, table)
-        if not isinstance(evaluation, OwnHead) or file.doubtful(table, type(evaluation)):
+        if not isinstance(evaluation, OwnHead | ReadsText):
+            continue
+        if file.doubtful(table, type(evaluation)):
             continue
         shown = evaluation.source(subset)
         if shown is None or (shown is not subset and shown.fault()):

@@ -10,6 +10,7 @@ import math
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.tasks import FrozenTask
 from scaling.evaluate.trains import Trains
 from scaling.study.axes import Data
@@ -57,8 +58,8 @@ def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: boo
         if isinstance(evaluation, Trains):  # at a resolution of its own
             for each in sources_in(file, place):
                 check_source(file, each, data_needed, planned)
-        elif isinstance(evaluation, OwnHead):
-            _check_own_head(file, place, evaluation, data, data_needed)
+        elif isinstance(evaluation, OwnHead | ReadsText):
+            _check_shown(file, place, evaluation, data, data_needed)
         elif "data" in file.at(place):
             task = _check_transfer(file, (*place, "data"), data, data_needed)
             if isinstance(evaluation, FrozenTask) and task.source is not None:
@@ -72,10 +73,15 @@ def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: boo
             measured[metric] = place
 
 
-def _check_own_head(
-    file: Reading, place: KeyPath, evaluation: OwnHead, data: Data, data_needed: bool
+def _check_shown(
+    file: Reading,
+    place: KeyPath,
+    evaluation: OwnHead | ReadsText,
+    data: Data,
+    data_needed: bool,
 ) -> None:
-    """The images that a network's own head is measured on are there, and have classes it knows."""
+    """The images that a network itself is measured on are there, and have the classes that its head
+    knows, or the names and captions that it reads."""
     own = "data" in file.at(place)
     shown = check_source(file, (*place, "data"), data_needed) if own else data
     if own:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.shapes import Shape
-from scaling.data.augment import spelled_out
+from scaling.data.augment import Augment, spelled_out, views_problem
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
+from scaling.evaluate.reads_text import ReadsText
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.config import ObjectiveConfig, Setting
 from scaling.study.axes import Data
@@ -28,6 +29,7 @@ def check_objectives(
         if objective is None or file.doubtful(place, type(objective)):
             continue
         _check_heads(file, place, objective)
+        _check_text(file, place, objective)
         found = {
             problem: None
             for setting in settings_of(file, grid, trained, data)
@@ -35,6 +37,8 @@ def check_objectives(
         }
         for problem in found:
             file.mistake(place, problem)
+        if problem := views_problem(_augment(file, grid), objective.views):
+            file.mistake((*grid, "augment"), problem)
 
 
 def objectives_of(file: Reading, grid: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
@@ -53,8 +57,7 @@ def settings_of(
     file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape | None], data: Data
 ) -> Iterator[Setting]:
     """What an objective must suit in a grid, as far as it is known."""
-    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
-    augment = () if known is None else known.augment
+    augment = _augment(file, grid)
     if data.source is None:
         return
     sizes = [size for _, size in file.values(grid, "data_size")] or ["all"]
@@ -72,7 +75,15 @@ def settings_of(
             labels_each=data.source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,
+            begins_trained="init" in file.at(grid),
+            source=data.source,
+            labelled=data.source.labelled,
         )
+
+
+def _augment(file: Reading, grid: KeyPath) -> tuple[Augment, ...]:
+    known = file.part(Grid, grid) if "augment" in file.at(grid) else None
+    return () if known is None else known.augment
 
 
 def _check_heads(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> None:
@@ -86,5 +97,20 @@ def _check_heads(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> N
                 place,
                 f"trains no classifier, which {evaluation.metrics[0]} is measured of; leave that "
                 "evaluation out, and measure features by fewshot, linear_probe or knn.",
+            )
+            return
+
+
+def _check_text(file: Reading, place: KeyPath, objective: ObjectiveConfig) -> None:
+    """Evaluations that read text need an objective that trains a text tower."""
+    if objective.reads_text:
+        return
+    for table in file.tables("evaluate"):
+        evaluation = file.part(Evaluation, table)
+        if isinstance(evaluation, ReadsText) and not file.doubtful(table, type(evaluation)):
+            file.mistake(
+                place,
+                f"trains no text tower, which {evaluation.metrics[0]} is measured of; leave that "
+                "evaluation out, or train clip, siglip or lit.",
             )
             return

@@ -254,7 +254,7 @@ def _default(schema: Schema, there: dict[str, Any]) -> str:
     if "$ref" in there:
         return ""  # a table within a table: its own keys have their defaults
     node = schema.node(there)
-    if node.get("axis"):
+    if node.get("axis") and len(default) == 1:
         there, default = node["items"], default[0]
     if default is None:
         return f"`{show(there['none_as'])}`" if "none_as" in there else ""

@@ -13,6 +13,7 @@ from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import HeadFault, OwnHead
 from scaling.evaluate.privacy import Privacy
+from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
 from scaling.objectives.classify import Classify
 from scaling.study.evaluations import check_evaluations, check_source
@@ -64,12 +65,14 @@ class Subject(NamedTuple):
       resolution: side of the images that it will see, pixels.
       classes: of its classifier; None: it has none.
       trained_on: None: it does not say.
+      reads_text: whether it has a text tower.
     """
 
     label: str
     resolution: int
     classes: int | None
     trained_on: RunData | None
+    reads_text: bool = False
 
 
 def read_tasks(name_or_path: str | Path, subjects: Sequence[Subject]) -> Tasks:
@@ -119,7 +122,7 @@ def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data:
         return
     if (own := evaluation.source(None)) is not None:
         _check_resolution(file, (*place, "data"), own.resolution, subject)
-    if isinstance(evaluation, OwnHead) and not file.lost(("data",)):
+    if isinstance(evaluation, OwnHead | ReadsText) and not file.lost(("data",)):
         shared = file.part(Source, ("data",)) if has_data else subject.trained_on
         if has_data and shared is None:
             return
@@ -128,10 +131,16 @@ def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data:
 
 
 def _head_faults(
-    evaluation: OwnHead, subject: Subject, shared: RunData | None, has_data: bool
+    evaluation: OwnHead | ReadsText, subject: Subject, shared: RunData | None, has_data: bool
 ) -> Iterator[HeadFault]:
     label = subject.label
-    if subject.classes is None:
+    if isinstance(evaluation, ReadsText):
+        if not subject.reads_text:
+            yield HeadFault(
+                (), f"{label} has no text tower, which this is measured of; leave it out."
+            )
+            return
+    elif subject.classes is None:
         yield HeadFault(
             (),
             f"{label} has no classifier, so that its features alone can be measured: by fewshot, "
@@ -155,7 +164,7 @@ def _head_faults(
         if source is shared and not has_data:  # else it was noted where it stands
             yield HeadFault((), f"{label} was trained on images that are not here: {fault.words}")
         return
-    for each in evaluation.faults(source, subject.classes):
+    for each in evaluation.faults(source, subject.classes or 0):
         yield HeadFault(each.keys, f"{label}: {each.words}")
 
 

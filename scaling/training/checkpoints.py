@@ -27,6 +27,7 @@ from fits.base.files import write_text
 from scaling.base.storage import ObjectPath, is_object
 from scaling.training import bucket
 from scaling.training.checkpoint_manifest import MANIFEST, sealed, unsealed
+from scaling.training.parts import network
 
 SCRATCH = "scaling-checkpoint-"  # temporary folders, on the way into a bucket or out of it
 FULL = os.strerror(errno.ENOSPC)
@@ -306,12 +307,14 @@ def restore(folder: Path, like: Any) -> Checkpoint:
 
 
 def parameters(folder: Path) -> Any:
-    """The parameters in a checkpoint of a training, averaged where they are, on one device.
+    """The parameters of the network in a checkpoint of a training, averaged where they are, on one
+    device: what was trained, and a backbone that was not.
 
     Raises:
       Damaged: it is not what was written.
     """
-    return whole_state(folder)["params"]
+    state = whole_state(folder)
+    return network(state["params"], state["frozen"])
 
 
 def whole_state(folder: Path) -> dict[str, Any]:
@@ -365,6 +368,8 @@ def found(parent: Path) -> list[tuple[int, Path]]:
             continue
         try:
             step = json.loads((folder / MANIFEST).read_text())["step"]
+        except FileNotFoundError:  # replaced by its trainer since the look above
+            continue
         except OSError:
             if is_object(folder):  # the network is at fault
                 raise

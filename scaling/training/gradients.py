@@ -31,8 +31,10 @@ def accumulated(microbatches: int, views: int = 1) -> Gradients:
     """The mean of the gradients of equal parts of the batch, taken one after another.
 
     Equal to that of the whole batch up to rounding, where the loss is a mean over images and
-    nothing is random; what is random is drawn for each part by itself. Activations take the memory
-    of one part; gradients take that of a second copy.
+    nothing is random; what is random is drawn for each part by itself. Every part is given the
+    step's state, and the new state is the mean of theirs (of whole numbers the last), so that a
+    moving average moves once a step. Activations take the memory of one part; gradients take that
+    of a second copy, and so does the state.
 
     Args:
       microbatches: parts, a divisor of the batch.
@@ -46,19 +48,24 @@ def accumulated(microbatches: int, views: int = 1) -> Gradients:
 
         def of_batch(params: Any, frozen: Any, state: Any, batch: Batch, noise: Noise) -> Any:
             def add(carry: Any, part_and_number: Any) -> tuple[Any, Any]:
-                total, state = carry
+                total, states = carry
                 part, number = part_and_number
-                (loss, (state, metrics)), grad = of_part(
+                (loss, (new, metrics)), grad = of_part(
                     params, frozen, state, part, at(noise, number)
                 )
-                return (jax.tree.map(jnp.add, total, grad), state), (loss, metrics)
+                states = jax.tree.map(add_share, states, new)
+                return (jax.tree.map(jnp.add, total, grad), states), (loss, metrics)
 
-            zeros = jax.tree.map(jnp.zeros_like, params)
+            zeros = jax.tree.map(jnp.zeros_like, (params, state))
             parts = split(batch, microbatches, views), jnp.arange(microbatches)
-            (total, state), (losses, metrics) = jax.lax.scan(add, (zeros, state), parts)
+            (total, new), (losses, metrics) = jax.lax.scan(add, zeros, parts)
             mean = jax.tree.map(lambda g: g / microbatches, total)
             metrics = jax.tree.map(lambda m: m.mean(0), metrics)
-            return (losses.mean(), (state, metrics)), mean
+            return (losses.mean(), (new, metrics)), mean
+
+        def add_share(sum_so_far: Any, new: Any) -> Any:
+            whole = not jnp.issubdtype(new.dtype, jnp.inexact)
+            return new if whole else sum_so_far + new / microbatches
 
         return of_batch
 

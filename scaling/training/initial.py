@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ def teacher_parameters(teacher: Any) -> dict[Any, Any]:
     """The parameters of a trained classifier, backbone and head, float32 NumPy arrays.
 
     Args:
-      teacher: `scaling.objectives.teacher.Teacher`, of which `from_` alone is looked at.
+      teacher: `scaling.objectives.teacher.Teacher`.
 
     Raises:
       UserError: there is none, or it is damaged.
@@ -105,11 +106,12 @@ def teacher_parameters(teacher: Any) -> dict[Any, Any]:
             found = read(path, dtype="float32")[1]
         if HEAD not in found:
             raise ValueError(f"{path} has no classifier.")
+        seen = teacher.known().shape
     except Unusable as error:
         raise UserError([f"teacher: {mistake}" for mistake in error.mistakes]) from None
     except ValueError as error:
         raise UserError([f"teacher: {error}"]) from None
-    return _as_arrays({name: found[name] for name in (BACKBONE, HEAD)})
+    return _as_arrays({BACKBONE: on_grid(found[BACKBONE], seen), HEAD: found[HEAD]})
 
 
 def check_teacher(found: Any, wanted: Any) -> None:
@@ -133,6 +135,31 @@ def check_teacher(found: Any, wanted: Any) -> None:
                     f"{here.get(path, 'none')} is expected: run.json and checkpoint disagree."
                 ]
             )
+
+
+def checksum(params: Any) -> np.uint32:
+    """The CRC-32 of all parameters, NumPy arrays in nested dicts, in the order of their paths."""
+    found = 0
+    for _, x in sorted(_flat(params)):
+        found = zlib.crc32(np.ascontiguousarray(x).tobytes(), found)
+    return np.uint32(found)
+
+
+def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, each in tree.items():
+        below = f"{path}/{name}"
+        yield from _flat(each, below) if isinstance(each, dict) else [(below, each)]
+
+
+def check_same_teacher(teacher: Any, found: Any, wanted: Any) -> None:
+    """Raise UserError where a teacher's checksum is not that of the teacher trained with so far."""
+    if int(found) != int(wanted):
+        raise UserError(
+            [
+                f"teacher: {teacher.from_} is another network than the one that this run has "
+                "learned from so far; put that one back, or name this one under another path."
+            ]
+        )
 
 
 def _leaves(tree: Any) -> list[tuple[Any, Any]]:

@@ -78,6 +78,10 @@ def train(
 
     reached = _latest(trainer, places.own, run.steps, places)
     with checkpoints.Saver(places.guard) as saver:
+
+        def save(folder: Path, checkpoint: Checkpoint, **then: Callable[[], None]) -> None:
+            saver.save(folder, trainer.stored(checkpoint), **then)
+
         if reached is None:
             reached = _latest(trainer, places.trunk, run.branch_step, places) or trainer.start()
         if reached.step < run.branch_step:
@@ -87,12 +91,12 @@ def train(
                 reached,
                 run.branch_step,
                 total_steps=None,
-                keep=partial(saver.save, places.trunk / PASSING),
+                keep=partial(save, places.trunk / PASSING),
                 spec=places.spec,
                 tell=tell,
                 leave=places.leave,
             )
-            saver.save(places.trunk / str(reached.step), reached, then=places.branched)
+            save(places.trunk / str(reached.step), reached, then=places.branched)
         else:
             places.branched()
         if reached.step < run.steps:
@@ -100,12 +104,12 @@ def train(
                 reached,
                 run.steps,
                 total_steps=run.steps,
-                keep=partial(saver.save, places.own / PASSING),
+                keep=partial(save, places.own / PASSING),
                 spec=places.spec,
                 tell=tell,
                 leave=places.leave,
             )
-            saver.save(places.own / str(reached.step), reached)
+            save(places.own / str(reached.step), reached)
             saver.wait()
             if is_first():
                 places.guard()
@@ -130,9 +134,11 @@ def _latest(
             # asked before `restore`, in which the processes wait for each other
             if all_processes(problem is None):
                 try:
-                    return checkpoints.restore(here, trainer.like())
+                    found = checkpoints.restore(here, trainer.like())
                 except Damaged as damage:
                     problem = damage
+                else:
+                    return trainer.restored(found)
         if parent == places.trunk and not places.grows:
             raise TrunkBusy
         if is_first():

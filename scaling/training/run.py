@@ -14,7 +14,14 @@ from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest
 from scaling.data import Source
-from scaling.data.augment import Augment, check_augment, crop_problem, of_batches, spelled_out
+from scaling.data.augment import (
+    Augment,
+    check_augment,
+    crop_problem,
+    of_batches,
+    spelled_out,
+    views_problem,
+)
 from scaling.data.order import Resampling
 from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
@@ -114,7 +121,9 @@ class Run(Config):
     @property
     def setting(self) -> Setting:
         """What its objective must suit."""
-        return setting(self.model, self.data, self.batch, self.data_size, self.augment)
+        return setting(
+            self.model, self.data, self.batch, self.data_size, self.augment, self.init is not None
+        )
 
     @property
     def model_name(self) -> str:
@@ -180,6 +189,8 @@ class Run(Config):
         check_augment(self.augment)
         if problem := crop_problem(self.augment, self.data.resolution):
             raise ValueError(problem)
+        if problem := views_problem(self.augment, self.objective.views):
+            raise ValueError(problem)
         if found := list(self.objective.problems(self.setting)):
             raise ValueError(" ".join(found))
         if found := list(private_problems(self)):
@@ -202,6 +213,7 @@ def setting(
     batch: int,
     data_size: int | None,
     augment: Sequence[Augment],
+    begins_trained: bool,
 ) -> Setting:
     """What an objective must suit, of a run with these."""
     return Setting(
@@ -212,6 +224,8 @@ def setting(
         labels_each=data.labels_each,
         augment=tuple(each.kind for each in spelled_out(augment)),
         captioned=data.captioned,
+        begins_trained=begins_trained,
+        labelled=data.labelled,
     )
 
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
@@ -25,9 +25,17 @@ from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import Checkpoint
 from scaling.training.compilation_cache import compiled_by_one
 from scaling.training.hosts import agreed, platform
-from scaling.training.initial import backbone, check_fits, check_teacher, teacher_parameters
+from scaling.training.initial import (
+    backbone,
+    check_fits,
+    check_same_teacher,
+    check_teacher,
+    checksum,
+    teacher_parameters,
+)
 from scaling.training.leaving import Left, never
 from scaling.training.optimizer import BACKBONE
+from scaling.training.parts import network
 from scaling.training.placement import Placement
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import schedule
@@ -37,6 +45,7 @@ from scaling.training.step import learned, seed_word
 
 LEVEL = "xla_backend_optimization_level"
 QUICK = {LEVEL: 1}  # for code that runs once; digits stay the same, as they do not at level 0
+SUM = "crc32"  # what a checkpoint holds of a teacher
 LOOK_EVERY = 1.0  # seconds, about, between reading the loss: each time waits for the device
 
 
@@ -103,6 +112,7 @@ class Trainer:
         self.trunk = run.trunk
         self.precision = precision or precision_for(kind, run.compute, spec.remat, device=device)
         self._run, self._spec, self._begin = run, spec, begin
+        self._teacher_sum: np.uint32 | None = None
         self._images, self._compiled = run.data.train(), Event()
         self._objective, self._placement, (self._start, self._step, self._state) = assemble(
             run,
@@ -136,19 +146,60 @@ class Trainer:
         run, given = self._run, None
         if run.init is not None:
             found = backbone(run.init, run.model) if self._begin is None else self._begin()
-            check_fits(found, self._state.params[BACKBONE], run.model.name)
+            check_fits(
+                found, network(self._state.params, self._state.frozen)[BACKBONE], run.model.name
+            )
             given = self._placement.whole(found)
         frozen = None
         if run.objective.teacher is not None:
-            frozen = self._placement.whole(teacher_parameters(run.objective.teacher))
-            check_teacher(frozen, self._state.frozen)
+            frozen = self._placement.whole(self._teacher_parameters())
         with self._first_call():
             state = self._start(seed_word(run), given, frozen)
         return Checkpoint(step=0, seconds=0.0, state=state)
 
     def like(self) -> TrainState:
-        """The state's shapes, types and shardings, without its numbers."""
-        return self._state
+        """Shapes, types and shardings of what `stored` gives, without its numbers."""
+        if self._run.objective.teacher is None:
+            return self._state
+        place = self._placement.everywhere()
+        return self._state._replace(
+            frozen={SUM: jax.ShapeDtypeStruct((), np.uint32, sharding=place)}
+        )
+
+    def stored(self, checkpoint: Checkpoint) -> Checkpoint:
+        """What of it goes to a disk: of a teacher, which lies on one already, a checksum."""
+        if self._run.objective.teacher is None:
+            return checkpoint
+        if self._teacher_sum is None:
+            self._teacher_parameters()
+        frozen = self._placement.whole({SUM: self._teacher_sum})
+        return replace(checkpoint, state=checkpoint.state._replace(frozen=frozen))
+
+    def restored(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The inverse of `stored`: a teacher is read again from where the run names it.
+
+        Raises:
+          UserError: that is another teacher than the one of this checkpoint.
+        """
+        if self._run.objective.teacher is None:
+            return checkpoint
+        found = self._teacher_parameters()
+        check_same_teacher(
+            self._run.objective.teacher, self._teacher_sum, checkpoint.state.frozen[SUM]
+        )
+        frozen = jax.tree.map(
+            lambda x, like: jax.make_array_from_callback(x.shape, like.sharding, x.__getitem__),
+            found,
+            self._state.frozen,
+        )
+        return replace(checkpoint, state=checkpoint.state._replace(frozen=frozen))
+
+    def _teacher_parameters(self) -> Any:
+        """Read from where the run names them, NumPy arrays."""
+        found = teacher_parameters(self._run.objective.teacher)
+        check_teacher(found, self._state.frozen)
+        self._teacher_sum = checksum(found)
+        return found
 
     @property
     def placement(self) -> Placement:
@@ -265,7 +316,9 @@ class Trainer:
             needs_labels=objective.needs_labels,
             resample=run.resample,
             plain_views=run.plain_views,
-            labelled=objective.labelled(run.data_size),
+            labelled=objective.labelled(
+                self._images.size if run.data_size is None else run.data_size
+            ),
             encode=objective.encoder(run.data),
             drawn=run.images_drawn,
         )

@@ -21,6 +21,7 @@ from scaling.data.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.privacy import Privacy
+from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.protocol import Learned
@@ -56,8 +57,15 @@ def prepare(
             mistakes.append(error.mistakes)
     if mistakes:
         raise UserError(*mistakes)
-    subjects = [Subject(t.label, t.shape.resolution, t.classes, t.trained_on) for t in found]
+    subjects = [
+        Subject(t.label, t.shape.resolution, t.classes, t.trained_on, reads_text=_reads_text(t))
+        for t in found
+    ]
     return found, read_tasks(tasks, subjects)
+
+
+def _reads_text(network: Trained) -> bool:
+    return network.objective is not None and network.objective.reads_text
 
 
 def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
@@ -70,8 +78,11 @@ def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
         note(lost)
     _check_images(network, tasks)
     module, objective = _module(network, tasks.objective)
-    source = tasks.data or network.trained_on
     for evaluation in tasks.evaluate:
+        source = tasks.data or network.trained_on
+        if isinstance(evaluation, ReadsText):  # its tokens are those of what it was trained on
+            evaluation = evaluation.model_copy(update={"data": evaluation.source(tasks.data)})
+            source = network.trained_on
         for found in _measured(evaluation, module, objective, source, network.label):
             if not math.isfinite(found.value):
                 raise UserError(
@@ -121,7 +132,7 @@ def _module(network: Trained, objective: Objective | None) -> tuple[nnx.Module, 
     minimised = network.objective or objective or DEFAULT
     state = network.read()
     placed = data_parallel().whole(state)
-    if network.classes is None and BACKBONE in state["params"]:
+    if network.classes is None and BACKBONE in state["params"] and not minimised.reads_text:
         return _bare(network.shape, precision, placed["params"][BACKBONE]), minimised
     built = minimised.build(network.shape, network.classes or 0, precision)
     return built.module(Learned(placed["params"], placed["frozen"], placed["state"])), minimised

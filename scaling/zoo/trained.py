@@ -151,12 +151,20 @@ def _of_state(label: str, state: StateFolder, resolution: int | None) -> Trained
         trained_on=run.data,
         compute=run.compute,
         images_seen=images_seen,
-        flops=float(run.objective.flops(run.model, images_seen, classes or run.data.classes)),
+        flops=_flops(run, images_seen, classes or run.data.classes),
         data_size=run.data_size or _train_size(run),
         seed=run.seed,
         subset=run.data.subset,
         read=lambda: _state(state, shape),
     )
+
+
+def _flops(run: Run, images_seen: int, classes: int) -> float | None:
+    """Of its training; None where a network that took part is not there any more, as a teacher."""
+    try:
+        return float(run.objective.flops(run.model, images_seen, classes))
+    except UserError:
+        return None
 
 
 def _train_size(run: Run) -> int | None:
@@ -187,7 +195,8 @@ def _state(state: StateFolder, shape: Shape) -> dict[str, Any]:
     except (checkpoints.Damaged, checkpoints.OtherState) as damage:
         raise UserError([str(damage)]) from damage
     if shape != state.run.model:
-        found["params"] = {**found["params"], BACKBONE: on_grid(found["params"][BACKBONE], shape)}
+        kept = "params" if BACKBONE in found["params"] else "frozen"  # where it is locked
+        found[kept] = {**found[kept], BACKBONE: on_grid(found[kept][BACKBONE], shape)}
     return found
 
 

@@ -19,7 +19,7 @@ inside the step, on the device, on the whole batch, before it is split in any wa
 
     mix(batch, key) -> batch                            key: of the run's seed and the step
 
-A preset, `AugReg`, stands for others, which a run has in its place.
+A preset stands for others, which a run has in its place.
 """
 
 from collections.abc import Sequence
@@ -28,23 +28,33 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from scaling.data.augment.augreg import AugReg
+from scaling.data.augment.blur import Blur
+from scaling.data.augment.chance import Probability
+from scaling.data.augment.colour_jitter import ColourJitter
 from scaling.data.augment.flip import Flip
+from scaling.data.augment.grey import Grey
 from scaling.data.augment.inception_crop import InceptionCrop
 from scaling.data.augment.mixup import MixUp
 from scaling.data.augment.randaugment import RandAugment
 from scaling.data.augment.random_crop import RandomCrop
+from scaling.data.augment.resized_crop import ResizedCrop
+from scaling.data.augment.solarise import Solarise
+from scaling.data.augment.views import BYOLViews, SimCLRViews
 
-Crop: TypeAlias = InceptionCrop | RandomCrop
+Crop: TypeAlias = InceptionCrop | ResizedCrop | RandomCrop
 BatchAugment: TypeAlias = MixUp
-OneAugment: TypeAlias = Crop | Flip | RandAugment | BatchAugment
-Augment: TypeAlias = Annotated[OneAugment | AugReg, Field(discriminator="kind")]
+OneAugment: TypeAlias = (
+    Crop | Flip | RandAugment | ColourJitter | Grey | Blur | Solarise | BatchAugment
+)
+Preset: TypeAlias = AugReg | SimCLRViews | BYOLViews
+Augment: TypeAlias = Annotated[OneAugment | Preset, Field(discriminator="kind")]
 
 
 def spelled_out(augment: Sequence[Augment]) -> tuple[OneAugment, ...]:
     """The same with what presets stand for in their place."""
     found: list[OneAugment] = []
     for each in augment:
-        found.extend(each.parts() if isinstance(each, AugReg) else [each])
+        found.extend(each.parts() if isinstance(each, Preset) else [each])
     return tuple(found)
 
 
@@ -57,6 +67,18 @@ def crop_problem(augment: Sequence[Augment], side: int) -> str | None:
     """Why images of this side, in pixels, cannot be cropped so; None when they can."""
     crop = crop_of(augment)
     return crop.problem(side) if crop else None
+
+
+def views_problem(augment: Sequence[Augment], views: int) -> str | None:
+    """Why so many views of an image cannot be made; None when they can."""
+    for each in spelled_out(augment):
+        probability: Probability = getattr(each, "probability", (1.0,))
+        if 1 < len(probability) < views:
+            return (
+                f"{each.kind} has probability={list(probability)}, one number a view, and the "
+                f"objective has {views} views; give {views} numbers, or one for all."
+            )
+    return None
 
 
 def check_augment(augment: Sequence[Augment]) -> None:

@@ -33,6 +33,9 @@ class InceptionCrop(Config):
     `sample_distorted_bounding_box` and big_vision's `inception_crop` compute it; there too the last
     place at the bottom and at the right is never drawn. The filter is the source's (`decode`):
     big_vision's is bilinear without antialiasing.
+
+    SimCLR's crop is this one with `area_min = 0.08` and aspect ratios 3/4 to 4/3 (`data_util.py`
+    in google-research/simclr): preset `simclr_views`. `resized_crop` is BYOL's.
     """
 
     kind: Literal["inception_crop"] = "inception_crop"

@@ -1,0 +1,187 @@
+"""Which of several trainings can be stopped now: a table of their learning curves, raced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fits.base.errors import UserError
+from fits.base.extrapolation import refuse_far
+from fits.base.numbers import Array, Estimate
+from fits.data.points import Points
+from fits.data.tables import Table, read_numbers, read_table
+from fits.decisions.racing import DELTA, Race, race
+from fits.forecast.fitted import schedule_of
+from fits.observations import read_points
+from fits.report_json import DiagnosticField, EstimateField, JsonModel
+from fits.spec import FitSpec
+
+FLOPS = "flops"
+LEAST = 4  # points of a curve, before its run is stopped
+
+
+class Rival(JsonModel):
+    run: tuple[str, ...]
+    lower: float
+    """Probability that it ends lower."""
+
+
+class RacedRun(JsonModel):
+    run: tuple[str, ...]
+    """Its cells in the columns that tell runs apart."""
+    points: int
+    x: float
+    """How far it is."""
+    last: float
+    """The error there."""
+    error: EstimateField
+    """What it will end at, with a 90 % interval; a run that is done: what was measured."""
+    done: bool
+    stopped: bool
+    """Whether it can be stopped now."""
+    rivals: tuple[Rival, ...]
+    """As many as matter of those that most probably end lower, the surest first."""
+    left: float
+    """What it costs to train it on."""
+
+
+class RacedGroup(JsonModel):
+    names: dict[str, str]
+    runs: tuple[RacedRun, ...]
+    left: float
+    """What it costs to train all of them on."""
+    saved: float
+    """The part of it that stopping saves."""
+
+
+class Races(JsonModel):
+    table: Path
+    spec: FitSpec
+    run: tuple[str, ...]
+    until: float
+    keep: int
+    delta: float
+    unit: str
+    """Of all costs."""
+    groups: tuple[RacedGroup, ...]
+    notes: tuple[DiagnosticField, ...]
+
+
+def races(
+    table: str | Path,
+    spec: FitSpec,
+    until: float,
+    *,
+    run: Sequence[str] = ("run",),
+    by: Sequence[str] = (),
+    cost: str | None = None,
+    keep: int = 1,
+    delta: float = DELTA,
+    far: bool = False,
+) -> Races:
+    """Which runs cannot be among the best where they are compared.
+
+    Args:
+      spec: of a forecast, with x and y of the curves.
+      until: x where the runs are compared, in the unit of x.
+      run: columns that tell runs apart.
+      by: columns; runs are compared with those that agree in all of them.
+      cost: column of what a run has cost up to each row; None: flops, or else x.
+      keep, delta: as of `race`.
+      far: whether `until` may lie more than 1,000 times beyond the largest x.
+
+    Raises:
+      UserError: all mistakes in the table.
+      OSError: it cannot be read.
+    """
+    whole = read_table(table)
+    if cost is None:
+        cost = FLOPS if FLOPS in whole.columns else spec.x[0]
+    if missing := whole.missing([*spec.x, spec.y, *by, *run, cost]):
+        raise UserError(missing, whole.ragged)
+    points = read_points(whole, spec, (*by, *run))
+    if not far:
+        largest = float(points.x.max())
+        refuse_far("--until", until / largest, until, largest)
+    groups = tuple(
+        _group(names, its, spec, until, tuple(run), cost, keep, delta)
+        for names, its in points.split(by)
+    )
+    return Races(
+        table=whole.path,
+        spec=spec,
+        run=tuple(run),
+        until=until,
+        keep=keep,
+        delta=delta,
+        unit="FLOPs" if cost.lower() == FLOPS else cost,
+        groups=groups,
+        notes=points.notes,
+    )
+
+
+def _group(
+    names: dict[str, str],
+    points: Points,
+    spec: FitSpec,
+    until: float,
+    run: tuple[str, ...],
+    cost: str,
+    keep: int,
+    delta: float,
+) -> RacedGroup:
+    curves = [(tuple(each.values()), its) for each, its in points.split(run)]
+    schedule = schedule_of(spec.rate) if spec.rate else None
+    given = [(its.x, its.error) for _, its in curves]
+    try:
+        found = race(given, until, keep=keep, delta=delta, schedule=schedule)
+    except ValueError as wrong:
+        raise UserError([f"{points.table.path}: {wrong}"]) from None
+    keys = [key for key, _ in curves]
+    spent = [_spent(its.table, cost)[int(np.argmax(its.x))] for _, its in curves]
+    runs = tuple(_runs(keys, given, spent, found, until, keep))
+    saved = sum(each.left for each in runs if each.stopped)
+    return RacedGroup(names=names, runs=runs, left=sum(each.left for each in runs), saved=saved)
+
+
+def _runs(
+    keys: Sequence[tuple[str, ...]],
+    curves: Sequence[tuple[Array, Array]],
+    spent: Sequence[float],
+    found: Race,
+    until: float,
+    keep: int,
+) -> Iterator[RacedRun]:
+    """The lowest forecast first."""
+    for k in np.argsort(found.error, kind="stable").tolist():
+        x, y = curves[k]
+        last = int(np.argmax(x))
+        done = bool(x[last] >= until)
+        lower = [
+            Rival(run=keys[other], lower=float(found.lower[k, other]))
+            for other in np.argsort(-found.lower[k], kind="stable").tolist()
+            if other != k
+        ]
+        yield RacedRun(
+            run=keys[k],
+            points=len(x),
+            x=float(x[last]),
+            last=float(y[last]),
+            error=Estimate(*(float(each[k]) for each in (found.error, found.low, found.high))),
+            done=done,
+            stopped=bool(found.stopped[k]) and not done and len(x) >= LEAST,
+            rivals=tuple(lower[:keep]),
+            left=0.0 if done else spent[k] * (until / float(x[last]) - 1),
+        )
+
+
+def _spent(table: Table, name: str) -> Array:
+    """Up to each row of a run, [rows]. Raises UserError: a cell that is no cost."""
+    found, wrong = read_numbers(
+        table, name, lambda v: None if v > 0 else "not above 0, which every cost so far is."
+    )
+    if any(wrong):
+        raise UserError(*wrong)
+    return found

@@ -1,0 +1,112 @@
+"""Retrieval: which caption belongs to an image, and which image to a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.own_head import HeadFault
+from scaling.evaluate.reads_text import ReadsText
+from scaling.training.run import RunData
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from scaling.training.placement import Placement
+
+WAYS = ("image_to_text", "text_to_image")
+AT_ONCE = 1 << 24  # cosines in memory at a time: 64 MiB
+
+
+class Retrieval(ReadsText):
+    """Held-out images and their captions find each other among all of them, by cosine.
+
+    `<name>_image_to_text_error_at_<k>` is the share of the images whose caption is not among the k
+    most alike, 1 - recall at k, and `<name>_text_to_image_error_at_<k>` that of the captions whose
+    image is not. Images with the same caption are all right for it, and it for them. Of equal
+    cosines those of wrong pairs go first, so that a network whose vectors are all alike finds
+    nothing.
+    """
+
+    kind: Literal["retrieval"] = "retrieval"
+    k: tuple[Annotated[int, Field(gt=0, le=10**6)], ...] = Field((1, 5, 10), min_length=1)
+    """How many of the most alike are looked at."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers measured."""
+        return tuple(f"{self.name}_{way}_error_at_{k}" for way in WAYS for k in self.k)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Those of `metrics` that are error rates: all."""
+        return self.metrics
+
+    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
+        del classes
+        if not source.captioned:
+            yield HeadFault((), "the images have no captions to be found; take some that have.")
+        count = self.images or source.sizes()[1]
+        if count is not None and count <= max(self.k):
+            yield HeadFault(
+                ("k",),
+                f"{max(self.k)} of {count} captions leave none out; take a smaller k, or more "
+                "images.",
+            )
+
+    def measure(
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: RunData,
+        placement: Placement | None = None,
+    ) -> list[Measured]:
+        """Each error, n = images, which are as many as captions."""
+        from scaling.data.loader import captions
+
+        seen = self.seen(module, source, placement)
+        texts = captions(seen.images, seen.chosen)
+        vectors = self.read(module, objective, source, texts, placement)
+        found = ranks(seen.vectors, vectors, texts)
+        return [
+            Measured(f"{self.name}_{way}_error_at_{k}", float(np.mean(found[way] >= k)), len(texts))
+            for way in WAYS
+            for k in self.k
+        ]
+
+
+def ranks(
+    images: NDArray[np.float32], texts: NDArray[np.float32], captions: Sequence[str]
+) -> dict[str, NDArray[np.int64]]:
+    """How many wrong ones are at least as alike as the best right one, [n], by way.
+
+    Args:
+      images, texts: vectors [n, size]; row i of both is a pair.
+      captions: the texts, [n]; pairs of equal ones are right, whatever their rows.
+    """
+    numbers: dict[str, int] = {}
+    same = np.array([numbers.setdefault(each, len(numbers)) for each in captions])
+    return {
+        way: _ranks(one, other, same)
+        for way, one, other in zip(WAYS, (images, texts), (texts, images), strict=True)
+    }
+
+
+def _ranks(
+    asking: NDArray[np.float32], found: NDArray[np.float32], same: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    rank = np.empty(len(asking), np.int64)
+    rows = max(1, AT_ONCE // len(found))
+    for first in range(0, len(asking), rows):
+        part = slice(first, first + rows)
+        cosines = asking[part] @ found.T
+        right = same[part, None] == same
+        best = np.where(right, cosines, -np.inf).max(1, keepdims=True)
+        rank[part] = ((cosines >= best) & ~right).sum(1)
+    return rank

@@ -1,0 +1,83 @@
+"""BYOL: a network predicts what a moving average of itself makes of another view of an image.
+
+Knows a backbone only as something that turns images into vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from models.cost import forward_macs
+from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+
+if TYPE_CHECKING:
+    from models.precision import Precision
+    from models.shapes import Shape
+    from scaling.objectives.built.byol import BYOLObjective
+
+
+class BYOL(ObjectiveConfig):
+    """Each of two views predicts the other's projection by a moving average of the network.
+
+    The online network is backbone, projector and predictor; the target network, backbone and
+    projector, is an exponential moving average of it and gets no gradient. The loss of an image is
+    2 - 2 cos(prediction of one view, target's projection of the other), the mean of both
+    directions: it lies in 0 .. 4. The paper's code adds the directions, so that its loss and its
+    gradient are twice ours.
+
+    Grill et al. 2020, "Bootstrap your own latent"; numbers and order are those of
+    `byol/byol_experiment.py`, `configs/byol.py` and `utils/schedules.py` in
+    google-deepmind/deepmind-research. There projector and predictor have batch normalisation; here
+    a layer normalisation in its place, so that no image's features depend on others, and the target
+    begins as a copy of the online network. `docs/objectives/views.md` shows that features do not
+    collapse.
+    """
+
+    kind: Literal["byol"] = "byol"
+    momentum: float = Field(default=0.996, ge=0, lt=1)
+    """Share of the moving average that a step keeps, at the beginning. The paper's code has 0.996
+    for 1,000 epochs of ImageNet, 0.99 for 300 and 100, 0.97 for 40: the shorter, the lower."""
+    rises_over: int | None = Field(default=None, gt=0, le=10**12)
+    """Steps over which the momentum rises to 1 by half a cosine; left out: it stays. The paper has
+    the run's whole duration. It is a number of its own here, so that runs of different durations
+    share a trunk."""
+    hidden: int | None = Field(default=None, gt=0, le=10**6)
+    """Features inside projector and predictor; left out: twice the backbone's, as the paper's 4096
+    are of a ResNet-50's 2048."""
+    projection: int = Field(default=256, gt=0, le=10**6)
+    """Outputs of projector and predictor."""
+    norm: Literal["layer", "none"] = "layer"
+    """What normalises hidden features of projector and predictor, before the ReLU."""
+
+    @property
+    def views(self) -> int:
+        return 2
+
+    def problems(self, setting: Setting) -> Iterator[str]:
+        if "mixup" in setting.augment:
+            yield "byol has no labels to mix; leave mixup out of augment."
+
+    def build(self, model: Shape, classes: int, precision: Precision) -> BYOLObjective:
+        from scaling.objectives.built.byol import BYOLObjective
+
+        del classes
+        return BYOLObjective(self, model, precision)
+
+    def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
+        """Both views through the online network, and forward alone through the target."""
+        del classes
+        hidden = self.hidden_of(model)
+        projector = hidden * (model.features + self.projection)
+        predictor = 2 * hidden * self.projection
+        backbone = forward_macs(model)
+        return (
+            Pass(backbone + projector + predictor, examples=2, shape=model),
+            Pass(backbone + projector, examples=2, trained=False, shape=model),
+        )
+
+    def hidden_of(self, model: Shape) -> int:
+        """Features inside projector and predictor on this backbone."""
+        return self.hidden or 2 * model.features

@@ -1,0 +1,165 @@
+"""S4L: few labels, losses by hand, and the labelled images of every batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from objective_cases import BATCH, NANO, small
+
+from models.noise import Noise
+from models.precision import Precision
+from scaling.data.loader import batches
+from scaling.data.order import Labelled, labelled_rows
+from scaling.data.procedural import Procedural
+from scaling.objectives.built.s4l import (
+    divergences,
+    entropies,
+    of_labelled,
+    of_length,
+    of_unlabelled,
+    perturbation,
+    pseudo_losses,
+    virtual_adversarial,
+)
+from scaling.objectives.s4l import S4L
+
+LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+LABELS = np.array([2, -1, 0, -1], np.int32)
+SHARE = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+
+
+def shown(labelled, data_size=320, source=None, steps=3, rows=None):
+    images = (source or Procedural(classes=4)).train()
+    return list(
+        batches(
+            images, seed=1, batch=BATCH, data_size=data_size, first_step=0, last_step=steps,
+            labelled=labelled, rows=rows,
+        )
+    )  # fmt: skip
+
+
+def test_losses_are_means_over_the_images_that_they_are_of():
+    expected = -np.log([SHARE[0, 2], SHARE[2, 0]]).mean()
+    assert float(of_labelled(LOGITS, LABELS)) == pytest.approx(expected, rel=1e-5)
+    assert float(of_labelled(LOGITS, np.full(4, -1))) == 0
+    entropy = -(SHARE * np.log(SHARE)).sum(1)
+    np.testing.assert_allclose(entropies(LOGITS), entropy, rtol=1e-5)
+    mean = float(of_unlabelled(entropies(LOGITS), LABELS))
+    assert mean == pytest.approx(entropy[[1, 3]].mean(), rel=1e-5)
+
+
+def test_an_image_has_a_pseudo_label_where_one_class_is_likely_enough():
+    likely = SHARE.max(1)
+    limit = float(np.sort(likely)[1:3].mean())
+    expected = np.where(likely >= limit, -np.log(likely), 0)
+    np.testing.assert_allclose(pseudo_losses(LOGITS, limit), expected, rtol=1e-5)
+
+
+def test_the_perturbation_has_its_length_and_changes_more_than_a_random_one():
+    rng = np.random.default_rng(0)
+    weights = jnp.asarray(rng.normal(size=(48, 3)))
+    images = jnp.asarray(rng.normal(size=(5, 4, 4, 3)))
+    says = lambda x: jnp.tanh(x.reshape(len(x), -1) @ weights)  # noqa: E731
+    found = perturbation(says, images, says(images), 0.3, jax.random.key(0))
+    np.testing.assert_allclose(np.sqrt(np.square(found).sum((1, 2, 3))), 0.3, rtol=1e-5)
+    others = [
+        of_length(jax.random.normal(jax.random.key(k), images.shape), 0.3) for k in range(1, 9)
+    ]
+    by = [np.asarray(divergences(says(images), says(images + each))) for each in (found, *others)]
+    assert (by[0] > np.max(by[1:], 0)).mean() >= 0.8
+    mean = virtual_adversarial(says, images, 0.3, jax.random.key(0))
+    assert float(mean) == pytest.approx(by[0].mean(), rel=1e-5)
+    assert np.isfinite(np.asarray(of_length(jnp.zeros((1, 2, 2, 3)), 1.0))).all()
+
+
+def test_labelled_rows_are_spread_evenly_and_each_epoch_shows_every_labelled_image_once():
+    labelled = Labelled(size=20, share=0.25)
+    seen = []
+    for step in range(10):  # 4 of 16 rows a step: two epochs of 20
+        shows, members = labelled_rows(3, step, 16, labelled)
+        np.testing.assert_array_equal(np.flatnonzero(shows), [3, 7, 11, 15])
+        seen.extend(members)
+    for epoch in np.reshape(seen, (2, 20)):
+        assert sorted(epoch) == list(range(20))
+    assert seen[:20] != seen[20:]
+
+
+def test_two_hosts_together_see_the_batch_of_one():
+    labelled = Labelled(size=30, share=0.5)
+    whole = shown(labelled)
+    parts = [shown(labelled, rows=np.arange(first, first + 8)) for first in (0, 8)]
+    for one, *halves in zip(whole, *parts, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], np.concatenate([x[name] for x in halves]))
+
+
+def test_labels_are_shown_of_the_first_images_alone_and_the_smaller_sets_lie_inside():
+    few, many = (shown(Labelled(size=size, share=0.5), steps=40) for size in (32, 64))
+    of = lambda found: {int(i) for b in found for i in b["index"][b["label"] >= 0]}  # noqa: E731
+    assert of(few) == set(range(32))
+    assert of(many) == set(range(64))
+    for batch in few:
+        assert (batch["label"] >= 0).sum() == BATCH // 2
+
+
+def test_labels_of_images_without_change_nothing():
+    """A source whose other labels are all wrong gives the same batches, bit for bit."""
+
+    class Lying:
+        def __init__(self, images):
+            self.images = images
+            self.size, self.classes = images.size, images.classes
+            self.resolution, self.shuffled = images.resolution, images.shuffled
+
+        def batch(self, numbers, crop=None):
+            pixels, labels = self.images.batch(numbers, crop)
+            return pixels, np.where(numbers < 32, labels, (labels + 1) % 4).astype(np.int32)
+
+    class Source:
+        def train(self):
+            return Lying(Procedural(classes=4).train())
+
+    labelled = Labelled(size=32, share=0.5)
+    for one, other in zip(shown(labelled), shown(labelled, source=Source()), strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize("task", ["rotation", "exemplar", "none"])
+def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task):
+    config = S4L(task=task, weight=2.0, entropy=0.5)
+    objective = config.build(NANO, 4, Precision())
+    learned = objective.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    views = () if config.views == 1 else (2,)
+    batch = {
+        "image": rng.integers(0, 256, (*views, 4, 16, 16, 3), np.uint8),
+        "label": LABELS,
+        "index": np.arange(4),
+    }
+    loss, (_, metrics) = objective.loss(*learned, batch, Noise(jax.random.key(1)))
+    parts = [value for name, value in metrics.items() if name.startswith("loss_")]
+    assert float(loss) == pytest.approx(float(sum(parts)), rel=1e-6)
+    assert float(metrics["loss_supervised"]) == pytest.approx(np.log(4), rel=1e-5)
+    if task == "rotation":
+        assert float(metrics["loss_task"]) == pytest.approx(2 * np.log(4), rel=1e-5)
+    module = objective.module(learned)
+    losses, wrong = config.losses(module, np.zeros((2, 16, 16, 3), np.float32), np.array([0, 1]))
+    assert losses.shape == wrong.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "objective", "said"),
+    [
+        ({"data_size": None}, {}, "there is no end to the images; give a data_size"),
+        ({}, {"labelled_images": 1000}, "labelled_images = 1_000 is more than the 320 images"),
+        ({}, {"labelled_images": 0.001}, "0.001 of 320 images is less than one"),
+        ({}, {"labelled_images": 2.5}, "below 1 it is a share, else a whole number"),
+        ({}, {"labelled_share": 0.01}, "leaves no image with a label"),
+        ({"augment": ({"kind": "mixup"},)}, {}, "leave mixup out"),
+        ({"data": Procedural(classes=4, unlabelled=True)}, {}, "the training images have none"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_trained(changes, objective, said):
+    with pytest.raises(ValueError, match=said):
+        small(objective=S4L(**objective), **changes)
