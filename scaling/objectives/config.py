@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from models.precision import Precision
-    from models.shapes import Shape
+    from models.shapes import Shape, TextShape
     from scaling.data.loader import Encoder
     from scaling.data.source import SourceConfig
     from scaling.objectives.protocol import BuiltObjective
@@ -27,19 +27,23 @@ if TYPE_CHECKING:
 
 
 class Pass(NamedTuple):
-    """One network that a step sends examples through.
+    """One network that a step sends examples through, and what a plan's memory is counted by.
 
     Fields:
       macs: multiply-adds of one example's forward pass, heads included.
       examples: of each image of the batch, such as 2 of two views.
-      trained: whether a backward pass follows, which costs two forward passes.
-      shape: the network's, where it is one of the zoo's families.
+      trained: whether a backward pass follows, which costs two forward passes; the parameters of
+        one that is not are frozen, or a state: they have no gradients and no moments.
+      shape: the network's, or the text tower's. Multiply-adds beyond its own are those of layers on
+        it, each parameter used once. None: such layers alone.
+      shared: whether its parameters are those of an earlier pass, as of a second look at images.
     """
 
     macs: int
     examples: float = 1
     trained: bool = True
-    shape: Shape | None = None
+    shape: Shape | TextShape | None = None
+    shared: bool = False
 
     @property
     def flops(self) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from fits.base.errors import UserError
 from models.cost import forward_macs
 from models.shapes import Shape, TextShape, ViTShape
 from scaling.base.config import Config
@@ -173,9 +174,17 @@ class ImageText(ObjectiveConfig):
         """Image tower and text tower, each with the layer on it; the products of their vectors with
         each other are not counted."""
         del classes
-        text, size = self.text.shape(model, 1, self.tokens.length), self.embedding(model)
+        text, size = self._text_or_smaller(model), self.embedding(model)
         on_images = model.features * size if self.projects_images else 0
         return (
             Pass(forward_macs(model) + on_images, trained=not self.locked, shape=model),
-            Pass(forward_macs(text) + text.features * size),
+            Pass(forward_macs(text) + text.features * size, shape=text),
         )
+
+    def _text_or_smaller(self, model: Shape) -> TextShape:
+        """The text tower, without its table of tokens where the file that they are in is gone: no
+        multiply-add depends on it."""
+        try:
+            return self.text_shape(model)
+        except UserError:
+            return self.text.shape(model, 1, self.tokens.length)

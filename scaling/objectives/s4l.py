@@ -124,5 +124,6 @@ class S4L(SoftmaxScores):
         macs = forward_macs(model, classes)
         found = [Pass(macs + heads, examples=shown, shape=model)]
         if self.vat:
-            found += [Pass(macs, examples=2, shape=model), Pass(macs, trained=False, shape=model)]
+            seen = Pass(macs, examples=2, shape=model, shared=True)
+            found += [seen, seen._replace(examples=1, trained=False)]
         return tuple(found)

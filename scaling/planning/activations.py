@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from models.cost import forward_macs
 from models.precision import precision_for
-from models.shapes import CHANNELS, BiTShape, MixerShape, ViTShape
+from models.shapes import CHANNELS, BiTShape, MixerShape, Shape, TextShape, ViTShape
 from scaling.planning.arrays import LANES, SUBLANES, rounded_up
 from scaling.planning.devices import DeviceKind
 from scaling.training.run import Run
@@ -64,20 +64,27 @@ class Arrays:
 
     @classmethod
     def of(cls, run: Run, images: float, kind: DeviceKind, tensor: int = 1) -> Arrays:
-        """Of `run` with so many images on a device, heads and hidden features split by `tensor`.
+        """Of `run` with so many images on a device, heads and hidden features split by `tensor`."""
+        return cls.of_network(run.model, run, images, kind, tensor)
+
+    @classmethod
+    def of_network(
+        cls, shape: Shape | TextShape, run: Run, images: float, kind: DeviceKind, tensor: int = 1
+    ) -> Arrays:
+        """The same of another network that the run's images, or their captions, pass through.
 
         A BiT is told apart no further than this: about two numbers are kept of each that a kernel
         makes.
         """
-        shape, size = run.model, 4 if run.compute == "float32" else 2
+        size = 4 if run.compute == "float32" else 2
         tile = (SUBLANES, LANES) if kind.platform == "tpu" else (1, 1)
         side = run.data.resolution
         image = images * side * rounded_up(side, tile[1]) * CHANNELS
         if isinstance(shape, BiTShape):
             return _of_convolutions(shape, images, size, image)
         n, width = _tokens(shape), shape.width
-        hidden = shape.mlp if isinstance(shape, ViTShape) else max(shape.mlp, shape.mlp_tokens)
-        heads = shape.heads if isinstance(shape, ViTShape) else 0
+        hidden = max(shape.mlp, shape.mlp_tokens) if isinstance(shape, MixerShape) else shape.mlp
+        heads = 0 if isinstance(shape, MixerShape) else shape.heads
         each = width // heads if heads else width
         hidden, heads = -(-hidden // tensor), -(-heads // tensor)
 
@@ -85,6 +92,12 @@ class Arrays:
             ways = (rows, lanes), (lanes, rows)
             return min(rounded_up(low, tile[0]) * rounded_up(high, tile[1]) for low, high in ways)
 
+        flat = patches = 0.0
+        if not isinstance(shape, TextShape):
+            flat = tiles(CHANNELS * shape.patch**2, images * n) * size
+            patches = _cut(images, shape.grid, shape.patch, tile) * size
+        else:
+            image = 0.0
         by_head = images * max(1, heads) * tiles(n, each)
         by_batch = n * max(1, heads) * tiles(images, each)
         precision = precision_for(kind.platform, run.compute, device=kind.name)
@@ -104,8 +117,8 @@ class Arrays:
             scores_again=scores * size,
             pooled=(4 + 2 * 2) * min(by_head, by_batch),
             image=image,
-            flat=tiles(CHANNELS * shape.patch**2, images * n) * size,
-            patches=_cut(images, shape.grid, shape.patch, tile) * size,
+            flat=flat,
+            patches=patches,
             into_hidden=4.0 * tiles(width, hidden),
             square=4.0 * tiles(width, width) / tensor,
         )
@@ -120,6 +133,13 @@ class Arrays:
         """All that one block makes, wherever it lives."""
         weights = self.scores * (1 + self.size / 4) + self.scores_again
         return weights + 2 * self.hidden + 7 * self.tokens + 3 * self.heads
+
+    @property
+    def forward(self) -> float:
+        """Of one block's forward pass that nothing is kept of, at its fullest: scores before and
+        after the softmax beside query, key and value, or the MLP's features before and after."""
+        attention = 2 * self.scores + 3 * self.heads
+        return 2 * self.tokens + max(attention, 2 * self.hidden)
 
     def kept(self, remat: str) -> float:
         """Of one block, for its backward pass; parameters in the compute dtype are a part of it."""
@@ -179,8 +199,14 @@ def _cut(images: float, grid: int, patch: int, tile: tuple[int, int]) -> float:
     return CHANNELS * images * (min(before, batched) + min(after, batched))
 
 
-def _tokens(shape: ViTShape | MixerShape) -> int:
-    return shape.tokens if isinstance(shape, ViTShape) else shape.patches
+def _tokens(shape: ViTShape | MixerShape | TextShape) -> int:
+    match shape:
+        case ViTShape():
+            return shape.tokens
+        case TextShape():
+            return shape.length
+        case MixerShape():
+            return shape.patches
 
 
 def _of_convolutions(shape: BiTShape, images: float, size: int, image: float) -> Arrays:

@@ -7,13 +7,15 @@ it against the network's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal, TypeAlias
 
-from models.cost import parameters
-from models.shapes import CHANNELS, MixerShape, Shape, ViTShape
+from models.cost import forward_macs, parameters
+from models.shapes import CHANNELS, MixerShape, Shape, TextShape, ViTShape
+from scaling.objectives.config import Pass
+from scaling.training.run import Run
 
 Place: TypeAlias = Literal["bottom", "blocks", "top"]
 """Below the blocks, one of their stacks, or above them, the classifier included."""
@@ -45,40 +47,83 @@ class Parameter:
 
 def parameter_arrays(shape: Shape, classes: int) -> list[Parameter]:
     """All of a network and of its classifier; those of a BiT as if they were one."""
-    match shape:
-        case ViTShape():
-            arrays = list(_vit(shape))
+    return arrays_of(Pass(forward_macs(shape, classes), shape=shape))
+
+
+def all_arrays(run: Run) -> tuple[list[Parameter], list[Parameter]]:
+    """What a run's optimizer trains, and what its objective has beside that: a teacher, a moving
+    average."""
+    own = [each for each in passes_of(run) if not each.shared]
+    trained, beside = (
+        [array for each in own if each.trained is wanted for array in arrays_of(each)]
+        for wanted in (True, False)
+    )
+    return trained, beside
+
+
+def passes_of(run: Run) -> Sequence[Pass]:
+    """What a step sends images through; of an objective that does not say, a classifier."""
+    model = run.model
+    return run.passes or (Pass(forward_macs(model, run.data.classes), shape=model),)
+
+
+def arrays_of(each: Pass) -> list[Parameter]:
+    """Of the network of a pass and the layers on it."""
+    match each.shape:
+        case None:
+            return [Parameter("top", (each.macs,))]
+        case ViTShape() | TextShape():
+            arrays = list(_transformer(each.shape))
         case MixerShape():
-            arrays = list(_mixer(shape))
+            arrays = list(_mixer(each.shape))
         case _:
-            arrays = [Parameter("top", (parameters(shape),))]
-    head = (shape.features, classes), (classes,)
-    return arrays + [Parameter("top", each) for each in head]
+            arrays = [Parameter("top", (parameters(each.shape),))]
+    return arrays + [Parameter("top", shape) for shape in _layers(each) if math.prod(shape)]
 
 
-def _vit(shape: ViTShape) -> Iterator[Parameter]:
+def outputs(each: Pass) -> int:
+    """Numbers that the layers on a network make of an example, if they were one layer."""
+    if each.shape is None:
+        return 0
+    return (each.macs - forward_macs(each.shape)) // each.shape.features
+
+
+def _layers(each: Pass) -> list[tuple[int, ...]]:
+    """The layers on a network, as if they were one with biases: exact of a classifier, within
+    biases of others."""
+    assert each.shape is not None
+    features, many = each.shape.features, outputs(each)
+    rest = each.macs - forward_macs(each.shape) - many * features
+    return [(features, many), (many,), (rest,)]
+
+
+def _transformer(shape: ViTShape | TextShape) -> Iterator[Parameter]:
     width, biased = shape.width, shape.qkv_and_norm_biases
     norm = [(width,)] * (1 + biased)
     attention = _attention(shape)
     mlp = _mlp(width, shape.mlp)
-    yield from _bottom(shape)
-    if shape.position == "learned":
-        yield Parameter("bottom", (1, shape.patches, width))
-    if shape.pool == "token":
-        yield Parameter("bottom", (1, 1, width))
-    norms = norm * (1 if shape.block == "parallel" else 2)
+    if isinstance(shape, TextShape):
+        yield from (Parameter("bottom", (rows, width)) for rows in (shape.vocabulary, shape.length))
+        norms = norm * 2
+    else:
+        yield from _bottom(shape)
+        if shape.position == "learned":
+            yield Parameter("bottom", (1, shape.patches, width))
+        if shape.pool == "token":
+            yield Parameter("bottom", (1, 1, width))
+        norms = norm * (1 if shape.block == "parallel" else 2)
     for each in norms + attention + mlp:
         yield Parameter("blocks", each, shape.depth)
     top: list[tuple[int, ...]] = [*norm]
     if shape.pool == "map":
         top += [(1, 1, width), *attention, *norm, *mlp]
-    if shape.pre_logits:
+    if isinstance(shape, ViTShape) and shape.pre_logits:
         top += [(width, shape.pre_logits), (shape.pre_logits,)]
     for each in top:
         yield Parameter("top", each)
 
 
-def _attention(shape: ViTShape) -> list[tuple[int, ...]]:
+def _attention(shape: ViTShape | TextShape) -> list[tuple[int, ...]]:
     size, biased = shape.width // shape.heads, shape.qkv_and_norm_biases
     into = [(shape.width, shape.heads, size)] + [(shape.heads, size)] * biased
     norms = [(size,)] * (1 + biased) if shape.query_key_norm else []

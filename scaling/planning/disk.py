@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scaling.planning.arrays import moments, parameter_arrays
+from scaling.planning.arrays import all_arrays, moments
 from scaling.study.study import Study
 from scaling.training.run import Run
 
@@ -33,9 +33,11 @@ def _bytes(states: Sequence[Run]) -> list[int]:
 
 
 def state_bytes(run: Run) -> int:
-    """Of one training state: parameters, their average where there is one, and moments."""
-    found = 0
-    for array in parameter_arrays(run.model, run.data.classes):
+    """Of one training state: parameters, their average where there is one, moments, and what the
+    objective has beside them."""
+    trained, beside = all_arrays(run)
+    found = 4 * sum(math.prod(array.whole) for array in beside)
+    for array in trained:
         found += 4 * math.prod(array.whole) * (2 if run.recipe.polyak else 1)
         found += sum(
             size * math.prod(shape) for shape, size in moments(array, run.recipe.optimizer)

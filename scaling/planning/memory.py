@@ -19,8 +19,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from scaling.objectives.config import Pass
 from scaling.planning.activations import Arrays
-from scaling.planning.arrays import moments, padded_bytes, parameter_arrays, shard
+from scaling.planning.arrays import all_arrays, moments, outputs, padded_bytes, passes_of, shard
 from scaling.planning.devices import Topology
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
@@ -75,14 +76,15 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     sizes = mesh_sizes(spec.fsdp, run)
     state = _State.of(run, sizes, spec.tensor, tiled=kind.platform == "tpu")
     now = run.batch * spec.tensor / topology.devices / spec.microbatches
-    act = Arrays.of(run, now, kind, spec.tensor)
-    kept = act.depth * act.kept(spec.recomputed)
-    logits = 4.0 * math.ceil(now) * run.data.classes
-    fused, sums = spec.update == "fused", 1 + (spec.microbatches > 1)
+    act = _Activations.of(run, now, topology, spec)
+    kept, logits = act.kept, act.logits
+    fused, sums = spec.update == "fused", 1.0 + (spec.microbatches > 1)
+    if run.recipe.privacy is not None:  # the gradient of each image of a part, and their sum
+        sums = 1 + math.ceil(now)
     early = not fused and _above_first(state, act, kept, logits)
     of_blocks = 0.0 if fused else state.blocks * sums
     of_top = state.top * sums if early else 0.0
-    block = max(act.moments(spec.recomputed, fused=fused).values())
+    block = act.block
     # on the chip lives first what lasts no longer than the loop over blocks
     on_chip = ON_CHIP.get(kind.name, 0) * MIB
     blocks = max(0.0, of_blocks + block - on_chip)
@@ -94,16 +96,17 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     top = state.top
     if spec.fsdp > 1:  # a layer is gathered for its use; gradients are whole until all are there
         top = state.whole_top
-        blocks += state.layer * act.size / 4 + (top if fused else state.layer)
+        blocks += state.layer * act.of_compute + (top if fused else state.layer)
     together = early or spec.fsdp > 1 or state.top <= COMBINED * MIB
     return Memory(
         state=state.bytes,
-        batch=spec.microbatches * run.objective.views * act.image,
+        batch=spec.microbatches * run.views * act.image,
         kept=kept,
         gradients=of_blocks + of_top + fused * state.layer,
-        made=act.depth * act.made,
+        made=act.made,
         moments={
             "patches": act.patches + fused * kept,
+            "beside": act.beside,
             "top": below + (top if together else state.largest) + 2 * logits,
             "blocks": blocks,
             "updates": act.flat + (0.0 if fused else (state.blocks + top) * sums),
@@ -111,7 +114,7 @@ def predicted(run: Run, spec: PlacementSpec, topology: Topology) -> Memory:
     )
 
 
-def _above_first(state: _State, act: Arrays, kept: float, logits: float) -> bool:
+def _above_first(state: _State, act: _Activations, kept: float, logits: float) -> bool:
     """Whether a plain step's gradients above the blocks come before those of the blocks.
 
     They do where what they would wait with is more than they are; and, as if the compiler's
@@ -122,8 +125,78 @@ def _above_first(state: _State, act: Arrays, kept: float, logits: float) -> bool
     return act.pooled + logits > state.top or kept > 2 * state.blocks + state.top
 
 
+class _Activations(NamedTuple):
+    """Bytes that the passes of a step make on one device, of the images that it sees at once.
+
+    Fields:
+      image: as they come, one view of each.
+      flat: of patches, for the gradients of embeddings.
+      patches: the images as they are cut.
+      kept: of all blocks of what is trained, for their backward passes.
+      block: one block's backward pass at its fullest.
+      pooled: what the gradients above the blocks need.
+      logits: what the layers on networks make, or similarities of all images with each other.
+      made: all that all blocks make.
+      beside: a forward pass of what is not trained, at its fullest.
+      of_compute: bytes of the compute dtype over those of float32.
+    """
+
+    image: float
+    flat: float
+    patches: float
+    kept: float
+    block: float
+    pooled: float
+    logits: float
+    made: float
+    beside: float
+    of_compute: float
+
+    @classmethod
+    def of(cls, run: Run, now: float, topology: Topology, spec: PlacementSpec) -> _Activations:
+        """
+        Args:
+          now: images that a device sees at once.
+        """
+        kind, passes = topology.kind, passes_of(run)
+
+        def arrays(each: Pass) -> Arrays:
+            assert each.shape is not None
+            return Arrays.of_network(each.shape, run, now * each.examples, kind, spec.tensor)
+
+        trained, beside = (
+            [arrays(each) for each in passes if each.shape and each.trained is wanted]
+            for wanted in (True, False)
+        )
+        fused = spec.update == "fused"
+        moments = [max(a.moments(spec.recomputed, fused=fused).values()) for a in trained]
+        logits = sum(4.0 * math.ceil(now * each.examples) * outputs(each) for each in passes)
+        image = Arrays.of(run, now, kind, spec.tensor)
+        return cls(
+            image=image.image,
+            flat=sum(a.flat for a in trained),
+            patches=max([a.patches for a in (*trained, *beside)]),
+            kept=sum(a.depth * a.kept(spec.recomputed) for a in trained),
+            block=max(moments),
+            pooled=sum(a.pooled for a in trained),
+            logits=logits + _similarities(run, now),
+            made=sum(a.depth * a.made for a in (*trained, *beside)),
+            beside=max((a.patches + a.forward for a in beside), default=0.0),
+            of_compute=image.size / 4,
+        )
+
+
+def _similarities(run: Run, now: float) -> float:
+    """Of what an objective compares, those of this device with all of the batch: an upper bound
+    where it compares parts of them, or in parts."""
+    objective = run.objective
+    if not (objective.couples_examples and (objective.views > 1 or objective.reads_text)):
+        return 0.0
+    return 4.0 * (now * objective.views) * (run.batch * objective.views)
+
+
 class _State(NamedTuple):
-    """Bytes of parameters and moments on one device.
+    """Bytes of parameters and moments on one device, and of what an objective has beside.
 
     Fields:
       bytes: of all.
@@ -146,7 +219,8 @@ class _State(NamedTuple):
         width = run.model.width
         everything, layer, blocks, top, largest = 0.0, 0.0, 0.0, 0.0, 0.0
         whole_top = 0.0
-        for array in parameter_arrays(run.model, run.data.classes):
+        trained, beside = all_arrays(run)
+        for array, own_moments in [(a, True) for a in trained] + [(a, False) for a in beside]:
             stacked = array.place == "blocks"
 
             def size_of(shape: tuple[int, ...], each: int, stacked: bool = stacked) -> int:
@@ -158,6 +232,9 @@ class _State(NamedTuple):
                 return padded_bytes(part, 4, tiled=tiled)
 
             own = size_of(array.whole, 4)
+            if not own_moments:
+                everything += own
+                continue
             everything += own * (2 if run.recipe.polyak else 1)
             everything += sum(size_of(*each) for each in moments(array, run.recipe.optimizer))
             layer += whole(array.shape) if stacked else 0
@@ -173,13 +250,14 @@ def mesh_sizes(fsdp: int, run: Run) -> tuple[int, ...]:
     pairs = [(fsdp,)] + [(fsdp // n, n) for n in range(2, math.isqrt(fsdp) + 1) if fsdp % n == 0]
     if len(pairs) == 1:
         return pairs[0]
-    arrays = parameter_arrays(run.model, run.data.classes)
+    trained, beside = all_arrays(run)
 
     def resident(sizes: tuple[int, ...]) -> float:
         found = 0.0
-        for array in arrays:
+        kept = [(array, moments(array, run.recipe.optimizer)) for array in trained]
+        for array, more in [*kept, *((array, []) for array in beside)]:
             stacked = array.place == "blocks"
-            for shape, size in [(array.whole, 4), *moments(array, run.recipe.optimizer)]:
+            for shape, size in [(array.whole, 4), *more]:
                 found += size * math.prod(shard(shape, sizes, stacked=stacked))
         return found
 

@@ -10,11 +10,12 @@ which. Knows no JAX.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from models.cost import parameters
+from scaling.planning.arrays import all_arrays, passes_of
 from scaling.planning.calibration import Measurement, nearest
 from scaling.planning.devices import TPUS, Topology
 from scaling.planning.memory import predicted
@@ -123,7 +124,7 @@ def efficiency(
 ) -> Efficiency:
     """The best that is known: given, measured, published, or assumed, in this order."""
     kind, an_image = topology.kind, run.flops / run.images_seen
-    again = AGAIN[spec.recomputed] * (NORM_FIRST if takes_norm_first(run, spec) else 1)
+    again = _again(run, spec)
     if kind.efficiency is not None and kind.peak is not None:
         return Efficiency(kind.peak * kind.efficiency / again, "given", "given with --on")
     measured = nearest(
@@ -155,6 +156,15 @@ def efficiency(
     return _published(run, topology, published_rates() if rates is None else rates, again)
 
 
+def _again(run: Run, spec: PlacementSpec) -> float:
+    """Arithmetic of a step over that of one that computes nothing again; forward passes of what is
+    not trained are done once."""
+    passes = passes_of(run)
+    trained = sum(each.flops for each in passes if each.trained) / sum(p.flops for p in passes)
+    again = 1 + (AGAIN[spec.recomputed] - 1) * trained
+    return again * (NORM_FIRST if takes_norm_first(run, spec) else 1)
+
+
 def takes_norm_first(run: Run, spec: PlacementSpec) -> bool:
     """Whether a step goes through the network once more to know how much it clips."""
     clips = run.recipe.clip_norm is not None and run.recipe.clip_by == "current"
@@ -170,7 +180,7 @@ def _published(run: Run, topology: Topology, rates: Sequence[Rate], again: float
     Args:
       again: arithmetic of the step over that of one that computes nothing again.
     """
-    kind, an_image = topology.kind, run.flops / run.images_seen
+    kind, an_image = topology.kind, 6.0 * passes_of(run)[0].macs  # of one pass: a network's size
     slower = max(1.0, again / AGAIN["full"])
     assert kind.peak is not None
     paper = [(rate.flops_an_image, rate.flops_a_second) for rate in rates if rate.kind == "v3"]
@@ -203,7 +213,7 @@ def sent(run: Run, topology: Topology, spec: PlacementSpec) -> float:
     that is split over m devices is gathered for the forward pass and once more for the backward
     pass, its gradient is scattered and then summed over the n / m groups.
     """
-    size = 4 * parameters(run.model, run.data.classes)
+    size = 4 * sum(math.prod(array.whole) for array in all_arrays(run)[0])
     groups = topology.devices // spec.fsdp
     summed = 2 * (groups - 1) / groups * size / spec.fsdp
     return summed + 3 * (spec.fsdp - 1) / spec.fsdp * size
