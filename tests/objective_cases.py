@@ -14,6 +14,10 @@ from scaling.data.augment import Flip
 from scaling.data.procedural import Procedural
 from scaling.objectives.classify import Classify
 from scaling.objectives.distill import Distill
+from scaling.objectives.exemplar import Exemplar
+from scaling.objectives.jigsaw import Jigsaw
+from scaling.objectives.relative_patch import RelativePatch
+from scaling.objectives.rotation import Rotation
 from scaling.objectives.simclr import SimCLR
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -53,6 +57,10 @@ def teacher(folder: Path, model: Shape = TEACHER, classes: int = 4) -> dict[str,
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
     "distill": lambda folder: small(objective=Distill(teacher=teacher(folder))),
+    "exemplar": lambda folder: small(objective=Exemplar(copies=3, projection=8)),
+    "jigsaw": lambda folder: small(objective=Jigsaw(permutations=12)),
+    "relative_patch": lambda folder: small(objective=RelativePatch()),
+    "rotation": lambda folder: small(objective=Rotation()),
     "simclr": lambda folder: small(objective=SimCLR(projection=8)),
 }
 """By name, what makes a run, given a folder for files that it needs."""
