@@ -1,7 +1,8 @@
-"""The figures and tables of two CIFAR-10 studies, out of the tables that `scaling report` writes.
+"""The figures and tables of three studies, out of the tables that `scaling report` writes.
 
     python docs/studies/figures.py results/cifar10-head-decay.csv docs/studies
     python docs/studies/figures.py results/cifar10-augmentation.csv docs/studies
+    python docs/studies/figures.py results/objectives.csv docs/studies
 
 Writes FOLDER/<study>.png, and prints the numbers in it as a Markdown table: means over seeds, with
 the standard error of the mean where there are several.
@@ -38,6 +39,7 @@ class Picture(NamedTuple):
       panels: title of each and whether a row is in it.
       xlabel: of the axis.
       linear: x below which the axis is linear, as it has a 0; None: it has none.
+      lines_differ: whether the last panel has lines of its own.
     """
 
     x: Callable[[Row], float]
@@ -45,6 +47,7 @@ class Picture(NamedTuple):
     panels: Mapping[str, Callable[[Row], bool]]
     xlabel: str
     linear: float | None = None
+    lines_differ: bool = False
 
 
 def decay(row: Row, of: str) -> str:
@@ -61,7 +64,45 @@ def after(images: str, metric: str) -> Callable[[Row], bool]:
     return lambda row: row["metric"] == metric and row["images_seen"] == images
 
 
+MIXED = "mixup"  # the grid that compares objectives distils with it, the one of views without
+
+
+def objective(row: Row) -> str:
+    found = re.search(r"objective=(\w+)", row["variant"])
+    assert found is not None
+    return found[1]
+
+
+def teacher_view(row: Row) -> str:
+    found = re.search(r"teacher_view=(\w+)", row["variant"])
+    return found[1] if found else "same"
+
+
+def compares_views(row: Row) -> bool:
+    return objective(row) == "distill" and MIXED not in row["variant"]
+
+
+def of_model(name: str) -> Callable[[Row], bool]:
+    return lambda row: (
+        row["metric"] == "glyphs_probe_error" and row["model"] == name and not compares_views(row)
+    )
+
+
 PICTURES = {
+    "objectives": Picture(
+        x=lambda row: float(row["images_seen"]),
+        line=lambda row: teacher_view(row) if compares_views(row) else objective(row),
+        panels={
+            "w8d2": of_model("w8d2"),
+            "w16d2": of_model("w16d2"),
+            "w32d2": of_model("w32d2"),
+            "w16d2 distilled, by what the teacher sees": lambda row: (
+                row["metric"] == "glyphs_probe_error" and compares_views(row)
+            ),
+        },
+        xlabel="images seen",
+        lines_differ=True,
+    ),
     "cifar10-head-decay": Picture(
         x=lambda row: float(decay(row, "head")),
         line=lambda row: f"body {decay(row, 'body')}",
@@ -136,6 +177,8 @@ def draw(rows: list[Row], picture: Picture, path: Path) -> None:
             ax.set_xticks([], minor=True)
             ax.set(title=title, xlabel=picture.xlabel, ylabel="error")
         panels[0].legend()
+        if picture.lines_differ:
+            panels[-1].legend()
     save(figure, path)
 
 

@@ -64,10 +64,14 @@ def _brief(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(map(_brief, value)) or "none"
     if isinstance(value, Config):
-        said = dict(contents(value))
+        return _brief(contents(value))
+    if isinstance(value, dict):
+        said = dict(value)
         kind = said.pop("kind", "")
-        inside = ", ".join(f"{name}={_brief(each)}" for name, each in said.items())
+        inside = ", ".join(f"{name.rstrip('_')}={_brief(each)}" for name, each in said.items())
         return f"{kind}({inside})" if inside else kind
+    if isinstance(value, list):
+        return "+".join(map(_brief, value)) or "none"
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value)
