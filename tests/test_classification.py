@@ -70,8 +70,9 @@ def test_labels_from_a_file_take_the_place_of_the_source_s(tmp_path):
 
 def test_a_class_map_of_a_part_of_the_classes(tmp_path):
     """Image class 0 is head class 1 or 2, image class 2 is 0; images of 1 and 3 are left out."""
-    (tmp_path / "map.toml").write_text("[classes]\n0 = [1, 2]\n2 = 0\n")
-    (tmp_path / "map.csv").write_text("class,training_class\n0,1\n0,2\n2,0\n")
+    (tmp_path / "map.toml").write_text('[classes]\n"glyph 0" = [1, 2]\n"glyph 2" = 0\n')
+    rows = "class,training_class\nglyph 0,1\nglyph 0,2\nglyph 2,0\n"
+    (tmp_path / "map.csv").write_text(rows)
     scores, labels = scores_of(SOURCE)
     kept = (labels == 0) | (labels == 2)
     for among, columns in (("all", [0, 1, 2, 3]), ("mapped", [0, 1, 2])):
@@ -213,7 +214,7 @@ def test_top5_among_mapped_classes_counts_those(tmp_path):
     )
     for known, wrong in ((5, 1), (6, 0)):
         targets = list(range(known))
-        each.class_map.write_text(f"[classes]\n0 = {targets}\n")
+        each.class_map.write_text(f'[classes]\n"glyph 0" = {targets}\n')
         assert len(list(each.faults(each.data, 10))) == wrong
         everything = each.model_copy(update={"among": "all"})
         assert list(everything.faults(each.data, 10)) == []

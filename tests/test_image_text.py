@@ -10,6 +10,7 @@ from objective_cases import CASES, NANO, TOKENS, captioned, small
 from models.cost import forward_macs
 from models.precision import Precision
 from models.shapes import BiTShape, MuP, TextShape, ViTShape
+from scaling.data.arrays import Digits
 from scaling.objectives.built.contrastive import at_most, info_nce, pairwise_sigmoid
 from scaling.objectives.clip import Clip
 from scaling.objectives.image_text import TextTower
@@ -236,7 +237,7 @@ def test_flops_are_those_of_both_towers_and_of_the_layers_on_them():
 def test_what_cannot_be_trained_is_refused_in_words():
     for kind, words in ((Clip, "clip reads captions"), (SigLip, "siglip reads captions")):
         with pytest.raises(ValueError, match=words):
-            small(objective=kind())
+            small(objective=kind(), data=Digits(resolution=16))
     with pytest.raises(ValueError, match="a batch of 1 has no others"):
         small(objective=Clip(), batch=1)
     with pytest.raises(ValueError, match="leave mixup out"):

@@ -9,7 +9,7 @@ from objective_cases import TOKENS
 from test_parse import GOOD
 
 from fits.base.errors import UserError
-from scaling.data.procedural import Procedural
+from scaling.data.arrays import Digits
 from scaling.evaluate import Retrieval, ZeroShot
 from scaling.evaluate.retrieval import ranks
 from scaling.objectives.clip import Clip
@@ -121,7 +121,7 @@ def test_what_cannot_be_measured_is_said():
     assert "top5_error is 0 of any choice among 4 classes" in found
     (found,) = words(Retrieval(name="r", k=(64,)))
     assert "64 of 64 captions leave none out" in found
-    found = words(Retrieval(name="r"), Procedural())
+    found = words(Retrieval(name="r"), Digits(resolution=16))
     assert "no captions to be found" in found[0]
     with pytest.raises(ValueError, match=r"is to have \{\} once"):
         ZeroShot(name="z", prompts=("a photo",))
@@ -146,7 +146,9 @@ def test_a_study_that_trains_no_text_tower_cannot_measure_by_text(tmp_path):
 
 
 def test_a_study_that_reads_captions_needs_images_that_have_some(tmp_path):
-    study = GOOD + '\n[objective]\nkind = "clip"\n'
+    start, end = GOOD.index("[data]"), GOOD.index("[models.nano]")
+    study = GOOD[:start] + '[data]\nkind = "digits"\nresolution = 16\n\n' + GOOD[end:]
+    study += '\n[objective]\nkind = "clip"\n'
     (tmp_path / "study.toml").write_text(study, encoding="utf-8")
     with pytest.raises(UserError) as error:
         read_study(tmp_path / "study.toml")

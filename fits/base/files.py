@@ -39,14 +39,14 @@ def written_aside(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
       path: where; its folder exists.
       durable: also wait until a power cut could not undo it.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        yield path
+    said = Path(path)  # as a message names it
+    if said.exists() and not said.is_file():
+        yield said
         return
-    path = path.resolve()
+    path = said.resolve()
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with disk_named(path, aside):
+        with disk_named(said, aside):
             yield aside
             if durable:
                 _sync(aside)
