@@ -120,6 +120,9 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit | Average) -> Iterator[str]:
         law = fit.law
         yield f"law {law.name}: {law.gives}({', '.join(law.variables)}) = {law.formula}"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals, if the law holds"
+        for name, column in zip(law.variables, group.spec.x, strict=True):
+            if name in law.unit_decides:
+                yield f"with {column} counted in another unit this law gives another curve"
         if fit.cells is not None:
             yield f"intervals from {fit.cells} means of neighbouring points (data squashing)"
         yield from terms(group.spec, group)

@@ -1,5 +1,8 @@
 """The command fit-laws: every mistake is named, and nothing is written."""
 
+import subprocess
+import sys
+
 import pytest
 
 from fits.laws.registry import EVERY_LAW
@@ -206,3 +209,18 @@ def test_an_accuracy_taken_for_an_error_is_suspected(tmp_path, command):
     assert status == 2
     assert "1 of 8 points are to be fitted" in complaints
     assert "--y-is accuracy if y grows as runs get better" in complaints
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on addresses are of Linux")
+def test_a_limit_on_memory_too_low_to_start_in_is_answered_in_words(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("x,y\n1,0.5\n10,0.4\n100,0.33\n1000,0.3\n")
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20)); "
+        "from fits.fit_laws import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", code, str(path), "--x", "x", "--y", "y"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fit-laws: there is not enough memory")
+    assert "Traceback" not in done.stderr

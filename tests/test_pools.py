@@ -144,7 +144,7 @@ def test_mistakes_of_a_best_size_are_named(table, command):
     asked = ("best-size", table, "--x", "n", "--x", "d", "--y", "loss", "--y-is", "loss")
     status, _, wrong = command(*asked, "--law", "routed", "--budget", "1e20,1e9")
     assert status == 2
-    assert "--law: routed is not of size and data. Use chinchilla, repeated" in wrong
+    assert "routed is not of size and data but of N and E, which compute does not divide." in wrong
     assert "--budget: 1e20,1e9 is not one number." in wrong
 
 
@@ -164,3 +164,25 @@ def test_a_table_of_budgets_and_data_has_the_sizes_that_follow_from_them(tmp_pat
     np.testing.assert_allclose(*said, rtol=1e-5)
     assert main(["optimal", str(path), "--data", "d", "--y", "loss"]) == 2
     assert "without --size, it is made of compute and data" in capsys.readouterr().err
+
+
+def test_a_law_that_is_another_in_another_unit_of_data_says_so(tmp_path, capsys):
+    x, loss = known(FARSEER)
+    path = tmp_path / "runs.csv"
+    rows = [f"{n:.9g},{d:.9g},{y:.9g}" for n, d, y in zip(*x, loss, strict=True)]
+    path.write_text("\n".join(["params,tokens,loss", *rows]) + "\n")
+    words = [str(path), "--x", "params", "--x", "tokens", "--y", "loss", "--y-is", "loss", "--law"]
+    said = {}
+    for law in ("farseer", "chinchilla"):
+        assert main([*words, law]) == 0
+        said[law] = capsys.readouterr().out
+    assert "with tokens counted in another unit this law gives another curve" in said["farseer"]
+    assert "another unit" not in said["chinchilla"]
+
+
+def test_a_law_without_data_has_no_best_size_and_is_told_why(tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    path.write_text("N,E,loss\n1e8,1,3\n1e9,8,2.5\n")
+    asked = ["best-size", str(path), "--x", "N", "--x", "E", "--y", "loss", "--y-is", "loss"]
+    assert main([*asked, "--law", "routed", "--budget", "1e20"]) == 2
+    assert "routed is not of size and data but of N and E" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from fits.base.errors import UserError, all_of
 from fits.cli.far import Far, refuse_places
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
-from fits.laws.names import GROWING, SEVERAL_VARIABLES
+from fits.laws.names import ALIASES, GROWING, SEVERAL_VARIABLES
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def best_size(
 def _check(law: str | None, per: float) -> None:
     wrong = []
     if law not in LAWS:
-        wrong.append(f"--law: {law or FitSpec.law} is not of size and data. Use {', '.join(LAWS)}.")
+        of = SEVERAL_VARIABLES.get(ALIASES.get(str(law), str(law)), "")
+        why = f" but of {of.replace(' ', ' and ')}, which compute does not divide" if of else ""
+        name = law or FitSpec.law
+        wrong.append(f"--law: {name} is not of size and data{why}. Use {', '.join(LAWS)}.")
     if not 1e-30 <= per <= 1e30:
         wrong.append(f"--flops-per-nd: {per:g} is not from 1e-30 to 1e+30.")
     if wrong:

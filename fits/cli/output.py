@@ -24,9 +24,28 @@ NO_MEMORY = (
 )
 
 
+LEAST_MEMORY = 300 << 20  # of addresses, without which NumPy's BLAS ends the program by itself
+AMPLE_MEMORY = 4 << 30  # below which it gets one thread: each takes tens of MB
+
+
+def _heed_memory_limit() -> None:
+    """Raises MemoryError where the limit on addresses is too low for NumPy to be loaded."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or limit >= AMPLE_MEMORY:
+        return
+    if limit < LEAST_MEMORY:
+        raise MemoryError
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
+        _heed_memory_limit()
         status = work() or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -154,4 +154,5 @@ FARSEER = Law(
     unheld=dict.fromkeys(("s", "B", "A"), "means nothing apart from its exponent"),
     variables=("N", "D"),
     units=(0, None),
+    unit_decides=("D",),
 )

@@ -56,6 +56,7 @@ class Law:
       units: which variables are counted in one unit, say tokens seen and tokens there are: a
         number a variable, the same for those; None: it is taken as it is, for in another unit the
         law would be another.
+      unit_decides: variables in another unit of which it is another law; named where it is printed.
       reads: places of the variables that it looks at, where those are not all.
       gives: what a formula calls it: E, an error or loss that falls; y, a quantity of either way.
       y_range: smallest and largest that it can be fitted to.
@@ -77,6 +78,7 @@ class Law:
     jacobian: Callable[..., Array] | None = None
     variables: tuple[str, ...] = ("x",)
     units: tuple[int | None, ...] = (0,)
+    unit_decides: tuple[str, ...] = ()
     reads: tuple[int, ...] | None = None
     gives: Literal["E", "y"] = "E"
     y_range: tuple[float, float] = Y_RANGE
