@@ -41,7 +41,8 @@ NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 STEP = {
     "type": "object",
     "required": [
-        *("model", "images_per_device", "update", "remat", "sharding", "hbm_gib", "fits"),
+        *("model", "images_per_device", "update", "remat", "microbatches"),
+        *("sharding", "hbm_gib", "fits"),
         *("largest_images_per_device", "flops", "seconds", "rate", "device_hours", "memory"),
     ],
     "properties": {
@@ -49,6 +50,7 @@ STEP = {
         "images_per_device": {"type": "integer", "minimum": 1},
         "update": {"enum": ["plain", "fused"]},
         "remat": {"enum": ["none", "dots", "full", "offload"]},
+        "microbatches": {"type": "integer", "minimum": 1},
         "sharding": {
             "type": "object",
             "required": ["fsdp", "tensor"],

@@ -260,6 +260,13 @@ def test_the_command_finds_noise_for_an_epsilon_and_epsilon_of_noise():
     assert "give one of --epsilon and --noise-multiplier" in str(wrong.exception)
 
 
+def test_a_plan_tells_what_the_longest_run_spends(tmp_path):
+    path = written(tmp_path, longer=("images_seen = 384", "images_seen = [384, 768]"))
+    done = CliRunner().invoke(app, ["plan", str(path)])
+    wanted = epsilon_of(2.0, 1e-3, 16, 320, 48)
+    assert f"Privacy: epsilon = {wanted:.4g} at delta = 0.001 after 48 steps" in done.stdout
+
+
 @pytest.mark.slow
 def test_epsilon_is_a_row_of_the_results_and_stands_in_the_manifest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

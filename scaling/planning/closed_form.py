@@ -18,6 +18,7 @@ from models.shapes import Shape
 from scaling.base.console import print_table
 from scaling.evaluate.trains import Trains
 from scaling.planning.disk import states_kept
+from scaling.planning.privacy import privacy_remarks
 from scaling.study.study import Study
 from scaling.training.margin import unseen_margin
 from scaling.training.run import Run
@@ -130,6 +131,7 @@ def _remarks(study: Study) -> tuple[str, ...]:
         for run in networks.values()
         for transfer in each.transfers(run)
     )
+    said += privacy_remarks(study)
     return tuple(dict.fromkeys(words for words in said if words))
 
 

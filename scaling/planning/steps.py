@@ -64,6 +64,7 @@ class StepPlan:
             "images_per_device": self.images_per_device,
             "update": self.spec.update,
             "remat": self.spec.recomputed,
+            "microbatches": self.spec.microbatches,
             "sharding": {"fsdp": self.spec.fsdp, "tensor": self.spec.tensor},
             "hbm_gib": round(self.verdict.gib, 3),
             "fits": self.verdict.fits,
@@ -211,6 +212,9 @@ def _last(guess: Callable[[int], float], room: float, low: int, high: int) -> in
 def leanest(run: Run, devices: int) -> list[PlacementSpec]:
     """The steps that take least, the fastest of them first; the last takes the least of all."""
     shared = [1, devices] if devices > 1 else [1]
+    if run.recipe.privacy is not None:  # the gradients of all images of a part at once
+        images = max(1, run.batch // devices)
+        return [PlacementSpec(microbatches=n) for n in range(1, images + 1) if images % n == 0]
     if isinstance(run.model, BiTShape):  # no single stack of equal blocks
         return [PlacementSpec(fsdp=n) for n in shared]
     one = [PlacementSpec(update="fused")]
@@ -233,7 +237,7 @@ def ladder(
       written, given: as of `candidates`.
     """
     every = [PlacementSpec(remat=remat) for remat in REMAT] + leanest(run, topology.devices)
-    if isinstance(run.model, BiTShape):
+    if isinstance(run.model, BiTShape) or run.recipe.privacy is not None:
         every = leanest(run, topology.devices)
     specs = candidates(every, written, given)
     for spec in specs:
@@ -267,4 +271,5 @@ def words(spec: PlacementSpec) -> str:
     remat = "" if spec.update == "fused" or spec.remat == "none" else f", remat {spec.remat}"
     split = {"fsdp": spec.fsdp, "tensor": spec.tensor}
     shared = "".join(f", {name} {n}" for name, n in split.items() if n > 1)
-    return f"{spec.update}{remat}{shared}"
+    parts = f", {spec.microbatches} parts" if spec.microbatches > 1 else ""
+    return f"{spec.update}{remat}{parts}{shared}"

@@ -1,0 +1,148 @@
+"""What a plan counts of objectives: their arrays, their passes, and the gradients of each image."""
+
+import math
+import sys
+
+import jax
+import pytest
+from objective_cases import CASES, NANO, small
+from test_private_gradients import private_run
+
+from models.cost import forward_macs
+from models.precision import Precision
+from models.zoo import vit
+from scaling.data.procedural import Procedural
+from scaling.objectives.byol import BYOL
+from scaling.objectives.classify import Classify
+from scaling.objectives.config import Pass
+from scaling.objectives.simclr import SimCLR
+from scaling.planning.arrays import all_arrays, arrays_of, outputs
+from scaling.planning.devices import topology
+from scaling.planning.disk import state_bytes
+from scaling.planning.memory import predicted
+from scaling.planning.roofline import sent, step_time
+from scaling.planning.steps import ladder
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
+from scaling.training.step import SEED, program
+
+ON = topology("v3:2x2")
+
+
+def run_of(objective=None, model="S/16", batch=64, **recipe):
+    run = Run(
+        model=vit(model),
+        data=Procedural(resolution=224, classes=100),
+        recipe=Recipe(warmup_steps=0, **recipe),
+        images_seen=batch * 10,
+        batch=batch,
+        compute="bfloat16",
+    )
+    return run if objective is None else run.model_copy(update={"objective": objective})
+
+
+def numbers(arrays):
+    return sum(math.prod(each.whole) for each in arrays)
+
+
+def in_state(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_the_arrays_are_those_of_the_objective_s_state(name, tmp_path):
+    """Biases of layers on the network are counted as if these were one: within 3 % of all numbers,
+    on a network so small that they are many."""
+    run = CASES[name](tmp_path)
+    built = run.objective.build(run.model, run.data.classes, Precision())
+    state = jax.eval_shape(program(run, built).start, SEED)
+    trained, beside = all_arrays(run)
+    assert numbers(trained) == pytest.approx(in_state(state.params), rel=0.03)
+    assert numbers(beside) == pytest.approx(in_state((state.frozen, state.state)), rel=0.03, abs=2)
+
+
+def test_a_classifier_s_arrays_are_exact():
+    (layers,) = (arrays_of(Pass(forward_macs(NANO, 10), shape=NANO))[-2:],)
+    assert [each.shape for each in layers] == [(8, 10), (10,)]
+    assert outputs(Pass(forward_macs(NANO, 10), shape=NANO)) == 10
+
+
+def test_a_state_on_disk_holds_what_is_frozen_and_what_is_averaged():
+    plain, byol = run_of(SimCLR()), run_of(BYOL())
+    trained, beside = all_arrays(byol)
+    assert not all_arrays(plain)[1]
+    assert numbers(beside) > 0.9 * numbers(all_arrays(plain)[0]) / 1.2
+    without = state_bytes(byol) - 4 * numbers(beside)
+    assert without / numbers(trained) == pytest.approx(6, rel=0.1)  # Adafactor: 4 + 2 a number
+
+
+def test_two_views_keep_twice_as_much_and_send_the_batch_twice():
+    one, two = (
+        predicted(
+            run_of(each).model_copy(update={"compute": "float32"}), PlacementSpec(), ON
+        )  # nothing is cast
+        for each in (Classify(), SimCLR())
+    )
+    assert two.kept == pytest.approx(2 * one.kept, rel=1e-3)
+    assert two.batch == 2 * one.batch
+
+
+def test_a_target_network_is_state_without_moments_and_nothing_is_kept_of_it():
+    one, two = (predicted(run_of(each), PlacementSpec(), ON) for each in (SimCLR(), BYOL()))
+    assert two.kept == one.kept
+    assert two.state > one.state + 4 * 20e6
+    assert two.moments["beside"] > one.moments["beside"] == 0
+
+
+def test_the_gradients_of_all_images_of_a_part_are_held_at_once():
+    sizes = {"clip_norm": None, "privacy": {"noise_multiplier": 1.0, "delta": 1e-5}}
+    run = run_of(batch=64, **sizes)
+    with pytest.raises(ValueError, match="clip"):
+        run_of(batch=64, privacy=sizes["privacy"])
+    plain = predicted(run_of(batch=64), PlacementSpec(), ON)
+    whole, parts = (predicted(run, PlacementSpec(microbatches=parts), ON) for parts in (1, 8))
+    images = 64 // ON.devices
+    assert whole.moments["updates"] > images * plain.moments["updates"] * 0.9
+    assert whole.kept == plain.kept
+    assert parts.moments["updates"] < 0.3 * whole.moments["updates"]
+    assert whole.state == plain.state
+
+
+def test_private_steps_are_tried_in_more_and_more_parts_and_never_fused():
+    run = run_of(batch=64, clip_norm=None, privacy={"noise_multiplier": 1.0, "delta": 1e-5})
+    specs = list(ladder(run, ON))
+    assert {spec.update for spec in specs} == {"plain"}
+    assert [spec.microbatches for spec in specs][-1] == 64 // ON.devices
+    assert [spec.microbatches for spec in specs] == sorted(spec.microbatches for spec in specs)
+
+
+def test_a_teacher_s_forward_pass_takes_time_and_its_gradient_is_sent_to_nobody():
+    """BYOL: its target is another forward pass of both views, 8 instead of 6 a multiply-add."""
+    one, two = run_of(SimCLR(hidden=768, projection=256)), run_of(BYOL())
+    assert two.flops / one.flops == pytest.approx(8 / 6, rel=0.02)
+    times = [step_time(each, ON, PlacementSpec(), ()).arithmetic for each in (one, two)]
+    assert times[1] / times[0] == pytest.approx(8 / 6, rel=0.02)
+    assert sent(two, ON, PlacementSpec()) == pytest.approx(sent(one, ON, PlacementSpec()), rel=0.1)
+
+
+def test_augmentations_are_counted_as_arithmetic():
+    one, many = private_run(), private_run(augmentations=4)
+    assert many.flops == 4 * one.flops
+    assert predicted(many, PlacementSpec(), ON).kept == pytest.approx(
+        4 * predicted(one, PlacementSpec(), ON).kept, rel=0.3
+    )
+
+
+def test_a_plan_of_objectives_loads_no_jax(tmp_path):
+    import subprocess
+
+    code = (
+        "import sys\n"
+        "from scaling.planning.memory import predicted\n"
+        "from scaling.planning.roofline import step_time\n"
+        "assert 'jax' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert small().passes[0].flops > 0
