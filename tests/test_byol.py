@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from objective_cases import BATCH, NANO, small
 
+from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
-from scaling.objectives.built.byol import momentum, regression
+from scaling.objectives.built.byol import BatchNorm, momentum, regression
 from scaling.objectives.byol import BYOL
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.step import program, step_key
@@ -63,9 +64,28 @@ def test_the_momentum_rises_from_its_start_to_1_by_half_a_cosine_and_stays_there
     assert float(momentum(12345, 0.996, None)) == pytest.approx(0.996)
 
 
+def test_a_batch_norm_is_that_of_each_view_by_itself():
+    x = np.random.default_rng(3).normal(2, 5, (12, 4)).astype(np.float32)
+    found = BatchNorm(4)(x)
+    for view in (slice(0, 6), slice(6, 12)):
+        expected = (x[view] - x[view].mean(0)) / np.sqrt(x[view].var(0) + 1e-5)
+        np.testing.assert_allclose(found[view], expected, atol=1e-5)
+
+
+def test_a_batch_norm_couples_examples_and_refuses_a_batch_of_one_and_parts_of_a_batch():
+    assert BYOL().couples_examples
+    assert not BYOL(norm="layer").couples_examples
+    assert small(objective=BYOL(norm="none"), batch=1).batch == 1
+    with pytest.raises(ValueError, match="a batch of 1 has no variance"):
+        small(objective=BYOL(), batch=1)
+    run = small(objective=BYOL())
+    with pytest.raises(UserError, match="microbatches = 2: the loss byol of an image depends"):
+        program(run, run.objective.build(NANO, 4, Precision()), PlacementSpec(microbatches=2))
+
+
 @pytest.fixture(scope="module")
 def run():
-    return small(objective=BYOL(projection=8, momentum=0.5, rises_over=4))
+    return small(objective=BYOL(projection=8, momentum=0.5, rises_over=4, norm="layer"))
 
 
 @pytest.fixture(scope="module")

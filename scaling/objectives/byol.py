@@ -6,7 +6,7 @@ Knows a backbone only as something that turns images into vectors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from models.precision import Precision
     from models.shapes import Shape
     from scaling.objectives.built.byol import BYOLObjective
+
+
+Norm: TypeAlias = Literal["batch", "layer", "none"]
 
 
 class BYOL(ObjectiveConfig):
@@ -30,10 +33,8 @@ class BYOL(ObjectiveConfig):
 
     Grill et al. 2020, "Bootstrap your own latent"; numbers and order are those of
     `byol/byol_experiment.py`, `configs/byol.py` and `utils/schedules.py` in
-    google-deepmind/deepmind-research. There projector and predictor have batch normalisation; here
-    a layer normalisation in its place, so that no image's features depend on others, and the target
-    begins as a copy of the online network. `docs/objectives/views.md` shows that features do not
-    collapse.
+    google-deepmind/deepmind-research. The target begins as a copy of the online network; there it
+    is drawn anew, which made no difference, as a comment says.
     """
 
     kind: Literal["byol"] = "byol"
@@ -49,14 +50,26 @@ class BYOL(ObjectiveConfig):
     are of a ResNet-50's 2048."""
     projection: int = Field(default=256, gt=0, le=10**6)
     """Outputs of projector and predictor."""
-    norm: Literal["layer", "none"] = "layer"
-    """What normalises hidden features of projector and predictor, before the ReLU."""
+    norm: Norm = "batch"
+    """What normalises hidden features of projector and predictor, before the ReLU. `batch`, as in
+    the paper: over all images of the batch, whatever devices these are on, of each view by itself.
+    An image's loss then depends on the others of its batch, as it does not with `layer` or
+    `none`."""
 
     @property
     def views(self) -> int:
         return 2
 
+    @property
+    def couples_examples(self) -> bool:
+        return self.norm == "batch"
+
     def problems(self, setting: Setting) -> Iterator[str]:
+        if self.norm == "batch" and setting.batch < 2:
+            yield (
+                "byol normalises over the images of a batch, and a batch of 1 has no variance; "
+                'use 2, or norm = "layer".'
+            )
         if "mixup" in setting.augment:
             yield "byol has no labels to mix; leave mixup out of augment."
 
