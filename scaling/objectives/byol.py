@@ -33,9 +33,8 @@ class BYOL(ObjectiveConfig):
 
     Grill et al. 2020, "Bootstrap your own latent"; numbers and order are those of
     `byol/byol_experiment.py`, `configs/byol.py` and `utils/schedules.py` in
-    google-deepmind/deepmind-research. As there, projector and predictor have batch normalisation,
-    each view by itself: without it features collapsed on small data. The backbone's features
-    depend on no other image. Here the target begins as a copy of the online network.
+    google-deepmind/deepmind-research. The target begins as a copy of the online network; there it
+    is drawn anew, which made no difference, as a comment says.
     """
 
     kind: Literal["byol"] = "byol"
@@ -52,7 +51,10 @@ class BYOL(ObjectiveConfig):
     projection: int = Field(default=256, gt=0, le=10**6)
     """Outputs of projector and predictor."""
     norm: Norm = "batch"
-    """What normalises hidden features of projector and predictor, before the ReLU."""
+    """What normalises hidden features of projector and predictor, before the ReLU. `batch`, as in
+    the paper: over all images of the batch, whatever devices these are on, of each view by itself.
+    An image's loss then depends on the others of its batch, as it does not with `layer` or
+    `none`."""
 
     @property
     def views(self) -> int:

@@ -29,6 +29,6 @@ def privacy_remarks(study: Study) -> Iterator[str]:
         assert found is not None
         yield (
             f"Privacy: epsilon = {found.epsilon:.4g} at delta = {found.delta:g} after "
-            f"{run.steps:_} steps at noise_multiplier = {noise:g}, batch {run.batch:_}, of {found.images:_} "
-            "images; shorter runs spend less."
+            f"{run.steps:_} steps at noise_multiplier = {noise:g}, batch {run.batch:_}, of "
+            f"{found.images:_} images; shorter runs spend less."
         )
