@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from objective_cases import BATCH, NANO, small
 
+from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from scaling.data.loader import batches
@@ -22,6 +23,7 @@ from scaling.objectives.built.s4l import (
     virtual_adversarial,
 )
 from scaling.objectives.s4l import S4L
+from scaling.study.parse import read_study
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 LABELS = np.array([2, -1, 0, -1], np.int32)
@@ -151,7 +153,11 @@ def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task)
 @pytest.mark.parametrize(
     ("changes", "objective", "said"),
     [
-        ({"data_size": None}, {}, "there is no end to the images; give a data_size"),
+        (
+            {"data_size": None},
+            {},
+            "0.1 is a share of data_size, which is left out; give a data_size",
+        ),
         ({}, {"labelled_images": 1000}, "labelled_images = 1_000 is more than the 320 images"),
         ({}, {"labelled_images": 0.001}, "0.001 of 320 images is less than one"),
         ({}, {"labelled_images": 2.5}, "below 1 it is a share, else a whole number"),
@@ -163,3 +169,24 @@ def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task)
 def test_what_cannot_be_is_said_before_anything_is_trained(changes, objective, said):
     with pytest.raises(ValueError, match=said):
         small(objective=S4L(**objective), **changes)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [("0.1", "is a share of data_size, which is left out"), ("600", "is more than the 500 images")],
+)
+def test_a_study_of_a_source_that_ends_is_told_too(tmp_path, labelled, said):
+    study = tmp_path / "study.toml"
+    study.write_text(f"""
+name = "few"
+question = "Do few labels do?"
+data = {{ kind = "procedural", train_size = 500 }}
+[[grid]]
+model = "mu/4"
+images_seen = 2_560
+batch = 128
+objective = {{ kind = "s4l", labelled_images = {labelled} }}
+recipe = {{ warmup_steps = 10, cooldown_steps = 5 }}
+""")
+    with pytest.raises(UserError, match=said):
+        read_study(study)

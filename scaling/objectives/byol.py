@@ -6,20 +6,17 @@ Knows a backbone only as something that turns images into vectors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from models.cost import forward_macs
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import Norm, ObjectiveConfig, Pass, Setting
 
 if TYPE_CHECKING:
     from models.precision import Precision
     from models.shapes import Shape
     from scaling.objectives.built.byol import BYOLObjective
-
-
-Norm: TypeAlias = Literal["batch", "layer", "none"]
 
 
 class BYOL(ObjectiveConfig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from scaling.base.config import Config
 from scaling.data.order import Labelled
@@ -49,6 +49,10 @@ class Pass(NamedTuple):
     def flops(self) -> float:
         """Of one image of the batch."""
         return 2 * self.macs * self.examples * (3 if self.trained else 1)
+
+
+Norm: TypeAlias = Literal["batch", "layer", "none"]
+"""What normalises the hidden features of an MLP on a backbone."""
 
 
 class Setting(NamedTuple):

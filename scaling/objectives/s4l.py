@@ -85,8 +85,8 @@ class S4L(SoftmaxScores):
             yield f"labelled_images = {given:g}: below 1 it is a share, else a whole number."
         elif given < 1 and size is None:
             yield (
-                f"labelled_images = {given:g} is a share, and there is no end to the images; give "
-                "a data_size, or a whole number."
+                f"labelled_images = {given:g} is a share of data_size, which is left out; give a "
+                "data_size, or labelled_images as a whole number."
             )
         else:
             found = self.labelled(size)
@@ -110,6 +110,13 @@ class S4L(SoftmaxScores):
             yield "s4l looks at labels of few images, which mixup blends; leave mixup out."
         if not setting.labelled:
             yield "s4l needs labels of some images, and the training images have none."
+
+    def missing(self, setting: Setting) -> Iterator[str]:
+        if setting.source is None or setting.data_size is not None or self.labelled_images < 1:
+            return
+        total = setting.source.sizes()[0]
+        if total is not None and self.labelled_images > total:
+            yield f"labelled_images = {self.labelled_images:_.0f} is more than the {total:_} images."
 
     def build(self, model: Shape, classes: int, precision: Precision) -> S4LObjective:
         from scaling.objectives.built.s4l import S4LObjective
