@@ -114,9 +114,9 @@ class S4L(SoftmaxScores):
     def missing(self, setting: Setting) -> Iterator[str]:
         if setting.source is None or setting.data_size is not None or self.labelled_images < 1:
             return
-        total = setting.source.sizes()[0]
-        if total is not None and self.labelled_images > total:
-            yield f"labelled_images = {self.labelled_images:_.0f} is more than the {total:_} images."
+        given, total = self.labelled_images, setting.source.sizes()[0]
+        if total is not None and given > total:
+            yield f"labelled_images = {given:_.0f} is more than the {total:_} images."
 
     def build(self, model: Shape, classes: int, precision: Precision) -> S4LObjective:
         from scaling.objectives.built.s4l import S4LObjective
