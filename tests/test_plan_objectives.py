@@ -77,8 +77,8 @@ def test_the_arrays_are_those_of_the_objective_s_state(name, optimizer, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_compiled_step_holds_the_state_that_is_planned_and_about_the_activations(name, tmp_path):
-    """Compiled for this processor: arguments to the byte, but for labels, tokens, numbers of an image,
-    counters and placeholders; temporaries between half of the closed form and a tenth more."""
+    """Compiled for this processor: arguments to the byte, but for labels, tokens, numbers of images
+    and counters; temporaries between half of the closed form and a tenth more."""
     run, on, spec = CASES[name](tmp_path), topology("cpu"), PlacementSpec()
     ours, theirs = predicted(run, spec, on), compiled_parts(run, on, spec)
     built = run.objective.build(run.model, run.data.classes, Precision())
