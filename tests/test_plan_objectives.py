@@ -18,6 +18,7 @@ from scaling.objectives.classify import Classify
 from scaling.objectives.config import Pass
 from scaling.objectives.simclr import SimCLR
 from scaling.planning.arrays import all_arrays, arrays_of, moments, outputs
+from scaling.planning.compiled import compiled_parts
 from scaling.planning.devices import topology
 from scaling.planning.disk import state_bytes
 from scaling.planning.memory import predicted
@@ -26,7 +27,7 @@ from scaling.planning.steps import ladder
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.step import SEED, program
+from scaling.training.step import SEED, abstract_batch, program
 
 ON = topology("v3:2x2")
 
@@ -71,6 +72,22 @@ def test_the_arrays_are_those_of_the_objective_s_state(name, optimizer, tmp_path
         if x.size >= large
     ]
     assert sorted(each for each in kept if math.prod(each[0]) >= large) == sorted(theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_compiled_step_holds_the_state_that_is_planned_and_about_the_activations(name, tmp_path):
+    """Compiled for this processor: arguments to the byte, but for labels, tokens, numbers of images
+    and counters; temporaries between half of the closed form and a tenth more."""
+    run, on, spec = CASES[name](tmp_path), topology("cpu"), PlacementSpec()
+    ours, theirs = predicted(run, spec, on), compiled_parts(run, on, spec)
+    built = run.objective.build(run.model, run.data.classes, Precision())
+    state = jax.eval_shape(program(run, built, spec).start, SEED)
+    beside = [x for x in jax.tree.leaves((state.optimizer, state.state)) if x.size <= 1]
+    beside += [x for entry, x in abstract_batch(run).items() if entry != "image"]
+    most = sum(x.size * x.dtype.itemsize for x in beside) + 3 * 4  # rate, seed and step
+    assert 0 <= theirs.arguments - ours.state - ours.batch <= most
+    assert 0.5 < theirs.temporary / max(ours.moments.values()) < 1.1
 
 
 def test_a_classifier_s_arrays_are_exact():

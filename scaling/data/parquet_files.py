@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,13 +170,13 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return found
 
 
-def _check_said(file: File, key: str, said: Sequence[Any], rows: Sequence[int]) -> None:
+def _check_said(file: File, key: str, said: Sequence[Any], rows: Iterable[int]) -> None:
     """Raise UserError where a row says nothing.
 
     Args:
       said: of each row, a text, a list of texts, or None.
     """
-    for row, each in zip(rows, said, strict=True):
+    for row, each in zip(map(int, rows), said, strict=True):
         if each is None:
             raise UserError([f"{file.path}: row {row:_} has no {key!r}."])
         if not isinstance(each, str) and (not each or None in each):

@@ -77,7 +77,7 @@ class Teacher(Config):
             said = provenance[NETWORK]
             shape = TypeAdapter(Shape).validate_python(said["shape"])
             known = Known(shape, int(said["classes"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return self
         copy = self.model_copy()
         copy._recorded = known
