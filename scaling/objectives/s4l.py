@@ -12,7 +12,7 @@ from pydantic import Field
 
 from models.cost import forward_macs
 from scaling.data.order import Labelled
-from scaling.objectives.config import Pass, Setting
+from scaling.objectives.config import Pass, Setting, linear
 from scaling.objectives.exemplar import exemplar_problems
 from scaling.objectives.rotation import TURNS
 from scaling.objectives.softmax import SoftmaxScores
@@ -63,8 +63,14 @@ class S4L(SoftmaxScores):
 
     @property
     def couples_examples(self) -> bool:
-        """Of rotation too: the mean goes over those images of a batch that have labels."""
-        return True
+        """Of the exemplar loss alone: labelled images are divided by how many a batch has, and not
+        by how many were found in it."""
+        return self.task == "exemplar"
+
+    @property
+    def one_pass(self) -> bool:
+        """VAT sends images through the backbone again."""
+        return not self.vat
 
     @property
     def turns(self) -> int:
@@ -126,10 +132,12 @@ class S4L(SoftmaxScores):
     def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
         """All turns and views through backbone and heads; for VAT one forward and backward pass to
         find the perturbation, and one trained pass."""
-        heads = model.features * (TURNS if self.task == "rotation" else 0)
+        turns = TURNS if self.task == "rotation" else 0
+        layers = linear(model.features, classes) + (linear(model.features, turns) if turns else ())
         shown = self.turns * self.views
         macs = forward_macs(model, classes)
-        found = [Pass(macs + heads, examples=shown, shape=model)]
+        heads = model.features * turns
+        found = [Pass(macs + heads, examples=shown, shape=model, layers=layers)]
         if self.vat:
             seen = Pass(macs, examples=2, shape=model, shared=True)
             found += [seen, seen._replace(examples=1, trained=False)]

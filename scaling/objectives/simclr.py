@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from models.cost import forward_macs
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import ObjectiveConfig, Pass, Setting, mlp
 
 if TYPE_CHECKING:
     from models.precision import Precision
@@ -70,4 +70,5 @@ class SimCLR(ObjectiveConfig):
         del classes
         hidden = self.hidden or model.features
         head = model.features * hidden + hidden * self.projection
-        return (Pass(forward_macs(model) + head, examples=2, shape=model),)
+        layers = mlp(model.features, hidden, self.projection, self.norm)
+        return (Pass(forward_macs(model) + head, examples=2, shape=model, layers=layers),)
