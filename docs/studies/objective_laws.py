@@ -7,7 +7,8 @@ Fits the frontier of each objective's runs, error against its own FLOPs, by `fit
 `fit-laws` does. Prints exponents, and the error of each objective as a multiple of that of
 classification at the largest compute that both have, with 90 % intervals, as `fit-laws compare`
 does. Draws FOLDER/<study>-laws.png: points are runs, rings those on the frontier, the band is that
-of the law. Where the floor is known it is held; elsewhere the law is a power.
+of the law. Where the floor is known it is held, and the law is the paper's, which begins at a
+plateau; elsewhere it is a power. An exponent of 10 is on its bound.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def by_objective(table: Table) -> dict[str, Table]:
 
 def spec_of(ending: str, floor: float | None) -> FitSpec:
     task = "glyphs" if floor is not None else "cifar"
-    law, fix = ("power", {}) if floor is None else ("power-floor", {"c": floor})
+    law, fix = ("power", {}) if floor is None else ("saturating", {"c": floor})
     where = (f"metric={task}_{ending}",)
     return FitSpec(x=("flops",), y="value", where=where, rows="frontier", law=law, fix=fix)
 
@@ -104,6 +105,8 @@ def draw(ax: Axes, name: str, reports: dict[str, GroupReport]) -> None:
                 ax.fill_between(x, *report.fit.band(x), color=colour, alpha=0.12, lw=0)
             else:
                 ax.plot([], [], ".", color=colour, label=f"{objective}, no law")
+        errors = np.concatenate([each.observations.error for each in reports.values()])
+        ax.set_ylim(errors.min() / 1.1, errors.max() * 1.1)
         finish(ax)
 
 
