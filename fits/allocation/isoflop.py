@@ -48,10 +48,12 @@ def isoflop(
     """Approach 2: at each of several budgets a valley in log N; a line through their minima.
 
     Each valley is an average over asymmetric forms fitted near its best size, to means of
-    neighbouring sizes where a budget has very many runs. Runs of a budget that did not spend exactly the same are moved to it along the lowest losses of neighbouring budgets.
-    Budgets whose best size is outside the sizes tried are left out, with a diagnostic; one whose
-    smallest loss lies between the smallest and the largest size never is. The line's weights allow
-    for best sizes that vary about it by more than their errors explain (Paule and Mandel 1982).
+    neighbouring sizes where a budget has very many runs. Runs of a budget that did not spend
+    exactly the same are moved to it along the lowest losses of neighbouring budgets. Budgets whose
+    best size is outside the sizes tried are left out, with a diagnostic; one whose smallest loss
+    lies between the smallest and the largest size never is, unless it is of means and lies next to
+    an end. The line's weights allow for best sizes that vary about it by more than their errors
+    explain (Paule and Mandel 1982).
 
     Intervals: a parametric bootstrap that draws, for each replicate, forms by their weights, noise
     by the residuals about them, and the variation about the line by Student's t.

@@ -1,8 +1,8 @@
 """Which runs make a profile at equal compute, and what stands for them where they are many.
 
 A profile of more than MEANS runs is one of means: of neighbouring sizes, about as many runs in
-each, none of sizes far apart. A mean counts as its runs do together, so that fitting takes the time and
-the memory of a few runs, however many there are.
+each, none of sizes far apart. A mean counts as its runs do together, so that fitting takes the time
+and the memory of a few runs, however many there are.
 """
 
 from __future__ import annotations
