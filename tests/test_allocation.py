@@ -294,20 +294,6 @@ def test_budgets_of_very_many_runs_take_the_work_of_a_few(monkeypatch):
     assert found.size(1e22)[0] == pytest.approx(best_size(1e22), rel=0.05)
 
 
-def test_a_mean_counts_as_its_runs_do():
-    """A sixth of the sizes has a hundred runs each; their noise is that of a tenth."""
-    rng = np.random.default_rng(0)
-    each = np.where(np.arange(12) % 6 == 0, 100, 1)
-    size = np.repeat(np.geomspace(1e8, 1e9, 12), each)
-    runs = trainings(size, 1e19 / size, 2 + rng.normal(0, 0.01, len(size)), compute=size**0 * 1e19)
-    (found,) = making.profiles(runs, None, 1.25)
-    np.testing.assert_allclose(found.weight, each / each.mean())
-    np.testing.assert_allclose(np.exp(found.size), np.geomspace(1e8, 1e9, 12))
-    order = np.argsort(runs.size, kind="stable")
-    means = [part.mean() for part in np.split(runs.loss[order], np.cumsum(each)[:-1])]
-    np.testing.assert_allclose(found.loss * min(means), means)
-
-
 @pytest.mark.parametrize("exact", [True, False])
 def test_budgets_are_where_the_most_different_sizes_were_tried(exact):
     """By brute force: every window is looked at by itself."""
