@@ -264,9 +264,10 @@ def anywhere(seed, count, noise=0.01):
 
 def test_means_of_neighbouring_sizes_have_the_profiles_of_all_runs(monkeypatch):
     runs = study(0, 0.01, sizes=150, budgets=6)
-    few = isoflop(runs, replicates=400)
-    monkeypatch.setattr(making, "MEANS", 10**9)
     whole = isoflop(runs, replicates=400)
+    monkeypatch.setattr(making, "MANY", 100)
+    monkeypatch.setattr(making, "MEANS", 40)
+    few = isoflop(runs, replicates=400)
     for of_few, of_all, truth in (
         (few.exponent(), whole.exponent(), EXPONENT),
         (few.size(3e22), whole.size(3e22), best_size(3e22)),
@@ -287,7 +288,7 @@ def test_budgets_of_very_many_runs_take_the_work_of_a_few(monkeypatch):
     for count in (20_000, 200_000):
         fitted.clear()
         found = isoflop(anywhere(0, count), replicates=200)
-        assert max(fitted) <= making.MEANS + np.log(1e3) / making.WIDEST + 1
+        assert max(fitted) <= making.MANY
     _, low, high = found.exponent()
     assert low < EXPONENT < high
     assert high - low < 0.03

@@ -1,6 +1,6 @@
 """Which runs make a profile at equal compute, and what stands for them where they are many.
 
-A profile of more than MEANS runs is one of means: of neighbouring sizes, about as many runs in
+A profile of more than MANY runs is one of means: of neighbouring sizes, about as many runs in
 each, none of sizes far apart. A mean counts as its runs do together, so that fitting takes the time
 and the memory of a few runs, however many there are.
 """
@@ -8,15 +8,18 @@ and the memory of a few runs, however many there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fits.allocation.allocation import Trainings
 from fits.allocation.profile_forms import Profile
 from fits.base.numbers import Array
 
 LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
-MEANS = 32  # of one budget; more only where WIDEST makes them
+MANY = 1000  # runs of one budget
+MEANS = 100  # of one budget; more only where WIDEST makes them
 WIDEST = 0.35  # in log size, of one mean
 
 
@@ -48,7 +51,7 @@ def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> 
                 size=place,
                 loss=height / height.min(),
                 weight=count / count.mean(),
-                margin=WIDEST if len(mine) > MEANS else 0.0,
+                margin=WIDEST if len(mine) > MANY else 0.0,
             )
         )
     return found
@@ -73,7 +76,7 @@ def crowded(compute: Array, size: Array, half: float) -> list[float]:
     return sorted(taken)
 
 
-def _different(of: Array, end: Array) -> Array:
+def _different(of: NDArray[Any], end: NDArray[Any]) -> Array:
     """How many different values stand in of[k:end[k]], for every k; `end` never falls.
 
     One that enters a window counts where it does not stand there yet, one that leaves where it does
@@ -97,7 +100,7 @@ def _means(size: Array, loss: Array) -> tuple[Array, Array, Array]:
     Args:
       size: logarithms, increasing, [runs].
     """
-    if len(size) <= MEANS:
+    if len(size) <= MANY:
         return size, loss, np.ones(len(size))
     _, first, of, count = np.unique(
         size, return_index=True, return_inverse=True, return_counts=True
