@@ -265,7 +265,7 @@ def anywhere(seed, count, noise=0.01):
 def test_means_of_neighbouring_sizes_have_the_profiles_of_all_runs(monkeypatch):
     runs = study(0, 0.01, sizes=150, budgets=6)
     whole = isoflop(runs, replicates=400)
-    monkeypatch.setattr(making, "MANY", 100)
+    monkeypatch.setattr(making, "MANY", 50)
     monkeypatch.setattr(making, "MEANS", 40)
     few = isoflop(runs, replicates=400)
     for of_few, of_all, truth in (

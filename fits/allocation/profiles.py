@@ -18,8 +18,8 @@ from fits.allocation.profile_forms import Profile
 from fits.base.numbers import Array
 
 LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
-MANY = 1000  # runs of one budget
-MEANS = 100  # of one budget; more only where WIDEST makes them
+MANY = 100  # runs of one budget
+MEANS = 32  # of one budget; more only where WIDEST makes them
 WIDEST = 0.35  # in log size, of one mean
 
 
