@@ -168,7 +168,7 @@ def _reaches(fit: Fit, x: ArrayLike) -> tuple[Array, Array, Array]:
 
 def error_ratio(a: Fit, b: Fit, x: float) -> ErrorRatio:
     value, low, high = (float(each) for each in ratio(a, b, x))
-    spread_a, spread_b = (sum(each**2 for each in _reaches(fit, x)[1:]) for fit in (a, b))
+    spread_a, spread_b = (float(sum(each**2 for each in _reaches(fit, x)[1:])) for fit in (a, b))
     return ErrorRatio(
         x=x,
         error_a=float(a.predict(x)),
