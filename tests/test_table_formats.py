@@ -305,6 +305,10 @@ def test_bytes_that_are_not_plain_are_read_and_named(read, text, words):
         (["$3,300", "$950", "$12M"], [3300, 950, 12e6], "y $3,300 as 3300 (thousands)"),
         (["€ 3.50", "€ 2", "€ 1.25"], [3.5, 2, 1.25], "y € 3.50 as 3.5"),
         (["0.23 ± 0.01", "0.2 +/- 0.01", "0.17±.02"], [0.23, 0.2, 0.17], "what follows ± is not"),
+        (["0.230(12)", "0.2(1)", "1.7(2)e-1"], [0.23, 0.2, 0.17], "what is in brackets is not"),
+        (["0.2 [0.1, 0.3]", "0.4 (0.3 - .5)", "1 [1,2]"], [0.2, 0.4, 1], "what is in brackets"),
+        (["23% [22%, 25%]", "20(1) %", "17 %"], [0.23, 0.2, 0.17], "y in percent"),
+        (["~1e18", "≈ 2e18", "3e18"], [1e18, 2e18, 3e18], "y ~1e18 as 1e+18 (as if it were exact"),
         (["23 ± 1 %", "20% ± 1%", "17 ± 1 %"], [0.23, 0.2, 0.17], "y in percent"),
         (["1.5D+20", "2d19", "1D18"], [1.5e20, 2e19, 1e18], "y 1.5D+20 as 1.5e+20 (D for the"),
         (["3.3x10^17", "10^18", "1e19"], [3.3e17, 1e18, 1e19], "as 3.3e+17 (power of ten)"),
@@ -320,7 +324,23 @@ def test_numbers_with_currencies_errors_and_other_exponents_are_read_and_named(
     assert words in note.words
 
 
-@pytest.mark.parametrize("cell", ["0.2 ± ", "± 0.2", "$", "€3 $", "0.2 [0.1, 0.3]", "<0.2"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(
+            "0.2 ± ",
+            "± 0.2",
+            "$",
+            "€3 $",
+            "<0.2",
+            "0.2 [3]",
+            "0.2 [0.3, 0.4]",
+            "0.2 [0.1,",
+            "(0.2)",
+        ),
+        *("~", "~~0.2", "0.2~", "0.2(a)", "0.2 (1, 2, 3)"),
+    ],
+)
 def test_what_only_looks_like_such_a_number_is_refused(read, cell):
     table = read(f"x\ty\n1\t0.5\n2\t{cell}\n")
     assert read_numbers(table, "y", lambda _: None)[1]

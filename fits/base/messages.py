@@ -452,6 +452,8 @@ _WAYS = {
     "power_of_ten": "power of ten",
     "comment_in_cell": "comment left out",
     "plus_minus": "what follows ± is not used",
+    "brackets": "what is in brackets is not used",
+    "about": "as if it were exact",
 }
 
 

@@ -50,6 +50,13 @@ _FORTRAN = re.compile(r"\d[.,]?\d*[dD][+-]?\d")
 _PLUS_MINUS = re.compile(
     r"(?P<value>.*\d.*?)\s*(?:±|\+/-|\+-)\s*[.,]?\d[\d.,]*(?:[eE][+-]?\d+)?\s*(?P<percent>%)?"
 )
+_CONCISE = re.compile(r"(?P<value>[^()]*\d)\(\d{1,3}\)(?P<after>(?:[eE][+-]?\d+)?\s*%?)")
+_REAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_INTERVAL = re.compile(
+    rf"(?P<value>{_REAL})\s*(?P<percent>%)?\s*"
+    rf"[\[(]\s*(?P<low>{_REAL})\s*%?\s*(?:,|;|\.\.|to|–|-)\s*(?P<high>{_REAL})\s*%?\s*[\])]"
+)
+_ABOUT = re.compile(r"[~≈∼]\s*(?P<value>[^~≈∼\s].*)")
 _CURRENCY = re.compile(r"(?P<sign>[+-]?)(?:US|A|C)?(?P<currency>[$€£¥])\s*(?P<number>\d.*)")
 _UNIT = re.compile(r"[^\W\d_][^\d,;#]*|[$€£¥°]")
 
@@ -119,13 +126,25 @@ def written(cell: str) -> Written | None:
 
 
 def _bare(cell: str) -> tuple[str, str, tuple[str, ...]]:
-    """A cell less its comment, its error after ±, and the currency before it; what was left out."""
+    """A cell less its comment, its error, "about", and the currency before it; what was left out.
+
+    An error is what follows ±, the last digits' in brackets, 41.2(3), or an interval about the
+    number, 41.2 [40.9, 41.5]. Brackets of anything else, such as a footnote, leave no number.
+    """
     number, mark, _ = cell.replace("\u2212", "-").partition(" #")
     odd = ("comment_in_cell",) if mark else ()
     number = number.strip()
     if with_error := _PLUS_MINUS.fullmatch(number):
         shared = with_error["percent"] if "%" not in with_error["value"] else ""
         number, odd = with_error["value"] + (shared or ""), (*odd, "plus_minus")
+    elif concise := _CONCISE.fullmatch(number):
+        number, odd = concise["value"] + concise["after"], (*odd, "brackets")
+    elif (between := _INTERVAL.fullmatch(number)) and (
+        float(between["low"]) <= float(between["value"]) <= float(between["high"])
+    ):
+        number, odd = between["value"] + (between["percent"] or ""), (*odd, "brackets")
+    elif about := _ABOUT.fullmatch(number):
+        number, odd = about["value"], (*odd, "about")
     if priced := _CURRENCY.fullmatch(number):
         return priced["sign"] + priced["number"], priced["currency"], odd
     return number, "", odd
@@ -417,6 +436,8 @@ def number_alone(cell: str) -> float | None:
     """The number in a text that stands alone, 11 % as 0.11; None: none, or of two readings."""
     found = written(cell.strip())
     if found is None or (found.role == "either" and found.mark == ","):
+        return None
+    if {"about", "brackets"} & set(found.odd):
         return None
     value = _value(found, "decimal" if found.role == "either" else found.role)
     return value / 100 if found.rest == "%" else None if found.rest and not found.suffix else value
