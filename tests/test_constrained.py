@@ -274,6 +274,38 @@ def test_a_law_of_the_same_rows_is_said_to_be(table, of_loss, tmp_path, command)
     assert "are among" not in command(half, *asked, "--from", law, "--hold", "c")[1]
 
 
+def test_compare_next_and_best_size_say_it_too(of_loss, tmp_path, command):
+    path, law, asked = of_loss
+    held = *asked, "--from", law, "--hold", "c"
+    other = tmp_path / "other.csv"
+    head, *rows = path.read_text().splitlines()
+    other.write_text("\n".join([head, *(row.replace(",", "1,") for row in rows)]))  # at other x
+    status, said, warned = command("compare", path, other, *held)
+    assert status == 0
+    assert "A: 30 of 30 rows are among those" in said + warned
+    assert (said + warned).count("rows are among those") == 1
+    place = "--predict", "30", "--budget", "100", "--grid", "flops=1,10", "--per", "1"
+    status, said, warned = command("next", path, *held, *place)
+    assert status == 0
+    assert "30 of 30 rows are among those" in said + warned
+
+
+def test_best_size_says_that_its_law_is_of_the_same_rows(tmp_path, command):
+    size, data = (each.ravel() for each in np.meshgrid(10.0 ** np.arange(7, 11), [1e9, 1e10, 1e11]))
+    loss = 1.7 + 400 * size**-0.34 + 410 * data**-0.28
+    table, law = tmp_path / "runs.csv", tmp_path / "law.json"
+    rows = [f"{n:.9g},{d:.9g},{y:.9g}" for n, d, y in zip(size, data, loss, strict=True)]
+    table.write_text("\n".join(["n,d,loss", *rows]))
+    asked = table, "--y", "loss", "--y-is", "loss", "--law", "chinchilla"
+    assert command(*asked, "--x", "n", "--x", "d", "--save", law)[0] == 0
+    held = "--from", law, "--hold", "E"
+    status, said, warned = command(
+        "best-size", *asked, "--x", "n", "--x", "d", "--budget", "1e21", *held
+    )
+    assert status == 0, warned
+    assert "12 of 12 rows are among those" in said + warned
+
+
 def test_a_parameter_is_held_by_one_option_and_each_says_what_is_known_of_it(of_loss, command):
     path, law, asked = of_loss
     status, _, wrong = command(path, *asked, "--from", law, "--hold", "b", "--fix", "b=0.3")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
 from fits.cli.far import Far, refuse_places
+from fits.cli.held import with_first_stage
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
 from fits.laws.names import ALIASES, GROWING, SEVERAL_VARIABLES
@@ -64,8 +66,12 @@ def best_size(
         lambda: _check(options["law"], per),
     )
     from fits.allocation.best_size import best_sizes
+    from fits.report_json import ReportJson
 
     answer, report = best_sizes(whole, spec, budgets, per, units)
+    groups = tuple(with_first_stage(each, options["from_law"]) for each in report.groups)
+    report = replace(report, groups=groups)
+    answer = answer.model_copy(update={"fit": ReportJson.model_validate(report)})
     n, d = report.groups[0].points.x[:2]
     computes = [(each[0],) for each in budgets]
     refuse_places("--budget", computes, float((answer.per * n * d).max()), far=far)

@@ -11,6 +11,7 @@ import typer
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
 from fits.cli.far import Far, refuse_places
+from fits.cli.held import with_first_stage
 from fits.cli.options import Json, Plot, Texts, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import BEST, FORECAST
@@ -60,6 +61,9 @@ def compare(
     if len(spec.x) > 1 or spec.law in (BEST, FORECAST):
         raise UserError([f"--law: {spec.law} is no law of one x. Choose one that is."])
     found = compare_tables(tables, spec, by=by, predict=places, target_errors=errors)
+    first = options["from_law"]
+    both = {"a": with_first_stage(found.a, first), "b": with_first_stage(found.b, first)}
+    found = found.model_copy(update=both)
     largest = max(each.law.span[1] for each in (found.a, found.b))
     refuse_places("--predict", [(place,) for place in places], largest, far=far)
     if plot:

@@ -11,7 +11,7 @@ import typer
 
 from fits.base.errors import UserError, all_of
 from fits.cli.far import Far, refuse_places
-from fits.cli.held import rows_of_first_stage
+from fits.cli.held import with_first_stage
 from fits.cli.options import (
     Json,
     Plot,
@@ -122,17 +122,11 @@ def fit(
     if plot:
         _draw(report, plot, words)
     report = replace(
-        report, groups=tuple(_with_first_stage(each, options) for each in report.groups)
+        report, groups=tuple(with_first_stage(each, options["from_law"]) for each in report.groups)
     )
     answer, lines = ReportJson.model_validate(report), report_lines(report, details=details)
     printed = str(json_file) != "-"  # among the lines
     put(answer, lines, [] if printed else warnings_of(report.groups), json_file, save, plot)
-
-
-def _with_first_stage(group: GroupReport, options: dict[str, Any]) -> GroupReport:
-    """With what is wrong of holding parameters of a law of the same rows."""
-    said = rows_of_first_stage(options["from_law"], group)
-    return replace(group, remarks=(*group.remarks, *said))
 
 
 class Words(NamedTuple):

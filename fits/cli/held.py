@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,16 @@ def _a(kind: str) -> str:
     return f"a {kind}" if kind in ("loss", "quantity") else "an error rate"
 
 
-def rows_of_first_stage(path: Path | None, group: GroupReport) -> tuple[Diagnostic, ...]:
+def with_first_stage(group: GroupReport, path: Path | None) -> GroupReport:
+    """With what is wrong of holding parameters of a law of the same rows, where it does.
+
+    Args:
+      path: of the law that it holds; None: it holds none.
+    """
+    return replace(group, remarks=(*group.remarks, *_rows_of_first_stage(path, group)))
+
+
+def _rows_of_first_stage(path: Path | None, group: GroupReport) -> tuple[Diagnostic, ...]:
     """Whether the rows of a fit are those that the law which it holds was fitted to."""
     if path is None or group.fit is None:
         return ()

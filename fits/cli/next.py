@@ -12,6 +12,7 @@ import typer
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
 from fits.cli.far import Far, refuse_places
+from fits.cli.held import with_first_stage
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import BEST, FORECAST, REPEATS
@@ -99,6 +100,7 @@ def next_runs(
         what = "a forecast" if spec.law == FORECAST else "an average over laws"
         raise UserError([f"--law: {what} has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
+    found = found.model_copy(update={"fit": with_first_stage(found.fit, options["from_law"])})
     refuse_places("--predict", [at], found.fit.law.span[1], far=far)
     said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
     warnings = [each.words for each in said]
