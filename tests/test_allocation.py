@@ -276,6 +276,7 @@ def test_means_of_neighbouring_sizes_have_the_profiles_of_all_runs(monkeypatch):
         assert of_few.low < truth < of_few.high
 
 
+@pytest.mark.slow
 def test_budgets_of_very_many_runs_take_the_work_of_a_few(monkeypatch):
     """Their sizes at random, too: those whose best size is not among them are left out."""
     fitted, settled = [], by_profiles.settled
