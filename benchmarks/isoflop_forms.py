@@ -19,8 +19,9 @@ import sys
 import numpy as np
 
 from fits.allocation.allocation import trainings
-from fits.allocation.isoflop import LEAST_SIZES, isoflop
+from fits.allocation.isoflop import isoflop
 from fits.allocation.profile_forms import FORMS, RATES, WIDTHS
+from fits.allocation.profiles import LEAST_SIZES
 
 EXPONENT, AHEAD = 0.55, 10.0
 LEAST = min(RATES)

@@ -39,19 +39,25 @@ class Kernel(nnx.Param):
 class Linear(nnx.Module):
     """y = x @ kernel + bias, kernel [inputs, outputs] Xavier-uniform."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias_std: float, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, *, bias_std: float | None, rngs: nnx.Rngs):
         """
         Args:
           inputs: features of x.
           outputs: features of y.
-          bias_std: standard deviation of the bias at the start.
+          bias_std: standard deviation of the bias at the start; None: there is no bias.
         """
         self.kernel = Kernel(xavier_uniform(rngs.params(), (inputs, outputs)))
-        self.bias = nnx.Param(bias_std * jax.random.normal(rngs.params(), (outputs,)))
+        self.bias = (
+            nnx.Param(bias_std * jax.random.normal(rngs.params(), (outputs,)))
+            if bias_std is not None
+            else None
+        )
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         flat = x.reshape(-1, x.shape[-1])
-        y = flat @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+        y = flat @ self.kernel[...].astype(x.dtype)
+        if self.bias is not None:
+            y += self.bias[...].astype(x.dtype)
         return y.reshape(*x.shape[:-1], -1)
 
 

@@ -79,14 +79,16 @@ def teacher(folder: Path, model: Shape = TEACHER, classes: int = 4) -> dict[str,
     return {"from": path}
 
 
+# Below a batch normalisation biases have no gradient but rounding, which Adam enlarges.
+SGD = Recipe(optimizer="sgd", learning_rate=0.1, warmup_steps=2, cooldown_steps=2)
+
 CASES: dict[str, Callable[[Path], Run]] = {
     "classify": lambda folder: small(objective=Classify(loss="softmax")),
     "distill": lambda folder: small(objective=Distill(teacher=teacher(folder))),
-    "simclr": lambda folder: small(objective=SimCLR(projection=8)),
+    "simclr": lambda folder: small(objective=SimCLR(projection=8), recipe=SGD),
+    "simclr, no norm": lambda folder: small(objective=SimCLR(projection=8, norm="none")),
     "byol": lambda folder: small(
-        # of batch normalisation the biases below have no gradient but rounding, which Adam enlarges
-        objective=BYOL(projection=8, momentum=0.9, rises_over=12),
-        recipe=Recipe(optimizer="sgd", learning_rate=0.1, warmup_steps=2, cooldown_steps=2),
+        objective=BYOL(projection=8, momentum=0.9, rises_over=12), recipe=SGD
     ),
     "byol, layer": lambda folder: small(objective=BYOL(projection=8, norm="layer")),
     "clip": lambda folder: captioned(objective=Clip(tokens=TOKENS, width=6)),

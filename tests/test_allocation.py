@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
+from fits.allocation import isoflop as by_profiles
+from fits.allocation import profiles as making
 from fits.allocation.allocation import disagreements, trainings
 from fits.allocation.envelope import Envelope, envelope
 from fits.allocation.isoflop import isoflop
@@ -251,6 +253,63 @@ def test_runs_of_a_budget_that_did_not_spend_the_same_are_moved_to_it():
     loss = chinchilla(runs.size, data, *LAW)
     method = isoflop(trainings(runs.size, data, loss))
     assert method.exponent()[0] == pytest.approx(EXPONENT, abs=0.01)
+
+
+def anywhere(seed, count, noise=0.01):
+    """Runs of random size and data."""
+    rng = np.random.default_rng(seed)
+    size, data = 10 ** rng.uniform(7, 10, count), 10 ** rng.uniform(9, 12, count)
+    return trainings(size, data, chinchilla(size, data, *LAW) * np.exp(rng.normal(0, noise, count)))
+
+
+def test_means_of_neighbouring_sizes_have_the_profiles_of_all_runs(monkeypatch):
+    runs = study(0, 0.01, sizes=150, budgets=6)
+    whole = isoflop(runs, replicates=400)
+    monkeypatch.setattr(making, "MANY", 50)
+    monkeypatch.setattr(making, "MEANS", 40)
+    few = isoflop(runs, replicates=400)
+    for of_few, of_all, truth in (
+        (few.exponent(), whole.exponent(), EXPONENT),
+        (few.size(3e22), whole.size(3e22), best_size(3e22)),
+    ):
+        assert of_all.low < of_few.value < of_all.high
+        assert of_few.low < truth < of_few.high
+
+
+def test_budgets_of_very_many_runs_take_the_work_of_a_few(monkeypatch):
+    """Their sizes at random, too: those whose best size is not among them are left out."""
+    fitted, settled = [], by_profiles.settled
+
+    def counted(every, forms):
+        fitted.extend(len(each.size) for each in every)
+        return settled(every, forms)
+
+    monkeypatch.setattr(by_profiles, "settled", counted)
+    for count in (20_000, 200_000):
+        fitted.clear()
+        found = isoflop(anywhere(0, count), replicates=200)
+        assert max(fitted) <= making.MANY
+    _, low, high = found.exponent()
+    assert low < EXPONENT < high
+    assert high - low < 0.03
+    assert found.size(1e22)[0] == pytest.approx(best_size(1e22), rel=0.05)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_budgets_are_where_the_most_different_sizes_were_tried(exact):
+    """By brute force: every window is looked at by itself."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        compute = rng.integers(0, 30, 90) / 10 if exact else rng.uniform(0, 3, 90)
+        size = rng.integers(0, 12, 90).astype(float)
+        within = [(compute >= left) & (compute <= left + 0.2) for left in np.sort(compute)]
+        counts = [len(np.unique(size[mine])) for mine in within]
+        taken = []
+        for k in np.argsort(counts)[::-1]:
+            centre = (compute[within[k]].min() + compute[within[k]].max()) / 2
+            if counts[k] >= making.LEAST_SIZES and all(abs(centre - c) > 0.2 for c in taken):
+                taken.append(centre)
+        assert making.crowded(compute, size, 0.1) == sorted(taken)
 
 
 def test_compute_that_is_not_size_times_data_is_said():

@@ -11,7 +11,8 @@ from objective_cases import BATCH, NANO, small
 from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
-from scaling.objectives.built.byol import BatchNorm, momentum, regression
+from scaling.objectives.built.byol import momentum, regression
+from scaling.objectives.built.projection import BatchNorm
 from scaling.objectives.byol import BYOL
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.step import program, step_key
@@ -66,7 +67,7 @@ def test_the_momentum_rises_from_its_start_to_1_by_half_a_cosine_and_stays_there
 
 def test_a_batch_norm_is_that_of_each_view_by_itself():
     x = np.random.default_rng(3).normal(2, 5, (12, 4)).astype(np.float32)
-    found = BatchNorm(4)(x)
+    found = BatchNorm(4, apart=2)(x)
     for view in (slice(0, 6), slice(6, 12)):
         expected = (x[view] - x[view].mean(0)) / np.sqrt(x[view].var(0) + 1e-5)
         np.testing.assert_allclose(found[view], expected, atol=1e-5)

@@ -1,6 +1,7 @@
 """Two studies compared: the ratio of their laws, compute saved, and what is said of both."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -240,3 +241,16 @@ def test_one_curve_that_rises_and_one_that_falls_save_each_other_nothing(tmp_pat
     assert found["x_a"]
     assert found["x_b"]
     assert found["x_ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("low_a", "low_b", "share"), [(0.0, 0.0, 0.5), (0.0, 0.1, 1.0), (0.1, 0.0, 0.0)]
+)
+def test_a_band_that_reaches_0_makes_a_ratio_without_an_end_and_no_warning(low_a, low_b, share):
+    def law(low):
+        return SimpleNamespace(predict=lambda x: 0.2, band=lambda x: (low, 0.4))
+
+    found = error_ratio(law(low_a), law(low_b), 1.0)
+    assert found.share_a == share
+    assert (found.error_ratio.high == np.inf) == (low_a == 0)
+    assert (found.error_ratio.low == 0) == (low_b == 0)

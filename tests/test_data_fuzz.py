@@ -10,8 +10,8 @@ import test_webdataset
 
 from fits.base.errors import UserError
 from scaling.data.parquet import _wrong_column
-from scaling.data.parquet_files import File, copied, header, labels
-from scaling.data.prepare.examples import Keys, label_of
+from scaling.data.parquet_files import File, Keys, copied, header, labels
+from scaling.data.prepare import examples
 from scaling.data.prepare.tfrecord import tfrecords
 from scaling.data.webdataset import _read_headers
 
@@ -32,12 +32,13 @@ def changed(contents, chance):
 
 
 def read_tar(file):
-    _read_headers(file, "cls")
+    _read_headers(file, "cls", None)
 
 
 def read_examples(file):
     for record in tfrecords(file):
-        label_of(record, Keys("image/encoded", "image/class/label"), str(file))
+        keys = examples.Keys("image/encoded", "image/class/label")
+        examples.label_of(record, keys, str(file))
 
 
 def read_parquet(file):
@@ -46,7 +47,7 @@ def read_parquet(file):
     if any(_wrong_column(file, columns, key, key) for key in ("image", "label")):
         return
     labels(described, "label")
-    copied(described, "image", "label")
+    copied(described, Keys("image", "label"))
 
 
 def write_tar(form):

@@ -1,7 +1,10 @@
 """Distillation: the loss by hand, what each view is, and what makes no teacher."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from objective_cases import BATCH, NANO, TEACHER, small, teacher
 from saved_params import save_params
+from simulated import simulated
 from test_parse import GOOD
 from weights_cases import random_params
 
@@ -29,8 +33,11 @@ from scaling.objectives.distill import Distill
 from scaling.objectives.protocol import Learned
 from scaling.objectives.simclr import SimCLR
 from scaling.objectives.teacher import Teacher
-from scaling.runs.run_file import write_run_file
+from scaling.runs.compute_dtype import decided
+from scaling.runs.results_file import manifest_text
+from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.study.parse import read_study
+from scaling.study.study import Study
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import saved_shapes
 from scaling.training.initial import teacher_parameters
@@ -260,6 +267,71 @@ def test_a_fused_update_learns_what_a_plain_one_learns(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), *ends)
 
 
+SHARDED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from objective_cases import BATCH, small, teacher
+from models.shapes import ViTShape
+from scaling.objectives.distill import Distill
+from scaling.training.checkpoint_spec import CheckpointSpec
+from scaling.training.placement import data_parallel
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.trainer import Trainer
+
+assert jax.device_count() == 8
+student, tutor = (
+    ViTShape(name=name, patch=8, resolution=16, width=128, depth=depth, mlp=256, heads=2)
+    for name, depth in (("student", 2), ("tutor", 3))
+)
+objective = Distill(teacher=teacher(Path(sys.argv[2]), tutor))
+ends = []
+for devices, spec in (
+    (1, PlacementSpec()),
+    (8, PlacementSpec(update="fused", fsdp=8)),
+):
+    run = small(objective=objective, model=student)
+    placement = None if spec.fsdp > 1 else data_parallel(1, devices=jax.devices()[:1])
+    trainer = Trainer(run, placement=placement, spec=spec)
+    begin = jax.tree.map(np.asarray, trainer.start().state.frozen)
+    end = trainer.advance(
+        trainer.start(), 4, total_steps=None, keep=None, spec=CheckpointSpec(),
+        tell=lambda progress: None,
+    )
+    jax.tree.map(np.testing.assert_array_equal, begin, jax.tree.map(np.asarray, end.state.frozen))
+    for tree, depth in ((end.state.params, 2), (end.state.frozen, 3)):
+        kernel = tree["backbone"]["blocks"]["mlp"]["into"]["kernel"]
+        print(len(kernel.sharding.device_set), kernel.addressable_shards[0].data.shape)
+        assert kernel.shape == (depth, 128, 256)
+    ends.append(jax.tree.map(np.asarray, (end.state.params, begin)))
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *ends)
+moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), ends[0][0], jax.tree.map(np.asarray,
+    Trainer(small(objective=objective, model=student)).start().state.params))
+assert max(jax.tree.leaves(moved)) > 2e-3
+print("same")
+"""
+
+
+@pytest.mark.slow
+def test_a_fused_step_on_eight_devices_that_share_student_and_teacher_learns_the_same(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED, str(Path(__file__).parent), str(tmp_path)],
+        env=simulated(8),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == [
+        "1 (2, 128, 256)",
+        "1 (3, 128, 256)",
+        "8 (2, 128, 32)",
+        "8 (3, 128, 32)",
+        "same",
+    ]
+
+
 @pytest.mark.slow
 def test_the_end_of_a_run_is_a_teacher_and_the_manifest_has_its_hash(done):
     folder = done()
@@ -278,6 +350,58 @@ def test_a_student_whose_teacher_is_gone_is_still_a_network_to_measure(done, tmp
     student = Learned(found.read()["params"], {}, {})
     module = found.objective.build(found.shape, found.classes, Precision()).module(student)
     assert module.head.kernel.shape == (8, 4)
+
+
+def finish(folder, **more):
+    """A manifest that says that the run of this folder is done."""
+    run = read_run_file(folder).run
+    said = {"run": run.id, "trunk": run.trunk, "flops": 1.0, "data": [{"train_size": 320}], **more}
+    (folder / "results.jsonl").write_text("")
+    (folder / "manifest.json").write_text(manifest_text(said, b""))
+    return run
+
+
+def test_a_trunk_is_refused_with_the_runs_that_left_it_and_are_done(done, tmp_path):
+    """And so are a checkpoint of a trunk and one of a run, with the folder to name instead."""
+    folder, other = done(), done(seed=1)
+    run, unlike = finish(folder), finish(other)
+    assert run.trunk != unlike.trunk
+    shorter = done(images_seen=8 * BATCH, finished=False)
+    assert finish(shorter).trunk == run.trunk
+    trunk = folder.parent / "trunks" / run.trunk
+    for named, words in ((trunk, "a trunk"), (trunk / "8", "of a trunk")):
+        named.mkdir(parents=True)
+        with pytest.raises(ValueError, match="name a run that left it and is done: ") as told:
+            Teacher(from_=named).known()
+        assert f"{named} is {words}, whose learning rate has not cooled down; " in str(told.value)
+        assert str(told.value).endswith(f"done: {folder}.")
+    lonely = folder.parent / "trunks" / "0123"
+    lonely.mkdir()
+    with pytest.raises(ValueError, match="none of its runs is done: train one to its end"):
+        Teacher(from_=lonely).known()
+    with pytest.raises(ValueError, match=f"is a checkpoint; name the folder of its run, {folder}"):
+        Teacher(from_=folder / "checkpoints" / str(run.steps)).known()
+    assert Teacher(from_=folder).known().shape == NANO
+
+
+def test_a_finished_run_s_flops_are_known_without_its_teacher(tmp_path):
+    """Of the runs that are not done, too, where one that is has learned from the same."""
+    made, runs = teacher(tmp_path), tmp_path / "runs"
+    first, second = (small(objective=Distill(teacher=made), seed=seed) for seed in (0, 1))
+    flops = first.flops
+    folders = [runs / run.id for run in (first, second)]
+    for folder, run in zip(folders, (first, second), strict=True):
+        write_run_file(folder, run, (), print)
+    finish(folders[0], objective=first.objective.provenance(first.data))
+    made["from"].unlink()
+    study = Study(name="s", question="?", runs=(first, second), evaluate=())
+    for run in decided(study, runs).runs:
+        assert run.model_copy().flops == flops
+    assert [run.id for run in decided(study, runs).runs] == [first.id, second.id]
+    for changes in ({"objective": {"teacher": {"network": {"shape": 1, "classes": 4}}}}, {}):
+        finish(folders[0], **changes)
+        with pytest.raises(UserError, match="put it back, or look where a run of it is done"):
+            _ = decided(study, runs).runs[0].model_copy().flops
 
 
 def test_manifests_tell_two_files_of_one_name_apart(tmp_path):

@@ -11,11 +11,14 @@ import pytest
 from objective_cases import BATCH, CASES
 from simulated import simulated
 
+from fits.base.errors import UserError
 from models.precision import Precision
 from scaling.objectives import Objective
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.leaving import Left
 from scaling.training.loop import CheckpointPaths, train
+from scaling.training.placement_checks import check_runs, objective_mistakes
+from scaling.training.placement_spec import PlacementSpec
 from scaling.training.step import SEED, program
 from scaling.training.trainer import Trainer
 
@@ -83,6 +86,27 @@ def test_a_step_is_built_without_arrays_and_leaves_the_state_s_structure_as_it_i
     assert jax.tree.structure(groups) == jax.tree.structure(state.params)
     assert set(jax.tree.leaves(groups)) <= {"head", "body", "undecayed"}
     assert "backbone" in state.params or "backbone" in state.frozen  # where it is locked
+
+
+@every
+def test_a_fused_step_is_there_where_the_config_says_so(name, tmp_path):
+    """A study file is refused by the config, training by what it builds."""
+    run = CASES[name](tmp_path)
+    built = run.objective.build(run.model, run.data.classes, Precision())
+    assert (built.parts() is not None) == run.objective.one_pass
+    specs = {"fused": PlacementSpec(update="fused"), "parts": PlacementSpec(microbatches=2)}
+    allowed = {"fused": run.objective.one_pass, "parts": not run.objective.couples_examples}
+    for kind, spec in specs.items():
+        said = list(objective_mistakes(spec, run.objective))
+        assert bool(said) != allowed[kind]
+        if allowed[kind]:
+            program(run, built, spec)
+            check_runs(spec, [run])
+            continue
+        with pytest.raises(UserError, match=name.split(",")[0]):
+            program(run, built, spec)
+        with pytest.raises(UserError, match=name.split(",")[0]):
+            check_runs(spec, [run])
 
 
 @every

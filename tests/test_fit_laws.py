@@ -55,7 +55,8 @@ def test_the_schema_of_every_command_is_printed_and_describes_its_json(command, 
         "next": (*fit, "--predict", "1e5", "--budget", "1e4", "--grid", "eflop=1,1e3"),
         "optimal": (
             *(sizes, "--size", "n", "--data", "d", "--y", "y", "--y-is", "loss"),
-            *("--unit", "size=1", "--compute", "9", "--target-error", "1.5", "--trained", "4,4"),
+            *("--unit", "size=1", "--unit", "data=1", "--compute", "9"),
+            *("--target-error", "1.5", "--trained", "4,4"),
         ),
         "check": ("zhai2022-pets-5-shot",),
     }

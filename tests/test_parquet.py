@@ -15,7 +15,9 @@ from scaling.data.parquet import Parquet, ParquetRecords
 from scaling.data.parquet_files import split_of
 from scaling.data.source import Captioned, SourceConfig
 from scaling.data.subset import Selection, Subset
+from scaling.evaluate.zeroshot import ZeroShot
 
+TEXT = pa.string()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -278,11 +280,11 @@ def test_a_cache_that_cannot_be_written_is_said(root, cache):
         source(root).train()
 
 
-def pairs(folder, captions):
+def pairs(folder, captions, kind=TEXT):
     """Images with captions and without labels, one file a split."""
     for split, said in captions.items():
         images = pa.array([{"bytes": png(i), "path": ""} for i in range(len(said))], IMAGE)
-        table = pa.table({"image": images, "text": pa.array(said, pa.string())})
+        table = pa.table({"image": images, "text": pa.array(said, kind)})
         pq.write_table(table, folder / f"{split}.parquet", row_group_size=2)
     return source(folder, label_key=None, caption_key="text")
 
@@ -327,6 +329,67 @@ def test_a_row_without_a_caption_is_named(tmp_path):
         pairs(tmp_path, {"train": ["one", "two", None], "test": ["four"]}).train()
     with pytest.raises(UserError, match=r"train.parquet: row 2 has no 'text'"):
         source(tmp_path, label_key=None, caption_key="text").captions(9)
+
+
+SEVERAL = {
+    "train": [["one", "uno"], ["two"], ["three", "drei", "tre"]],
+    "test": [["four", "vier"]],
+}
+
+
+def test_a_column_of_lists_gives_every_image_several_captions(tmp_path):
+    found = pairs(tmp_path, SEVERAL, pa.list_(pa.string()))
+    assert found.problem() is None
+    assert found.train().captions_of(np.array([2, 1])) == [("three", "drei", "tre"), ("two",)]
+    assert sorted(found.captions(9)) == sorted(map(tuple, SEVERAL["train"]))
+    assert found.captions(9) == SourceConfig.captions(found, 9)
+    before = found.provenance()["heldout_captions"]
+    other = pairs(tmp_path, SEVERAL | {"test": [["four", "four"]]}, pa.list_(pa.string()))
+    assert other.provenance()["heldout_captions"] != before
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ([], "row 2 of 'text': its list has no text"),
+        (["a", None], "row 2 of 'text': one text of its list is missing"),
+        (None, "row 2 has no 'text'"),
+    ],
+)
+def test_a_row_whose_list_has_no_text_is_named(tmp_path, last, said):
+    texts = {"train": [["one"], ["two"], last], "test": [["a"]]}
+    bad = pairs(tmp_path, texts, pa.list_(pa.string()))
+    for looks in (bad.train, lambda: bad.captions(9)):
+        with pytest.raises(UserError, match=f"train.parquet: {said}"):
+            looks()
+
+
+def test_a_text_in_one_file_and_a_list_in_another_is_named(tmp_path):
+    pairs(tmp_path, {"train": ["one"]})
+    found = pairs(tmp_path, {"test": [["four"]]}, pa.list_(pa.string()))
+    words = found.problem()
+    assert "'text' is a list of texts in test.parquet, and a text in train.parquet" in words
+
+
+def test_classes_are_called_as_the_metadata_calls_them(root, tmp_path):
+    assert source(root).class_names == ["ant", "bee", "cat"]
+    few = Subset(of=source(root), select=Selection(classes=2, seed=1))
+    assert len(few.class_names) == 2
+    assert set(few.class_names) < {"ant", "bee", "cat"}
+    write(tmp_path / "plain" / "train.parquet", range(3), names=None)
+    write(tmp_path / "plain" / "test.parquet", range(3), names=None)
+    assert source(tmp_path / "plain").class_names is None
+    assert source(root, label_key=None).class_names is None
+    write(root / "data" / "test-00000-of-00001.parquet", range(3), names=("ant", "cat", "bee"))
+    words = source(root).problem()
+    assert "class 1 is 'bee' in train-00000-of-00002.parquet and 'cat' in test-00000" in words
+
+
+def test_a_network_is_measured_by_the_names_in_the_metadata(root):
+    zeroshot = ZeroShot(name="z", data=source(root))
+    assert not list(zeroshot.faults(source(root), 3))
+    (fault,) = zeroshot.faults(source(root, label_key=None), 3)
+    assert "the 1 classes of these images have no names" in fault.words
 
 
 def test_a_column_of_captions_that_is_missing_or_no_text_is_named(tmp_path):

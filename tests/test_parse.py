@@ -759,6 +759,31 @@ def test_a_placement_that_would_not_do_what_it_says_is_said(mistakes, placement,
     assert said in "\n".join(found)
 
 
+@pytest.mark.parametrize(
+    ("placement", "objective", "said"),
+    [
+        ('update = "fused"', 'kind = "byol"', "once through the blocks of one network, and byol"),
+        (
+            'update = "fused"',
+            'kind = "s4l"\nlabelled_images = 100\nvat = 1.0',
+            "and s4l, as it is",
+        ),
+        ("microbatches = 2", 'kind = "simclr"', "the loss simclr of an image depends on"),
+        (
+            "microbatches = 2",
+            'kind = "s4l"\nlabelled_images = 100\ntask = "exemplar"',
+            "the loss s4l of an image depends on the others",
+        ),
+    ],
+)
+def test_a_placement_that_an_objective_cannot_have_is_said(mistakes, placement, objective, said):
+    text = GOOD.replace('[[evaluate]]\nkind = "upstream"\nimages = 1000\n', "")
+    found = mistakes(text=f"{text}\n[objective]\n{objective}\n\n[placement]\n{placement}\n")
+    assert len(found) == 1
+    assert "objective: " in found[0]
+    assert said in found[0]
+
+
 def test_what_a_file_does_not_say_of_placement_checkpoints_and_dtype_is_the_machines(tmp_path):
     study = read(tmp_path, GOOD)
     assert study.compute_open

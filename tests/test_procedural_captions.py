@@ -1,6 +1,7 @@
 """Captions of procedural images, read back and held against pixels; and images without labels."""
 
 import colorsys
+import re
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def parts(caption):
 
 def test_a_caption_says_class_colours_and_place_as_words():
     said = Said(*(np.array([n]) for n in (7, COLOURS.index("light red"), 2, 0)))
-    (caption,) = said.words(Procedural().class_names)
+    (caption,) = said.words(Procedural().class_names, class_alone=False)
     assert caption == "a light red glyph 7 on dark blue at the top left"
     assert Procedural().class_names[:2] == ["glyph 0", "glyph 1"]
 
@@ -169,6 +170,25 @@ def test_without_wrong_labels_only_equal_captions_are_confused():
     assert source.irreducible_recall(300, 300) == (1, 1)
     noisy = Procedural(label_noise=0.1, heldout_size=1000)
     assert max(noisy.irreducible_recall(300, 1)) < expected
+
+
+def test_captions_of_the_class_alone_are_those_of_the_full_ones_without_colours_and_place():
+    full, alone = Procedural(), Procedural(caption="class")
+    numbers = np.arange(50)
+    images = [source.train().batch(numbers)[0] for source in (full, alone)]
+    assert np.array_equal(*images)
+    said = alone.train().captions_of(numbers)
+    assert said == [
+        "a " + re.search(r"glyph \d+", each)[0] for each in full.train().captions_of(numbers)
+    ]
+
+
+def test_where_captions_name_the_class_alone_the_best_recall_is_that_of_guessing_within_a_class():
+    source = Procedural(classes=4, tail=0, label_noise=0, caption="class", heldout_size=400)
+    counts = np.bincount(source.heldout().clean_labels(np.arange(400)))
+    expected = 4 / 400  # of each class 1 / count of its images are found, and the classes are 4
+    assert len(counts) == 4
+    assert source.irreducible_recall(400, 1) == pytest.approx((expected, expected))
 
 
 def test_unlabelled_images_are_the_same_images_and_captions_and_held_out_ones_keep_labels():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from objective_cases import BATCH, NANO, small
 
+from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from scaling.data.loader import batches
@@ -22,6 +23,10 @@ from scaling.objectives.built.s4l import (
     virtual_adversarial,
 )
 from scaling.objectives.s4l import S4L
+from scaling.study.parse import read_study
+from scaling.training.gradients import accumulated
+from scaling.training.placement_spec import PlacementSpec
+from scaling.training.step import program
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 LABELS = np.array([2, -1, 0, -1], np.int32)
@@ -40,12 +45,43 @@ def shown(labelled, data_size=320, source=None, steps=3, rows=None):
 
 def test_losses_are_means_over_the_images_that_they_are_of():
     expected = -np.log([SHARE[0, 2], SHARE[2, 0]]).mean()
-    assert float(of_labelled(LOGITS, LABELS)) == pytest.approx(expected, rel=1e-5)
-    assert float(of_labelled(LOGITS, np.full(4, -1))) == 0
+    assert float(of_labelled(LOGITS, LABELS, 0.5)) == pytest.approx(expected, rel=1e-5)
+    assert float(of_labelled(LOGITS, np.full(4, -1), 0.5)) == 0
     entropy = -(SHARE * np.log(SHARE)).sum(1)
     np.testing.assert_allclose(entropies(LOGITS), entropy, rtol=1e-5)
-    mean = float(of_unlabelled(entropies(LOGITS), LABELS))
+    mean = float(of_unlabelled(entropies(LOGITS), LABELS, 0.5))
     assert mean == pytest.approx(entropy[[1, 3]].mean(), rel=1e-5)
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole_however_labels_are_spread():
+    """Four parts with 3, 1, 0 and 0 of the labels: rows are taken in turn."""
+    config = S4L(labelled_share=0.25, entropy=0.3, pseudo_labels=0.2, confidence=0.3)
+    objective = config.build(NANO, 4, Precision())
+    params = objective.init(jax.random.key(0)).params
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape).astype(x.dtype), params)
+    label = np.full(BATCH, -1, np.int32)
+    label[[0, 4, 8, 5]] = [2, 0, 3, 1]
+    batch = {
+        "image": rng.integers(0, 256, (BATCH, 16, 16, 3), np.uint8),
+        "label": label,
+        "index": np.arange(BATCH),
+    }
+    noise = Noise(jax.random.key(1))
+
+    def taken(parts):
+        of = accumulated(parts)(objective.loss)
+        return jax.jit(lambda params: of(params, {}, {}, batch, noise))(params)
+
+    found = [taken(parts) for parts in (1, 4)]
+    ((one, (_, metrics)), whole), ((other, (_, of_parts)), split) = found
+    assert float(one) == pytest.approx(float(other), rel=1e-6)
+    for name, value in metrics.items():
+        assert float(of_parts[name]) == pytest.approx(float(value), rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, split)
+    assert max(float(np.abs(x).max()) for x in jax.tree.leaves(whole)) > 1e-2
+    plan = small(objective=config)
+    program(plan, objective, PlacementSpec(microbatches=4))  # which is no longer refused
 
 
 def test_an_image_has_a_pseudo_label_where_one_class_is_likely_enough():
@@ -151,7 +187,11 @@ def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task)
 @pytest.mark.parametrize(
     ("changes", "objective", "said"),
     [
-        ({"data_size": None}, {}, "there is no end to the images; give a data_size"),
+        (
+            {"data_size": None},
+            {},
+            "0.1 is a share of data_size, which is left out; give a data_size",
+        ),
         ({}, {"labelled_images": 1000}, "labelled_images = 1_000 is more than the 320 images"),
         ({}, {"labelled_images": 0.001}, "0.001 of 320 images is less than one"),
         ({}, {"labelled_images": 2.5}, "below 1 it is a share, else a whole number"),
@@ -163,3 +203,24 @@ def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task)
 def test_what_cannot_be_is_said_before_anything_is_trained(changes, objective, said):
     with pytest.raises(ValueError, match=said):
         small(objective=S4L(**objective), **changes)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [("0.1", "is a share of data_size, which is left out"), ("600", "is more than the 500 images")],
+)
+def test_a_study_of_a_source_that_ends_is_told_too(tmp_path, labelled, said):
+    study = tmp_path / "study.toml"
+    study.write_text(f"""
+name = "few"
+question = "Do few labels do?"
+data = {{ kind = "procedural", train_size = 500 }}
+[[grid]]
+model = "mu/4"
+images_seen = 2_560
+batch = 128
+objective = {{ kind = "s4l", labelled_images = {labelled} }}
+recipe = {{ warmup_steps = 10, cooldown_steps = 5 }}
+""")
+    with pytest.raises(UserError, match=said):
+        read_study(study)

@@ -12,6 +12,8 @@ from fits.base.errors import UserError
 from scaling.data import tar_members as tar_module
 from scaling.data.decode import UnreadableImages
 from scaling.data.hierarchy import Hierarchy
+from scaling.data.loader import batches
+from scaling.data.order import subset
 from scaling.data.part import members as part_of
 from scaling.data.source import Captioned
 from scaling.data.subset import Selection, Subset
@@ -350,6 +352,56 @@ def test_a_caption_that_is_no_text_is_named(pairs):
     write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b"\xff\xfe\xff")])
     with pytest.raises(UserError, match=r"test-0000.tar: a.png: its caption is not UTF-8"):
         source(pairs, **PAIRS).heldout().captions_of(np.array([0]))
+
+
+def test_every_line_is_a_caption_where_the_source_says_so(pairs):
+    write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b"one \n\n two\n")])
+    lines = source(pairs, **PAIRS, caption_lines=True)
+    assert lines.heldout().captions_of(np.array([0])) == [("one", "two")]
+    assert lines.captions(9, heldout=True) == [("one", "two")]
+    whole = source(pairs, **PAIRS).heldout().captions_of(np.array([0]))
+    assert whole == ["one \n\n two"]
+    write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b" \n ")])
+    with pytest.raises(UserError, match=r"a.png: its captions have no line with a text"):
+        source(pairs, **PAIRS, caption_lines=True).heldout().captions_of(np.array([0]))
+    with pytest.raises(ValueError, match="there are none; give caption_key"):
+        source(pairs, caption_lines=True)
+
+
+def test_which_caption_is_shown_is_a_function_of_seed_step_and_row(pairs):
+    """Whatever the hosts, and as often one as another."""
+    for n in range(2):
+        members = [
+            (f"{i:06d}.{kind}", content)
+            for i in range(10 * n, 10 * n + 10)
+            for kind, content in (("png", png(i)), ("txt", f"{i} a\n{i} b\n{i} c".encode()))
+        ]
+        write(pairs / f"train-{n:04d}.tar", members)
+    images = source(pairs, **PAIRS, caption_lines=True).train()
+
+    def shown(seed=1, first=0, last=60, rows=None):
+        def encode(texts):
+            return np.array([[int(t.split()[0]), "abc".index(t.split()[1])] for t in texts])
+
+        said = batches(
+            images, seed=seed, batch=8, data_size=None, first_step=first, last_step=last,
+            rows=rows, encode=encode,
+        )  # fmt: skip
+        return list(said)
+
+    whole = shown()
+    texts = np.concatenate([batch["text"] for batch in whole])
+    counts = np.bincount(texts[:, 1], minlength=3)
+    assert (np.abs(counts - 160) < 3 * np.sqrt(480 * 2 / 9)).all()
+    halves = [shown(rows=np.arange(k, k + 4)) for k in (0, 4)]
+    for one, *parts in zip(whole, *halves, strict=True):
+        np.testing.assert_array_equal(one["text"], np.concatenate([x["text"] for x in parts]))
+    (alone,) = shown(first=37, last=38)
+    np.testing.assert_array_equal(alone["text"], whole[37]["text"])
+    other = np.concatenate([batch["text"] for batch in shown(seed=2)])
+    assert (other != texts).any()
+    for batch in whole:  # the text is its image's
+        np.testing.assert_array_equal(batch["text"][:, 0], subset(batch["index"].astype(int), 20))
 
 
 def test_images_without_labels_are_of_one_class(pairs):

@@ -104,6 +104,27 @@ def test_ranks_by_hand():
     assert found["text_to_image"].tolist() == [1, 0, 0]
 
 
+def test_every_caption_of_an_image_is_right_for_it_and_looks_for_it():
+    """Four texts of three images: "b" is said of two of them."""
+    images = np.eye(3, dtype=np.float32)
+    texts = np.array([[0, 1, 0], [0.6, 0, 0.8], [0, 0.6, 0.8], [0, 0, 1]], np.float32)
+    found = ranks(images, texts, [("a", "b"), "c", ("b",)])
+    assert found["image_to_text"].tolist() == [0, 1, 0]
+    assert found["text_to_image"].tolist() == [2, 0, 1, 0]
+    rng = np.random.default_rng(0)
+    many, words = rng.normal(size=(7, 4)), rng.normal(size=(21, 4))
+    said = [tuple(f"{i} {k}" for k in range(3)) for i in range(7)]
+    cosines = many @ words.T
+    found = ranks(many, words, said)
+    for i in range(7):  # by the definition
+        own = slice(3 * i, 3 * i + 3)
+        others = np.delete(cosines[i], own)
+        assert found["image_to_text"][i] == (others >= cosines[i, own].max()).sum()
+        for j in range(3 * i, 3 * i + 3):
+            wrong = np.delete(cosines[:, j], i)
+            assert found["text_to_image"][j] == (wrong >= cosines[i, j]).sum()
+
+
 def test_texts_longer_than_the_tower_are_cut_and_counted(capsys):
     zeroshot = ZeroShot(name="zs", prompts=(*PROMPTS[:3], "{} " + "and so on " * 20))
     zeroshot.measure(Knows(), objective=CLIP, source=Captions())

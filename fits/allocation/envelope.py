@@ -87,7 +87,8 @@ def envelope(runs: Trainings) -> Envelope:
         )
     found = _diagnostics(runs, size)
     if curves:
-        last = np.array([runs.compute[of == k].max() for k in range(count)])
+        last = np.zeros(count)
+        np.maximum.at(last, of, runs.compute)
         found = [*_early(compute, last[group]), *found]
     kept = _kept(runs, compute, size, group)
     if kept is None:
@@ -110,15 +111,14 @@ def _of_curves(runs: Trainings, of: NDArray[np.int64]) -> tuple[Array, Array, ND
     places = np.linspace(math.log(first), math.log(last), COMPUTES)
     lowest = np.full(COMPUTES, np.inf)
     best = np.zeros(COMPUTES, np.int64)
-    size = np.empty(of.max() + 1)
-    for k in range(len(size)):
-        mine = np.flatnonzero(of == k)
-        mine = mine[np.argsort(runs.compute[mine])]
+    order = np.lexsort((runs.compute, of))
+    curves = np.split(order, np.cumsum(np.bincount(of))[:-1])
+    for k, mine in enumerate(curves):
         x, y = np.log(runs.compute[mine]), np.log(runs.loss[mine])
         height = np.interp(places, x, y, left=np.inf, right=np.inf)
         best[height < lowest] = k
         lowest = np.minimum(lowest, height)
-        size[k] = runs.size[mine[0]]
+    size = np.array([runs.size[mine[0]] for mine in curves])
     seen = np.isfinite(lowest)
     return np.exp(places[seen]), size[best[seen]], best[seen]
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
-from fits.allocation.profile_forms import FORMS, FormsOf, Profile, noise_of, settled
+from fits.allocation.profile_forms import FORMS, FormsOf, noise_of, settled
+from fits.allocation.profiles import LEAST_SIZES, profiles
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.spec import REPLICATES, SEED
 
-LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
 UNCERTAIN = 0.25  # standard deviation of a log best size over the forms that is worth a word
 
 
@@ -47,11 +47,13 @@ def isoflop(
 ) -> IsoFLOP:
     """Approach 2: at each of several budgets a valley in log N; a line through their minima.
 
-    Each valley is an average over asymmetric forms fitted near its best size. Runs of a budget that
-    did not spend exactly the same are moved to it along the lowest losses of neighbouring budgets.
-    Budgets whose best size is outside the sizes tried are left out, with a diagnostic; one whose
-    smallest loss lies between the smallest and the largest size never is. The line's weights allow
-    for best sizes that vary about it by more than their errors explain (Paule and Mandel 1982).
+    Each valley is an average over asymmetric forms fitted near its best size, to means of
+    neighbouring sizes where a budget has very many runs. Runs of a budget that did not spend
+    exactly the same are moved to it along the lowest losses of neighbouring budgets. Budgets whose
+    best size is outside the sizes tried are left out, with a diagnostic; one whose smallest loss
+    lies between the smallest and the largest size never is, unless it is of means and lies next to
+    an end. The line's weights allow for best sizes that vary about it by more than their errors
+    explain (Paule and Mandel 1982).
 
     Intervals: a parametric bootstrap that draws, for each replicate, forms by their weights, noise
     by the residuals about them, and the variation about the line by Student's t.
@@ -66,11 +68,9 @@ def isoflop(
     Raises:
       ValueError: fewer than two budgets have a minimum.
     """
-    every = _profiles(runs, budgets, equal)
+    every = profiles(runs, budgets, equal)
     found, weights = settled(every, forms) if every else ([], np.empty((0, len(forms))))
-    kept = [
-        p.profile.inside or bool(w @ p.valley > 0.5) for p, w in zip(found, weights, strict=True)
-    ]
+    kept = [each.believed(mine) for each, mine in zip(found, weights, strict=True)]
     beyond = [p.budget for p, inside in zip(every, kept, strict=True) if not inside]
     if sum(kept) < 2:
         raise ValueError(
@@ -92,42 +92,6 @@ def isoflop(
         replicates=(drawn + _about_the_line(between, len(best), replicates, rng)) @ solve.T,
         diagnostics=_diagnostics(found, weights, beyond),
     )
-
-
-def _profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> list[Profile]:
-    compute, size = np.log(runs.compute), np.log(runs.size)
-    half = np.log(equal) / 2
-    centres = np.log(budgets) if budgets is not None else _crowded(compute, size, half)
-    near = [np.flatnonzero(np.abs(compute - centre) <= half) for centre in centres]
-    taken = [
-        (float(centre), mine[np.argsort(size[mine], kind="stable")])
-        for centre, mine in zip(centres, near, strict=True)
-        if len(np.unique(size[mine])) >= LEAST_SIZES
-    ]
-    floors = np.log([runs.loss[mine].min() for _, mine in taken])
-    slopes = np.gradient(floors, [c for c, _ in taken]) if len(taken) > 1 else np.zeros(len(taken))
-    found = []
-    for (centre, mine), slope in zip(taken, slopes, strict=True):
-        loss = runs.loss[mine] * np.exp(-slope * (compute[mine] - centre))
-        found.append(Profile(budget=float(np.exp(centre)), size=size[mine], loss=loss / loss.min()))
-    return found
-
-
-def _crowded(compute: Array, size: Array, half: float) -> list[float]:
-    """Computes about which the most different sizes were tried, no two so near that they share."""
-    order = np.sort(compute)
-    counts = [
-        len(np.unique(size[(compute >= left) & (compute <= left + 2 * half)])) for left in order
-    ]
-    taken: list[float] = []
-    for k in np.argsort(counts)[::-1]:
-        if counts[k] < LEAST_SIZES:
-            break
-        mine = compute[(compute >= order[k]) & (compute <= order[k] + 2 * half)]
-        centre = float((mine.min() + mine.max()) / 2)
-        if all(abs(centre - other) > 2 * half for other in taken):
-            taken.append(centre)
-    return sorted(taken)
 
 
 def _drawn(
@@ -153,7 +117,8 @@ def _drawn(
     noise = np.sqrt((weights * noise_of(found) ** 2).sum(axis=1))
     drawn = np.empty((replicates, len(found)))
     for k, (each, mine) in enumerate(zip(found, weights, strict=True)):
-        errors = noise[k] * rng.normal(size=(replicates, len(each.profile.size)))
+        spread = noise[k] / np.sqrt(each.profile.weight)
+        errors = spread * rng.normal(size=(replicates, len(spread)))
         moved = each.with_noise(errors)
         mean = moved @ mine
         by_form = each.best - mine @ each.best

@@ -32,17 +32,23 @@ PASSES = 4  # of centre and weights, which settle in two or three
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
-    """Runs of one budget.
+    """Runs of one budget, or means of them.
 
     Fields:
       budget: its compute.
       size: logarithms, increasing, [runs].
       loss: over the lowest of them, [runs].
+      weight: runs that each stands for, over the mean of these, [runs]; the error variance of a
+        loss is in inverse proportion.
+      margin: in log size, by which sizes reach beyond a best one that is believed; 0 of runs, which
+        are apart.
     """
 
     budget: float
     size: Array
     loss: Array
+    weight: Array
+    margin: float
 
     @property
     def inside(self) -> bool:
@@ -63,7 +69,7 @@ class FormsOf:
       terms: c, a and b, [forms, 3].
       best: logarithm of the best size by each form, [forms].
       valley: whether each form has its lowest point among the sizes tried, [forms].
-      left_out: squared errors of the core's sizes, each left out, [forms].
+      left_out: squared errors of the core's sizes, each left out, times their weights, [forms].
       squares: their squared residuals over what the fit left free, [forms].
       core: how many these are.
     """
@@ -78,6 +84,18 @@ class FormsOf:
     left_out: Array
     squares: Array
     core: int
+
+    def believed(self, weights: Array) -> bool:
+        """Whether the best size is one of those tried.
+
+        Means are near enough to each other for the lowest to be next to the last by chance; what
+        their forms say together is surer.
+        """
+        profile, best = self.profile, float(weights @ self.best)
+        if not profile.margin:
+            return profile.inside or bool(weights @ self.valley > 0.5)
+        first, last = profile.size[[0, -1]]
+        return bool(first + profile.margin <= best <= last - profile.margin)
 
     def with_noise(self, noise: Array) -> Array:
         """Log of the best size by each form, with noise added to the losses, [draws, forms].
@@ -102,7 +120,7 @@ def fit_forms(profile: Profile, centre: float, forms: Array = FORMS) -> FormsOf:
     away = np.abs(n)
     nearest = np.sort(np.unique(away))
     reach = np.maximum(width, 1.15 * nearest[min(len(nearest), CORE) - 1])
-    weights = np.clip(1 - (away / reach[:, None]) ** 3, 0, None) ** 3
+    weights = profile.weight * np.clip(1 - (away / reach[:, None]) ** 3, 0, None) ** 3
     design = basis(n, p[:, None], q[:, None])
     roots = np.sqrt(weights)
     solve = np.linalg.pinv(design * roots[..., None]) * roots[:, None]
@@ -110,6 +128,7 @@ def fit_forms(profile: Profile, centre: float, forms: Array = FORMS) -> FormsOf:
     free = np.maximum(1 - np.einsum("fkt,ftk->fk", design, solve), 1e-3)
     core = np.argsort(away, kind="stable")[:CORE]
     residuals = (profile.loss - np.einsum("fkt,ft->fk", design, terms))[:, core]
+    residuals *= np.sqrt(profile.weight[core])
     best, valley = lowest(terms, forms, n[0], n[-1])
     return FormsOf(
         profile=profile,

@@ -23,19 +23,23 @@ def canonical(numbers: Array, cluster: Indices) -> tuple[Indices, Indices]:
     Returns:
       Positions of the runs, [runs], and numbers of clusters from 0, [runs].
     """
-    ranked = np.lexsort(numbers[::-1])
+    if len(cluster) and cluster.max() + 1 == len(cluster):  # each run is one of its own
+        return _ranked(np.vstack([numbers, cluster])), np.arange(len(cluster))
+    ranked = _ranked(numbers)
     steps = (np.diff(numbers[:, ranked], axis=1) != 0).any(axis=0)
     kind = np.empty(numbers.shape[1], np.int64)
     kind[ranked] = np.concatenate([[0], np.cumsum(steps)])[: len(kind)]
-    if len(cluster) and cluster.max() + 1 == len(cluster):  # each run is one of its own
-        alone = kind[np.argsort(cluster, kind="stable")]
-        number = np.empty(len(cluster), np.int64)
-        number[np.argsort(alone, kind="stable")] = np.arange(len(cluster))
-        order = np.lexsort((number[cluster], kind))
-        return order, number[cluster][order]
     ends = np.cumsum(np.bincount(cluster))[:-1]
     members = [each.tolist() for each in np.split(kind[np.lexsort((kind, cluster))], ends)]
     number = np.empty(len(members), np.int64)
     number[sorted(range(len(members)), key=members.__getitem__)] = np.arange(len(members))
     order = np.lexsort((number[cluster], kind))
     return order, number[cluster][order]
+
+
+def _ranked(numbers: Array) -> Indices:
+    """Order by rows, the first of these first; one is enough where nothing is equal in it."""
+    ranked = np.argsort(numbers[0], kind="stable")
+    if (np.diff(numbers[0, ranked]) > 0).all():
+        return ranked
+    return np.lexsort(numbers[::-1])

@@ -6,6 +6,7 @@ taken as independent: on log axes their reaches add as the sides of a right angl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -158,21 +159,30 @@ def ratio(a: Fit, b: Fit, x: ArrayLike) -> tuple[Array, Array, Array]:
 
 
 def _reaches(fit: Fit, x: ArrayLike) -> tuple[Array, Array, Array]:
-    """Log of the curve, and how far the band reaches below and above it."""
-    centre, (low, high) = np.log(fit.predict(x)), np.log(fit.band(x))
+    """Log of the curve, and how far the band reaches below and above it: without end where an end
+    of it is 0, as of a law that the runs do not determine."""
+    with np.errstate(divide="ignore"):
+        centre, (low, high) = np.log(fit.predict(x)), np.log(fit.band(x))
     return centre, centre - low, high - centre
 
 
 def error_ratio(a: Fit, b: Fit, x: float) -> ErrorRatio:
     value, low, high = (float(each) for each in ratio(a, b, x))
-    spread_a, spread_b = (sum(each**2 for each in _reaches(fit, x)[1:]) for fit in (a, b))
+    spread_a, spread_b = (float(sum(each**2 for each in _reaches(fit, x)[1:])) for fit in (a, b))
     return ErrorRatio(
         x=x,
         error_a=float(a.predict(x)),
         error_b=float(b.predict(x)),
         error_ratio=Estimate(value, low, high),
-        share_a=float(spread_a / max(spread_a + spread_b, 1e-300)),
+        share_a=_share(spread_a, spread_b),
     )
+
+
+def _share(a: float, b: float) -> float:
+    """Of their sum, that comes from `a`; half of it where both are infinite."""
+    if math.isinf(a):
+        return 0.5 if math.isinf(b) else 1.0
+    return float(a / max(a + b, 1e-300))
 
 
 def equal_error(a: Fit, b: Fit, error: float) -> EqualError:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.base.console import Say
+from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.labels import Labels
 from scaling.data.source import Captioned, Images, Labelled, SourceConfig
@@ -102,7 +103,7 @@ class Renumbered:
 class RenumberedCaptioned(Renumbered):
     """The same of images with captions."""
 
-    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[Caption]:
         assert isinstance(self._images, Captioned)
         return self._images.captions_of(self._numbers(indices))
 

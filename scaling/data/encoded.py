@@ -16,6 +16,7 @@ from pydantic import Field
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, decode_all, together
 from scaling.data.readable import CaptionedRecords, Encoded, Records, allowed, read_each, verdict
@@ -111,7 +112,7 @@ class CaptionedImages(EncodedImages):
 
     records: CaptionedRecords
 
-    def captions_of(self, indices: NDArray[np.int64]) -> list[str]:
+    def captions_of(self, indices: NDArray[np.int64]) -> list[Caption]:
         """The captions of these images."""
         return self.records.captions_of(self._records_of(indices))
 

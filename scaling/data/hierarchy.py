@@ -13,6 +13,7 @@ from pydantic import Field
 
 from scaling.base.console import Say
 from scaling.data.around import Around
+from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.labels import Labels, ancestor_table, with_ancestors
 from scaling.data.source import (
@@ -115,7 +116,7 @@ class HierarchyImages:
 class CaptionedHierarchyImages(HierarchyImages):
     """The same of images with captions."""
 
-    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[Caption]:
         assert isinstance(self.images, Captioned)
         return self.images.captions_of(indices)
 

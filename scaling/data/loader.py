@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.data.augment import Augment, BatchAugment, Crop, crop_of, spelled_out
+from scaling.data.captions import chosen_texts
 from scaling.data.labels import NONE, Labels, check_labels
 from scaling.data.order import (
     Labelled,
@@ -125,7 +126,10 @@ def batches(
             "index": members.astype(np.uint32),
             **present,
         }
-        return found if encode is None else found | {"text": encode(captions(images, numbers))}
+        if encode is None:
+            return found
+        texts = chosen_texts(captions(images, numbers), seed, where)
+        return found | {"text": encode(texts)}
 
     return ahead(make, first_step, last_step)
 

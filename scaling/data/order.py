@@ -18,7 +18,8 @@ from scaling.data.labels import NONE, Labels, as_rows
 
 ROUNDS = 10  # fewer leave a bias that shows on data sets of a handful of images
 EPOCH, SUBSET, OFFSET, OF_LABELLED, COUNT, DRAWN = 1, 3, 34, 35, 36, 37  # a key each; 2, 4 to 6
-# and 41 to 45 are those of `scaling.data.augment`, 31 to 33 of `data.subset`, 38 of jigsaws
+# and 41 to 45 are those of `scaling.data.augment`, 31 to 33 of `data.subset`, 38 of jigsaws, 39 of
+# `data.captions`
 
 Resampling: TypeAlias = Literal["square-root", "class-balanced"]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
+from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.labels import Labels
 from scaling.data.parquet_files import (
@@ -34,6 +35,7 @@ from scaling.data.parquet_files import (
 from scaling.data.readable import Encoded
 from scaling.data.source import Fault, missing, same_sets, spread_over
 
+CAPTIONS = r"((large_)?list<\w+: )?(large_)?string(_view)?( not null)?>?"  # of Arrow's types
 SHOWN = 5  # rows that an error names before it counts the rest
 
 
@@ -62,8 +64,8 @@ class Parquet(EncodedSource):
     metadata; without one there are as many classes as the largest label says. "none": images have
     no labels, and all are of the one class 0."""
     caption_key: str | None = None
-    """Column of captions, such as "caption" or "text": a text, one an image. Left out, images have
-    no captions."""
+    """Column of captions, such as "caption" or "text": a text an image, or a list of texts, of
+    which each showing of the image draws one. Left out, images have no captions."""
 
     @property
     def captioned(self) -> bool:
@@ -85,6 +87,13 @@ class Parquet(EncodedSource):
         if described != {None}:
             return max(each for each in described if each is not None)
         return 1 + max(int(labels(file, self.label_key).max(initial=0)) for file in files)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Those of the ClassLabel in the metadata."""
+        files = [*self._files(self.train_split), *self._files(self.heldout_split)]
+        names = next((n for file in files if (n := header(file, self.label_key).names)), None)
+        return None if names is None else list(names)
 
     def records(self, heldout: bool) -> "ParquetRecords":
         split = self.heldout_split if heldout else self.train_split
@@ -112,7 +121,7 @@ class Parquet(EncodedSource):
         files = self._files(self.heldout_split if heldout else self.train_split)
         return all_labels(files, self.label_key).astype(np.int32)
 
-    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
+    def captions(self, count: int, heldout: bool = False) -> Sequence[Caption]:
         """Their column alone is read, unless some images are left out."""
         if self.skip_unreadable or self.caption_key is None:
             return super().captions(count, heldout)
@@ -148,18 +157,24 @@ class Parquet(EncodedSource):
 
     def _fault_of_columns(self, splits: dict[str, str]) -> Fault | None:
         described: dict[int | None, Path] = {}
+        called: dict[tuple[str, ...], Path] = {}
+        said: dict[bool, Path] = {}
         for field, split in splits.items():
             rows = 0
             for file in self._files(split):
                 found = header(file, self.label_key)
                 rows += found.rows
                 described.setdefault(found.classes, file.path)
+                if found.names is not None:
+                    called.setdefault(found.names, file.path)
                 keys = Keys(self.image_key, self.label_key, self.caption_key)._asdict()
                 for kind, key in keys.items():
                     if key is None:
                         continue
                     if wrong := _wrong_column(file.path, found.columns, key, kind):
                         return Fault(f"{kind}_key", wrong)
+                if self.caption_key is not None:
+                    said.setdefault("list" in found.columns[self.caption_key], file.path)
             if not rows:
                 return Fault(field, f"{self.root}: split {split!r} holds no rows.")
         if len(described) > 1:
@@ -167,6 +182,11 @@ class Parquet(EncodedSource):
                 f"{path.name} has {count} classes" for count, path in list(described.items())[:2]
             )
             return Fault("path", f"{self.root}: {words}; files of one data set have the same.")
+        if len(called) > 1:
+            return Fault("path", f"{self.root}: {_other_names(called)}")
+        if len(said) > 1:
+            words = f"{self.caption_key!r} is a list of texts in {said[True].name}, and a text in"
+            return Fault("caption_key", f"{self.root}: {words} {said[False].name}; use one kind.")
         return None
 
     def _fault_of_labels(self, splits: dict[str, str]) -> Fault | None:
@@ -213,9 +233,10 @@ class ParquetRecords:
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return all_labels(self.files, self.keys.label)[np.asarray(numbers, np.int64)]
 
-    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+    def captions_of(self, numbers: Sequence[int]) -> list[Caption]:
         assert self._captions is not None  # who asks knows that there are some
-        return [self._captions[int(number)].as_py() for number in numbers]
+        found = (self._captions[int(number)].as_py() for number in numbers)
+        return [each if isinstance(each, str) else tuple(each) for each in found]
 
     def called(self, number: int) -> str:
         i = int(np.searchsorted(self._ends, number, side="right"))
@@ -233,6 +254,16 @@ class ParquetRecords:
         return ["parquet", *keys, *files]
 
 
+def _other_names(called: dict[tuple[str, ...], Path]) -> str:
+    """The first class that two files of as many classes call otherwise."""
+    (one, first), (other, second) = list(called.items())[:2]
+    number = next(k for k, names in enumerate(zip(one, other, strict=True)) if len({*names}) > 1)
+    return (
+        f"class {number} is {one[number]!r} in {first.name} and {other[number]!r} in "
+        f"{second.name}; files of one data set call classes the same."
+    )
+
+
 def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> str | None:
     if key not in columns:
         near = did_you_mean(key, columns)
@@ -241,8 +272,8 @@ def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> s
     found = columns[key]
     if kind == "label" and not re.fullmatch(r"u?int\d+", found):
         return f"{file}: {key!r} is {found}; a whole number is needed, one label an image."
-    if kind == "caption" and found not in ("string", "large_string", "string_view"):
-        return f"{file}: {key!r} is {found}; a text is needed, one an image."
+    if kind == "caption" and not re.fullmatch(CAPTIONS, found):
+        return f"{file}: {key!r} is {found}; a text is needed, one an image, or a list of texts."
     if kind == "image" and not re.match(r"struct<(.*[ <])?bytes: (large_)?binary", found):
         return f"{file}: {key!r} is {found}; a struct with the encoded image as `bytes` is needed."
     return None

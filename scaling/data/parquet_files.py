@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
+from scaling.data.captions import Caption
 from scaling.data.readable import alone
 
 ROWS = 256  # copied at once
@@ -55,6 +56,8 @@ class Header(NamedTuple):
     """Type of each column, as Arrow writes it."""
     classes: int | None
     """Of the label, where the metadata name them."""
+    names: tuple[str, ...] | None = None
+    """Theirs, in the order of their numbers."""
 
 
 def split_files(root: Path, split: str) -> list[Path]:
@@ -91,17 +94,20 @@ def header(file: File, label_key: str | None) -> Header:
     columns = {field.name: str(field.type) for field in schema}
     if label_key is None:
         return Header(rows, columns, 1)
-    return Header(rows, columns, _classes((schema.metadata or {}).get(b"huggingface"), label_key))
+    names = _names((schema.metadata or {}).get(b"huggingface"), label_key)
+    return Header(rows, columns, None if names is None else len(names), names)
 
 
-def _classes(metadata: bytes | None, label_key: str) -> int | None:
-    """How many names the ClassLabel has in the metadata that `datasets` writes."""
+def _names(metadata: bytes | None, label_key: str) -> tuple[str, ...] | None:
+    """Those of the ClassLabel in the metadata that `datasets` writes: a list, or a table whose keys
+    are the numbers of the classes."""
     try:
-        feature = json.loads(metadata or b"{}")["info"]["features"][label_key]
-        names = feature.get("names")
+        names = json.loads(metadata or b"{}")["info"]["features"][label_key].get("names")
+        if isinstance(names, dict):
+            names = [names[number] for number in sorted(names, key=int)]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return len(names) if isinstance(names, list | dict) and names else None
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
 @cache
@@ -129,8 +135,9 @@ def all_labels(files: Sequence[File], label_key: str | None) -> NDArray[np.int64
 
 def captions_of(
     files: Sequence[File], rows: Sequence[int], key: str, numbers: NDArray[np.int64]
-) -> list[str]:
-    """Texts of these rows of several files, one file after another; UserError where there is none.
+) -> list[Caption]:
+    """What these rows of several files say, one file after another; UserError where one says
+    nothing.
 
     Args:
       rows: of each file.
@@ -148,13 +155,33 @@ def captions_of(
                 column = pq.read_table(file.path, columns=[key], partitioning=None)[key]
             except (pa.ArrowException, OSError) as error:
                 raise _unreadable(file, error) from error
-            texts = column.take(numbers[here] - first).to_pylist()
-            if None in texts:
-                row = int(numbers[here][texts.index(None)]) - first
-                raise UserError([f"{file.path}: row {row:_} has no {key!r}."])
-            found[here] = texts
+            said = column.take(numbers[here] - first).to_pylist()
+            _check_said(file, key, said, numbers[here] - first)
+            found[here] = _objects([x if isinstance(x, str) else tuple(x) for x in said])
         first += count
     return found.tolist()
+
+
+def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    """One object each, tuples too."""
+    found = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        found[i] = value
+    return found
+
+
+def _check_said(file: File, key: str, said: Sequence[Any], rows: Iterable[int]) -> None:
+    """Raise UserError where a row says nothing.
+
+    Args:
+      said: of each row, a text, a list of texts, or None.
+    """
+    for row, each in zip(map(int, rows), said, strict=True):
+        if each is None:
+            raise UserError([f"{file.path}: row {row:_} has no {key!r}."])
+        if not isinstance(each, str) and (not each or None in each):
+            words = "one text of its list is missing" if each else "its list has no text"
+            raise UserError([f"{file.path}: row {row:_} of {key!r}: {words}; give one or more."])
 
 
 def _unreadable(file: File, error: Exception) -> UserError:
@@ -191,7 +218,9 @@ def _copy(file: File, aside: Path, keys: Keys) -> None:
 
     fields = [("image", pa.large_binary()), ("label", pa.int64())]
     if keys.caption is not None:
-        fields.append(("caption", pa.large_string()))
+        several = "list" in header(file, keys.label).columns[keys.caption]
+        of_caption = pa.large_list(pa.large_string()) if several else pa.large_string()
+        fields.append(("caption", of_caption))
     schema = pa.schema(fields)
     columns = [f"{keys.image}.bytes", *(key for key in keys[1:] if key is not None)]
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -201,10 +230,9 @@ def _copy(file: File, aside: Path, keys: Keys) -> None:
             found = [images, _labels_of(batch, keys.label)]
             if keys.caption is not None:
                 captions = batch.column(keys.caption)
-                if captions.null_count:
-                    row = written + captions.is_null().to_pylist().index(True)
-                    raise UserError([f"{file.path}: row {row:_} has no {keys.caption!r}."])
-                found.append(captions.cast(pa.large_string()))
+                rows = range(written, written + len(batch))
+                _check_said(file, keys.caption, captions.to_pylist(), rows)
+                found.append(captions.cast(of_caption))
             written += len(batch)
             writer.write_batch(pa.record_batch(found, schema))
 

@@ -59,6 +59,7 @@ class Procedural(SourceConfig):
     names is the image's first label, so it is wrong for the same images as that; colours and place
     are those drawn. So an objective that learns from captions is told of classes what one that
     learns from labels is told, and the best error of a zero-shot classifier is that of any other.
+    With `caption = "class"` it is "a glyph 7", and colours and place tell no captions apart.
     `irreducible_recall` derives the best retrieval.
 
     Knobs that make it harder, each on its own: more classes, more cells, glyphs that differ in
@@ -104,6 +105,9 @@ class Procedural(SourceConfig):
         0.0, ge=0, le=1, description="share of images with a label of the level above, as well"
     )
     ancestors: bool = Field(False, description="all that is above an image's labels is added")
+    caption: Literal["full", "class"] = Field(
+        "full", description="a caption names class, colours and place, or the class alone"
+    )
     unlabelled: bool = Field(
         False, description="training images have no label; held-out ones keep theirs"
     )
@@ -259,16 +263,19 @@ class ProceduralImages:
 
     def captions_of(self, indices: NDArray[np.int64]) -> list[str]:
         """What is said of each image; `Procedural` says how."""
-        return self.said(indices).words(self.names)
+        return self.said(indices).words(self.names, self.source.caption == "class")
 
     def said(self, indices: NDArray[np.int64]) -> Said:
         """The same in numbers."""
+        label = self._first(indices, self.clean_labels(indices)).astype(np.int64)
+        if self.source.caption == "class":
+            return Said(label, *(np.zeros_like(label) for _ in range(3)))
         ink, paper = self._colours(self._words(COLOUR, indices))
         lighter = ink[:, 0] > paper[:, 0]
         down, right = self._shifts(self._words(PLACE, indices))
         jitter = self.source.jitter
         return Said(
-            self._first(indices, self.clean_labels(indices)).astype(np.int64),
+            label,
             colours(ink, lighter),
             colours(paper, ~lighter),
             places(down - jitter, right - jitter, jitter),

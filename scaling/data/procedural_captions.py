@@ -26,6 +26,8 @@ class Said(NamedTuple):
       ink: of `COLOURS`, the glyph's.
       paper: of `COLOURS`, the background's.
       place: of `PLACES`.
+
+    Captions that name the class alone have 0 for all else.
     """
 
     label: NDArray[np.int64]
@@ -33,12 +35,15 @@ class Said(NamedTuple):
     paper: NDArray[np.int64]
     place: NDArray[np.int64]
 
-    def words(self, names: Sequence[str]) -> list[str]:
-        """The captions: "a light red glyph 7 on dark blue at the top left".
+    def words(self, names: Sequence[str], class_alone: bool) -> list[str]:
+        """The captions: "a light red glyph 7 on dark blue at the top left", or "a glyph 7".
 
         Args:
           names: of the classes.
+          class_alone: whether captions name nothing else.
         """
+        if class_alone:
+            return [f"a {names[label]}" for label in self.label.tolist()]
         return [
             f"a {COLOURS[ink]} {names[label]} on {COLOURS[paper]} {PLACES[place]}"
             for label, ink, paper, place in zip(*(each.tolist() for each in self), strict=True)
@@ -85,7 +90,8 @@ def best_recall(
     """Recall of the best possible retrieval among these images and captions, expected: how often an
     image's own caption is among the `most` likeliest of all, and a caption's own image.
 
-    Colours and place are always right, so only what agrees in these is considered. Of those, an
+    Colours and place are always right, so only what agrees in these is considered, which is
+    everything where captions name the class alone. Of those, an
     image that shows glyph x ranks captions by P(label | x) / P(label), as any caption is there for
     one image or another; a caption ranks images by P(label | x). P(label | x) is 1 - noise on x and
     noise / (glyphs - 1) elsewhere. Among equals the order is random.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fits.base.files import write_text
 from scaling.base.machine import cache_folder
+from scaling.data.captions import Caption
 from scaling.data.decode import UnreadableImages, check_all, decoder
 
 CHUNK = 1024  # records in memory at once
@@ -66,7 +67,7 @@ class Records(Protocol):
 class CaptionedRecords(Records, Protocol):
     """Records of which something is said in words."""
 
-    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+    def captions_of(self, numbers: Sequence[int]) -> list[Caption]:
         """The captions of these records; no image is read.
 
         Raises:

@@ -17,6 +17,7 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, Config
 from scaling.base.console import Say
+from scaling.data.captions import Caption, texts_of
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.labels import Labels, check_labels
@@ -65,11 +66,11 @@ class Images(Protocol):
 class Captioned(Images, Protocol):
     """Images of which something is said in words."""
 
-    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[Caption]:
         """The caption of each image of these numbers; no image is decoded where that can be."""
 
 
-def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[str]:
+def captions(images: Images, numbers: NDArray[np.int64]) -> Sequence[Caption]:
     """What is said of each of these images. Raises UserError where nothing is."""
     if not isinstance(images, Captioned):
         raise UserError(["the images of [data] have no captions, which this objective reads."])
@@ -150,10 +151,10 @@ class SourceConfig(Config, ABC):
         assert images.size is not None
         return images.labels_of(np.arange(images.size))
 
-    def captions(self, count: int, heldout: bool = False) -> Sequence[str]:
-        """So many captions that speak for all of one of the sets, always the same, or all there
-        are: those of the first members of the fixed permutation. Reads what it must: a source that
-        can tell them without opening the set does that here.
+    def captions(self, count: int, heldout: bool = False) -> Sequence[Caption]:
+        """What is said of so many images that speak for all of one of the sets, always the same,
+        or of all there are: those of the first members of the fixed permutation. Reads what it
+        must: a source that can tell it without opening the set does that here.
 
         Args:
           heldout: whether of the images to measure on, not of those to learn from.
@@ -264,7 +265,8 @@ def captions_fingerprint(images: Captioned, count: int = SAMPLE) -> str:
     """The same of a sample of captions."""
     whole = hashlib.sha256()
     for caption in images.captions_of(sample(images, count)):
-        whole.update(caption.encode() + b"\0")
+        for text in texts_of(caption):
+            whole.update(text.encode() + b"\0")
     return whole.hexdigest()[:16]
 
 

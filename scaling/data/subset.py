@@ -17,6 +17,7 @@ from fits.base.errors import UserError
 from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.data.around import Around
+from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
@@ -256,7 +257,7 @@ class CaptionedSubsetImages(SubsetImages):
     """The same of images with captions, which say what they said: of a wrong label they know
     nothing."""
 
-    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[str]:
+    def captions_of(self, indices: NDArray[np.int64]) -> Sequence[Caption]:
         assert isinstance(self.images, Captioned)
         return self.images.captions_of(self._numbers(indices))
 

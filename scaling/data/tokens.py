@@ -19,6 +19,7 @@ from pydantic import Field
 
 from fits.base.errors import UserError
 from scaling.base.config import Config
+from scaling.data.captions import all_texts
 from scaling.data.source import SourceConfig, missing
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class TrainedTokens(TokensConfig):
     """Different tokens: every byte, what ends a text, and the commonest sequences."""
     captions: int = Field(default=10_000, gt=0, le=10**7)
     """So many training captions it is learnt from, always the same: the first ones of the fixed
-    permutation that data sizes are taken from, whichever of them a run sees."""
+    permutation that data sizes are taken from, whichever of them a run sees; of images with several
+    captions, all of so many images."""
 
     @property
     def size(self) -> int:
@@ -197,7 +199,7 @@ def _trained(vocabulary: int, captions: int, source: SourceConfig) -> tokenizers
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         special_tokens=[],
     )
-    learnt.train_from_iterator(source.captions(captions), trainer)
+    learnt.train_from_iterator(all_texts(source.captions(captions)), trainer)
     return learnt
 
 
@@ -220,7 +222,7 @@ def _too_long(tokenizer: Tokenizer, source: SourceConfig) -> Iterator[str]:
     """Of a sample of both sets, those that are longer than texts may be."""
     most = tokenizer._config.length
     for name, heldout in (("training", False), ("held-out", True)):
-        texts = source.captions(LOOKED_AT, heldout)
+        texts = all_texts(source.captions(LOOKED_AT, heldout))
         lengths = np.array(tokenizer.lengths(texts))
         if (over := int((lengths > most).sum())) > 0:
             longest = int(lengths.argmax())

@@ -21,6 +21,7 @@ from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.config import Clash, NoneAs
 from scaling.base.machine import cache_folder
+from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.patterns import files_of
 from scaling.data.readable import Encoded, alone
@@ -56,6 +57,9 @@ class WebDataset(EncodedSource):
     caption_key: str | None = None
     """What the name of a caption's member ends in, such as "txt" or "caption": UTF-8 text, one an
     image. Left out, images have no captions."""
+    caption_lines: bool = False
+    """Whether every line of a caption's member is a caption of its own, of which each showing of
+    the image draws one; else the whole text is one."""
 
     @property
     def captioned(self) -> bool:
@@ -68,6 +72,11 @@ class WebDataset(EncodedSource):
                 f'label_key = "none" makes all images one class; say classes = 1, not '
                 f"{self.classes:_}.",
             )
+        if self.caption_lines and self.caption_key is None:
+            yield Clash(
+                ("caption_lines", "caption_key"),
+                "caption_lines says how captions are read, and there are none; give caption_key.",
+            )
         yield from same_sets(
             ("train_shards", "heldout_shards"), self.train_shards, self.heldout_shards
         )
@@ -76,7 +85,14 @@ class WebDataset(EncodedSource):
     def records(self, heldout: bool) -> "WebDatasetRecords":
         pattern = self.heldout_shards if heldout else self.train_shards
         shards = [Shard.of(file) for file in files_of(pattern)]
-        return WebDatasetRecords(pattern, shards, self.classes, self.label_key, self.caption_key)
+        return WebDatasetRecords(
+            pattern,
+            shards,
+            self.classes,
+            self.label_key,
+            self.caption_key,
+            caption_lines=self.caption_lines,
+        )
 
     def fault_of_files(self) -> Fault | None:
         fields = {"train_shards": self.train_shards, "heldout_shards": self.heldout_shards}
@@ -163,9 +179,11 @@ class WebDatasetRecords:
         classes: int,
         label_key: str | None,
         caption_key: str | None = None,
+        *,
+        caption_lines: bool = False,
     ):
         self.name, self.shards, self.classes = name, shards, classes
-        self.keys = label_key, caption_key
+        self.keys, self._lines = (label_key, caption_key), caption_lines
         self.indices = [index_of(shard, label_key, caption_key) for shard in shards]
         self._ends = np.cumsum([len(index.labels) for index in self.indices])
         self._labels = np.concatenate([index.labels for index in self.indices])
@@ -189,17 +207,22 @@ class WebDatasetRecords:
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return self._labels[np.asarray(numbers, np.int64)]
 
-    def captions_of(self, numbers: Sequence[int]) -> list[str]:
+    def captions_of(self, numbers: Sequence[int]) -> list[Caption]:
         return [self._caption(number) for number in numbers]
 
-    def _caption(self, number: int) -> str:
+    def _caption(self, number: int) -> Caption:
         shard, index, i = self._place(number)
         size = int(index.caption_sizes[i])
         text = read_member(shard.file, int(index.caption_offsets[i]), size)
         try:
-            return text.decode("utf-8").strip()
+            whole = text.decode("utf-8").strip()
         except UnicodeDecodeError:
             raise UserError([f"{self.called(number)}: its caption is not UTF-8 text."]) from None
+        if not self._lines:
+            return whole
+        if not whole:
+            raise UserError([f"{self.called(number)}: its captions have no line with a text."])
+        return tuple(line.strip() for line in whole.splitlines() if line.strip())
 
     def called(self, number: int) -> str:
         shard, index, i = self._place(number)

@@ -6,20 +6,17 @@ Knows a backbone only as something that turns images into vectors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from models.cost import forward_macs
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import Norm, ObjectiveConfig, Pass, Setting, mlp
 
 if TYPE_CHECKING:
     from models.precision import Precision
     from models.shapes import Shape
     from scaling.objectives.built.byol import BYOLObjective
-
-
-Norm: TypeAlias = Literal["batch", "layer", "none"]
 
 
 class BYOL(ObjectiveConfig):
@@ -64,6 +61,11 @@ class BYOL(ObjectiveConfig):
     def couples_examples(self) -> bool:
         return self.norm == "batch"
 
+    @property
+    def one_pass(self) -> bool:
+        """The target's average needs all parameters at once."""
+        return False
+
     def problems(self, setting: Setting) -> Iterator[str]:
         if self.norm == "batch" and setting.batch < 2:
             yield (
@@ -85,10 +87,12 @@ class BYOL(ObjectiveConfig):
         hidden = self.hidden_of(model)
         projector = hidden * (model.features + self.projection)
         predictor = 2 * hidden * self.projection
-        backbone = forward_macs(model)
+        following = mlp(model.features, hidden, self.projection, self.norm)  # the target's too
+        online = following + mlp(self.projection, hidden, self.projection, self.norm)
+        macs = forward_macs(model) + projector
         return (
-            Pass(backbone + projector + predictor, examples=2, shape=model),
-            Pass(backbone + projector, examples=2, trained=False, shape=model),
+            Pass(macs + predictor, examples=2, shape=model, layers=online),
+            Pass(macs, examples=2, trained=False, shape=model, layers=following),
         )
 
     def hidden_of(self, model: Shape) -> int:

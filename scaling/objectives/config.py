@@ -8,8 +8,8 @@ labels. Knows no JAX and no objective by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 from scaling.base.config import Config
 from scaling.data.order import Labelled
@@ -37,6 +37,8 @@ class Pass(NamedTuple):
       shape: the network's, or the text tower's. Multiply-adds beyond its own are those of layers on
         it, each parameter used once. None: such layers alone.
       shared: whether its parameters are those of an earlier pass, as of a second look at images.
+      layers: the shape of every array of parameters of the layers on the network; None: one linear
+        layer with biases, which has all multiply-adds beyond the network's.
     """
 
     macs: int
@@ -44,11 +46,29 @@ class Pass(NamedTuple):
     trained: bool = True
     shape: Shape | TextShape | None = None
     shared: bool = False
+    layers: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def flops(self) -> float:
         """Of one image of the batch."""
         return 2 * self.macs * self.examples * (3 if self.trained else 1)
+
+
+Norm: TypeAlias = Literal["batch", "layer", "none"]
+"""What normalises the hidden features of an MLP on a backbone."""
+
+
+def linear(inputs: int, outputs: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a linear layer's kernel and biases, as `Pass.layers` has them."""
+    return (inputs, outputs), (outputs,)
+
+
+def mlp(inputs: int, hidden: int, outputs: int, norm: Norm) -> tuple[tuple[int, ...], ...]:
+    """The same of a projection head, `built.projection.MLP`; the last array are the biases, or the
+    scale of a batch normalisation behind it."""
+    biases = () if norm == "batch" else ((hidden,),)
+    norms = () if norm == "none" else ((hidden,), (hidden,))
+    return (inputs, hidden), *biases, *norms, *linear(hidden, outputs)
 
 
 class Setting(NamedTuple):
@@ -96,6 +116,12 @@ class ObjectiveConfig(Config, ABC):
     def couples_examples(self) -> bool:
         """Whether one image's loss depends on the others of its batch."""
         return False
+
+    @property
+    def one_pass(self) -> bool:
+        """Whether all gradients are those of one pass through the blocks of the network, each of
+        which may be updated as soon as its own is known: what a fused step needs."""
+        return True
 
     @property
     def needs_labels(self) -> bool:
@@ -162,6 +188,12 @@ class ObjectiveConfig(Config, ABC):
         """
         del source
         return {}
+
+    def recalled(self, provenance: Mapping[str, Any]) -> Self:
+        """The same, which knows by `provenance`, as it was when a run was trained, what it needs of
+        files that are gone."""
+        del provenance
+        return self
 
     @abstractmethod
     def build(self, model: Shape, classes: int, precision: Precision) -> BuiltObjective:

@@ -5,8 +5,8 @@ Knows a teacher as a shape, a number of classes and a path.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -87,14 +87,28 @@ class Distill(SoftmaxScores):
         del source
         return {"teacher": self.teacher.provenance()}
 
+    def recalled(self, provenance: Mapping[str, Any]) -> Self:
+        said = provenance.get("teacher")
+        if not isinstance(said, Mapping):
+            return self
+        return self.model_copy(update={"teacher_": self.teacher.recalled(said)})
+
     def build(self, model: Shape, classes: int, precision: Precision) -> DistillObjective:
         from scaling.objectives.built.distill import DistillObjective
 
         return DistillObjective(self, model, classes, precision)
 
     def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
-        """The student, trained, and the teacher's forward pass."""
-        known = self.known()
+        """The student, trained, and the teacher's forward pass.
+
+        Raises:
+          UserError: there is no teacher, nor a manifest that says what it was.
+        """
+        try:
+            known = self.known()
+        except UserError as error:
+            words = "FLOPs count its forward pass; put it back, or look where a run of it is done."
+            raise UserError([f"{mistake} {words}" for mistake in error.mistakes]) from None
         return (
             Pass(forward_macs(model, classes), shape=model),
             Pass(forward_macs(known.shape, known.classes), trained=False, shape=known.shape),

@@ -16,7 +16,7 @@ from models.cost import forward_macs
 from models.shapes import Shape, TextShape, ViTShape
 from scaling.base.config import Config
 from scaling.data.tokens import Tokenizer, Tokens, TrainedTokens
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import ObjectiveConfig, Pass, Setting, linear
 
 if TYPE_CHECKING:
     from models.precision import Precision
@@ -176,9 +176,14 @@ class ImageText(ObjectiveConfig):
         del classes
         text, size = self._text_or_smaller(model), self.embedding(model)
         on_images = model.features * size if self.projects_images else 0
+        scalars: tuple[tuple[int, ...], ...] = ((),) if self.compared_by == "softmax" else ((), ())
         return (
             Pass(forward_macs(model) + on_images, trained=not self.locked, shape=model),
-            Pass(forward_macs(text) + text.features * size, shape=text),
+            Pass(
+                forward_macs(text) + text.features * size,
+                shape=text,
+                layers=linear(text.features, size) + scalars,  # temperature, and bias
+            ),
         )
 
     def _text_or_smaller(self, model: Shape) -> TextShape:

@@ -34,6 +34,11 @@ class Lit(ImageText):
     def projects_images(self) -> bool:
         return False
 
+    @property
+    def one_pass(self) -> bool:
+        """The image tower has no gradient; the text tower is none that a fused step knows."""
+        return False
+
     def problems(self, setting: Setting) -> Iterator[str]:
         if not setting.begins_trained:
             yield (

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from models.cost import forward_macs
 from scaling.data.order import Labelled
-from scaling.objectives.config import Pass, Setting
+from scaling.objectives.config import Pass, Setting, linear
 from scaling.objectives.exemplar import exemplar_problems
 from scaling.objectives.rotation import TURNS
 from scaling.objectives.softmax import SoftmaxScores
@@ -63,8 +63,14 @@ class S4L(SoftmaxScores):
 
     @property
     def couples_examples(self) -> bool:
-        """Of rotation too: the mean goes over those images of a batch that have labels."""
-        return True
+        """Of the exemplar loss alone: labelled images are divided by how many a batch has, and not
+        by how many were found in it."""
+        return self.task == "exemplar"
+
+    @property
+    def one_pass(self) -> bool:
+        """VAT sends images through the backbone again."""
+        return not self.vat
 
     @property
     def turns(self) -> int:
@@ -85,8 +91,8 @@ class S4L(SoftmaxScores):
             yield f"labelled_images = {given:g}: below 1 it is a share, else a whole number."
         elif given < 1 and size is None:
             yield (
-                f"labelled_images = {given:g} is a share, and there is no end to the images; give "
-                "a data_size, or a whole number."
+                f"labelled_images = {given:g} is a share of data_size, which is left out; give a "
+                "data_size, or labelled_images as a whole number."
             )
         else:
             found = self.labelled(size)
@@ -111,6 +117,13 @@ class S4L(SoftmaxScores):
         if not setting.labelled:
             yield "s4l needs labels of some images, and the training images have none."
 
+    def missing(self, setting: Setting) -> Iterator[str]:
+        if setting.source is None or setting.data_size is not None or self.labelled_images < 1:
+            return
+        given, total = self.labelled_images, setting.source.sizes()[0]
+        if total is not None and given > total:
+            yield f"labelled_images = {given:_.0f} is more than the {total:_} images."
+
     def build(self, model: Shape, classes: int, precision: Precision) -> S4LObjective:
         from scaling.objectives.built.s4l import S4LObjective
 
@@ -119,10 +132,12 @@ class S4L(SoftmaxScores):
     def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
         """All turns and views through backbone and heads; for VAT one forward and backward pass to
         find the perturbation, and one trained pass."""
-        heads = model.features * (TURNS if self.task == "rotation" else 0)
+        turns = TURNS if self.task == "rotation" else 0
+        layers = linear(model.features, classes) + (linear(model.features, turns) if turns else ())
         shown = self.turns * self.views
         macs = forward_macs(model, classes)
-        found = [Pass(macs + heads, examples=shown, shape=model)]
+        heads = model.features * turns
+        found = [Pass(macs + heads, examples=shown, shape=model, layers=layers)]
         if self.vat:
             seen = Pass(macs, examples=2, shape=model, shared=True)
             found += [seen, seen._replace(examples=1, trained=False)]

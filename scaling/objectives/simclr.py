@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from models.cost import forward_macs
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import ObjectiveConfig, Pass, Setting, mlp
 
 if TYPE_CHECKING:
     from models.precision import Precision
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 class SimCLR(ObjectiveConfig):
     """NT-Xent, the normalised temperature-scaled cross-entropy, of two views of each image.
 
-    Views pass backbone and projection head, two products with a ReLU between, whose outputs have
-    length 1. Each view is to find the other view of its image among all other 2 * batch - 1 of the
-    whole batch, whatever devices these are on. Chen et al. 2020, "A simple framework for
-    contrastive learning of visual representations", section 2.1. The paper's projection head has
-    batch normalisation, and this one has none: no image's features depend on others.
+    Views pass backbone and projection head, whose outputs are divided by their length. Each view is
+    to find the other view of its image among all other 2 * batch - 1 of the whole batch, whatever
+    devices these are on. Chen et al. 2020, "A simple framework for contrastive learning of visual
+    representations", section 2.1.
+
+    The projection head is that of `model_util.py` in google-research/simclr: two products, a ReLU
+    between, and behind each product batch normalisation over both views of all images, the second
+    without a bias. It has no running statistics, as evaluations look at the backbone alone.
     """
 
     kind: Literal["simclr"] = "simclr"
@@ -36,6 +39,10 @@ class SimCLR(ObjectiveConfig):
     """Features inside the projection head; left out: as many as the backbone's."""
     projection: int = Field(default=128, gt=0, le=10**6)
     """Outputs of the projection head."""
+
+    norm: Literal["batch", "none"] = "batch"
+    """Whether the projection head has batch normalisation. Without it small networks may stay for
+    thousands of steps where all outputs are alike."""
 
     @property
     def views(self) -> int:
@@ -63,4 +70,5 @@ class SimCLR(ObjectiveConfig):
         del classes
         hidden = self.hidden or model.features
         head = model.features * hidden + hidden * self.projection
-        return (Pass(forward_macs(model) + head, examples=2, shape=model),)
+        layers = mlp(model.features, hidden, self.projection, self.norm)
+        return (Pass(forward_macs(model) + head, examples=2, shape=model, layers=layers),)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, PrivateAttr, TypeAdapter
 
 from models.shapes import MixerShape, Shape
 from models.weights.reading import inspect
@@ -19,6 +20,9 @@ from scaling.data.part import Part
 
 TrainedOn: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
 RUN, STATE = "run.json", "checkpoint.json"  # of a run's folder, and of each of its checkpoints
+MANIFEST = "manifest.json"  # of a run that is done
+MOST_NAMED = 5  # runs, in a sentence
+NETWORK = "network"  # in it, below a teacher: its shape and classes
 
 
 class Known(NamedTuple):
@@ -31,6 +35,10 @@ class Known(NamedTuple):
 
     shape: Shape
     classes: int
+
+    def as_json(self) -> dict[str, Any]:
+        shape = TypeAdapter(Shape).dump_python(self.shape, mode="json")
+        return {"shape": shape, "classes": self.classes}
 
 
 class Teacher(Config):
@@ -45,6 +53,7 @@ class Teacher(Config):
     """Side of the images that it is shown, pixels, to which learned positions are resized; left
     out: that of its run, or of its file's positions. A file without positions does not tell, as of
     a BiT: 224."""
+    _recorded: Known | None = PrivateAttr(default=None)
 
     def known(self) -> Known:
         """Shape and classes.
@@ -53,18 +62,34 @@ class Teacher(Config):
           ValueError: what is there is no trained classifier.
         """
         if not self.from_.exists():
+            if self._recorded is not None:
+                return self._recorded
             raise ValueError(f"there is no {self.from_}.")
         found = _of_run(self.from_) if self.from_.is_dir() else _of_file(self.from_)
         if self.resolution in (None, found.shape.resolution):
             return found
         return found._replace(shape=_seeing(found.shape, self.resolution, self.from_))
 
+    def recalled(self, provenance: Mapping[str, Any]) -> Teacher:
+        """The same, which knows its network by what `provenance` was when it was there: for FLOPs,
+        where it is gone. One that was written down otherwise, or damaged, is not known."""
+        try:
+            said = provenance[NETWORK]
+            shape = TypeAdapter(Shape).validate_python(said["shape"])
+            known = Known(shape, int(said["classes"]))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return self
+        copy = self.model_copy()
+        copy._recorded = known
+        return copy
+
     def provenance(self) -> dict[str, Any]:
-        """What the path stood for: the hash of the file, or of a checkpoint's sums."""
+        """What the path stood for: the hash of the file, or of a checkpoint's sums, and what kind
+        of network that is."""
         path = _end(self.from_, _run(self.from_)) if self.from_.is_dir() else self.from_
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"from": str(self.from_), "sha256": found}
+        return {"from": str(self.from_), "sha256": found, NETWORK: self.known().as_json()}
 
 
 def _seeing(shape: Shape, resolution: int, path: Path) -> Shape:
@@ -80,16 +105,55 @@ def _seeing(shape: Shape, resolution: int, path: Path) -> Shape:
 
 def _run(folder: Path) -> dict[str, Any]:
     """What run.json says."""
-    if folder.absolute().parent.name == "trunks":
+    whole = folder.absolute()
+    if whole.parent.name == "checkpoints" and (whole / STATE).exists():
         raise ValueError(
-            f"{folder} is a trunk, whose learning rate has not cooled down; name the folder of one "
-            "of its runs."
+            f"{folder} is a checkpoint; name the folder of its run, {folder.parents[1]}, whose "
+            "last checkpoint is taken."
         )
+    for trunk in (whole, whole.parent):
+        if trunk.parent.name == "trunks":
+            raise ValueError(_of_trunk(folder, trunk))
     try:
         found = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
         return {**found, "steps": found["images_seen"] // found["batch"]}
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
+
+
+def _of_trunk(folder: Path, trunk: Path) -> str:
+    """That a trunk is no teacher, and which runs that have branched off it are.
+
+    Args:
+      folder: the trunk, or one of its checkpoints, as it was written.
+      trunk: the trunk's whole path.
+    """
+    there = [each.parent for each in sorted(trunk.parents[1].glob(f"*/{MANIFEST}"))]
+    done = [each for each in there if _trunk_of(each) == trunk.name and _has_end(each)]
+    said = f"{folder} is {'a' if folder.name == trunk.name else 'of a'} trunk, whose learning rate"
+    said += " has not cooled down; "
+    if not done:
+        return f"{said}none of its runs is done: train one to its end, and name its folder."
+    names = ", ".join(str(each) for each in done[:MOST_NAMED])
+    more = f", and {len(done) - MOST_NAMED} more" if len(done) > MOST_NAMED else ""
+    return f"{said}name a run that left it and is done: {names}{more}."
+
+
+def _trunk_of(folder: Path) -> Any:
+    """By the manifest of a run that is done; None: it does not tell."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["trunk"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _has_end(folder: Path) -> bool:
+    """Whether a run's last checkpoint is there."""
+    try:
+        _end(folder, _run(folder))
+    except ValueError:
+        return False
+    return True
 
 
 def _of_run(folder: Path) -> Known:

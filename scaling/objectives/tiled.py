@@ -8,7 +8,7 @@ from pydantic import Field
 
 from models.cost import forward_macs
 from models.shapes import Shape
-from scaling.objectives.config import ObjectiveConfig, Pass, Setting
+from scaling.objectives.config import ObjectiveConfig, Pass, Setting, linear
 
 GRID = 3  # tiles along a side
 
@@ -45,7 +45,7 @@ class Tiled(ObjectiveConfig):
         head = tiles * model.features * hidden + hidden * outputs
         return (
             Pass(forward_macs(model), examples=tiles, shape=model),
-            Pass(head),
+            Pass(head, layers=linear(tiles * model.features, hidden) + linear(hidden, outputs)),
         )
 
 

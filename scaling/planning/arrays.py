@@ -71,7 +71,7 @@ def arrays_of(each: Pass) -> list[Parameter]:
     """Of the network of a pass and the layers on it."""
     match each.shape:
         case None:
-            return [Parameter("top", (each.macs,))]
+            arrays = []
         case ViTShape() | TextShape():
             arrays = list(_transformer(each.shape))
         case MixerShape():
@@ -82,19 +82,18 @@ def arrays_of(each: Pass) -> list[Parameter]:
 
 
 def outputs(each: Pass) -> int:
-    """Numbers that the layers on a network make of an example, if they were one layer."""
-    if each.shape is None:
-        return 0
-    return (each.macs - forward_macs(each.shape)) // each.shape.features
+    """Numbers that the layers on a network make of an example."""
+    return sum(shape[1] for shape in _layers(each) if len(shape) == 2)
 
 
-def _layers(each: Pass) -> list[tuple[int, ...]]:
-    """The layers on a network, as if they were one with biases: exact of a classifier, within
-    biases of others."""
+def _layers(each: Pass) -> Sequence[tuple[int, ...]]:
+    """Parameters of the layers on a network."""
+    if each.layers is not None:
+        return each.layers
     assert each.shape is not None
-    features, many = each.shape.features, outputs(each)
-    rest = each.macs - forward_macs(each.shape) - many * features
-    return [(features, many), (many,), (rest,)]
+    features = each.shape.features
+    many = (each.macs - forward_macs(each.shape)) // features
+    return [(features, many), (many,)]
 
 
 def _transformer(shape: ViTShape | TextShape) -> Iterator[Parameter]:
@@ -103,7 +102,8 @@ def _transformer(shape: ViTShape | TextShape) -> Iterator[Parameter]:
     attention = _attention(shape)
     mlp = _mlp(width, shape.mlp)
     if isinstance(shape, TextShape):
-        yield from (Parameter("bottom", (rows, width)) for rows in (shape.vocabulary, shape.length))
+        yield Parameter("bottom", (shape.vocabulary, width))
+        yield Parameter("bottom", (1, shape.length, width))
         norms = norm * 2
     else:
         yield from _bottom(shape)
@@ -221,8 +221,8 @@ def padded_bytes(shape: tuple[int, ...], size: int, *, tiled: bool) -> int:
     numbers = math.prod(shape)
     if not tiled or not numbers:
         return numbers * size
-    if len(shape) == 1:
-        return rounded_up(shape[0], LANES) * size
+    if len(shape) < 2:
+        return rounded_up(numbers, LANES) * size
     return size * min(
         numbers
         // (shape[lanes] * shape[rows])

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from fits.base.errors import UserError
 from fits.base.files import write_text
@@ -73,6 +73,20 @@ class Verdict:
         return self.bytes / GIB
 
 
+class Compiled(NamedTuple):
+    """Bytes of a device that a compiled step takes, as its compiler counts them.
+
+    Fields:
+      arguments: the state and the batch.
+      outputs: beside those that take the place of arguments.
+      temporary: everything between.
+    """
+
+    arguments: int
+    outputs: int
+    temporary: int
+
+
 Compiler: TypeAlias = Callable[[Run, Topology, PlacementSpec, Path | None], Verdict]
 
 
@@ -111,6 +125,20 @@ def compile_step(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"bytes": verdict.bytes, "fits": verdict.fits}))
     return verdict
+
+
+def compiled_parts(run: Run, topology: Topology, spec: PlacementSpec) -> Compiled:
+    """What a step takes, part by part; compiled anew.
+
+    Raises:
+      UserError: as of `compile_step`.
+    """
+    found = _lowered(run, topology, spec).compile().memory_analysis()
+    return Compiled(
+        found.argument_size_in_bytes,
+        found.output_size_in_bytes - found.alias_size_in_bytes,
+        found.temp_size_in_bytes,
+    )
 
 
 def remembered(run: Run, topology: Topology, spec: PlacementSpec, cache: Path) -> Verdict | None:

@@ -55,7 +55,7 @@ def _less(run: Run, spec: PlacementSpec, devices: int) -> Iterator[tuple[str, fl
     if parts and not run.objective.couples_examples and spec.update == "plain":
         number = parts[-1] * spec.microbatches
         changes.append((f"--microbatches {number}", {"microbatches": number}))
-    if not hasattr(run.model, "stages") and run.recipe.privacy is None:
+    if not hasattr(run.model, "stages") and run.recipe.privacy is None and run.objective.one_pass:
         changes.append(("--update fused", {"update": "fused", "microbatches": 1}))
     more = max(2 * spec.fsdp, devices)
     changes.append((f"--fsdp {more}", {"fsdp": more, "devices": None}))

@@ -217,6 +217,8 @@ def leanest(run: Run, devices: int) -> list[PlacementSpec]:
         return [PlacementSpec(microbatches=n) for n in range(1, images + 1) if images % n == 0]
     if isinstance(run.model, BiTShape):  # no single stack of equal blocks
         return [PlacementSpec(fsdp=n) for n in shared]
+    if not run.objective.one_pass:
+        return [PlacementSpec(remat="full", fsdp=n) for n in shared[1:]]
     one = [PlacementSpec(update="fused")]
     return one + [
         spec

@@ -66,12 +66,11 @@ def settings_of(
     ):
         if shape is None:
             continue
-        total = data.source.sizes()[0]
         yield Setting(
             model=shape,
             classes=data.source.classes,
             batch=batch,
-            data_size=size if isinstance(size, int) else total,
+            data_size=size if isinstance(size, int) else None,  # as of the run
             labels_each=data.source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
             captioned=data.source.captioned,

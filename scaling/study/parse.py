@@ -27,7 +27,7 @@ from scaling.study.study_file import Grid, MuPKeys, StudyFile
 from scaling.study.toml_lines import KeyPath
 from scaling.study.trainings import check_trainings
 from scaling.training.initial import Init, problems
-from scaling.training.placement_checks import batch_mistakes, network_mistakes
+from scaling.training.placement_checks import batch_mistakes, network_mistakes, objective_mistakes
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run, check_noise, check_whole_batches
@@ -199,6 +199,11 @@ def _check_placement(file: Reading, grid: KeyPath, trained: dict[KeyPath, Shape 
         return
     for place, shape in trained.items():
         for mistake in network_mistakes(spec, shape) if shape is not None else ():
+            file.mistake(place, mistake)
+    for place, objective in objectives_of(file, grid):
+        if objective is None or file.doubtful(place, type(objective)):
+            continue
+        for mistake in objective_mistakes(spec, objective):
             file.mistake(place, mistake)
     for place, batch in file.values(grid, "batch"):
         for mistake in batch_mistakes(spec, batch) if isinstance(batch, int) else ():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from fits.base.errors import UserError
 from models.shapes import BiTShape, MixerShape, Shape, ViTShape
+from scaling.objectives.config import ObjectiveConfig
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.privacy import FUSED_PRIVATE
 from scaling.training.run import Run
@@ -44,6 +45,29 @@ def network_mistakes(spec: PlacementSpec, shape: Shape) -> Iterator[str]:
         )
 
 
+def objective_mistakes(
+    spec: PlacementSpec, objective: ObjectiveConfig, *, private: bool = False
+) -> Iterator[str]:
+    """What this objective cannot have of it.
+
+    Args:
+      private: whether the gradient of each image is taken.
+    """
+    kind = type(objective).model_fields["kind"].default
+    if spec.update == "fused" and private:
+        yield FUSED_PRIVATE
+    elif spec.update == "fused" and not objective.one_pass:
+        yield (
+            f'update = "fused": it goes once through the blocks of one network, and {kind}, as it '
+            'is set here, does not; say update = "plain".'
+        )
+    if spec.microbatches > 1 and objective.couples_examples:
+        yield (
+            f"microbatches = {spec.microbatches}: the loss {kind} of an image depends on the "
+            "others of its batch, so a batch in parts has another; leave microbatches out."
+        )
+
+
 def batch_mistakes(spec: PlacementSpec, batch: int) -> Iterator[str]:
     """Parts that this batch cannot be split into, with the nearest batches that can."""
     parts = {
@@ -71,8 +95,8 @@ def check_runs(spec: PlacementSpec, runs: Iterable[Run], *, batches: bool = True
     found: dict[str, None] = {}
     for run in runs:
         found |= dict.fromkeys(network_mistakes(spec, run.model))
-        if spec.update == "fused" and run.recipe.privacy is not None:
-            found[FUSED_PRIVATE] = None
+        private = run.recipe.privacy is not None
+        found |= dict.fromkeys(objective_mistakes(spec, run.objective, private=private))
         if batches:
             said = (f"a batch of {each}" for each in batch_mistakes(spec, run.batch))
             found |= dict.fromkeys(said)

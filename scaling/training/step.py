@@ -24,8 +24,9 @@ from scaling.objectives.protocol import BuiltObjective, Learned, Parts
 from scaling.training.fused import fused_update
 from scaling.training.gradients import Gradients, accumulated, layer_norms
 from scaling.training.optimizer import BLOCKS, Optimizer, names
+from scaling.training.placement_checks import objective_mistakes
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
-from scaling.training.privacy import FUSED_PRIVATE, mean_images
+from scaling.training.privacy import mean_images
 from scaling.training.private_gradients import private
 from scaling.training.run import Run
 from scaling.training.state import TrainState, Update, applied
@@ -70,6 +71,9 @@ def program(
       UserError: the objective, or its network, has no such step.
     """
     recipe, optimizer = run.recipe, optimizer_of(run, objective)
+    private_run = recipe.privacy is not None
+    if found := list(objective_mistakes(spec, run.objective, private=private_run)):
+        raise UserError(found)
 
     def start(seed: Any, backbone: Any = None, frozen: Any = None) -> TrainState:
         learned = objective.init(jax.random.key(seed), backbone, frozen)
@@ -93,22 +97,12 @@ def program(
 
 
 def _gradients(run: Run, microbatches: int) -> Gradients:
-    if run.objective.couples_examples and microbatches > 1:
-        raise UserError(
-            [
-                f"microbatches = {microbatches}: the loss {run.objective.kind} of an image depends "
-                "on the others of its batch, so a batch in parts has another. Leave microbatches "
-                "out."
-            ]
-        )
     if (privacy := run.recipe.privacy) is not None:
         return private(privacy, mean_images(run.batch), run.objective.views, microbatches)
     return accumulated(microbatches, run.objective.views)
 
 
 def _parts(run: Run, objective: BuiltObjective) -> Parts:
-    if run.recipe.privacy is not None:
-        raise UserError([FUSED_PRIVATE])
     parts = objective.parts()
     if parts is None:
         raise UserError(

@@ -11,62 +11,17 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from models.build import build
-from models.layers import LayerNorm, Linear, at_least_float32
+from models.layers import at_least_float32
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import Shape
 from scaling.data.loader import Batch
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone
-from scaling.objectives.built.simclr import normalised
-from scaling.objectives.byol import BYOL, Norm
+from scaling.objectives.built.projection import MLP, normalised
+from scaling.objectives.byol import BYOL
 
 FOLLOWING = ("backbone", "projector")
 """Parts of the online network that the target has too."""
-
-
-class BatchNorm(nnx.Module):
-    """Zero mean and unit variance of each feature over all images of the batch, of each of the two
-    views by itself, then `scale` and `bias`.
-
-    There are no running statistics, as nothing but training looks at what lies above a backbone.
-    """
-
-    EPSILON = 1e-5
-
-    def __init__(self, width: int):
-        self.scale = nnx.Param(jnp.ones(width))
-        self.bias = nnx.Param(jnp.zeros(width))
-
-    def __call__(self, x: Float[Array, "n width"]) -> Float[Array, "n width"]:
-        wide = x.astype(at_least_float32(x)).reshape(2, len(x) // 2, -1)
-        centred = wide - wide.mean(1, keepdims=True)
-        variance = jnp.square(centred).mean(1, keepdims=True)
-        unit = (centred * jax.lax.rsqrt(variance + self.EPSILON)).reshape(x.shape)
-        return (unit * self.scale[...] + self.bias[...]).astype(x.dtype)
-
-
-def norm_of(kind: Norm, width: int) -> BatchNorm | LayerNorm | None:
-    """What normalises hidden features."""
-    match kind:
-        case "batch":
-            return BatchNorm(width)
-        case "layer":
-            return LayerNorm(width)
-        case "none":
-            return None
-
-
-class MLP(nnx.Module):
-    """Two products, between them a norm, if there is one, and a ReLU."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, norm: Norm, rngs: nnx.Rngs):
-        self.into = Linear(inputs, hidden, bias_std=0.0, rngs=rngs)
-        self.norm = norm_of(norm, hidden)
-        self.out = Linear(hidden, outputs, bias_std=0.0, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "n inputs"]) -> Float[Array, "n outputs"]:
-        x = self.into(x)
-        return self.out(jax.nn.relu(x if self.norm is None else self.norm(x)))
 
 
 class Online(nnx.Module):
@@ -94,8 +49,9 @@ class BYOLObjective(OnBackbone):
         config, features = self._config, self._model.features
         hidden, norm = config.hidden_of(self._model), config.norm
         backbone = build(self._model, self._precision, rngs=rngs)
-        projector = MLP(features, hidden, config.projection, norm=norm, rngs=rngs)
-        predictor = MLP(config.projection, hidden, config.projection, norm=norm, rngs=rngs)
+        size = config.projection
+        projector = MLP(features, hidden, size, norm=norm, apart=2, rngs=rngs)
+        predictor = MLP(size, hidden, size, norm=norm, apart=2, rngs=rngs)
         return Online(backbone, projector, predictor)
 
     def beside(self, key: jax.Array, params: Any) -> tuple[Any, Any]:

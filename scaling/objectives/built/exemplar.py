@@ -16,8 +16,8 @@ from models.precision import Precision
 from models.shapes import Shape
 from scaling.data.loader import Batch
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone
+from scaling.objectives.built.projection import normalised
 from scaling.objectives.built.rotation import Tasked
-from scaling.objectives.built.simclr import normalised
 from scaling.objectives.exemplar import Exemplar
 
 

@@ -19,7 +19,7 @@ from models.text import Text
 from scaling.data.loader import Batch
 from scaling.objectives.built.contrastive import at_most, info_nce, pairwise_sigmoid
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone, random
-from scaling.objectives.built.simclr import normalised
+from scaling.objectives.built.projection import normalised
 from scaling.objectives.image_text import ImageText
 from scaling.objectives.protocol import Learned, Parts
 

@@ -73,16 +73,17 @@ class S4LObjective(OnBackbone):
         config, labels = self._config, batch["label"]
         upright = features[:: config.turns][: len(labels)]  # the first view, as it is
         logits = module.head(upright)
-        parts = {"supervised": of_labelled(logits, labels)}
+        share = config.labelled_share
+        parts = {"supervised": of_labelled(logits, labels, share)}
         if config.task == "rotation":
             parts["task"] = config.weight * turn_losses(module.task(features)).mean()
         if config.task == "exemplar":
             parts["task"] = config.weight * semi_hard(features, config.views, MARGIN)
         if config.entropy:
-            parts["entropy"] = config.entropy * of_unlabelled(entropies(logits), labels)
+            parts["entropy"] = config.entropy * of_unlabelled(entropies(logits), labels, share)
         if config.pseudo_labels:
             believed = pseudo_losses(logits, config.confidence)
-            parts["pseudo"] = config.pseudo_labels * of_unlabelled(believed, labels)
+            parts["pseudo"] = config.pseudo_labels * of_unlabelled(believed, labels, share)
         loss = sum(parts.values())
         return loss, (state, {"loss": loss, **{f"loss_{name}": x for name, x in parts.items()}})
 
@@ -103,20 +104,27 @@ class S4LObjective(OnBackbone):
 
     def parts(self) -> Parts | None:
         """None where VAT sends images through the backbone again."""
-        return None if self._config.vat else super().parts()
+        return super().parts() if self._config.one_pass else None
 
 
-def of_labelled(logits: Float[Array, "n classes"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """The mean cross-entropy in nats of the images that have a label; 0 where none has."""
-    there = labels > NONE
+def of_labelled(
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], share: float
+) -> Float[Array, ""]:
+    """The cross-entropies in nats of the images that have a label, over how many those are in a
+    batch: their mean, and of a part of a batch what it adds to that.
+
+    Args:
+      share: of a batch's images, those with a label; a part of it may have more, or fewer.
+    """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(labels, 0))
-    return jnp.where(there, losses, 0).sum() / jnp.maximum(there.sum(), 1)
+    return jnp.where(labels > NONE, losses, 0).sum() / (share * len(labels))
 
 
-def of_unlabelled(values: Float[Array, " n"], labels: Int[Array, " n"]) -> Float[Array, ""]:
-    """The mean over the images that have none; 0 where all have one."""
-    there = labels == NONE
-    return jnp.where(there, values, 0).sum() / jnp.maximum(there.sum(), 1)
+def of_unlabelled(
+    values: Float[Array, " n"], labels: Int[Array, " n"], share: float
+) -> Float[Array, ""]:
+    """The same of the images that have none, of which `1 - share` are in a batch."""
+    return jnp.where(labels == NONE, values, 0).sum() / ((1 - share) * len(labels))
 
 
 def entropies(logits: Float[Array, "n classes"]) -> Float[Array, " n"]:

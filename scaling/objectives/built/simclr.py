@@ -4,35 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
 from models.build import build
-from models.layers import Linear, at_least_float32
+from models.layers import at_least_float32
 from models.precision import Precision
 from models.shapes import Shape
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone
+from scaling.objectives.built.projection import MLP, BatchNorm, normalised
 from scaling.objectives.simclr import SimCLR
-
-
-class Projector(nnx.Module):
-    """Two products with a ReLU between."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, rngs: nnx.Rngs):
-        self.into = Linear(inputs, hidden, bias_std=0.0, rngs=rngs)
-        self.out = Linear(hidden, outputs, bias_std=0.0, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "n inputs"]) -> Float[Array, "n outputs"]:
-        return self.out(jax.nn.relu(self.into(x)))
 
 
 class Projected(nnx.Module):
     """A backbone under a projection head."""
 
-    def __init__(self, backbone: nnx.Module, projector: Projector):
+    def __init__(self, backbone: nnx.Module, projector: MLP):
         self.backbone = backbone
         self.projector = projector
 
@@ -45,10 +34,17 @@ class SimCLRObjective(OnBackbone):
         super().__init__(precision)
 
     def network(self, rngs: nnx.Rngs) -> Projected:
-        width = self._model.features
+        config, width = self._config, self._model.features
         backbone = build(self._model, self._precision, rngs=rngs)
-        hidden = self._config.hidden or width
-        return Projected(backbone, Projector(width, hidden, self._config.projection, rngs=rngs))
+        projector = MLP(
+            width,
+            config.hidden or width,
+            config.projection,
+            norm=config.norm,
+            after=BatchNorm(config.projection, bias=False) if config.norm == "batch" else None,
+            rngs=rngs,
+        )
+        return Projected(backbone, projector)
 
     def of_features(
         self, module: Any, features: Any, frozen: Any, state: Any, batch: Any, noise: Any
@@ -73,9 +69,3 @@ def nt_xent(outputs: Float[Array, "n size"], temperature: float) -> Float[Array,
     logits = jnp.where(jnp.eye(count, dtype=bool), -jnp.inf, logits)
     partners = jnp.roll(jnp.arange(count), count // 2)
     return optax.softmax_cross_entropy_with_integer_labels(logits, partners).mean()
-
-
-def normalised(x: Float[Array, "n size"]) -> Float[Array, "n size"]:
-    """Rows of length 1; a row of zeros stays one, and has a gradient of zero."""
-    square = jnp.square(x).sum(-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))

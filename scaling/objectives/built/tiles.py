@@ -24,8 +24,8 @@ from scaling.data.loader import Batch
 from scaling.data.order import permute
 from scaling.objectives.built.distill import resized
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone
+from scaling.objectives.built.projection import MLP
 from scaling.objectives.built.rotation import Tasked
-from scaling.objectives.built.simclr import Projector
 from scaling.objectives.jigsaw import Jigsaw
 from scaling.objectives.relative_patch import NEIGHBOURS, RelativePatch
 from scaling.objectives.tiled import GRID, Tiled, tile_side
@@ -61,7 +61,8 @@ class TilesObjective(OnBackbone):
         width = self._model.features
         backbone = build(self._model, self._precision, rngs=rngs)
         hidden = self._config.hidden or width
-        return Tasked(backbone, Projector(self._tiles * width, hidden, self._outputs, rngs=rngs))
+        head = MLP(self._tiles * width, hidden, self._outputs, norm="none", rngs=rngs)
+        return Tasked(backbone, head)
 
     def answers(self, batch: Batch, noise: Noise) -> Int[Array, " n"]:
         """What the head is to say of each image: a function of the run's seed, step and row."""

@@ -1,0 +1,114 @@
+"""Which runs make a profile at equal compute, and what stands for them where they are many.
+
+A profile of more than MANY runs is one of means: of neighbouring sizes, about as many runs in
+each, none of sizes far apart. A mean counts as its runs do together, so that fitting takes the time
+and the memory of a few runs, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fits.allocation.allocation import Trainings
+from fits.allocation.profile_forms import Profile
+from fits.base.numbers import Array
+
+LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
+MANY = 100  # runs of one budget
+MEANS = 32  # of one budget; more only where WIDEST makes them
+WIDEST = 0.35  # in log size, of one mean
+
+
+def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> list[Profile]:
+    """The profile of each budget at which enough sizes were tried.
+
+    Args:
+      budgets: their computes; None: wherever many sizes were given about the same.
+      equal: runs within this factor from end to end belong to one budget.
+    """
+    compute, size = np.log(runs.compute), np.log(runs.size)
+    half = np.log(equal) / 2
+    centres = np.log(budgets) if budgets is not None else crowded(compute, size, half)
+    near = [np.flatnonzero(np.abs(compute - centre) <= half) for centre in centres]
+    taken = [
+        (float(centre), mine[np.argsort(size[mine], kind="stable")])
+        for centre, mine in zip(centres, near, strict=True)
+        if len(np.unique(size[mine])) >= LEAST_SIZES
+    ]
+    floors = np.log([runs.loss[mine].min() for _, mine in taken])
+    slopes = np.gradient(floors, [c for c, _ in taken]) if len(taken) > 1 else np.zeros(len(taken))
+    found = []
+    for (centre, mine), slope in zip(taken, slopes, strict=True):
+        loss = runs.loss[mine] * np.exp(-slope * (compute[mine] - centre))
+        place, height, count = _means(size[mine], loss)
+        found.append(
+            Profile(
+                budget=float(np.exp(centre)),
+                size=place,
+                loss=height / height.min(),
+                weight=count / count.mean(),
+                margin=WIDEST if len(mine) > MANY else 0.0,
+            )
+        )
+    return found
+
+
+def crowded(compute: Array, size: Array, half: float) -> list[float]:
+    """Log computes about which the most different sizes were tried, no two so near that they share.
+
+    Takes time in proportion to the runs, but for sorting them.
+    """
+    order = np.argsort(compute, kind="stable")
+    at, of = compute[order], np.unique(size[order], return_inverse=True)[1].ravel()
+    end = np.searchsorted(at, at + 2 * half, side="right")
+    counts = _different(of, end)[np.searchsorted(at, at)]  # of all of equal compute
+    centres = (at + at[end - 1]) / 2
+    free = counts >= LEAST_SIZES
+    taken: list[float] = []
+    for k in np.argsort(counts)[::-1]:
+        if free[k]:
+            taken.append(float(centres[k]))
+            free &= np.abs(centres - centres[k]) > 2 * half
+    return sorted(taken)
+
+
+def _different(of: NDArray[Any], end: NDArray[Any]) -> Array:
+    """How many different values stand in of[k:end[k]], for every k; `end` never falls.
+
+    One that enters a window counts where it does not stand there yet, one that leaves where it does
+    not come again.
+    """
+    places = np.arange(len(of))
+    by_value = np.argsort(of, kind="stable")
+    again = of[by_value[1:]] == of[by_value[:-1]]
+    before, after = np.full(len(of), -1), np.full(len(of), len(of))
+    before[by_value[1:][again]] = by_value[:-1][again]
+    after[by_value[:-1][again]] = by_value[1:][again]
+    enters = np.searchsorted(end, places, side="right")  # the first window that holds each
+    new = np.bincount(enters[before < enters], minlength=len(of))
+    gone = np.r_[0, np.cumsum(after >= end)[:-1]]
+    return np.asarray(np.cumsum(new) - gone)
+
+
+def _means(size: Array, loss: Array) -> tuple[Array, Array, Array]:
+    """Log size, loss and count of neighbouring sizes together; each run alone where they are few.
+
+    Args:
+      size: logarithms, increasing, [runs].
+    """
+    if len(size) <= MANY:
+        return size, loss, np.ones(len(size))
+    _, first, of, count = np.unique(
+        size, return_index=True, return_inverse=True, return_counts=True
+    )
+    rank = (first + (count - 1) / 2)[of.ravel()]  # equal sizes stay together
+    by_count = np.floor(rank * MEANS / len(size))
+    by_width = np.floor((size - size[0]) / WIDEST)
+    new = np.r_[True, (np.diff(by_count) > 0) | (np.diff(by_width) > 0)]
+    start = np.flatnonzero(new)
+    number = np.diff(np.r_[start, len(size)]).astype(float)
+    return np.add.reduceat(size, start) / number, np.add.reduceat(loss, start) / number, number
