@@ -145,7 +145,7 @@ def test_where_no_hold_out_contradicts_the_laws_their_own_variance_stands():
 def test_intervals_hold_the_errors_of_runs_whose_noise_is_not_that_of_a_smooth_law():
     """Known truth, 2 % of noise everywhere: at the targets it is as large as at any run."""
     held = []
-    for seed in range(12):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         loss = CHINCHILLA.predict(X, *TRUTH) * np.exp(0.02 * rng.normal(size=len(COST)))
         truth = CHINCHILLA.predict(TARGET, *TRUTH) * np.exp(0.02 * rng.normal(size=3))
@@ -154,7 +154,7 @@ def test_intervals_hold_the_errors_of_runs_whose_noise_is_not_that_of_a_smooth_l
         some.spend(0.1 * COST.sum())
         found = some.predict(0.9)
         held.append((found.low <= truth) & (truth <= found.high))
-    assert 0.8 <= np.mean(held) <= 0.99
+    assert 0.82 <= np.mean(held) <= 0.97
 
 
 def test_a_plan_is_what_would_be_bought_until_the_laws_are_fitted_anew():

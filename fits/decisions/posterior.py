@@ -151,9 +151,7 @@ def ensemble(
             variances.append(np.full(len(mine), each.variance))
     share = count / KEPT
     variance = float(share @ np.concatenate(variances))
-    return Ensemble(
-        np.concatenate(logs), np.concatenate(aims), share, variance / weights, modes
-    )
+    return Ensemble(np.concatenate(logs), np.concatenate(aims), share, variance / weights, modes)
 
 
 def _together(log_weight: tuple[Array, ...], runs: int) -> Array:
