@@ -13,8 +13,8 @@ The laws of a task are fitted together. "moe, routed" shows what the laws writte
 do. `--scalebench --constants [REPETITIONS]` asks whether the constants of `fits.decisions.pool`
 were chosen on these pools: each task is scored with those that are best on the three others.
 `--scalebench --intervals [REPETITIONS]` asks the same of intervals: printed is what those of each
-task hold where their width (the share of the hold-outs' mean square) was chosen on the three
-others, so that theirs hold .92 on average, and what they hold with the width in use.
+task hold where a factor on their variance was chosen on the three
+others, so that theirs hold .92 on average, and what they hold as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.numbers import Array
-from fits.decisions.calibration import SHARE
 from fits.decisions.pool import POWER, RELEVANCE, Chooser, pool_of
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.farseer import FARSEER
@@ -39,7 +38,7 @@ from fits.laws.repeated import REPEATED
 from fits.laws.sparsity import SPARSITY
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "scalebench"
-SHARES_OF_SQUARE = tuple(np.geomspace(0.15, 1.2, 13).tolist())
+FACTORS = tuple(np.geomspace(0.25, 4, 33).tolist())  # of the intervals' variance
 HELD = 0.92  # wanted of nominal 90 % intervals, between .85 and .97
 RELEVANCES, POWERS = (1.5, 3.0, 5.0), (0.3, 0.5, 1.0)
 USUAL = 0.01, 0.05, 0.1  # shares of the pool's cost
@@ -169,31 +168,33 @@ def constants(repetitions: int) -> None:
 
 
 def held(task: Task, seed: int) -> Array:
-    """Part of the target losses inside nominal 90 % intervals, [shares of square, shares]."""
+    """Part of the target losses inside nominal 90 % intervals, [factors and 1, shares]."""
     x, loss, cost = read(task, "train")
     target, truth, _ = read(task, "test")
     chooser = Chooser(pool_of(x, cost, target, task.laws), lambda run: float(loss[run]), seed)
     columns = []
     for budget in task.shares:
         chooser.spend(budget * cost.sum())
-        made = [chooser.predict(0.9, share=share) for share in (*SHARES_OF_SQUARE, SHARE)]
-        columns.append([((f.low <= truth) & (truth <= f.high)).mean() for f in made])
+        found = chooser.predict(0.9)
+        reach = np.log(found.high / found.low) / 2
+        off = np.abs(np.log(truth / found.error))
+        columns.append([(off <= np.sqrt(factor) * reach).mean() for factor in (*FACTORS, 1)])
     return np.array(columns).T
 
 
 def intervals(repetitions: int) -> None:
-    """What the intervals of each task hold, with a width chosen on the three others."""
+    """What the intervals of each task hold, as they are and with a factor chosen on the others."""
     names = [name for name in TASKS if name != "moe, routed"]
     found = {
         name: np.mean([held(TASKS[name], seed) for seed in range(repetitions)], axis=0)
         for name in names
     }
-    print(f"{'task':>18}   share of the others   held at each share     with {SHARE:g}")
+    print(f"{'task':>18}   factor of the others   held at each share     as they are")
     for name in names:
         others = np.mean([found[each].mean(axis=1) for each in names if each != name], axis=0)
         best = int(np.abs(others[:-1] - HELD).argmin())
         cells, mine = ("".join(f"{each:7.2f}" for each in found[name][k]) for k in (best, -1))
-        print(f"{name:>18}   {SHARES_OF_SQUARE[best]:19.2f}{cells}{mine:>27}", flush=True)
+        print(f"{name:>18}   {FACTORS[best]:20.2f}{cells}{mine:>27}", flush=True)
 
 
 def main(arguments: list[str]) -> None:

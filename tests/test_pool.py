@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fits.decisions.calibration import calibrated
+from fits.decisions.calibration import calibrated, residual_variance
 from fits.decisions.pool import Chooser, pool_of
-from fits.decisions.posterior import Ensemble, _systematic, _together
+from fits.decisions.posterior import Ensemble, _systematic, _together, ensemble
 from fits.decisions.priors import prior_of
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.farseer import FARSEER
@@ -71,7 +71,7 @@ def test_conditioning_an_ensemble_is_bayes_rule_for_normal_errors():
     curves, noise = rng.normal(size=(500, 7)), np.full(4, 0.3)
     curves[:, 4:] += curves[:, :3]
     chance = np.full(500, 1 / 500)
-    some = Ensemble(curves[:, :4], curves[:, 4:], chance, noise, 0.0, [])
+    some = Ensemble(curves[:, :4], curves[:, 4:], chance, noise, [])
     away = curves - curves.mean(axis=0)
     before = away.T @ away / 500
     along = before[:, 1]
@@ -100,15 +100,61 @@ def test_intervals_are_as_wide_as_costlier_runs_were_missed_from_cheaper_ones():
     assert (found[1] > 4 * found[0]).all()
 
 
-def test_the_variance_is_never_below_that_of_a_true_law_and_grows_beyond_what_was_tested():
-    loss, laws = CHINCHILLA.predict(X, *TRUTH), pool_of(X, COST, TARGET, (CHINCHILLA,)).laws
-    loss = loss * (1 + 0.05 * (np.median(COST) < COST))
-    far = TARGET * np.array([[1.0], [100.0]])
-    wide = np.full(3, 10.0)
-    asked = laws, X, COST, loss
-    np.testing.assert_array_equal(calibrated(wide, *asked, TARGET, 3.0), wide)
-    near, away = (calibrated(np.zeros(3), *asked, at, 3.0) for at in (TARGET, far))
-    assert (away > 2 * near).all()
+def test_without_hold_outs_the_variance_is_that_of_the_curves_and_of_the_residuals():
+    """Five runs and five parameters: the prior alone has degrees of freedom, two."""
+    laws, five = pool_of(X, COST, TARGET, (CHINCHILLA,)).laws, np.array([0, 9, 18, 27, 36])
+    aim = np.log([[3.0], [3.1]])
+    known = Ensemble(np.zeros((2, 64)), aim, np.full(2, 0.5), np.ones(64), [])
+    residuals = np.array([0.02, -0.01, 0.0, 0.01, 0.0])
+    runs = X[:, five], COST[five], np.ones(5)
+    variance, freedom = calibrated(known, residuals, laws, *runs, X[:, [36]], 3.0)
+    assert freedom == 2
+    assert variance == pytest.approx(aim.var() + (6e-4 + 2e-4) / 2)
+
+
+def test_residuals_count_alike_and_spend_a_degree_of_freedom_for_each_parameter():
+    laws = pool_of(X, COST, TARGET, (CHINCHILLA, FARSEER)).laws
+    off = 0.03 * np.random.default_rng(0).normal(size=40_000)
+    variance, _ = residual_variance(off, laws)
+    assert variance == pytest.approx(0.03**2, rel=0.02)
+    few, freedom = residual_variance(off[:20], laws)
+    assert freedom == 20 - len(FARSEER.parameters) + 2
+    assert few == pytest.approx((np.square(off[:20]).sum() + 2e-4) / freedom)
+
+
+def test_where_no_hold_out_contradicts_the_laws_their_own_variance_stands():
+    """Far beyond it still grows, as the curves part there."""
+    found, curves = [], []
+    loss = CHINCHILLA.predict(X, *TRUTH)
+    far = TARGET * np.array([[1.0], [10.0]])
+    for target in (TARGET, far):
+        pool = pool_of(X, COST, target, (CHINCHILLA,))
+        some = ensemble(
+            *(pool.laws, X, target, pool.weights, np.arange(64), loss),
+            *(np.random.default_rng(0), None),
+        )
+        off = np.log(loss) - some.fitted
+        variance, _ = calibrated(some, off, pool.laws, X, COST, loss, target, 3.0)
+        found.append(variance - residual_variance(off, pool.laws)[0])
+        curves.append(some.prediction()[1])
+    np.testing.assert_allclose(found, curves)
+    assert (found[1] > found[0]).all()
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_errors_of_runs_whose_noise_is_not_that_of_a_smooth_law():
+    """Known truth, 2 % of noise everywhere: at the targets it is as large as at any run."""
+    held = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        loss = CHINCHILLA.predict(X, *TRUTH) * np.exp(0.02 * rng.normal(size=len(COST)))
+        truth = CHINCHILLA.predict(TARGET, *TRUTH) * np.exp(0.02 * rng.normal(size=3))
+        pool = pool_of(X, COST, TARGET, (CHINCHILLA,))
+        some = Chooser(pool, lambda run, loss=loss: float(loss[run]), seed)
+        some.spend(0.1 * COST.sum())
+        found = some.predict(0.9)
+        held.append((found.low <= truth) & (truth <= found.high))
+    assert 0.82 <= np.mean(held) <= 0.97
 
 
 def test_a_plan_is_what_would_be_bought_until_the_laws_are_fitted_anew():

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from fits.base.numbers import Array, Mask
-from fits.decisions.calibration import SHARE, calibrated
+from fits.decisions.calibration import calibrated, residual_variance
 from fits.decisions.posterior import Ensemble, PoolLaw, ensemble, relevance_of
 from fits.laws.law import Law
 from fits.spec import LEVEL, SEED
@@ -143,34 +142,37 @@ class Chooser:
         known, bought, found = copy(self._known), list(self.bought), []
         today = self.predict(level)
         width = float(np.log(today.high / today.low).mean())
-        now = np.sqrt(known.prediction()[1]).mean()
+        residual, _ = residual_variance(self._residuals(known), self.pool.laws)
+        now = np.sqrt(known.prediction()[1] + residual).mean()
         while len(bought) < max(len(self.bought) * (1 + GROWTH), len(self.bought) + 1):
             if not (possible := self._possible(budget, bought)).any():
                 break
             run = self._best(known, possible)
             bought.append(run)
             known.condition(run)
-            after = np.sqrt(known.prediction()[1]).mean()
+            after = np.sqrt(known.prediction()[1] + residual).mean()
             found.append(PlannedRun(run, float(width * after / now)))
         return found
 
-    def predict(self, level: float = LEVEL, *, share: float = SHARE) -> Prediction:
-        """Of what will be measured at the targets, by all that was bought.
+    def predict(self, level: float = LEVEL) -> Prediction:
+        """Of what will be measured at the targets, by all that was bought."""
+        from scipy.special import stdtrit
 
-        Args:
-          share: as of `calibrated`; there is no need to change it.
-        """
         if self._known is None or self._fitted < len(self.bought):
             self._fit()
         assert self._known is not None
-        mean, own = self._known.prediction()
-        pool, bought = self.pool, self.bought
-        variance = calibrated(
-            *(own, pool.laws, pool.x[:, bought], pool.cost[bought], np.array(self._errors)),
-            *(pool.target, pool.relevance, share),
+        pool, known, bought = self.pool, self._known, self.bought
+        mean, _ = known.prediction()
+        variance, freedom = calibrated(
+            *(known, self._residuals(known), pool.laws, pool.x[:, bought], pool.cost[bought]),
+            *(np.array(self._errors), pool.target, pool.relevance),
         )
-        reach = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
+        reach = stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance)
         return Prediction(error=np.exp(mean), low=np.exp(mean - reach), high=np.exp(mean + reach))
+
+    def _residuals(self, known: Ensemble) -> Array:
+        """Of log error of the runs that were bought, about the mean of the curves, [runs]."""
+        return np.log(self._errors) - known.fitted[self.bought]
 
     def _first(self, budget: float) -> list[int]:
         """Some cheap runs at random, for at most a fifth of the budget, where there are too few."""

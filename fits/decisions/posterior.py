@@ -75,22 +75,20 @@ class Ensemble:
 
     Fields:
       modes: minima of each law, for the next fit to begin with.
+      fitted: mean log error of the curves at the runs on offer, [runs].
     """
 
-    def __init__(
-        self, log: Array, aim: Array, chance: Array, noise: Array, far: float, modes: list[Modes]
-    ):
+    def __init__(self, log: Array, aim: Array, chance: Array, noise: Array, modes: list[Modes]):
         """
         Args:
           log, aim: of each curve at the runs on offer, and at the targets, [curves, ...].
           chance: of each curve, summing to 1, [curves].
           noise: variance of log error of each run on offer, [runs].
-          far: the same at the targets.
         """
-        self.modes, self._noise, self._far = modes, noise, far
-        self._mean = chance @ aim
+        self.modes, self._noise = modes, noise
+        self.fitted, self._mean = chance @ log, chance @ aim
         root = np.sqrt(chance)[:, None]
-        self._log = root * (log - chance @ log)
+        self._log = root * (log - self.fitted)
         self._aim = root * (aim - self._mean)
 
     def gains(self) -> Array:
@@ -110,8 +108,8 @@ class Ensemble:
         self._aim = self._aim - shrink * np.outer(mine, mine @ self._aim)
 
     def prediction(self) -> tuple[Array, Array]:
-        """Mean and variance of log error as measured, were a law true, [targets] each."""
-        return self._mean, (self._aim**2).sum(axis=0) + self._far
+        """Mean and variance of the curves' log error, [targets] each."""
+        return self._mean, (self._aim**2).sum(axis=0)
 
 
 def ensemble(
@@ -153,9 +151,7 @@ def ensemble(
             variances.append(np.full(len(mine), each.variance))
     share = count / KEPT
     variance = float(share @ np.concatenate(variances))
-    return Ensemble(
-        np.concatenate(logs), np.concatenate(aims), share, variance / weights, variance, modes
-    )
+    return Ensemble(np.concatenate(logs), np.concatenate(aims), share, variance / weights, modes)
 
 
 def _together(log_weight: tuple[Array, ...], runs: int) -> Array:
