@@ -77,8 +77,9 @@ def test_the_arrays_are_those_of_the_objective_s_state(name, optimizer, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_compiled_step_holds_the_state_that_is_planned_and_about_the_activations(name, tmp_path):
-    """Compiled for this processor: arguments to the byte, but for labels, tokens, numbers of images
-    and counters; temporaries between half of the closed form and a tenth more."""
+    """Compiled for this processor: arguments to 0.2 % of the state (its arrays are compared one by
+    one above), but for labels, tokens, numbers of images and counters; temporaries between half of
+    the closed form and a tenth more."""
     run, on, spec = CASES[name](tmp_path), topology("cpu"), PlacementSpec()
     ours, theirs = predicted(run, spec, on), compiled_parts(run, on, spec)
     built = run.objective.build(run.model, run.data.classes, Precision())
@@ -86,7 +87,7 @@ def test_a_compiled_step_holds_the_state_that_is_planned_and_about_the_activatio
     beside = [x for x in jax.tree.leaves((state.optimizer, state.state)) if x.size <= 1]
     beside += [x for entry, x in abstract_batch(run).items() if entry != "image"]
     most = sum(x.size * x.dtype.itemsize for x in beside) + 3 * 4  # rate, seed and step
-    assert 0 <= theirs.arguments - ours.state - ours.batch <= most
+    assert 0 <= theirs.arguments - ours.state - ours.batch <= most + 0.002 * ours.state
     assert 0.5 < theirs.temporary / max(ours.moments.values()) < 1.1
 
 
