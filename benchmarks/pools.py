@@ -13,8 +13,8 @@ The laws of a task are fitted together. "moe, routed" shows what the laws writte
 do. `--scalebench --constants [REPETITIONS]` asks whether the constants of `fits.decisions.pool`
 were chosen on these pools: each task is scored with those that are best on the three others.
 `--scalebench --intervals [REPETITIONS]` asks the same of intervals: printed is what those of each
-task hold where a factor on their variance was chosen on the three
-others, so that theirs hold .92 on average, and what they hold as they are.
+task hold where a factor on their variance was chosen on the three others, so that theirs hold .92
+on average, and what they hold as they are.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from scaling.objectives.distill import Distill
 from scaling.objectives.protocol import Learned
 from scaling.objectives.simclr import SimCLR
 from scaling.objectives.teacher import Teacher
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.results_file import manifest_text
 from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.study.parse import read_study
@@ -395,13 +395,13 @@ def test_a_finished_run_s_flops_are_known_without_its_teacher(tmp_path):
     finish(folders[0], objective=first.objective.provenance(first.data))
     made["from"].unlink()
     study = Study(name="s", question="?", runs=(first, second), evaluate=())
-    for run in decided(study, runs).runs:
+    for run in as_begun(study, runs).runs:
         assert run.model_copy().flops == flops
-    assert [run.id for run in decided(study, runs).runs] == [first.id, second.id]
+    assert [run.id for run in as_begun(study, runs).runs] == [first.id, second.id]
     for changes in ({"objective": {"teacher": {"network": {"shape": 1, "classes": 4}}}}, {}):
         finish(folders[0], **changes)
         with pytest.raises(UserError, match="put it back, or look where a run of it is done"):
-            _ = decided(study, runs).runs[0].model_copy().flops
+            _ = as_begun(study, runs).runs[0].model_copy().flops
 
 
 def test_manifests_tell_two_files_of_one_name_apart(tmp_path):

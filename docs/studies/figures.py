@@ -67,37 +67,44 @@ def after(images: str, metric: str) -> Callable[[Row], bool]:
 MIXED = "mixup"  # the grid that compares objectives distils with it, the one of views without
 
 
-def objective(row: Row) -> str:
-    found = re.search(r"objective=(\w+)", row["variant"])
+def objective(variant: str) -> str:
+    found = re.search(r"objective=(\w+)", variant)
     assert found is not None
     return found[1]
 
 
-def teacher_view(row: Row) -> str:
-    found = re.search(r"teacher_view=(\w+)", row["variant"])
+def teacher_view(variant: str) -> str:
+    found = re.search(r"teacher_view=(\w+)", variant)
     return found[1] if found else "same"
 
 
-def compares_views(row: Row) -> bool:
-    return objective(row) == "distill" and MIXED not in row["variant"]
+def compares_views(variant: str) -> bool:
+    return objective(variant) == "distill" and MIXED not in variant
+
+
+def objective_or_view(row: Row) -> str:
+    variant = row["variant"]
+    return teacher_view(variant) if compares_views(variant) else objective(variant)
 
 
 def of_model(name: str) -> Callable[[Row], bool]:
     return lambda row: (
-        row["metric"] == "glyphs_probe_error" and row["model"] == name and not compares_views(row)
+        row["metric"] == "glyphs_probe_error"
+        and row["model"] == name
+        and not compares_views(row["variant"])
     )
 
 
 PICTURES = {
     "objectives": Picture(
         x=lambda row: float(row["images_seen"]),
-        line=lambda row: teacher_view(row) if compares_views(row) else objective(row),
+        line=objective_or_view,
         panels={
             "w8d2": of_model("w8d2"),
             "w16d2": of_model("w16d2"),
             "w32d2": of_model("w32d2"),
             "w16d2 distilled, by what the teacher sees": lambda row: (
-                row["metric"] == "glyphs_probe_error" and compares_views(row)
+                row["metric"] == "glyphs_probe_error" and compares_views(row["variant"])
             ),
         },
         xlabel="images seen",

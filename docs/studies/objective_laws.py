@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from figures import compares_views, objective
 from matplotlib.axes import Axes
 
 from fits.data.tables import Table, read_table
@@ -29,8 +30,6 @@ from fits.report import GroupReport, fit_table
 from fits.spec import FitSpec
 
 NAMES = {"probe_error": "linear probe", "10shot_error": "10-shot"}
-VIEWS = "teacher_view", "augment=inception_crop(area_min=0.7), objective=distill"
-"""Of runs that compare what a teacher sees: they are no part of an objective's frontier."""
 
 
 def main() -> None:
@@ -41,13 +40,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--floor", type=float, help="lowest error, where it is known")
     asked = parser.parse_args()
-    tables = by_objective(read_table(asked.results))
+    whole = read_table(asked.results)
+    tables, metrics = by_objective(whole), set(whole.column("metric"))
     figure, panels = canvas(len(NAMES))
     for ax, (ending, name) in zip(panels, NAMES.items(), strict=True):
-        spec = spec_of(ending, asked.floor)
+        (metric,) = (each for each in metrics if each.endswith(f"_{ending}"))
+        spec = spec_of(metric, asked.floor)
         reports = {
-            objective: fit_table(table, spec, holdout=False, strict=False).groups[0]
-            for objective, table in tables.items()
+            trained: fit_table(table, spec, holdout=False, strict=False).groups[0]
+            for trained, table in tables.items()
         }
         print("\n".join(rows(name, reports)))
         draw(ax, name, reports)
@@ -55,19 +56,18 @@ def main() -> None:
 
 
 def by_objective(table: Table) -> dict[str, Table]:
-    """The rows of each objective, in the order of the table."""
+    """The rows of each objective, in the order of the table, but for runs that compare what a
+    teacher sees."""
     found: dict[str, list[int]] = {}
     for row, variant in enumerate(table.column("variant")):
-        if not any(each in variant for each in VIEWS):
-            name = variant.partition("objective=")[2].partition("(")[0]
-            found.setdefault(name, []).append(row)
+        if not compares_views(variant):
+            found.setdefault(objective(variant), []).append(row)
     return {name: table.keep(rows) for name, rows in found.items()}
 
 
-def spec_of(ending: str, floor: float | None) -> FitSpec:
-    task = "glyphs" if floor is not None else "cifar"
+def spec_of(metric: str, floor: float | None) -> FitSpec:
     law, fix = ("power", {}) if floor is None else ("saturating", {"c": floor})
-    where = (f"metric={task}_{ending}",)
+    where = (f"metric={metric}",)
     return FitSpec(x=("flops",), y="value", where=where, rows="frontier", law=law, fix=fix)
 
 
@@ -75,10 +75,10 @@ def rows(name: str, reports: dict[str, GroupReport]) -> Iterator[str]:
     yield f"\n| {name} | frontier | exponent | error / that of `classify` | at FLOPs |"
     yield "|---|---|---|---|---|"
     base = reports["classify"].fit
-    for objective, report in reports.items():
+    for trained, report in reports.items():
         fit, points = report.fit, len(report.observations.error)
         if not isinstance(fit, Fit):
-            yield f"| `{objective}` | {report.refusal} | | | |"
+            yield f"| `{trained}` | {report.refusal} | | | |"
             continue
         exponent = fit.law.parameters.index("b")
         low, high = fit.intervals[exponent]
@@ -88,23 +88,23 @@ def rows(name: str, reports: dict[str, GroupReport]) -> Iterator[str]:
             x = min(span(base)[1], span(fit)[1])
             value, below, above = error_ratio(base, fit, x).error_ratio
             ratio = f"| {value:.2f} [{below:.2f}, {above:.2f}] | {x:.2g} |"
-        yield f"| `{objective}` | {on} | {fit.values[exponent]:.2f} [{low:.2f}, {high:.2f}] {ratio}"
+        yield f"| `{trained}` | {on} | {fit.values[exponent]:.2f} [{low:.2f}, {high:.2f}] {ratio}"
 
 
 def draw(ax: Axes, name: str, reports: dict[str, GroupReport]) -> None:
     with style():
         ax.set(xscale="log", yscale="log", xlabel="training FLOPs", ylabel="error", title=name)
-        for k, (objective, report) in enumerate(reports.items()):
+        for k, (trained, report) in enumerate(reports.items()):
             found, colour = report.observations, f"C{k}"
             chosen = found.fitted(report.spec)
             ax.plot(found.x, found.error, ".", color=colour, ms=3, alpha=0.6)
             ax.plot(found.x[chosen], found.error[chosen], "o", color=colour, ms=4, mfc="none")
             if isinstance(report.fit, Fit):
                 x = np.geomspace(*span(report.fit))
-                ax.plot(x, report.fit.predict(x), color=colour, lw=1, label=objective)
+                ax.plot(x, report.fit.predict(x), color=colour, lw=1, label=trained)
                 ax.fill_between(x, *report.fit.band(x), color=colour, alpha=0.12, lw=0)
             else:
-                ax.plot([], [], ".", color=colour, label=f"{objective}, no law")
+                ax.plot([], [], ".", color=colour, label=f"{trained}, no law")
         errors = np.concatenate([each.observations.error for each in reports.values()])
         ax.set_ylim(errors.min() / 1.1, errors.max() * 1.1)
         finish(ax)

@@ -18,7 +18,7 @@ from scaling.base.storage import place
 from scaling.launch.display import PlainLines
 from scaling.launch.launch import conclusion, prepare, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file
 from scaling.study.parse import read_study
@@ -155,7 +155,7 @@ def train_here(
 
     spec, batches = study.placement, (run.batch for run in study.runs)
     check_devices(spec.fsdp, spec.tensor, batches)
-    study = decided(study, runs, compute_for(*platform()))
+    study = as_begun(study, runs, compute_for(*platform()))
     began = time.monotonic()
     looks = prepare(study, runs, retry=retry, say=print) if is_first() else {}
     names = [s.run.id for job in queue(study, looks) for s in job.segments]

@@ -24,7 +24,7 @@ from scaling.launch.launch_spec import DEFAULT, LaunchSpec, ordered, selected
 from scaling.launch.reasons import reasons
 from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import Look, RunFolder
@@ -127,7 +127,7 @@ def _begin(
 def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> DryRun:
     """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
     launcher.places(study, spec)  # raises where there is none for them
-    whole = _decided(study, runs, launcher)
+    whole = _as_begun(study, runs, launcher)
     study = selected(whole, spec.only)
     todo = set()
     for run in study.runs:
@@ -142,10 +142,10 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
 def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
     """The runs that are meant, in the dtype that the devices compute in."""
     launcher.places(study, spec)  # raises where there is none for them
-    return selected(_decided(study, runs, launcher), spec.only)
+    return selected(_as_begun(study, runs, launcher), spec.only)
 
 
-def _decided(study: Study, runs: Path, launcher: StartsWorkers) -> Study:
+def _as_begun(study: Study, runs: Path, launcher: StartsWorkers) -> Study:
     """The study in the dtype that the devices compute in."""
     compute = launcher.computes_in()
     if study.compute_open and compute is None:
@@ -155,7 +155,7 @@ def _decided(study: Study, runs: Path, launcher: StartsWorkers) -> Study:
                 'not see from here: say compute = "bfloat16" or "float32" in the study.'
             ]
         )
-    return decided(study, runs, compute or "float32")
+    return as_begun(study, runs, compute or "float32")
 
 
 def check_batches(study: Study, devices: int) -> None:

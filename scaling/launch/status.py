@@ -25,7 +25,7 @@ from scaling.launch.display import (
 from scaling.launch.events import describe, duration
 from scaling.launch.jobs import jobs
 from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.run_folder import RunFolder, RunProgress, RunState
 from scaling.study.study import Study
 from scaling.training.run import Run
@@ -52,7 +52,7 @@ class RunStatus:
 
 def statuses(study: Study, runs: Path) -> list[RunStatus]:
     """One status a run, in the study's order."""
-    study = decided(study, runs)
+    study = as_begun(study, runs)
     return [_status(run, study, RunFolder(runs / run.id)) for run in study.runs]
 
 

@@ -21,8 +21,8 @@ from scaling.data.part import Part
 TrainedOn: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
 RUN, STATE = "run.json", "checkpoint.json"  # of a run's folder, and of each of its checkpoints
 MANIFEST = "manifest.json"  # of a run that is done
+NETWORK = "network"  # in a manifest, below a teacher: its shape and classes
 MOST_NAMED = 5  # runs, in a sentence
-NETWORK = "network"  # in it, below a teacher: its shape and classes
 
 
 class Known(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fits.base.errors import UserError
 from scaling.launch.launch_spec import selected
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.metrics_file import MetricsLine, curve
 from scaling.runs.run_folder import RunFolder
 from scaling.study.study import Study
@@ -24,7 +24,7 @@ def as_csv(study: Study, runs: Path, only: Sequence[str] = ()) -> str:
     Raises:
       UserError: no run has begun, or `only` chooses none.
     """
-    study = selected(decided(study, runs), only)
+    study = selected(as_begun(study, runs), only)
     columns = [each for each in (*OF_RUN, *OF_LOOK) if each != "layer_gradient_norms"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")

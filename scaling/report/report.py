@@ -25,7 +25,7 @@ from fits.report_text import in_full, notes, summary
 from fits.spec import FitSpec
 from scaling.evaluate.upstream import Upstream
 from scaling.report.page import write_page
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.run_folder import Look, RunFolder
 from scaling.study.study import Study
 from scaling.study.variants import variants
@@ -54,7 +54,7 @@ def collect(study: Study, runs: Path, out: Path) -> tuple[Path, Path]:
     Raises:
       UserError: no run is finished; nothing is written then.
     """
-    study = decided(study, runs)
+    study = as_begun(study, runs)
     return _write_tables(study, _results(study, runs, look_at(study, runs)), out)
 
 
@@ -71,7 +71,7 @@ def report(
     Raises:
       UserError: no run is finished; nothing is written then.
     """
-    study = decided(study, runs)
+    study = as_begun(study, runs)
     seen = look_at(study, runs)
     results = _results(study, runs, seen)
     _, table = _write_tables(study, results, out)

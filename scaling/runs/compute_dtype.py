@@ -5,24 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.precision import Compute
-from scaling.runs.recalled import recalled
 from scaling.runs.run_file import NAME
 from scaling.study.study import Study
 
 
-def decided(study: Study, runs: Path, default: Compute = "float32") -> Study:
-    """The study with the dtype in which the most of its runs were begun in `runs`, and with what
-    those that are done say of teachers that are gone.
-
-    So a study goes on as it began, whatever machine looks at it.
+def in_begun_dtype(study: Study, runs: Path, default: Compute) -> Study:
+    """The study with the dtype in which the most of its runs were begun in `runs`.
 
     Args:
       default: where none was begun.
     """
-    return recalled(_in_dtype(study, runs, default), runs)
-
-
-def _in_dtype(study: Study, runs: Path, default: Compute) -> Study:
     if not study.compute_open:
         return study
     if not runs.is_dir():

@@ -21,7 +21,7 @@ from fits.base.files import write_text
 from fits.base.names import did_you_mean
 from scaling.base.config import Config
 from scaling.base.console import complain, say
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.metrics_file import curve
 from scaling.runs.run_folder import RunFolder
 from scaling.study.study import Study
@@ -123,7 +123,7 @@ class Follower:
     @property
     def all_ended(self) -> bool:
         """Whether every run was done at the last look and is told to its end, or has failed."""
-        runs = decided(self._study, self._runs).runs
+        runs = as_begun(self._study, self._runs).runs
         left = (run.id for run in runs if run.id not in self._done)
         return all(RunFolder(self._runs / name).failure() is not None for name in left)
 
@@ -136,7 +136,7 @@ class Follower:
         Raises:
           ToolFailed: nothing more was told, and what was not noted will be told again.
         """
-        study = decided(self._study, self._runs)
+        study = as_begun(self._study, self._runs)
         for run in study.runs:
             if run.id in self._done:
                 continue
