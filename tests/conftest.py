@@ -17,10 +17,13 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 import pytest
+from study_texts import GOOD
 
+from fits.base.errors import UserError
 from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import saturating
+from scaling.study.parse import read_study
 
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 if version("jaxlib").startswith("0.10."):  # later ones end the process at a flag they don't know
@@ -96,3 +99,21 @@ def surface(tmp_path):
     path = tmp_path / "surface.csv"
     path.write_text("\n".join(["params,images,loss,half", *rows]) + "\n")
     return path
+
+
+@pytest.fixture
+def mistakes(tmp_path, monkeypatch):
+    """Changes `old` into `new` in a good file (or takes a whole text), and returns what is said."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(*changes, text=GOOD):
+        for old, new in changes:
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (tmp_path / "small.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError) as caught:
+            read_study("small.toml")
+        assert all(each.startswith("small.toml") for each in caught.value.mistakes)
+        return [each.removeprefix("small.toml, line ") for each in caught.value.mistakes]
+
+    return said

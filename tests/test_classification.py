@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
-from test_parse import GOOD
+from study_texts import GOOD
 
 from fits.base.errors import UserError
 from scaling.data.arrays import Arrays

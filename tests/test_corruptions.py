@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import convolve
+from study_texts import GOOD
 from test_classification import SOFTMAX, SOURCE, Colour
-from test_parse import GOOD
 
 from fits.base.errors import UserError
 from scaling.evaluate.corrupted import CORRUPTIONS, Corrupted, _disk, _plasma, corrupt

@@ -13,7 +13,7 @@ import pytest
 from objective_cases import BATCH, NANO, TEACHER, small, teacher
 from saved_params import save_params
 from simulated import simulated
-from test_parse import GOOD
+from study_texts import GOOD
 from weights_cases import random_params
 
 from fits.base.errors import UserError

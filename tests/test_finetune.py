@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_parse import GOOD, read
+from study_texts import GOOD, read
 
 from fits.base.errors import UserError
 from models import zoo

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 from simulated import simulated
+from study_texts import GOOD
 from test_finetune import a_vtab, task
-from test_parse import GOOD
 from test_work import free_port
 from test_work import work as in_processes
 

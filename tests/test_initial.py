@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from saved_params import save_params
-from test_parse import GOOD
+from study_texts import GOOD
 from test_training import DATA, NANO, RECIPE
 from weights_cases import assert_same, random_params
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from objective_cases import NANO, small
-from test_parse import GOOD
+from study_texts import GOOD
 
 from fits.base.errors import UserError
 from models.noise import Noise

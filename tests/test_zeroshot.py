@@ -6,7 +6,7 @@ import pytest
 from captions import CAPTIONS, COLOURS, KINDS, PLACES, Captions
 from flax import nnx
 from objective_cases import TOKENS
-from test_parse import GOOD
+from study_texts import GOOD
 
 from fits.base.errors import UserError
 from scaling.data.arrays import Digits
