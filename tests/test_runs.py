@@ -13,7 +13,7 @@ from scaling.base.files import set_aside
 from scaling.data.procedural import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
-from scaling.runs.compute_dtype import decided
+from scaling.runs.begun import as_begun
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import hold_run, hold_run_if_free
 from scaling.runs.results_file import ResultRow
@@ -402,11 +402,11 @@ def test_setting_aside_works_for_folders_too(tmp_path):
 
 def test_a_study_that_leaves_its_dtype_open_goes_on_with_that_of_its_folder(tmp_path):
     study = Study(name="s", question="?", runs=(RUN,), evaluate=(UPSTREAM,), compute_open=True)
-    assert decided(study, tmp_path).runs == (RUN,)
-    (there,) = decided(study, tmp_path, "bfloat16").runs
+    assert as_begun(study, tmp_path).runs == (RUN,)
+    (there,) = as_begun(study, tmp_path, "bfloat16").runs
     assert there.compute == "bfloat16"
     assert there.id != RUN.id
     write_run_file(tmp_path / there.id, there, (UPSTREAM,), print)
-    assert decided(study, tmp_path).runs == (there,)
+    assert as_begun(study, tmp_path).runs == (there,)
     given = study.model_copy(update={"compute_open": False})
-    assert decided(given, tmp_path, "bfloat16") is given
+    assert as_begun(given, tmp_path, "bfloat16") is given
