@@ -94,6 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"fit-laws: {words[0]}: no such command, and no table. {meant}", file=sys.stderr)
             return 2
         words = ["fit", *words]
+    return ending(lambda: _status(words, typed))
+
+
+def _status(words: Sequence[str], typed: Sequence[str]) -> int:
     try:
         app(args=words, prog_name="fit-laws", obj=typed)
     except SystemExit as end:

@@ -40,6 +40,28 @@ def test_a_full_disk_under_the_log_of_a_worker_changes_no_exit_status():
         assert ended(stdout=full, stderr=full).returncode == 7
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    ("command", "words", "status"),
+    [
+        (("scaling.cli.main", "models"), "standard output: No space left on device.\n", 1),
+        (("fits.fit_laws", "-h"), "fit-laws: standard output: No space left on device.\n", 2),
+        (("fits.fit_laws", "schema"), "fit-laws: standard output: No space left on device.\n", 2),
+    ],
+)
+def test_a_command_whose_output_has_no_room_names_it(command, words, status):
+    module, *arguments = command
+    program = f"import sys; from {module} import main; sys.exit(main())"
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.stderr, done.returncode) == (words, status)
+
+
 def test_numbers_stand_right_and_names_left(capsys):
     print_table(("name", "runs", "state"), [("a", "7", "x"), ("long", "1_000", "")], ("name",))
     assert capsys.readouterr().out.splitlines() == [

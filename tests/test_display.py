@@ -14,7 +14,7 @@ from launched import UPSTREAM, a_run, a_study
 from scaling.evaluate.measured import Measured
 from scaling.launch import display
 from scaling.launch.devices import Slot
-from scaling.launch.events import LaunchProgress, describe, duration
+from scaling.launch.events import AtWork, LaunchProgress, describe, duration
 from scaling.launch.jobs import jobs
 from scaling.launch.pool import Pool
 from scaling.launch.status import show_status, statuses, time_left
@@ -79,7 +79,7 @@ def test_a_narrow_screen_shows_fewer_columns_and_cuts_no_number():
     console = Console(file=screen, force_terminal=True, width=60, color_system=None)
     numbers = {"images_per_second": 14641.0, "loss": 1.896, "gradient_norm": 6.22, "mfu": 0.41}
     progress = report(step=13_103, steps=40_000, **numbers)
-    busy = ((a_run(images_seen=2_560_000), progress),)
+    busy = (AtWork(a_run(images_seen=2_560_000), progress),)
     launch = LaunchProgress(
         runs=1, done=0, failed=0, flops=8.0, flops_done=2.0, seconds_left=None, busy=busy
     )
@@ -178,10 +178,11 @@ def test_a_terminal_gets_a_live_table_and_keeps_the_lines(place, monkeypatch):
     assert "small: 1 of 1 runs done" in shown.decode().rstrip().splitlines()[-1]
 
 
-def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
+def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole(monkeypatch):
     from rich.console import Console
     from rich.live import Live
 
+    monkeypatch.setattr("scaling.launch.display.time.time", lambda: 1_007.0)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     progress = report(images_per_second=1234.0, loss=0.51234, gradient_norm=0.25)
@@ -192,7 +193,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
         flops=8.0,
         flops_done=2.0,
         seconds_left=90.0,
-        busy=((a_run(), progress), (a_run(seed=1), None)),
+        busy=(AtWork(a_run(), progress), AtWork(a_run(seed=1), None, began=1_000.0)),
     )
     with Live(console=console, auto_refresh=False) as live:
         display.LiveTable(live).update(launch)
@@ -202,7 +203,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole():
     assert "0.5123" in shown
     assert "0.25" in shown
     assert "MFU" not in shown  # nobody knows it here
-    assert "starting" in shown
+    assert "starting, 0:07" in shown
     assert "25 %  1 of 4 runs done; about 90 s left" in shown
 
 
@@ -218,7 +219,7 @@ def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
         flops=8.0,
         flops_done=2.0,
         seconds_left=240.0,
-        busy=((a_run(), progress),),
+        busy=(AtWork(a_run(), progress),),
     )
     for clock[0] in (1.0, 29.0, 30.0, 31.0, 60.0):
         plain.update(launch)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fits.base.errors import UserError, unreadable
+from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean
 from fits.base.printable import printable
+from fits.base.streams import lead_nowhere, place_of
 
 if TYPE_CHECKING:
     from fits.report_json import JsonModel
@@ -49,7 +50,7 @@ def ending(work: Callable[[], int | None]) -> int:
         status = work() or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lead_nowhere(sys.stdout)
         return 0
     except MemoryError:
         print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
@@ -60,7 +61,9 @@ def ending(work: Callable[[], int | None]) -> int:
         print(f"fit-laws: {NO_MEMORY}", file=sys.stderr)
         return 2
     except (UserError, OSError) as error:
-        mistakes = "\n".join(unreadable(error) if isinstance(error, OSError) else [str(error)])
+        mistakes = str(error)
+        if isinstance(error, OSError):
+            mistakes = f"{place_of(error, sys.stdout)}: {error.strerror or error}."
         gap = "\n  " if "\n" in mistakes else " "
         print(f"fit-laws:{gap}" + printable(mistakes).replace("\n", gap), file=sys.stderr)
         return 2

@@ -6,12 +6,12 @@ Text that comes out of files cannot drive the terminal: control characters are s
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TextIO, TypeAlias
 
 from fits.base.printable import printable
+from fits.base.streams import lead_nowhere
 
 Say: TypeAlias = Callable[[str], None]
 """Takes one line for a person."""
@@ -44,7 +44,7 @@ def _print(line: str, stream: TextIO) -> OSError | None:
     try:
         print(printable(line), file=stream, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        lead_nowhere(stream)
         return error
     return None
 

@@ -55,7 +55,8 @@ import sys
 import typer
 
 from fits.base.errors import UserError
-from fits.base.printable import printable
+from fits.base.streams import lead_nowhere, place_of
+from scaling.base.console import complain
 from scaling.cli import data, launching, planning, results, watching, weights, working
 from scaling.cli.duplicates import duplicates
 from scaling.cli.evaluate import evaluate
@@ -93,13 +94,17 @@ app.add_typer(data.app, name="data")
 def main() -> None:
     """The command `scaling`. A user's mistake is said on standard error, without a traceback."""
     try:
-        app(prog_name="scaling")
+        try:
+            app(prog_name="scaling")
+        finally:
+            sys.stdout.flush()
     except UserError as mistakes:
         print(mistakes, file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        lead_nowhere(sys.stdout)
     except OSError as error:
-        words = f"{error.filename}: {error.strerror}." if error.filename else str(error)
-        print(printable(words), file=sys.stderr)
+        complain(f"{place_of(error, sys.stdout)}: {error.strerror or error}.")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

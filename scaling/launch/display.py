@@ -15,9 +15,8 @@ from itertools import compress
 from typing import Any, Protocol
 
 from scaling.base.console import clock, say
-from scaling.launch.events import Conclusion, Event, LaunchProgress, duration
+from scaling.launch.events import AtWork, Conclusion, Event, LaunchProgress, duration
 from scaling.runs.run_folder import RunProgress
-from scaling.training.run import Run
 
 SECONDS_BETWEEN_LINES = 30.0
 BAR = 30  # characters
@@ -144,7 +143,7 @@ class LiveTable(_InWords):
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 2, 0, 0))
-        rows = [cells(run, progress) for run, progress in launch.busy]
+        rows = [cells(each) for each in launch.busy]
         known = _that_fit(rows, self._live.console.width)
         for heading in compress(HEADINGS, known):
             table.add_column(heading, justify="left" if heading in ("model", "") else "right")
@@ -170,13 +169,21 @@ def _that_fit(rows: Sequence[tuple[str, ...]], columns: int) -> list[bool]:
     return [each > 0 for each in room]
 
 
-def cells(run: Run, progress: RunProgress | None) -> tuple[str, ...]:
+def cells(worker: AtWork) -> tuple[str, ...]:
     """A worker's line, as `HEADINGS` says; what is not known is empty."""
-    name, images = run.model_name, f"{run.images_seen:_}"
+    name, images = worker.run.model_name, f"{worker.run.images_seen:_}"
+    progress = worker.progress
     if progress is None:
-        return name, images, *[""] * (len(HEADINGS) - 3), "starting"
+        return name, images, *[""] * (len(HEADINGS) - 3), starting(worker)
     step = f"{progress.step:_}/{progress.steps:_}"
     return name, images, step, *(words for _, words in _seen(progress)), doing(progress)
+
+
+def starting(worker: AtWork) -> str:
+    """That a worker has not reported yet, and for how long."""
+    if worker.began is None:
+        return "starting"
+    return f"starting, {clock(time.time() - worker.began)}"
 
 
 def doing(progress: RunProgress, now: float | None = None) -> str:
@@ -212,11 +219,13 @@ def seen_of(progress: RunProgress) -> str:
 def in_words(launch: LaunchProgress) -> str:
     """One line: how many runs are done, what is being trained, and the time left."""
     line = _counts(launch)
-    for run, progress in launch.busy:
-        line += f"; {run.model_name}, {run.images_seen:_} images"
-        if progress is not None:
-            line += f", {doing(progress)}, step {progress.step:_} of {progress.steps:_}"
-            line += seen_of(progress)
+    for worker in launch.busy:
+        line += f"; {worker.run.model_name}, {worker.run.images_seen:_} images"
+        if worker.progress is None:
+            line += f", {starting(worker)}"
+        else:
+            step = f"step {worker.progress.step:_} of {worker.progress.steps:_}"
+            line += f", {doing(worker.progress)}, {step}{seen_of(worker.progress)}"
     return line + _waits(launch) + _left(launch)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
@@ -39,6 +39,24 @@ class Event:
         return {"event": self.what, **_facts(self.run), "reason": self.reason, "error": error}
 
 
+class AtWork(NamedTuple):
+    """A worker and the run that it is at.
+
+    Fields:
+      progress: None before it has reported any.
+      began: when the worker was started, seconds since 1970; None where another launch started it.
+    """
+
+    run: Run
+    progress: RunProgress | None
+    began: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        if self.progress is not None:
+            return {**_facts(self.run), **self.progress.model_dump(mode="json")}
+        return {**_facts(self.run), "phase": "starting", "phase_began": self.began}
+
+
 @dataclass(frozen=True)
 class LaunchProgress:
     """How far a launch is at one moment."""
@@ -50,8 +68,8 @@ class LaunchProgress:
     """Of all runs that this launch trains."""
     flops_done: float
     seconds_left: float | None
-    busy: tuple[tuple[Run, RunProgress | None], ...]
-    """One entry a worker: its run, and how far that is."""
+    busy: tuple[AtWork, ...]
+    """One entry a worker."""
     waits_for: str | None = None
     """Why no worker of this launch is at work."""
     waited: float = 0.0
@@ -68,10 +86,7 @@ class LaunchProgress:
             "seconds_left": self.seconds_left,
             "waits_for": self.waits_for,
             "waited": self.waited,
-            "at_work": [
-                {**_facts(run), **(seen.model_dump(mode="json") if seen else {})}
-                for run, seen in self.busy
-            ],
+            "at_work": [each.as_json() for each in self.busy],
         }
 
 

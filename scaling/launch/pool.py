@@ -16,7 +16,7 @@ from scaling.base.console import NOTE
 from scaling.base.storage import is_object
 from scaling.launch.devices import Slot
 from scaling.launch.display import Display
-from scaling.launch.events import Event, LaunchProgress
+from scaling.launch.events import AtWork, Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment
 from scaling.launch.launch_spec import Budget
 from scaling.launch.stopping import Stopping
@@ -122,7 +122,7 @@ class Pool:
     def _judge(self) -> None:
         """Have the rules looked after; workers that find a verdict give their run up."""
         if self._stopping is not None:
-            at_work = [segment.run for segment, seen in self._doing() if seen is not None]
+            at_work = [each.run for _, each in self._doing() if each.progress is not None]
             for run, reason in self._stopping.judge(at_work):
                 self._screen.tell(Event("to be stopped", run, reason))
 
@@ -252,13 +252,14 @@ class Pool:
         waited = time.monotonic() - self._worked
         return replace(found, waits_for="other processes", waited=waited)
 
-    def _doing(self) -> list[tuple[Segment, RunProgress | None]]:
+    def _doing(self) -> list[tuple[Segment, AtWork]]:
         """What each worker is at."""
         found = []
         for worker in self._busy:
             segment = self._at(worker)
             if segment is not None:
-                found.append((segment, self._progress(worker, segment)))
+                progress = self._progress(worker, segment)
+                found.append((segment, AtWork(segment.run, progress, worker.began)))
             elif left := self._tally.remaining(worker.job).segments:
-                found.append((left[0], None))
+                found.append((left[0], AtWork(left[0].run, None, worker.began)))
         return found

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from scaling.evaluate import Evaluation
-from scaling.launch.events import Event, LaunchProgress
+from scaling.launch.events import AtWork, Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment, jobs
 from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
 from scaling.runs.results_file import MANIFEST, ResultRow
-from scaling.runs.run_folder import LEASE, Look, RunFolder, RunProgress
+from scaling.runs.run_folder import LEASE, Look, RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.study.study import Study
 from scaling.training.run import Run
@@ -174,9 +174,7 @@ class Tally:
 
     # How far they are
 
-    def progress(
-        self, busy: Sequence[tuple[Segment, RunProgress | None]] | None = None
-    ) -> LaunchProgress:
+    def progress(self, busy: Sequence[tuple[Segment, AtWork]] | None = None) -> LaunchProgress:
         """What is shown.
 
         Args:
@@ -184,10 +182,11 @@ class Tally:
         """
         if busy is None:
             at_work = [s for name, s in self._left.items() if self._paces[name].at_work]
-            busy = [(s, RunFolder(self.runs / s.run.id).progress()) for s in at_work]
-        for segment, seen in busy:
-            if seen is not None:
-                self._count_steps(segment, seen.step)
+            folders = [(s, RunFolder(self.runs / s.run.id)) for s in at_work]
+            busy = [(s, AtWork(s.run, folder.progress())) for s, folder in folders]
+        for segment, each in busy:
+            if each.progress is not None:
+                self._count_steps(segment, each.progress.step)
         return LaunchProgress(
             runs=self.count,
             done=self.done,
@@ -195,7 +194,7 @@ class Tally:
             flops=sum(self._asked.values()),
             flops_done=sum(self._now.values()),
             seconds_left=self.seconds_left([segment for segment, _ in busy]),
-            busy=tuple((segment.run, seen) for segment, seen in busy),
+            busy=tuple(each for _, each in busy),
         )
 
     def _count_steps(self, segment: Segment, step: int) -> None:

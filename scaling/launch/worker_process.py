@@ -45,6 +45,8 @@ class WorkerProcess:
         """
         self.job, self.slot = job, slot
         self._log, self._read, self._last_words, self._is_logged = log, 0, "", True
+        self.began = time.time()
+        """Seconds since 1970."""
         self._began = time.monotonic()
         self._timer, self._hung = HangTimer(hang_after), False
         if sys.platform == "linux":
