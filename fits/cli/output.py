@@ -26,7 +26,6 @@ NO_MEMORY = (
 
 
 LEAST_MEMORY = 300 << 20  # of addresses, without which NumPy's BLAS ends the program by itself
-AMPLE_MEMORY = 4 << 30  # below which it gets one thread: each takes tens of MB
 
 
 def _heed_memory_limit() -> None:
@@ -36,10 +35,13 @@ def _heed_memory_limit() -> None:
     except ImportError:  # Windows has no such limit
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY or limit >= AMPLE_MEMORY:
-        return
-    if limit < LEAST_MEMORY:
+    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
         raise MemoryError
+
+
+def _use_one_thread() -> None:
+    """Before NumPy is loaded: matrices of fits are small, and on busy cores several threads of
+    BLAS wait for each other; their number would also be in the last digits."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -47,6 +49,7 @@ def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
         _heed_memory_limit()
+        _use_one_thread()
         status = work() or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough
