@@ -99,6 +99,7 @@ def test_intervals_of_a_quantile_hold_it(tau):
     assert 82 <= inside <= 98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said", "quantile"),
     [

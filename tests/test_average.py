@@ -168,6 +168,7 @@ def test_of_a_law_that_holds_the_average_finds_it():
     assert low < saturating(1e4, 0.6, 0.35, 0.1, 0.5) < high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-12, 1e9])
 def test_no_prediction_depends_on_the_unit_of_x(unit):
     x, y = runs(12)
@@ -211,6 +212,7 @@ def test_the_frontier_of_the_papers_own_table_is_foreseen_from_its_small_runs(pa
         assert np.sqrt(np.mean(np.log(found.predict(x[beyond]) / y[beyond]) ** 2)) < 0.07
 
 
+@pytest.mark.slow
 def test_it_says_when_it_is_little_but_its_prior_and_cannot_be_tested():
     x, y = runs(4, top=0.5)
     codes = {each.code for each in average(x, y).diagnostics}
@@ -224,6 +226,7 @@ def test_it_says_when_it_is_little_but_its_prior_and_cannot_be_tested():
     assert "average_not_falling" in codes
 
 
+@pytest.mark.slow
 def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
     """A small network's curve, and a larger one's that takes the frontier over when it is flat."""
     x = np.geomspace(1, 1000, 40)
@@ -247,6 +250,7 @@ def test_two_different_x_are_too_few():
         average([1, 2, 2], [0.5, 0.4, 0.41])
 
 
+@pytest.mark.slow
 def test_hundreds_of_thousands_of_runs_take_seconds():
     x, y = runs(300_000)
     found = average(x, y)
@@ -290,6 +294,7 @@ def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(ta
     assert "average" not in said
 
 
+@pytest.mark.slow
 def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     rows = [f"{m},{x},{y}\n" for m in "ab" for x, y in zip(*runs(8, seed=ord(m)), strict=True)]
@@ -310,6 +315,7 @@ def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, ca
             assert any(estimate in line for line in said.splitlines() if line[:2] in ("a ", "b "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [[], ["--law", "best"]], ids=["no law", "best"])
 def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsys, law):
     kept = tmp_path / "law.json"
@@ -330,6 +336,7 @@ def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsy
     assert "DOES NOT HOLD" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -380,6 +387,7 @@ def test_next_and_compare_refuse_an_average_in_words(capsys):
     assert "best is no law of one x" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_figure_shows_where_the_laws_that_count_part(paper):
     from fits.plot_foreseen import COUNTS, draw_parting
     from fits.plotting import canvas
@@ -399,6 +407,7 @@ def test_the_figure_shows_where_the_laws_that_count_part(paper):
             assert ratio == pytest.approx(found.of_law(name, 1e7) / found.predict(1e7))
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_laws_beside_the_frontier(table, tmp_path, monkeypatch):
     from fits import plotting
 

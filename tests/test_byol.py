@@ -122,6 +122,7 @@ def test_the_target_has_no_predictor_and_begins_as_a_copy_that_shares_no_array(l
     }
 
 
+@pytest.mark.slow
 def test_a_step_uses_the_average_after_the_previous_update_and_moves_it_by_the_momentum(
     built, learned
 ):
@@ -163,6 +164,7 @@ def test_the_target_gets_no_gradient(built, learned, batch):
     assert max(np.abs(x).max() for x in jax.tree.leaves(alone)) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_network_is_that_of_its_two_halves_by_hand(built, learned, batch):
     loss, (_, metrics) = built.loss(learned.params, {}, learned.state, batch, NOISE)
     module = built.around(learned.params)

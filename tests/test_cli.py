@@ -50,6 +50,7 @@ def spoil():
 # What is said and what is left behind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plan", "launch", "status", "collect", "report"])
 def test_mistakes_go_to_standard_error_and_nothing_is_written(scaling, command, tmp_path):
     spoil()

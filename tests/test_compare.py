@@ -104,6 +104,7 @@ def command(capsys):
 COLUMNS = "--x", "c", "--y", "e", "--law", "power", "--all-points"
 
 
+@pytest.mark.slow
 def test_the_better_recipe_and_what_it_saves_are_said(tables, command):
     status, said, _ = command(*tables, *COLUMNS, "--predict", "1e4", "--predict", "1e6")
     assert status == 0
@@ -125,6 +126,7 @@ def test_how_the_law_predicts_is_said_of_both_studies(tables, command):
     assert all("power" in found[study]["holdout"]["trials"] for study in "ab")
 
 
+@pytest.mark.slow
 def test_two_values_of_a_column_compare_as_two_tables_do(tables, tmp_path, command):
     both = tmp_path / "both.csv"
     first, second = (path.read_text() for path in tables)

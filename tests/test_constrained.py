@@ -159,6 +159,7 @@ def test_a_law_with_held_parameters_is_printed_kept_and_checked(table, tmp_path,
     assert command("check", law)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_second_stage_holds_what_the_laws_share_and_carries_its_errors(table, tmp_path, command):
     law, second = tmp_path / "law.json", tmp_path / "second.json"
     assert command(table, *COLUMNS, "--law", "power-floor", "--save", law)[0] == 0
@@ -198,6 +199,7 @@ def test_a_mistake_in_what_is_held_is_named(table, command, options, said):
     assert said in wrong
 
 
+@pytest.mark.slow
 def test_the_paper_s_tied_exponents_foresee_a_7b_run_better_than_a_free_fit():
     if not OVERTRAINED.exists():
         pytest.skip("overtrained.csv of ../shared is absent")
@@ -217,6 +219,7 @@ def test_the_paper_s_tied_exponents_foresee_a_7b_run_better_than_a_free_fit():
     assert whole.values[0] == pytest.approx(1.51, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_floor_that_is_held_must_be_one_of_these_errors(table, command):
     status, said, _ = command(table, *COLUMNS, "--law", "power-floor", "--fix", "c=0.12")
     assert status == 0
@@ -261,6 +264,7 @@ def test_the_floor_of_a_loss_is_not_held_for_an_error_rate(table, of_loss, comma
     assert command(*asked, "--hold", "b")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_law_of_the_same_rows_is_said_to_be(table, of_loss, tmp_path, command):
     path, law, asked = of_loss
     said = command(path, *asked, "--from", law, "--hold", "c")[1]
@@ -274,6 +278,7 @@ def test_a_law_of_the_same_rows_is_said_to_be(table, of_loss, tmp_path, command)
     assert "are among" not in command(half, *asked, "--from", law, "--hold", "c")[1]
 
 
+@pytest.mark.slow
 def test_compare_next_and_best_size_say_it_too(of_loss, tmp_path, command):
     path, law, asked = of_loss
     held = *asked, "--from", law, "--hold", "c"

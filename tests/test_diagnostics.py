@@ -43,6 +43,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, slow(2), slow(3), 5])
 @pytest.mark.parametrize(("factor", "words"), [(1.3, "far above"), (0.7, "far below")])
 def test_points_off_the_curve_do_not_hide_behind_one_another(count, factor, words):
@@ -54,6 +55,7 @@ def test_points_off_the_curve_do_not_hide_behind_one_another(count, factor, word
         assert said.startswith(f"{count} of 24 points")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [0.1, slow(1.0), 10.0])
 def test_noise_that_grows_or_shrinks_along_the_curve_puts_no_point_off_it(change):
     noise = 0.01 * np.geomspace(change**-0.5, change**0.5, 24)
@@ -63,6 +65,7 @@ def test_noise_that_grows_or_shrinks_along_the_curve_puts_no_point_off_it(change
         assert not saying(found, "far below")
 
 
+@pytest.mark.slow
 def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
     size, data, loss = grid()
     loss[data == data.min()] *= 1.4
@@ -73,6 +76,7 @@ def test_the_shortest_runs_of_a_study_are_named_if_they_lie_above_the_law():
     assert said in [each.words for each in way.diagnostics]
 
 
+@pytest.mark.slow
 def test_the_largest_models_are_named_if_they_lie_above_the_law():
     size, data, loss = grid()
     loss[size >= np.unique(size)[-2]] *= 1.15
@@ -87,6 +91,7 @@ def test_residuals_that_wave_along_a_variable_name_it():
     assert "points along D are correlated" in said or "along N and along D" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.003, 0.01])
 def test_a_sound_law_of_size_and_data_is_sound(noise):
     for seed in range(4):
@@ -103,6 +108,7 @@ def test_learning_curves_that_are_said_to_be_such_are_sound_and_else_noticed():
     assert saying(untold, "neighbouring points along")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [-5, -2])
 @pytest.mark.parametrize("factor", [0.6, 0.7])
 def test_a_lucky_run_that_moves_the_forecast_is_named(place, factor):
@@ -120,6 +126,7 @@ def test_one_run_does_not_decide_where_there_are_few():
     assert not any(saying(fit(SATURATING, x, noisy(s, 0.005, x)), "one run") for s in range(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "loss"),
     [slow(1e-6, Loss()), (1e7, Loss()), slow(1e9, Loss()), (1e6, Loss(log=False))],

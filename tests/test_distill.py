@@ -133,6 +133,7 @@ def loaded(config, *augment):
     return next(Trainer(run)._batches(0, 1))["image"]
 
 
+@pytest.mark.slow
 def test_a_fixed_teacher_sees_the_image_as_it_is_and_an_independent_one_a_view_of_its_own(tmp_path):
     made = teacher(tmp_path)
     plain = loaded(Distill(teacher=made), MixUp())  # which acts later, in the step
@@ -343,6 +344,7 @@ def test_the_end_of_a_run_is_a_teacher_and_the_manifest_has_its_hash(done):
     assert len(said["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_student_whose_teacher_is_gone_is_still_a_network_to_measure(done, tmp_path):
     found = trained_network(done(Distill(teacher={"from": tmp_path / "gone"})), Asked())
     assert found.flops is None
@@ -420,6 +422,7 @@ def test_an_id_names_the_teacher_s_path_and_survives_the_way_through_a_file():
     assert type(one).model_validate_json(written) == one
 
 
+@pytest.mark.slow
 def test_what_is_no_teacher_is_named(done, tmp_path):
     def said(path):
         run = small(objective=Distill(teacher={"from": path}))

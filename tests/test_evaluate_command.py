@@ -117,6 +117,7 @@ def test_a_run_and_its_trunk_are_measured_as_a_worker_measures_them(trained, tas
     assert (rows[0].study, rows[0].model, rows[0].seed) == ("tasks", "nano", 0)
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_measured_with_its_head_and_what_is_unknown_is_left_open(tmp_path):
     shape = replace(MAP, patch=4, resolution=16)
     params = random_params(shape, 10)
@@ -187,6 +188,7 @@ def test_a_network_without_a_head_is_measured_by_its_features_alone(tmp_path, ta
     assert [row.metric for row in rows] == ["digits_5shot_error", "digits_5shot_error_subset0"]
 
 
+@pytest.mark.slow
 def test_another_resolution_resizes_positions_as_an_init_does(trained, tmp_path, tasks):
     folder = trained[1]
     for path in (folder, tmp_path / "a.npz"):

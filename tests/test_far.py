@@ -58,6 +58,7 @@ def test_more_than_a_thousand_times_ahead_is_refused_unless_far(
     assert main([*command, runs, *asked, "--far"]) == 0
 
 
+@pytest.mark.slow
 def test_comparing_so_far_ahead_is_refused_unless_far(runs, capsys):
     asked = ["compare", runs, runs, *OF_COMPUTE, "--predict", "1e25"]
     assert main(asked) == 2
@@ -65,6 +66,7 @@ def test_comparing_so_far_ahead_is_refused_unless_far(runs, capsys):
     assert main([*asked, "--far"]) == 0
 
 
+@pytest.mark.slow
 def test_a_law_of_downstream_error_rises_and_nothing_odd_is_said_of_that(runs, capsys):
     asked = ["downstream", runs, *CHAIN, "--predict", "1e21"]
     assert main([*asked, "--y-is", "accuracy"]) == 0

@@ -88,6 +88,7 @@ def trainings(folder, **changes):
     return Trainings(**fields | changes)
 
 
+@pytest.mark.slow
 def test_a_worker_fine_tunes_and_leaves_only_results(tmp_path):
     folder = written(tmp_path, ONE_RATE)
     assert work([folder.path]) == Ended.DONE
@@ -117,6 +118,7 @@ def test_an_evaluation_that_is_added_later_trains_alone_and_the_manifest_keeps_b
     assert len(folder.manifest()["finetune"]) == 3 + 6
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_with_the_network_that_was_measured(tmp_path):
     (run, *_) = TUNED.runs(RUN)
     find = trainings(tmp_path)
@@ -216,6 +218,7 @@ def test_an_outcome_that_was_damaged_counts_for_nothing(tmp_path):
         assert steps_done(tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_words(tmp_path):
     (run, *_) = TUNED.runs(RUN)
     there = params()

@@ -95,6 +95,7 @@ def test_replicates_side_by_side_end_where_each_would_end_alone():
         assert losses[k] == pytest.approx(loss[0], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_work_cut_into_pieces_gives_the_same_digits(monkeypatch):
     whole = fit(SATURATING, COMPUTE, noisy(), choose=on_frontier)
     monkeypatch.setattr("fits.regression.solver.CELLS", 24 * 70)

@@ -106,6 +106,7 @@ def test_the_file_runs_as_a_script_from_any_folder(table, tmp_path):
     assert json.loads(done.stdout)["groups"][0]["law"] == "power"
 
 
+@pytest.mark.slow
 def test_the_law_is_printed_with_intervals_and_all_that_speaks_against_it(table, command):
     status, said, complaints = command(
         table, "--x", "eflop", "--y", "error", "--predict", "1", "--predict", "1e5"
@@ -242,6 +243,7 @@ def test_the_json_holds_the_numbers_that_are_printed(table, command, answer):
     assert f"through {group['points']} of {group['runs']} runs" in said
 
 
+@pytest.mark.slow
 def test_several_groups_are_a_table_with_one_row_each_and_details_are_all(table, command, answer):
     words = table, "--x", "eflop", "--y", "error", "--by", "model"
     groups = answer(*words)[0]["groups"]
@@ -389,6 +391,7 @@ def test_a_table_named_like_a_command_is_a_table(table, command, monkeypatch):
     assert "compares.csv: No such file" in command("compares.csv", "--x", "a", "--y", "b")[2]
 
 
+@pytest.mark.slow
 def test_the_table_may_stand_anywhere(table, command):
     options = "--x", "eflop", "--y", "error", "--law", "power"
     first = command(table, *options)

@@ -107,6 +107,7 @@ def test_one_seed_of_each_setting_makes_no_clusters(seeds, command, answer):
     assert "correlated errors" not in command(seeds, *RESULTS, "--where", "seed=0")[1]
 
 
+@pytest.mark.slow
 def test_seeds_that_another_column_tells_apart_are_noted_and_no_clusters(seeds, tmp_path, answer):
     head, *lines = seeds.read_text().split()
     wide = tmp_path / "wide.csv"
@@ -154,6 +155,7 @@ def test_a_fit_says_how_its_rows_were_counted(seeds, command, answer):
     assert holdout["fitted"] % 3 == holdout["held_out"] % 3 == 0
 
 
+@pytest.mark.slow
 def test_huber_auto_is_huber_s_loss(surface, answer):
     one, other = (
         answer(surface, *SURFACE, *words)[0] for words in (("--huber", "auto"), ("--loss", "huber"))
@@ -189,6 +191,7 @@ def test_a_law_of_three_breaks_is_fitted_kept_and_tried_where_it_is_asked_for(
     assert read_law(path).law == "broken-3"
 
 
+@pytest.mark.slow
 def test_a_surface_is_tried_against_laws_of_its_own_variables(surface, command, answer):
     found, _ = answer(surface, *SURFACE)
     tried = set(found["groups"][0]["holdout"]["trials"])

@@ -25,6 +25,7 @@ def curve(group, x):
 CORE_DAYS = np.geomspace(0.3, 3e4, 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shots", "law"), [("inet10", (0.63, 0.32, 0.12, 0.52)), ("inet5", (0.68, 0.32, 0.14, 0.67))]
 )

@@ -103,6 +103,7 @@ def test_the_exponent_believed_in_matters_little_within_an_order_of_magnitude(be
     assert all(abs(other / standing - 1) < 0.15 for other in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-9, 1e9, 7.3, 1e120])
 def test_the_unit_of_x_changes_nothing(unit):
     x, y = learning_curve()
@@ -111,6 +112,7 @@ def test_the_unit_of_x_changes_nothing(unit):
     np.testing.assert_allclose(scaled, forecast(x, y)(later), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-9, 100.0, 7.3, 1e120])
 def test_the_unit_of_y_only_scales_the_forecast(unit):
     x, y = learning_curve()
@@ -132,6 +134,7 @@ def test_units_matter_to_no_real_curve(curves, unit):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
 @pytest.mark.parametrize("points", [1, 2, 3, 8, 40, 4000])
 def test_units_matter_to_no_law_without_noise(unit, points):
@@ -143,6 +146,7 @@ def test_units_matter_to_no_law_without_noise(unit, points):
     np.testing.assert_allclose(np.array(forecast(x, unit * y)(later)) / unit, plain, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
 @pytest.mark.parametrize("runs", [4, 30, 300])
 def test_x_that_differ_by_rounding_are_one_in_any_unit(unit, runs):
@@ -158,6 +162,7 @@ def test_x_that_differ_by_rounding_are_one_in_any_unit(unit, runs):
     np.testing.assert_allclose(forecast(unit * x, y)(unit * later), plain(later), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [5, 60, 1000])
 def test_the_order_of_the_points_does_not_matter(points):
     x, y = learning_curve(points)
@@ -261,6 +266,7 @@ def test_a_healthy_curve_carries_no_warning():
     assert not found.warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.0, 0.02, 0.3])
 def test_what_does_not_fall_is_forecast_to_stay(slope):
     x = np.geomspace(1, 100, 30)
@@ -289,6 +295,7 @@ def test_losses_above_one_and_a_very_steep_curve_stay_finite():
         assert (answer > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [1, 3, 8, 60])
 @pytest.mark.parametrize("b", [0.0, 0.3, 3.0, 30.0])
 def test_a_forecast_however_far_out_is_a_number(points, b):
@@ -334,6 +341,7 @@ def test_impossible_points_are_refused_in_words(x, y, said):
         forecast(x, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0, 1, 90, -0.1, np.nan])
 def test_a_level_is_a_probability(level):
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -345,6 +353,7 @@ def test_what_has_no_logarithm_cannot_be_forecast():
         forecast(*learning_curve())([4e9, -3])
 
 
+@pytest.mark.slow
 def test_a_law_without_noise_is_continued_to_rounding_and_its_interval_holds_it():
     x = np.geomspace(1, 300, 40)
     later = 300 * np.array([2.0, 4.0, 10.0])
@@ -372,6 +381,7 @@ def test_a_law_with_noise_has_the_strength_of_all_its_points():
     assert np.sqrt(np.mean(np.square(errors))) < 0.02  # less than one point's own noise
 
 
+@pytest.mark.slow
 def test_backtests_widen_the_interval_of_a_curve_with_waves():
     held, x = [], np.geomspace(1e-2, 1, 40)
     later = np.geomspace(1, 2, 8)
@@ -387,11 +397,13 @@ def test_backtests_widen_the_interval_of_a_curve_with_waves():
     assert np.mean(held) >= 0.75
 
 
+@pytest.mark.slow
 def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
     chances = [forecast(curve.x, curve.y).evidence.chance for curve in curves[::3]]
     assert max(chances) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     slow_save(["translation", "language", "few", "flat", "late", "noisy-power"], "few"),
@@ -453,6 +465,7 @@ def late_drop():
     return x, np.array([0.90, 0.88, 0.87, 0.86, 0.85, 0.83, 0.78, 0.68, 0.52, 0.40])
 
 
+@pytest.mark.slow
 def test_a_curve_that_falls_ever_faster_is_continued_from_its_last_point_and_said_to():
     x, y = late_drop()
     found = forecast(x, y)
@@ -463,6 +476,7 @@ def test_a_curve_that_falls_ever_faster_is_continued_from_its_last_point_and_sai
     assert (high / low < 10).all()
 
 
+@pytest.mark.slow
 def test_the_drop_of_a_published_curve_is_foreseen_within_its_interval():
     if not (FIELD / "sharp_bend.csv").is_file():
         pytest.skip(f"needs the curves in {FIELD}")
@@ -475,6 +489,7 @@ def test_the_drop_of_a_published_curve_is_foreseen_within_its_interval():
     assert (np.abs(np.log(median / measured)) < 0.2).all()
 
 
+@pytest.mark.slow
 def test_a_law_is_not_taken_for_a_drop_nor_for_a_falling_rate():
     for seed in range(4):
         found = forecast(*learning_curve(seed=seed))
@@ -482,6 +497,7 @@ def test_a_law_is_not_taken_for_a_drop_nor_for_a_falling_rate():
         assert not found.warnings
 
 
+@pytest.mark.slow
 def test_a_rate_that_falls_is_noticed_and_its_effect_continued():
     x = np.arange(1.0, 13.0)
     rate = (1 + np.cos(np.pi * x / 24)) / 2

@@ -56,6 +56,7 @@ def test_a_law_that_can_only_fall_gives_way_where_y_rises_and_that_is_said(batch
     )
 
 
+@pytest.mark.slow
 def test_an_error_rate_that_rises_is_said_to_and_the_kind_of_y_doubted(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     x = np.geomspace(1, 1e4, 10)
@@ -125,6 +126,7 @@ def test_the_forecast_of_a_curve_that_rises_is_a_power_that_grows_and_says_so(re
     assert "r rises with step, and law forecast is of a curve that falls" in words_of(group)[0]
 
 
+@pytest.mark.slow
 def test_the_forecast_of_an_accuracy_taken_for_an_error_doubts_that(tmp_path, capsys):
     x = np.geomspace(100, 1e5, 20)
     path = of_runs(tmp_path / "up.csv", step=x, acc=1 - 0.8 * x**-0.1)
@@ -134,6 +136,7 @@ def test_the_forecast_of_an_accuracy_taken_for_an_error_doubts_that(tmp_path, ca
     assert not any("rises" in each for each in words_of(group))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["parabola", "log-linear"])
 def test_a_law_of_either_way_takes_all_points_of_what_rises_and_says_so(reward, law, capsys):
     group = fitted([*reward, "--y-is", "loss", "--law", law], capsys)

@@ -339,6 +339,7 @@ def test_a_script_cannot_end_its_element():
     assert "\r" not in text
 
 
+@pytest.mark.slow
 def test_importing_the_report_loads_no_library_of_the_page():
     heavy = ["altair", "vl_convert", "jinja2"]
     script = f"import sys, scaling.report.report; print(sorted(set(sys.modules) & set({heavy})))"
@@ -348,6 +349,7 @@ def test_importing_the_report_loads_no_library_of_the_page():
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_page_without_a_law_says_so(tmp_path):
     study = grid()
     for run in study.runs[:2]:

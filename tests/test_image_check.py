@@ -73,6 +73,7 @@ def launch(tmp_path, monkeypatch, keys=""):
     return root, subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_one_launch_names_the_bad_images_of_both_splits_before_the_first_step(
     tmp_path, monkeypatch
 ):

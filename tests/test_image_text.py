@@ -66,6 +66,7 @@ def test_the_sigmoid_loss_by_hand_for_two_pairs():
     assert float(found) == pytest.approx(expected / 2, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 4, 7, 8, 24, 100])
 def test_the_sigmoid_loss_in_parts_is_that_of_the_whole_gradients_too(at_once):
     """Parts that divide the batch, that do not, single texts, and the whole."""
@@ -145,6 +146,7 @@ def test_both_vectors_of_a_pair_have_length_one_and_the_width_that_is_asked_for(
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_locked_tower_is_frozen_and_its_features_are_compared_as_they_are(
     towers,
 ):

@@ -57,6 +57,7 @@ def test_a_training_begins_with_the_backbone_of_a_file_and_a_head_of_its_own(wei
     assert not np.any(state.params["head"]["kernel"])
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_the_end_of_another_run(done):
     folder, params = done
     begun = run(seed=3, init=Init(from_=folder))

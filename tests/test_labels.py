@@ -65,6 +65,7 @@ def test_no_logit_is_right_for_an_image_without_labels():
     assert np.asarray(wrong).tolist() == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coefficients", ["batch", "image"])
 def test_mixup_mixes_the_targets_of_images_with_several_labels(coefficients):
     batch = {"image": np.zeros((4, 2, 2, 3), np.uint8), "label": LABELS}

@@ -54,6 +54,7 @@ def test_a_study_is_done_once_and_launching_again_trains_nothing(place, capfd, m
     assert "4 of 4 runs done" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_longer_study_trains_only_what_it_adds(place):
     place.launch(a_study(0))
     wider = a_study(0, 1)
@@ -61,6 +62,7 @@ def test_a_longer_study_trains_only_what_it_adds(place):
     assert place.ended_once(wider)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_added_is_measured_and_the_old_one_kept(place):
     study = a_study(0)
     place.launch(study)
@@ -79,6 +81,7 @@ def test_the_worker_is_this_program_itself():
     ]
 
 
+@pytest.mark.slow
 def test_machines_are_told_in_json_lines(place, capfd):
     study = a_study(0, DIVERGES)
     assert not place.launch(study, json_lines=True)
@@ -211,6 +214,7 @@ def test_a_launch_does_without_a_folder_of_logs(place):
     assert place.launch(study)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans finish their jobs")
 def test_killing_the_launcher_ends_its_workers_and_launching_again_at_once_does_the_rest(place):
     study = a_study(0, 1)
@@ -224,6 +228,7 @@ def test_killing_the_launcher_ends_its_workers_and_launching_again_at_once_does_
     assert not any(is_alive(pid) for pid in workers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_says_so_and_is_the_exit_status(place, number):
     study = a_study(0, 1)
@@ -238,6 +243,7 @@ def test_a_signal_ends_all_says_so_and_is_the_exit_status(place, number):
     assert not any(is_alive(pid) for pid in workers)
 
 
+@pytest.mark.slow
 def test_a_run_left_unfinished_is_named_with_its_reason_and_the_others_of_its_job_go_on(
     place, capfd
 ):
@@ -253,6 +259,7 @@ def test_a_run_left_unfinished_is_named_with_its_reason_and_the_others_of_its_jo
     assert f"waiting: {describe(stopped[0])}: the device is full." in said
 
 
+@pytest.mark.slow
 def test_workers_are_shown_their_own_devices_and_a_free_one_is_given_to_the_next(
     place, monkeypatch
 ):
@@ -279,6 +286,7 @@ def test_a_worker_that_cannot_start_is_named_with_its_last_words(place, capfd):
     assert "exit status 1 (no such accelerator), before its first step. Tried 3 times." in end
 
 
+@pytest.mark.slow
 def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, capfd):
     study = a_study(0)
     place.runs.mkdir()
@@ -291,6 +299,7 @@ def test_what_another_process_trains_is_waited_for_and_not_trained_twice(place, 
     assert place.ended_once(study)
 
 
+@pytest.mark.slow
 def test_two_launchers_on_one_folder_do_every_run_once_and_both_end_well(place):
     study = a_study(0, 1, durations=(640, 1280))
     both = [place.launcher(study, pause=0.02, stdout=subprocess.PIPE) for _ in range(2)]

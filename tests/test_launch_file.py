@@ -98,6 +98,7 @@ def test_a_pool_ends_when_others_are_at_all_that_is_left(launched, tmp_path, mon
         each.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_a_pool_without_a_launch_is_said_in_a_sentence(tmp_path):
     command = [sys.executable, "-m", "scaling", "pool", str(tmp_path / "none.json")]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -41,6 +41,7 @@ def test_a_condition_that_chooses_nothing_is_refused(only, said):
     assert said in str(mistake.value)
 
 
+@pytest.mark.slow
 def test_a_launch_of_some_runs_leaves_the_others_alone(place):
     study = a_study(0, 1)
     assert place.launch(study, only=("seed=1",))
@@ -117,6 +118,7 @@ def test_runs_that_an_edit_made_new_say_which_field_changed(place):
     assert list(why(wider, place.runs).values()) == ["new"]
 
 
+@pytest.mark.slow
 def test_a_run_of_the_study_that_is_left_out_is_not_taken_for_one_before_an_edit(place):
     assert place.launch(a_study(0))
     assert list(why(a_study(0, 1), place.runs, only=("seed=1",)).values()) == ["new"]

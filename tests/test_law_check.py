@@ -79,6 +79,7 @@ def test_a_span_changed_by_hand_is_found_out(law, check):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dropped", "words"),
     [
@@ -116,6 +117,7 @@ def test_other_rows_left_out_of_a_table_that_changed_are_said_and_not_held_again
     assert "rows left out, no error: then 20, now 20, 22" in said
 
 
+@pytest.mark.slow
 def test_a_law_is_kept_and_checked_at_its_own_level(table, tmp_path, capsys, check):
     path = tmp_path / "half.json"
     assert main([str(table), *ASKED, "--level", "0.5", "--save", str(path)]) == 0
@@ -169,6 +171,7 @@ def doubtful(tmp_path, doubtful_bytes, capsys):
     return path
 
 
+@pytest.mark.slow
 def test_a_file_says_that_its_points_its_scatter_and_its_warnings_were_looked_at(
     law, doubtful, check
 ):
@@ -180,6 +183,7 @@ def test_a_file_says_that_its_points_its_scatter_and_its_warnings_were_looked_at
     assert ", no warnings" in check(law)[1]
 
 
+@pytest.mark.slow
 def test_a_root_mean_square_that_the_rows_do_not_give_is_said(law, check):
     now = json.loads(law.read_text())["evidence"]["rms"]
     edit_evidence(law, lambda kept: kept.update(rms=0.5 * now))
@@ -221,6 +225,7 @@ DIAGNOSTIC_CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", DIAGNOSTIC_CHANGES.values(), ids=DIAGNOSTIC_CHANGES)
 def test_a_diagnostic_with_another_number_parameter_or_code_is_found(doubtful, check, change):
     edit_evidence(doubtful, lambda kept: change(kept["diagnostics"][-1]))
@@ -240,6 +245,7 @@ def test_another_machine_may_round_the_numbers_of_a_diagnostic(doubtful, check):
     assert check(doubtful)[0] == 0
 
 
+@pytest.mark.slow
 def test_the_words_of_a_diagnostic_are_no_part_of_what_is_kept_or_compared(
     doubtful, check, monkeypatch
 ):
@@ -253,6 +259,7 @@ def test_the_words_of_a_diagnostic_are_no_part_of_what_is_kept_or_compared(
     assert "evidence, diagnostics, 1, words: is unknown" in complaints
 
 
+@pytest.mark.slow
 def test_a_note_on_the_table_is_held_against_the_table_while_it_is_the_same(law, table, check):
     edit_evidence(law, lambda kept: kept.update(notes=[]))
     status, said, _ = check(law)
@@ -347,6 +354,7 @@ def test_rows_that_agree_leave_a_law_standing_and_are_named(law, table, check):
     assert "of 2 new or changed rows that are fitted, 2 lie inside" in said
 
 
+@pytest.mark.slow
 def test_rows_that_contradict_a_law_end_it(law, table, check):
     with table.open("a") as file:
         for x in (3e3, 1e4):
@@ -396,6 +404,7 @@ def found_in_json(said):
     return answer["holds"], {each["code"]: each for each in answer["found"]}
 
 
+@pytest.mark.slow
 def test_json_holds_codes_and_numbers_of_what_was_found(law, table, check):
     holds, found = found_in_json(check(law, "--json", "-")[1])
     assert holds is True
@@ -434,6 +443,7 @@ def test_a_law_of_a_paper_alone_has_nothing_to_hold_against(check):
     assert "no data beside it, so nothing was refitted" in said
 
 
+@pytest.mark.slow
 def test_a_law_of_a_paper_holds_on_the_runs_of_the_paper(check):
     table = FOLDER.parents[2] / "notebooks" / "zhai2022_inet10.csv"
     arguments = "--table", table, "--x", "core_days", "--y", "error"

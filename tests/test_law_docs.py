@@ -45,6 +45,7 @@ def numbers(text):
     return [float(each) for each in re.findall(r"(?<![\w.])-?\d+\.\d+(?:e[+-]\d+)?", text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "shown"), commands())
 def test_a_command_shown_prints_what_is_shown(line, shown, tmp_path, monkeypatch, capsys):
     """The same words, and numbers within what another machine's rounding may do."""
@@ -71,6 +72,7 @@ def test_every_file_linked_is_there(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_python_that_is_shown_prints_what_the_command_prints(monkeypatch, capsys):
     monkeypatch.chdir(DOCS.parent)
     (block,) = re.findall(

@@ -313,6 +313,7 @@ def test_giving_back_a_lost_lease_leaves_the_new_holder_alone(tmp_path, suspende
         assert [path.name for path in tmp_path.iterdir()] == ["2.held"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be suspended here")
 def test_a_process_that_wakes_up_after_its_lease_was_taken_over_writes_nothing(tmp_path, quick):
     path = tmp_path / RUN.id

@@ -112,6 +112,7 @@ class Pixels(nnx.Module):
         return jnp.reshape(images[..., 0], (len(images), -1))
 
 
+@pytest.mark.slow
 def test_the_probe_chooses_without_the_test_images(monkeypatch):
     low, high, count = 1e-2, 1e3, 6
     monkeypatch.setitem(PATHS, "kornblith", (low, high, count))

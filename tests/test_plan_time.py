@@ -243,6 +243,7 @@ def test_a_price_that_is_none_is_said(price, kind, said, tmp_path, monkeypatch):
         dollars(price, kind)
 
 
+@pytest.mark.slow
 def test_the_study_of_the_paper_costs_about_what_its_figure_says():
     """Each model's rate predicted from the others' alone."""
     on, rates = topology("v3:2x2"), published_rates()

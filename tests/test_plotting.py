@@ -216,6 +216,7 @@ def test_of_one_data_size_there_is_no_key():
     assert not [each for each in said if "data" in each]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "names", "said"),
     [

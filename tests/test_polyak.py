@@ -94,6 +94,7 @@ def test_evaluations_see_the_average_and_runs_without_it_their_parameters(plain)
     assert learned(last._replace(average=())).params is last.params
 
 
+@pytest.mark.slow
 def test_what_begins_with_a_finished_run_begins_with_its_average(tmp_path):
     """The network that was evaluated."""
     run = run_of(BiTShape(name="b", resolution=16, stages=(1,), width=32), polyak=DECAY)

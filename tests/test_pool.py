@@ -200,6 +200,7 @@ def test_a_law_of_more_parameters_beside_the_true_one_does_no_harm():
     assert np.abs(np.log(pair.predict().error / truth)).max() < 0.03
 
 
+@pytest.mark.slow
 def test_on_real_runs_a_tenth_of_the_cost_does_what_the_best_published_choice_does():
     """One repetition; `benchmarks/next_runs.py --scalebench` has them all."""
     if not pools.DATA.exists():

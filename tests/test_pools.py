@@ -129,6 +129,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_divides_a_budget_between_size_and_epochs(table, answer, command):
     asked = ("best-size", table, "--x", "n", "--x", "d", "--x", "u", "--y", "loss")
     asked = (*asked, "--y-is", "loss", "--law", "repeated", "--budget", "1e20,1e9")
@@ -166,6 +167,7 @@ def test_a_table_of_budgets_and_data_has_the_sizes_that_follow_from_them(tmp_pat
     assert "without --size, it is made of compute and data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_law_that_is_another_in_another_unit_of_data_says_so(tmp_path, capsys):
     x, loss = known(FARSEER)
     path = tmp_path / "runs.csv"

@@ -67,6 +67,7 @@ def test_a_head_of_zeros_guesses_the_turn_with_a_loss_of_log_four():
     assert float(loss) == pytest.approx(np.log(4), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_tiles_are_parts_of_their_cells_and_lie_at_random_places_in_them():
     """Each pixel says where it is."""
     rows, columns = np.mgrid[:16, :16]
@@ -106,6 +107,7 @@ def test_the_smaller_set_of_permutations_lies_inside_the_larger():
     np.testing.assert_array_equal(permutations(200)[:30], permutations(30))
 
 
+@pytest.mark.slow
 def test_each_permutation_is_as_far_from_those_before_as_any_could_be():
     chosen = permutations(12)
     every = np.array(list(itertools.permutations(range(9))), np.int8)
@@ -144,6 +146,7 @@ def test_answers_are_drawn_anew_each_step_and_all_of_them_come(config):
     assert (one != objective.answers(batch, Noise(jax.random.key(4)))).mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standardise", [True, False])
 def test_the_backbone_sees_each_tile_alone_at_the_resolution_of_the_run(standardise):
     objective = built(RelativePatch(gap=0.0, standardise=standardise))
@@ -191,6 +194,7 @@ def test_the_triplet_loss_is_its_definition_pair_by_pair(views):
     assert found > 0
 
 
+@pytest.mark.slow
 def test_the_triplet_loss_of_constant_outputs_is_the_margin_and_of_images_far_apart_0():
     assert float(semi_hard(jnp.ones((6, 4)), 2, 0.5)) == pytest.approx(0.5, abs=1e-6)
     assert float(semi_hard(jnp.tile(jnp.eye(3), (2, 1)), 2, 0.5)) == 0

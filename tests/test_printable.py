@@ -80,6 +80,7 @@ def test_a_report_of_progress_with_escape_codes_counts_for_nothing(tmp_path):
     assert RunFolder(tmp_path / run.id).progress() is None
 
 
+@pytest.mark.slow
 def test_cells_and_headings_of_a_table_drive_no_terminal_through_fit_laws(tmp_path):
     table = tmp_path / "table.csv"
     rows = [f"{10.0**k},{0.5 * 10 ** (-0.1 * k):.6f},a\x1b[2J,{k}" for k in range(1, 9)]

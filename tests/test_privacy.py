@@ -62,6 +62,7 @@ def test_a_full_batch_in_one_step_spends_what_the_gaussian_mechanism_does():
     assert exact(accountant) == pytest.approx(delta, rel=0.02)
 
 
+@pytest.mark.slow
 def test_more_steps_spend_more_and_more_noise_and_more_images_less():
     here = epsilon_of(2.0, 1e-5, 256, 10_000, 100)
     assert epsilon_of(2.0, 1e-5, 256, 10_000, 200) > here
@@ -77,6 +78,7 @@ def test_the_noise_that_is_found_spends_no_more_and_hardly_less():
     assert noise == float(f"{noise:.4g}")
 
 
+@pytest.mark.slow
 def test_an_epsilon_that_no_noise_reaches_is_refused_in_words():
     with pytest.raises(UserError, match="is not reached in 100 steps"):
         noise_for(1e-9, 1e-12, 256, 1000, 100)
@@ -98,6 +100,7 @@ def test_a_run_tells_what_it_spends_by_its_end():
     assert spent(private_run(0.0)).as_json()["epsilon"] is None
 
 
+@pytest.mark.slow
 def test_a_run_that_would_spend_more_than_it_may_is_refused_with_the_noise_it_needs():
     run = private_run(2.0)
     privacy = run.recipe.privacy.model_copy(update={"epsilon": 0.05})
@@ -127,6 +130,7 @@ def test_every_member_is_drawn_as_often_as_the_mean_says_whatever_others_and_ste
     assert np.abs(after).max() < 5 / math.sqrt(3000)
 
 
+@pytest.mark.slow
 def test_the_number_drawn_is_binomial_and_never_more_than_a_batch():
     from scipy.stats import binom
 
@@ -238,6 +242,7 @@ def test_what_cannot_be_private_is_named_with_its_line(tmp_path, changes, line, 
     assert words in found
 
 
+@pytest.mark.slow
 def test_a_study_that_would_spend_more_than_it_may_is_refused(tmp_path):
     found = mistakes(written(tmp_path, PRIVACY + ", epsilon = 0.05"))
     assert "24 steps at noise_multiplier=2 spend epsilon = " in found
@@ -249,6 +254,7 @@ def test_epsilon_is_no_number_of_runs_without_noise(tmp_path):
     assert "no epsilon holds of them; leave this out" in found
 
 
+@pytest.mark.slow
 def test_the_command_finds_noise_for_an_epsilon_and_epsilon_of_noise():
     fixed = ["privacy", "--images", "10000", "--batch", "256", "--steps", "100", "--delta", "1e-5"]
     done = CliRunner().invoke(app, [*fixed, "--epsilon", "2", "--json", "-"])

@@ -118,6 +118,7 @@ def norm(tree):
     return float(np.sqrt(sum(np.square(np.asarray(x, float)).sum() for x in jax.tree.leaves(tree))))
 
 
+@pytest.mark.slow
 def test_without_noise_and_clipping_it_is_the_plain_gradient():
     run = private_run(0.0)
     built = run.objective.build(run.model, 4, Precision())

@@ -36,6 +36,7 @@ def read_glyphs(source, pixels):
     return np.array([number[cell.tobytes()] for cell in cells])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_class_can_be_read_off_every_image_and_the_rest_is_label_noise(name):
     source = CONFIGS[name]

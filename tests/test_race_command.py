@@ -47,6 +47,7 @@ def answer(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_run_that_cannot_win_is_stopped_with_its_rival_and_what_that_saves(table, capsys):
     found = answer(capsys, table(THREE), *ASKED)
     (group,) = found["groups"]
@@ -60,6 +61,7 @@ def test_the_run_that_cannot_win_is_stopped_with_its_rival_and_what_that_saves(t
     assert list(runs)[-1] == "bad"  # the lowest forecast first
 
 
+@pytest.mark.slow
 def test_what_is_printed_says_it_in_words(table, capsys):
     path = table(THREE, flops=lambda run, x: 1e9 * x)
     assert main(["race", path, *ASKED]) == 0
@@ -70,6 +72,7 @@ def test_what_is_printed_says_it_in_words(table, capsys):
     assert "bad: ends above " in printed
 
 
+@pytest.mark.slow
 def test_as_many_are_kept_as_matter(table, capsys):
     found = answer(capsys, table(THREE), *ASKED, "--keep", 3)
     assert not any(each["stopped"] for each in found["groups"][0]["runs"])
@@ -90,6 +93,7 @@ def test_a_run_that_is_done_counts_as_measured_and_costs_nothing_more(table, cap
     assert "every run is done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_runs_are_compared_within_their_group_alone(table, capsys):
     of = {"good": "small", "twin": "large", "bad": "large"}
     path = table(THREE, size=lambda run, x: of[run])
@@ -106,6 +110,7 @@ def test_of_a_run_with_fewer_than_four_points_nothing_is_said(table, capsys):
     assert not new["stopped"]
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_told_changes_the_forecast(table, capsys):
     plain, told = (
         answer(capsys, table(THREE), *ASKED, *more)["groups"][0]["runs"][0]["error"]["value"]

@@ -13,6 +13,7 @@ def curve(exponent, until=0.25, noise=0.002, seed=0, scale=3.0):
     return x[x <= until], y[x <= until]
 
 
+@pytest.mark.slow
 def test_a_run_far_behind_is_stopped_and_rivals_are_kept():
     alike = [curve(0.2, seed=k) for k in range(3)]
     found = race([*alike, curve(0.2, seed=3, scale=9.0)], 1.0)
@@ -21,6 +22,7 @@ def test_a_run_far_behind_is_stopped_and_rivals_are_kept():
     assert (found.error < found.high).all()
 
 
+@pytest.mark.slow
 def test_a_slower_start_that_will_end_lower_is_kept_and_the_other_stopped():
     """At a quarter of the way it is still above: halving would stop it."""
     x = np.linspace(0.02, 1, 50)
@@ -32,6 +34,7 @@ def test_a_slower_start_that_will_end_lower_is_kept_and_the_other_stopped():
     assert found.stopped.tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_as_many_are_kept_as_matter_and_a_smaller_delta_keeps_more():
     curves = [curve(0.2, seed=k, scale=3 + k) for k in range(5)]
     counts = [(~race(curves, 1.0, keep=keep).stopped).sum() for keep in (1, 2, 5)]
@@ -48,6 +51,7 @@ def test_a_finished_run_counts_as_it_was_measured():
     assert found.stopped.tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_the_lowest_forecast_is_never_stopped():
     rng = np.random.default_rng(0)
     for seed in range(5):

@@ -219,6 +219,7 @@ def test_without_ray_or_a_cluster_a_sentence_says_what_to_do(monkeypatch):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @needs_ray
 def test_an_address_where_nobody_answers_is_named_at_once():
     address = f"localhost:{free_port()}"

@@ -247,6 +247,7 @@ def test_without_any_error_there_is_no_law_and_the_json_says_why(tmp_path, capsy
     assert not (tmp_path / "out" / "small.png").exists()
 
 
+@pytest.mark.slow
 def test_an_error_that_is_0_in_every_run_is_noted_beside_the_others_in_full(tmp_path, capsys):
     study = grid()
     for run in study.runs[:2]:
@@ -271,6 +272,7 @@ def of_subset(run, source=None, **select):
     return run.model_copy(update={"data": part})
 
 
+@pytest.mark.slow
 def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsys):
     plain = grid().runs
     study = a_study([*plain, *(of_subset(run, label_noise=0.3) for run in plain)])
@@ -293,6 +295,7 @@ def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsy
     assert "upstream error, label noise=0.3" in page
 
 
+@pytest.mark.slow
 def test_each_variant_of_a_study_has_a_law_of_its_own(tmp_path, capsys):
     plain = grid().runs
     study = a_study([*plain, *(run.model_copy(update={"augment": (Flip(),)}) for run in plain)])
@@ -309,6 +312,7 @@ def test_each_variant_of_a_study_has_a_law_of_its_own(tmp_path, capsys):
     assert floors == pytest.approx({"augment=none": 0.1, "augment=flip": 0.15}, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_law_of_repeated_data_takes_the_number_of_different_images_of_each_subset(tmp_path):
     """300 of the 1,000 digits are of three classes: with a hundred epochs they are 300 still."""
     truth = {"E": 0.5, "A": 400.0, "alpha": 0.5, "B": 30.0, "beta": 0.4, "reuse": 12.0, "excess": 5}

@@ -53,6 +53,7 @@ def test_losses_are_means_over_the_images_that_they_are_of():
     assert mean == pytest.approx(entropy[[1, 3]].mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_have_the_gradient_of_the_whole_however_labels_are_spread():
     """Four parts with 3, 1, 0 and 0 of the labels: rows are taken in turn."""
     config = S4L(labelled_share=0.25, entropy=0.3, pseudo_labels=0.2, confidence=0.3)
@@ -161,6 +162,7 @@ def test_labels_of_images_without_change_nothing():
             np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["rotation", "exemplar", "none"])
 def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task):
     config = S4L(task=task, weight=2.0, entropy=0.5)

@@ -278,6 +278,7 @@ def test_a_table_split_in_two_is_compared_as_it_is_fitted(tmp_path, ask):
             same(ends(found[mine]["predictions"][0]), ends(its["predictions"][0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "x", "terms", "at", "truth", "interval"),
     [

@@ -46,6 +46,7 @@ def test_fewer_classes_lie_inside_more_and_keep_their_numbers():
     assert seen[0].items() < seen[1].items() < seen[2].items()
 
 
+@pytest.mark.slow
 def test_another_seed_takes_other_classes_and_the_same_seed_the_same():
     kept = [tuple(new_numbers(1000, Selection(classes=10, seed=seed))) for seed in (0, 0, 1)]
     assert kept[0] == kept[1] != kept[2]

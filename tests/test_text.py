@@ -36,6 +36,7 @@ def test_a_text_becomes_one_vector_that_depends_on_every_token_and_on_their_orde
         np.testing.assert_array_equal(other[1], found[1])
 
 
+@pytest.mark.slow
 def test_nothing_is_masked_the_first_token_sees_the_last():
     text = tower()
     blocks, seen = text.blocks, []
@@ -54,6 +55,7 @@ def test_the_tokens_embeddings_and_positions_start_with_length_one_on_average():
         assert float(jnp.square(table).sum(-1).mean()) == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_how_it_is_computed_changes_its_digits_at_most():
     params = nnx.state(tower())
 

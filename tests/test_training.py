@@ -197,6 +197,7 @@ def test_a_point_of_a_trunk_goes_once_no_run_has_still_to_start_there(tmp_path):
         assert trunk() == left
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_said_set_aside_and_trained_again(trainer, alone, tmp_path):
     finish(trainer, run(20), tmp_path)
     for folder in (tmp_path / run(20).id / "20", tmp_path / "trunk" / "16"):

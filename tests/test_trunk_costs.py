@@ -101,6 +101,7 @@ def answered(capsys, *asked):
     return json.loads(capsys.readouterr().out)["runs"]
 
 
+@pytest.mark.slow
 def test_a_longer_run_costs_its_difference_on_the_trunk_that_is_there(table, tmp_path, capsys):
     planned = tmp_path / "planned.csv"
     planned.write_text("n,d,flops,cooldown\n4e6,4e7,9.6e14,0.2\n")

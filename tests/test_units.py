@@ -125,6 +125,7 @@ def test_a_size_that_follows_from_compute_in_another_unit_names_no_column_of_it(
     assert "--unit flops=GFLOP" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("units", "columns", "ways"),
     [

@@ -144,6 +144,7 @@ def test_leases_are_free_after_a_failure(folder, training):
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_keeps_no_worker_from_writing_down_why(folder):
     """Else its traceback ended it, and the launch was told of exit status 120."""
     code = (
