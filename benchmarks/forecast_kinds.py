@@ -7,16 +7,15 @@ root mean square of log(forecast / measured), a mean over the curves; `cover` th
 inside nominal 90 % intervals, `width` their mean log(high / low), `Winkler` the interval score.
 
 `left out` is the forecast whose constants (`forecast.Trust`) were chosen on the other kinds alone:
-misfit and points by the product of the scores of all cells, what the variance is made of by
-likelihood (Student's t with 4 degrees of freedom). `forecast` has the published constants, which
-are rounded from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
+points by the product of the scores of all cells, what the variance is made of by likelihood
+(Student's t with 4 degrees of freedom). `forecast` has the published constants, which are rounded
+from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
 the last half. --every N takes every Nth curve. Four minutes on a core.
 Writes FILE, and nothing else.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from fits.laws.registry import LAWS
 from fits.regression.solver import minimise
 
 RIVALS = ("power-floor", "m4", "broken")
-MISFITS, POINTS = (0.3, 0.45, 0.6), (5.0, 7.0, 10.0)
+POINTS = 5.0, 7.0, 10.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,46 +39,57 @@ class Made:
 
     task: Task
     found: Forecast
+    parts: dict[float, tuple[Array, Parts]]
+    """For each of POINTS: errors of the mean, and all that the variance is made of."""
 
     def under(self, trust: Trust) -> tuple[Array, Array]:
         """Mean and standard deviation of log y at the later x."""
         return said(replace(self.found, trust=trust), self.task)
 
-    def parts(self, trust: Trust) -> tuple[Array, Parts]:
-        """Errors of the mean, and all that the variance is made of."""
-        relative = self.task.later_x / self.found.span[1]
-        parts = combine(self.found.members, relative, trust)
-        return parts.mean + np.log(self.found.last) - self.task.truth, parts
+
+def make(task: Task) -> Made:
+    """Forecast a task."""
+    found = forecast(task.x, task.y)
+    relative = task.later_x / found.span[1]
+    ahead = task.truth - np.log(found.last)
+    parts = {}
+    for points in POINTS:
+        said_then = combine(found.members, relative, replace(TRUST, points=points))
+        parts[points] = said_then.mean - ahead, said_then
+    return Made(task=task, found=found, parts=parts)
 
 
 def choose(made: Sequence[Made]) -> Trust:
     """The constants that suit these curves: those of the mean, then those of the variance."""
 
-    def error(trust: Trust) -> float:
+    def error(points: float) -> float:
         cells = defaultdict(list)
         for each in made:
-            cells[each.task.cell].append(np.sqrt(np.mean(each.parts(trust)[0] ** 2)))
+            cells[each.task.cell].append(np.sqrt(np.mean(each.parts[points][0] ** 2)))
         return float(np.mean([np.log(np.mean(scores)) for scores in cells.values()]))
 
-    trusts = [replace(TRUST, misfit=m, points=p) for m, p in itertools.product(MISFITS, POINTS)]
-    best = min(trusts, key=error)
-    return replace(best, spread=_spread(made, best))
+    best = min(POINTS, key=error)
+    return replace(TRUST, points=best, spread=_spread(made, best))
 
 
-def _spread(made: Sequence[Made], trust: Trust) -> tuple[float, ...]:
+def _spread(made: Sequence[Made], points: float) -> tuple[float, ...]:
     """What the variance is made of, by likelihood; each cell counts the same."""
-    sizes = defaultdict(int)
+    sizes: dict[tuple[str, str], int] = defaultdict(int)
     for each in made:
         sizes[each.task.cell] += 1
-    curves = [(sizes[each.task.cell], each.found.members.real, *each.parts(trust)) for each in made]
+    rows = []
+    for each in made:
+        errors, parts = each.parts[points]
+        count, real = len(errors), each.found.members.real
+        share = np.full(count, 1 / (count * sizes[each.task.cell]))
+        noise = np.full(count, real * parts.noise)
+        rows.append(np.vstack([share, errors, parts.laws, noise, real * parts.quantities]))
+    share, errors, laws, noise, *quantities = np.hstack(rows)
 
     def loss(logs: Array) -> float:
-        total = 0.02 * float(((logs + 2) ** 2).sum())
-        for size, real, errors, parts in curves:
-            variance = parts.variance(np.exp(logs), real) + 1e-9
-            t = 0.5 * np.log(variance) + 2.5 * np.log1p(errors**2 / variance / 4)
-            total += float(t.mean()) / size
-        return total
+        variance = np.maximum(laws, noise + np.exp(logs) @ quantities) + 1e-9
+        t = 0.5 * np.log(variance) + 2.5 * np.log1p(errors**2 / variance / 4)
+        return 0.02 * float(((logs + 2) ** 2).sum()) + float(share @ t)
 
     found = scipy_minimize(
         loss, np.log(np.array(TRUST.spread)), method="Powell", options={"maxiter": 6}
@@ -101,7 +111,7 @@ def law(name: str, task: Task) -> Array:
 
 def kinds_table(tasks: Sequence[Task]) -> list[str]:
     """Every cell: the forecast, left out and published, beside the rivals."""
-    made = [Made(task=task, found=forecast(task.x, task.y)) for task in tasks]
+    made = [make(task) for task in tasks]
     chosen = {
         kind: choose([each for each in made if each.task.kind != kind])
         for kind in dict.fromkeys(task.kind for task in tasks)
@@ -129,10 +139,7 @@ def kinds_table(tasks: Sequence[Task]) -> list[str]:
         )
     for kind, trust in chosen.items():
         spread = ", ".join(f"{each:.2g}" for each in trust.spread)
-        lines.append(
-            f"\nChosen without {kind}: misfit {trust.misfit:g}, points {trust.points:g}, "
-            f"spread {spread}."
-        )
+        lines.append(f"\nChosen without {kind}: points {trust.points:g}, spread {spread}.")
     return lines
 
 

@@ -1,15 +1,19 @@
 """Forecasts: what was promised of them on real curves, and what must hold for any curve."""
 
+import csv
+import dataclasses
 import importlib.util
 import itertools
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fits.forecast.ends import Belief
-from fits.forecast.forecast import PARAMETERS, Forecast, forecast
+from fits.forecast.ends import BELIEF, Belief
+from fits.forecast.forecast import PARAMETERS, Forecast, combine, forecast
+from fits.forecast.members import fit_members
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"
 M4, BROKEN_POWER, M4_LONGER = 0.0230, 0.0204, 0.0998  # measured with their own programs
@@ -513,3 +517,52 @@ def test_a_rate_that_falls_is_noticed_and_its_effect_continued():
     _, low, high = found([18.0, 24.0])
     assert (low < cosine(np.array([18.0, 24.0]))).all()
     assert (cosine(np.array([18.0, 24.0])) < high).all()
+
+
+def test_noise_is_measured_at_the_end_of_a_curve_by_differences():
+    rng = np.random.default_rng(0)
+    x = np.linspace(1.0, 400.0, 400)
+    deviation = np.where(x <= 200, 0.03, 0.003)
+    log_y = np.log(x**-0.4 + 0.2) + deviation * rng.normal(size=400)
+    assert fit_members(np.log(x), log_y, 0.0, BELIEF).late_noise == pytest.approx(0.003, rel=0.15)
+
+
+def likely_to_fall(found, **changes):
+    """Probability of a falling rate after changes of what `Annealing` knows."""
+    annealing = found.members.annealing._replace(**changes)
+    members = dataclasses.replace(found.members, annealing=annealing)
+    return combine(members, np.ones(1), found.trust).annealing
+
+
+def test_a_falling_rate_is_believed_by_fit_and_by_rolling_origins():
+    found = forecast(*learning_curve())
+    floor = found.members.real * found.members.late_noise**2
+    chance = found.members.laws.chance
+    at = {"misfit": 0.8, "worth": 4.0}
+    untested = likely_to_fall(found, **at, missed=())
+    assert untested == pytest.approx(1 / (1 + 0.8**4 / max(1 - chance, 0.02)))
+    one = (9 * floor, floor)  # squared errors, ten to two with the floor
+    worse = likely_to_fall(found, **at, missed=(one, (2 * floor, 2 * floor)))
+    assert worse / (1 - worse) == pytest.approx(untested / (1 - untested) / 5**2)
+    twice = likely_to_fall(found, **at, missed=(one, one))
+    assert twice / (1 - twice) == pytest.approx(untested / (1 - untested) / 5**4)
+    assert likely_to_fall(found, **at, missed=((floor, 9 * floor),)) == untested
+
+
+@pytest.mark.slow
+def test_language_models_under_a_constant_rate_are_not_taken_for_a_falling_one(benchmark):
+    table = benchmark.DATA.parent / "curves" / "gemstones.csv"
+    if not table.is_file():
+        pytest.skip(f"needs {table}")
+    curves = defaultdict(list)
+    with table.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            curves[row["curve"]].append((float(row["tokens"]), float(row["loss"])))
+    errors = []
+    for points in curves.values():
+        x, y = np.array(sorted(points)).T
+        known = x <= x.max() / 4 * (1 + 1e-9)
+        said = forecast(x[known], y[known])(x[~known])[0]
+        errors.append(np.sqrt(np.mean(np.log(said / y[~known]) ** 2)))
+    assert len(errors) == 22
+    assert np.mean(errors) < 0.0045  # .0061 where fit alone is believed, power-floor .0136

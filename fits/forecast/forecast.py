@@ -43,11 +43,9 @@ class Trust:
     benchmarks/forecast_kinds.py chooses these on all kinds of curves but one, and scores that one.
 
     Fields:
-      misfit: of the law with annealing over that without; where it is this, both are as likely.
       points: different x of a curve up to which the straight line alone counts; it counts for
         (points / different x)^2, and less where it lies no farther from the other members than its
         own standard error.
-      error: log error below which one member is no better than another.
       fall: standard deviation of what the average of all laws says, as a share of the fall ahead.
       lift: where the schedule is told, what a learning rate at its peak costs, in parts of the last
         error: mean and standard deviation. Some per cent of a loss, a fifth of an error rate.
@@ -55,9 +53,7 @@ class Trust:
       told: the same where the schedule is told, of those in `ScheduledForecast`.
     """
 
-    misfit: float = 0.45
     points: float = 7.0
-    error: float = 0.003
     fall: float = 0.2
     lift: float = 0.15
     spread: tuple[float, ...] = (0.1, 0.45, 0.035, 0.35, 0.09, 0.035, 0.09)
@@ -171,19 +167,17 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     The laws and their ends are weighted by one over the square of their expected squared error:
     that of their backtests plus the variance over their shapes; the laws count more the likelier
     one of them is true, for a backtest of few noisy points tells little. Against them stands the
-    law with annealing, by the likelihood of the curve; of a short curve the straight line has a
-    share.
+    law with annealing, by `_falling`; of a short curve the straight line has a share.
     """
     means, variances, of_laws = members.say(x)
-    risk = members.risk[:, None] + members.real * trust.error**2
+    risk = members.risk[:, None] + members.real * members.late_noise**2
     variances[0] = members.real * (trust.fall * means[0]) ** 2
     weights = (risk + variances + 1e-300) ** -2.0
     weights[0] /= max(1 - members.laws.chance, UNLIKELY)
     weights /= weights.sum(axis=0)
     mean = (weights * means).sum(axis=0)
     annealed = members.annealing(x)
-    odds = (members.annealing.misfit / trust.misfit) ** members.annealing.worth
-    falling = 1 / (1 + odds) if members.annealing.worth else 0.0
+    falling = _falling(members)
     mean = mean + falling * (annealed[:2].mean(axis=0) - mean)
     straight, doubt = (mean, np.zeros_like(x)) if members.line is None else members.line(x)
     share = min(1.0, (trust.points / members.points) ** 2) * (1 - falling) * members.real
@@ -192,7 +186,7 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     between = (1 - falling) * (weights * (means - mean) ** 2).sum(axis=0)
     between += falling * ((annealed[:2] - mean) ** 2).mean(axis=0)
     from_annealed = max(falling, 0.03) * ((annealed - mean) ** 2).mean(axis=0)
-    ahead = _ahead(members, x, mean, weights, trust)
+    ahead = _ahead(members, x, mean, weights)
     noise = np.full_like(x, falling * members.laws.noise**2)
     quantities = [between, *ahead, from_annealed, (straight - mean) ** 2, noise]
     return Parts(
@@ -204,15 +198,32 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     )
 
 
-def _ahead(
-    members: Members, x: Array, mean: Array, weights: Array, trust: Trust
-) -> tuple[Array, Array, Array]:
+def _falling(members: Members) -> float:
+    """Probability that the curve follows the law with annealing.
+
+    The odds against it are a ratio of likelihoods, of normal errors of unknown variance worth
+    `Annealing.worth` points: the squared misfit over that of the best law without annealing, times
+    the same ratio on each stretch ahead of what was fitted (the prequential likelihood, Dawid
+    1984). The stretches speak against the law only: a rate that begins to fall late is not seen in
+    early ones. All of that is over the chance that no law without annealing is true.
+    """
+    found = members.annealing
+    if not found.worth:
+        return 0.0
+    least = members.real * members.late_noise**2 + 1e-14
+    against = sum(float(np.log((own + least) / (best + least))) for own, best in found.missed)
+    log_odds = 0.5 * found.worth * (2 * np.log(found.misfit) + max(against, 0.0))
+    log_odds -= np.log(max(1 - members.laws.chance, UNLIKELY))
+    return float(1 / (1 + np.exp(np.clip(log_odds, -500, 500))))
+
+
+def _ahead(members: Members, x: Array, mean: Array, weights: Array) -> tuple[Array, Array, Array]:
     """The quantities that grow beyond the last x: risk, and two of the fall ahead."""
     doublings = np.maximum(np.log(np.maximum(x, 1e-300)), 0) / np.log(2)
     fall = np.where(x > 1, np.minimum(mean**2, 1e4), 0.0)
     shown = (weights * members.risk[:, None]).sum(axis=0)
     missed = np.minimum(shown / members.fell, MISSED[1]) if members.fell else MISSED[0]
-    risk = shown + members.real * trust.error**2
+    risk = shown + members.real * members.late_noise**2
     return risk * doublings**2, fall / max(members.points - 3, 1), fall * missed
 
 

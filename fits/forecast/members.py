@@ -7,7 +7,9 @@ they are weighed is the business of `forecast.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +17,22 @@ import numpy as np
 from fits.base.numbers import Array
 from fits.forecast.annealing import Annealed, fit_annealed, untold
 from fits.forecast.continued import PARAMETERS, SAME, Continued, continued, in_units_of_the_last
-from fits.forecast.ends import ENDS, Belief, falls
+from fits.forecast.ends import ENDS, Belief, falls, fit_ends
 
 RECENT = (3, 4, 5)  # of ENDS: those that look at the end of a curve most
 TESTS = (0.7, 0.5)  # of the largest x: where the members' backtests stop to fit
+LATE = (
+    0.8,
+    0.9,
+    1.0,
+)  # the same where the law with annealing is tested on one stretch after another
 HALF = 0.5  # of the largest x: where the straight line begins
 LEAST = 3  # points of a line
 # Points of which no likelihood tells: what the law with annealing is free to choose (a, b, c,
 # k, p and where the rate ends), and two more.
 FREE = 8
 STRONGEST = 10.0  # likelihoods count no more independent points than that
+UNTESTED = 0.01  # relative noise of too few points to tell
 EXACT = 1e-5  # relative misfit below which a curve is a law's, written down
 
 
@@ -51,6 +59,9 @@ class Annealing(NamedTuple):
     fits: tuple[Annealed, ...]  # the first two are forecasts, the third tells of a later end
     misfit: float  # of the best through all points, over that of the best law without annealing
     worth: float  # independent points by which the two may be compared
+    missed: tuple[tuple[float, float], ...]
+    """Of each stretch between LATE that could be tested: mean squared log error of the mean of the
+    first two fits, and the least of the RECENT ends', all fitted to what comes before it."""
 
     def __call__(self, x: Array) -> Array:
         """Mean of log y, [fits, x]."""
@@ -71,6 +82,9 @@ class Members:
     """0 where a law describes the points to rounding, 1 where its misfit is one of real curves."""
     points: int  # different x
     drawn: tuple[float, ...]  # variance of the level of each RECENT end, from the points' noise
+    late_noise: float
+    """Standard deviation of log y from point to point in the later half of the points: a log error
+    below which one member is no better than another."""
 
     def say(self, x: Array) -> tuple[Array, Array, Array]:
         """Means of log y, [members, x]; variances over their shapes and of noise, for the ends
@@ -100,11 +114,12 @@ def fit_members(log_x: Array, log_y: Array, repeated: float, belief: Belief) -> 
         laws=laws,
         risk=risk,
         fell=fell,
-        annealing=_annealing(x, y, plain, belief),
+        annealing=_annealing(log_x, log_y, plain, belief),
         line=_line(log_x - log_x[-1], log_y - log_y[-1], plain),
         real=float((1 + (EXACT / max(plain, 1e-12)) ** 2) ** -2),
         points=len(x),
         drawn=tuple(_drawn(laws, x)),
+        late_noise=_noise_of_the_end(log_x, log_y),
     )
 
 
@@ -124,21 +139,62 @@ def _misfit(laws: Continued, x: Array, y: Array) -> float:
     return float(min(found))
 
 
-def _annealing(x: Array, y: Array, plain: float, belief: Belief) -> Annealing:
+def _annealing(log_x: Array, log_y: Array, plain: float, belief: Belief) -> Annealing:
+    x, y = in_units_of_the_last(log_x, log_y)
     paths = untold(x)
     flat = np.ones_like(x)
-    fits = tuple(
-        fit_annealed(paths, y, weights, power, belief)
-        for weights, power in ((x, 1.0), (x**2, 1.0), (x, 0.5))
-    )
+    later = fit_annealed(paths, y, x, 0.5, belief)
     whole = min(
         float(fit_annealed(paths[1:], y, flat, power, belief).squares.min()) for power in (1.0, 0.5)
     )
+    worth = float(np.clip(len(x) - FREE, 0, STRONGEST))
     return Annealing(
-        fits,
+        (*_annealed(x, y, belief), later),
         max(float(np.sqrt(whole)), 1e-6) / max(plain, 1e-6),
-        float(np.clip(len(x) - FREE, 0, STRONGEST)),
+        worth,
+        tuple(_late(log_x, log_y, belief)) if worth else (),
     )
+
+
+def _annealed(x: Array, y: Array, belief: Belief) -> tuple[Annealed, Annealed]:
+    """The two forecasts of the law with annealing."""
+    paths = untold(x)
+    return (
+        fit_annealed(paths, y, x, 1.0, belief),
+        fit_annealed(paths, y, x**2, 1.0, belief),
+    )
+
+
+def _late(log_x: Array, log_y: Array, belief: Belief) -> Iterator[tuple[float, float]]:
+    """`Annealing.missed`: a rolling-origin evaluation, each origin up to the next."""
+    for cut, end in pairwise(log_x[-1] + np.log(LATE) + SAME):
+        known, ahead = log_x <= cut, (log_x > cut) & (log_x <= end)
+        if known.sum() < PARAMETERS or not ahead.any():
+            continue
+        x, y = in_units_of_the_last(log_x[known], log_y[known])
+        beyond = np.exp(log_x[ahead] - log_x[known][-1])
+        truth = log_y[ahead] - log_y[known][-1]
+        paths, shapes = untold(beyond), falls(beyond)
+        annealed = np.mean([each(paths)[0] for each in _annealed(x, y, belief)], axis=0)
+        ends = fit_ends(x, y, belief)[0]
+        recent = np.array([ends[k](shapes)[0] for k in RECENT])
+        least = np.mean((recent - truth) ** 2, axis=1).min()
+        yield float(np.mean((annealed - truth) ** 2)), float(least)
+
+
+def _noise_of_the_end(log_x: Array, log_y: Array) -> float:
+    """Standard deviation of log y from point to point over the later half of the points.
+
+    From the distance of each point to the line through its neighbours, which needs no fit (Gasser,
+    Sroka and Jennen-Steinmetz 1986). UNTESTED where there are too few points.
+    """
+    if len(log_x) < 4:
+        return UNTESTED
+    before = (log_x[2:] - log_x[1:-1]) / (log_x[2:] - log_x[:-2])
+    after = 1 - before
+    away = before * log_y[:-2] + after * log_y[2:] - log_y[1:-1]
+    noise = away**2 / (before**2 + after**2 + 1)
+    return float(np.sqrt(np.mean(noise[len(noise) // 2 :])))
 
 
 def _line(log_x: Array, log_y: Array, noise: float) -> Line | None:
