@@ -11,7 +11,8 @@ at once; `--write` puts it into docs/reliability.md.
 
 With `--rows` it measures instead what tables of so many rows cost the commands of `fit-laws`. The
 tables are simulated: sizes over three decades, data over three, the loss of a law of both with 1 %
-of noise, and a downstream error that is a sigmoid of the loss. `compare` reads two of them.
+of noise, and a downstream error that is a sigmoid of the loss. `compare` reads two of half the
+rows.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ GRID = ("--budget", "1e23", "--grid", "n=1e9,1e10", "--grid", "d=1e11,1e12", "--
 FITS: dict[str, tuple[str, ...]] = {
     "fit of the frontier": ("a.csv", "--x", "flops", *LOSS),
     "fit of L(N, D)": ("a.csv", *SIZES, *LOSS),
-    "compare, two tables": ("compare", "a.csv", "b.csv", "--x", "flops", *LOSS),
+    "compare, half of them each": ("compare", "half.csv", "other.csv", "--x", "flops", *LOSS),
     "next": ("next", "a.csv", *SIZES, *LOSS, "--predict", "1e11,1e12", *GRID),
     "best-size": ("best-size", "a.csv", *SIZES, *LOSS, "--budget", "1e23"),
     "optimal": ("optimal", "a.csv", "--size", "n", "--data", "d", "--flops", "flops", *LOSS),
@@ -105,8 +106,9 @@ def write_table(path: Path, rows: int, seed: int) -> None:
 
 def tables(folder: Path, count: int, only: list[str]) -> list[str]:
     """Lines of the table of commands of `fit-laws`."""
-    for seed, name in enumerate(("a.csv", "b.csv")):
-        write_table(folder / name, count, seed)
+    shares = {"a.csv": count, "half.csv": count // 2, "other.csv": count // 2}
+    for seed, (name, share) in enumerate(shares.items()):
+        write_table(folder / name, share, seed)
     rows = list(HEAD)
     print(*rows, sep="\n", flush=True)
     for what, command in FITS.items():
