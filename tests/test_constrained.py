@@ -295,20 +295,42 @@ def test_compare_next_and_best_size_say_it_too(of_loss, tmp_path, command):
     assert "30 of 30 rows are among those" in said + warned
 
 
-def test_best_size_says_that_its_law_is_of_the_same_rows(tmp_path, command):
+@pytest.fixture
+def of_size_and_data(tmp_path, command):
+    """A table of sizes and data, and its law."""
     size, data = (each.ravel() for each in np.meshgrid(10.0 ** np.arange(7, 11), [1e9, 1e10, 1e11]))
     loss = 1.7 + 400 * size**-0.34 + 410 * data**-0.28
     table, law = tmp_path / "runs.csv", tmp_path / "law.json"
-    rows = [f"{n:.9g},{d:.9g},{y:.9g}" for n, d, y in zip(size, data, loss, strict=True)]
-    table.write_text("\n".join(["n,d,loss", *rows]))
-    asked = table, "--y", "loss", "--y-is", "loss", "--law", "chinchilla"
-    assert command(*asked, "--x", "n", "--x", "d", "--save", law)[0] == 0
-    held = "--from", law, "--hold", "E"
+    numbers = zip(size, data, 6 * size * data, loss, strict=True)
+    rows = [",".join(f"{v:.9g}" for v in each) for each in numbers]
+    table.write_text("\n".join(["n,d,flops,loss", *rows]))
+    asked = table, "--y", "loss", "--y-is", "loss"
+    saved = *asked, "--x", "n", "--x", "d", "--law", "chinchilla", "--save", law
+    assert command(*saved)[0] == 0
+    return asked, law
+
+
+def test_best_size_says_that_its_law_is_of_the_same_rows(of_size_and_data, command):
+    asked, law = of_size_and_data
+    held = "--from", law, "--hold", "E", "--law", "chinchilla"
     status, said, warned = command(
         "best-size", *asked, "--x", "n", "--x", "d", "--budget", "1e21", *held
     )
     assert status == 0, warned
     assert "12 of 12 rows are among those" in said + warned
+
+
+@pytest.mark.parametrize("columns", [("--size", "n", "--data", "d"), ("--data", "d"), ()])
+def test_optimal_says_that_its_law_is_of_the_same_rows(of_size_and_data, columns, command):
+    asked, law = of_size_and_data
+    columns = *(columns or ("--size", "n")), "--flops", "flops"
+    held = "--from", law, "--hold", "E"
+    status, said, warned = command("optimal", *asked, *columns, *held)
+    assert status == 0, warned
+    assert (said + warned).count("12 of 12 rows are among those") == 1
+    assert "are among those" not in "".join(command("optimal", *asked, *columns)[1:])
+    status, said, _ = command("optimal", *asked, *columns, *held, "--json", "-")
+    assert "rows_of_first_stage" in said
 
 
 def test_a_parameter_is_held_by_one_option_and_each_says_what_is_known_of_it(of_loss, command):

@@ -13,7 +13,7 @@ from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.regression.fit import fit
 from fits.regression.loss import Loss
-from fits.regression.profile import _crossing
+from fits.regression.profile_search import Point, Side
 from fits.regression.solver import levenberg_marquardt
 
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
@@ -438,7 +438,8 @@ def test_a_frontier_that_one_run_decides_says_so():
 def test_a_search_that_stops_too_early_says_so(monkeypatch):
     error = noisy((0.5, 0.2, 0.0, 0.0), noise=0.03, seed=4)
     assert not any("stopped" in warning for warning in fit(POWER_FLOOR, COMPUTE, error).warnings)
-    monkeypatch.setattr("fits.regression.solver.STEPS", 1)
+    for limit, steps in (("STEPS", 1), ("LONG", 0)):
+        monkeypatch.setattr(f"fits.regression.solver.{limit}", steps)
     stopped = fit(SATURATING, COMPUTE, noisy(noise=0.05, seed=3)).warnings
     assert any("stopped before the minimum" in warning for warning in stopped)
 
@@ -454,11 +455,17 @@ def test_a_band_that_ends_nowhere_is_infinite_and_raises_no_stray_warning():
 
 def test_a_refit_that_missed_its_minimum_does_not_end_an_interval():
     """The profile rises with the distance, so a loss above those farther out is not a minimum."""
-    reached = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    rising, missed = np.array([0.5, 1.0, 1.5, 2.0, 2.5]), np.array([0.5, 1.0, 24.0, 2.0, 2.5])
-    assert _crossing(1, 0.0, reached, rising, 1.8) == pytest.approx(3.6)
-    assert _crossing(1, 0.0, reached, missed, 1.8) == pytest.approx(3.6)
-    assert np.isnan(_crossing(1, 0.0, reached, rising, 3.0))
+    none = np.empty(0)
+
+    def side(root, quantile):
+        points = [Point(float(away), each, none) for away, each in enumerate([0.0, *root])]
+        return Side(1.0, 0, 0.0, 1.0, 1.0, quantile, False, tuple(points))
+
+    rising, missed = [0.5, 1.0, 1.5, 2.0, 2.5], [0.5, 1.0, 24.0, 2.0, 2.5]
+    assert side(rising, 1.8).end == pytest.approx(3.6)
+    assert side(missed, 1.8).end == pytest.approx(3.6)
+    assert side(missed, 1.8).doubtful
+    assert np.isnan(side(rising, 3.0).end)
 
 
 @pytest.mark.parametrize(

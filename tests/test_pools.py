@@ -12,11 +12,15 @@ from fits.allocation.best_size import sized
 from fits.allocation.parametric import ParametricLaw
 from fits.fit_laws import main
 from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.constrained import Constraint, constrained
 from fits.laws.farseer import FARSEER, farseer
 from fits.laws.moe import ROUTED, ROUTED_FLOOR, routed
 from fits.laws.repeated import REPEATED
 from fits.laws.sparsity import SPARSITY, sparse
+from fits.regression.diagnostics import unfinished
 from fits.regression.fit import fit
+from fits.regression.loss import LOG
+from fits.regression.profile import profile_of
 from fits.regression.solver import in_units, minimise, unit_of
 
 POOLS = Path(__file__).resolve().parents[2] / "shared/data/scalebench"
@@ -43,20 +47,52 @@ def test_a_dense_model_of_the_law_of_sparsity_is_chinchilla():
     np.testing.assert_allclose(found, CHINCHILLA.predict((n, d), 1.1, 340.0, 0.3, 900.0, 0.3))
 
 
-def r_squared(law, pool, columns, y):
-    """Of the target region's losses, the law fitted to all runs of the pool by squares."""
+def runs_of(pool, part, columns, y):
     if not POOLS.exists():
         pytest.skip("the pools of ScaleBench in ../shared are absent")
-    numbers = []
-    for part in ("train", "test"):
-        with (POOLS / f"{pool}_{part}.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        numbers.append(np.array([[float(row[name]) for row in rows] for name in (*columns, y)]))
-    (*x, loss), (*far, target) = numbers
-    unit = unit_of(law, np.array(x))
-    values, _ = minimise(law, in_units(np.array(x), unit), loss, np.ones_like(loss))
-    missed = law.predict(in_units(np.array(far), unit), *values) - target
+    with (POOLS / f"{pool}_{part}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    numbers = np.array([[float(row[name]) for row in rows] for name in (*columns, y)])
+    return numbers[:-1], numbers[-1]
+
+
+def r_squared(law, pool, columns, y):
+    """Of the target region's losses, the law fitted to all runs of the pool by squares."""
+    (x, loss), (far, target) = (runs_of(pool, part, columns, y) for part in ("train", "test"))
+    unit = unit_of(law, x)
+    values, _ = minimise(law, in_units(x, unit), loss, np.ones_like(loss))
+    missed = law.predict(in_units(far, unit), *values) - target
     return 1 - (missed**2).sum() / ((target - target.mean()) ** 2).sum()
+
+
+def test_the_solver_reaches_the_minimum_of_a_long_valley():
+    """Three amounts of data hardly tell the floor from the fall: 200 steps end at E = .62."""
+    x, loss = runs_of("sparsity", "train", ("N_active", "D2", "P"), "loss")
+    unit = unit_of(SPARSITY, x)
+    profile = profile_of(
+        SPARSITY, in_units(x, unit), loss, np.ones_like(loss), np.arange(len(loss)), LOG, unit
+    )
+    assert not unfinished(profile)
+    assert profile.values[0] == 0
+    assert profile.minimum == pytest.approx(0.00477869, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_law_of_sparsity_has_on_its_pool_the_intervals_of_fits_that_are_held_there():
+    x, loss = runs_of("sparsity", "train", ("N_active", "D2", "P"), "loss")
+    found = fit(SPARSITY, x, loss)
+    profile = found.profile
+    assert "not_converged" not in [each.code for each in found.diagnostics]
+    gradients = np.diag([1, 1 / found.profile.scaled[1], 1, 1, 1, 1 / profile.scaled[5], 1])
+    curvature, error, quantile = profile.sandwich.standard_errors(gradients, 0.9)
+    for name in ("E", "alpha", "B", "beta"):
+        k = SPARSITY.parameters.index(name)
+        for end in found.intervals[k]:
+            if end > 0:
+                law = constrained(SPARSITY, Constraint(fix={name: end}), profile.unit)
+                least = minimise(law, profile.x, profile.y, profile.weights)[1]
+                root = np.sqrt(2 * (least - profile.minimum) / curvature[k]) / error[k]
+                assert root == pytest.approx(quantile[k], rel=0.03), (name, end)
 
 
 MOE = "moe", ("dense_parameter_count", "num_experts"), "loss_validation"

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from fits.laws.chinchilla import CHINCHILLA
+from fits.laws.constrained import Constraint, constrained
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER
 from fits.regression.covariance import cluster_robust, model_based
 from fits.regression.error_model import ErrorModel
 from fits.regression.fit import fit
 from fits.regression.loss import Loss
+from fits.regression.solver import minimise
 
 POINTS = 15
 X = np.geomspace(1, 1e4, POINTS)
@@ -70,3 +73,33 @@ def test_the_interval_of_a_fit_is_so_many_cluster_robust_standard_errors():
     np.testing.assert_allclose(
         found.intervals[1], [found.values[1] - reach, found.values[1] + reach], rtol=0.002
     )
+
+
+def held_at(found, name, value):
+    """The smallest loss of all curves with a parameter at a value, by fits from many guesses."""
+    profile = found.profile
+    law = constrained(profile.law, Constraint(fix={name: value}), profile.unit)
+    return minimise(law, profile.x, profile.y, profile.weights, profile.loss)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_beside_a_bound_an_interval_ends_where_a_fit_held_there_is_as_much_worse_as_it_may_be(seed):
+    """Three amounts of data do not tell a floor from a slow fall: E rests on 0, or could, and the
+    standard errors there are many times as wide as the profile.
+    """
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(0.02, 0.5, 6), [1.2, 2.3, 4.6]))
+    rng = np.random.default_rng(seed)
+    loss = CHINCHILLA.predict((n, d), 0.0, 0.4, 0.25, 2.2, 0.04) * np.exp(rng.normal(0, 0.01, 18))
+    found = fit(CHINCHILLA, (n, d), loss)
+    profile = found.profile
+    assert found.values[0] == 0
+    gradients = np.eye(5)
+    curvature, error, quantile = profile.sandwich.standard_errors(gradients, 0.9)
+    assert (quantile * error)[0] > 2 * loss.min()  # of the floor: no use
+    for k in (0, 2, 3, 4):
+        for end, bound in zip(found.intervals[k], CHINCHILLA.bounds[k], strict=True):
+            if end != bound:
+                rise = held_at(found, CHINCHILLA.parameters[k], end) - profile.minimum
+                root = np.sqrt(2 * rise / curvature[k]) / error[k]
+                assert root == pytest.approx(quantile[k], rel=0.03), (k, end)

@@ -1,6 +1,9 @@
 """What looks odd in a table of runs: slips of a unit, and a costliest run off the frontier."""
 
+import csv
 import json
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +143,36 @@ def test_sound_tables_have_no_run_misplaced():
         error = rng.choice([0, 5, 10]) + fall * np.exp(rng.normal(0, 0.02, len(x)))
         found += bool(misplaced(x, error))
     assert found <= 4
+
+
+STUDIES = Path(__file__).resolve().parents[1] / "docs" / "studies"
+
+
+@pytest.mark.parametrize("study", ["objectives", "objectives-cifar10"])
+def test_no_slip_is_suspected_among_nine_runs_of_three_models_of_a_real_study(study):
+    """Their scatter about a curve is no slip of a factor of ten in compute."""
+    runs = defaultdict(list)
+    with (STUDIES / f"{study}.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric"].endswith("error"):
+                pair = float(row["flops"]), float(row["value"])
+                runs[row["variant"], row["metric"]].append(pair)
+    assert len(runs) >= 24
+    for name, pairs in runs.items():
+        x, error = np.array(pairs).T
+        assert len(x) in (3, 9)
+        assert misplaced(x, error, whole=1.0) == [], name
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_among_nine_noisy_runs_a_slip_of_a_thousand_is_still_found(factor):
+    found, sound = 0, 0
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        x = np.sort(10 ** rng.uniform(15, 20, 9))
+        error = 5 + 40 * (x / 1e15) ** -0.25 * np.exp(rng.normal(0, 0.02, 9))
+        place = rng.integers(9)
+        sound += bool(misplaced(x, error))
+        x[place] *= factor
+        found += place in [each.run for each in misplaced(x, error)]
+    assert (found >= 40, sound) == (True, 0)

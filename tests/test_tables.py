@@ -11,6 +11,7 @@ import pytest
 from fits.base.errors import UserError
 from fits.base.files import written_aside
 from fits.base.names import did_you_mean, short
+from fits.data.columns import numbered_rows
 from fits.data.conditions import keep_where
 from fits.data.tables import read_numbers, read_table, table_of
 
@@ -228,3 +229,13 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     reader.join(timeout=10)
     assert heard == ["answer"]
     assert pipe.is_fifo()
+
+
+def test_rows_are_numbered_by_as_many_columns_as_tell_them_apart():
+    cells = {"a": ["1", "2", "1", "1"], "b": ["x", "x", "y", "x"], "c": ["p", "q", "r", "p"]}
+    made = table_of(cells)
+    assert numbered_rows([made.columns[name] for name in "abc"], 4).tolist() == [0, 1, 2, 0]
+    apart = table_of(cells | {"b": ["x", "x", "y", "z"]})
+    assert numbered_rows([apart.columns[name] for name in "abc"], 4).tolist() == [0, 1, 2, 3]
+    kept = made.columns["a"].keep(np.array([1, 3]))
+    assert kept.codes().tolist() == [0, 1]

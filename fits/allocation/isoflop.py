@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
-from fits.allocation.profile_forms import FORMS, FormsOf, noise_of, settled
+from fits.allocation.profile_forms import FORMS, FormsOf, Profile, noise_of, settled
 from fits.allocation.profiles import LEAST_SIZES, profiles
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.spec import REPLICATES, SEED
 
+SURE = 2.0  # standard deviations about the line, by which a best size lies among those tried
+MEDIAN = 0.6745  # median of the size of a normal number
+PASSES = 4  # of the line and the budgets on it
 UNCERTAIN = 0.25  # standard deviation of a log best size over the forms that is worth a word
 
 
@@ -51,9 +54,10 @@ def isoflop(
     neighbouring sizes where a budget has very many runs. Runs of a budget that did not spend
     exactly the same are moved to it along the lowest losses of neighbouring budgets. Budgets whose
     best size is outside the sizes tried are left out, with a diagnostic; one whose smallest loss
-    lies between the smallest and the largest size never is, unless it is of means and lies next to
-    an end. The line's weights allow for best sizes that vary about it by more than their errors
-    explain (Paule and Mandel 1982).
+    lies between the smallest and the largest size never is, unless sizes lie so near to each other
+    that noise decides which has it: then the line of best sizes says which budgets' were tried.
+    The line's weights allow for best sizes that vary about it by more than their errors explain
+    (Paule and Mandel 1982).
 
     Intervals: a parametric bootstrap that draws, for each replicate, forms by their weights, noise
     by the residuals about them, and the variation about the line by Student's t.
@@ -71,6 +75,8 @@ def isoflop(
     every = profiles(runs, budgets, equal)
     found, weights = settled(every, forms) if every else ([], np.empty((0, len(forms))))
     kept = [each.believed(mine) for each, mine in zip(found, weights, strict=True)]
+    if sum(kept) > 2 and all(each.margin for each in every):
+        kept = _by_the_line(every, found, weights, kept)
     beyond = [p.budget for p, inside in zip(every, kept, strict=True) if not inside]
     if sum(kept) < 2:
         raise ValueError(
@@ -92,6 +98,30 @@ def isoflop(
         replicates=(drawn + _about_the_line(between, len(best), replicates, rng)) @ solve.T,
         diagnostics=_diagnostics(found, weights, beyond),
     )
+
+
+def _by_the_line(
+    every: Sequence[Profile], found: Sequence[FormsOf], weights: Array, kept: Sequence[bool]
+) -> list[bool]:
+    """Which budgets' best sizes were tried, by what all of them say.
+
+    Where noise decides whether a best size seems to lie inside, budgets near the ends of the sizes
+    are kept if it errs inwards, and the line through the others would be too flat. So a budget is
+    kept where the line of best sizes lies inside, by more than they vary about it.
+    """
+    place = np.log([each.budget for each in every])
+    best = np.array([w @ each.best for w, each in zip(weights, found, strict=True)])
+    ends = np.array([each.size[[0, -1]] for each in every]).T
+    inside = np.array(kept)
+    for _ in range(PASSES):
+        line = np.poly1d(np.polyfit(place[inside], best[inside], 1))(place)
+        apart = float(np.median(np.abs(best - line)[inside])) / MEDIAN
+        margin = np.maximum([each.margin for each in every], SURE * apart)
+        now = (ends[0] + margin <= line) & (line <= ends[1] - margin)
+        if now.sum() < 3 or (now == inside).all():
+            break
+        inside = now
+    return inside.tolist()
 
 
 def _drawn(

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from fits.allocation.allocation import Trainings
 from fits.allocation.profile_forms import Profile
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices
 
 LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
 MANY = 100  # runs of one budget
 MEANS = 32  # of one budget; more only where WIDEST makes them
 WIDEST = 0.35  # in log size, of one mean
+SMOOTH = 12  # budgets, beyond which the fall of their lowest losses is smoothed
+NEAR = 0.12  # in log size from one to the next, below which sizes are no ladder of sizes tried
 
 
 def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> list[Profile]:
@@ -39,8 +41,7 @@ def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> 
         for centre, mine in zip(centres, near, strict=True)
         if len(np.unique(size[mine])) >= LEAST_SIZES
     ]
-    floors = np.log([runs.loss[mine].min() for _, mine in taken])
-    slopes = np.gradient(floors, [c for c, _ in taken]) if len(taken) > 1 else np.zeros(len(taken))
+    slopes = _falls(taken, runs.loss)
     found = []
     for (centre, mine), slope in zip(taken, slopes, strict=True):
         loss = runs.loss[mine] * np.exp(-slope * (compute[mine] - centre))
@@ -51,10 +52,34 @@ def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> 
                 size=place,
                 loss=height / height.min(),
                 weight=count / count.mean(),
-                margin=WIDEST if len(mine) > MANY else 0.0,
+                margin=WIDEST if len(mine) > MANY or _dense(size[mine]) else 0.0,
             )
         )
     return found
+
+
+def _falls(taken: Sequence[tuple[float, Indices]], loss: Array) -> Array:
+    """Slope of the log of the lowest loss against log compute, at each budget.
+
+    From one budget to the next or, where there are many, that of a parabola through all of them.
+    """
+    floors, places = np.log([loss[mine].min() for _, mine in taken]), [each for each, _ in taken]
+    if len(taken) < 2:
+        return np.zeros(len(taken))
+    if len(taken) < SMOOTH:
+        return np.asarray(np.gradient(floors, places))
+    at = np.array(places) - np.mean(places)
+    bend, slope, _ = np.polyfit(at, floors, 2)
+    return np.asarray(slope + 2 * bend * at)
+
+
+def _dense(size: Array) -> bool:
+    """Whether sizes lie so near to each other that noise decides which has the lowest loss.
+
+    Args:
+      size: logarithms, increasing, [runs].
+    """
+    return bool(size[-1] - size[0] < NEAR * (len(np.unique(size)) - 1))
 
 
 def crowded(compute: Array, size: Array, half: float) -> list[float]:

@@ -86,7 +86,8 @@ class TrainedModel(JsonModel):
 class AllocationReport(JsonModel):
     """The answers of the methods, and where they contradict each other.
 
-    `allocations` and `runs`, the methods and the points themselves, are no part of the JSON.
+    `allocations`, `runs` and `fitted`, the methods, the points and the rows that the law was fitted
+    to, are no part of the JSON.
     """
 
     table: Path
@@ -108,6 +109,7 @@ class AllocationReport(JsonModel):
     diagnostics: tuple[DiagnosticField, ...]
     allocations: Annotated[tuple[InstanceOf[Allocation], ...], Field(exclude=True)]
     runs: Annotated[InstanceOf[Trainings], Field(exclude=True)]
+    fitted: Annotated[InstanceOf[Points], Field(exclude=True)]
 
     @property
     def counted_in(self) -> Units:
@@ -214,6 +216,7 @@ def allocate(
         ),
         allocations=tuple(found),
         runs=runs,
+        fitted=points,
     )
 
 

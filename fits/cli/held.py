@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.laws.names import ALIASES
-from fits.spec import KINDS
+from fits.spec import KINDS, FitSpec
 
 if TYPE_CHECKING:
     from fits.base.diagnostic import Diagnostic
+    from fits.data.points import Points
     from fits.report import GroupReport
     from fits.saved.saved_law import SavedLaw
 
@@ -179,12 +180,15 @@ def with_first_stage(group: GroupReport, path: Path | None) -> GroupReport:
     Args:
       path: of the law that it holds; None: it holds none.
     """
-    return replace(group, remarks=(*group.remarks, *_rows_of_first_stage(path, group)))
+    if group.fit is None:
+        return group
+    said = rows_of_first_stage(path, group.points, group.spec)
+    return replace(group, remarks=(*group.remarks, *said))
 
 
-def _rows_of_first_stage(path: Path | None, group: GroupReport) -> tuple[Diagnostic, ...]:
+def rows_of_first_stage(path: Path | None, points: Points, spec: FitSpec) -> tuple[Diagnostic, ...]:
     """Whether the rows of a fit are those that the law which it holds was fitted to."""
-    if path is None or group.fit is None:
+    if path is None:
         return ()
     from fits.base.diagnostic import Diagnostic
     from fits.saved.law_file import read_law
@@ -193,9 +197,9 @@ def _rows_of_first_stage(path: Path | None, group: GroupReport) -> tuple[Diagnos
     evidence = read_law(path).evidence
     if evidence is None:
         return ()
-    same = len(evidence.spec.x) == len(group.spec.x)
-    before, now = evidence.rows, rows_of(group.points, group.spec)
-    ends = [slice(1 if same else 1 + len(s.x), 2 + len(s.x)) for s in (evidence.spec, group.spec)]
+    same = len(evidence.spec.x) == len(spec.x)
+    before, now = evidence.rows, rows_of(points, spec)
+    ends = [slice(1 if same else 1 + len(s.x), 2 + len(s.x)) for s in (evidence.spec, spec)]
     known = set(map(tuple, before[:, ends[0]].tolist()))
     count = sum(tuple(row) in known for row in now[:, ends[1]].tolist())
     if not count:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
+from fits.cli.held import rows_of_first_stage
 from fits.cli.options import Json, Plot, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 from fits.spec import FLOPS_PER_EXAMPLE
@@ -103,6 +104,8 @@ def optimal(
         trained=models,
         budgets=profiles,
     )
+    said = rows_of_first_stage(options["from_law"], found.fitted, found.spec)
+    found = found.model_copy(update={"diagnostics": (*found.diagnostics, *said)})
     if plot:
         _draw(found, size or SIZE, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)

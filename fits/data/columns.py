@@ -70,6 +70,14 @@ class WholeColumn:
         for first in range(0, len(self.cells), BLOCK):
             yield from self.cells[first : first + BLOCK].tolist()
 
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def codes(self) -> Indices:
+        """As of a `Column`, of all cells."""
+        return coded(self, len(self))
+
     @cached_property
     def numerals(self) -> Numerals:
         found = plain(self.cells)
@@ -170,9 +178,13 @@ class Column(Sequence[str]):
 
     def codes(self) -> Indices:
         """A number for each different cell, in order of first appearance, [rows]."""
-        known: dict[str, int] = {}
-        found = (known.setdefault(cell, len(known)) for cell in self)
-        return np.fromiter(found, np.int64, len(self))
+        return self.whole.codes if self.rows is None else coded(self, len(self))
+
+
+def coded(cells: Iterable[str], count: int) -> Indices:
+    """A number for each different cell, in order of first appearance, [rows]."""
+    known: dict[str, int] = {}
+    return np.fromiter((known.setdefault(cell, len(known)) for cell in cells), np.int64, count)
 
 
 class Columns(Mapping[str, Column]):
@@ -225,6 +237,8 @@ def numbered_rows(columns: Sequence[Column], count: int) -> Indices:
     """A number for each combination of cells, in order of first appearance, [rows]."""
     group = np.zeros(count, np.int64)
     for column in columns:
+        if group.max(initial=0) == count - 1:  # each row alone: no further column parts any
+            return np.arange(count)
         codes = column.codes()
         if not group.any():
             group = codes

@@ -2,7 +2,9 @@
 
 A run whose x is off by a power of ten lies beside the curve, above it or below, as an undertrained
 run does; so what is said of it is what fits, all of it. Looked at are tables whose other runs lie
-along one curve; where models of several sizes share an x nothing can be said.
+along one curve; where models of several sizes share an x nothing can be said. Among few runs, or
+noisy ones, some slip or other would suit many a sound run: a run must lie farther from a parabola
+through the others than chance would put any of the runs, for any of the slips that are tried.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ ODD = 4.0  # times that, that a run lies off, and LEAST_OFF
 LEAST_OFF = np.log(1.15)
 FITS = np.log(1.06)  # a slip explains it if the curve is so near then
 POWERS = (3, -3, 6, -6, 9, -9, 1, -1, 2, -2, 12, -12)  # of ten, by which an x may be off
+CHANCE = 0.02  # that a sound table has a run that lies so far off
+ROUNDING = 1e-6  # of a table's digits, as a logarithm
 FAR = 100.0  # times beyond the next x: where a run off the line may be right
 
 
@@ -66,6 +70,8 @@ def _one(run: int, places: Array, heights: Array, whole: float) -> Misplaced | N
     continues = 0 < beyond < np.log(FAR)  # the curve may bend there
     if off < max(ODD * within, 3 * LEAST_OFF if continues else LEAST_OFF):
         return None
+    if beyond < np.log(FAR) and not _beyond_chance(at, height, places[run], heights[run]):
+        return None
     near, step = max(2 * within, FITS), np.diff(at).max()
     moved = [(10.0**power, places[run] + power * np.log(10)) for power in POWERS]
     factors = [
@@ -76,6 +82,28 @@ def _one(run: int, places: Array, heights: Array, whole: float) -> Misplaced | N
     mirror = whole - np.exp(heights[run])
     mirrored = mirror > 0 and _off(at, height, places[run], np.log(mirror)) <= near
     return Misplaced(run, tuple(factors), bool(mirrored)) if factors or mirrored else None
+
+
+def _beyond_chance(at: Array, height: Array, place: float, own: float) -> bool:
+    """Whether a run lies off a parabola through the others by more than noise explains.
+
+    On log axes; its residual in standard errors of a prediction against Student's t, at a level
+    corrected for the number of runs and of slips that are tried (Bonferroni).
+    """
+    from scipy.special import stdtr
+
+    scale = max(float(np.ptp(at)), 1e-300)
+    design = np.vander((at - at.mean()) / scale, 3)
+    row = np.vander([(place - at.mean()) / scale], 3)[0]
+    values, *_ = np.linalg.lstsq(design, height, rcond=None)
+    freedom = len(at) - design.shape[1]
+    if freedom < 1:
+        return False
+    noise = max(float(((height - design @ values) ** 2).sum()) / freedom, ROUNDING**2)
+    leverage = float(row @ np.linalg.pinv(design.T @ design) @ row)
+    t = abs(own - float(row @ values)) / np.sqrt(noise * (1 + leverage))
+    tried = (len(at) + 1) * (len(POWERS) + 1)
+    return bool(2 * stdtr(freedom, -t) < CHANCE / tried)
 
 
 def _inner(at: Array) -> range:

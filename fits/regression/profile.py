@@ -21,9 +21,11 @@ from fits.laws.law import Law
 from fits.regression.covariance import ClusterRobust, ModelBased, cluster_robust, model_based
 from fits.regression.error_model import ErrorModel, reml
 from fits.regression.loss import Loss, Penalty
+from fits.regression.profile_search import Point, Search, Side
 from fits.regression.solver import levenberg_marquardt, minimise
 
 REACH = np.array([0.5, 0.85, 1.0, 1.2, 1.8, 4.0, 15.0])  # of the half width that is to be expected
+SEARCHED = 300  # steps of a refit at most
 STRENGTH = 30.0  # of the penalty, against the loss's own curvature
 
 Quantity = Callable[[Array, Indices], Array]
@@ -141,27 +143,38 @@ class Profile:
         least, most = law.to_unconstrained(*np.array(law.bounds)).T
         guess = np.clip(at[which] + along[which] * away[:, None], least, most)
         target, strength = centre[which] + away, STRENGTH * curvature[which]
-        values, losses = levenberg_marquardt(
-            law,
-            self.x,
-            self.y,
-            np.broadcast_to(self.weights, (len(which), len(self.y))),
-            law.from_unconstrained(*guess.T),
-            loss=self.loss,
-            penalty=Penalty(of_coordinates, which, target[:, None], strength[:, None]),
-            gain=1e-7,
-        )
-        shape = 2, len(REACH), count
-        reached = quantity(self._in_ones(values), which).reshape(shape)
-        rise = np.maximum(losses - self.minimum, 0)
-        root = (np.sqrt(2 * rise / curvature[which]) / error[which]).reshape(shape)
-        ends = [
-            [
-                _crossing(2 * s - 1, centre[k], reached[s, :, k], root[s, :, k], quantile[k])
-                for k in every
-            ]
-            for s in (0, 1)
-        ]
+
+        def refit(
+            begin: Array,
+            which: Indices,
+            target: Array,
+            strength: Array,
+            gain: float = 1e-8,
+        ) -> tuple[Array, Array, Array]:
+            values, losses = levenberg_marquardt(
+                law,
+                self.x,
+                self.y,
+                np.broadcast_to(self.weights, (len(which), len(self.y))),
+                law.from_unconstrained(*begin.T),
+                loss=self.loss,
+                penalty=Penalty(of_coordinates, which, target[:, None], strength[:, None]),
+                gain=gain,
+                steps=SEARCHED,
+            )
+            reached = quantity(self._in_ones(values), which)
+            return law.to_unconstrained(*values).T, reached, losses - self.minimum
+
+        bounded = bool(((at[0] <= least) | (at[0] >= most)).any())
+        found, reached, rise = refit(guess, which, target, strength, 1e-7)
+        sides = []
+        for sign, rows in zip((-1.0, 1.0), np.split(np.arange(len(which)), 2), strict=True):
+            for k, mine in enumerate(rows.reshape(len(REACH), count).T):
+                side = Side(sign, k, centre[k], curvature[k], error[k], quantile[k], bounded, ())
+                grid = zip(found[mine], reached[mine], rise[mine], strict=True)
+                first = Point(0.0, 0.0, at[k])
+                sides.append(replace(side, points=(first, *(side.point(*p) for p in grid))))
+        ends = np.reshape(Search(refit).ends(sides), (2, count))
         low, high = np.where(np.isfinite(quantile), ends, np.nan)
         return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
 
@@ -176,18 +189,3 @@ def profile_of(
     scaled, minimum = minimise(law, x, y, weights, loss)
     cluster = np.unique(cluster, return_inverse=True)[1]
     return Profile(law, x, y, weights, cluster, loss, unit, scaled, minimum)
-
-
-def _crossing(side: int, centre: float, reached: Array, root: Array, quantile: float) -> float:
-    """Where on one side (-1, 1) the root of the rise first exceeds the quantile; nan if nowhere.
-
-    A root above that of a place farther out is of a refit that missed its minimum: left out.
-    """
-    found = root <= np.fmin.accumulate(root[::-1])[::-1]
-    x, z = np.r_[centre, reached[found]], np.r_[0.0, root[found]]
-    beyond = np.flatnonzero(z > quantile)
-    if not len(beyond):
-        return np.nan
-    k = int(beyond[0])
-    end = np.interp(quantile, z[k - 1 : k + 1], x[k - 1 : k + 1])
-    return float(max(end, centre) if side > 0 else min(end, centre))

@@ -17,6 +17,8 @@ from fits.regression.loss import LOG, Loss, Penalty
 from fits.spec import Huber
 
 STEPS = 200
+LONG = 3000  # more for the best of several minima, where it was not reached by then
+GAIN = 1e-13  # share of the objective, less than which steps promise at a minimum
 IDLE = 2  # steps that promise no gain after which a replicate is at its minimum
 SAMPLE = 2000  # points that guesses look at, and by which a fit to many begins
 TURNS = 12  # of the curve and the noise that it leaves, where points above it are of another kind
@@ -123,7 +125,8 @@ def levenberg_marquardt(
     loss: Loss = LOG,
     penalty: Penalty | None = None,
     rounding: float | None = None,
-    gain: float = 1e-13,
+    gain: float = GAIN,
+    steps: int = STEPS,
 ) -> tuple[Array, Array]:
     """Minimise the weighted sum of losses, and a penalty, within the law's bounds.
 
@@ -139,6 +142,7 @@ def levenberg_marquardt(
         square + rounding); squares only.
       gain: a replicate is done when steps promise to lower the objective by less than this share
         (of a log likelihood: by less than this).
+      steps: at most.
 
     Returns:
       Parameters at the minimum, [parameters, replicates], and the loss there, [replicates],
@@ -149,24 +153,31 @@ def levenberg_marquardt(
     """
     y = np.broadcast_to(y, weights.shape)
     problem = Problem(law, x, y, weights, loss, penalty, rounding)
-    size = max(1, CELLS // (weights.shape[1] * len(law.parameters)))
-    pieces = [slice(first, first + size) for first in range(0, len(weights), size)]
+    values, losses, _ = _minima(problem, guess, gain, steps)
+    return values, losses
+
+
+def _minima(problem: Problem, guess: Array, gain: float, steps: int) -> tuple[Array, Array, Mask]:
+    """Parameters, losses, and which replicates are at their minimum, some replicates at a time."""
+    size = max(1, CELLS // (problem.weights.shape[1] * len(problem.law.parameters)))
+    pieces = [slice(first, first + size) for first in range(0, len(problem.weights), size)]
     with np.errstate(over="ignore", invalid="ignore"):  # a penalty may overflow
-        found = [_solve(problem.keep(rows), guess[:, rows], gain) for rows in pieces]
-    values, losses = zip(*found, strict=True)
-    return np.concatenate(values, axis=1), np.concatenate(losses)
+        found = [_solve(problem.keep(rows), guess[:, rows], gain, steps) for rows in pieces]
+    values, losses, finished = zip(*found, strict=True)
+    return np.concatenate(values, axis=1), np.concatenate(losses), np.concatenate(finished)
 
 
-def _solve(problem: Problem, guess: Array, gain: float) -> tuple[Array, Array]:
+def _solve(problem: Problem, guess: Array, gain: float, steps: int) -> tuple[Array, Array, Mask]:
     law = problem.law
     with np.errstate(divide="ignore"):  # the logarithm of a guess of 0 is then cut at its bound
         low, high = law.to_unconstrained(*np.array(law.bounds)).T
         state = problem.state(np.clip(law.to_unconstrained(*guess).T, low, high))
     found, losses = state.at.copy(), state.loss.copy()
+    finished = np.zeros(len(found), bool)
     going = np.arange(len(found))  # the replicates still on their way
     damping, idle = np.full(len(found), 1e-3), np.zeros(len(found), np.int64)
     least = 1e-30 if problem.loss.log else 1e-30 * float(np.mean(problem.y**2))  # rounding
-    for _ in range(STEPS):
+    for _ in range(steps):
         at, promised = problem.step(state, damping, low, high)
         trial = problem.state(at)
         better = trial.objective < state.objective
@@ -177,12 +188,13 @@ def _solve(problem: Problem, guess: Array, gain: float) -> tuple[Array, Array]:
         found[going], losses[going] = state.at, state.loss
 
         on = idle < IDLE
+        finished[going] = ~on
         if not on.any():
             break
         if not on.all():
             going, idle, damping = going[on], idle[on], damping[on]
             state, problem = state.keep(on), problem.keep(on)
-    return law.from_unconstrained(*found.T), losses
+    return law.from_unconstrained(*found.T), losses, finished
 
 
 def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> tuple[Array, float]:
@@ -195,13 +207,20 @@ def minimise(law: Law, x: Array, y: Array, weights: Array, loss: Loss = LOG) -> 
         some = sampled(len(y))
         guesses = law.guess(x[..., some], y[some], weights[some])
     rows = np.broadcast_to(weights, (guesses.shape[1], len(y)))
-    found, losses = levenberg_marquardt(law, x, y, rows, guesses, loss=loss)
+    every = np.broadcast_to(y, rows.shape)
+    problem = Problem(law, x, every, rows, loss, penalty=None, rounding=None)
+    found, losses, finished = _minima(problem, guesses, GAIN, STEPS)
     best = int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
     if not np.isfinite(losses[best]):
         raise ValueError(
             f"no curve of law {law.name} that was tried is above 0 at every point, as errors that "
             "count as ratios must be. Try another law, or let errors count as differences."
         )
+    if not finished[best]:
+        only = slice(best, best + 1)
+        values, (least,), _ = _minima(problem.keep(only), found[:, only], GAIN, LONG)
+        if least < losses[best]:
+            return values[:, 0], float(least)
     return found[:, best], float(losses[best])
 
 
