@@ -178,12 +178,14 @@ def test_no_prediction_depends_on_the_unit_of_x(unit):
     )
 
 
+@pytest.mark.slow
 def test_the_order_of_the_runs_does_not_change_a_digit():
     x, y = runs(12)
     order = np.random.default_rng(1).permutation(12)
     assert average(x[order], y[order]).predict(1e4) == average(x, y).predict(1e4)
 
 
+@pytest.mark.slow
 def test_a_higher_level_is_wider_and_farther_ahead_is_wider():
     found = average(*runs(14))
     width = [float(np.log(np.divide(*found.band(1e4, level)[::-1]))) for level in (0.5, 0.9, 0.99)]
@@ -200,6 +202,7 @@ def test_weights_follow_the_rule():
     assert np.divide(*narrow.band(1e6)[::-1]) < np.divide(*found.under(Rule()).band(1e6)[::-1])
 
 
+@pytest.mark.slow
 def test_the_frontier_of_the_papers_own_table_is_foreseen_from_its_small_runs(paper):
     """A tenth and a thirtieth of the largest compute; numbers as of docs/laws/average.md."""
     x, y = paper
@@ -237,6 +240,7 @@ def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
     assert not average(*paper, choose=on_frontier).diagnostics
 
 
+@pytest.mark.slow
 def test_it_says_where_the_laws_part():
     x, y = runs(9, 0.02, top=3)
     found = {each.code: each for each in average(x, y).extrapolates(1e12)}
@@ -274,6 +278,7 @@ def test_best_prints_weights_backtests_and_what_each_law_predicts(capsys):
     assert "E(100000) = 0.14" in said
 
 
+@pytest.mark.slow
 def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(table, capsys):
     words = table, *COLUMNS, "--predict", "1e5", "--json", "-"
     assert fit_laws(*words) == 0

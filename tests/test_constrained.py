@@ -171,6 +171,7 @@ def test_a_second_stage_holds_what_the_laws_share_and_carries_its_errors(table, 
     assert "to every digit" in command("check", second)[1]
 
 
+@pytest.mark.slow
 def test_a_law_of_a_paper_has_no_rows_and_its_errors_are_said_to_be_ignored(table, command):
     from fits.saved.published import FOLDER
 
@@ -320,6 +321,7 @@ def test_best_size_says_that_its_law_is_of_the_same_rows(of_size_and_data, comma
     assert "12 of 12 rows are among those" in said + warned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [("--size", "n", "--data", "d"), ("--data", "d"), ()])
 def test_optimal_says_that_its_law_is_of_the_same_rows(of_size_and_data, columns, command):
     asked, law = of_size_and_data

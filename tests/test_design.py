@@ -131,6 +131,7 @@ def test_seeds_are_bought_only_where_they_are_offered():
     assert thrice.widths[-1] < once.widths[-1]
 
 
+@pytest.mark.slow
 def test_a_floor_at_its_bound_and_laws_of_two_variables_are_planned_for():
     saturating = ask(
         SATURATING, np.array([0.8, 0.2, 0.0, 0.0]), RUNS, OFFERED, np.array(1e4), scatter=0.02

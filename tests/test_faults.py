@@ -12,6 +12,7 @@ KINDS = {"open", "write", "fsync", "rename", "replace", "link", "unlink", "mkdir
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="follows descriptors through /proc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "offset"),
     [(97, 0), pytest.param(29, 5, marks=pytest.mark.slow)],

@@ -269,6 +269,7 @@ def test_several_groups_are_a_table_with_one_row_each_and_details_are_all(table,
     assert details.count("hold-out: fitted to the") == 2
 
 
+@pytest.mark.slow
 def test_a_forecast_is_asked_for_like_a_law(table, tmp_path, command, answer):
     arguments = table, "--x", "eflop", "--y", "error", "--law", "forecast", "--predict", "1e4"
     arguments = *arguments, "--frontier"

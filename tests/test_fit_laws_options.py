@@ -27,6 +27,7 @@ def test_a_law_of_two_variables_takes_two_columns_and_all_points(surface, answer
     assert prediction["low"] < truth < prediction["high"]
 
 
+@pytest.mark.slow
 def test_huber_s_loss_is_not_ruled_by_the_run_that_went_wrong(surface, answer):
     truth = CHINCHILLA.predict([64, 64], 1.7, 0.6, 0.35, 0.8, 0.3)
     off = {}
@@ -100,6 +101,7 @@ def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, a
     assert found["notes"] == []
 
 
+@pytest.mark.slow
 def test_one_seed_of_each_setting_makes_no_clusters(seeds, command, answer):
     found, _ = answer(seeds, *RESULTS, "--where", "seed=0")
     assert found["groups"][0]["clusters"] is None
@@ -137,6 +139,7 @@ def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
     assert spread[0] != spread[1]
 
 
+@pytest.mark.slow
 def test_a_fit_says_how_its_rows_were_counted(seeds, command, answer):
     terms = "--weights", "n", "--huber", "0.05", "--scale", "linear", "--cluster", "model"
     _, said, _ = command(seeds, *RESULTS, *terms)
@@ -165,6 +168,7 @@ def test_huber_auto_is_huber_s_loss(surface, answer):
     assert one["groups"][0]["holdout"]["score"] == "mean absolute log error"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "law"),
     [

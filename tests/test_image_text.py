@@ -136,6 +136,7 @@ def test_the_logits_begin_where_the_papers_say(towers):
         assert (None if module.bias is None else float(module.bias[...])) == bias
 
 
+@pytest.mark.slow
 def test_both_vectors_of_a_pair_have_length_one_and_the_width_that_is_asked_for(towers):
     module = towers[Clip][2]
     images = module.of_features(module.backbone(jnp.ones((2, 16, 16, 3))))

@@ -66,6 +66,7 @@ def test_a_training_begins_with_the_end_of_another_run(done):
     assert not any(np.any(x) for x in jax.tree.leaves(state.optimizer))  # moments begin anew
 
 
+@pytest.mark.slow
 def test_learned_positions_are_resized_where_the_new_resolution_is_written_down(weights, done):
     larger = replace(NANO, resolution=32)
     for path in (weights[0], done[0]):

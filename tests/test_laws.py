@@ -76,6 +76,7 @@ UNSEEN = {  # points that one law or the other cannot be read from
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "law",
     [
@@ -252,6 +253,7 @@ FLAT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLAT)
 def test_m4_comes_to_rest_in_numbers_on_what_does_not_look_like_it(kind):
     for seed in range(5):
@@ -266,6 +268,7 @@ def test_m4_comes_to_rest_in_numbers_on_what_does_not_look_like_it(kind):
         assert loss <= (np.log(y / np.exp(np.log(y).mean())) ** 2).sum() / 2 + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["constant", "rising"])
 def test_m4_says_of_what_does_not_fall_that_it_does_not(kind):
     u = np.linspace(0, 1, 12)

@@ -13,6 +13,7 @@ examples = settings(max_examples=50, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**64)
 
 
+@pytest.mark.slow
 @examples
 @given(seeds, st.integers(1, 300), st.integers(1, 50), st.integers(1, 4))
 def test_each_epoch_shows_every_member_once(seed, data_size, batch, epochs):

@@ -135,6 +135,7 @@ def test_the_best_size_found_numerically_is_that_of_the_closed_form():
     assert numeric.within
 
 
+@pytest.mark.slow
 def test_with_less_data_they_are_seen_again_rather_than_by_a_larger_model():
     """As Muennighoff et al. find: old data keep their worth longer than excess parameters do."""
     x, loss = known(REPEATED)

@@ -103,6 +103,7 @@ def test_runs_are_compared_within_their_group_alone(table, capsys):
     assert [each["stopped"] for each in large["runs"]] == [False, True]
 
 
+@pytest.mark.slow
 def test_of_a_run_with_fewer_than_four_points_nothing_is_said(table, capsys):
     (group,) = answer(capsys, table({**THREE, "new": a_curve(9.0, 61, 3)}), *ASKED)["groups"]
     (new,) = (each for each in group["runs"] if each["run"] == ["new"])

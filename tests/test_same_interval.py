@@ -224,6 +224,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", quick(ORDERS, "the frontier, clusters"))
 def test_the_order_of_a_tables_rows_and_the_names_of_its_clusters_move_no_digit(
     rows, tmp_path, ask

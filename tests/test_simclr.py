@@ -34,6 +34,7 @@ def test_nt_xent_of_constant_outputs_is_the_log_of_the_number_of_others():
     assert float(nt_xent(outputs, 0.5)) == pytest.approx(np.log(11), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_length_and_the_order_of_images_do_not_matter_and_zeros_have_a_finite_gradient():
     outputs = jnp.asarray(np.random.default_rng(1).normal(size=(6, 4)))
     loss = float(nt_xent(outputs, 0.2))
