@@ -1,6 +1,7 @@
 """A study file without mistakes, and how tests read one."""
 
 from scaling.study.parse import read_study
+from scaling.study.schema import MODELS
 
 GOOD = """\
 name = "small"
@@ -35,6 +36,16 @@ model = ["nano", "mu/4"]
 images_seen = [2_560, 5_120]
 batch = 128
 """
+
+# As GOOD, but with one network of the docs of each family, each key in a line of its own.
+FAMILIES = (
+    GOOD[: GOOD.index("[models.nano]")]
+    + MODELS
+    + "\n"
+    + GOOD[GOOD.index("[recipe]") :].replace(
+        '["nano", "mu/4"]', '["nano", "nano-mean", "nano-resnet", "nano-mixer"]'
+    )
+)
 
 
 def read(tmp_path, text):

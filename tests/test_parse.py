@@ -1,7 +1,7 @@
 """Study files: what right ones become, and networks of every family in them."""
 
 import pytest
-from study_texts import GOOD, read
+from study_texts import FAMILIES, GOOD, read
 
 from fits.base.errors import UserError
 from models import zoo
@@ -89,16 +89,6 @@ def test_the_example_of_the_docs_is_a_study_of_as_many_runs_as_they_say(tmp_path
 
 
 # Networks of every family
-
-# As GOOD, but with one network of the docs of each family, each key in a line of its own.
-FAMILIES = (
-    GOOD[: GOOD.index("[models.nano]")]
-    + MODELS
-    + "\n"
-    + GOOD[GOOD.index("[recipe]") :].replace(
-        '["nano", "mu/4"]', '["nano", "nano-mean", "nano-resnet", "nano-mixer"]'
-    )
-)
 
 
 def shapes(study):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from study_texts import GOOD, read
+from study_texts import FAMILIES, GOOD, read
 from toml_text import toml
 
 from fits.base.errors import UserError
