@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TextIO
+
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 def lead_nowhere(stream: TextIO) -> None:
@@ -12,10 +15,13 @@ def lead_nowhere(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def place_of(error: OSError, stream: TextIO) -> str:
-    """The file that an error names; one that names none is of `stream`, which then leads
-    nowhere."""
-    if error.filename is not None or error.strerror is None:
-        return str(error.filename or "a file")
-    lead_nowhere(stream)
-    return "standard output"
+def told(error: OSError, stream: TextIO) -> str:
+    """An error with its place. A full disk under no named file is that of `stream`, standard
+    output, which then leads nowhere; other errors without a file, as of a network, are told as
+    they are."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}."
+    if error.errno in FULL:
+        lead_nowhere(stream)
+        return f"standard output: {error.strerror}."
+    return str(error)

@@ -13,7 +13,7 @@ from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean
 from fits.base.printable import printable
-from fits.base.streams import lead_nowhere, place_of
+from fits.base.streams import lead_nowhere, told
 
 if TYPE_CHECKING:
     from fits.report_json import JsonModel
@@ -66,7 +66,7 @@ def ending(work: Callable[[], int | None]) -> int:
     except (UserError, OSError) as error:
         mistakes = str(error)
         if isinstance(error, OSError):
-            mistakes = f"{place_of(error, sys.stdout)}: {error.strerror or error}."
+            mistakes = told(error, sys.stdout)
         gap = "\n  " if "\n" in mistakes else " "
         print(f"fit-laws:{gap}" + printable(mistakes).replace("\n", gap), file=sys.stderr)
         return 2

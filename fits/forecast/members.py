@@ -21,11 +21,7 @@ from fits.forecast.ends import ENDS, Belief, falls, fit_ends
 
 RECENT = (3, 4, 5)  # of ENDS: those that look at the end of a curve most
 TESTS = (0.7, 0.5)  # of the largest x: where the members' backtests stop to fit
-LATE = (
-    0.8,
-    0.9,
-    1.0,
-)  # the same where the law with annealing is tested on one stretch after another
+LATE = (0.8, 0.9, 1.0)  # the same for the law with annealing, one stretch after another
 HALF = 0.5  # of the largest x: where the straight line begins
 LEAST = 3  # points of a line
 # Points of which no likelihood tells: what the law with annealing is free to choose (a, b, c,

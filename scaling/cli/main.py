@@ -55,7 +55,7 @@ import sys
 import typer
 
 from fits.base.errors import UserError
-from fits.base.streams import lead_nowhere, place_of
+from fits.base.streams import lead_nowhere, told
 from scaling.base.console import complain
 from scaling.cli import data, launching, planning, results, watching, weights, working
 from scaling.cli.duplicates import duplicates
@@ -104,7 +104,7 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has seen enough
         lead_nowhere(sys.stdout)
     except OSError as error:
-        complain(f"{place_of(error, sys.stdout)}: {error.strerror or error}.")
+        complain(told(error, sys.stdout))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
