@@ -278,7 +278,7 @@ print(work([Path(sys.argv[1])]).name)
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_has_the_bits_of_one_that_was_left_alone(tmp_path):
-    slow = ViTProtocol(resolution=32, steps=60, warmup_steps=5, batch=16, validation=0.1)
+    slow = ViTProtocol(resolution=32, steps=20, warmup_steps=5, batch=16, validation=0.1)
     evaluation = task(protocol=slow)
     folders = [
         written(tmp_path / name, evaluation, checkpoints=CheckpointSpec(every_steps=1))
@@ -298,7 +298,7 @@ def test_killed_again_and_again_it_has_the_bits_of_one_that_was_left_alone(tmp_p
     said, _ = (process := start(alone)).communicate(timeout=300)
     assert process.returncode == 0, said
     kills = 0
-    for wanted in (10, 70, 130):  # steps: in each learning rate, and in the end
+    for wanted in (5, 25, 45):  # steps: in each learning rate, and in the end
         process = start(killed)
         end = time.monotonic() + 200
         while process.poll() is None and steps_done(killed.path) < wanted:
@@ -316,7 +316,7 @@ def test_killed_again_and_again_it_has_the_bits_of_one_that_was_left_alone(tmp_p
     compared = 0
     for run in {each["run"] for each in alone.manifest()["finetune"]}:
         ends = [
-            checkpoints.parameters(folder.path / FOLDER / run / "own" / "60") for folder in folders
+            checkpoints.parameters(folder.path / FOLDER / run / "own" / "20") for folder in folders
         ]
         jax.tree.map(np.testing.assert_array_equal, *ends)
         compared += 1
@@ -355,7 +355,9 @@ def tuned(study, runs):
 
 
 @pytest.mark.slow
-def test_two_hosts_or_two_devices_that_share_the_state_tune_as_one_does(study, tmp_path):
+def test_two_hosts_or_two_devices_tune_as_one_does_which_takes_the_flops_of_the_plan(
+    study, tmp_path
+):
     together = "--coordinator", f"localhost:{free_port()}", "--processes", "2", "--process"
     ways = {
         "one": [((), {})],
@@ -372,14 +374,8 @@ def test_two_hosts_or_two_devices_that_share_the_state_tune_as_one_does(study, t
         assert {n for _, n in other} == {20, 797}
         for key in one.keys() & other.keys():
             assert other[key] == pytest.approx(one[key], abs=0.1 if key[1] == 20 else 0.01)
-
-
-@pytest.mark.slow
-def test_what_is_trained_takes_the_flops_that_the_plan_says(study, tmp_path):
-    statuses, said = in_processes(study, tmp_path / "runs", ((), {}))
-    assert statuses == [0], said
     found = read_study(study)
-    done = RunFolder(tmp_path / "runs" / found.runs[0].id).manifest()["finetune"]
+    done = RunFolder(tmp_path / "one" / found.runs[0].id).manifest()["finetune"]
     planned = study_cost(found).fine_tuning
     assert sum(each["flops"] for each in done) == planned.flops
     assert sum(each["images_seen"] for each in done) == planned.images

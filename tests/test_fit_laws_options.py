@@ -170,12 +170,7 @@ def test_huber_auto_is_huber_s_loss(surface, answer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("typed", "law"),
-    [
-        ("m1", "power"),
-        ("M2", "power-floor"),
-        pytest.param("broken-1", "broken", marks=pytest.mark.slow),
-    ],
+    ("typed", "law"), [("m1", "power"), ("M2", "power-floor"), ("broken-1", "broken")]
 )
 def test_other_names_of_a_law_are_known(typed, law, table, answer):
     found, _ = answer(table, "--x", "eflop", "--y", "error", "--law", typed)

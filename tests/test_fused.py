@@ -81,14 +81,13 @@ def furthest(one, other):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "clip_by"),
     [
-        pytest.param("adafactor-f32", "previous", marks=pytest.mark.slow),
-        pytest.param("adafactor-f32", "current", marks=pytest.mark.slow),
-        pytest.param("adam", "previous", marks=pytest.mark.slow),
-        pytest.param("adam", "current", marks=pytest.mark.slow),
-        pytest.param("sgd", "current", marks=pytest.mark.slow),
+        ("adafactor-f32", "previous"),
+        ("adam", "current"),
+        ("sgd", "current"),
     ],
 )
 def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
@@ -113,13 +112,12 @@ import jax, numpy as np
 from test_fused import FUSED, furthest, run_of, trained
 
 assert jax.device_count() == 8
-for optimizer in ("adafactor-f32", "adam"):
-    for clip_by in ("previous", "current"):
-        run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5)
-        losses, _, end = trained(run)
-        fused_losses, _, fused_end = trained(run, FUSED)
-        off = [float(np.abs(losses - fused_losses).max()), furthest(end, fused_end)]
-        print(json.dumps([optimizer, clip_by, *off]))
+for optimizer, clip_by in (("adafactor-f32", "current"), ("adam", "previous")):
+    run = run_of(optimizer=optimizer, clip_by=clip_by, clip_norm=0.5)
+    losses, _, end = trained(run)
+    fused_losses, _, fused_end = trained(run, FUSED)
+    off = [float(np.abs(losses - fused_losses).max()), furthest(end, fused_end)]
+    print(json.dumps([optimizer, clip_by, *off]))
 """
 
 
@@ -134,7 +132,7 @@ def test_twenty_fused_steps_are_twenty_plain_ones_on_eight_devices_too():
     )
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 4
+    assert len(found) == 2
     for *_, losses, params in found:
         assert losses < 1e-6, found
         assert params < 1e-6, found

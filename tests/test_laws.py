@@ -77,14 +77,7 @@ UNSEEN = {  # points that one law or the other cannot be read from
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "law",
-    [
-        pytest.param(law, marks=pytest.mark.slow) if name in ("m4", "broken-2") else law
-        for name, law in KNOWN.items()
-    ],
-    ids=KNOWN,
-)
+@pytest.mark.parametrize("law", KNOWN.values(), ids=KNOWN)
 def test_every_law_tells_when_its_points_do_not_tell_its_parameters(law):
     x = UNSEEN[law.name]
     size = 0 if law is BROKEN_2 else 1e-3  # two breaks find themselves places in any noise

@@ -149,7 +149,7 @@ def test_a_reader_of_one_run_gets_the_whole_curve_from_the_first_step_to_the_end
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [3, pytest.param(18, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("killed", [3, 18])
 def test_a_training_that_was_killed_leaves_no_step_twice_or_out_of_order(trained, killed):
     whole = run(20)
     trained(whole, stop_after=killed)
