@@ -192,7 +192,7 @@ def test_what_goes_wrong_in_the_background_is_raised_where_batches_are_asked_for
 
 def test_our_own_thread_works_a_few_batches_ahead_and_ends_with_its_reader():
     made = []
-    stream = one_thread_ahead(lambda step: made.append(step) or step, 0, 1000)
+    stream = one_thread_ahead(lambda step: made.append(step) or step, range(1000))
     assert [next(stream) for _ in range(3)] == [0, 1, 2]
     stream.close()
     assert made == list(range(len(made)))
