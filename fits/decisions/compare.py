@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError, all_of
@@ -139,9 +140,8 @@ def _studies(
 
 def _shared_runs(a: Points, b: Points) -> list[Diagnostic]:
     """Runs that both have make the two agree by more than chance."""
-    both = set(zip(a.x.tolist(), a.error.tolist(), strict=True))
-    both &= set(zip(b.x.tolist(), b.error.tolist(), strict=True))
-    return [Diagnostic("shared_runs", numbers={"n": len(both)})] if both else []
+    both = np.intersect1d(a.x + 1j * a.error, b.x + 1j * b.error)
+    return [Diagnostic("shared_runs", numbers={"n": len(both)})] if len(both) else []
 
 
 def span(fit: Fit) -> tuple[float, float]:
@@ -217,31 +217,39 @@ def _costs(fit: Fit, error: float) -> Array:
     0 or infinite where that is more than REACH times beyond the x fitted.
     """
     first, last = span(fit)
-    ends = [lambda x: fit.band(x)[0], lambda x: fit.band(x)[1]]
+    x = np.geomspace(first / REACH, last * REACH, GRID)
     up = rises(fit)
-    curves = [fit.predict, *(reversed(ends) if up else ends)]
-    return np.array(
-        [_reaches_at(error, curve, first / REACH, last * REACH, up) for curve in curves]
+    band = fit.band(x)
+    curves: list[Callable[[Array], Array]] = [
+        fit.predict,
+        lambda x: fit.band(x)[0],
+        lambda x: fit.band(x)[1],
+    ]
+    value, low, high = (
+        _reaches_at(error, curve, x, height, up)
+        for curve, height in zip(curves, [fit.predict(x), *band], strict=True)
     )
+    return np.array([value, high, low] if up else [value, low, high])
 
 
 def _reaches_at(
-    error: float, curve: Callable[[Array], Array], first: float, last: float, up: bool
+    error: float, curve: Callable[[Array], Array], x: Array, height: Array, up: bool
 ) -> float:
-    """The x at which a curve first reaches an error, from below or above: on ever finer grids."""
-    for _ in range(3):
-        x = np.geomspace(first, last, GRID)
-        height = curve(x)
-        there = np.flatnonzero(height >= error if up else height <= error)
-        if not len(there):
-            return float("inf")
-        after = there[0]
-        if after == 0:
-            return 0.0
-        first, last = x[after - 1], x[after]
-    pair = [after - 1, after] if up else [after, after - 1]
-    at = [first, last] if up else [last, first]
-    return float(np.exp(np.interp(np.log(error), np.log(height[pair]), np.log(at))))
+    """The x at which a curve first reaches an error, from below or above.
+
+    Looked for between the two of `x`, where the curve has this `height`, that are on either side.
+    """
+
+    def above(log_x: float) -> float:
+        return float(np.log(np.maximum(curve(np.exp(log_x)), 1e-300) / error))
+
+    there = np.flatnonzero(height >= error if up else height <= error)
+    if not len(there):
+        return float("inf")
+    after = there[0]
+    if after == 0:
+        return 0.0
+    return float(np.exp(brentq(above, *np.log(x[after - 1 : after + 1]), xtol=1e-6)))
 
 
 def diagnostics(a: Fit, b: Fit) -> list[Diagnostic]:
