@@ -187,6 +187,29 @@ def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task)
 
 
 @pytest.mark.parametrize(
+    ("task", "rows"), [("rotation", [range(4), range(8, 12)]), ("exemplar", [(0, 4), (2, 6)])]
+)
+def test_the_classifier_may_see_every_turn_and_view_of_a_labelled_image(task, rows):
+    config = S4L(task=task, classified="all")
+    objective = config.build(NANO, 4, Precision())
+    rng = np.random.default_rng(0)
+    learned = objective.init(jax.random.key(0))
+    params = jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape), learned.params)
+    views = () if config.views == 1 else (2,)
+    batch = {
+        "image": rng.integers(0, 256, (*views, 4, 16, 16, 3), np.uint8),
+        "label": LABELS,  # of the first and the third
+        "index": np.arange(4),
+    }
+    noise = Noise(jax.random.key(1))
+    _, (_, metrics) = objective.loss(params, learned.frozen, learned.state, batch, noise)
+    logits = objective.around(params)(objective.images(batch, noise))
+    said = np.asarray(jax.nn.log_softmax(logits))
+    expected = -np.mean([said[list(rows[0]), 2], said[list(rows[1]), 0]])
+    assert float(metrics["loss_supervised"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
     ("changes", "objective", "said"),
     [
         (

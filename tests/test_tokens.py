@@ -104,6 +104,16 @@ def test_a_text_longer_than_the_tower_is_an_error_before_training_unless_it_is_t
     assert (found[:, 2] == 0).all()
 
 
+def test_one_caption_of_many_thousands_that_is_too_long_is_found_before_training():
+    class Rare(Captions):
+        def captions(self, count, heldout=False):
+            assert not heldout  # evaluations cut them
+            return [*CAPTIONS * 500, CAPTIONS[0] * 9, *CAPTIONS * 500][:count]
+
+    (words,) = TrainedTokens(vocabulary=300, length=40).missing(Rare())
+    assert words.startswith("1 of 16_001 training captions are longer than the text tower sees")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [(None, "there is no"), ("{}", "no file of the package tokenizers"), ("x", "no file of")],

@@ -28,8 +28,10 @@ class S4L(SoftmaxScores):
 
     Half of each batch's images have labels (`labelled_share`), drawn from the labelled few; the
     others are drawn from all, without labels. Zhai et al. 2019, "S4L: Self-supervised
-    semi-supervised learning", equation 1; rotation and exemplar as there, pseudo-labels, entropy
-    minimisation and VAT as its baselines.
+    semi-supervised learning", equation 1; pseudo-labels, entropy minimisation and VAT are its
+    baselines. Which images the classifier sees is `classified`; the exemplar loss is `exemplar`'s
+    semi-hard one on the backbone's output, where the published code is remembered to have a
+    batch-hard one with a soft margin on a layer of its own.
     """
 
     kind: Literal["s4l"] = "s4l"
@@ -40,6 +42,9 @@ class S4L(SoftmaxScores):
     """Share of a batch's images that are labelled ones."""
     task: Literal["rotation", "exemplar", "none"] = "rotation"
     """What all images are trained on: all four turns of each, or the triplet loss of two views."""
+    classified: Literal["upright", "all"] = "upright"
+    """What of a labelled image the classifier is trained on: its first view as it is, or all turns
+    and views that the task shows, as the published code is remembered to do."""
     weight: float = Field(default=1.0, ge=0, le=1e4)
     """Of the task's loss."""
     entropy: float = Field(default=0.0, ge=0, le=1e4)

@@ -74,7 +74,11 @@ class S4LObjective(OnBackbone):
         upright = features[:: config.turns][: len(labels)]  # the first view, as it is
         logits = module.head(upright)
         share = config.labelled_share
-        parts = {"supervised": of_labelled(logits, labels, share)}
+        if config.classified == "all":  # each image's turns side by side, one view after another
+            several = jnp.tile(jnp.repeat(labels, config.turns), config.views)
+            parts = {"supervised": of_labelled(module.head(features), several, share)}
+        else:
+            parts = {"supervised": of_labelled(logits, labels, share)}
         if config.task == "rotation":
             parts["task"] = config.weight * turn_losses(module.task(features)).mean()
         if config.task == "exemplar":
