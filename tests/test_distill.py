@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from objective_cases import BATCH, NANO, TEACHER, small, teacher
+from pydantic import PrivateAttr
 from saved_params import save_params
 from simulated import simulated
 from study_texts import GOOD
@@ -25,6 +26,7 @@ from models.weights.writing import write
 from scaling.data.augment import Flip, MixUp
 from scaling.data.augment.mixup import MixUp as Mix
 from scaling.data.pixels import to_floats
+from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
 from scaling.manifest import manifest_of
 from scaling.objectives.built.distill import divergence, resized
@@ -422,6 +424,13 @@ def test_an_id_names_the_teacher_s_path_and_survives_the_way_through_a_file():
     assert type(one).model_validate_json(written) == one
 
 
+class Named(Procedural):
+    """Classes of other names."""
+
+    _names: list[str] = PrivateAttr()
+    class_names = property(lambda self: self._names)
+
+
 @pytest.mark.slow
 def test_what_is_no_teacher_is_named(done, tmp_path):
     def said(path):
@@ -444,6 +453,16 @@ def test_what_is_no_teacher_is_named(done, tmp_path):
     assert "tells 7 classes apart, and [data] has 4" in said(many)
     bare.write_bytes(b"nothing")
     assert "bare.npz" in said(bare)
+    glyphs = done(seed=4)
+    names = list(Procedural(classes=4).class_names)
+    for last, wrong in ((names[3], 0), ("cat", 1)):
+        source = Named(classes=4)
+        source._names = [*names[:3], last]
+        found = list(
+            Distill(teacher={"from": glyphs}).missing(small().setting._replace(source=source))
+        )
+        assert len(found) == wrong
+        assert all(f"class 3 is {names[3]!r} there and 'cat' here" in each for each in found)
     damaged = done(seed=3)
     (damaged / "run.json").write_text("{}")
     assert "is no run's folder" in said(damaged)

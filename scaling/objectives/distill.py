@@ -14,7 +14,7 @@ from fits.base.errors import UserError
 from models.cost import forward_macs
 from scaling.objectives.config import Pass, Setting
 from scaling.objectives.softmax import SoftmaxScores
-from scaling.objectives.teacher import Known, Teacher
+from scaling.objectives.teacher import Known, Teacher, names_of
 
 if TYPE_CHECKING:
     from models.precision import Precision
@@ -81,7 +81,7 @@ class Distill(SoftmaxScores):
         except UserError as error:
             yield from error.mistakes
             return
-        yield from other_classes(self.teacher, known, setting.classes)
+        yield from other_classes(self.teacher, known, setting.classes, names_of(setting.source))
 
     def provenance(self, source: SourceConfig) -> dict[str, Any]:
         del source
@@ -115,10 +115,21 @@ class Distill(SoftmaxScores):
         )
 
 
-def other_classes(teacher: Teacher, known: Known, classes: int) -> Iterator[str]:
-    """What is wrong with a teacher's number of classes, for data of so many."""
+def other_classes(
+    teacher: Teacher, known: Known, classes: int, names: tuple[str, ...] | None = None
+) -> Iterator[str]:
+    """What is wrong with a teacher's classes, for data of so many, with these names."""
     if known.classes != classes:
         yield (
             f"teacher: {teacher.from_} tells {known.classes:_} classes apart, and [data] has "
             f"{classes:_}; take a teacher that was trained on the same classes."
+        )
+    elif names and known.names and names != known.names:
+        place = next(
+            k for k, pair in enumerate(zip(names, known.names, strict=True)) if len({*pair}) > 1
+        )
+        yield (
+            f"teacher: {teacher.from_} was trained on other classes than those of [data]: class "
+            f"{place} is {known.names[place]!r} there and {names[place]!r} here; take a teacher "
+            "that was trained on the same classes, in the same order."
         )

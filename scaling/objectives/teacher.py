@@ -11,12 +11,14 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from pydantic import ConfigDict, Field, PrivateAttr, TypeAdapter
 
+from fits.base.errors import UserError
 from models.shapes import MixerShape, Shape
 from models.weights.reading import inspect
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.data.part import Part
+from scaling.data.source import SourceConfig
 
 TrainedOn: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
 RUN, STATE = "run.json", "checkpoint.json"  # of a run's folder, and of each of its checkpoints
@@ -31,10 +33,12 @@ class Known(NamedTuple):
     Fields:
       shape: at the resolution of the images that it is shown.
       classes: of its classifier.
+      names: of the classes, in the order of their numbers; None: nothing here tells them.
     """
 
     shape: Shape
     classes: int
+    names: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         shape = TypeAdapter(Shape).dump_python(self.shape, mode="json")
@@ -162,7 +166,8 @@ def _of_run(folder: Path) -> Known:
     run = _run(folder)
     try:
         shape = TypeAdapter(Shape).validate_python(run["model"])
-        classes = TypeAdapter(TrainedOn).validate_python(run["data"]).classes
+        data = TypeAdapter(TrainedOn).validate_python(run["data"])
+        classes = data.classes
         objective = TypeAdapter(Objective).validate_python(run["objective"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{folder}/{RUN} describes no run that is known here.") from None
@@ -171,7 +176,18 @@ def _of_run(folder: Path) -> Known:
             f"{folder} was trained by {objective.kind} and has no classifier; a teacher needs one."
         )
     _end(folder, run)
-    return Known(shape, classes)
+    return Known(shape, classes, names_of(data))
+
+
+def names_of(data: SourceConfig | None) -> tuple[str, ...] | None:
+    """Of the classes of a source, where it has names and is there to tell them."""
+    if data is None:
+        return None
+    try:
+        names = data.class_names
+    except (OSError, ValueError, UserError):
+        return None
+    return None if names is None else tuple(names)
 
 
 def _end(folder: Path, run: dict[str, Any]) -> Path:
