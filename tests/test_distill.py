@@ -1,6 +1,7 @@
 """Distillation: the loss by hand, what each view is, and what makes no teacher."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -422,6 +423,15 @@ def test_an_id_names_the_teacher_s_path_and_survives_the_way_through_a_file():
     written = one.model_dump_json()
     assert json.loads(written)["objective"]["teacher"] == {"from": "a", "resolution": None}
     assert type(one).model_validate_json(written) == one
+
+
+STUDIES = Path(__file__).resolve().parents[1] / "scaling" / "studies"
+
+
+def test_the_bundled_studies_name_the_run_of_their_teacher_s_study():
+    for name in ("objectives", "objectives-cifar10"):
+        named = set(re.findall(r'"runs/(\w+)"', (STUDIES / f"{name}.toml").read_text()))
+        assert named == {run.id for run in read_study(f"{name}-teacher", data_needed=False).runs}
 
 
 class Named(Procedural):

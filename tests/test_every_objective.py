@@ -30,11 +30,13 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
 from objective_cases import CASES
+from scaling.objectives.built.contrastive import pairwise_sigmoid
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.placement import data_parallel
 from scaling.training.trainer import Trainer
 
 assert jax.device_count() == 8
+pairwise_sigmoid.__defaults__ = (4,)  # captions at once: four parts of a batch
 folder, *names = sys.argv[2:]
 for name in names:
     run = CASES[name](Path(folder))

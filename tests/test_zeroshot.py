@@ -1,19 +1,31 @@
 """Zero-shot classification and retrieval of a network whose vectors are known."""
 
+import csv
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from captions import CAPTIONS, COLOURS, KINDS, PLACES, Captions
 from flax import nnx
-from objective_cases import TOKENS
+from objective_cases import NANO, TOKENS, small
 from study_texts import GOOD
+from weights_cases import random_params
 
 from fits.base.errors import UserError
+from models.weights.writing import write
+from scaling.cli.main import main
 from scaling.data.arrays import Digits
+from scaling.data.procedural import Procedural
 from scaling.evaluate import Retrieval, ZeroShot
 from scaling.evaluate.retrieval import ranks
 from scaling.objectives.clip import Clip
+from scaling.objectives.lit import Lit
+from scaling.objectives.siglip import SigLip
+from scaling.runs.run_file import write_run_file
+from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
+from scaling.training.initial import Init
+from scaling.worker import Ended, work
 
 CLIP = Clip(tokens=TOKENS.model_copy(update={"length": 16}))
 PROMPTS = tuple(f"a {{}} square at the {place}" for place in PLACES)
@@ -174,3 +186,44 @@ def test_a_study_that_reads_captions_needs_images_that_have_some(tmp_path):
     with pytest.raises(UserError) as error:
         read_study(tmp_path / "study.toml")
     assert "clip reads captions, and the images of [data] have none" in str(error.value)
+
+
+RUN_WITH_TEXT = small(data=Procedural(classes=4, heldout_size=64))
+BOTH = """\
+[[evaluate]]
+kind = "zeroshot"
+name = "named"
+prompts = ["a {}"]
+
+[[evaluate]]
+kind = "retrieval"
+name = "found"
+k = [1, 5]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Clip, SigLip, Lit])
+def test_towers_are_measured_by_a_worker_and_by_evaluate_alike(kind, tmp_path, monkeypatch):
+    init = {}
+    if kind is Lit:
+        write(tmp_path / "nano.npz", random_params(NANO, 4), NANO)
+        init["init"] = Init(from_=tmp_path / "nano.npz")
+    objective = kind(tokens=TOKENS.model_copy(update={"length": 40}))
+    run = RUN_WITH_TEXT.model_copy(update={"objective": objective, **init})
+    evaluations = ZeroShot(name="named", prompts=("a {}",)), Retrieval(name="found", k=(1, 5))
+    write_run_file(tmp_path / run.id, run, evaluations, print)
+    folder = RunFolder(tmp_path / run.id)
+    assert work([folder.path]) == Ended.DONE
+    found = {row.metric: row.value for row in folder.results()}
+    assert found.keys() == {each for evaluation in evaluations for each in evaluation.metrics}
+    assert all(0 < value < 1 for value in found.values())
+    tasks, table = tmp_path / "tasks.toml", tmp_path / "again.csv"
+    tasks.write_text(BOTH)
+    words = ["scaling", "evaluate", folder.path, "--on", tasks, "--table", table]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    with pytest.raises(SystemExit, match="^0$"):
+        main()
+    with table.open() as file:
+        again = {row["metric"]: float(row["value"]) for row in csv.DictReader(file)}
+    assert again == pytest.approx(found, abs=1e-9)
