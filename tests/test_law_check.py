@@ -196,6 +196,7 @@ def test_a_root_mean_square_that_the_rows_do_not_give_is_said(law, check):
     assert check(law)[0] == 0
 
 
+@pytest.mark.slow
 def test_a_diagnostic_that_was_taken_out_or_added_is_said(doubtful, check):
     flat = {"code": "flat", "parameters": [], "numbers": {}}
     kept = json.loads(doubtful.read_text())
@@ -235,6 +236,7 @@ def test_a_diagnostic_with_another_number_parameter_or_code_is_found(doubtful, c
     assert "a warning of the refit" in found or "diagnostics, 1" in found
 
 
+@pytest.mark.slow
 def test_another_machine_may_round_the_numbers_of_a_diagnostic(doubtful, check):
     edit_evidence(
         doubtful,

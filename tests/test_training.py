@@ -271,6 +271,7 @@ def test_a_trainer_refuses_a_run_of_another_trunk(trainer, tmp_path):
         finish(trainer, run(10, seed=1), tmp_path)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(trainer, tmp_path, monkeypatch):
     monkeypatch.setattr("scaling.training.trainer.LOOK_EVERY", 0.0)
     losses = []
