@@ -1,27 +1,36 @@
 """What a plan counts of objectives: their arrays, their passes, and the gradients of each image."""
 
 import math
+import os
+import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from objective_cases import CASES, NANO, small
+from objective_cases import CASES, NANO
 from test_private_gradients import private_run
 
 from models.cost import forward_macs
 from models.precision import Precision
 from models.zoo import vit
 from scaling.data.procedural import Procedural
+from scaling.objectives.built.contrastive import pairwise_sigmoid
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
+from scaling.objectives.clip import Clip
 from scaling.objectives.config import Pass
+from scaling.objectives.image_text import AT_ONCE
+from scaling.objectives.lit import Lit
+from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 from scaling.planning.arrays import all_arrays, arrays_of, moments, outputs
 from scaling.planning.compiled import compiled_parts
 from scaling.planning.devices import topology
 from scaling.planning.disk import state_bytes
-from scaling.planning.memory import predicted
+from scaling.planning.memory import _similarities, predicted
 from scaling.planning.roofline import sent, step_time
 from scaling.planning.steps import ladder
 from scaling.training.placement_spec import PlacementSpec
@@ -163,15 +172,65 @@ def test_augmentations_are_counted_as_arithmetic():
     )
 
 
-def test_a_plan_of_objectives_loads_no_jax(tmp_path):
-    import subprocess
+def test_sigmoid_losses_hold_the_logits_of_some_captions_and_softmax_those_of_all():
+    """Of one device with 64 of 4,096 images: 64 x 1,024 float32 and not 64 x 4,096. A batch of
+    1,500 comes in two parts of 750, as `pairwise_sigmoid` makes them; one of 512 is whole."""
+    soft, sigmoid = Clip(), SigLip()
+    assert (soft.compared_at_once, sigmoid.compared_at_once) == (None, AT_ONCE)
+    assert Lit(loss="sigmoid").compared_at_once == AT_ONCE
+    assert Lit().compared_at_once is SimCLR().compared_at_once is None
+    for batch, rows in ((512, 512), (1500, 750), (4096, 1024)):
+        now = batch / ON.devices
+        every, some = (_similarities(run_of(each, batch=batch), now) for each in (soft, sigmoid))
+        assert every == 4 * now * batch
+        assert some == 4 * now * rows
 
-    code = (
-        "import sys\n"
-        "from scaling.planning.memory import predicted\n"
-        "from scaling.planning.roofline import step_time\n"
-        "assert 'jax' not in sys.modules\n"
+
+@pytest.mark.slow
+def test_a_compiled_sigmoid_loss_takes_no_more_memory_for_more_captions_than_it_compares():
+    """Four times the images: four times the logits of a part, and not sixteen times."""
+    size, scalar = 8, jax.ShapeDtypeStruct((), jnp.float32)
+
+    def temporary(count):
+        vectors = jax.ShapeDtypeStruct((count, size), jnp.float32)
+        step = jax.jit(jax.grad(pairwise_sigmoid, argnums=(0, 1)))
+        compiled = step.lower(vectors, vectors, scalar, scalar).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    less, more = temporary(AT_ONCE), temporary(4 * AT_ONCE)
+    assert less > 4 * AT_ONCE**2
+    assert 3 < more / less < 5
+
+
+PLANS = """
+import pickle, sys
+from pathlib import Path
+from scaling.planning.devices import topology
+from scaling.planning.memory import predicted
+from scaling.planning.roofline import step_time
+from scaling.training.placement_spec import PlacementSpec
+
+on, spec = topology("v3:2x2"), PlacementSpec()
+for name, run in pickle.loads(Path(sys.argv[1]).read_bytes()).items():
+    print(name, predicted(run, spec, on).peak, step_time(run, on, spec, ()).seconds, sep="|")
+assert "jax" not in sys.modules
+"""
+
+
+def test_a_plan_of_objectives_loads_no_jax(tmp_path):
+    """Of every objective the numbers that this process finds, which has loaded it."""
+    runs = {name: case(tmp_path / "files") for name, case in CASES.items()}
+    (tmp_path / "runs").write_bytes(pickle.dumps(runs))
+    done = subprocess.run(
+        [sys.executable, "-c", PLANS, str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert small().passes[0].flops > 0
+    spec = PlacementSpec()
+    for line, (name, run) in zip(done.stdout.splitlines(), runs.items(), strict=True):
+        named, memory, seconds = line.split("|")
+        assert named == name
+        assert float(memory) == predicted(run, spec, ON).peak > 0
+        assert float(seconds) == step_time(run, ON, spec, ()).seconds > 0

@@ -118,6 +118,12 @@ class ObjectiveConfig(Config, ABC):
         return False
 
     @property
+    def compared_at_once(self) -> int | None:
+        """Of an objective that compares all images of a batch with all of its views or captions:
+        with how many of them at a time, at most; None: with all."""
+        return None
+
+    @property
     def one_pass(self) -> bool:
         """Whether all gradients are those of one pass through the blocks of the network, each of
         which may be updated as soon as its own is known: what a fused step needs."""

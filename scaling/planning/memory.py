@@ -187,12 +187,15 @@ class _Activations(NamedTuple):
 
 
 def _similarities(run: Run, now: float) -> float:
-    """Of what an objective compares, those of this device with all of the batch: an upper bound
-    where it compares parts of them, or in parts."""
+    """Of what an objective compares, those of this device with all of the batch, or with as many
+    at a time as it does; an upper bound where it compares parts of them."""
     objective = run.objective
     if not (objective.couples_examples and (objective.views > 1 or objective.reads_text)):
         return 0.0
-    return 4.0 * (now * objective.views) * (run.batch * objective.views)
+    others = run.batch * objective.views
+    if objective.compared_at_once is not None:  # parts of equal size
+        others = math.ceil(others / math.ceil(others / objective.compared_at_once))
+    return 4.0 * (now * objective.views) * others
 
 
 class _State(NamedTuple):
