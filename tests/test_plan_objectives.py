@@ -13,7 +13,7 @@ import pytest
 from objective_cases import CASES, NANO
 from test_private_gradients import private_run
 
-from models.cost import forward_macs
+from models.cost import attention_macs, forward_macs
 from models.precision import Precision
 from models.zoo import vit
 from scaling.data.procedural import Procedural
@@ -24,6 +24,7 @@ from scaling.objectives.clip import Clip
 from scaling.objectives.config import Pass
 from scaling.objectives.image_text import AT_ONCE
 from scaling.objectives.lit import Lit
+from scaling.objectives.s4l import S4L
 from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 from scaling.planning.arrays import all_arrays, arrays_of, moments, outputs
@@ -31,7 +32,7 @@ from scaling.planning.compiled import compiled_parts
 from scaling.planning.devices import topology
 from scaling.planning.disk import state_bytes
 from scaling.planning.memory import _similarities, predicted
-from scaling.planning.roofline import sent, step_time
+from scaling.planning.roofline import _again, sent, step_time
 from scaling.planning.steps import ladder
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -131,6 +132,30 @@ def test_a_target_network_is_state_without_moments_and_nothing_is_kept_of_it():
     assert two.kept == one.kept
     assert two.state > one.state + 4 * 20e6
     assert two.moments["beside"] > one.moments["beside"] == 0
+
+
+def test_nothing_is_kept_of_the_passes_that_find_a_perturbation():
+    """VAT after a task that shows each image four times: what is kept is of 5 images, and each is
+    gone through 7 times. To an image a gradient costs what one to parameters does."""
+    one, two = (
+        predicted(run_of(each).model_copy(update={"compute": "float32"}), PlacementSpec(), ON)
+        for each in (S4L(), S4L(vat=1.0))
+    )
+    assert two.kept == pytest.approx(5 / 4 * one.kept, rel=1e-2)
+    assert two.made == pytest.approx(7 / 4 * one.made, rel=1e-2)
+    assert one.moments["beside"] == 0
+    assert one.kept / 4 < two.moments["beside"] < two.moments["blocks"]
+    assert two.state == one.state
+
+
+def test_blocks_are_computed_again_for_a_gradient_of_images_too():
+    """A step with VAT is 3 + 1 + 2 + 3 forward passes, and the products of attention once more; a
+    backward pass follows three of the four passes, and computes each again."""
+    run = run_of(S4L(task="none", vat=1.0))
+    macs, more = forward_macs(run.model, 100), attention_macs(run.model)
+    expected = 1 + 3 * macs / (9 * macs + more)
+    assert _again(run, PlacementSpec(remat="full")) == pytest.approx(expected)
+    assert _again(run, PlacementSpec()) == 1
 
 
 def test_the_gradients_of_all_images_of_a_part_are_held_at_once():
