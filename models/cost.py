@@ -60,6 +60,18 @@ def trunk_forward_macs(shape: Shape | TextShape) -> int:
             return shape.depth * _block_macs(shape, shape.length)
 
 
+def attention_macs(shape: Shape | TextShape) -> int:
+    """Those of them that multiply what blocks make of an image with each other and not with
+    parameters: queries with keys, weights with values. A pool's are left out."""
+    match shape:
+        case ViTShape():
+            return shape.depth * _attention_macs(shape, shape.tokens)
+        case TextShape():
+            return shape.depth * _attention_macs(shape, shape.length)
+        case _:
+            return 0
+
+
 def train_flops(shape: Shape, images_seen: int, classes: int | None = None) -> int:
     """FLOPs of training on `images_seen` images: a backward pass costs two forward passes."""
     return 3 * 2 * forward_macs(shape, classes) * images_seen
@@ -151,7 +163,11 @@ def _block_macs(shape: Transformer, n: int) -> int:
     """With n tokens, width d, MLP width m: 4 n d^2 (projections) + 2 n^2 d (attention) + 2 n d m
     (MLP)."""
     d, m = shape.width, shape.mlp
-    return 4 * n * d**2 + 2 * n**2 * d + 2 * n * d * m
+    return 4 * n * d**2 + _attention_macs(shape, n) + 2 * n * d * m
+
+
+def _attention_macs(shape: Transformer, n: int) -> int:
+    return 2 * n**2 * shape.width
 
 
 def _top_macs(shape: ViTShape | TextShape) -> int:

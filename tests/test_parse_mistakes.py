@@ -2,18 +2,23 @@
 
 import copy
 import tomllib
+from typing import Annotated
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
 from study_texts import FAMILIES, GOOD, read
 from toml_text import toml
 
 from fits.base.errors import UserError
+from scaling.study.mistakes import Schema, explain
 from scaling.study.parse import read_study
 from scaling.study.schema import EXAMPLE
+
+S4L = '[objective]\nkind = "s4l"\nlabelled_images = '
 
 # What is said of wrong ones
 
@@ -58,6 +63,10 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         ("patch = 4", "patch = 17", ["models.nano: patch=17 px is larger than the image"]),
         ("[models.nano]", '[models."na/no"]', ["a name with a / is the zoo's", 'mean "na/no"?']),
         ("[recipe]", '[objective]\nkind="classify"\nloss="sofmax"\n[recipe]', ['"sofmax"; did']),
+        ("[recipe]", f'{S4L}"10%"\n[recipe]', ['labelled_images: "10%" is not a number > 0.']),
+        ("[recipe]", f'{S4L}"0.1"\n[recipe]', ['"0.1" is not a number > 0. Leave out the quotes.']),
+        ("[recipe]", f"{S4L}[1]\n[recipe]", ["labelled_images: a list is not a number > 0."]),
+        ("[recipe]", f"{S4L}0\n[recipe]", ["objective.labelled_images: 0 is not a number > 0."]),
         ("[recipe]", '[recipe]\noptimizer = "lion"', ['"lion"; allowed: "adafactor", "']),
         ("[recipe]", "[recipe]\nlearning_rate = nan", ["nan is not a number > 0"]),
         ("[recipe]", "[recipe]\ncooldown_fraction = 0.1", ["recipe: cooldown_steps=5 and"]),
@@ -98,6 +107,23 @@ def test_a_mistake_is_named_with_what_is_right(mistakes, old, new, said):
     assert len(found) == len(said)
     for each in said:
         assert any(each in line for line in found), found
+
+
+class Sizes(BaseModel):
+    """Unions that no key tells apart."""
+
+    size: Annotated[int | float | None, Field(lt=9)] = None
+    where: int | bool | str = 0
+
+
+def test_a_value_of_a_plain_union_is_told_once_all_that_it_may_be():
+    schema = Schema(Sizes)
+    with pytest.raises(ValidationError) as caught:
+        Sizes.model_validate_json('{"size": [], "where": []}', strict=True)
+    assert {explain(each, schema) for each in caught.value.errors()} == {
+        (("size",), "an empty list is not a number < 9."),
+        (("where",), "an empty list is not a whole number, true or false or text."),
+    }
 
 
 def test_a_mistake_elsewhere_hides_no_other(mistakes):

@@ -112,7 +112,7 @@ def test_the_plan_as_json_is_complete_and_flat():
     model = found.pop("models")[0]
     assert found.pop("study") == "small"
     assert found.pop("question") == "How much?"
-    assert model.pop("name") == "mu/4"
+    assert (model.pop("name"), model.pop("variant")) == ("mu/4", "")
     assert model.pop("params") == parameters(shape("mu/4", 16))
     assert model.pop("forward_gmacs") == forward_macs(shape("mu/4", 16), 10) / 1e9
     assert (found.pop("states"), found.pop("disk_bytes")) == states_kept(study)

@@ -1,5 +1,6 @@
 """`scaling plan --on`: its JSON, its words, and what it says of a user's mistakes."""
 
+import csv
 import importlib.util
 import json
 import subprocess
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from fits.base.errors import UserError
 from scaling.cli.main import app
 from scaling.planning import calibration, compiled, gpu_compiler
+from scaling.study.parse import read_study
+from scaling.study.variants import variants
 
 STUDY = """
 name = "two"
@@ -41,12 +44,13 @@ NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 STEP = {
     "type": "object",
     "required": [
-        *("model", "images_per_device", "update", "remat", "microbatches"),
+        *("model", "variant", "images_per_device", "update", "remat", "microbatches"),
         *("sharding", "hbm_gib", "fits"),
         *("largest_images_per_device", "flops", "seconds", "rate", "device_hours", "memory"),
     ],
     "properties": {
         "model": TEXT,
+        "variant": {"type": "string"},
         "images_per_device": {"type": "integer", "minimum": 1},
         "update": {"enum": ["plain", "fused"]},
         "remat": {"enum": ["none", "dots", "full", "offload"]},
@@ -130,6 +134,103 @@ def test_a_plan_as_json_has_the_same_keys_on_whatever_devices(plan, on):
     assert {step["memory"] for step in found["steps"]} == {"closed form"}
     assert found["device_hours"] == pytest.approx(sum(s["device_hours"] for s in found["steps"]))
     assert found["dollars"] is None
+
+
+OBJECTIVES = """
+name = "two"
+question = "Which objective?"
+
+[data]
+kind = "procedural"
+resolution = 32
+caption = "class"
+
+[models.a]
+patch = 8
+width = 32
+depth = 1
+mlp = 64
+heads = 2
+
+[recipe]
+warmup_steps = 2
+cooldown_steps = 2
+
+[[evaluate]]
+kind = "fewshot"
+name = "digits"
+data = { kind = "digits", resolution = 32 }
+
+[[grid]]
+model = "a"
+images_seen = [640, 1_280]
+batch = 64
+seed = [0, 1]
+recipe = { warmup_steps = 2 }
+objective = [
+  { kind = "classify" }, { kind = "simclr" }, { kind = "jigsaw" }, { kind = "clip" },
+]
+
+[[grid]]
+model = "a"
+images_seen = [640, 1_280]
+batch = 64
+recipe = { warmup_steps = 3 }
+objective = { kind = "clip" }
+"""
+KINDS = ("classify", "simclr", "jigsaw", "clip")
+
+
+def test_each_objective_has_a_row_of_its_own_with_its_own_flops(plan, tmp_path):
+    """In the words of a dry run, in JSON, in the printed plan and in the table of runs."""
+    (tmp_path / "two.toml").write_text(OBJECTIVES)
+    runs = read_study(str(tmp_path / "two.toml")).runs
+    words = variants(runs)
+    found = json.loads(plan("--json", "-"))
+    assert [model["name"] for model in found["models"]] == ["a"] * 5
+    variants_of = [*((kind, 2) for kind in KINDS), ("clip", 3)]
+    assert [model["variant"] for model in found["models"]] == [
+        f"objective={kind}, recipe.warmup_steps={steps}" for kind, steps in variants_of
+    ]
+    for model in found["models"]:
+        mine = [run for run in runs if words[run.id] == model["variant"]]
+        assert model["runs"] == len(mine)
+        assert model["flops_alone"] == sum(run.flops for run in mine)
+    assert sum(model["flops"] for model in found["models"]) == found["flops"]
+    printed = plan().splitlines()
+    assert printed[2].split()[:3] == ["model", "variant", "params"]
+    for model, line in zip(found["models"], printed[3:], strict=False):
+        assert line.split("  ")[0] == "a"
+        assert f" {model['variant']} " in line
+    rows = list(csv.DictReader(plan("--table", "-").splitlines()))
+    assert {row["run"]: row["variant"] for row in rows} == words
+
+
+def test_steps_of_several_objectives_are_told_apart_by_what_their_runs_agree_in(plan, tmp_path):
+    """CLIP's runs of two warm-ups take one step: the warm-up is no part of its variant."""
+    (tmp_path / "two.toml").write_text(OBJECTIVES)
+    on = "--on", "v3:2x2", "--closed-form"
+    steps = as_json(plan(*on, "--json", "-"))["steps"]
+    told = [f"objective={kind}, recipe.warmup_steps=2" for kind in KINDS[:-1]]
+    assert [step["variant"] for step in steps] == [*told, "objective=clip"]
+    assert len({step["flops"] for step in steps}) == 4
+    printed = plan(*on).splitlines()
+    assert printed[2].split()[:3] == ["model", "variant", "images"]
+    for step, line in zip(steps, printed[3:], strict=False):
+        assert line.startswith("a ")
+        assert f" {step['variant']} " in line
+
+
+def test_a_step_that_does_not_fit_is_named_with_its_variant(plan, tmp_path):
+    (tmp_path / "two.toml").write_text(OBJECTIVES)
+    printed = plan("--on", "device:memory=1MiB,peak=1e12")
+    assert "\na (objective=clip) does not fit: " in printed
+
+
+def test_a_study_of_one_variant_is_printed_without_a_column_for_it(plan):
+    assert "variant" not in plan()
+    assert "variant" not in plan("--on", "v3:2x2", "--closed-form")
+    assert {step["variant"] for step in json.loads(plan("--json", "-"))["models"]} == {""}
 
 
 def test_the_giant_is_fused_on_a_slice_of_v3(plan):

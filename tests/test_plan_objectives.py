@@ -1,28 +1,38 @@
 """What a plan counts of objectives: their arrays, their passes, and the gradients of each image."""
 
 import math
+import os
+import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from objective_cases import CASES, NANO, small
+from objective_cases import CASES, NANO
 from test_private_gradients import private_run
 
-from models.cost import forward_macs
+from models.cost import attention_macs, forward_macs
 from models.precision import Precision
 from models.zoo import vit
 from scaling.data.procedural import Procedural
+from scaling.objectives.built.contrastive import pairwise_sigmoid
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
+from scaling.objectives.clip import Clip
 from scaling.objectives.config import Pass
+from scaling.objectives.image_text import AT_ONCE
+from scaling.objectives.lit import Lit
+from scaling.objectives.s4l import S4L
+from scaling.objectives.siglip import SigLip
 from scaling.objectives.simclr import SimCLR
 from scaling.planning.arrays import all_arrays, arrays_of, moments, outputs
 from scaling.planning.compiled import compiled_parts
 from scaling.planning.devices import topology
 from scaling.planning.disk import state_bytes
-from scaling.planning.memory import predicted
-from scaling.planning.roofline import sent, step_time
+from scaling.planning.memory import _similarities, predicted
+from scaling.planning.roofline import _again, sent, step_time
 from scaling.planning.steps import ladder
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -124,6 +134,30 @@ def test_a_target_network_is_state_without_moments_and_nothing_is_kept_of_it():
     assert two.moments["beside"] > one.moments["beside"] == 0
 
 
+def test_nothing_is_kept_of_the_passes_that_find_a_perturbation():
+    """VAT after a task that shows each image four times: what is kept is of 5 images, and each is
+    gone through 7 times. To an image a gradient costs what one to parameters does."""
+    one, two = (
+        predicted(run_of(each).model_copy(update={"compute": "float32"}), PlacementSpec(), ON)
+        for each in (S4L(), S4L(vat=1.0))
+    )
+    assert two.kept == pytest.approx(5 / 4 * one.kept, rel=1e-2)
+    assert two.made == pytest.approx(7 / 4 * one.made, rel=1e-2)
+    assert one.moments["beside"] == 0
+    assert one.kept / 4 < two.moments["beside"] < two.moments["blocks"]
+    assert two.state == one.state
+
+
+def test_blocks_are_computed_again_for_a_gradient_of_images_too():
+    """A step with VAT is 3 + 1 + 2 + 3 forward passes, and the products of attention once more; a
+    backward pass follows three of the four passes, and computes each again."""
+    run = run_of(S4L(task="none", vat=1.0))
+    macs, more = forward_macs(run.model, 100), attention_macs(run.model)
+    expected = 1 + 3 * macs / (9 * macs + more)
+    assert _again(run, PlacementSpec(remat="full")) == pytest.approx(expected)
+    assert _again(run, PlacementSpec()) == 1
+
+
 def test_the_gradients_of_all_images_of_a_part_are_held_at_once():
     sizes = {"clip_norm": None, "privacy": {"noise_multiplier": 1.0, "delta": 1e-5}}
     run = run_of(batch=64, **sizes)
@@ -163,15 +197,65 @@ def test_augmentations_are_counted_as_arithmetic():
     )
 
 
-def test_a_plan_of_objectives_loads_no_jax(tmp_path):
-    import subprocess
+def test_sigmoid_losses_hold_the_logits_of_some_captions_and_softmax_those_of_all():
+    """Of one device with 64 of 4,096 images: 64 x 1,024 float32 and not 64 x 4,096. A batch of
+    1,500 comes in two parts of 750, as `pairwise_sigmoid` makes them; one of 512 is whole."""
+    soft, sigmoid = Clip(), SigLip()
+    assert (soft.compared_at_once, sigmoid.compared_at_once) == (None, AT_ONCE)
+    assert Lit(loss="sigmoid").compared_at_once == AT_ONCE
+    assert Lit().compared_at_once is SimCLR().compared_at_once is None
+    for batch, rows in ((512, 512), (1500, 750), (4096, 1024)):
+        now = batch / ON.devices
+        every, some = (_similarities(run_of(each, batch=batch), now) for each in (soft, sigmoid))
+        assert every == 4 * now * batch
+        assert some == 4 * now * rows
 
-    code = (
-        "import sys\n"
-        "from scaling.planning.memory import predicted\n"
-        "from scaling.planning.roofline import step_time\n"
-        "assert 'jax' not in sys.modules\n"
+
+@pytest.mark.slow
+def test_a_compiled_sigmoid_loss_takes_no_more_memory_for_more_captions_than_it_compares():
+    """Four times the images: four times the logits of a part, and not sixteen times."""
+    size, scalar = 8, jax.ShapeDtypeStruct((), jnp.float32)
+
+    def temporary(count):
+        vectors = jax.ShapeDtypeStruct((count, size), jnp.float32)
+        step = jax.jit(jax.grad(pairwise_sigmoid, argnums=(0, 1)))
+        compiled = step.lower(vectors, vectors, scalar, scalar).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    less, more = temporary(AT_ONCE), temporary(4 * AT_ONCE)
+    assert less > 4 * AT_ONCE**2
+    assert 3 < more / less < 5
+
+
+PLANS = """
+import pickle, sys
+from pathlib import Path
+from scaling.planning.devices import topology
+from scaling.planning.memory import predicted
+from scaling.planning.roofline import step_time
+from scaling.training.placement_spec import PlacementSpec
+
+on, spec = topology("v3:2x2"), PlacementSpec()
+for name, run in pickle.loads(Path(sys.argv[1]).read_bytes()).items():
+    print(name, predicted(run, spec, on).peak, step_time(run, on, spec, ()).seconds, sep="|")
+assert "jax" not in sys.modules
+"""
+
+
+def test_a_plan_of_objectives_loads_no_jax(tmp_path):
+    """Of every objective the numbers that this process finds, which has loaded it."""
+    runs = {name: case(tmp_path / "files") for name, case in CASES.items()}
+    (tmp_path / "runs").write_bytes(pickle.dumps(runs))
+    done = subprocess.run(
+        [sys.executable, "-c", PLANS, str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert small().passes[0].flops > 0
+    spec = PlacementSpec()
+    for line, (name, run) in zip(done.stdout.splitlines(), runs.items(), strict=True):
+        named, memory, seconds = line.split("|")
+        assert named == name
+        assert float(memory) == predicted(run, spec, ON).peak > 0
+        assert float(seconds) == step_time(run, ON, spec, ()).seconds > 0

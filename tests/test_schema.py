@@ -26,6 +26,7 @@ def test_every_key_has_a_meaning():
     "row",
     [
         "| `batch` | a whole number > 0 and <= 1_000_000_000, or a list of several | **needed** |",
+        "| `labelled_images` | a number > 0 | `0.1` | Images whose labels are shown",
         '| `clip_norm` | a number > 0, or "none" | `1.0` |',
         '| `loss` | one of "sigmoid", "softmax" | `"sigmoid"` |',
         "| `shots` | a list, each of it a whole number > 0 and <= 1_000_000 | `[1, 5, 10]` |",

@@ -26,8 +26,10 @@ def plan(
 
     FLOPs are those of training (2 a multiply-add, a backward pass twice the forward), once as it
     will be done, with trunks shared by runs that differ only in images_seen, and once as if each
-    run were trained alone. GMACs are 1e9 multiply-adds of one image's forward pass, classifier
-    included; params are those of the backbone, its pool included, classifier left out.
+    run were trained alone; each objective's, two views or a teacher included. GMACs are 1e9
+    multiply-adds of one image's forward pass under a classifier, whatever the objective; params are
+    those of the backbone, its pool included, classifier left out. Where the study has several
+    objectives, augmentations, batches or recipes, each model has a line for each, its `variant`.
 
     With --on, every distinct step of the study is planned for those devices: its memory as their
     own compiler says, for TPUs, for GPUs where JAX's CUDA plugin is installed, neither of which

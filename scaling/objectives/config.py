@@ -39,6 +39,9 @@ class Pass(NamedTuple):
       shared: whether its parameters are those of an earlier pass, as of a second look at images.
       layers: the shape of every array of parameters of the layers on the network; None: one linear
         layer with biases, which has all multiply-adds beyond the network's.
+      to_inputs: multiply-adds of one example's backward pass to the inputs alone, of a pass that is
+        not trained; 0: there is none. No gradient of a parameter is taken, and what is kept for it
+        is free again before anything is trained.
     """
 
     macs: int
@@ -47,11 +50,12 @@ class Pass(NamedTuple):
     shape: Shape | TextShape | None = None
     shared: bool = False
     layers: tuple[tuple[int, ...], ...] | None = None
+    to_inputs: int = 0
 
     @property
     def flops(self) -> float:
         """Of one image of the batch."""
-        return 2 * self.macs * self.examples * (3 if self.trained else 1)
+        return 2 * (self.macs * (3 if self.trained else 1) + self.to_inputs) * self.examples
 
 
 Norm: TypeAlias = Literal["batch", "layer", "none"]
@@ -116,6 +120,12 @@ class ObjectiveConfig(Config, ABC):
     def couples_examples(self) -> bool:
         """Whether one image's loss depends on the others of its batch."""
         return False
+
+    @property
+    def compared_at_once(self) -> int | None:
+        """Of an objective that compares all images of a batch with all of its views or captions:
+        with how many of them at a time, at most; None: with all."""
+        return None
 
     @property
     def one_pass(self) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scaling.objectives.built.image_text import ImageTextObjective
 
 Loss: TypeAlias = Literal["softmax", "sigmoid"]
+AT_ONCE = 1024  # captions that the sigmoid compares all images with at a time
 
 
 class TextTower(Config):
@@ -109,6 +110,10 @@ class ImageText(ObjectiveConfig):
     @property
     def couples_examples(self) -> bool:
         return True
+
+    @property
+    def compared_at_once(self) -> int | None:
+        return AT_ONCE if self.compared_by == "sigmoid" else None
 
     @property
     def reads_text(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.cost import forward_macs
+from models.cost import attention_macs, forward_macs
 from scaling.data.order import Labelled
 from scaling.objectives.config import Pass, Setting, linear
 from scaling.objectives.exemplar import exemplar_problems
@@ -135,8 +135,14 @@ class S4L(SoftmaxScores):
         return S4LObjective(self, model, classes, precision)
 
     def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
-        """All turns and views through backbone and heads; for VAT one forward and backward pass to
-        find the perturbation, and one trained pass."""
+        """All turns and views through backbone and heads; the classifier looks at one of them, and
+        is counted with all, features * classes multiply-adds each.
+
+        For VAT each image once more as it is, forward alone; once to find the perturbation, whose
+        backward pass goes to the image and takes no gradient of a parameter; and perturbed, which
+        is trained. To the image a product with parameters costs as much as forward, one of two
+        activations twice that.
+        """
         turns = TURNS if self.task == "rotation" else 0
         layers = linear(model.features, classes) + (linear(model.features, turns) if turns else ())
         shown = self.turns * self.views
@@ -144,6 +150,7 @@ class S4L(SoftmaxScores):
         heads = model.features * turns
         found = [Pass(macs + heads, examples=shown, shape=model, layers=layers)]
         if self.vat:
-            seen = Pass(macs, examples=2, shape=model, shared=True)
-            found += [seen, seen._replace(examples=1, trained=False)]
+            perturbed = Pass(macs, shape=model, shared=True)
+            clean = perturbed._replace(trained=False)
+            found += [clean, clean._replace(to_inputs=macs + attention_macs(model)), perturbed]
         return tuple(found)

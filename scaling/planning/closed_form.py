@@ -20,11 +20,15 @@ from scaling.evaluate.trains import Trains
 from scaling.planning.disk import states_kept
 from scaling.planning.privacy import privacy_remarks
 from scaling.study.study import Study
+from scaling.study.variants import variants
 from scaling.training.margin import unseen_margin
 from scaling.training.run import Run
 
 HEADINGS = ("model", "params", "GMACs", "runs", "trunks", "images", "FLOPs", "if alone", "saved")
-RUN_COLUMNS = ("run", "model", "params", "flops", "images_seen", "data_size", "seed", "cooldown")
+RUN_COLUMNS = (
+    *("run", "model", "params", "flops", "images_seen", "data_size", "seed", "variant"),
+    "cooldown",
+)
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,23 @@ class Cost:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """One of a study's models, and its share of the cost."""
+    """One of a study's models in one of its variants, and its share of the cost."""
 
     name: str
+    variant: str
+    """As `study.variants` tells them: "" where the study has one."""
     params: int
     """Of the backbone, its pool included, classifier left out: as in the results."""
     forward_gmacs: float
-    """1e9 multiply-adds of one image's forward pass, classifier included."""
+    """1e9 multiply-adds of one image's forward pass through the network under a linear classifier
+    of the data's classes, whatever its objective puts there: a size of the model. What the
+    objective does with it is in the FLOPs."""
     cost: Cost
 
 
 @dataclass(frozen=True)
 class StudyCost:
-    """What a study will cost, model by model and in all."""
+    """What a study will cost, by model and variant and in all."""
 
     study: str
     question: str
@@ -82,17 +90,20 @@ class StudyCost:
 
 def study_cost(study: Study) -> StudyCost:
     """The cost of all runs of a study, none of them trained yet."""
-    by_model: dict[Shape, list[Run]] = {}
+    words = variants(study.runs)
+    by_model: dict[Shape, dict[str, list[Run]]] = {}
     for run in study.runs:
-        by_model.setdefault(run.model, []).append(run)
+        by_model.setdefault(run.model, {}).setdefault(words[run.id], []).append(run)
     models = [
         ModelCost(
             name=runs[0].model_name,
+            variant=variant,
             params=parameters(model),
             forward_gmacs=forward_macs(model, runs[0].data.classes) / 1e9,
             cost=cost_of(runs),
         )
-        for model, runs in by_model.items()
+        for model, several in by_model.items()
+        for variant, runs in several.items()
     ]
     cost = _sum(model.cost for model in models)
     beside = trained_by_evaluations(study)
@@ -178,6 +189,7 @@ def as_json(found: StudyCost) -> dict[str, Any]:
         "models": [
             {
                 "name": model.name,
+                "variant": model.variant,
                 "params": model.params,
                 "forward_gmacs": model.forward_gmacs,
                 **_cost_json(model.cost),
@@ -195,8 +207,10 @@ def as_csv(study: Study) -> str:
     """The runs of a study as CSV, columns as in its results; no data_size: data are endless.
 
     FLOPs are those of each run as if trained alone; `cooldown` is the part of them that lies behind
-    its trunk, which runs that differ only in images_seen share.
+    its trunk, which runs that differ only in images_seen share. `variant` is "" where the study has
+    one.
     """
+    words = variants(study.runs)
     unbound = {run.data for run in study.runs if run.data_size is None}
     sizes = {data: data.sizes()[0] for data in unbound}
     text = io.StringIO()
@@ -207,6 +221,7 @@ def as_csv(study: Study) -> str:
         writer.writerow(
             [
                 *(run.id, run.model_name, run.params, run.flops, run.images_seen, size, run.seed),
+                words[run.id],
                 f"{1 - run.branch_step / run.steps:.9g}",
             ]
         )
@@ -214,12 +229,21 @@ def as_csv(study: Study) -> str:
 
 
 def show_cost(found: StudyCost) -> None:
-    """Prints the plan: one line a model, and the sum in words."""
+    """Prints the plan: one line for each model, or for each of its variants where the study has
+    several, and the sum in words."""
     print(f"{found.study}: {found.question}\n")
+    several = any(model.variant for model in found.models)
+    model, *others = HEADINGS
     rows = [
-        (m.name, f"{m.params:_}", f"{m.forward_gmacs:.3g}", *_cells(m.cost)) for m in found.models
+        (
+            m.name,
+            *([m.variant] if several else []),
+            *(f"{m.params:_}", f"{m.forward_gmacs:.3g}", *_cells(m.cost)),
+        )
+        for m in found.models
     ]
-    print_table(HEADINGS, rows, left=("model",))
+    headings = (model, *(["variant"] if several else []), *others)
+    print_table(headings, rows, left=("model", "variant"))
     cost = found.cost
     print(
         f"\n{_counted(cost.runs, 'run')} on {_counted(cost.trunks, 'trunk')}: "

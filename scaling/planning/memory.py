@@ -137,7 +137,7 @@ class _Activations(NamedTuple):
       pooled: what the gradients above the blocks need.
       logits: what the layers on networks make, or similarities of all images with each other.
       made: all that all blocks make.
-      beside: a forward pass of what is not trained, at its fullest.
+      beside: a pass of what is not trained, at its fullest.
       of_compute: bytes of the compute dtype over those of float32.
     """
 
@@ -168,8 +168,16 @@ class _Activations(NamedTuple):
             [arrays(each) for each in passes if each.shape and each.trained is wanted]
             for wanted in (True, False)
         )
+        backward = [each.to_inputs > 0 for each in passes if each.shape and not each.trained]
         fused = spec.update == "fused"
-        moments = [max(a.moments(spec.recomputed, fused=fused).values()) for a in trained]
+
+        def block(a: Arrays) -> float:
+            return max(a.moments(spec.recomputed, fused=fused).values())
+
+        alone = [  # not trained, but with a gradient of what goes in
+            a.patches + (a.depth * a.kept(spec.recomputed) + block(a) if to_inputs else a.forward)
+            for a, to_inputs in zip(beside, backward, strict=True)
+        ]
         logits = sum(4.0 * math.ceil(now * each.examples) * outputs(each) for each in passes)
         image = Arrays.of(run, now, kind, spec.tensor)
         return cls(
@@ -177,22 +185,25 @@ class _Activations(NamedTuple):
             flat=sum(a.flat for a in trained),
             patches=max([a.patches for a in (*trained, *beside)]),
             kept=sum(a.depth * a.kept(spec.recomputed) for a in trained),
-            block=max(moments),
+            block=max(map(block, trained)),
             pooled=sum(a.pooled for a in trained),
             logits=logits + _similarities(run, now),
             made=sum(a.depth * a.made for a in (*trained, *beside)),
-            beside=max((a.patches + a.forward for a in beside), default=0.0),
+            beside=max(alone, default=0.0),
             of_compute=image.size / 4,
         )
 
 
 def _similarities(run: Run, now: float) -> float:
-    """Of what an objective compares, those of this device with all of the batch: an upper bound
-    where it compares parts of them, or in parts."""
+    """Of what an objective compares, those of this device with all of the batch, or with as many
+    at a time as it does; an upper bound where it compares parts of them."""
     objective = run.objective
     if not (objective.couples_examples and (objective.views > 1 or objective.reads_text)):
         return 0.0
-    return 4.0 * (now * objective.views) * (run.batch * objective.views)
+    others = run.batch * objective.views
+    if objective.compared_at_once is not None:  # parts of equal size
+        others = math.ceil(others / math.ceil(others / objective.compared_at_once))
+    return 4.0 * (now * objective.views) * others
 
 
 class _State(NamedTuple):

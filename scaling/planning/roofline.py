@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from scaling.objectives.config import Pass
 from scaling.planning.arrays import all_arrays, passes_of
 from scaling.planning.calibration import Measurement, nearest
 from scaling.planning.devices import TPUS, Topology
@@ -157,12 +158,20 @@ def efficiency(
 
 
 def _again(run: Run, spec: PlacementSpec) -> float:
-    """Arithmetic of a step over that of one that computes nothing again; forward passes of what is
-    not trained are done once."""
+    """Arithmetic of a step over that of one that computes nothing again; forward passes that no
+    backward pass follows are done once."""
     passes = passes_of(run)
-    trained = sum(each.flops for each in passes if each.trained) / sum(p.flops for p in passes)
-    again = 1 + (AGAIN[spec.recomputed] - 1) * trained
+    again = 1 + (AGAIN[spec.recomputed] - 1) * _followed(passes) / sum(p.flops for p in passes)
     return again * (NORM_FIRST if takes_norm_first(run, spec) else 1)
+
+
+def _followed(passes: Sequence[Pass]) -> float:
+    """FLOPs of as many trained passes as a backward pass follows, to parameters or to inputs."""
+    return sum(
+        each._replace(trained=True, to_inputs=0).flops
+        for each in passes
+        if each.trained or each.to_inputs
+    )
 
 
 def takes_norm_first(run: Run, spec: PlacementSpec) -> bool:

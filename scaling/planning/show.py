@@ -28,8 +28,11 @@ def show(plan: DevicePlan) -> None:
         f"{'devices' if devices > 1 else 'device'} of {kind.hbm / GIB:.4g} GiB\n"
     )
     shared = ("tensor",) if any(step.plan.spec.tensor > 1 for step in plan.steps) else ()
-    rows = (_row(step, tensor=bool(shared)) for step in plan.steps)
-    print_table((*BEFORE, *shared, *AFTER), rows, left=("model", "update", "remat"))
+    several = any(step.plan.variant for step in plan.steps)
+    rows = (_row(step, tensor=bool(shared), variant=several) for step in plan.steps)
+    model, *before = BEFORE
+    headings = (model, *(["variant"] if several else []), *before, *shared, *AFTER)
+    print_table(headings, rows, left=("model", "variant", "update", "remat"))
     print(f"\n{_memory(plan)}\n{_time(plan)}")
     if placed := _placement(plan):
         print(placed)
@@ -43,10 +46,11 @@ def show(plan: DevicePlan) -> None:
             print(_misfit(step, kind.hbm))
 
 
-def _row(step: PricedStep, *, tensor: bool) -> tuple[str, ...]:
+def _row(step: PricedStep, *, tensor: bool, variant: bool) -> tuple[str, ...]:
     plan = step.plan
     return (
         plan.run.model_name,
+        *([plan.variant] if variant else []),
         f"{plan.images_per_device}",
         plan.spec.update,
         plan.spec.recomputed,
@@ -76,7 +80,7 @@ def _placement(plan: DevicePlan) -> str | None:
             for key, value in spec.model_dump(exclude_defaults=True).items()
         ]
         if said:
-            models.setdefault(", ".join(said), []).append(step.plan.run.model_name)
+            models.setdefault(", ".join(said), []).append(step.plan.name)
     if not models:
         return None
     ways = "; ".join(f"{said} for {', '.join(names)}" for said, names in models.items())
@@ -120,7 +124,7 @@ def _time(plan: DevicePlan) -> str:
 def _misfit(step: PricedStep, hbm: float) -> str:
     plan = step.plan
     lacking = plan.verdict.gib - hbm / GIB
-    said = f"{plan.run.model_name} does not fit: {lacking:.2f} GiB too much."
+    said = f"{plan.name} does not fit: {lacking:.2f} GiB too much."
     if plan.largest_images_per_device:
         said += f" {plan.largest_images_per_device} images a device fit."
     if not step.would_fit:

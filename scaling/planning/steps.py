@@ -22,6 +22,7 @@ from scaling.planning.devices import Topology
 from scaling.planning.given import candidates, named
 from scaling.planning.memory import predicted
 from scaling.study.study import Study
+from scaling.study.variants import said, variant_fields
 from scaling.training.placement_checks import check_runs
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.run import Run
@@ -42,6 +43,8 @@ class StepPlan:
     Fields:
       run: any that takes this step; its batch is that of all devices together.
       runs: of the study, all that take it, with the batches they have there.
+      variant: what these have in common of what tells the study's variants apart, in words; "":
+        nothing.
       images_per_device: of `run`, that a device sees; devices along a tensor axis see the same.
       spec: how the step is computed: chosen, or as given.
       verdict: the compiler's, or the closed form's.
@@ -57,10 +60,17 @@ class StepPlan:
     verdict: Verdict
     largest_images_per_device: int
     largest_basis: Basis = "closed form"
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the model, with the variant where the study has several."""
+        return named_variant(self.run, self.variant)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "model": self.run.model_name,
+            "variant": self.variant,
             "images_per_device": self.images_per_device,
             "update": self.spec.update,
             "remat": self.spec.recomputed,
@@ -101,16 +111,22 @@ def plan_steps(
     check_runs(asked, study.runs, batches=False)
     programs = _programs(study, topology, images_per_device, asked.tensor)
     check_batches([run for run, _ in programs], topology, asked.tensor)
+    fields = variant_fields(study.runs)
 
     def specs(run: Run) -> Iterator[PlacementSpec]:
         return ladder(run, topology, study.placement, given)
 
-    return [_plan(run, runs, topology, compile_step, specs, search, tell) for run, runs in programs]
+    found = []
+    for run, runs in programs:
+        variant = said([fields.get(each.id, {}) for each in runs])
+        found.append(_plan(run, runs, variant, topology, compile_step, specs, search, tell))
+    return found
 
 
 def _plan(
     run: Run,
     runs: list[Run],
+    variant: str,
     topology: Topology,
     compile_step: Compile,
     specs: Callable[[Run], Iterator[PlacementSpec]],
@@ -118,9 +134,10 @@ def _plan(
     tell: Callable[[str], None],
 ) -> StepPlan:
     best: tuple[PlacementSpec, Verdict] | None = None
+    name = named_variant(run, variant)
     for spec in specs(run):
         images = run.batch // (topology.devices // spec.tensor)
-        tell(f"{run.model_name}, {images} images a device, {words(spec)}")
+        tell(f"{name}, {images} images a device, {words(spec)}")
         verdict = compile_step(run, topology, spec)
         if best is None or verdict.bytes < best[1].bytes or verdict.fits:
             best = spec, verdict
@@ -131,7 +148,7 @@ def _plan(
     tensor = spec.tensor
 
     def at(images: int) -> Verdict:
-        tell(f"{run.model_name}, {images} images a device, {words(spec)}")
+        tell(f"{name}, {images} images a device, {words(spec)}")
         return compile_step(with_images(run, images, topology, tensor), topology, spec)
 
     def guess(images: int) -> float:
@@ -149,6 +166,7 @@ def _plan(
         verdict=verdict,
         largest_images_per_device=most,
         largest_basis=verdict.basis if search else "closed form",
+        variant=variant,
     )
 
 
@@ -266,6 +284,11 @@ def with_images(run: Run, images_per_device: int, topology: Topology, tensor: in
     """A run of as many steps with another batch, of which groups of `tensor` devices share rows."""
     batch = images_per_device * (topology.devices // tensor)
     return run.model_copy(update={"batch": batch, "images_seen": run.steps * batch})
+
+
+def named_variant(run: Run, variant: str) -> str:
+    """A run's model, and its variant in brackets where there are several."""
+    return f"{run.model_name} ({variant})" if variant else run.model_name
 
 
 def words(spec: PlacementSpec) -> str:

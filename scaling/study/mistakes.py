@@ -17,6 +17,7 @@ from scaling.study.toml_lines import KeyPath
 
 LARGEST_EXACT = 2**53  # whole numbers beyond may differ from the float that was written
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+OF_UNIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}  # pydantic's own names beside an anyOf
 
 
 class Schema:
@@ -26,11 +27,16 @@ class Schema:
         self.root = config.model_json_schema()
 
     def node(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """`schema` itself, not a reference to it; where it may be null, what else it may be."""
+        """`schema` itself, not a reference to it; where it may be null, what else it may be; of
+        whole and other numbers, numbers."""
         if "$ref" in schema:
             return self.named(schema["$ref"])
         some = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-        return self.node(some[0]) if len(some) == 1 else schema
+        if len(some) == 1:
+            return self.node(some[0])
+        if some and all(option.get("type") in ("integer", "number") for option in some):
+            return {**schema, "type": "number"}
+        return schema
 
     def named(self, reference: str) -> dict[str, Any]:
         return self.root["$defs"][reference.rpartition("/")[2]]
@@ -47,6 +53,8 @@ class Schema:
             if "discriminator" in around:
                 schema = self.named(around["discriminator"]["mapping"][step])
                 continue
+            if "anyOf" in around:  # what the member wants is no better than what any does
+                continue
             place += (step,)
             inside = around.get("properties", {}).get(step) or around.get("items")
             schema = inside or around.get("additionalProperties") or {}
@@ -59,7 +67,7 @@ class Schema:
 
     def _wanted(self, node: dict[str, Any]) -> str:
         bounds = " and ".join(
-            f"{sign} {node[key]:_}" for key, sign in BOUNDS.items() if key in node
+            f"{sign} {node[key]:_}" for key, sign in (BOUNDS | OF_UNIONS).items() if key in node
         )
         match node:
             case {"const": only}:
@@ -85,6 +93,9 @@ class Schema:
             case {"type": "array", "items": items}:
                 each = self.wanted(items)
                 return "a list of tables" if each == "a table" else f"a list, each of it {each}"
+            case {"anyOf": options}:
+                several = [self.wanted(each) for each in options if each.get("type") != "null"]
+                return f"{', '.join(several[:-1])} or {several[-1]}"
         return "a table"
 
 

@@ -6,7 +6,7 @@ goes with the model, as a learning rate that each size has of its own, makes non
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -21,11 +21,26 @@ def variants(runs: Sequence[Run]) -> dict[str, str]:
 
     "" where nothing but model, data, duration and seed tells runs apart.
     """
+    return {run: said([fields]) for run, fields in variant_fields(runs).items()}
+
+
+def said(several: Sequence[Mapping[str, str]]) -> str:
+    """In words, the fields in which these variants agree."""
+    first, *others = several
+    return ", ".join(
+        f"{name}={value}"
+        for name, value in first.items()
+        if all(each.get(name) == value for each in others)
+    )
+
+
+def variant_fields(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """By the id of each run the fields that it is a variant by, each in words."""
     ordered = sorted(runs, key=_alike)
     groups = [list(group) for _, group in groupby(ordered, key=_alike)]
     differ = [name for name in FIELDS if any(_differ(group, name) for group in groups)]
     if not differ:
-        return dict.fromkeys((run.id for run in runs), "")
+        return {run.id: {} for run in runs}
     words = {run.id: _words(run, differ) for run in runs}
     shown = {
         name
@@ -34,7 +49,7 @@ def variants(runs: Sequence[Run]) -> dict[str, str]:
         if len({words[run.id].get(name) for run in group}) > 1
     }
     return {
-        run: ", ".join(f"{name}={value}" for name, value in each.items() if name in shown)
+        run: {name: value for name, value in each.items() if name in shown}
         for run, each in words.items()
     }
 

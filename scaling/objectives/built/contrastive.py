@@ -10,8 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from models.layers import at_least_float32
-
-AT_ONCE = 1024  # captions that all images are compared with at a time
+from scaling.objectives.image_text import AT_ONCE
 
 
 def info_nce(
