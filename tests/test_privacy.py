@@ -225,6 +225,17 @@ def test_a_study_of_private_runs_is_read(tmp_path):
             "the loss simclr of one depends on the others",
         ),
         (
+            {
+                "what": (
+                    'model = "nano"',
+                    'model = "nano"\nobjective = { kind = "byol", norm = "layer" }',
+                ),
+                "seen": ('kind = "upstream"\nimages = 64', FEWSHOT),
+            },
+            21,
+            "byol keeps a state from step to step",
+        ),
+        (
             {"fused": ("[recipe]", '[placement]\nupdate = "fused"\n\n[recipe]')},
             24,
             'privacy clips by the norm over all of them; say update = "plain"',

@@ -17,6 +17,7 @@ from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from scaling.data.augment import Flip, MixUp
+from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.simclr import SimCLR
 from scaling.training.checkpoint_spec import CheckpointSpec
@@ -247,6 +248,7 @@ def test_an_objective_with_a_state_is_refused():
     ("changes", "words"),
     [
         ({"objective": SimCLR()}, "the loss simclr of one depends on the others"),
+        ({"objective": BYOL(norm="layer")}, "byol keeps a state from step to step"),
         ({"augment": (Flip(), MixUp(alpha=0.2))}, "mixup mixes two"),
         ({"resample": "square-root"}, "leave resample out"),
         ({"data_size": 3}, "6.1 images on average into a batch of 16, and there are 3"),

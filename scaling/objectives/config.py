@@ -118,6 +118,12 @@ class ObjectiveConfig(Config, ABC):
         return False
 
     @property
+    def keeps_state(self) -> bool:
+        """Whether something beside the parameters is kept from step to step, such as a moving
+        average: `Learned.state` has arrays."""
+        return False
+
+    @property
     def one_pass(self) -> bool:
         """Whether all gradients are those of one pass through the blocks of the network, each of
         which may be updated as soon as its own is known: what a fused step needs."""

@@ -94,6 +94,11 @@ def problems(
             f"privacy draws all images with one probability, and {kind} shows labelled ones more "
             "often; use another objective."
         )
+    if objective.keeps_state:
+        yield (
+            f"privacy adds noise to gradients, and {kind} keeps a state from step to step beside "
+            "the parameters, which no noise is added to; use another objective."
+        )
     if "mixup" in setting.augment:
         yield "privacy needs images of their own, and mixup mixes two; leave it out of augment."
     if resampled:
