@@ -87,7 +87,8 @@ def batches(
 
     Raises:
       ValueError: there are fewer images, a label is no class, or one is missing that is needed.
-      UserError: there are fewer labelled images than there should be.
+      UserError: there are fewer labelled images than there should be, or hidden labels would
+        choose which images are shown.
     """
     total = images.size
     if data_size is None:
@@ -100,6 +101,10 @@ def batches(
 
     shares = None
     if resample is not None:
+        if labelled is not None:
+            raise UserError(
+                ["resample counts labels of images whose labels are hidden; leave it out."]
+            )
         if data_size is None:
             raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
         shares = resampled(images.labels_of(numbers_of(np.arange(data_size))), resample)

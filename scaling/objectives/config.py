@@ -85,6 +85,7 @@ class Setting(NamedTuple):
       begins_trained: whether the network begins with trained weights.
       source: the data, where it is there to be looked at.
       labelled: whether training images have labels.
+      resampled: whether images of rare classes are shown more often.
     """
 
     model: Shape
@@ -97,6 +98,7 @@ class Setting(NamedTuple):
     begins_trained: bool = False
     source: SourceConfig | None = None
     labelled: bool = True
+    resampled: bool = False
 
 
 class ObjectiveConfig(Config, ABC):

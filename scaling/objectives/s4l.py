@@ -114,6 +114,11 @@ class S4L(SoftmaxScores):
             yield from exemplar_problems(self.kind, setting)
         elif "mixup" in setting.augment:
             yield "s4l looks at labels of few images, which mixup blends; leave mixup out."
+        if setting.resampled:
+            yield (
+                "s4l hides the labels of most images, and resample counts the labels of all to "
+                "choose which are shown; leave resample out, or give s4l a grid of its own."
+            )
         if not setting.labelled:
             yield "s4l needs labels of some images, and the training images have none."
 

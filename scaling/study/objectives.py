@@ -61,8 +61,9 @@ def settings_of(
     if data.source is None:
         return
     sizes = [size for _, size in file.values(grid, "data_size")] or ["all"]
-    for shape, (_, batch), size in itertools.product(
-        trained.values(), list(file.values(grid, "batch")), sizes
+    resampled = sorted({rule != "none" for _, rule in file.values(grid, "resample")}) or [False]
+    for shape, (_, batch), size, rare_more in itertools.product(
+        trained.values(), list(file.values(grid, "batch")), sizes, resampled
     ):
         if shape is None:
             continue
@@ -77,6 +78,7 @@ def settings_of(
             begins_trained="init" in file.at(grid),
             source=data.source,
             labelled=data.source.labelled,
+            resampled=rare_more,
         )
 
 

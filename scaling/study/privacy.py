@@ -34,12 +34,11 @@ def check_privacy(
     if recipe is None or recipe.privacy is None:
         return
     settings = list(settings)
-    resampled = any(rule != "none" for _, rule in file.values(grid, "resample"))
     found = dict.fromkeys(
         problem
         for objective in objectives
         for setting in settings
-        for problem in problems(recipe.clip_norm, objective, setting, resampled=resampled)
+        for problem in problems(recipe.clip_norm, objective, setting)
     )
     if any(setting.data_size is None for setting in settings):
         found["privacy: there is no end to the training images; give a data_size."] = None

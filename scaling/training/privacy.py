@@ -68,15 +68,12 @@ def mean_images(batch: int) -> float:
     return ((math.sqrt(MARGIN**2 + 4 * batch) - MARGIN) / 2) ** 2
 
 
-def problems(
-    clip_norm: float | None, objective: Any, setting: Setting, *, resampled: bool
-) -> Iterator[str]:
+def problems(clip_norm: float | None, objective: Any, setting: Setting) -> Iterator[str]:
     """Why a run cannot be trained privately, in sentences.
 
     Args:
       clip_norm: the recipe's own.
       setting: its `data_size` None: not known.
-      resampled: whether images of rare classes are shown more often.
     """
     kind, size, mean = objective.kind, setting.data_size, mean_images(setting.batch)
     if clip_norm is not None:
@@ -101,7 +98,7 @@ def problems(
         )
     if "mixup" in setting.augment:
         yield "privacy needs images of their own, and mixup mixes two; leave it out of augment."
-    if resampled:
+    if setting.resampled:
         yield "privacy draws all images with one probability; leave resample out."
     if size is not None and size < mean:
         yield (
