@@ -251,6 +251,7 @@ def test_an_objective_with_a_state_is_refused():
         ({"objective": BYOL(norm="layer")}, "byol keeps a state from step to step"),
         ({"augment": (Flip(), MixUp(alpha=0.2))}, "mixup mixes two"),
         ({"resample": "square-root"}, "leave resample out"),
+        ({"data_size": 1000}, "delta=0.001 of 1_000 images protects none of them"),
         ({"data_size": 3}, "6.1 images on average into a batch of 16, and there are 3"),
         (
             {"recipe": Recipe(warmup_steps=2, privacy=Privacy(noise_multiplier=1, delta=1e-5))},

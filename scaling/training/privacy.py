@@ -68,7 +68,19 @@ def mean_images(batch: int) -> float:
     return ((math.sqrt(MARGIN**2 + 4 * batch) - MARGIN) / 2) ** 2
 
 
-def problems(clip_norm: float | None, objective: Any, setting: Setting) -> Iterator[str]:
+def largest_delta(images: int) -> float:
+    """1 / images, below which a delta must lie, rounded down to three digits.
+
+    A mechanism that publishes one image, chosen at random, has epsilon 0 at a delta of 1 / images
+    (Dwork and Roth 2014, "The algorithmic foundations of differential privacy", section 2.3).
+    """
+    digits = len(str(images)) + 2
+    return float(f"{10**digits // images}e-{digits}")
+
+
+def problems(
+    privacy: Privacy, clip_norm: float | None, objective: Any, setting: Setting
+) -> Iterator[str]:
     """Why a run cannot be trained privately, in sentences.
 
     Args:
@@ -104,4 +116,10 @@ def problems(clip_norm: float | None, objective: Any, setting: Setting) -> Itera
         yield (
             f"a private step draws {mean:.1f} images on average into a batch of {setting.batch:_}, "
             f"and there are {size:_}; use a smaller batch."
+        )
+    if size is not None and privacy.delta >= 1 / size:
+        yield (
+            f"delta={privacy.delta:g} of {size:_} images protects none of them: whoever publishes "
+            "one at random has a delta of 1 / images; use a delta below "
+            f"{largest_delta(size):g}."
         )

@@ -206,8 +206,9 @@ class Run(Config):
 
 def private_problems(run: Run) -> Iterator[str]:
     """Why a run cannot be trained as privately as it says, in sentences."""
-    if run.recipe.privacy is not None:
-        yield from privacy.problems(run.recipe.clip_norm, run.objective, run.setting)
+    recipe = run.recipe
+    if recipe.privacy is not None:
+        yield from privacy.problems(recipe.privacy, recipe.clip_norm, run.objective, run.setting)
 
 
 def setting(
