@@ -94,6 +94,23 @@ def test_a_step_is_built_without_arrays_and_leaves_the_state_s_structure_as_it_i
 
 
 @every
+def test_the_config_says_whether_a_state_is_kept_from_step_to_step(name, tmp_path):
+    """Private training is refused by the config, before anything is built."""
+    run = CASES[name](tmp_path)
+    built = run.objective.build(run.model, run.data.classes, Precision())
+    learned = jax.eval_shape(built.init, jax.random.key(0))
+    assert run.objective.keeps_state == bool(jax.tree.leaves(learned.state))
+
+
+@every
+def test_where_labels_are_hidden_they_choose_no_images(name, tmp_path):
+    run = CASES[name](tmp_path)
+    resampled = run.setting._replace(resampled=True)
+    said = [each for each in run.objective.problems(resampled) if "resample" in each]
+    assert bool(said) == (run.objective.labelled(run.data_size) is not None)
+
+
+@every
 def test_a_fused_step_is_there_where_the_config_says_so(name, tmp_path):
     """A study file is refused by the config, training by what it builds."""
     run = CASES[name](tmp_path)

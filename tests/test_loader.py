@@ -1,6 +1,8 @@
 """Batches made ahead: the same ones, whoever makes them and wherever they begin."""
 
+import gc
 import sys
+import threading
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -12,7 +14,7 @@ from scaling.base.config import Config
 from scaling.data.arrays import Digits
 from scaling.data.augment import AugReg, Flip, MixUp, RandAugment, check_augment
 from scaling.data.hashing import hash64, key
-from scaling.data.loader import AHEAD, batches, one_thread_ahead
+from scaling.data.loader import AHEAD, ahead, batches, one_thread_ahead
 from scaling.data.order import places, resampled, step_indices, subset
 from scaling.data.procedural import Procedural
 
@@ -188,6 +190,20 @@ def test_what_goes_wrong_in_the_background_is_raised_where_batches_are_asked_for
     assert len(list(islice(stream, 5))) == 5
     with pytest.raises(OSError, match="image 20 cannot be decoded"):
         next(stream)
+
+
+def test_a_mistake_ends_our_own_thread_whether_or_not_garbage_is_collected(monkeypatch):
+    """An exception and the frame that raised it hold each other, and all that the frame holds."""
+    monkeypatch.setitem(sys.modules, "grain", None)
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        stream = ahead(lambda step: {"step": 1 // (3 - step)}, 0, 100)
+        with pytest.raises(ZeroDivisionError):
+            list(stream)
+        assert set(threading.enumerate()) <= before
+    finally:
+        gc.enable()
 
 
 def test_our_own_thread_works_a_few_batches_ahead_and_ends_with_its_reader():

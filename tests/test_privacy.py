@@ -16,7 +16,7 @@ from scaling.data.order import sampled_rows
 from scaling.study.parse import read_study
 from scaling.training import accounting
 from scaling.training.accounting import epsilon_of, noise_for, spent
-from scaling.training.privacy import mean_images
+from scaling.training.privacy import largest_delta, mean_images
 
 # noise multiplier, epochs, epsilon at delta = 1e-5 of MNIST's 60,000 images in batches of 256:
 # tutorials/README.md of github.com/tensorflow/privacy
@@ -225,6 +225,17 @@ def test_a_study_of_private_runs_is_read(tmp_path):
             "the loss simclr of one depends on the others",
         ),
         (
+            {
+                "what": (
+                    'model = "nano"',
+                    'model = "nano"\nobjective = { kind = "byol", norm = "layer" }',
+                ),
+                "seen": ('kind = "upstream"\nimages = 64', FEWSHOT),
+            },
+            21,
+            "byol keeps a state from step to step",
+        ),
+        (
             {"fused": ("[recipe]", '[placement]\nupdate = "fused"\n\n[recipe]')},
             24,
             'privacy clips by the norm over all of them; say update = "plain"',
@@ -240,6 +251,50 @@ def test_what_cannot_be_private_is_named_with_its_line(tmp_path, changes, line, 
     found = mistakes(written(tmp_path, **changes))
     assert f"line {line}: recipe.privacy: " in found
     assert words in found
+
+
+PROCEDURAL, WHOLE = 'kind = "procedural"\nclasses = 4', ("data_size = 320\n", "")
+TWO_OF_FOUR = ("data_size = 320\n", "subset = { classes = 2 }\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "part", "images"),
+    [
+        ('kind = "procedural"\nclasses = 4\ntrain_size = 2_000', WHOLE, 2000),
+        ('kind = "digits"\nresolution = 16', WHOLE, 1000),
+        ('kind = "procedural"\nclasses = 4\ntrain_size = 2_000', TWO_OF_FOUR, 1200),
+    ],
+)
+def test_a_source_that_ends_needs_no_data_size(tmp_path, data, part, images):
+    changes = {"data": (PROCEDURAL, data), "part": part}
+    privacy = "noise_multiplier = 2.0, delta = "
+    (run,) = read_study(written(tmp_path, f"{privacy}{0.99 / images}", **changes)).runs
+    assert (run.data_size, spent(run).images) == (None, images)
+    found = mistakes(written(tmp_path, f"{privacy}{1 / images}", **changes))
+    assert f"of {images:_} images protects none of them" in found
+
+
+def test_an_endless_subset_has_no_end_either(tmp_path):
+    found = mistakes(written(tmp_path, part=TWO_OF_FOUR))
+    assert "no end to the training images; give a" in found
+
+
+def test_a_batch_is_held_against_the_images_of_a_source_that_ends(tmp_path):
+    data = (PROCEDURAL, 'kind = "procedural"\ntrain_size = 5')
+    found = mistakes(written(tmp_path, data=data, size=WHOLE))
+    assert "6.1 images on average into a batch of 16, and there are 5; use a smaller" in found
+
+
+@pytest.mark.parametrize(("delta", "below"), [("0.5", "0.00312"), ("0.003125", "0.00312")])
+def test_a_delta_of_one_over_images_or_more_is_refused_with_its_line(tmp_path, delta, below):
+    found = mistakes(written(tmp_path, f"noise_multiplier = 2.0, delta = {delta}"))
+    assert f"line 21: recipe.privacy: delta={float(delta):g} of 320 images protects none" in found
+    assert found.endswith(f"use a delta below {below}.")
+
+
+@pytest.mark.parametrize("images", [1, 3, 7, 320, 2_000, 49_999, 50_000, 10**9, 3 * 10**9 + 1])
+def test_the_largest_delta_that_is_named_is_no_more_than_one_over_images(images):
+    assert 0.99 / images < largest_delta(images) <= 1 / images
 
 
 @pytest.mark.slow
@@ -264,6 +319,14 @@ def test_the_command_finds_noise_for_an_epsilon_and_epsilon_of_noise():
     assert f"epsilon = {epsilon_of(2.0, 1e-5, 256, 10_000, 100):.4g} at delta" in again.stdout
     wrong = CliRunner().invoke(app, [*fixed, "--epsilon", "2", "--noise-multiplier", "2"])
     assert "give one of --epsilon and --noise-multiplier" in str(wrong.exception)
+
+
+@pytest.mark.parametrize("delta", ["0.5", "0.0005", "0", "-1"])
+def test_the_command_refuses_a_delta_of_one_over_images_or_more(delta):
+    given = ["privacy", "--images", "2000", "--batch", "256", "--steps", "100", "--epsilon", "2"]
+    wrong = CliRunner().invoke(app, [*given, "--delta", delta])
+    words = f"--delta {float(delta):g}: a probability above 0 and below 1 / images, which is 0.0005"
+    assert f"{words} for 2_000." in str(wrong.exception)
 
 
 def test_a_plan_tells_what_the_longest_run_spends(tmp_path):

@@ -2,22 +2,30 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from objective_cases import BATCH, small
 from simulated import simulated
 
 from fits.base.errors import UserError
+from models.build import build
 from models.noise import Noise
 from models.precision import Precision
+from models.shapes import BiTShape, MixerShape, Shape, ViTShape
 from scaling.data.augment import Flip, MixUp
+from scaling.objectives.built.projection import MLP
+from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
+from scaling.objectives.config import Norm
 from scaling.objectives.simclr import SimCLR
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.gradients import plain
@@ -34,6 +42,18 @@ from scaling.training.trainer import Trainer
 examples = settings(max_examples=60, deadline=None, derandomize=True)
 ENDLESS = 1e30  # a norm that no gradient has
 KEY = jax.random.key(7)
+
+nano_vit = partial(ViTShape, patch=8, resolution=16, width=8, depth=2, mlp=16, heads=2)
+NETWORKS = [
+    *(nano_vit(name=f"ViT, {pool}", pool=pool) for pool in ("map", "gap", "token")),
+    nano_vit(name="ViT-22B", block="parallel", query_key_norm=True, qkv_and_norm_biases=False),
+    *(
+        BiTShape(name=f"BiT, {order}", resolution=16, stages=(1, 2), width=32, order=order)
+        for order in ("pre", "post")
+    ),
+    MixerShape(name="Mixer", patch=8, resolution=16, width=8, depth=2, mlp_tokens=8, mlp=16),
+]
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 DEVICES = """
 import sys
@@ -247,8 +267,10 @@ def test_an_objective_with_a_state_is_refused():
     ("changes", "words"),
     [
         ({"objective": SimCLR()}, "the loss simclr of one depends on the others"),
+        ({"objective": BYOL(norm="layer")}, "byol keeps a state from step to step"),
         ({"augment": (Flip(), MixUp(alpha=0.2))}, "mixup mixes two"),
         ({"resample": "square-root"}, "leave resample out"),
+        ({"data_size": 1000}, "delta=0.001 of 1_000 images protects none of them"),
         ({"data_size": 3}, "6.1 images on average into a batch of 16, and there are 3"),
         (
             {"recipe": Recipe(warmup_steps=2, privacy=Privacy(noise_multiplier=1, delta=1e-5))},
@@ -259,6 +281,44 @@ def test_an_objective_with_a_state_is_refused():
 def test_what_cannot_be_private_is_refused_in_words(changes, words):
     with pytest.raises(ValueError, match=words.replace("(", r"\(")):
         private_run(**changes)
+
+
+def drawn(make):
+    """A module made by `make` as a function, every parameter at random: none is 0 at the start."""
+    graph, state = nnx.split(nnx.eval_shape(make))
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32), state)
+    return quick_jit(lambda x: nnx.merge(graph, state)(x))
+
+
+def with_other_neighbours(module, shape, rows=4):
+    """What a module makes of a batch, and of one whose first row alone is the same."""
+    rng = np.random.default_rng(1)
+    batch = rng.uniform(-1, 1, (rows, *shape)).astype(np.float32)
+    others = np.concatenate([batch[:1], rng.uniform(-3, 3, (rows - 1, *shape)).astype(np.float32)])
+    return np.asarray(module(batch)), np.asarray(module(others))
+
+
+def test_every_family_of_networks_is_tried_here():
+    assert {type(shape) for shape in NETWORKS} == set(get_args(Shape))
+
+
+@pytest.mark.parametrize("shape", NETWORKS, ids=lambda shape: shape.name)
+def test_no_network_lets_the_images_of_a_batch_see_each_other(shape):
+    module = drawn(lambda: build(shape, rngs=nnx.Rngs(0)))
+    side = shape.resolution
+    found, other = with_other_neighbours(module, (side, side, 3))
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[0], other[0])
+    assert (np.abs(found[1:] - other[1:]).max(1) > 1e-3).all()  # which are other images
+
+
+@pytest.mark.parametrize("norm", get_args(Norm))
+def test_a_layer_that_couples_examples_is_one_of_an_objective_that_says_so(norm):
+    """Batch normalisation of a head changes what one image becomes with the others."""
+    module = drawn(lambda: MLP(8, 16, 4, norm=norm, rngs=nnx.Rngs(0)))
+    found, other = with_other_neighbours(module, (8,))
+    assert BYOL(norm=norm).couples_examples == (not np.array_equal(found[0], other[0]))
 
 
 def test_a_fused_step_is_refused_in_words():

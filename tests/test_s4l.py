@@ -35,12 +35,12 @@ LABELS = np.array([2, -1, 0, -1], np.int32)
 SHARE = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
 
 
-def shown(labelled, data_size=320, source=None, steps=3, rows=None):
+def shown(labelled, data_size=320, source=None, steps=3, rows=None, resample=None):
     images = (source or Procedural(classes=4)).train()
     return list(
         batches(
             images, seed=1, batch=BATCH, data_size=data_size, first_step=0, last_step=steps,
-            labelled=labelled, rows=rows,
+            labelled=labelled, rows=rows, resample=resample,
         )
     )  # fmt: skip
 
@@ -211,6 +211,11 @@ def test_labels_of_images_without_change_nothing():
             np.testing.assert_array_equal(one[name], other[name])
 
 
+def test_batches_are_not_chosen_by_labels_that_are_hidden():
+    with pytest.raises(UserError, match="resample counts labels of images whose labels are hidden"):
+        shown(Labelled(size=32, share=0.5), resample="square-root")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["rotation", "exemplar", "none"])
 def test_the_loss_is_the_sum_of_its_parts_and_a_classifier_can_be_measured(task):
@@ -271,6 +276,7 @@ def test_the_classifier_may_see_every_turn_and_view_of_a_labelled_image(task, ro
         ({}, {"labelled_images": 2.5}, "below 1 it is a share, else a whole number"),
         ({}, {"labelled_share": 0.01}, "leaves no image with a label"),
         ({"augment": ({"kind": "mixup"},)}, {}, "leave mixup out"),
+        ({"resample": "square-root"}, {}, "resample counts the labels of all to choose"),
         ({"data": Procedural(classes=4, unlabelled=True)}, {}, "the training images have none"),
     ],
 )
@@ -279,22 +285,45 @@ def test_what_cannot_be_is_said_before_anything_is_trained(changes, objective, s
         small(objective=S4L(**objective), **changes)
 
 
+STUDY = """
+name = "few"
+question = "Do few labels do?"
+data = { kind = "procedural", train_size = 500 }
+[[evaluate]]
+kind = "upstream"
+images = 64
+[[grid]]
+model = "mu/4"
+images_seen = 2_560
+batch = 128
+objective = { kind = "s4l", labelled_images = LABELLED }
+recipe = { warmup_steps = 10, cooldown_steps = 5 }
+"""
+
+
 @pytest.mark.parametrize(
     ("labelled", "said"),
     [("0.1", "is a share of data_size, which is left out"), ("600", "is more than the 500 images")],
 )
 def test_a_study_of_a_source_that_ends_is_told_too(tmp_path, labelled, said):
     study = tmp_path / "study.toml"
-    study.write_text(f"""
-name = "few"
-question = "Do few labels do?"
-data = {{ kind = "procedural", train_size = 500 }}
-[[grid]]
-model = "mu/4"
-images_seen = 2_560
-batch = 128
-objective = {{ kind = "s4l", labelled_images = {labelled} }}
-recipe = {{ warmup_steps = 10, cooldown_steps = 5 }}
-""")
+    study.write_text(STUDY.replace("LABELLED", labelled))
+    with pytest.raises(UserError, match=said):
+        read_study(study)
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [('"square-root"', True), ('["none", "class-balanced"]', True), ('"none"', False)],
+)
+def test_a_study_whose_hidden_labels_would_choose_images_is_told_with_its_line(
+    tmp_path, rules, refused
+):
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY.replace("LABELLED", "100") + f"resample = {rules}\n")
+    said = r"line 12: grid\[0\]\.objective: s4l hides the labels .*; leave resample out, or give"
+    if not refused:
+        assert len(read_study(study).runs) == 1
+        return
     with pytest.raises(UserError, match=said):
         read_study(study)

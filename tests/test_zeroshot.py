@@ -222,7 +222,7 @@ def test_towers_are_measured_by_a_worker_and_by_evaluate_alike(kind, tmp_path, m
     tasks.write_text(BOTH)
     words = ["scaling", "evaluate", folder.path, "--on", tasks, "--table", table]
     monkeypatch.setattr("sys.argv", list(map(str, words)))
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main()
     with table.open() as file:
         again = {row["metric"]: float(row["value"]) for row in csv.DictReader(file)}

@@ -30,14 +30,17 @@ def privacy(
     shorter ones spend less. See docs/training/privacy.md.
     """
     from scaling.training.accounting import epsilon_of, noise_for
-    from scaling.training.privacy import LEAST_NOISE, mean_images
+    from scaling.training.privacy import LEAST_NOISE, largest_delta, mean_images
 
     mean = mean_images(batch)
     mistakes = []
     if (epsilon is None) == (noise_multiplier is None):
         mistakes.append("give one of --epsilon and --noise-multiplier; the other is found.")
-    if not 0 < delta < 1:
-        mistakes.append(f"--delta {delta:g}: a probability, below 1 / images: 1e-5 of 50,000.")
+    if not 0 < delta < 1 / images:
+        mistakes.append(
+            f"--delta {delta:g}: a probability above 0 and below 1 / images, which is "
+            f"{largest_delta(images):g} for {images:_}."
+        )
     if epsilon is not None and not epsilon > 0:
         mistakes.append(f"--epsilon {epsilon:g}: a number above 0.")
     if noise_multiplier is not None and not LEAST_NOISE <= noise_multiplier <= 1e4:

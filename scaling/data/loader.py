@@ -6,7 +6,7 @@ it. With grain they are grain's; where grain is missing, one of our own gives th
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any, TypeAlias, TypeVar
@@ -87,7 +87,8 @@ def batches(
 
     Raises:
       ValueError: there are fewer images, a label is no class, or one is missing that is needed.
-      UserError: there are fewer labelled images than there should be.
+      UserError: there are fewer labelled images than there should be, or hidden labels would
+        choose which images are shown.
     """
     total = images.size
     if data_size is None:
@@ -100,6 +101,10 @@ def batches(
 
     shares = None
     if resample is not None:
+        if labelled is not None:
+            raise UserError(
+                ["resample counts labels of images whose labels are hidden; leave it out."]
+            )
         if data_size is None:
             raise UserError([f"resample={resample!r} needs an end to the images; give data_size."])
         shares = resampled(images.labels_of(numbers_of(np.arange(data_size))), resample)
@@ -242,17 +247,24 @@ def ahead(
 
 
 def _one_by_one(groups: Iterator[Group]) -> Iterator[Batch]:
-    for found, error in groups:
-        yield from found
-        if error is not None:
-            raise error
+    try:
+        for found, error in groups:
+            yield from found
+            if error is not None:
+                raise error
+    finally:
+        if isinstance(groups, Generator):
+            groups.close()  # here: a garbage collector may run in the very thread that this ends
 
 
 def one_thread_ahead(make: Callable[[int], Made], numbers: Sequence[int]) -> Iterator[Made]:
     """The same without grain. Leaving the iterator early ends its thread."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque = deque()
+    pool = ThreadPoolExecutor(max_workers=1)
+    waiting: deque = deque()
+    try:
         for place in range(len(numbers)):
             while len(waiting) <= AHEAD and place + len(waiting) < len(numbers):
                 waiting.append(pool.submit(make, numbers[place + len(waiting)]))
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

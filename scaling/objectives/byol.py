@@ -62,6 +62,11 @@ class BYOL(ObjectiveConfig):
         return self.norm == "batch"
 
     @property
+    def keeps_state(self) -> bool:
+        """The target network."""
+        return True
+
+    @property
     def one_pass(self) -> bool:
         """The target's average needs all parameters at once."""
         return False

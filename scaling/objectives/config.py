@@ -89,6 +89,7 @@ class Setting(NamedTuple):
       begins_trained: whether the network begins with trained weights.
       source: the data, where it is there to be looked at.
       labelled: whether training images have labels.
+      resampled: whether images of rare classes are shown more often.
     """
 
     model: Shape
@@ -101,6 +102,7 @@ class Setting(NamedTuple):
     begins_trained: bool = False
     source: SourceConfig | None = None
     labelled: bool = True
+    resampled: bool = False
 
 
 class ObjectiveConfig(Config, ABC):
@@ -126,6 +128,12 @@ class ObjectiveConfig(Config, ABC):
         """Of an objective that compares all images of a batch with all of its views or captions:
         with how many of them at a time, at most; None: with all."""
         return None
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether something beside the parameters is kept from step to step, such as a moving
+        average: `Learned.state` has arrays."""
+        return False
 
     @property
     def one_pass(self) -> bool:

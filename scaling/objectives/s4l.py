@@ -119,6 +119,11 @@ class S4L(SoftmaxScores):
             yield from exemplar_problems(self.kind, setting)
         elif "mixup" in setting.augment:
             yield "s4l looks at labels of few images, which mixup blends; leave mixup out."
+        if setting.resampled:
+            yield (
+                "s4l hides the labels of most images, and resample counts the labels of all to "
+                "choose which are shown; leave resample out, or give s4l a grid of its own."
+            )
         if not setting.labelled:
             yield "s4l needs labels of some images, and the training images have none."
 
@@ -135,8 +140,8 @@ class S4L(SoftmaxScores):
         return S4LObjective(self, model, classes, precision)
 
     def passes(self, model: Shape, classes: int) -> tuple[Pass, ...]:
-        """All turns and views through backbone and heads; the classifier looks at one of them, and
-        is counted with all, features * classes multiply-adds each.
+        """All turns and views through backbone and heads; the classifier is counted with all, also
+        where it looks at one of them, features * classes multiply-adds each.
 
         For VAT each image once more as it is, forward alone; once to find the perturbation, whose
         backward pass goes to the image and takes no gradient of a parameter; and perturbed, which

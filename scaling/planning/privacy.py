@@ -12,10 +12,10 @@ from scaling.training.run import Run
 
 
 def privacy_remarks(study: Study) -> Iterator[str]:
-    """Of the longest run of each noise, batch and number of images: it spends the most."""
+    """Of the longest run of each noise, batch and set of images: it spends the most."""
     longest: dict[Any, Run] = {}
     for run in study.runs:
-        kind = run.recipe.privacy, run.batch, run.data_size
+        kind = run.recipe.privacy, run.batch, run.data, run.data_size
         if run.recipe.privacy is not None and run.recipe.privacy.noise_multiplier:
             longest[kind] = max(run, longest.get(kind, run), key=lambda each: each.steps)
     for run in longest.values():

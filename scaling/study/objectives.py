@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.shapes import Shape
+from scaling.data import Source
 from scaling.data.augment import Augment, spelled_out, views_problem
+from scaling.data.subset import Selection
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.reads_text import ReadsText
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.config import ObjectiveConfig, Setting
-from scaling.study.axes import Data
+from scaling.study.axes import Data, part
 from scaling.study.reading import Reading
 from scaling.study.study_file import Grid
 from scaling.study.toml_lines import KeyPath
@@ -61,23 +63,34 @@ def settings_of(
     if data.source is None:
         return
     sizes = [size for _, size in file.values(grid, "data_size")] or ["all"]
-    for shape, (_, batch), size in itertools.product(
-        trained.values(), list(file.values(grid, "batch")), sizes
+    sources = list(_sources(file, grid, data.source))
+    resampled = sorted({rule != "none" for _, rule in file.values(grid, "resample")}) or [False]
+    for source, shape, (_, batch), size, rare_more in itertools.product(
+        sources, trained.values(), list(file.values(grid, "batch")), sizes, resampled
     ):
         if shape is None:
             continue
         yield Setting(
             model=shape,
-            classes=data.source.classes,
+            classes=source.classes,
             batch=batch,
             data_size=size if isinstance(size, int) else None,  # as of the run
-            labels_each=data.source.labels_each,
+            labels_each=source.labels_each,
             augment=tuple(each.kind for each in spelled_out(augment)),
-            captioned=data.source.captioned,
+            captioned=source.captioned,
             begins_trained="init" in file.at(grid),
-            source=data.source,
-            labelled=data.source.labelled,
+            source=source,
+            labelled=source.labelled,
+            resampled=rare_more,
         )
+
+
+def _sources(file: Reading, grid: KeyPath, whole: Source) -> Iterator[Source]:
+    """All that a grid trains on: its data, or each subset of it that can be had."""
+    for place, table in [*file.values(grid, "subset")] or [(grid, "all")]:
+        selection = file.part(Selection, place) if isinstance(table, dict) else Selection()
+        if selection is not None:
+            yield part(whole, selection)
 
 
 def _augment(file: Reading, grid: KeyPath) -> tuple[Augment, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fits.base.errors import UserError
+from scaling.data.source import SourceConfig
 from scaling.evaluate.privacy import Privacy
 from scaling.objectives.config import ObjectiveConfig, Setting
 from scaling.study.reading import Reading
@@ -33,13 +34,12 @@ def check_privacy(
     """
     if recipe is None or recipe.privacy is None:
         return
-    settings = list(settings)
-    resampled = any(rule != "none" for _, rule in file.values(grid, "resample"))
+    settings = list(_counted(settings))
     found = dict.fromkeys(
         problem
         for objective in objectives
         for setting in settings
-        for problem in problems(recipe.clip_norm, objective, setting, resampled=resampled)
+        for problem in problems(recipe.privacy, recipe.clip_norm, objective, setting)
     )
     if any(setting.data_size is None for setting in settings):
         found["privacy: there is no end to the training images; give a data_size."] = None
@@ -47,6 +47,17 @@ def check_privacy(
         found[FUSED_PRIVATE] = None
     for problem in found:
         file.mistake(_place(file, grid), problem)
+
+
+def _counted(settings: Iterable[Setting]) -> Iterator[Setting]:
+    """The same with the images that there are where no `data_size` is given; None: no end."""
+    sizes: dict[SourceConfig, int | None] = {}
+    for setting in settings:
+        if setting.data_size is None and (source := setting.source) is not None:
+            if source not in sizes:
+                sizes[source] = source.sizes()[0]
+            setting = setting._replace(data_size=sizes[source])
+        yield setting
 
 
 def check_spent(file: Reading, study: Study) -> None:

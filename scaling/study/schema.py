@@ -133,8 +133,8 @@ right name:
 - the data set is there;
 - patches are no larger than the images, heads divide the width of a ViT, and 32 that of a BiT;
 - dropout and stochastic depth are not asked of a BiT, nor `mup` of a grid without a ViT;
-- `privacy` has images with an end, an objective of one image each and a plain step, and spends no
-  more than its `epsilon`;
+- `privacy` has images with an end, a `delta` below 1 / images, an objective of one image each
+  without a state, and a plain step, and spends no more than its `epsilon`;
 - a transfer task has the resolution of `[data]`, which every network sees, save where the network
   is fine-tuned at another;
 - a task to fine-tune on has the images that are asked for, some of them held out where a learning

@@ -68,15 +68,24 @@ def mean_images(batch: int) -> float:
     return ((math.sqrt(MARGIN**2 + 4 * batch) - MARGIN) / 2) ** 2
 
 
+def largest_delta(images: int) -> float:
+    """1 / images, below which a delta must lie, rounded down to three digits.
+
+    A mechanism that publishes one image, chosen at random, has epsilon 0 at a delta of 1 / images
+    (Dwork and Roth 2014, "The algorithmic foundations of differential privacy", section 2.3).
+    """
+    digits = len(str(images)) + 2
+    return float(f"{10**digits // images}e-{digits}")
+
+
 def problems(
-    clip_norm: float | None, objective: Any, setting: Setting, *, resampled: bool
+    privacy: Privacy, clip_norm: float | None, objective: Any, setting: Setting
 ) -> Iterator[str]:
     """Why a run cannot be trained privately, in sentences.
 
     Args:
       clip_norm: the recipe's own.
       setting: its `data_size` None: not known.
-      resampled: whether images of rare classes are shown more often.
     """
     kind, size, mean = objective.kind, setting.data_size, mean_images(setting.batch)
     if clip_norm is not None:
@@ -94,12 +103,23 @@ def problems(
             f"privacy draws all images with one probability, and {kind} shows labelled ones more "
             "often; use another objective."
         )
+    if objective.keeps_state:
+        yield (
+            f"privacy adds noise to gradients, and {kind} keeps a state from step to step beside "
+            "the parameters, which no noise is added to; use another objective."
+        )
     if "mixup" in setting.augment:
         yield "privacy needs images of their own, and mixup mixes two; leave it out of augment."
-    if resampled:
+    if setting.resampled:
         yield "privacy draws all images with one probability; leave resample out."
     if size is not None and size < mean:
         yield (
             f"a private step draws {mean:.1f} images on average into a batch of {setting.batch:_}, "
             f"and there are {size:_}; use a smaller batch."
+        )
+    if size is not None and privacy.delta >= 1 / size:
+        yield (
+            f"delta={privacy.delta:g} of {size:_} images protects none of them: whoever publishes "
+            "one at random has a delta of 1 / images; use a delta below "
+            f"{largest_delta(size):g}."
         )

@@ -122,7 +122,13 @@ class Run(Config):
     def setting(self) -> Setting:
         """What its objective must suit."""
         return setting(
-            self.model, self.data, self.batch, self.data_size, self.augment, self.init is not None
+            self.model,
+            self.data,
+            self.batch,
+            self.data_size,
+            self.augment,
+            begins_trained=self.init is not None,
+            resampled=self.resample is not None,
         )
 
     @property
@@ -200,11 +206,9 @@ class Run(Config):
 
 def private_problems(run: Run) -> Iterator[str]:
     """Why a run cannot be trained as privately as it says, in sentences."""
-    recipe, resampled = run.recipe, run.resample is not None
+    recipe = run.recipe
     if recipe.privacy is not None:
-        yield from privacy.problems(
-            recipe.clip_norm, run.objective, run.setting, resampled=resampled
-        )
+        yield from privacy.problems(recipe.privacy, recipe.clip_norm, run.objective, run.setting)
 
 
 def setting(
@@ -213,7 +217,9 @@ def setting(
     batch: int,
     data_size: int | None,
     augment: Sequence[Augment],
+    *,
     begins_trained: bool,
+    resampled: bool,
 ) -> Setting:
     """What an objective must suit, of a run with these."""
     return Setting(
@@ -226,6 +232,7 @@ def setting(
         captioned=data.captioned,
         begins_trained=begins_trained,
         labelled=data.labelled,
+        resampled=resampled,
     )
 
 
