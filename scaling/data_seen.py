@@ -47,6 +47,9 @@ class Seen:
             views=self.views,
             resample=run.resample,
             plain_views=run.plain_views,
+            labelled=run.objective.labelled(
+                self._images.size if run.data_size is None else run.data_size
+            ),
             drawn=run.images_drawn,
         )
         shown = [self._shown(batch, step) for step, batch in enumerate(made, start=first)]

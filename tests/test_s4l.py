@@ -14,6 +14,7 @@ from models.precision import Precision
 from scaling.data.loader import batches
 from scaling.data.order import Labelled, labelled_rows
 from scaling.data.procedural import Procedural
+from scaling.data_seen import Seen
 from scaling.objectives.built.s4l import (
     divergences,
     entropies,
@@ -214,6 +215,20 @@ def test_labels_of_images_without_change_nothing():
 def test_batches_are_not_chosen_by_labels_that_are_hidden():
     with pytest.raises(UserError, match="resample counts labels of images whose labels are hidden"):
         shown(Labelled(size=32, share=0.5), resample="square-root")
+
+
+def test_a_contact_sheet_shows_the_images_that_are_trained_on_and_hides_their_labels():
+    run = small(objective=S4L(labelled_images=32))
+    pixels, labels = Seen(run, 2 * BATCH).batch(np.arange(2 * BATCH))
+    made = list(
+        batches(
+            run.data.train(), seed=run.seed, batch=BATCH, data_size=run.data_size, first_step=0,
+            last_step=2, augment=run.augment, labelled=run.objective.labelled(run.data_size),
+        )
+    )  # fmt: skip
+    np.testing.assert_array_equal(pixels, np.concatenate([each["image"] for each in made]))
+    np.testing.assert_array_equal(labels, np.concatenate([each["label"] for each in made]))
+    assert (labels < 0).sum() == BATCH
 
 
 @pytest.mark.slow
