@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError, all_of
@@ -239,6 +238,8 @@ def _reaches_at(
 
     Looked for between the two of `x`, where the curve has this `height`, that are on either side.
     """
+
+    from scipy.optimize import brentq  # which takes a tenth of a second to load
 
     def above(log_x: float) -> float:
         return float(np.log(np.maximum(curve(np.exp(log_x)), 1e-300) / error))
