@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from fits.base.errors import UserError
+from scaling.base.json_file import read_json
 from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
 from scaling.data.tfds import Tfds
@@ -109,14 +109,17 @@ def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
         )
         for train, heldout in pairs
     ]
-    keys = sources[0].likely_keys()
+    try:
+        keys = sources[0].likely_keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        keys = {}  # what is wrong with the description is said where it is opened
     sources = [source.model_copy(update=keys) for source in sources]
     return _opened(name.replace("/", "-").replace(":", "-"), sources)
 
 
 def _splits(info: Path) -> list[str]:
     try:
-        found = [str(split["name"]) for split in json.loads(info.read_text())["splits"]]
+        found = [str(split["name"]) for split in read_json(info)["splits"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError([f"{info} is not as TFDS >= 4 writes it: {error!r}."]) from error
     if not found:

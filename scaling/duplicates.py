@@ -132,6 +132,7 @@ def features_of(folder: Path) -> Callable[[Images, NDArray[np.int64]], NDArray[n
     from models.precision import precision_for
     from scaling.evaluate.forward import features
     from scaling.objectives.classify import Classify
+    from scaling.training.checkpoints import Damaged, OtherState
     from scaling.training.initial import Init, backbone, shape_of
 
     try:
@@ -139,7 +140,10 @@ def features_of(folder: Path) -> Callable[[Images, NDArray[np.int64]], NDArray[n
     except ValueError as error:
         raise UserError([f"--network {folder}: {error}"]) from None
     objective = Classify().build(shape, 1, precision_for(jax.default_backend()))
-    found = backbone(Init.model_validate({"from": folder}), shape)
+    try:
+        found = backbone(Init.model_validate({"from": folder}), shape)
+    except (ValueError, Damaged, OtherState) as error:
+        raise UserError([f"--network {folder}: {error}"]) from None
     module = objective.module(objective.init(jax.random.key(0), found))
 
     def of(images: Images, numbers: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -23,14 +23,21 @@ from fits.saved.law_file import read_law
 from models.weights.reading import read
 from models.weights.tensors import Unusable
 from models.weights.writing import write
+from scaling.data.prepare.convert import convert_prepared
+from scaling.data.tfds import Tfds
+from scaling.data_meant import meant
+from scaling.duplicates import features_of
 from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, read_outcome, steps_done
 from scaling.launch.launch_file import read_launch_file, write_launch_file
 from scaling.launch.launch_spec import LaunchSpec
+from scaling.objectives.teacher import Teacher
 from scaling.runs.attempts import Attempts, read_attempts
 from scaling.runs.rule_file import RULE, StoppedByRule, Verdict, check_rules
 from scaling.study.parse import read_study
 from scaling.training.checkpoint_manifest import sealed
+from scaling.training.initial import Init, problems, shape_of
 
+TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 STUDY_FILE: dict[str, Any] = {
     "name": "small",
     "question": "Does it end?",
@@ -127,6 +134,59 @@ def weights(place: Place, chance: random.Random) -> None:
         read(path)
 
 
+def begun_with(place: Place, chance: random.Random) -> None:
+    """A run that a training begins with, that teaches, or whose features tell images apart."""
+    path = place.folder.path
+    path.joinpath("run.json").write_bytes(
+        bytes_of(json.loads((path / "run.json").read_text()), chance)
+    )
+    list(problems(Init.model_validate({"from": path}), RUN.model))
+    with contextlib.suppress(ValueError):
+        shape_of(path)
+    with contextlib.suppress(ValueError):
+        Teacher.model_validate({"from": path}).known()
+    with contextlib.suppress(UserError):
+        features_of(path)
+
+
+DESCRIBED = {  # as TFDS does, of what is looked at before records are
+    "dataset_info.json": {
+        "name": "specks",
+        "version": "1.0.0",
+        "fileFormat": "array_record",
+        "splits": [
+            {"name": name, "shardLengths": ["30"], "numBytes": "100", "filepathTemplate": TEMPLATE}
+            for name in ("train", "test")
+        ],
+    },
+    "features.json": {
+        "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+        "featuresDict": {
+            "features": {
+                "image": {"pythonClassName": "x.Image", "image": {"shape": {}, "dtype": "uint8"}},
+                "label": {"pythonClassName": "x.ClassLabel", "classLabel": {"numClasses": "4"}},
+            }
+        },
+    },
+}
+
+
+def described(place: Place, chance: random.Random) -> None:
+    folder = place.runs / "specks" / "1.0.0"
+    folder.mkdir(parents=True)
+    damaged = chance.choice(list(DESCRIBED))
+    for name, about in DESCRIBED.items():
+        whole = json.dumps(about).encode()
+        (folder / name).write_bytes(bytes_of(about, chance) if name == damaged else whole)
+    Tfds(name="specks", data_dir=place.runs, resolution=16).problem()
+    for command in (
+        lambda: meant(str(folder), None, 16),
+        lambda: convert_prepared(folder, place.runs / "copy", print),
+    ):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(UserError):
+            command()
+
+
 def _changed(contents: bytes, chance: random.Random) -> bytes:
     """Cut off, or with some bytes replaced, the first ones more often: they describe the rest."""
     found = bytearray(contents)
@@ -147,4 +207,6 @@ MORE_READERS: dict[str, Callable[[Place, random.Random], None]] = {
     "a study file": study_file,
     "LAW.json": law,
     "weights": weights,
+    "a run that others begin with": begun_with,
+    "a data set of TFDS": described,
 }

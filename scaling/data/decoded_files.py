@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fits.base.files import write_text, written_aside
 from scaling.base.config import contents
 from scaling.base.console import Say
+from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
 from scaling.data.crops import Cropper, Crops, crop_of
 from scaling.data.decode import UnreadableImages, check_all, decode_all, sizes_of, together
@@ -192,7 +193,7 @@ def _cache_file(folder: Path, members: Sequence[Member], resolution: int, how: D
 def _verdict(file: Path) -> dict[str, str] | None:
     """What cannot be read of the images that `file` belongs to, and why; None: not known."""
     try:
-        found = json.loads(file.with_suffix(".checked.json").read_text(encoding="utf-8"))
+        found = read_json(file.with_suffix(".checked.json"))
     except (OSError, ValueError):
         return None
     said = isinstance(found, dict) and all(isinstance(why, str) for why in found.values())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.files import write_text
+from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
 from scaling.data.captions import Caption
 from scaling.data.decode import UnreadableImages, check_all, decoder
@@ -184,7 +185,7 @@ def _file(records: Records) -> Path:
 
 def _kept(file: Path) -> dict[int, str] | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
         return {int(number): str(why) for number, why in found.items()}
     except (OSError, ValueError, AttributeError):
         return None

@@ -5,7 +5,6 @@ data. `tensorflow_datasets` itself takes two seconds to import: that waits until
 """
 
 import importlib.util
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.base.json_file import read_json
 from scaling.data.encoded import EncodedSource
 from scaling.data.source import Fault, missing, same_sets
 from scaling.data.tfds_names import hint
@@ -79,10 +79,16 @@ class Tfds(EncodedSource):
         return TfdsRecords(name, self.builder(), split, self.image_key, self.label_key)
 
     def builder(self) -> Any:
-        """TFDS's own handle on the prepared files, whatever code once prepared them."""
+        """TFDS's own handle on the prepared files, whatever code once prepared them.
+
+        Raises ValueError where TFDS cannot read their description.
+        """
         import tensorflow_datasets as tfds
 
-        builder = tfds.builder_from_directory(self.folder)
+        try:
+            builder = tfds.builder_from_directory(self.folder)
+        except Exception as error:  # of protobuf, and of whatever a strange value meets first
+            raise ValueError(str(error).partition("\n")[0]) from error
         if builder.info.file_format.value != FORMAT:  # there beside the format prepared first
             builder.info.set_file_format(FORMAT, override=True, override_if_initialized=True)
         return builder
@@ -139,7 +145,7 @@ class Tfds(EncodedSource):
                 or self._fault_of_slices()
                 or self._fault_of_records()
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             words = (
                 f"{self.folder} is not described as TFDS >= 4 does, prepare it again: {error!r}."
             )
@@ -246,11 +252,11 @@ class Tfds(EncodedSource):
 
     def _info(self) -> dict[str, Any]:
         """TFDS's description of the data set: name, version, formats, splits."""
-        return json.loads((self.folder / "dataset_info.json").read_text())
+        return read_json(self.folder / "dataset_info.json")
 
     def _features(self) -> dict[str, Any]:
         """Of each feature, by name, the description that TFDS keeps."""
-        described = json.loads((self.folder / "features.json").read_text())
+        described = read_json(self.folder / "features.json")
         return described["featuresDict"]["features"]
 
     def provenance(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from models.shapes import MixerShape, Shape
 from models.weights.reading import inspect
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
+from scaling.base.json_file import read_json
 from scaling.data import Source
 from scaling.data.part import Part
 from scaling.data.source import SourceConfig
@@ -119,7 +119,7 @@ def _run(folder: Path) -> dict[str, Any]:
         if trunk.parent.name == "trunks":
             raise ValueError(_of_trunk(folder, trunk))
     try:
-        found = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
+        found = read_json(folder / RUN)["run"]
         return {**found, "steps": found["images_seen"] // found["batch"]}
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
@@ -146,7 +146,7 @@ def _of_trunk(folder: Path, trunk: Path) -> str:
 def _trunk_of(folder: Path) -> Any:
     """By the manifest of a run that is done; None: it does not tell."""
     try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["trunk"]
+        return read_json(folder / MANIFEST)["trunk"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -8,7 +8,6 @@ the objective begins them.
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -25,6 +24,7 @@ from models.weights.ours import BACKBONE, HEAD, paths, tree
 from models.weights.reading import inspect, read
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
+from scaling.base.json_file import read_json
 from scaling.training import checkpoints
 from scaling.training.checkpoint_manifest import MANIFEST
 
@@ -246,10 +246,10 @@ def _grid(init: Init, model: Shape) -> int | None:
 def _run(folder: Path) -> _FinishedRun:
     """Shape and last checkpoint of a run's folder; ValueError when it has none."""
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run"]
+        run = read_json(folder / "run.json")["run"]
         shape = TypeAdapter(Shape).validate_python(run["model"])
         steps = run["images_seen"] // run["batch"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
         raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
     for step, checkpoint in checkpoints.found(folder / "checkpoints"):
         if step == steps:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from scaling.base.console import Say
+from scaling.base.json_file import read_json
 from scaling.data.prepare.shards import INFO, Progress, stamp, write_shard
 from scaling.data.prepare.tfrecord import tfrecords
 
@@ -107,7 +108,7 @@ def _described(folder: Path) -> dict[str, Any]:
             words = f"{folder} has no {name}: it is no data set that TFDS has prepared"
             raise UserError([f"{words} (give the folder of a version, as cifar10/3.0.2)."])
     try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        info = read_json(folder / INFO)
         formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
         splits = info["splits"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

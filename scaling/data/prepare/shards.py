@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple, Self
 
 from fits.base.errors import UserError
 from fits.base.files import folder_made, write_text, written_aside
+from scaling.base.json_file import read_json
 
 PROGRESS, LOCK = "conversion.json", ".conversion.lock"
 INFO = "dataset_info.json"  # TFDS's description, written last
@@ -153,7 +154,7 @@ class Progress:
 
     def _read(self) -> None:
         try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
+            found = read_json(self._file)
             self._done = found if isinstance(found, dict) else {}
         except (OSError, ValueError):
             pass
