@@ -83,9 +83,11 @@ def table_of_files(found: dict[str, Any], stages: int) -> str:
 def table(found: dict[str, Any]) -> str:
     """Counts by kind of operation and by what went wrong."""
     counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    slow = 0
     for what, count in found["tried"].items():
         kind, way = what.split(" | ")
         if way == "slow":
+            slow += count
             continue
         column = "kill" if way == "kill" else "lasting" if way.endswith("lasting") else "once"
         counts[kind][column] = counts[kind].get(column, 0) + count
@@ -103,6 +105,8 @@ def table(found: dict[str, Any]) -> str:
             "| operation | in the life | killed around it | failed once | failed from then on |",
             "|---|---|---|---|---|",
             *("| {} | {:,} | {:,} | {:,} | {:,} |".format(*row) for row in rows),
+            "",
+            f"Lives in which every operation took 5 ms longer: {slow}.",
             "",
             f"What was lost, believed by half, or different in the tables afterwards: "
             f"{len(found['wrong'])}. {versions('pyarrow', 'pydantic')}",

@@ -20,6 +20,11 @@ def test_whatever_file_operation_fails_or_kills_the_rest_is_done_and_tables_are_
     assert sum(found["tried"].values()) > 2500 / 29
 
 
+@pytest.mark.slow
+def test_on_a_slow_disk_tables_are_the_same():
+    assert lives("--ways", "slow")["tried"] == {"every | slow": 1}
+
+
 @pytest.mark.parametrize("stages", [1, pytest.param(9, marks=pytest.mark.slow)])
 def test_whatever_file_is_cut_emptied_or_flipped_at_any_stage_the_tables_are_the_same(stages):
     found = lives("--damage", stages)

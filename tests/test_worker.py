@@ -79,6 +79,17 @@ def files(root):
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
+def test_no_secret_of_the_environment_is_written_down(folder, monkeypatch):
+    names = "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "HF_TOKEN", "SSH_AUTH_SOCK"
+    for name in names:
+        monkeypatch.setenv(name, f"secret-{name}")
+    assert worker.work([folder.path]) == Ended.DONE
+    assert folder.manifest()["run"]
+    written = files(folder.path.parents[1]).values()
+    assert not [each for each in written if b"secret-" in each]
+
+
 def test_a_worker_that_loses_its_lease_waits_for_the_other_and_does_the_run_after_it(
     folder, training, monkeypatch, capsys
 ):
