@@ -5,9 +5,10 @@
 
 Writes a study of so many runs into FOLDER (a temporary one unless given), and measures in a process
 each: `launch --dry-run`; `plan`; the bookkeeping of a launch, first (run.json of every run) and
-again; `status` while nothing is done and when all is; `collect`. Results are made up: nothing is
-trained. Prints a table of CPU seconds (user and system), elapsed seconds and the most memory in use
-at once; `--write` puts it into docs/reliability.md.
+again, and with its looks at the folders for a minute while others are at 500 runs; `status` while
+nothing is done and when all is; `collect`. Results are made up: nothing is trained. Prints a table
+of CPU seconds (user and system), elapsed seconds and the most memory in use at once; `--write` puts
+it into docs/reliability.md.
 
 With `--rows` it measures instead what tables of so many rows cost the commands of `fit-laws`. The
 tables are simulated: sizes over three decades, data over three, the loss of a law of both with 1 %
@@ -23,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,28 +41,48 @@ from scaling.launch import launch
 from scaling.launch.display import PlainLines
 from scaling.launch.launch_spec import DEFAULT
 from scaling.launch.local import Local
-from scaling.runs.compute_dtype import decided
 from scaling.study.parse import read_study
 class Nobody(Local):
     def workers_of(self, launch, screen):
         class AtWork:
             def work(self):
-                launch.tally.progress([])
+                for _ in range(LOOKS):
+                    launch.tally.look_at_some()
+                    launch.tally.progress()
             def stop(self):
                 pass
         return AtWork()
 launch.launch(read_study("small.toml"), Path("runs"), DEFAULT, Nobody())
 """
 
+LOOKS = 60  # at the folders, a second apart in a launch
+AT_WORK = 500  # runs that others are at
+HOLD = f"""
+from contextlib import ExitStack
+from pathlib import Path
+from scaling.launch.jobs import jobs
+from scaling.runs.begun import as_begun
+from scaling.runs.held_run import hold_run
+from scaling.study.parse import read_study
+study = as_begun(read_study("small.toml"), Path("runs"))
+with ExitStack() as leases:
+    for job in jobs(study.runs, {{run.id for run in study.runs}})[:{AT_WORK}]:
+        run = job.segments[0].run
+        held = leases.enter_context(hold_run(Path("runs") / run.id))
+        held.report(step=1, steps=run.steps, phase="train", images_per_second=64.0, pace=64.0)
+    print("held", flush=True)
+    input()
+"""
+
 FINISH = """
 from pathlib import Path
 from fits.base import files
-from scaling.runs.compute_dtype import decided
 from scaling.evaluate.measured import Measured
+from scaling.runs.begun import as_begun
 from scaling.runs.held_run import hold_run
 from scaling.study.parse import read_study
 files._sync = lambda path: None
-study = decided(read_study("small.toml"), Path("runs"))
+study = as_begun(read_study("small.toml"), Path("runs"))
 for number, run in enumerate(study.runs):
     found = [(each, [Measured(m, 0.1 + 1 / (1 + run.flops**0.1) + 1e-4 * (number % 7), 1000)
                      for m in each.metrics]) for each in study.evaluate]
@@ -150,17 +173,39 @@ def main() -> None:
 
         measure("launch --dry-run", [*scaling, "launch", "small.toml", "--dry-run"])
         measure("plan", [*scaling, "plan", "small.toml"])
-        measure("launch, first bookkeeping", [sys.executable, "-c", BOOKKEEPING])
-        measure("launch, bookkeeping again", [sys.executable, "-c", BOOKKEEPING])
+        measure("launch, first bookkeeping", bookkeeping(looks=1))
+        measure("launch, bookkeeping again", bookkeeping(looks=1))
+        with at_work(folder):
+            what = f"launch, bookkeeping and {LOOKS} looks, {AT_WORK} at work"
+            measure(what, bookkeeping(LOOKS))
         measure("status, nothing done", [*scaling, "status", "small.toml"])
         subprocess.run([sys.executable, "-c", FINISH], cwd=folder, check=True)
         measure("status, all done", [*scaling, "status", "small.toml"])
-        measure("launch, bookkeeping of what is done", [sys.executable, "-c", BOOKKEEPING])
+        measure("launch, bookkeeping of what is done", bookkeeping(looks=1))
         measure("collect", [*scaling, "collect", "small.toml"])
 
     if asked.write:
         text = f"A study of {asked.runs:,} runs:\n\n" + "\n".join(rows)
         write_section("many runs", f"{text}\n\n{versions('pydantic', 'pyarrow')}")
+
+
+def bookkeeping(looks: int) -> list[str]:
+    """Command of a launch that starts nobody."""
+    return [sys.executable, "-c", f"LOOKS = {looks}\n{BOOKKEEPING}"]
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """While it lasts, another process is at `AT_WORK` runs."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "held\n":
+            sys.exit("the runs could not be held")
+        yield
+        holder.stdin.write("\n")
 
 
 def measured(what: str, command: list[str], folder: Path) -> str:

@@ -132,7 +132,7 @@ def carry_out(
     held.finish(measured, manifest)
     forget(held.path / FOLDER, held.check)
     if task.checkpoints.keep == "needed":
-        _delete_unneeded(TrunkFolder.of(held, run))
+        _delete_unneeded(TrunkFolder.of(held, run), run)
 
 
 def _finetuned(held: HeldRun) -> list[dict[str, Any]]:
@@ -144,11 +144,11 @@ def _finetuned(held: HeldRun) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else []
 
 
-def _delete_unneeded(trunk: TrunkFolder) -> None:
+def _delete_unneeded(trunk: TrunkFolder, run: Run) -> None:
     """Unless another process trains the trunk, which does that in its turn."""
     with hold_trunk_if_free(trunk.path) as again:
         if again is not None:
-            again.delete_unneeded()
+            again.delete_unneeded(run)
 
 
 def train_and_measure(

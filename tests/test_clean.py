@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import jax
 import pytest
@@ -136,8 +137,25 @@ def test_a_run_is_named_by_how_its_id_begins(runs):
         log_of(runs, "")
 
 
-def test_a_run_that_nobody_was_at_has_no_log(runs):
-    with pytest.raises(UserError, match="no worker of a launch has been at it"):
+def test_where_a_run_has_no_log_of_its_own_it_is_said_where_its_workers_print(runs):
+    with pytest.raises(UserError, match=r"no log of its own.*kubectl logs") as refused:
+        log_of(runs, SHORT.id)
+    assert "latest" not in str(refused.value)
+
+
+def test_of_logs_of_jobs_the_latest_are_named(runs):
+    (runs / "logs" / "slurm-7").mkdir(parents=True)
+    names = "slurm-7/12_0_log.out", "ray-1-1.log", "ray-1-2.log", "ray-1-3.log"
+    for time, name in enumerate(names):
+        (runs / "logs" / name).write_text("")
+        os.utime(runs / "logs" / name, (time, time))
+    (runs / "logs" / "ray-1-3.log").unlink()
+    with pytest.raises(UserError) as refused:
+        log_of(runs, SHORT.id)
+    named = [str(runs / "logs" / name) for name in reversed(names[:3])]
+    assert str(refused.value).endswith(f"The latest of jobs: {', '.join(named)}.")
+    (runs / "logs" / "ray-1-3.log").write_text("")
+    with pytest.raises(UserError, match=r"ray-1-3\.log, .* and 1 more\.$"):
         log_of(runs, SHORT.id)
 
 

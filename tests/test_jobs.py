@@ -3,7 +3,7 @@
 import pytest
 from launched import a_run
 
-from scaling.launch.jobs import Segment, jobs, seconds_until_free
+from scaling.launch.jobs import Job, Segment, jobs, seconds_until_free
 from scaling.launch.time_left import Pace, seconds_left
 
 # Jobs
@@ -81,3 +81,11 @@ def test_while_all_compile_the_pace_is_that_of_runs_that_are_done():
     before = [(finished.segments[0], pace(images_per_second=128.0))]
     left = seconds_left(jobs([busy], {busy.id}), {busy.id: pace(at_work=True)}, before)
     assert left == pytest.approx(5)
+
+
+def test_no_job_is_compared_with_others_to_tell_the_time_left(monkeypatch):
+    runs = [a_run(seed=seed) for seed in range(4)]
+    todo = jobs(runs, {run.id for run in runs})
+    paces = {run.id: pace(0, 64.0, at_work=run.seed < 2) for run in runs}
+    monkeypatch.setattr(Job, "__eq__", lambda *_: pytest.fail("jobs are compared"))
+    assert seconds_left(todo, paces, []) == pytest.approx(20)

@@ -310,6 +310,31 @@ def test_two_launchers_on_one_folder_do_every_run_once_and_both_end_well(place):
     assert place.ended_once(study)
 
 
+@pytest.mark.slow
+def test_a_study_that_is_being_run_is_widened_by_a_launch_that_joins_in(place, capfd):
+    """One run more on the same trunk, and one on a trunk of its own."""
+    study = a_study(0, durations=(640, 1280))
+    wider = a_study(0, durations=(640, 1280, 1920))
+    wider = wider.model_copy(update={"runs": (*wider.runs, *a_study(1).runs)})
+    assert len({run.trunk for run in wider.runs}) == 2
+    first = place.launcher(study, pause=0.5, workers=1, stdout=subprocess.PIPE)
+    (begun, *_) = place.wait_for("begin")
+    assert place.launch(wider, pause=0.1)
+    assert "small: 4 of 4 runs done" in capfd.readouterr().out
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert "small: 2 of 2 runs done" in said
+
+    assert place.ended_once(wider)
+    once = Counter({run.id: 1 for run in wider.runs})
+    assert Counter(event["run"] for event in place.events("begin")) == once
+    events = [(event["event"], event["run"]) for event in place.all_events()]
+    added = events.index(("begin", wider.runs[-1].id))
+    assert added < events.index(("end", study.runs[-1].id))  # while the first launch was at work
+    by = {event["run"]: event["pid"] for event in place.events("begin")}
+    assert by[wider.runs[-1].id] != by[begun["run"]]
+
+
 # Damage
 
 

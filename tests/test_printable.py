@@ -1,10 +1,13 @@
 """Nothing that stands in a file drives the terminal of who looks at it."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from fits.base.errors import UserError
 from fits.base.printable import printable
@@ -12,7 +15,9 @@ from models.shapes import ViTShape
 from scaling.base.console import print_table, say
 from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
-from scaling.launch.status import show_status
+from scaling.launch.display import LiveTable
+from scaling.launch.events import AtWork, LaunchProgress
+from scaling.launch.status import drawn, show_status, statuses
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import hold_run
 from scaling.runs.logs import LOGS, log_of
@@ -67,6 +72,36 @@ def test_status_and_logs_of_a_strangers_runs_drive_nothing(tmp_path, capsys):
     lines = log_of(runs, run.id)
     assert drives_nothing("".join(lines))
     assert lines[-1] == "second"
+
+
+def test_the_screens_of_a_strangers_study_drive_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    runs = tmp_path / "runs"
+    busy, failed = a_run(f"a{EVIL}"), a_run(f"b{EVIL}")
+    for run in (busy, failed):
+        write_run_file(runs / run.id, run, [UPSTREAM], pytest.fail)
+    with hold_run(runs / failed.id) as held:
+        held.fail(f"failed {EVIL}")
+    study = Study(name="s", question=f"q{EVIL}", runs=(busy, failed), evaluate=(UPSTREAM,))
+    with hold_run(runs / busy.id) as held:
+        held.report(step=1, steps=10, phase="train")
+        lines = drawn(study, statuses(study, runs), 60)
+        at_work = AtWork(busy, held.progress())
+    assert all(drives_nothing(line) for line in lines)
+    assert r"q\x1b]0;owned" in lines[0]
+    assert sum(r"\x1b]0;owned" in line for line in lines) >= 3
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, color_system=None, width=400)
+    with Live(console=console, auto_refresh=False) as live:
+        table = LiveTable(live)
+        table.say(f"said {EVIL}")
+        table.update(LaunchProgress(2, 0, 1, 1.0, 0.5, None, (at_work,)))
+    text = screen.getvalue()
+    assert text.count(r"\x1b]0;owned\x07") >= 2
+    assert "\x1b]0" not in text
+    assert "\x07" not in text
+    assert "\x9b" not in text
 
 
 def test_a_report_of_progress_with_escape_codes_counts_for_nothing(tmp_path):

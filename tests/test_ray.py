@@ -67,6 +67,9 @@ def cluster():
 
 @pytest.fixture
 def study(tmp_path):
+    """Beside files of the user's that have names of modules."""
+    for name in ("scaling", "models", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the file of the user')\n")
     path = tmp_path / "study.toml"
     path.write_text(
         STUDY.replace("images_seen = [160, 320]", "images_seen = [160, 320]\nseed = [0, 1]")
@@ -75,9 +78,11 @@ def study(tmp_path):
 
 
 def launch(study, runs, *options):
-    """A launch as a user's, in an environment that has stale variables."""
+    """A launch as a user's, in the study's folder and an environment that has stale variables."""
+    scaling = [sys.executable, "-P", "-m", "scaling"]  # as the console script
     return subprocess.Popen(
-        [sys.executable, "-m", "scaling", "launch", str(study), "--runs", str(runs), *options],
+        [*scaling, "launch", str(study), "--runs", str(runs), *options],
+        cwd=study.parent,
         env={**os.environ, **ON_LOOPBACK, "JAX_PLATFORMS": "cpu", **STALE},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections import defaultdict
 
 import pytest
 
@@ -13,11 +14,12 @@ from scaling.base.files import set_aside
 from scaling.data.procedural import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
+from scaling.runs import trunk_folder
 from scaling.runs.begun import as_begun
-from scaling.runs.damage import DamagedRun
+from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.held_run import hold_run, hold_run_if_free
 from scaling.runs.results_file import ResultRow
-from scaling.runs.run_file import write_run_file
+from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.study.study import Study
@@ -377,6 +379,49 @@ def test_a_divergence_stands_in_the_way_of_later_steps_alone_until_it_is_cleared
         assert trunk.divergence(100) == "the loss is nan."
         trunk.clear_divergence()
         assert trunk.divergence(100) is None
+
+
+def test_of_runs_of_other_trunks_no_more_is_read_than_tells_them_apart_and_that_once(
+    path, monkeypatch
+):
+    longer = RUN.model_copy(update={"images_seen": 1280})
+    others = [RUN.model_copy(update={"seed": seed}) for seed in (1, 2)]
+    for run in (longer, *others):
+        write_run_file(path.parent / run.id, run, [UPSTREAM], pytest.fail)
+    (path.parent / "damaged").mkdir()
+    (path.parent / "damaged" / "run.json").write_text("[")
+    at_all, whole = [], []
+
+    def counted(read, reads):
+        return lambda path: reads.append(path) or read(path)
+
+    monkeypatch.setattr(trunk_folder, "text_of", counted(text_of, at_all))
+    monkeypatch.setattr(trunk_folder, "read_run_file", counted(read_run_file, whole))
+    monkeypatch.setattr(trunk_folder, "_OF_OTHERS", defaultdict(set))
+    branches = {RUN.branch_step, longer.branch_step}
+    assert trunk_folder._branches_of(path.parent, RUN) == branches
+    assert {each.name for each in whole} == {RUN.id, longer.id}
+    assert len(at_all) == 5
+    assert trunk_folder._branches_of(path.parent, longer) == branches
+    assert len(at_all) == 5 + 3
+    assert trunk_folder._branches_of(path.parent, others[0]) == {others[0].branch_step}
+
+
+def test_a_run_that_leaves_out_what_is_the_default_may_be_of_the_same_trunk(path):
+    told = json.loads((path / "run.json").read_text())
+    written = told["run"]
+    del written["seed"], written["recipe"]["optimizer"]
+    (path / "run.json").write_text(json.dumps(told))
+    assert trunk_folder._branches_of(path.parent, RUN) == {RUN.branch_step}
+    for ours, theirs, apart in (
+        ({"images_seen": 1}, {"images_seen": 2}, False),
+        ({"a": [1, {"b": 1}]}, {"a": [1, {"c": 2}]}, False),
+        ({"a": [1, {"b": 1}]}, {"a": [1, {"b": 2}]}, True),
+        ({"a": [1]}, {"a": [1, 2]}, True),
+        ({"a": 1}, {"a": 1.0}, False),
+        ({"a": {"b": 1}}, {"a": None}, True),
+    ):
+        assert trunk_folder._contradicts(ours, theirs) is apart
 
 
 # Files

@@ -15,7 +15,7 @@ from fits.base.errors import UserError
 from scaling.launch.local import Local
 from scaling.launch.protocol import launcher
 from scaling.launch.seats import Seats
-from scaling.launch.slurm import Slurm, SlurmEngine
+from scaling.launch.slurm import Slurm, SlurmEngine, SlurmSeat
 from scaling.launch.slurm_queue import SlurmQueue, own_environment
 from scaling.study.parse import read_study
 
@@ -157,6 +157,45 @@ def test_a_full_queue_ends_no_launch_that_has_begun():
     for _ in range(3):
         seats._fill()
     assert len([line for line in screen if "the queue is full" in line]) == 1
+
+
+class _Granting:
+    """Gives a seat for each that it is asked for."""
+
+    def start(self, count):
+        return [SlurmSeat(str(number), None, None) for number in range(count)]
+
+
+class _Many(_Waiting):
+    """A tally of very many trunks, of which some are held by others; it counts looks at leases."""
+
+    def __init__(self, held=0):
+        self.looks, self._held = 0, held
+
+    def waiting(self):
+        return range(10_000)
+
+    def takeable(self, job):
+        self.looks += 1
+        return None if job < self._held else job
+
+
+@pytest.mark.parametrize(
+    ("held", "each", "seats", "looks"), [(0, 1, 9, 9), (0, 4, 9, 36), (20, 1, 9, 29)]
+)
+def test_no_more_leases_are_looked_at_than_there_are_seats_to_fill(held, each, seats, looks):
+    tally = _Many(held)
+    launched = Seats(tally, _Granting(), screen=_Screen(), most=9, each=each)
+    launched._fill()
+    assert (len(launched._seats), tally.looks) == (seats, looks)
+    launched._fill()
+    assert (len(launched._seats), tally.looks) == (seats, looks)  # no seat is free
+
+
+def test_few_trunks_are_given_no_more_seats_than_they_need():
+    launched = Seats(_Many(held=9_990), _Granting(), screen=_Screen(), most=90, each=4)
+    launched._fill()
+    assert len(launched._seats) == 3
 
 
 # On a cluster

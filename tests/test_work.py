@@ -233,3 +233,53 @@ def test_a_cluster_that_is_none_and_one_that_is_told_what_it_knows_are_refused()
         together("slrum", None, None, None)
     with pytest.raises(UserError, match="--cluster tpu: knows the processes"):
         together("tpu", "localhost:1", 2, 0)
+
+
+LISTENS = """
+import sys
+from pathlib import Path
+import jax
+from scaling.training.hosts import join
+
+for coordinator in sys.argv[1:]:
+    join("hand", coordinator=coordinator, processes=1, process=0)
+    port = int(coordinator.rpartition(":")[2])
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]:
+            address, state = line.split()[1], line.split()[3]
+            host, _, number = address.partition(":")
+            if state == "0A" and int(number, 16) == port:
+                print(coordinator, host)
+    jax.distributed.shutdown()
+"""
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets are listed in /proc")
+def test_a_coordinator_on_loopback_is_reached_from_this_machine_alone():
+    named = [f"{host}:{free_port()}" for host in ("localhost", "127.0.0.1")]
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENS, *named], env=simulated(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    listens = [line.split() for line in done.stdout.splitlines()]
+    assert {coordinator for coordinator, _ in listens} == set(named)
+    assert {address for _, address in listens} <= LOOPBACK
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "bound"),
+    [
+        ("localhost:1", "localhost:1"),
+        ("127.3.2.1:1", "127.3.2.1:1"),
+        ("[::1]:1", "[::1]:1"),
+        ("10.0.0.1:1", None),
+        ("localhost.example.org:1", None),
+    ],
+)
+def test_only_a_coordinator_on_loopback_is_told_where_to_listen(monkeypatch, coordinator, bound):
+    told = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda *_, **given: told.update(given))
+    monkeypatch.setattr("jax.config.update", lambda *_: None)
+    join("hand", coordinator=coordinator, processes=1, process=0)
+    assert told == {"coordinator_bind_address": bound}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import compress
 from typing import Any, Protocol
 
+from fits.base.printable import printable
 from scaling.base.console import clock, say
 from scaling.launch.events import AtWork, Conclusion, Event, LaunchProgress, duration
 from scaling.runs.run_folder import RunProgress
@@ -135,7 +136,7 @@ class LiveTable(_InWords):
         self._live = live
 
     def say(self, line: str) -> None:
-        self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def update(self, launch: LaunchProgress) -> None:
         from rich.console import Group
@@ -143,7 +144,7 @@ class LiveTable(_InWords):
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 2, 0, 0))
-        rows = [cells(each) for each in launch.busy]
+        rows = [tuple(map(printable, cells(each))) for each in launch.busy]
         known = _that_fit(rows, self._live.console.width)
         for heading in compress(HEADINGS, known):
             table.add_column(heading, justify="left" if heading in ("model", "") else "right")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from fits.base.printable import printable
 from scaling.launch.status import RunStatus
 from scaling.runs.run_folder import RunState
 
@@ -26,7 +27,7 @@ def picture(found: Sequence[RunStatus], width: int) -> list[str]:
     rows: defaultdict[tuple[str, str], list[RunStatus]] = defaultdict(list)
     for each in found:
         size = "all" if each.run.data_size is None else short(each.run.data_size)
-        rows[each.run.model_name[:NAME], size].append(each)
+        rows[printable(each.run.model_name)[:NAME], size].append(each)
     heads = [("model", "data", "images"), *((*row, _span(runs)) for row, runs in rows.items())]
     widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
     room = max(width, NARROWEST) - sum(widths) - 2 * len(widths)

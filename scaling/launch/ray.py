@@ -4,6 +4,7 @@ with one training over several nodes. Ray is an extra, and loaded only when it i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -30,6 +31,7 @@ from scaling.study.study import Study
 MOST = 1000  # seats at the same time, those that wait counted
 SECONDS_TO_DIAL = 5.0
 CURRENT = "/tmp/ray/ray_current_cluster"  # where `ray start` writes its address
+NOBODYS = "/"  # a folder that every node has, and in which only its administrator writes
 TPU = re.compile(r"(v\d+[a-z]*)-(\d+)")
 TWO_CORES_A_CHIP = ("v2", "v3", "v4", "v5p")
 CHIPS_A_HOST = 4
@@ -202,7 +204,10 @@ def connect(address: str) -> str:
     if not ray.is_initialized():
         wanted = _dialled(address)
         try:
-            ray.init(wanted, log_to_driver=False, logging_level=logging.CRITICAL)
+            # Ray puts the folder that it is called in first on the module path of its workers on
+            # every node, where a `scaling.py` of the user's would be taken for this program.
+            with contextlib.chdir(NOBODYS):
+                ray.init(wanted, log_to_driver=False, logging_level=logging.CRITICAL)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _none_there(address, str(error).splitlines()[0]) from None
     return str(ray.get_runtime_context().gcs_address)

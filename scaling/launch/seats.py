@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol
 
 from fits.base.errors import UserError
@@ -128,10 +129,17 @@ class Seats:
 
     def _fill(self) -> None:
         """Ask for as many seats as there are trunks to take, those that wait for one counted."""
-        takeable = sum(self._tally.takeable(job) is not None for job in self._tally.waiting())
-        useful = -(-(takeable + self._tally.jobs_at_work()) // self._each)
+        free = self._most - len(self._seats)
+        if free <= 0:
+            return
+        waiting, at_work = self._tally.waiting(), self._tally.jobs_at_work()
+        # each look reads leases, so there are no more of them than can make a difference
+        enough = max(self._each * free, self._each * self._most - at_work)
+        ready = (job for job in waiting if self._tally.takeable(job) is not None)
+        takeable = sum(1 for _ in islice(ready, enough))
+        useful = -(-(takeable + at_work) // self._each)
         # what others are at needs no seat: where nothing is to be taken, none is asked for
-        wanted = min(-(-takeable // self._each), min(self._most, useful) - len(self._seats))
+        wanted = min(-(-takeable // self._each), useful - len(self._seats), free)
         if wanted <= 0:
             return
         try:

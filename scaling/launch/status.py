@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fits.base.printable import printable
 from scaling.base.console import print_table, say
 from scaling.launch.display import (
     SECONDS_BETWEEN_LINES,
@@ -120,13 +121,13 @@ def watch_status(study: Study, runs: Path) -> bool:
 
 
 def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
-    """Lines of a screen of so many columns."""
+    """Lines of a screen of so many columns, fit for a terminal."""
     from scaling.launch.grid_picture import picture
 
     lines = [_doing(each) for each in found if each.progress is not None]
     lines += [f"failed: {describe(x.run)}: {x.trouble}" for x in found if x.state == "failed"]
-    told = [textwrap.wrap(line, columns, subsequent_indent="  ") for line in lines]
-    title = textwrap.wrap(f"{study.name}: {study.question}", columns)
+    told = [textwrap.wrap(printable(line), columns, subsequent_indent="  ") for line in lines]
+    title = textwrap.wrap(printable(f"{study.name}: {study.question}"), columns)
     return [
         *(*title, "", *picture(found, columns), ""),
         *itertools.chain(*told),

@@ -80,9 +80,11 @@ def seconds_left(
             total += left / (_speed((segment, pace)) or mean) + more
         return total
 
-    busy = [job for job in jobs if any(paces[s.run.id].at_work for s in job.segments)]
-    queued = [seconds(job) for job in jobs if job not in busy]
-    return seconds_until_free(list(map(seconds, busy)), queued, max(1, len(busy)))
+    busy, queued = list[float](), list[float]()
+    for job in jobs:
+        at_work = any(paces[s.run.id].at_work for s in job.segments)
+        (busy if at_work else queued).append(seconds(job))
+    return seconds_until_free(busy, queued, max(1, len(busy)))
 
 
 def _speed(one: tuple[Segment, Pace]) -> float | None:

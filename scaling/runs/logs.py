@@ -14,6 +14,9 @@ from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file
 
 LOGS = "logs"
+JOBS = "slurm-*/*_log.out", "ray-*.log"
+"""Logs of jobs of Slurm and of tasks of Ray; those of a run on several hosts hold its workers'."""
+SHOWN = 3
 
 
 def logs_folder(runs: Path) -> Path:
@@ -46,12 +49,24 @@ def log_of(runs: Path, name: str) -> list[str]:
     logs = logs_folder(runs)
     paths = sorted(logs.glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
     if not paths:
-        raise UserError(
-            [f"{found[0]}: no worker of a launch has been at it in {runs}{_here(runs)}."]
-        )
+        raise UserError([f"{found[0]}: no log of its own in {logs}{_here(runs)}. {_where(logs)}"])
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
     return [printable(line) for text in texts for line in text.splitlines()]
 
 
 def _here(runs: Path) -> str:
     return " on this machine, which keeps the logs of its own workers" if is_object(runs) else ""
+
+
+def _where(logs: Path) -> str:
+    """Where the words of workers are that wrote no log of a run, if there were any."""
+    words = (
+        "Workers of a launch and of `scaling pool` write one; `scaling work` and runs on several "
+        "hosts print where they run: in a terminal, in `kubectl logs`, or in the log of their job."
+    )
+    paths = [path for pattern in JOBS for path in logs.glob(pattern)]
+    if not paths:
+        return words
+    paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return f"{words} The latest of jobs: {', '.join(map(str, paths[:SHOWN]))}{more}."

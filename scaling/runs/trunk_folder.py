@@ -7,10 +7,12 @@ lease/           who may write in here (`scaling.runs.lease`)
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fits.base.printable import printable
 from scaling.base.config import Config
@@ -104,11 +106,57 @@ class HeldTrunk(TrunkFolder):
         self.check()
         (self.path / DIVERGED).unlink(missing_ok=True)
 
-    def delete_unneeded(self) -> None:
-        """Delete the checkpoints from which no run in the folder of runs has still to start."""
-        for folder in self.unneeded(branches_to_come(self.path.parent.parent)[self.path.name]):
+    def delete_unneeded(self, run: Run) -> None:
+        """Delete the checkpoints from which no run in the folder of runs has still to start.
+
+        Args:
+          run: one of the trunk's.
+        """
+        for folder in self.unneeded(_branches_of(self.path.parent.parent, run)):
             self.check()
             checkpoints.delete(folder)
+
+
+_OF_OTHERS = defaultdict[str, set[str]](set)
+"""Trunk -> ids of runs that this process has found to be of another one; an id never changes it."""
+
+
+def _branches_of(runs: Path, run: Run) -> set[int]:
+    """The steps at which runs that are not done leave the trunk of `run`.
+
+    Of a run of another trunk no more is read than tells it apart, and that once: a worker asks
+    after each run that it has done.
+    """
+    others, ours, found = _OF_OTHERS[run.trunk], json.loads(run.model_dump_json()), set[int]()
+    for path in runs.glob(f"*/{NAME}"):
+        if path.parent.name in others:
+            continue
+        try:
+            if _contradicts(json.loads(text_of(path)).get("run"), ours):
+                others.add(path.parent.name)
+                continue
+            there = read_run_file(path.parent)
+        except (DamagedRun, FileNotFoundError, ValueError, AttributeError, RecursionError):
+            continue  # a launch writes it anew; at worst its trunk is trained again
+        if there.run.trunk != run.trunk:
+            others.add(path.parent.name)
+        elif not RunFolder(path.parent).is_done(there.evaluate):
+            found.add(there.run.branch_step)
+    return found
+
+
+def _contradicts(one: Any, other: Any) -> bool:
+    """Whether two runs, as JSON, are of different trunks for certain. What only one of them has may
+    be a default, written by a version that knew it."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return any(
+            _contradicts(one[name], other[name])
+            for name in one.keys() & other.keys()
+            if name != "images_seen"
+        )
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return any(map(_contradicts, one, other))
+    return bool(one != other)
 
 
 def branches_to_come(runs: Path) -> defaultdict[str, set[int]]:

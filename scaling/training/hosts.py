@@ -8,6 +8,7 @@ point of the same training, and all get the same answer. Only the first process 
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import Literal, TypeAlias
 
 import jax
@@ -35,7 +36,8 @@ def join(
 
     Args:
       cluster: who knows the other processes.
-      coordinator: "host:port" of process 0, reachable by all; with "hand".
+      coordinator: "host:port" of process 0, reachable by all; with "hand". Of localhost, 127.* and
+        [::1], process 0 listens on loopback alone.
       processes: how many; with "hand".
       process: number of this one, 0 .. processes - 1; with "hand".
 
@@ -60,11 +62,27 @@ def join(
             case "tpu":
                 jax.distributed.initialize()
             case "hand":
-                jax.distributed.initialize(coordinator, processes, process)
+                assert coordinator is not None
+                jax.distributed.initialize(
+                    coordinator,
+                    processes,
+                    process,
+                    coordinator_bind_address=coordinator if _is_loopback(coordinator) else None,
+                )
     except (RuntimeError, ValueError) as error:  # what JAX says of an unreachable coordinator
         reason = str(error).splitlines()[0]
         option = f"--coordinator {coordinator}" if cluster == "hand" else f"--cluster {cluster}"
         raise UserError([f"{option}: the processes did not meet ({reason})."]) from None
+
+
+def _is_loopback(coordinator: str) -> bool:
+    """Whether "host:port" is reached from this machine alone: JAX would listen on all its networks,
+    and asks for no password."""
+    host = coordinator.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _check_by_hand(coordinator: str | None, processes: int | None, process: int | None) -> None:
