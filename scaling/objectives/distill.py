@@ -125,9 +125,10 @@ def other_classes(
             f"{classes:_}; take a teacher that was trained on the same classes."
         )
     elif names and known.names and names != known.names:
-        place = next(
-            k for k, pair in enumerate(zip(names, known.names, strict=True)) if len({*pair}) > 1
-        )
+        pairs = zip(names, known.names, strict=False)
+        place = next((k for k, (here, there) in enumerate(pairs) if here != there), None)
+        if place is None:  # one of them names some of the classes only
+            return
         yield (
             f"teacher: {teacher.from_} was trained on other classes than those of [data]: class "
             f"{place} is {known.names[place]!r} there and {names[place]!r} here; take a teacher "
