@@ -12,6 +12,7 @@ from launched import UPSTREAM, a_study
 from fits.base.errors import UserError
 from models.precision import Precision
 from scaling.evaluate.measured import Measured
+from scaling.objectives.distill import Distill
 from scaling.planning.disk import BESIDE, states_kept
 from scaling.report.curves import as_csv
 from scaling.runs.clean import clean
@@ -23,6 +24,7 @@ from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.checkpoints import MANIFEST
+from scaling.training.initial import Init
 from scaling.training.step import SEED, program
 
 STUDY = a_study(0, durations=(640, 1280, 1920))  # branches at steps 8, 16 and 24
@@ -70,6 +72,34 @@ def test_points_of_a_trunk_stay_from_which_runs_have_still_to_start_and_the_last
     assert freed(runs) == {f"trunks/{SHORT.trunk}/16"}
     assert (trunk(runs) / "24").exists()
     assert freed(runs) == set()
+
+
+def test_what_a_run_that_is_not_done_learns_from_or_begins_with_stays(runs):
+    """Whatever study it is of, and where `keep = "needed"` deletes too."""
+    for step in (4, 8, 12, 24):
+        a_state(trunk(runs) / str(step), step)
+    end = RunFolder(runs / SHORT.id).checkpoints / str(SHORT.steps)
+    a_state(end, SHORT.steps)
+    for run in STUDY.runs:
+        done(runs, run)
+    teachers = [trunk(runs) / "4", runs / SHORT.id]
+    students = [
+        SHORT.model_copy(update={"objective": Distill(teacher={"from": each})}) for each in teachers
+    ]
+    begun = SHORT.model_copy(update={"init": Init(from_=trunk(runs) / "8")})
+    for run in (*students, begun):
+        write_run_file(runs / run.id, run, STUDY.evaluate, pytest.fail)
+    assert freed(runs, ends=True) == {f"trunks/{SHORT.trunk}/12"}
+    with hold_trunk(trunk(runs)) as held:
+        held.delete_unneeded(SHORT)
+    assert {each.name for each in trunk(runs).iterdir() if each.name.isdecimal()} == {"4", "8"}
+    a_state(trunk(runs) / "24", 24)
+    for run in (*students, begun):
+        done(runs, run)
+    assert freed(runs, ends=True) == {
+        *(f"trunks/{SHORT.trunk}/{step}" for step in (4, 8)),
+        f"{SHORT.id}/checkpoints/{SHORT.steps}",
+    }
 
 
 def test_ends_of_runs_stay_unless_they_are_asked_for(runs):

@@ -35,7 +35,7 @@ from scaling.objectives.classify import Classify
 from scaling.objectives.distill import Distill
 from scaling.objectives.protocol import Learned
 from scaling.objectives.simclr import SimCLR
-from scaling.objectives.teacher import Teacher
+from scaling.objectives.teacher import Known, Teacher
 from scaling.runs.begun import as_begun
 from scaling.runs.results_file import manifest_text
 from scaling.runs.run_file import read_run_file, write_run_file
@@ -366,27 +366,64 @@ def finish(folder, **more):
     return run
 
 
-def test_a_trunk_is_refused_with_the_runs_that_left_it_and_are_done(done, tmp_path):
-    """And so are a checkpoint of a trunk and one of a run, with the folder to name instead."""
+def test_any_checkpoint_of_a_run_or_a_trunk_is_a_teacher_done_or_not(done):
+    folder = done(finished=False)
+    run = read_run_file(folder).run
+    own = folder / "checkpoints" / str(run.steps - 2)
+    early = folder.parent / "trunks" / run.trunk / "8"
+    save_params(early, run, 8, random_params(NANO, 4, 7))
+    for named, seed in ((own, 5), (early, 7)):
+        config = Teacher(from_=named)
+        assert config.known() == Known(NANO, 4, tuple(run.data.class_names))
+        jax.tree.map(
+            np.testing.assert_array_equal, random_params(NANO, 4, seed), teacher_parameters(config)
+        )
+    hashes = {Teacher(from_=each).provenance()["sha256"] for each in (own, early)}
+    assert len(hashes) == 2
+    trainer = Trainer(small(objective=Distill(teacher={"from": early}), seed=1))
+    jax.tree.map(
+        np.testing.assert_array_equal, random_params(NANO, 4, 7), trainer.start().state.frozen
+    )
+
+
+def test_where_a_path_is_not_one_network_those_that_could_be_meant_are_named(done):
     folder, other = done(), done(seed=1)
     run, unlike = finish(folder), finish(other)
     assert run.trunk != unlike.trunk
-    shorter = done(images_seen=8 * BATCH, finished=False)
-    assert finish(shorter).trunk == run.trunk
     trunk = folder.parent / "trunks" / run.trunk
-    for named, words in ((trunk, "a trunk"), (trunk / "8", "of a trunk")):
-        named.mkdir(parents=True)
-        with pytest.raises(ValueError, match="name a run that left it and is done: ") as told:
-            Teacher(from_=named).known()
-        assert f"{named} is {words}, whose learning rate has not cooled down; " in str(told.value)
-        assert str(told.value).endswith(f"done: {folder}.")
-    lonely = folder.parent / "trunks" / "0123"
-    lonely.mkdir()
-    with pytest.raises(ValueError, match="none of its runs is done: train one to its end"):
-        Teacher(from_=lonely).known()
-    with pytest.raises(ValueError, match=f"is a checkpoint; name the folder of its run, {folder}"):
-        Teacher(from_=folder / "checkpoints" / str(run.steps)).known()
-    assert Teacher(from_=folder).known().shape == NANO
+    trunk.mkdir(parents=True)
+
+    def said(path):
+        with pytest.raises(ValueError, match="; ") as told:
+            Teacher(from_=path).known()
+        return str(told.value)
+
+    assert said(trunk).endswith(f"name a run that left it and is done: {folder}.")
+    for step in (8, 16):
+        save_params(trunk / str(step), run, step, random_params(NANO, 4))
+    assert said(trunk) == (
+        f"{trunk} is a trunk, which has a network for every checkpoint; name a run that left it "
+        f"and is done: {folder}; or, before the cooldown of the learning rate: {trunk / '8'}, "
+        f"{trunk / '16'}."
+    )
+    beside = f"beside it: {trunk / '8'}, {trunk / '16'}."
+    assert said(trunk / "12") == f"there is no {trunk / '12'}; name one of the checkpoints {beside}"
+    (trunk / "12").mkdir()
+    assert said(trunk / "12").endswith(f"it is no whole checkpoint; name one of those {beside}")
+    end = folder / "checkpoints" / str(run.steps)
+    assert Teacher(from_=end).provenance() == {
+        **Teacher(from_=folder).provenance(),
+        "from": str(end),
+    }
+    end.rename(end.with_name("20"))
+    assert said(folder) == (
+        f"{folder} is not finished: it has no checkpoint of its end, step {run.steps}; train it "
+        f"first, or name one of the checkpoints that it has: {end.with_name('20')}, {trunk / '8'}, "
+        f"{trunk / '16'}."
+    )
+    lonely = folder.parent / "trunks" / "0123" / "8"
+    save_params(lonely, run, 8, random_params(NANO, 4))
+    assert f"{lonely} is a checkpoint, and no run.json says of which network; " in said(lonely)
 
 
 def test_a_finished_run_s_flops_are_known_without_its_teacher(tmp_path):
@@ -449,10 +486,10 @@ def test_what_is_no_teacher_is_named(done, tmp_path):
         return problem
 
     assert said(tmp_path / "a") == f"teacher: there is no {tmp_path / 'a'}."
-    assert "is no run's folder; name one, or a file of weights" in said(tmp_path)
+    assert "is no run's folder; name one, a checkpoint's, or a file of weights." in said(tmp_path)
     trunk = tmp_path / "trunks" / "0123"
     trunk.mkdir(parents=True)
-    assert "is a trunk, whose learning rate has not cooled down" in said(trunk)
+    assert "is a trunk, which has a network for every checkpoint." in said(trunk)
     unfinished = done(finished=False, seed=2)
     assert "is not finished: it has no checkpoint of its end, step 24" in said(unfinished)
     assert "was trained by simclr and has no classifier" in said(done(SimCLR()))

@@ -376,7 +376,11 @@ def test_twenty_bad_images_are_named_and_the_rest_counted(root):
     with pytest.raises(UnreadableImages) as bad:
         opened(root).check(print)
     first, *named, last = str(bad.value).splitlines()
-    assert (first[:9], len(named), last) == ("25 images", 20, "... and 5 more.")
+    assert (first[:9], len(named), last) == (
+        "25 images",
+        20,
+        "... and 5 more; `scaling data check` names all.",
+    )
 
 
 @pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])

@@ -106,7 +106,7 @@ def test_a_run_that_is_not_done_is_no_beginning(tmp_path):
     folder = RunFolder(tmp_path / run().id)
     write_run_file(folder.path, run(), (), print)
     (problem,) = problems(Init(from_=folder.path), NANO)
-    assert problem.endswith("has no checkpoint of its end; train it first.")
+    assert problem.endswith(f"no checkpoint of its end, step {run().steps}; train it first.")
 
 
 def test_a_beginning_gives_a_run_another_id_and_survives_the_way_through_a_file(weights):

@@ -185,7 +185,7 @@ def test_a_row_without_bytes_is_named_and_may_be_skipped(root):
     write(file, range(3), images=images)
     with pytest.raises(UnreadableImages) as bad:
         source(root).check(print)
-    assert list(bad.value.why) == [f"{file}, row 1"]
+    assert list(bad.value.why) == [f"{file}, row 1", f"{file}, row 2"]
     with pytest.raises(UnreadableImages, match="2 images cannot be read"):
         source(root, skip_unreadable=1).train()
     skipping = source(root, skip_unreadable=2)

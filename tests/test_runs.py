@@ -397,31 +397,30 @@ def test_of_runs_of_other_trunks_no_more_is_read_than_tells_them_apart_and_that_
 
     monkeypatch.setattr(trunk_folder, "text_of", counted(text_of, at_all))
     monkeypatch.setattr(trunk_folder, "read_run_file", counted(read_run_file, whole))
-    monkeypatch.setattr(trunk_folder, "_OF_OTHERS", defaultdict(set))
-    branches = {RUN.branch_step, longer.branch_step}
+    monkeypatch.setattr(trunk_folder, "_OF_OTHERS", defaultdict(dict))
+    branches = {RUN.branch_step, longer.branch_step}, set()
     assert trunk_folder._branches_of(path.parent, RUN) == branches
     assert {each.name for each in whole} == {RUN.id, longer.id}
     assert len(at_all) == 5
     assert trunk_folder._branches_of(path.parent, longer) == branches
     assert len(at_all) == 5 + 3
-    assert trunk_folder._branches_of(path.parent, others[0]) == {others[0].branch_step}
+    assert trunk_folder._branches_of(path.parent, others[0]) == ({others[0].branch_step}, set())
 
 
 def test_a_run_that_leaves_out_what_is_the_default_may_be_of_the_same_trunk(path):
     told = json.loads((path / "run.json").read_text())
     written = told["run"]
-    del written["seed"], written["recipe"]["optimizer"]
+    del written["seed"], written["recipe"]["optimizer"], told["trunk"]
     (path / "run.json").write_text(json.dumps(told))
-    assert trunk_folder._branches_of(path.parent, RUN) == {RUN.branch_step}
-    for ours, theirs, apart in (
-        ({"images_seen": 1}, {"images_seen": 2}, False),
-        ({"a": [1, {"b": 1}]}, {"a": [1, {"c": 2}]}, False),
-        ({"a": [1, {"b": 1}]}, {"a": [1, {"b": 2}]}, True),
-        ({"a": [1]}, {"a": [1, 2]}, True),
-        ({"a": 1}, {"a": 1.0}, False),
-        ({"a": {"b": 1}}, {"a": None}, True),
-    ):
-        assert trunk_folder._contradicts(ours, theirs) is apart
+    assert trunk_folder._branches_of(path.parent, RUN) == ({RUN.branch_step}, set())
+
+
+def test_a_run_file_that_names_another_trunk_was_edited(path):
+    told = json.loads((path / "run.json").read_text())
+    assert told["trunk"] == RUN.trunk
+    (path / "run.json").write_text(json.dumps(told | {"trunk": "0123"}))
+    with pytest.raises(DamagedRun, match=f"the trunk is 0123, and by its run it is {RUN.trunk}"):
+        read_run_file(path)
 
 
 # Files

@@ -8,6 +8,7 @@ import pytest
 from test_tfds import SIZES, own, pixels, prepared, specks  # noqa: F401  the last two are fixtures
 
 from fits.base.errors import UserError
+from scaling.base.config import contents
 from scaling.data.decode import UnreadableImages
 from scaling.data.readable import unreadable
 
@@ -42,6 +43,26 @@ def test_a_damaged_record_stops_what_allows_none(damaged):
         specks(damaged).check(print)
     assert len(bad.value.why) == 2
     assert all("damaged: Corrupted" in why for why in bad.value.why.values())
+
+
+def test_all_images_are_checked_once_before_training_unless_a_sample_is_asked_for(
+    damaged, monkeypatch
+):
+    monkeypatch.setattr("scaling.data.encoded.SAMPLE", 0)  # the first and last of each file
+    sampled = specks(damaged, check_images="sample")
+    assert contents(sampled) == contents(specks(damaged)), "an id does not depend on it"
+    said = []
+    sampled.check(said.append)
+    assert not said
+    for _ in range(2):
+        with pytest.raises(UnreadableImages) as bad:
+            specks(damaged).check(said.append)
+        assert len(bad.value.why) == 2
+        assert said[0] == "specks train: 30 images are checked, once on this machine."
+    assert len(said) == 2, "once for each split"
+    with pytest.raises(UnreadableImages) as bad:
+        sampled.check(said.append)
+    assert len(bad.value.why) == 2, "what is known counts"
 
 
 def test_only_the_damaged_records_of_a_batch_are_named(damaged):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,8 @@ class Config(BaseModel):
     """A frozen, checked configuration; unknown keys are errors, defaults live here only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    not_in_id: ClassVar[frozenset[str]] = frozenset()
+    """Fields that decide no digit of a result, which `contents` leaves out."""
 
     def clashes(self) -> Iterator[Clash]:
         """What does not fit together, of keys that are right one by one."""
@@ -101,7 +103,8 @@ def contents(value: Any) -> Any:
     """What decides `value`, as plain JSON: fields that equal their default are left out.
 
     A field added later, with a default that means "as before", so disturbs no old id. The `kind`
-    of a union's member is always kept, because it says which defaults are meant.
+    of a union's member is always kept, because it says which defaults are meant. Fields that a
+    class names in `not_in_id` are left out always.
     """
     if isinstance(value, BaseModel):
         return {
@@ -138,10 +141,12 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @cache
 def _defaults(config: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
-    """Every field and its default."""
+    """Every field that may decide an id, and its default."""
+    left_out = config.not_in_id if issubclass(config, Config) else frozenset()
     return tuple(
         (name, field.get_default(call_default_factory=True))
         for name, field in config.model_fields.items()
+        if name not in left_out
     )
 
 

@@ -41,7 +41,7 @@ class UnreadableImages(UserError):
             return
         lines = [f"{len(named):_} images cannot be read; repair or remove them:", *named[:SHOWN]]
         if len(named) > SHOWN:
-            lines.append(f"... and {len(named) - SHOWN:_} more.")
+            lines.append(f"... and {len(named) - SHOWN:_} more; `scaling data check` names all.")
         super().__init__(["\n".join(lines)])
 
 

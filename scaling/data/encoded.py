@@ -7,7 +7,7 @@ those are is found out before anything is trained (`readable.py`): all runs and 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,15 @@ from scaling.base.console import Say
 from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, decode_all, together
-from scaling.data.readable import CaptionedRecords, Encoded, Records, allowed, read_each, verdict
+from scaling.data.readable import (
+    CaptionedRecords,
+    Encoded,
+    Records,
+    allowed,
+    read_each,
+    refuse,
+    verdict,
+)
 from scaling.data.resize import DEFAULT, Decode
 from scaling.data.source import (
     MOST_PIXELS,
@@ -126,8 +134,12 @@ class EncodedSource(SourceConfig, ABC):
     """How files become squares of pixels."""
     skip_unreadable: int = Field(0, ge=0)
     """So many images or records, of each of the two sets, may be unreadable: they are left out, the
-    same ones in every run, and a run's manifest names them. With more the run stops. Above 0, all
-    images are read and decoded before the first step, once on each machine."""
+    same ones in every run, and a run's manifest names them. With more the run stops."""
+    check_images: Literal["all", "sample"] = "all"
+    """Which images of both sets are read and decoded before the first step: `all`, once on each
+    machine until a file changes, or the first and last of each file and 256 of each set. No part of
+    a run's id. Where some may be unreadable, all are."""
+    not_in_id: ClassVar[frozenset[str]] = frozenset({"check_images"})
 
     def clashes(self) -> Iterator[Clash]:
         yield from self.decode.clash_with(self.resolution)
@@ -158,21 +170,28 @@ class EncodedSource(SourceConfig, ABC):
         return train, heldout
 
     def check(self, say: Say) -> None:
-        """The first and last record of each file and a sample; all records, where some may be
-        skipped or where a check of all has found some unreadable."""
+        """All records, or the first and last of each file and a sample, and what a check of all
+        has found before."""
         if problem := self.problem():
             raise UserError([problem])
         found: list[UnreadableImages] = []
-        if not self.skip_unreadable:
-            for records in (self.records(False), self.records(True)):
-                if bad := verdict(records):
-                    why = {records.called(number): words for number, words in bad.items()}
-                    found.append(UnreadableImages(why, lasting=True))
-        elif any(verdict(self.records(each)) is None for each in (False, True)):
-            say("every image is checked, this once, since some may be skipped.")
+        for heldout in (False, True):
+            try:
+                self._check_set(self.records(heldout), say)
+            except UnreadableImages as error:
+                found.append(error)
         if found:
             raise together(found)
         check_each(lambda images: images.batch(images.spread()), (self.train, self.heldout))
+
+    def _check_set(self, records: Records, say: Say) -> None:
+        """Raises UnreadableImages where more cannot be read than may be left out."""
+        if not (self.skip_unreadable or self.check_images == "all"):
+            refuse(records, verdict(records) or {}, most=0)
+            return
+        if verdict(records) is None:
+            say(f"{records.name}: {records.size:_} images are checked, once on this machine.")
+        allowed(records, self.skip_unreadable)
 
     def provenance(self) -> dict[str, Any]:
         """With what was skipped, where the study allows it."""

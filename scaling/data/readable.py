@@ -130,10 +130,15 @@ def allowed(records: Records, most: int) -> dict[int, str]:
       UnreadableImages: they are more than `most`, or all that there are.
     """
     bad = unreadable(records)
+    refuse(records, bad, most)
+    return bad
+
+
+def refuse(records: Records, bad: dict[int, str], most: int) -> None:
+    """Raise UnreadableImages where the bad ones are more than `most`, or all that there are."""
     if bad and (len(bad) > most or len(bad) == records.size):
         why = {records.called(number): words for number, words in bad.items()}
         raise UnreadableImages(why, lasting=True)
-    return bad
 
 
 def verdict(records: Records) -> dict[int, str] | None:

@@ -15,16 +15,13 @@ from models.shapes import MixerShape, Shape
 from models.weights.reading import inspect
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
-from scaling.base.json_file import read_json
+from scaling.base.trained_folder import CHECKPOINT, RUN, absent, trained_folder
 from scaling.data import Source
 from scaling.data.part import Part
 from scaling.data.source import SourceConfig
 
 TrainedOn: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]
-RUN, STATE = "run.json", "checkpoint.json"  # of a run's folder, and of each of its checkpoints
-MANIFEST = "manifest.json"  # of a run that is done
 NETWORK = "network"  # in a manifest, below a teacher: its shape and classes
-MOST_NAMED = 5  # runs, in a sentence
 
 
 class Known(NamedTuple):
@@ -51,8 +48,9 @@ class Teacher(Config):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     from_: Path = Field(alias="from")
-    """The folder of a run that is done and whose network has a classifier, or a file of weights
-    with one (.npz or .safetensors, of any layout that `scaling convert` reads)."""
+    """A network with a classifier: the folder of a run that is done, the folder of any checkpoint
+    of a run or a trunk, or a file of weights (.npz or .safetensors, of any layout that `scaling
+    convert` reads)."""
     resolution: int | None = Field(default=None, gt=0, le=10**4)
     """Side of the images that it is shown, pixels, to which learned positions are resized; left
     out: that of its run, or of its file's positions. A file without positions does not tell, as of
@@ -68,7 +66,7 @@ class Teacher(Config):
         if not self.from_.exists():
             if self._recorded is not None:
                 return self._recorded
-            raise ValueError(f"there is no {self.from_}.")
+            raise ValueError(absent(self.from_))
         found = _of_run(self.from_) if self.from_.is_dir() else _of_file(self.from_)
         if self.resolution in (None, found.shape.resolution):
             return found
@@ -90,7 +88,9 @@ class Teacher(Config):
     def provenance(self) -> dict[str, Any]:
         """What the path stood for: the hash of the file, or of a checkpoint's sums, and what kind
         of network that is."""
-        path = _end(self.from_, _run(self.from_)) if self.from_.is_dir() else self.from_
+        path = self.from_
+        if path.is_dir():
+            path = trained_folder(path).checkpoint / CHECKPOINT
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         return {"from": str(self.from_), "sha256": found, NETWORK: self.known().as_json()}
@@ -107,75 +107,23 @@ def _seeing(shape: Shape, resolution: int, path: Path) -> Shape:
     return other
 
 
-def _run(folder: Path) -> dict[str, Any]:
-    """What run.json says."""
-    whole = folder.absolute()
-    if whole.parent.name == "checkpoints" and (whole / STATE).exists():
-        raise ValueError(
-            f"{folder} is a checkpoint; name the folder of its run, {folder.parents[1]}, whose "
-            "last checkpoint is taken."
-        )
-    for trunk in (whole, whole.parent):
-        if trunk.parent.name == "trunks":
-            raise ValueError(_of_trunk(folder, trunk))
-    try:
-        found = read_json(folder / RUN)["run"]
-        return {**found, "steps": found["images_seen"] // found["batch"]}
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-        raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
-
-
-def _of_trunk(folder: Path, trunk: Path) -> str:
-    """That a trunk is no teacher, and which runs that have branched off it are.
-
-    Args:
-      folder: the trunk, or one of its checkpoints, as it was written.
-      trunk: the trunk's whole path.
-    """
-    there = [each.parent for each in sorted(trunk.parents[1].glob(f"*/{MANIFEST}"))]
-    done = [each for each in there if _trunk_of(each) == trunk.name and _has_end(each)]
-    said = f"{folder} is {'a' if folder.name == trunk.name else 'of a'} trunk, whose learning rate"
-    said += " has not cooled down; "
-    if not done:
-        return f"{said}none of its runs is done: train one to its end, and name its folder."
-    names = ", ".join(str(each) for each in done[:MOST_NAMED])
-    more = f", and {len(done) - MOST_NAMED} more" if len(done) > MOST_NAMED else ""
-    return f"{said}name a run that left it and is done: {names}{more}."
-
-
-def _trunk_of(folder: Path) -> Any:
-    """By the manifest of a run that is done; None: it does not tell."""
-    try:
-        return read_json(folder / MANIFEST)["trunk"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _has_end(folder: Path) -> bool:
-    """Whether a run's last checkpoint is there."""
-    try:
-        _end(folder, _run(folder))
-    except ValueError:
-        return False
-    return True
-
-
 def _of_run(folder: Path) -> Known:
     from scaling.objectives import Objective  # of which some have a teacher
 
-    run = _run(folder)
+    run, checkpoint = trained_folder(folder)
     try:
         shape = TypeAdapter(Shape).validate_python(run["model"])
         data = TypeAdapter(TrainedOn).validate_python(run["data"])
         classes = data.classes
         objective = TypeAdapter(Objective).validate_python(run["objective"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder}/{RUN} describes no run that is known here.") from None
+        raise ValueError(
+            f"{folder}: the {RUN} of {checkpoint} describes no run that is known here."
+        ) from None
     if not objective.scores_classes:
         raise ValueError(
             f"{folder} was trained by {objective.kind} and has no classifier; a teacher needs one."
         )
-    _end(folder, run)
     return Known(shape, classes, names_of(data))
 
 
@@ -188,17 +136,6 @@ def names_of(data: SourceConfig | None) -> tuple[str, ...] | None:
     except (OSError, ValueError, UserError):
         return None
     return None if names is None else tuple(names)
-
-
-def _end(folder: Path, run: dict[str, Any]) -> Path:
-    """What says that the run's last checkpoint is there."""
-    path = folder / "checkpoints" / str(run["steps"]) / STATE
-    if not path.exists():
-        raise ValueError(
-            f"{folder} is not finished: it has no checkpoint of its end, step {run['steps']:_}; "
-            "train it first."
-        )
-    return path
 
 
 def _of_file(path: Path) -> Known:

@@ -1,12 +1,13 @@
 """Frees the disk of training states that nothing needs any more.
 
 Kept are the last point of each trunk, from which longer runs would go on, the points from which
-runs have still to start, and the ends of runs, which `scaling convert` and `init` read.
+runs have still to start, the ends of runs, which `scaling convert`, `init` and a teacher's `from`
+read, and whatever a run that is not done begins with or learns from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from scaling.evaluate.outcomes import FOLDER
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.lease import is_held
 from scaling.runs.run_folder import LEASE, RunFolder
-from scaling.runs.trunk_folder import TrunkFolder, branches_to_come, hold_trunk_if_free
+from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free, to_come
 from scaling.study.study import Study
 from scaling.training import checkpoints
 from scaling.training.run import Run
@@ -47,7 +48,7 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
     Returns:
       What was deleted, or would be.
     """
-    found = []
+    found, needed = [], to_come(runs)
     for run in study.runs:
         folder = RunFolder(runs / run.id)
         if not folder.checkpoints.is_dir():
@@ -56,15 +57,16 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
             if check is not None:
                 done = folder.is_done(study.evaluate)
                 for path in _of_run(run, folder, done, ends):
-                    found.append(_take(path, dry_run, check))
-    to_come = branches_to_come(runs)
+                    if not _is_named(path, folder.path, run, needed.named):
+                        found.append(_take(path, dry_run, check))
     for name in dict.fromkeys(run.trunk for run in study.runs):
         trunk = TrunkFolder(runs / "trunks" / name)
         if not trunk.path.is_dir():
             continue
         with _alone(trunk.path, hold_trunk_if_free, dry_run) as check:
             if check is not None:
-                for path in trunk.unneeded(to_come[name], keep_last=True):
+                unneeded = trunk.unneeded(needed.branches[name], needed.named, keep_last=True)
+                for path in unneeded:
                     found.append(_take(path, dry_run, check))
     return found
 
@@ -96,6 +98,14 @@ def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Pat
                 yield path
         elif path not in whole:
             yield path
+
+
+def _is_named(path: Path, folder: Path, run: Run, named: Collection[Path]) -> bool:
+    """Whether a run that is not done begins with this state or learns from it; the run's folder
+    stands for its end."""
+    if path.absolute() in named:
+        return True
+    return path.name == str(run.steps) and folder.absolute() in named
 
 
 def _take(path: Path, dry_run: bool, check: Callable[[], None]) -> Unneeded:

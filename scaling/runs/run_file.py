@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.base.console import Say
 from scaling.base.files import set_aside
@@ -37,6 +38,9 @@ class RunFile(Config):
     """How the run is computed, as the last launch said; no part of what it is."""
     checkpoints: CheckpointSpec = CHECKPOINTS
     """When its training states are kept, as the last launch said."""
+    trunk: str | None = None
+    """The folder in `trunks/` whose checkpoints are the run's until its cooldown, for readers who
+    do not compute it; it follows from `run`."""
     format: Literal[1] = 1
 
 
@@ -44,6 +48,12 @@ def read_run_file(folder: Path) -> RunFile:
     """Raises `DamagedRun` when run.json is not what the folder's name says."""
     path = folder / NAME
     found = _parsed(path)
+    if found.trunk not in (None, found.run.trunk):
+        raise DamagedRun(
+            f"{path} says that the trunk is {printable(str(found.trunk))}, and by its run it is "
+            f"{found.run.trunk}: it was edited.",
+            path,
+        )
     if found.run.id != folder.name:
         raise DamagedRun(
             f"{path} describes the run {found.run.id}, but its folder is {folder.name}: "
@@ -81,7 +91,13 @@ def write_run_file(
     if folder.exists() and not folder.is_dir():
         say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    whole = RunFile(run=run, evaluate=tuple(evaluate), placement=placement, checkpoints=checkpoints)
+    whole = RunFile(
+        run=run,
+        evaluate=tuple(evaluate),
+        placement=placement,
+        checkpoints=checkpoints,
+        trunk=run.trunk,
+    )
     if _covers(folder, whole) or _created(folder / NAME, whole):
         return
     with lease.hold(folder / f"{NAME}.lease", brief=True) as held:

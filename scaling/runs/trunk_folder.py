@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.base.storage import publish
+from scaling.base.trained_folder import named_in
 from scaling.evaluate.outcomes import steps_done
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
@@ -67,13 +68,16 @@ class TrunkFolder:
             return None  # unreadable: the training itself will tell
         return printable(diverged.reason) if diverged.step <= until else None
 
-    def unneeded(self, branches: Collection[int], *, keep_last: bool = False) -> list[Path]:
+    def unneeded(
+        self, branches: Collection[int], named: Collection[Path], *, keep_last: bool = False
+    ) -> list[Path]:
         """Checkpoints from which no run has still to start.
 
         A run that is not done starts at the last checkpoint that is not past its branch.
 
         Args:
           branches: steps at which runs have still to leave the trunk.
+          named: whole paths that other runs begin with or learn from.
           keep_last: whether the last one is needed too, for longer runs that may be added.
         """
         there = checkpoints.found(self.path)
@@ -82,7 +86,11 @@ class TrunkFolder:
         }
         if keep_last and there:
             needed.add(there[-1][0])
-        return [folder for step, folder in there if step not in needed]
+        return [
+            folder
+            for step, folder in there
+            if step not in needed and folder.absolute() not in named
+        ]
 
 
 class HeldTrunk(TrunkFolder):
@@ -112,63 +120,70 @@ class HeldTrunk(TrunkFolder):
         Args:
           run: one of the trunk's.
         """
-        for folder in self.unneeded(_branches_of(self.path.parent.parent, run)):
+        for folder in self.unneeded(*_branches_of(self.path.parent.parent, run)):
             self.check()
             checkpoints.delete(folder)
 
 
-_OF_OTHERS = defaultdict[str, set[str]](set)
-"""Trunk -> ids of runs that this process has found to be of another one; an id never changes it."""
+_OF_OTHERS = defaultdict[tuple[Path, str], dict[str, tuple[Path, ...]]](dict)
+"""Folder of runs and trunk -> ids of runs that this process has found to be of another trunk, with
+the networks that they begin with or learn from; an id never changes them."""
 
 
-def _branches_of(runs: Path, run: Run) -> set[int]:
-    """The steps at which runs that are not done leave the trunk of `run`.
+def _branches_of(runs: Path, run: Run) -> tuple[set[int], set[Path]]:
+    """The steps at which runs that are not done leave the trunk of `run`, and the networks that
+    runs of other trunks name.
 
     Of a run of another trunk no more is read than tells it apart, and that once: a worker asks
     after each run that it has done.
     """
-    others, ours, found = _OF_OTHERS[run.trunk], json.loads(run.model_dump_json()), set[int]()
+    others, found = _OF_OTHERS[runs, run.trunk], set[int]()
     for path in runs.glob(f"*/{NAME}"):
         if path.parent.name in others:
             continue
         try:
-            if _contradicts(json.loads(text_of(path)).get("run"), ours):
-                others.add(path.parent.name)
+            said = json.loads(text_of(path))
+            if said.get("trunk", run.trunk) != run.trunk:
+                others[path.parent.name] = _named(said.get("run"))
                 continue
             there = read_run_file(path.parent)
         except (DamagedRun, FileNotFoundError, ValueError, AttributeError, RecursionError):
             continue  # a launch writes it anew; at worst its trunk is trained again
         if there.run.trunk != run.trunk:
-            others.add(path.parent.name)
+            others[path.parent.name] = _named(said["run"])
         elif not RunFolder(path.parent).is_done(there.evaluate):
             found.add(there.run.branch_step)
-    return found
+    return found, {each for paths in others.values() for each in paths}
 
 
-def _contradicts(one: Any, other: Any) -> bool:
-    """Whether two runs, as JSON, are of different trunks for certain. What only one of them has may
-    be a default, written by a version that knew it."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return any(
-            _contradicts(one[name], other[name])
-            for name in one.keys() & other.keys()
-            if name != "images_seen"
-        )
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return any(map(_contradicts, one, other))
-    return bool(one != other)
+def _named(run: Any) -> tuple[Path, ...]:
+    """The networks that a run begins with or learns from, by their whole paths."""
+    return tuple(path.absolute() for path in named_in(run))
 
 
-def branches_to_come(runs: Path) -> defaultdict[str, set[int]]:
-    """The steps at which runs that are not done leave each trunk, whatever study they are of."""
-    found = defaultdict[str, set[int]](set)
+class ToCome(NamedTuple):
+    """What runs that are not done still need of the folder of runs, whatever study they are of.
+
+    Fields:
+      branches: the steps at which they leave each trunk.
+      named: the networks that they begin with or learn from, by their whole paths.
+    """
+
+    branches: defaultdict[str, set[int]]
+    named: set[Path]
+
+
+def to_come(runs: Path) -> ToCome:
+    """By their run.json."""
+    found = ToCome(defaultdict(set), set())
     for path in runs.glob(f"*/{NAME}"):
         try:
             there = read_run_file(path.parent)
         except (DamagedRun, FileNotFoundError):
             continue  # a launch writes it anew; at worst its trunk is trained again
         if not RunFolder(path.parent).is_done(there.evaluate):
-            found[there.run.trunk].add(there.run.branch_step)
+            found.branches[there.run.trunk].add(there.run.branch_step)
+            found.named.update(_named(there.run.model_dump(mode="json")))
     return found
 
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -24,9 +24,8 @@ from models.weights.ours import BACKBONE, HEAD, paths, tree
 from models.weights.reading import inspect, read
 from models.weights.tensors import Unusable
 from scaling.base.config import Config
-from scaling.base.json_file import read_json
+from scaling.base.trained_folder import CHECKPOINT, absent, trained_folder
 from scaling.training import checkpoints
-from scaling.training.checkpoint_manifest import MANIFEST
 
 
 class Init(Config):
@@ -35,18 +34,11 @@ class Init(Config):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     from_: Path = Field(alias="from")
-    """A file of weights (.npz or .safetensors, of any layout that `scaling convert` reads), or the
-    folder of a run that is done."""
+    """A file of weights (.npz or .safetensors, of any layout that `scaling convert` reads), the
+    folder of a run that is done, or that of any checkpoint of a run or a trunk."""
     resolution: int | None = Field(default=None, gt=0)
     """Side of the images, pixels, to which learned positions are resized: that of `[data]`. Left
     out, the weights must have been trained at it."""
-
-
-class _FinishedRun(NamedTuple):
-    """What is needed of a run's folder."""
-
-    shape: Shape
-    checkpoint: Path
 
 
 def problems(init: Init, model: Shape) -> list[str]:
@@ -78,10 +70,12 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
       UserError: they do not fit, or the file is damaged.
       checkpoints.Damaged: the run's checkpoint is not what was written.
     """
-    if found := problems(init, model):
-        raise UserError([f"init: {problem}" for problem in found])
+    if wrong := problems(init, model):
+        raise UserError([f"init: {problem}" for problem in wrong])
     if init.from_.is_dir():
-        return on_grid(checkpoints.parameters(_run(init.from_).checkpoint)[BACKBONE], model)
+        return on_grid(
+            checkpoints.parameters(trained_folder(init.from_).checkpoint)[BACKBONE], model
+        )
     try:
         return read(init.from_, model, dtype="float32")[1][BACKBONE]
     except Unusable as error:
@@ -101,7 +95,7 @@ def teacher_parameters(teacher: Any) -> dict[Any, Any]:
     path: Path = teacher.from_
     try:
         if path.is_dir():
-            found = checkpoints.parameters(_run(path).checkpoint)
+            found = checkpoints.parameters(trained_folder(path).checkpoint)
         else:
             found = read(path, dtype="float32")[1]
         if HEAD not in found:
@@ -174,11 +168,6 @@ def _as_arrays(tree: Any) -> Any:
     return np.asarray(tree, np.float32)
 
 
-def shape_of(folder: Path) -> Shape:
-    """The network of a run that is done; ValueError where the folder is no such run's."""
-    return _run(folder).shape
-
-
 def on_grid(params: Any, model: Shape) -> dict[Any, Any]:
     """A trained backbone's parameters for the resolution of `model`: float32 NumPy arrays, learned
     positions resized."""
@@ -218,7 +207,7 @@ def provenance(init: Init) -> dict[str, Any]:
     """What the path stood for, for a manifest: the hash of the file, or of a checkpoint's sums."""
     path = init.from_
     if path.is_dir():
-        path = _run(path).checkpoint / MANIFEST
+        path = trained_folder(path).checkpoint / CHECKPOINT
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     return {"from": str(init.from_), "sha256": found}
@@ -231,9 +220,9 @@ def _grid(init: Init, model: Shape) -> int | None:
       Unusable, ValueError, OSError: what is there is no network of this shape.
     """
     if not init.from_.exists():
-        raise ValueError(f"there is no {init.from_}.")
+        raise ValueError(absent(init.from_))
     if init.from_.is_dir():
-        found = _run(init.from_).shape
+        found = shape_of(init.from_)
         if different := list(_differences(found, model)):
             raise ValueError(f"{init.from_} trained another network: {'; '.join(different)}.")
         learned = isinstance(found, ViTShape) and found.position == "learned"
@@ -243,18 +232,19 @@ def _grid(init: Init, model: Shape) -> int | None:
     return next((round(table[1] ** 0.5) for table in tables), None)
 
 
-def _run(folder: Path) -> _FinishedRun:
-    """Shape and last checkpoint of a run's folder; ValueError when it has none."""
+def shape_of(folder: Path) -> Shape:
+    """The network of a run's or a checkpoint's folder.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    found = trained_folder(folder)
     try:
-        run = read_json(folder / "run.json")["run"]
-        shape = TypeAdapter(Shape).validate_python(run["model"])
-        steps = run["images_seen"] // run["batch"]
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
-        raise ValueError(f"{folder} is no run's folder; name one, or a file of weights.") from None
-    for step, checkpoint in checkpoints.found(folder / "checkpoints"):
-        if step == steps:
-            return _FinishedRun(shape, checkpoint)
-    raise ValueError(f"{folder} has no checkpoint of its end; train it first.")
+        return TypeAdapter[Shape](Shape).validate_python(found.run["model"])
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"{folder}: the run.json of {found.checkpoint} names no network that is known here."
+        ) from None
 
 
 def _differences(found: Shape, wanted: Shape) -> Iterator[str]:
