@@ -135,16 +135,22 @@ def weights(place: Place, chance: random.Random) -> None:
 
 
 def begun_with(place: Place, chance: random.Random) -> None:
-    """A run that a training begins with, that teaches, or whose features tell images apart."""
+    """A run that a training begins with, that teaches, or whose features tell images apart: by its
+    folder or by that of a checkpoint, its own or its trunk's."""
     path = place.folder.path
     path.joinpath("run.json").write_bytes(
         bytes_of(json.loads((path / "run.json").read_text()), chance)
     )
-    list(problems(Init.model_validate({"from": path}), RUN.model))
-    with contextlib.suppress(ValueError):
-        shape_of(path)
-    with contextlib.suppress(ValueError):
-        Teacher.model_validate({"from": path}).known()
+    states = path / "checkpoints" / "1", path.parent / "trunks" / RUN.trunk / "1"
+    for state in states:
+        state.mkdir(parents=True, exist_ok=True)
+        (state / "checkpoint.json").touch()
+    for named in (path, *states):
+        list(problems(Init.model_validate({"from": named}), RUN.model))
+        with contextlib.suppress(ValueError):
+            shape_of(named)
+        with contextlib.suppress(ValueError):
+            Teacher.model_validate({"from": named}).known()
     with contextlib.suppress(UserError):
         features_of(path)
 

@@ -119,10 +119,10 @@ def _said(path: Path) -> dict[str, Any]:
 
 def _steps(run: dict[str, Any]) -> int | None:
     """Of a whole run; None: it does not say."""
-    try:
-        return int(run["images_seen"] // run["batch"])
-    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
+    seen, batch = run.get("images_seen"), run.get("batch")
+    if type(seen) is not int or type(batch) is not int or not 0 < batch <= seen < 2**63:
         return None
+    return seen // batch
 
 
 def _of_trunk(folder: Path, trunk: Path) -> str:
