@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from slurm_cluster import NODES, SlurmCluster, why_not
@@ -141,10 +142,13 @@ class _Waiting:
         return [1, 2]
 
     def takeable(self, job):
-        return job
+        return SimpleNamespace(id=job)
 
     def jobs_at_work(self):
-        return 0
+        return len(self.at_work())
+
+    def at_work(self):
+        return []
 
 
 class _Screen(list):
@@ -177,7 +181,7 @@ class _Many(_Waiting):
 
     def takeable(self, job):
         self.looks += 1
-        return None if job < self._held else job
+        return None if job < self._held else SimpleNamespace(id=job)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +194,29 @@ def test_no_more_leases_are_looked_at_than_there_are_seats_to_fill(held, each, s
     assert (len(launched._seats), tally.looks) == (seats, looks)
     launched._fill()
     assert (len(launched._seats), tally.looks) == (seats, looks)  # no seat is free
+
+
+class _LeftBehind(_Waiting):
+    """Two trunks; those named are said to be at work, as when they were last looked at."""
+
+    def __init__(self):
+        self.names = []
+
+    def at_work(self):
+        return [SimpleNamespace(id=name) for name in self.names]
+
+
+def test_a_seat_that_goes_back_to_the_queue_is_not_replaced():
+    """What it was at is free before it is looked at again."""
+    tally = _LeftBehind()
+    launched = Seats(tally, _Granting(), screen=_Screen(), most=9)
+    launched._fill()
+    tally.names = [1, 2]
+    launched._fill()
+    assert len(launched._seats) == 2
+    tally.names = [1, 3]  # of a third trunk, which is held by others
+    launched._fill()
+    assert len(launched._seats) == 3
 
 
 def test_few_trunks_are_given_no_more_seats_than_they_need():

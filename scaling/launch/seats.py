@@ -135,15 +135,19 @@ class Seats:
         waiting, at_work = self._tally.waiting(), self._tally.jobs_at_work()
         # each look reads leases, so there are no more of them than can make a difference
         enough = max(self._each * free, self._each * self._most - at_work)
-        ready = (job for job in waiting if self._tally.takeable(job) is not None)
-        takeable = sum(1 for _ in islice(ready, enough))
+        ready = (run for job in waiting if (run := self._tally.takeable(job)) is not None)
+        found = {run.id for run in islice(ready, enough)}
+        # one that was left since it was last looked at, as where its seat goes back to the queue,
+        # is not at work any more
+        at_work -= sum(run.id in found for run in self._tally.at_work())
+        takeable = len(found)
         useful = -(-(takeable + at_work) // self._each)
         # what others are at needs no seat: where nothing is to be taken, none is asked for
         wanted = min(-(-takeable // self._each), useful - len(self._seats), free)
         if wanted <= 0:
             return
         try:
-            found = self._engine.start(wanted)
+            seats = self._engine.start(wanted)
         except UserError as error:
             if not self._began:
                 raise
@@ -152,8 +156,8 @@ class Seats:
                 self._screen.say(f"no more jobs for now: {error}")
             return
         self._began, self._refused = True, ""
-        self._seats += found
-        self._screen.say(f"asked for {_listed(found)}")
+        self._seats += seats
+        self._screen.say(f"asked for {_listed(seats)}")
 
     def _reap(self) -> None:
         """Drop the seats that have ended; where several did so in vain, give up."""
