@@ -123,6 +123,7 @@ def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
         ("m.csv", "a,b\n0,1\n", "line 1: is a,b; write class,training_class."),
         ("m.csv", "class,training_class\n0,x\n", "line 2: is 0,x; write a class of the images"),
         ("m.csv", "", "write class,training_class."),
+        ("m.csv", f"class,training_class\n{'x' * 200_000},0\n", "is no CSV (field larger than"),
         ("l.json", "[[1]", "is no JSON"),
         ("l.json", "3", "is neither a list nor an object."),
         ("l.json", "[[1], [2]]", "has labels of 2 images, and there are 3."),
