@@ -14,7 +14,7 @@ from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
 from scaling.data.procedural import Procedural
 from scaling.evaluate import Classification, Upstream
-from scaling.evaluate.class_map import read_class_map, read_labels
+from scaling.evaluate.class_map import _json, read_class_map, read_labels
 from scaling.evaluate.metrics import expected_calibration_error, top_error
 from scaling.manifest import sources_of
 from scaling.objectives.classify import Classify
@@ -227,6 +227,26 @@ def test_its_images_are_checked_before_training_and_named_in_the_manifest():
     run, own = a_run(), Procedural(classes=4, heldout_size=32)
     assert sources_of(run, [Classification(name="x", data=own)]) == [run.data, own]
     assert sources_of(run, [Classification(name="x"), Upstream()]) == [run.data]
+
+
+def test_labels_that_do_not_suit_the_images_are_said_before_anything_is_trained(tmp_path):
+    for split, name in (("train", "a"), ("test", "b")):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / split / "cat" / f"{name}.png")
+    folder = Folder(path=tmp_path, resolution=4)
+    assert folder.heldout_names() == folder.heldout().names == ["cat/b.png"]
+    each = Classification(name="x", labels=tmp_path / "real.json")
+    for text, source, said in (
+        ('{"a.png": [0]}', folder, "there is no image 'a.png'; did you mean 'b.png'?"),
+        ("[[]]", folder, "no image has a label."),
+        ('{"b.png": [0]}', SOURCE, "names files, and these images have no names"),
+        ('{"b.png": [0]}', folder, None),
+    ):
+        (tmp_path / "real.json").write_text(text + " ")
+        _json.cache_clear()
+        found = [fault.words for fault in each.faults(source, 4)]
+        assert len(found) == (said is not None)
+        assert all(said in words for words in found)
 
 
 def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):

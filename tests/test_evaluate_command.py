@@ -241,6 +241,10 @@ def test_a_study_says_what_to_measure_too(trained):
         ("[[grind]]\n" + TASKS, "line 1: grind: unknown key"),
         (TASKS.replace("16 }", "8 }"), "line 7: evaluate[1].data.resolution: is 8 px, and "),
         (TASKS + TASKS, "line 10: evaluate[2]: upstream_loss is measured twice"),
+        (
+            '[[evaluate]]\nkind = "upstream"\nimages = 1_000_000\n',
+            "line 3: evaluate[0].images: 1_000_000 is more than the ",
+        ),
         ('[data]\nkind = "digits"\n' + TASKS, "knows 8 classes, and the images are of 10; take"),
         ('[data]\nkind = "arrays"\nresolution = 16\npath = "no.npz"\n' + TASKS, "there is no no"),
         (
@@ -296,13 +300,19 @@ def test_numbers_that_were_measured_before_a_mistake_in_a_later_task_are_kept(co
     shape = replace(MAP, patch=4, resolution=16)
     for name in ("a.npz", "b.npz"):
         write(Path(name), random_params(shape, 10), shape)
-    Path("real.json").write_text('{"5.png": [1]}')
-    later = '\n[[evaluate]]\nkind = "classify"\nname = "real"\nlabels = "real.json"\n'
+    images = np.zeros((4, 16, 16), np.uint8)
+    of = {"train": np.array([0, 0, 2, 2]), "heldout": np.array([0, 1, 2, 2])}
+    sets = {f"{name}_images": images for name in of}
+    np.savez("gap.npz", **sets, **{f"{name}_labels": labels for name, labels in of.items()})
+    later = (
+        '\n[[evaluate]]\nkind = "linear_probe"\nname = "gap"\n'
+        'data = { kind = "arrays", path = "gap.npz", resolution = 16 }\n'
+    )
     tasks = of_digits(tmp_path, 16)
     tasks.write_text(tasks.read_text() + later)
     status, said, errors = command("a.npz", "b.npz", "--on", tasks, "--table", "t.csv")
     assert status == 2
-    assert "names files, and these images have no names" in errors
+    assert "gap, train: 1 of 3 classes have no image (1)" in errors
     with open("t.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["metric"] for row in rows] == ["upstream_loss", "upstream_error"]

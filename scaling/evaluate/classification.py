@@ -96,7 +96,12 @@ class Classification(OwnHead):
                 if self.among == "mapped":
                     choices = int(found.known.sum())
             elif self.labels is not None:
-                labels_in(self.labels, classes, source.sizes()[1])
+                names = source.heldout_names()
+                size = source.sizes()[1] if names is None else len(names)
+                if source.private or size is None:
+                    labels_in(self.labels, classes, size)
+                else:
+                    read_labels(self.labels, classes, size, names)
             else:
                 yield from super().faults(source, classes)
         except ValueError as error:
