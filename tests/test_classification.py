@@ -249,6 +249,27 @@ def test_labels_that_do_not_suit_the_images_are_said_before_anything_is_trained(
         assert all(said in words for words in found)
 
 
+def test_labels_of_images_that_are_skipped_are_left_out_with_them(tmp_path):
+    for split in ("train", "test"):
+        for label in (0, 1):
+            (tmp_path / split / str(label)).mkdir(parents=True)
+            for name in "abc":
+                file = tmp_path / split / str(label) / f"{label}{name}.png"
+                Image.new("RGB", (4, 4), (100 * label, 0, 0)).save(file)
+    (tmp_path / "test/0/0b.png").write_bytes(b"no image")
+    source = Folder(path=tmp_path, resolution=4, skip_unreadable=1)
+    images, each = source.heldout(), Classification(name="x", labels=tmp_path / "real.json")
+    assert images.size == 5
+    for labels in ([[0], [1], [2], [3], [], [1, 2]], {"0b.png": 1, "0c.png": 2, "1a.png": [3]}):
+        (tmp_path / "real.json").write_text(json.dumps(labels))
+        _json.cache_clear()
+        assert list(each.faults(source, 4)) == []
+        found = each._labels(source, images, 4)
+        assert found[images.names.index("0/0c.png")].max() == 2
+        assert found[images.names.index("1/1a.png")].max() == 3
+        assert len(found) == 5
+
+
 def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):
     file = tmp_path / "real.json"
     names = ["c0/0.jpg", "c1/0.jpg", "c1/1.jpg"]
