@@ -215,7 +215,7 @@ def of_classes(tmp_path):
 def test_at_another_resolution_a_run_is_measured_on_images_that_are_given(trained, tmp_path):
     _, folder, _, _ = trained
     rows, _ = measured([folder], of_classes(tmp_path), resolution=32)
-    assert [row.n for row in rows] == [64, 64]
+    assert [(row.n, row.variant) for row in rows] == [(64, "resolution=32")] * 2
     only = tmp_path / "only.toml"
     only.write_text('[[evaluate]]\nkind = "upstream"\n')
     with pytest.raises(UserError, match="trained on images of 16 px and is to see 32 px; add "):

@@ -40,6 +40,7 @@ class Trained:
       compute: dtype of the blocks' products.
       images_seen, flops, data_size, seed: of its training; None: not known.
       subset: part of `trained_on` that it saw.
+      variant: the resolution, where it is not that of its training; only of a run.
       read: gives params, frozen and state of its objective; params alone where it is from a file.
     """
 
@@ -57,6 +58,7 @@ class Trained:
     data_size: int | None
     seed: int | None
     subset: str = "all"
+    variant: str = ""
     read: Callable[[], dict[str, Any]]
 
     @property
@@ -155,6 +157,7 @@ def _of_state(label: str, state: StateFolder, resolution: int | None) -> Trained
         data_size=run.data_size or _train_size(run),
         seed=run.seed,
         subset=run.data.subset,
+        variant="" if shape is run.model else f"resolution={shape.resolution}",
         read=lambda: _state(state, shape),
     )
 
