@@ -14,7 +14,7 @@ from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
 from scaling.data.procedural import Procedural
 from scaling.evaluate import Classification, Upstream
-from scaling.evaluate.class_map import read_class_map, read_labels
+from scaling.evaluate.class_map import _json, read_class_map, read_labels
 from scaling.evaluate.metrics import expected_calibration_error, top_error
 from scaling.manifest import sources_of
 from scaling.objectives.classify import Classify
@@ -123,6 +123,7 @@ def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
         ("m.csv", "a,b\n0,1\n", "line 1: is a,b; write class,training_class."),
         ("m.csv", "class,training_class\n0,x\n", "line 2: is 0,x; write a class of the images"),
         ("m.csv", "", "write class,training_class."),
+        ("m.csv", f"class,training_class\n{'x' * 200_000},0\n", "is no CSV (field larger than"),
         ("l.json", "[[1]", "is no JSON"),
         ("l.json", "3", "is neither a list nor an object."),
         ("l.json", "[[1], [2]]", "has labels of 2 images, and there are 3."),
@@ -226,6 +227,47 @@ def test_its_images_are_checked_before_training_and_named_in_the_manifest():
     run, own = a_run(), Procedural(classes=4, heldout_size=32)
     assert sources_of(run, [Classification(name="x", data=own)]) == [run.data, own]
     assert sources_of(run, [Classification(name="x"), Upstream()]) == [run.data]
+
+
+def test_labels_that_do_not_suit_the_images_are_said_before_anything_is_trained(tmp_path):
+    for split, name in (("train", "a"), ("test", "b")):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / split / "cat" / f"{name}.png")
+    folder = Folder(path=tmp_path, resolution=4)
+    assert folder.heldout_names() == folder.heldout().names == ["cat/b.png"]
+    each = Classification(name="x", labels=tmp_path / "real.json")
+    for text, source, said in (
+        ('{"a.png": [0]}', folder, "there is no image 'a.png'; did you mean 'b.png'?"),
+        ("[[]]", folder, "no image has a label."),
+        ('{"b.png": [0]}', SOURCE, "names files, and these images have no names"),
+        ('{"b.png": [0]}', folder, None),
+    ):
+        (tmp_path / "real.json").write_text(text + " ")
+        _json.cache_clear()
+        found = [fault.words for fault in each.faults(source, 4)]
+        assert len(found) == (said is not None)
+        assert all(said in words for words in found)
+
+
+def test_labels_of_images_that_are_skipped_are_left_out_with_them(tmp_path):
+    for split in ("train", "test"):
+        for label in (0, 1):
+            (tmp_path / split / str(label)).mkdir(parents=True)
+            for name in "abc":
+                file = tmp_path / split / str(label) / f"{label}{name}.png"
+                Image.new("RGB", (4, 4), (100 * label, 0, 0)).save(file)
+    (tmp_path / "test/0/0b.png").write_bytes(b"no image")
+    source = Folder(path=tmp_path, resolution=4, skip_unreadable=1)
+    images, each = source.heldout(), Classification(name="x", labels=tmp_path / "real.json")
+    assert images.size == 5
+    for labels in ([[0], [1], [2], [3], [], [1, 2]], {"0b.png": 1, "0c.png": 2, "1a.png": [3]}):
+        (tmp_path / "real.json").write_text(json.dumps(labels))
+        _json.cache_clear()
+        assert list(each.faults(source, 4)) == []
+        found = each._labels(source, images, 4)
+        assert found[images.names.index("0/0c.png")].max() == 2
+        assert found[images.names.index("1/1a.png")].max() == 3
+        assert len(found) == 5
 
 
 def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):

@@ -175,6 +175,7 @@ def test_errors_are_means_over_severities_and_relative_to_a_reference(tmp_path):
         ("severities = [6]", "6 is not a whole number >= 1 and <= 5."),
         ('reference = "no.csv"', "no.csv: cannot be read: No such file or directory."),
         ('reference = "bad.csv"', "bad.csv: cannot be understood: its lines are corruption,error"),
+        ('reference = "long.csv"', "long.csv: cannot be understood: field larger than"),
         ('reference = "fogg.toml"', "there is no corruption 'fogg'. Did you mean 'fog'?"),
         ('reference = "fog.toml"', "fog.toml: has no error for gaussian_noise"),
         ('corruptions = ["fog"]\nreference = "zero.toml"', "fog is 0; give an error above 0"),
@@ -184,6 +185,7 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path, monkeypatch, more, said):
     monkeypatch.chdir(tmp_path)
     for name, text in (
         ("bad.csv", "a,b\n"),
+        ("long.csv", f"corruption,error\n{'x' * 200_000},0.5\n"),
         ("fogg.toml", "fogg = 1\n"),
         ("fog.toml", "fog = 1\n"),
         ("zero.toml", "fog = 0\n"),

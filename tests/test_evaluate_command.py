@@ -18,6 +18,7 @@ from weights_cases import BIT, MAP, MIXER, TOKEN, random_params
 from fits.base.errors import UserError
 from fits.data.results import COLUMNS
 from models.precision import precision_for
+from models.weights.facts import About
 from models.weights.writing import write
 from scaling.cli.main import main
 from scaling.data.arrays import Digits
@@ -33,6 +34,7 @@ from scaling.training.initial import Init, backbone
 from scaling.training.run import Run
 from scaling.zoo.measure import measure, prepare
 from scaling.zoo.trained import Asked
+from scaling.zoo.trained import trained as network_at
 
 FEW = FewShot(name="digits", data=Digits(resolution=16), shots=(5,), subsets=1)
 TASKS = """\
@@ -202,6 +204,24 @@ def test_another_resolution_resizes_positions_as_an_init_does(trained, tmp_path,
         np.testing.assert_array_equal(position, wanted["position"])
 
 
+def test_at_another_resolution_a_file_has_the_flops_of_its_training_where_its_positions_tell(
+    tmp_path,
+):
+    write(tmp_path / "a.npz", random_params(NANO, 8, seed=10), NANO)
+    bare = replace(NANO, position="sincos")
+    write(tmp_path / "b.npz", random_params(bare, 8, seed=10), bare)
+    for name, resolution, trained_at, variant in (
+        ("a.npz", None, 16, ""),
+        ("a.npz", 32, 16, "resolution=32"),
+        ("b.npz", 32, 32, ""),  # nothing there tells another
+    ):
+        about = About(sincos=name == "b.npz")
+        asked = Asked(resolution=resolution, images_seen=100, about=about)
+        found = network_at(tmp_path / name, asked)
+        own = replace(NANO, resolution=trained_at)
+        assert (found.flops, found.variant) == (Classify().flops(own, 100, 8), variant)
+
+
 def of_classes(tmp_path):
     path = tmp_path / "large.toml"
     path.write_text(
@@ -215,7 +235,7 @@ def of_classes(tmp_path):
 def test_at_another_resolution_a_run_is_measured_on_images_that_are_given(trained, tmp_path):
     _, folder, _, _ = trained
     rows, _ = measured([folder], of_classes(tmp_path), resolution=32)
-    assert [row.n for row in rows] == [64, 64]
+    assert [(row.n, row.variant) for row in rows] == [(64, "resolution=32")] * 2
     only = tmp_path / "only.toml"
     only.write_text('[[evaluate]]\nkind = "upstream"\n')
     with pytest.raises(UserError, match="trained on images of 16 px and is to see 32 px; add "):
@@ -241,6 +261,10 @@ def test_a_study_says_what_to_measure_too(trained):
         ("[[grind]]\n" + TASKS, "line 1: grind: unknown key"),
         (TASKS.replace("16 }", "8 }"), "line 7: evaluate[1].data.resolution: is 8 px, and "),
         (TASKS + TASKS, "line 10: evaluate[2]: upstream_loss is measured twice"),
+        (
+            '[[evaluate]]\nkind = "upstream"\nimages = 1_000_000\n',
+            "line 3: evaluate[0].images: 1_000_000 is more than the ",
+        ),
         ('[data]\nkind = "digits"\n' + TASKS, "knows 8 classes, and the images are of 10; take"),
         ('[data]\nkind = "arrays"\nresolution = 16\npath = "no.npz"\n' + TASKS, "there is no no"),
         (
@@ -296,13 +320,19 @@ def test_numbers_that_were_measured_before_a_mistake_in_a_later_task_are_kept(co
     shape = replace(MAP, patch=4, resolution=16)
     for name in ("a.npz", "b.npz"):
         write(Path(name), random_params(shape, 10), shape)
-    Path("real.json").write_text('{"5.png": [1]}')
-    later = '\n[[evaluate]]\nkind = "classify"\nname = "real"\nlabels = "real.json"\n'
+    images = np.zeros((4, 16, 16), np.uint8)
+    of = {"train": np.array([0, 0, 2, 2]), "heldout": np.array([0, 1, 2, 2])}
+    sets = {f"{name}_images": images for name in of}
+    np.savez("gap.npz", **sets, **{f"{name}_labels": labels for name, labels in of.items()})
+    later = (
+        '\n[[evaluate]]\nkind = "linear_probe"\nname = "gap"\n'
+        'data = { kind = "arrays", path = "gap.npz", resolution = 16 }\n'
+    )
     tasks = of_digits(tmp_path, 16)
     tasks.write_text(tasks.read_text() + later)
     status, said, errors = command("a.npz", "b.npz", "--on", tasks, "--table", "t.csv")
     assert status == 2
-    assert "names files, and these images have no names" in errors
+    assert "gap, train: 1 of 3 classes have no image (1)" in errors
     with open("t.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["metric"] for row in rows] == ["upstream_loss", "upstream_error"]

@@ -309,6 +309,19 @@ def test_what_cannot_be_fine_tuned_is_said(evaluation, run, words):
     assert words in said(evaluation, run)
 
 
+def test_a_random_crop_of_the_side_images_are_brought_to_cuts_nothing():
+    rule = HyperRule(sides=({"resize": 32, "crop": 32},))
+    evaluation = task(protocol=rule)
+    assert said(evaluation) == ""
+    for run in evaluation.runs(upstream()):
+        assert [each.kind for each in run.augment] == ["flip"]
+
+
+def test_a_task_whose_images_have_no_labels_is_said():
+    words = said(task(data=Procedural(classes=8, unlabelled=True), images=100))
+    assert words.startswith("digits: classify learns from labels")
+
+
 def test_hyperrule_asks_how_large_images_are_where_the_source_does_not_know():
     private = Private(name="pets", classes=37, images=3680, heldout_images=3669)
     rule = task(data=private, protocol=HyperRule())

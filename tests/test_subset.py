@@ -215,6 +215,7 @@ def test_a_hierarchy_fills_in_ancestors_from_a_file_of_pairs(tmp_path):
         ("\n11 0\n", {}, "line 2: the child 11 is no class"),
         ("apple fruit\n", {}, "line 1: 'apple fruit' is not `child parent`"),
         ("0 1 2\n", {}, "line 1: '0 1 2' is not `child parent`"),
+        (f"0 {'9' * 5000}\n", {}, f"line 1: '0 {'9' * 38}' is not `child parent`"),
         ("0 1\n", {"all_classes": 5}, "5 is less than the 10 classes of the source"),
     ],
 )
@@ -224,6 +225,11 @@ def test_a_hierarchy_that_cannot_be_is_said_in_words(tmp_path, text, fields, sai
 
 def test_a_hierarchy_that_is_not_there_is_said_in_words(tmp_path):
     assert "there is no" in Hierarchy(of=FINITE, parents=tmp_path / "none.txt").fault().words
+    folder = Hierarchy(of=FINITE, parents=tmp_path)
+    assert folder.fault().words == f"{tmp_path} cannot be read: Is a directory."
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    picture = Hierarchy(of=FINITE, parents=tmp_path / "picture.png")
+    assert picture.fault().words.endswith("picture.png: byte 0 is not UTF-8; this is no text file.")
 
 
 # The axis of a grid

@@ -77,6 +77,11 @@ class Folder(SourceConfig):
     def class_names(self) -> list[str]:
         return _folders(self.root / self.train_split)
 
+    def heldout_names(self) -> list[str]:
+        """All of them, those that `skip_unreadable` leaves out too."""
+        classes = _folders(self.root / self.train_split)
+        return [member.name for member in _members(self.root / self.heldout_split, classes)]
+
     def train(self) -> "FolderImages":
         return self._open(self.train_split)
 

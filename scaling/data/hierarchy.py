@@ -29,6 +29,8 @@ from scaling.data.source import (
 if TYPE_CHECKING:
     from scaling.data import Source
 
+LONGEST = 100  # digits of a number that a message quotes whole
+
 
 class Hierarchy(Around):
     """Another source, whose labels are completed: what is above a label is a label too.
@@ -84,7 +86,9 @@ class Hierarchy(Around):
             return Fault("parents", words)
         try:
             self._table()
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            return Fault("parents", f"{self.parents} cannot be read: {error.strerror}.")
+        except ValueError as error:
             return Fault("parents", str(error))
         return None
 
@@ -135,14 +139,21 @@ def read_table(path: Path, classes: int, modified: int) -> Labels:
     """
     del modified
     above: list[list[int]] = [[] for _ in range(classes)]
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: byte {error.start} is not UTF-8; this is no text file."
+        ) from None
+    for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         where = f"{path}, line {number}"
-        if len(words) != 2 or not all(word.isdecimal() for word in words):
+        if len(words) != 2 or not all(word.isdecimal() and len(word) < LONGEST for word in words):
             raise ValueError(
-                f"{where}: {line.strip()!r} is not `child parent`, two class numbers; correct it."
+                f"{where}: {line.strip()[:40]!r} is not `child parent`, two class numbers; correct "
+                "it."
             )
         child, parent = map(int, words)
         for each, role in ((child, "child"), (parent, "parent")):

@@ -120,6 +120,11 @@ class SourceConfig(Config, ABC):
         """Names of the classes in the order of their numbers; None: they have none."""
         return None
 
+    def heldout_names(self) -> Sequence[str] | None:
+        """File names of the held-out images, in their order; None: they have none, or nobody can
+        tell without opening the set. Decodes nothing."""
+        return None
+
     @abstractmethod
     def train(self) -> Images:
         """The images to learn from."""

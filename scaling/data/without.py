@@ -6,6 +6,7 @@ digest of its contents, so that a run which names the file has decided what it t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -70,6 +71,9 @@ class Without(Around):
         kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
         images = self.of.train()
         return renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
+
+    def heldout_names(self) -> Sequence[str] | None:
+        return self.of.heldout_names()
 
     def sizes(self) -> tuple[int | None, int | None]:
         return read_left_out(self.file.expanduser()).kept, self.of.sizes()[1]

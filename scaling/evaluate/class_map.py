@@ -208,7 +208,10 @@ def _of_toml(path: Path, text: str) -> dict[str, list[int]]:
 
 
 def _of_csv(path: Path, text: str) -> dict[str, list[int]]:
-    header, *lines = list(csv.reader(text.splitlines())) or [[]]
+    try:
+        header, *lines = list(csv.reader(text.splitlines())) or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path}: is no CSV ({error}).") from None
     if header != HEADER:
         raise ValueError(f"{path}, line 1: is {','.join(header)}; write {','.join(HEADER)}.")
     found: dict[str, list[int]] = {}

@@ -96,7 +96,12 @@ class Classification(OwnHead):
                 if self.among == "mapped":
                     choices = int(found.known.sum())
             elif self.labels is not None:
-                labels_in(self.labels, classes, source.sizes()[1])
+                names = source.heldout_names()
+                size = source.sizes()[1] if names is None else len(names)
+                if source.private or size is None:
+                    labels_in(self.labels, classes, size)
+                else:
+                    read_labels(self.labels, classes, size, names)
             else:
                 yield from super().faults(source, classes)
         except ValueError as error:
@@ -137,7 +142,7 @@ class Classification(OwnHead):
             labels = mapped.labels(labels)
             found = mapped.among(found) if self.among == "mapped" else found
         if self.labels is not None:
-            labels = self._labels(heldout, found.shape[1])[chosen]
+            labels = self._labels(shown, heldout, found.shape[1])[chosen]
         n = int(labelled(labels).sum())
         return [
             Measured(f"{self.name}_{each}", self._value(each, found, labels, objective.loss), n)
@@ -159,8 +164,12 @@ class Classification(OwnHead):
         assert self.class_map is not None
         return read_class_map(self.class_map, source.classes, head, source.class_names)
 
-    def _labels(self, images: Images, head: int) -> Labels:
+    def _labels(self, source: RunData, images: Images, head: int) -> Labels:
         assert self.labels is not None
         assert images.size is not None
-        names: Sequence[str] | None = getattr(images, "names", None)
-        return read_labels(self.labels, head, images.size, names)
+        names = source.heldout_names()
+        if names is None:
+            return read_labels(self.labels, head, images.size)
+        there = {name: number for number, name in enumerate(names)}
+        read: Sequence[str] = getattr(images, "names", names)  # without what cannot be read
+        return read_labels(self.labels, head, len(names), names)[[there[name] for name in read]]

@@ -147,7 +147,7 @@ def read_reference(path: Path, corruptions: tuple[str, ...]) -> dict[str, float]
         given = _of_csv(text) if path.suffix.lower() == ".csv" else tomllib.loads(text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be understood: {error}") from None
     if strange := [name for name in given if name not in ALL]:
         meant = did_you_mean(strange[0], ALL)

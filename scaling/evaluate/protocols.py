@@ -224,7 +224,9 @@ class HyperRule(Config):
         for each in self.sides:
             if each.crop > each.resize:
                 yield Clash(
-                    ("sides",), f"crop = {each.crop} px of images of resize = {each.resize} px."
+                    ("sides",),
+                    f"crop = {each.crop} px of images of resize = {each.resize} px; crop is at "
+                    "most resize.",
                 )
 
     @property

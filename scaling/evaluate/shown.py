@@ -18,7 +18,8 @@ class Shown:
     """
     Fields:
       side: that the network sees, in training and in tests, pixels.
-      resize: side to which training images are brought before a random crop, pixels.
+      resize: side to which training images are brought before a random crop, pixels; that of
+        `side` leaves nothing to cut.
       crops: which training images are cut by; None where crops destroy the label.
     """
 
@@ -55,5 +56,7 @@ class Shown:
                 return flip
             case "inception":
                 return (InceptionCrop(), *flip)
+            case "random" if self.resize == self.side:
+                return flip
             case "random":
                 return (RandomCrop(resize_to=self.resize), *flip)

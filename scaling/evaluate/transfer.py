@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from models.shapes import MixerShape, Shape
 from scaling.base.config import Config
@@ -147,6 +147,10 @@ class Transfer:
                 "rate by; hold out another share, or give one learning rate alone."
             )
         yield from (f"a batch of {said}" for said in batch_mistakes(spec, setting.batch))
+        try:
+            self.final(setting.learning_rates[0])
+        except ValidationError as error:  # what a run itself forbids, such as no labels
+            yield from (each["msg"].removeprefix("Value error, ") for each in error.errors())
 
     def remark(self) -> str | None:
         """What is lost where the patch does not divide the resolution; None: nothing."""

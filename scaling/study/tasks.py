@@ -164,6 +164,13 @@ def _head_faults(
         if source is shared and not has_data:  # else it was noted where it stands
             yield HeadFault((), f"{label} was trained on images that are not here: {fault.words}")
         return
+    there = source.sizes()[1]
+    if source is shared and not has_data and there is not None and (evaluation.images or 0) > there:
+        yield HeadFault(
+            ("images",),
+            f"{evaluation.images:_} is more than the {there:_} held-out images that {label} is "
+            "measured on; leave the key out for all of them.",
+        )
     for each in evaluation.faults(source, subject.classes or 0):
         yield HeadFault(each.keys, f"{label}: {each.words}")
 

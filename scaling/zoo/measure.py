@@ -104,6 +104,7 @@ def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
                 value=found.value,
                 n=found.n,
                 subset=network.subset,
+                variant=network.variant,
             )
 
 

@@ -40,6 +40,8 @@ class Trained:
       compute: dtype of the blocks' products.
       images_seen, flops, data_size, seed: of its training; None: not known.
       subset: part of `trained_on` that it saw.
+      variant: the resolution, where it is not that of its training, as far as that is known: a file
+        without learned positions does not tell it.
       read: gives params, frozen and state of its objective; params alone where it is from a file.
     """
 
@@ -57,6 +59,7 @@ class Trained:
     data_size: int | None
     seed: int | None
     subset: str = "all"
+    variant: str = ""
     read: Callable[[], dict[str, Any]]
 
     @property
@@ -106,12 +109,15 @@ def trained(path: Path, asked: Asked) -> Trained:
 def _of_file(path: Path, asked: Asked) -> Trained:
     try:
         found = inspect(path, asked.shape, resolution=asked.resolution, given=asked.about)
+        own = found.shape
+        if asked.resolution is not None and any(e.ours == ("position",) for e in found.entries):
+            own = inspect(path, asked.shape, given=asked.about).shape  # as its positions tell
         sha256 = _sha256(path)
     except Unusable as error:
         raise UserError(error.mistakes) from error
     flops = None
     if asked.images_seen is not None:
-        flops = float(DEFAULT.flops(found.shape, asked.images_seen, found.classes or 0))
+        flops = float(DEFAULT.flops(own, asked.images_seen, found.classes or 0))
     return Trained(
         label=str(path),
         words=f"{found.layout}, {in_words(found.shape, found.classes)}",
@@ -125,6 +131,7 @@ def _of_file(path: Path, asked: Asked) -> Trained:
         flops=flops,
         data_size=None,
         seed=None,
+        variant=_variant(own, found.shape),
         read=lambda: {"params": _read(found.read), "frozen": {}, "state": {}},
     )
 
@@ -155,8 +162,14 @@ def _of_state(label: str, state: StateFolder, resolution: int | None) -> Trained
         data_size=run.data_size or _train_size(run),
         seed=run.seed,
         subset=run.data.subset,
+        variant=_variant(run.model, shape),
         read=lambda: _state(state, shape),
     )
+
+
+def _variant(own: Shape, seen: Shape) -> str:
+    """What a table says of a network that sees images of another resolution than its training."""
+    return "" if seen.resolution == own.resolution else f"resolution={seen.resolution}"
 
 
 def _flops(run: Run, images_seen: int, classes: int) -> float | None:
