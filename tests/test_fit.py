@@ -360,15 +360,16 @@ def test_a_run_of_twice_the_weight_counts_as_two():
 def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     rng = np.random.default_rng(0)
     curve = np.repeat(np.arange(6), 4)
-    error = saturating(COMPUTE, *TRUTH) * np.exp(0.02 * rng.normal(size=6)[curve])
+    sound = POWER_FLOOR.predict(COMPUTE, 0.6, 0.35, 0.1)
+    error = sound * np.exp(0.02 * rng.normal(size=6)[curve])
     alone, together = (fit(POWER_FLOOR, COMPUTE, error, clusters=g) for g in (None, curve))
     assert together.values == alone.values
     assert together.intervals != alone.intervals
     widths = []
-    for seed in range(4):
+    for seed in range(8):
         luck = 0.02 * np.random.default_rng(seed).normal(size=30)
         runs = [
-            fit(SATURATING, COMPUTE, saturating(COMPUTE, *TRUTH) * np.exp(each), clusters=g)
+            fit(POWER_FLOOR, COMPUTE, sound * np.exp(each), clusters=g)
             for each, g in ((luck[24:][curve], curve), (luck[:24], None))
         ]
         widths.append([np.ptp(np.log(found.intervals[1])) for found in runs])
