@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def write_page(
 
 
 @cache
-def _library() -> Markup:
+def _library() -> str:
     """What draws the charts, the same on every page; a second or more to bundle."""
     from vl_convert import javascript_bundle
 
