@@ -226,9 +226,10 @@ def test_the_frontier_of_the_papers_own_table_is_foreseen_from_its_small_runs(pa
 @pytest.mark.slow
 def test_it_says_when_it_is_little_but_its_prior_and_cannot_be_tested():
     x, y = runs(4, top=0.5)
-    codes = {each.code for each in average(x, y).diagnostics}
+    found = average(x, y)
+    codes = {each.code for each in found.diagnostics}
     assert {"average_is_prior", "average_untested"} <= codes
-    (far,) = average(x, y).extrapolates(5.0)
+    (far,) = found.extrapolates(5.0)
     assert far.words == "x = 5 is 10 times the largest x fitted"  # and of no backtest
     rising = average(*runs(8)[::1], choose=lambda x, y, present: present)
     assert not rising.diagnostics
@@ -251,10 +252,11 @@ def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
 @pytest.mark.slow
 def test_it_says_where_the_laws_part():
     x, y = runs(9, 0.02, top=3)
-    found = {each.code: each for each in average(x, y).extrapolates(1e12)}
+    averaged = average(x, y)
+    found = {each.code: each for each in averaged.extrapolates(1e12)}
     assert {"average_extrapolates", "laws_part"} <= found.keys()
     assert "most of the interval is uncertainty about the law" in found["laws_part"].words
-    assert not average(x, y).extrapolates(1.0)
+    assert not averaged.extrapolates(1.0)
 
 
 def test_two_different_x_are_too_few():
@@ -288,24 +290,25 @@ def test_best_prints_weights_backtests_and_what_each_law_predicts(capsys):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_holdout")
-def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(table, capsys):
-    words = table, *COLUMNS, "--predict", "1e5", "--json", "-"
-    assert fit_laws(*words) == 0
-    (plain,) = json.loads(capsys.readouterr().out)["groups"]
-    assert fit_laws(*words, "--law", "best") == 0
-    (best,) = json.loads(capsys.readouterr().out)["groups"]
-    assert fit_laws(*words, "--law", "saturating") == 0
-    (named,) = json.loads(capsys.readouterr().out)["groups"]
+def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(
+    table, tmp_path, capsys
+):
+    def asked(*law):
+        """The group, and what is printed."""
+        out = tmp_path / "laws.json"
+        assert fit_laws(table, *COLUMNS, "--predict", "1e5", "--json", out, *law) == 0
+        return json.loads(out.read_text())["groups"][0], capsys.readouterr().out
+
+    plain, of_average = asked()
+    best, _ = asked("--law", "best")
+    named, of_law = asked("--law", "saturating")
     assert plain["parameters"] == named["parameters"]
     assert plain["predictions"] == best["predictions"] != named["predictions"]
     assert plain["average"] == best["average"]
     assert named["average"] is None
-    assert fit_laws(*words[:-2]) == 0
-    assert "predictions are of the average over laws (--law best)" in capsys.readouterr().out
-    assert fit_laws(*words[:-2], "--law", "saturating") == 0
-    said = capsys.readouterr().out
-    assert "intervals, if the law holds" in said
-    assert "average" not in said
+    assert "predictions are of the average over laws (--law best)" in of_average
+    assert "intervals, if the law holds" in of_law
+    assert "average" not in of_law
 
 
 @pytest.mark.slow

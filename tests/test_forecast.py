@@ -338,7 +338,7 @@ def test_without_noise_eight_points_are_enough_for_a_law():
 @pytest.mark.slow
 def test_a_law_with_noise_has_the_strength_of_all_its_points():
     x, errors = np.geomspace(1, 300, 40), []
-    for seed in range(10):
+    for seed in range(20):
         noise = np.exp(0.02 * np.random.default_rng(seed).normal(size=40))
         errors.append(np.log(forecast(x, 3 * x**-0.3 * noise)(600.0)[0] / (3 * 600**-0.3)))
     assert np.sqrt(np.mean(np.square(errors))) < 0.02  # less than one point's own noise
@@ -367,11 +367,11 @@ def test_a_curve_that_drifts_is_not_taken_for_a_law(curves):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["translation", "language", "few", "flat", "late", "noisy-power"])
+@pytest.mark.parametrize("kind", ["language", "few", "flat", "late"])
 def test_forecasts_of_made_up_curves_err_little_more_than_their_noise(benchmark, kind):
     """`benchmarks/forecast.py --synthetic` scores 40 of each of 15 kinds."""
     scores = [
-        benchmark.score_forecast(benchmark.KINDS[kind].curve(kind, seed)) for seed in range(5)
+        benchmark.score_forecast(benchmark.KINDS[kind].curve(kind, seed)) for seed in range(12)
     ]
     score = benchmark.mean(scores)
     assert score.rmsle <= 1.6 * benchmark.KINDS[kind].noise + 0.001
