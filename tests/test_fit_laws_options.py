@@ -137,7 +137,9 @@ def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
     other = [line.replace("small,r", "other,s") for line in lines]
     wide.write_text("\n".join([head, *lines, *other]) + "\n")
     found = [
-        answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["predictions"][0]
+        answer("compare", wide, "--by", "study", *RESULTS, "--predict", "1e18", *more)[0][
+            "predictions"
+        ][0]
         for more in ((), ("--cluster", "run"))
     ]
     spread = [at["error_ratio"]["high"] / at["error_ratio"]["low"] for at in found]
