@@ -87,6 +87,12 @@ def answer(command):
 
 
 @pytest.fixture
+def no_holdout(monkeypatch):
+    """Commands don't try how well each law predicts: most of their work, and no part of a fit."""
+    monkeypatch.setattr("fits.observations.Observations.hold_out", lambda self, spec: None)
+
+
+@pytest.fixture
 def surface(tmp_path):
     """Losses of 36 models on a law of two variables, and one run that went wrong."""
     sizes = np.geomspace(1, 32, 6)

@@ -41,12 +41,20 @@ def paper():
     return tuple(np.array([float(row[name]) for row in rows]) for name in ("core_days", "error"))
 
 
-@pytest.fixture
-def table(tmp_path):
-    path = tmp_path / "runs.csv"
+def write(path):
     rows = [f"{x:.6g},{y:.6g}\n" for x, y in zip(*runs(14), strict=True)]
     path.write_text("core_days,error\n" + "".join(rows))
     return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write(tmp_path / "runs.csv")
+
+
+@pytest.fixture(scope="module")
+def of_twelve():
+    return average(*runs(12))
 
 
 # Parts
@@ -170,19 +178,19 @@ def test_of_a_law_that_holds_the_average_finds_it():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-12, 1e9])
-def test_no_prediction_depends_on_the_unit_of_x(unit):
+def test_no_prediction_depends_on_the_unit_of_x(unit, of_twelve):
     x, y = runs(12)
     ahead = np.array([2e3, 1e4])
     np.testing.assert_allclose(
-        average(x * unit, y).predict(ahead * unit), average(x, y).predict(ahead), rtol=1e-3
+        average(x * unit, y).predict(ahead * unit), of_twelve.predict(ahead), rtol=1e-3
     )
 
 
 @pytest.mark.slow
-def test_the_order_of_the_runs_does_not_change_a_digit():
+def test_the_order_of_the_runs_does_not_change_a_digit(of_twelve):
     x, y = runs(12)
     order = np.random.default_rng(1).permutation(12)
-    assert average(x[order], y[order]).predict(1e4) == average(x, y).predict(1e4)
+    assert average(x[order], y[order]).predict(1e4) == of_twelve.predict(1e4)
 
 
 @pytest.mark.slow
@@ -218,9 +226,10 @@ def test_the_frontier_of_the_papers_own_table_is_foreseen_from_its_small_runs(pa
 @pytest.mark.slow
 def test_it_says_when_it_is_little_but_its_prior_and_cannot_be_tested():
     x, y = runs(4, top=0.5)
-    codes = {each.code for each in average(x, y).diagnostics}
+    found = average(x, y)
+    codes = {each.code for each in found.diagnostics}
     assert {"average_is_prior", "average_untested"} <= codes
-    (far,) = average(x, y).extrapolates(5.0)
+    (far,) = found.extrapolates(5.0)
     assert far.words == "x = 5 is 10 times the largest x fitted"  # and of no backtest
     rising = average(*runs(8)[::1], choose=lambda x, y, present: present)
     assert not rising.diagnostics
@@ -243,10 +252,11 @@ def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
 @pytest.mark.slow
 def test_it_says_where_the_laws_part():
     x, y = runs(9, 0.02, top=3)
-    found = {each.code: each for each in average(x, y).extrapolates(1e12)}
+    averaged = average(x, y)
+    found = {each.code: each for each in averaged.extrapolates(1e12)}
     assert {"average_extrapolates", "laws_part"} <= found.keys()
     assert "most of the interval is uncertainty about the law" in found["laws_part"].words
-    assert not average(x, y).extrapolates(1.0)
+    assert not averaged.extrapolates(1.0)
 
 
 def test_two_different_x_are_too_few():
@@ -279,27 +289,30 @@ def test_best_prints_weights_backtests_and_what_each_law_predicts(capsys):
 
 
 @pytest.mark.slow
-def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(table, capsys):
-    words = table, *COLUMNS, "--predict", "1e5", "--json", "-"
-    assert fit_laws(*words) == 0
-    (plain,) = json.loads(capsys.readouterr().out)["groups"]
-    assert fit_laws(*words, "--law", "best") == 0
-    (best,) = json.loads(capsys.readouterr().out)["groups"]
-    assert fit_laws(*words, "--law", "saturating") == 0
-    (named,) = json.loads(capsys.readouterr().out)["groups"]
+@pytest.mark.usefixtures("no_holdout")
+def test_without_a_law_parameters_are_the_papers_and_predictions_the_averages(
+    table, tmp_path, capsys
+):
+    def asked(*law):
+        """The group, and what is printed."""
+        out = tmp_path / "laws.json"
+        assert fit_laws(table, *COLUMNS, "--predict", "1e5", "--json", out, *law) == 0
+        return json.loads(out.read_text())["groups"][0], capsys.readouterr().out
+
+    plain, of_average = asked()
+    best, _ = asked("--law", "best")
+    named, of_law = asked("--law", "saturating")
     assert plain["parameters"] == named["parameters"]
     assert plain["predictions"] == best["predictions"] != named["predictions"]
     assert plain["average"] == best["average"]
     assert named["average"] is None
-    assert fit_laws(*words[:-2]) == 0
-    assert "predictions are of the average over laws (--law best)" in capsys.readouterr().out
-    assert fit_laws(*words[:-2], "--law", "saturating") == 0
-    said = capsys.readouterr().out
-    assert "intervals, if the law holds" in said
-    assert "average" not in said
+    assert "predictions are of the average over laws (--law best)" in of_average
+    assert "intervals, if the law holds" in of_law
+    assert "average" not in of_law
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     rows = [f"{m},{x},{y}\n" for m in "ab" for x, y in zip(*runs(8, seed=ord(m)), strict=True)]
@@ -321,6 +334,7 @@ def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, ca
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 @pytest.mark.parametrize("law", [[], ["--law", "best"]], ids=["no law", "best"])
 def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsys, law):
     kept = tmp_path / "law.json"
@@ -341,6 +355,17 @@ def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsy
     assert "DOES NOT HOLD" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def law_of_average(tmp_path_factory):
+    """The text of a file that holds an average."""
+    folder = tmp_path_factory.mktemp("average")
+    kept, words = folder / "law.json", (*COLUMNS, "--law", "best", "--save")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fits.observations.Observations.hold_out", lambda self, spec: None)
+        assert fit_laws(write(folder / "runs.csv"), *words, kept) == 0
+    return kept.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -352,10 +377,11 @@ def test_a_saved_average_predicts_the_same_and_is_checked(table, tmp_path, capsy
         (lambda law: law["evidence"]["spec"].update(law="power"), "law power is not best"),
     ],
 )
-def test_a_file_of_an_average_is_believed_only_if_it_is_whole(table, tmp_path, change, said):
+def test_a_file_of_an_average_is_believed_only_if_it_is_whole(
+    law_of_average, tmp_path, change, said
+):
     kept = tmp_path / "law.json"
-    assert fit_laws(table, *COLUMNS, "--law", "best", "--save", kept) == 0
-    law = json.loads(kept.read_text())
+    law = json.loads(law_of_average)
     change(law)
     kept.write_text(json.dumps(law))
     with pytest.raises(UserError, match=said):
@@ -413,6 +439,7 @@ def test_the_figure_shows_where_the_laws_that_count_part(paper):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_the_command_draws_the_laws_beside_the_frontier(table, tmp_path, monkeypatch):
     from fits import plotting
 

@@ -151,8 +151,8 @@ def test_a_floor_at_its_bound_and_laws_of_two_variables_are_planned_for():
 
 @pytest.mark.slow
 def test_in_simulation_a_third_of_the_grid_s_compute_reaches_the_width_of_the_grid():
-    """With seeds on offer; 16 studies, whose widths are known to some 20 %."""
-    curves = simulate(16, ways=["design", "random"], shares=(0.1, 1 / 3))
+    """With seeds on offer; benchmarks/next_runs.py has 160 studies and their widths to 8 %."""
+    curves = simulate(8, ways=["design", "random"], shares=(0.1, 1 / 3))
     (full,) = curves["full grid"].width
     assert curves["design"].spent[-1] <= 1 / 3
     assert curves["design"].width[-1] <= 1.1 * full

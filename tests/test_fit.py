@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from binomial import fewest
 from scipy.optimize import least_squares, minimize
 
 from fits.data.frontier import on_frontier
@@ -141,30 +142,30 @@ def benchmark():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "widest"),
-    [
-        ("steep", 0.04),
-        ("4 % noise", 0.1),
-        ("dense grid, 8 x 12", 0.04),
-    ],
-)
-def test_nominal_90_percent_intervals_hold_the_floor_in_nine_of_ten_studies(
-    benchmark, kind, widest
+def test_nominal_90_percent_intervals_of_a_frontier_hold_the_truth_in_nine_of_ten_studies(
+    benchmark,
 ):
-    found = benchmark.coverage(benchmark.SIMULATIONS[kind], 40)
-    assert found["held"] >= 0.85
-    assert found["width"] < widest
+    """80 intervals: by chance too few are held once in 20 times; of 80 % intervals, in 3 of 4."""
+    held = 0.0
+    kinds = {"steep": (10, 0.04), "4 % noise": (10, 0.1), "dense grid, 8 x 12": (20, 0.04)}
+    for kind, (studies, widest) in kinds.items():
+        found = benchmark.coverage(benchmark.SIMULATIONS[kind], studies)
+        held += studies * (found["held"] + found["10x"])
+        assert found["width"] < widest
+    assert round(held) >= fewest(80)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["independent", "noise grows tenfold", "8 curves of 12", "N, D independent"]
-)
-def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark, kind):
-    rng = np.random.default_rng(1)
-    missed = np.array([benchmark.kinds()[kind].study(rng)[0] for _ in range(25)])
-    assert 0.8 <= (missed == 0).mean() < 0.99  # of 100 or more, in studies of 4 or 5 each
+def test_nominal_90_percent_intervals_hold_the_truth_where_all_points_are_fitted(benchmark):
+    """136 intervals: of 80 % intervals, 12 in 13 times too few are held."""
+    every = []
+    for kind in ("independent", "noise grows tenfold", "8 curves of 12", "N, D independent"):
+        rng = np.random.default_rng(1)
+        missed = np.array([benchmark.kinds()[kind].study(rng)[0] for _ in range(8)])
+        assert (missed == 0).sum() >= fewest(missed.size, chance=0.01), kind
+        every.append(missed.ravel())
+    held = np.concatenate(every) == 0
+    assert fewest(held.size) <= held.sum() <= fewest(held.size, chance=0.995)
 
 
 def test_a_band_holds_its_curve_and_widens_with_its_level_and_beyond_the_data():
@@ -359,7 +360,8 @@ def test_a_run_of_twice_the_weight_counts_as_two():
 def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     rng = np.random.default_rng(0)
     curve = np.repeat(np.arange(6), 4)
-    error = saturating(COMPUTE, *TRUTH) * np.exp(0.02 * rng.normal(size=6)[curve])
+    sound = POWER_FLOOR.predict(COMPUTE, 0.6, 0.35, 0.1)
+    error = sound * np.exp(0.02 * rng.normal(size=6)[curve])
     alone, together = (fit(POWER_FLOOR, COMPUTE, error, clusters=g) for g in (None, curve))
     assert together.values == alone.values
     assert together.intervals != alone.intervals
@@ -367,7 +369,7 @@ def test_points_of_one_learning_curve_tell_less_than_as_many_runs():
     for seed in range(8):
         luck = 0.02 * np.random.default_rng(seed).normal(size=30)
         runs = [
-            fit(SATURATING, COMPUTE, saturating(COMPUTE, *TRUTH) * np.exp(each), clusters=g)
+            fit(POWER_FLOOR, COMPUTE, sound * np.exp(each), clusters=g)
             for each, g in ((luck[24:][curve], curve), (luck[:24], None))
         ]
         widths.append([np.ptp(np.log(found.intervals[1])) for found in runs])

@@ -186,6 +186,7 @@ def test_the_same_table_gives_the_same_digits(table, command):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_files_are_written_where_asked_for_and_nowhere_else(table, tmp_path, command):
     before = table.read_bytes()
     out, figure = tmp_path / "fit.json", tmp_path / "fit.svg"

@@ -28,6 +28,7 @@ def test_a_law_of_two_variables_takes_two_columns_and_all_points(surface, answer
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_huber_s_loss_is_not_ruled_by_the_run_that_went_wrong(surface, answer):
     truth = CHINCHILLA.predict([64, 64], 1.7, 0.6, 0.35, 0.8, 0.3)
     off = {}
@@ -83,6 +84,7 @@ RESULTS = "--x", "flops", "--y", "value", "--all-points", "--law", "power-floor"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, answer):
     _, said, _ = command(seeds, *RESULTS)
     line = f"  8 clusters of rows with correlated errors, by {', '.join(SETTING)}"
@@ -102,6 +104,7 @@ def test_seeds_of_one_setting_are_a_cluster_without_being_told(seeds, command, a
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_one_seed_of_each_setting_makes_no_clusters(seeds, command, answer):
     found, _ = answer(seeds, *RESULTS, "--where", "seed=0")
     assert found["groups"][0]["clusters"] is None
@@ -110,6 +113,7 @@ def test_one_seed_of_each_setting_makes_no_clusters(seeds, command, answer):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_seeds_that_another_column_tells_apart_are_noted_and_no_clusters(seeds, tmp_path, answer):
     head, *lines = seeds.read_text().split()
     wide = tmp_path / "wide.csv"
@@ -126,13 +130,16 @@ def test_seeds_that_another_column_tells_apart_are_noted_and_no_clusters(seeds, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_seeds_are_clusters_for_the_other_commands_too(seeds, tmp_path, answer):
     wide = tmp_path / "two.csv"
     head, *lines = seeds.read_text().split()
     other = [line.replace("small,r", "other,s") for line in lines]
     wide.write_text("\n".join([head, *lines, *other]) + "\n")
     found = [
-        answer("compare", wide, "--by", "study", *RESULTS, *more)[0]["predictions"][0]
+        answer("compare", wide, "--by", "study", *RESULTS, "--predict", "1e18", *more)[0][
+            "predictions"
+        ][0]
         for more in ((), ("--cluster", "run"))
     ]
     spread = [at["error_ratio"]["high"] / at["error_ratio"]["low"] for at in found]
@@ -169,6 +176,7 @@ def test_huber_auto_is_huber_s_loss(surface, answer):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 @pytest.mark.parametrize(
     ("typed", "law"), [("m1", "power"), ("M2", "power-floor"), ("broken-1", "broken")]
 )

@@ -57,6 +57,7 @@ def test_a_law_that_can_only_fall_gives_way_where_y_rises_and_that_is_said(batch
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_an_error_rate_that_rises_is_said_to_and_the_kind_of_y_doubted(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     x = np.geomspace(1, 1e4, 10)
@@ -127,6 +128,7 @@ def test_the_forecast_of_a_curve_that_rises_is_a_power_that_grows_and_says_so(re
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_the_forecast_of_an_accuracy_taken_for_an_error_doubts_that(tmp_path, capsys):
     x = np.geomspace(100, 1e5, 20)
     path = of_runs(tmp_path / "up.csv", step=x, acc=1 - 0.8 * x**-0.1)
@@ -137,6 +139,7 @@ def test_the_forecast_of_an_accuracy_taken_for_an_error_doubts_that(tmp_path, ca
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 @pytest.mark.parametrize("law", ["parabola", "log-linear"])
 def test_a_law_of_either_way_takes_all_points_of_what_rises_and_says_so(reward, law, capsys):
     group = fitted([*reward, "--y-is", "loss", "--law", law], capsys)

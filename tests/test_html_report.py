@@ -232,6 +232,7 @@ LABELS = """[...document.querySelectorAll('#frontier-chart .role-axis-label')].m
 
 @needs_chromium
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_within_less_than_a_decade_every_tick_of_an_axis_has_its_number(tmp_path):
     study = a_study([a_run(16, 640 * k) for k in (12, 13, 14, 15)], name="narrow")
     for run, error in zip(study.runs, (0.797, 0.7, 0.63, 0.566), strict=True):
@@ -278,6 +279,7 @@ def test_words_stand_out_from_the_paper_in_light_and_in_dark(page, tmp_path, sch
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_the_page_of_a_thousand_runs_is_under_2_mb(tmp_path, monkeypatch):
     runs = [
         a_run(16 * (1 + m), 640 * 2**t, size, seed)
@@ -369,6 +371,7 @@ def variants_study():
 
 @needs_chromium
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_of_several_variants_the_law_of_the_chosen_one_is_drawn(tmp_path):
     study = variants_study()
     for run in study.runs:

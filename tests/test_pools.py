@@ -167,6 +167,7 @@ def table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_the_command_divides_a_budget_between_size_and_epochs(table, answer, command):
     asked = ("best-size", table, "--x", "n", "--x", "d", "--x", "u", "--y", "loss")
     asked = (*asked, "--y-is", "loss", "--law", "repeated", "--budget", "1e20,1e9")
@@ -205,6 +206,7 @@ def test_a_table_of_budgets_and_data_has_the_sizes_that_follow_from_them(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_a_law_that_is_another_in_another_unit_of_data_says_so(tmp_path, capsys):
     x, loss = known(FARSEER)
     path = tmp_path / "runs.csv"

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -112,25 +114,35 @@ def test_without_a_finished_run_nothing_is_written(tmp_path, ask):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A folder with the same study reported as a and, with details, as b; and what was said."""
+    folder, study = tmp_path_factory.mktemp("reported"), grid()
+    for run in study.runs:
+        finish(folder / "runs", study, run)
+    said = []
+    for out in "ab":
+        with redirect_stdout(StringIO()) as printed:
+            report(study, folder / "runs", folder / out, details=out == "b")
+        said.append(printed.getvalue())
+    return folder, *said
+
+
 @pytest.mark.slow
-def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
-    finished, tmp_path, capsys
-):
-    report(finished, tmp_path / "runs", tmp_path / "out")
-    said = capsys.readouterr().out
+def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(reported):
+    folder, said, details = reported
     head, upstream, few, *_ = said.split("\n\n")[1].splitlines()
     assert head.split() == ["metric", "law", "floor", "exponent", "points", "worst", "diagnostic"]
     assert re.match(r"upstream_error +saturating +0\.1 \[0\.1, 0\.1\] +0\.5 \[", upstream)
     assert "20 of 20" in upstream
     assert few.startswith("digits_1shot_error")
     assert "true floor of upstream_error: 0.1, inside the interval" in said
-    assert f"figure:  {tmp_path / 'out' / 'small.png'}" in said
-    assert f"page:    {tmp_path / 'out' / 'small.html'}" in said
+    assert f"figure:  {folder / 'a' / 'small.png'}" in said
+    assert f"page:    {folder / 'a' / 'small.html'}" in said
     assert "provisional" not in said
     assert len(said.splitlines()) < 15  # one screen
-    report(finished, tmp_path / "runs", tmp_path / "out", details=True)
-    assert "hold-out: fitted to the" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert "hold-out: fitted to the" in details
+    assert sorted(path.name for path in (folder / "a").iterdir()) == [
         "small.csv",
         "small.html",
         "small.laws.json",
@@ -141,6 +153,7 @@ def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_a_true_floor_outside_the_interval_is_said_to_be_outside(tmp_path, capsys):
     study = grid()
     for run in study.runs:
@@ -152,12 +165,11 @@ def test_a_true_floor_outside_the_interval_is_said_to_be_outside(tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path, capsys):
-    report(finished, tmp_path / "runs", tmp_path / "out")
-    laws = json.loads((tmp_path / "out" / "small.laws.json").read_text())
-    table = str(tmp_path / "out" / "small.csv")
+def test_the_laws_file_is_what_the_command_makes_of_the_table(reported, capsys):
+    folder, *_ = reported
+    laws = json.loads((folder / "a" / "small.laws.json").read_text())
+    table = str(folder / "a" / "small.csv")
     metric = laws["groups"][0]["group"]["metric"]
-    capsys.readouterr()
     where = ["--where", f"metric={metric}", "--law", "saturating"]
     assert fit_laws([table, "--x", "flops", "--y", "value", *where, "--json", "-"]) == 0
     theirs = json.loads(capsys.readouterr().out)
@@ -170,6 +182,7 @@ def test_the_laws_file_is_what_the_command_makes_of_the_table(finished, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_path, capsys):
     once = grid().runs
     study = a_study([run.model_copy(update={"seed": seed}) for run in once for seed in range(2)])
@@ -188,16 +201,14 @@ def test_seeds_of_one_setting_are_a_group_in_the_report_and_in_the_command(tmp_p
     for key in ("clusters", "diagnostics", "points"):
         assert ours[key] == theirs[key], key
     assert ours["parameters"] == theirs["parameters"]
-    assert ours["holdout"] == theirs["holdout"]
 
 
 @pytest.mark.slow
-def test_the_same_results_make_the_same_files(finished, tmp_path):
-    for out in "ab":
-        report(finished, tmp_path / "runs", tmp_path / out)
-    for path in (tmp_path / "a").iterdir():
+def test_the_same_results_make_the_same_files(reported):
+    folder, *_ = reported
+    for path in (folder / "a").iterdir():
         same = path.read_bytes().replace(b"/a/", b"/b/")
-        assert same == (tmp_path / "b" / path.name).read_bytes(), path.name
+        assert same == (folder / "b" / path.name).read_bytes(), path.name
 
 
 def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
@@ -214,6 +225,7 @@ def test_too_few_runs_make_a_table_and_a_picture_but_no_law(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_a_run_without_any_error_is_left_out_of_the_fit_and_said(tmp_path, capsys):
     study = grid()
     for run in study.runs[:-1]:
@@ -248,6 +260,7 @@ def test_without_any_error_there_is_no_law_and_the_json_says_why(tmp_path, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_an_error_that_is_0_in_every_run_is_noted_beside_the_others_in_full(tmp_path, capsys):
     study = grid()
     for run in study.runs[:2]:
@@ -259,6 +272,7 @@ def test_an_error_that_is_0_in_every_run_is_noted_beside_the_others_in_full(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_warnings_of_the_fit_are_printed(tmp_path, capsys):
     study = grid()
     for run in study.runs[:5]:
@@ -273,6 +287,7 @@ def of_subset(run, source=None, **select):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsys):
     plain = grid().runs
     study = a_study([*plain, *(of_subset(run, label_noise=0.3) for run in plain)])
@@ -296,6 +311,7 @@ def test_each_subset_of_a_study_has_a_law_and_a_floor_of_its_own(tmp_path, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_each_variant_of_a_study_has_a_law_of_its_own(tmp_path, capsys):
     plain = grid().runs
     study = a_study([*plain, *(run.model_copy(update={"augment": (Flip(),)}) for run in plain)])
@@ -313,6 +329,7 @@ def test_each_variant_of_a_study_has_a_law_of_its_own(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_holdout")
 def test_the_law_of_repeated_data_takes_the_number_of_different_images_of_each_subset(tmp_path):
     """300 of the 1,000 digits are of three classes: with a hundred epochs they are 300 still."""
     truth = {"E": 0.5, "A": 400.0, "alpha": 0.5, "B": 30.0, "beta": 0.4, "reuse": 12.0, "excess": 5}

@@ -291,7 +291,7 @@ def _diagnostics(
         said += outliers.off_at_an_end(profile)
     if sound and len(without) and not law.rises:
         ahead = np.asarray(found.span[1]) * outliers.AHEAD
-        said += outliers.influential(profile, ahead, without, _width(*found.band(ahead)))
+        said += outliers.influential(profile, ahead, without, lambda: _width(*found.band(ahead)))
     return said
 
 

@@ -7,6 +7,7 @@ sound studies two at most get a diagnostic of a kind; each function says what si
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -212,7 +213,9 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
     return factors, _normal(falls / uneven, freedom)
 
 
-def influential(profile: Profile, ahead: Array, without: Array, width: float) -> list[Diagnostic]:
+def influential(
+    profile: Profile, ahead: Array, without: Array, width: Callable[[], float]
+) -> list[Diagnostic]:
     """An influential run: without it, a prediction would be another.
 
     Either the prediction lies outside the interval of the other runs alone (as Hausman 1978
@@ -244,18 +247,21 @@ def influential(profile: Profile, ahead: Array, without: Array, width: float) ->
 
     moved = np.abs(np.log(forecasts / made))
     first = int(np.argmax(moved))
-    other, least = made, width / 6
+    other, parts = made, 6
     for run in dict.fromkeys((first, int(np.argmin(losses)))):
         rest = _only(profile, np.arange(len(moved)) != run)
         alone = float(np.ravel(law.predict(ahead, *rest.values))[0])
-        low, high = rest.interval(forecast, 1, ALONE)
         if run == first and _off(rest, profile, first):
-            least = width / 10
-        if not low[0] <= np.log(made) <= high[0] and abs(np.log(alone / made)) > 1e-6:
+            parts = 10
+        same = alone > 0 and abs(np.log(alone / made)) <= 1e-6
+        if same or rest.holds(forecast, profile.scaled, ALONE):
+            continue  # an interval is most of the work of a fit
+        low, high = rest.interval(forecast, 1, ALONE)
+        if not low[0] <= np.log(made) <= high[0]:
             first, other = run, alone
     enough = len(moved) >= 4 * needs
     share = moved[first] ** 2 / max((moved**2).sum(), 1e-300)
-    if other == made and enough and share > DECIDES and moved[first] > least > 0:
+    if other == made and enough and share > DECIDES and moved[first] > width() / parts > 0:
         other = float(forecasts[first])
     if other == made:
         return []

@@ -113,6 +113,37 @@ class Profile:
         size = np.sqrt((self._weighted[1] ** 2).sum() / freedom)
         return float(size / self._curvature)
 
+    def holds(self, quantity: Quantity, scaled: Array, level: float) -> bool:
+        """Whether the interval of a quantity is sure to hold what other parameters give it.
+
+        The profile there is no higher than the loss of their own curve. False: it may hold it or
+        not; `interval` tells. A tenth is left to its interpolation.
+
+        Args:
+          quantity: as in `interval`, of one number alone.
+          scaled: the other parameters, for x in these units.
+        """
+        residuals = self.loss.residuals(self.law.predict(self.x, *scaled), self.y)
+        rise = (self.weights * self.loss.rho(residuals)).sum() - self.minimum
+        _, gradients = self._first_order(quantity, 1)
+        (curvature,), (error,), (quantile,) = self.sandwich.standard_errors(gradients, level)
+        return bool(np.sqrt(2 * max(rise, 0.0) / curvature) <= 0.9 * quantile * error)
+
+    def _of_coordinates(self, quantity: Quantity) -> Quantity:
+        """As a penalty takes it, of coordinates [places, parameters]: [places, 1]."""
+
+        def found(at: Array, which: Indices) -> Array:
+            return quantity(self._in_ones(self.law.from_unconstrained(*at.T)), which)[:, None]
+
+        return found
+
+    def _first_order(self, quantity: Quantity, count: int) -> tuple[Array, Array]:
+        """Fitted values of quantities, [count], and gradients, [count, parameters]."""
+        zero = np.zeros((count, 1))
+        here = Penalty(self._of_coordinates(quantity), np.arange(count), zero, zero)
+        at = np.tile(self.law.to_unconstrained(*self.scaled), (count, 1))
+        return here.excess(at)[:, 0], here.jacobian(self.law, at)[:, 0]
+
     def interval(self, quantity: Quantity, count: int, level: float) -> tuple[Array, Array]:
         """Low and high ends for the quantities 0 ... count - 1, each [count].
 
@@ -125,14 +156,9 @@ class Profile:
           Infinities where the loss never rises so far within reach, or nothing is known of errors.
         """
         law, every = self.law, np.arange(count)
-
-        def of_coordinates(at: Array, which: Indices) -> Array:
-            return quantity(self._in_ones(law.from_unconstrained(*at.T)), which)[:, None]
-
-        zero = np.zeros((count, 1))
-        here = Penalty(of_coordinates, every, zero, zero)
+        of_coordinates = self._of_coordinates(quantity)
         at = np.tile(law.to_unconstrained(*self.scaled), (count, 1))
-        centre, gradients = here.excess(at)[:, 0], here.jacobian(law, at)[:, 0]
+        centre, gradients = self._first_order(quantity, count)
         curvature, error, quantile = self.sandwich.standard_errors(gradients, level)
         side, reach, which = (
             axis.ravel() for axis in np.meshgrid([-1.0, 1.0], REACH, every, indexing="ij")

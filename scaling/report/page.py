@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,12 @@ def write_page(
     """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
-    from vl_convert import javascript_bundle
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["duration"] = duration
-    library = as_script(javascript_bundle())  # type: ignore[call-arg]  # its stub has no default
+    library = _library()
     own = as_script(_source("page.js"))
     metrics = metrics_of(study)
     listed, others = unfinished(study, runs, seen)
@@ -82,6 +82,14 @@ def write_page(
     )
     write_text(path, text)
     return path
+
+
+@cache
+def _library() -> str:
+    """What draws the charts, the same on every page; a second or more to bundle."""
+    from vl_convert import javascript_bundle
+
+    return as_script(javascript_bundle())  # type: ignore[call-arg]  # its stub has no default
 
 
 def as_script(text: str) -> str:
