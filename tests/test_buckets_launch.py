@@ -36,6 +36,7 @@ width = 8
 depth = 1
 mlp = 32
 heads = 1
+pool = "gap"
 
 [models.b]
 patch = 4
@@ -43,6 +44,7 @@ width = 16
 depth = 1
 mlp = 64
 heads = 2
+pool = "gap"
 
 [[evaluate]]
 kind = "upstream"

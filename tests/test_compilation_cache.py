@@ -49,6 +49,7 @@ width = 16
 depth = 2
 mlp = 32
 heads = 2
+pool = "gap"
 [recipe]
 learning_rate = 1e-2
 warmup_steps = 2

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import jax
 import numpy as np
 import pytest
-from objective_cases import BATCH, CASES
+from objective_cases import BATCH, CASES, tiny
 from simulated import simulated
 
 from fits.base.errors import UserError
@@ -29,37 +30,22 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
-from objective_cases import CASES
+from objective_cases import tiny
 from scaling.objectives.built.contrastive import pairwise_sigmoid
-from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.placement import data_parallel
 from scaling.training.trainer import Trainer
+from test_every_objective import four_steps
 
 assert jax.device_count() == 8
 pairwise_sigmoid.__defaults__ = (4,)  # captions at once: four parts of a batch
 folder, *names = sys.argv[2:]
 for name in names:
-    run = CASES[name](Path(folder))
-    ends, losses = [], []
-    for devices in (1, 8):
-        placement = data_parallel(run.objective.views, devices=jax.devices()[:devices])
-        trainer = Trainer(run, placement=placement)
-        seen = []
-        end = trainer.advance(
-            trainer.start(), 4, total_steps=None, keep=lambda _: None,
-            spec=CheckpointSpec(every_steps=1), tell=lambda progress: seen.append(progress.loss),
-        )
-        ends.append(jax.tree.map(np.asarray, end.state.params))
-        losses.append(seen)
-    np.testing.assert_allclose(*losses, rtol=1e-4, err_msg=name)
-    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *ends)
-    for path, by in jax.tree.leaves_with_path(moved):
-        # a bias of keys has no gradient but rounding, of which Adam makes a full step
-        if [each.key for each in path[-2:]] != ["key", "bias"]:
-            assert by < 1e-5, (name, path, by)
+    trainer = Trainer(tiny(name, Path(folder)))
+    assert trainer.placement.shares == 8
+    params, losses = four_steps(trainer)
+    np.savez(Path(folder) / f"{name}, 8 devices.npz", *jax.tree.leaves(params), losses=losses)
     print(name)
 """
-PARTS = 3  # of the cases: a process each, of which starting takes longer than most trainings
+PARTS = 2  # of the cases: a process each, which starts once
 
 
 def paths(folder: Path, name: str = "own", **changes) -> CheckpointPaths:
@@ -87,6 +73,7 @@ def test_a_step_is_built_without_arrays_and_leaves_the_state_s_structure_as_it_i
     run = CASES[name](tmp_path)
     built = run.objective.build(run.model, run.data.classes, Precision())
     state = jax.eval_shape(program(run, built).start, SEED)
+    assert not any(x.weak_type for x in jax.tree.leaves(state))  # or steps are compiled again
     groups = built.parameter_groups(state.params)
     assert jax.tree.structure(groups) == jax.tree.structure(state.params)
     assert set(jax.tree.leaves(groups)) <= {"head", "body", "undecayed"}
@@ -140,27 +127,55 @@ def test_flops_grow_with_images_and_are_no_less_than_the_backbone_s(name, tmp_pa
     assert run.objective.flops(run.model, 2000, run.data.classes) == pytest.approx(2 * flops)
 
 
+@pytest.fixture(scope="module")
+def trainers(tmp_path_factory):
+    """By name of a case, its run and a trainer; compiled once for all tests."""
+    folder = tmp_path_factory.mktemp("trainers")
+
+    @cache
+    def of(name):
+        run = tiny(name, folder)
+        return run, Trainer(run)
+
+    return of
+
+
+def advanced(trainer, start, until, total_steps=None, tell=quiet):
+    """The state at step `until`, of which none was kept on the way."""
+    rarely = CheckpointSpec(every_seconds=1e9)
+    return trainer.advance(
+        start, until, total_steps=total_steps, keep=lambda _: None, spec=rarely, tell=tell
+    )
+
+
 @pytest.mark.slow
 @every
 def test_a_run_left_in_the_middle_and_one_from_a_shared_trunk_end_with_the_same_bits(
-    name, tmp_path
+    name, trainers, tmp_path
 ):
-    run = CASES[name](tmp_path)
+    run, trainer = trainers(name)
     longer = run.model_copy(update={"images_seen": run.images_seen + 8 * BATCH})
-    trainer = Trainer(run)
-    alone = train(trainer, longer, paths(tmp_path / "alone"), quiet)
     asked = iter(range(10**6))
     with pytest.raises(Left):
-        train(trainer, run, paths(tmp_path / "shared", leave=lambda: next(asked) >= 9), quiet)
-    again = Trainer(run)
-    train(again, run, paths(tmp_path / "shared"), quiet)
-    branched = train(again, longer, paths(tmp_path / "shared", "longer"), quiet)
-    assert_same(alone.state, branched.state)
+        train(trainer, run, paths(tmp_path, leave=lambda: next(asked) >= 9), quiet)
+    train(trainer, run, paths(tmp_path), quiet)
+    branched = train(trainer, longer, paths(tmp_path, "longer"), quiet)
+    branch = advanced(trainer, trainer.start(), longer.branch_step)
+    assert_same(advanced(trainer, branch, longer.steps, longer.steps).state, branched.state)
+    assert trainer._step._cache_size() == 1
+
+
+def four_steps(trainer):
+    """Parameters after four steps, and the loss of each."""
+    losses, end = [], trainer.start()
+    for step in range(1, 5):
+        end = advanced(trainer, end, step, tell=lambda progress: losses.append(progress.loss))
+    return jax.tree.map(np.asarray, end.state.params), losses
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_one_device_and_eight_train_the_same_network(part, tmp_path):
+def test_one_device_and_eight_train_the_same_network(part, trainers, tmp_path):
     names = sorted(CASES)[part::PARTS]
     done = subprocess.run(
         [sys.executable, "-c", DEVICES, str(Path(__file__).parent), str(tmp_path), *names],
@@ -171,3 +186,12 @@ def test_one_device_and_eight_train_the_same_network(part, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines() == names
+    for name in names:
+        params, losses = four_steps(trainers(name)[1])
+        found = np.load(tmp_path / f"{name}, 8 devices.npz")
+        np.testing.assert_allclose(found["losses"], losses, rtol=1e-4, err_msg=name)
+        for number, (path, one) in enumerate(jax.tree.leaves_with_path(params)):
+            # a bias of keys has no gradient but rounding, of which Adam makes a full step
+            if [each.key for each in path[-2:]] != ["key", "bias"]:
+                by = np.abs(one - found[f"arr_{number}"]).max()
+                assert by < 1e-5, (name, path, by)

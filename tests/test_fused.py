@@ -21,7 +21,9 @@ from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.step import SEED, abstract_batch, program
 
-VIT = ViTShape(name="v", patch=4, resolution=16, width=64, depth=3, mlp=96, heads=2)
+VIT = ViTShape(
+    name="v", patch=4, resolution=16, width=64, depth=3, mlp=96, heads=2, pool="gap"
+)  # that an attention pool is compiled too shows in test_image_text.py
 MIXER = MixerShape(name="m", patch=4, resolution=16, width=64, depth=3, mlp=96, mlp_tokens=32)
 BATCH, STEPS = 16, 20
 FUSED = PlacementSpec(update="fused")
@@ -101,8 +103,9 @@ def test_twenty_fused_steps_are_twenty_plain_ones(optimizer, clip_by):
     np.testing.assert_allclose(fused_norms[0], norms[0], rtol=1e-6)
     # Adam divides by gradients, the smallest of which are rounding: on some processors more than
     # 1e-6 is what another order of summation makes; three times that is not told apart.
-    _, _, summed_otherwise = trained(run, PlacementSpec(microbatches=2))
-    assert furthest(end, fused_end) < max(1e-6, 3 * furthest(end, summed_otherwise))
+    if (off := furthest(end, fused_end)) >= 1e-6:
+        _, _, summed_otherwise = trained(run, PlacementSpec(microbatches=2))
+        assert off < 3 * furthest(end, summed_otherwise)
 
 
 EIGHT_DEVICES = """

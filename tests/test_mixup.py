@@ -122,7 +122,9 @@ from scaling.training.run import Run
 
 for coefficients in ("batch", "image"):
     run = Run(
-        model=ViTShape(name="n", patch=4, resolution=16, width=16, depth=2, mlp=32, heads=2),
+        model=ViTShape(
+            name="n", patch=4, resolution=16, width=16, depth=2, mlp=32, heads=2, pool="gap"
+        ),
         objective=Classify(loss="softmax"),
         data=Procedural(classes=5),  # no class has a fifth of 16 images: no gradient is zero
         augment=(Flip(), RandAugment(magnitude=5), MixUp(alpha=0.8, coefficients=coefficients)),

@@ -36,10 +36,12 @@ width = 16
 depth = 1
 mlp = 32
 heads = 2
+pool = "gap"
 
 [recipe]
 learning_rate = 1e-2
 warmup_steps = 2
+optimizer = "adam"
 
 [checkpoints]
 every_steps = 100

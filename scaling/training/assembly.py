@@ -52,7 +52,7 @@ def assemble(
     objective = run.objective.build(run.model, run.data.classes, precision)
     made = program(run, objective, spec, unroll_up_to=precision.unroll_up_to)
     if placement is None:
-        sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, SEED, None))
+        sizes = best_fsdp(spec.fsdp, jax.eval_shape(made.start, SEED, None, None))
         placement = fully_sharded(
             sizes,
             tensor=spec.tensor,

@@ -322,7 +322,7 @@ def jitted(
       batch: abstract; its names decide what a step is given.
       quick_start: compiler options for `start`, which runs once.
     """
-    shapes = jax.eval_shape(program.start, SEED, None)
+    shapes = jax.eval_shape(program.start, SEED, None, None)
     places, one = placement.of_state(shapes), placement.everywhere()
     rows = {name: placement.of_batch(name) for name in batch}
 

@@ -76,7 +76,8 @@ def program(
         raise UserError(found)
 
     def start(seed: Any, backbone: Any = None, frozen: Any = None) -> TrainState:
-        learned = objective.init(jax.random.key(seed), backbone, frozen)
+        begun = objective.init(jax.random.key(seed), backbone, frozen)
+        learned: Learned = jax.tree.map(_strong, begun)
         params = learned.params
         return TrainState(*learned, optimizer.init(params), optimizer.first_average(params))
 
@@ -93,7 +94,13 @@ def program(
         noise = Noise(key, recipe.dropout, recipe.stochastic_depth)
         return updated(state, batch, rate, noise)
 
-    return Program(start, step)
+    return Program(jax.jit(start), step)  # traced once, for shapes and for arrays
+
+
+def _strong(x: Any) -> Any:
+    """`x` with a type that no other gives way to: a step that is given weak ones, as a constant
+    makes them, returns strong ones, and would be compiled once more for these."""
+    return jax.lax.convert_element_type(x, x.dtype)
 
 
 def _gradients(run: Run, microbatches: int) -> Gradients:
