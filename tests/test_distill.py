@@ -366,6 +366,7 @@ def finish(folder, **more):
     return run
 
 
+@pytest.mark.slow
 def test_any_checkpoint_of_a_run_or_a_trunk_is_a_teacher_done_or_not(done):
     folder = done(finished=False)
     run = read_run_file(folder).run

@@ -303,7 +303,7 @@ def test_numbers_are_printed_and_written_in_the_columns_of_collect(trained, comm
     tasks.write_text('[data]\nkind = "procedural"\nclasses = 8\nheldout_size = 1000\n' + TASKS)
     status, said, errors = command(*words, "--table", "t.csv")
     assert (status, errors) == (0, "")
-    assert f"{folder}: run, step 10 of 10, nano (16 px, pool map, 2 heads, GELU tanh, 8 c" in said
+    assert f"{folder}: run, step 10 of 10, nano (16 px, pool gap, 2 heads, GELU tanh, 8 c" in said
     assert "a.npz: big_vision, " in said
     assert "table:  t.csv: 8 numbers, 2 networks" in said
     with open("t.csv", newline="") as file:
