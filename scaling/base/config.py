@@ -152,5 +152,10 @@ def _defaults(config: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
 
 def digest(value: Any) -> str:
     """Twelve hexadecimal digits that name `value`'s contents."""
-    text = json.dumps(contents(value), sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return digest_of(contents(value))
+
+
+def digest_of(plain: Any) -> str:
+    """The same of what `contents` has given."""
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -90,6 +90,7 @@ def write_run_file(
     """
     if folder.exists() and not folder.is_dir():
         say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
+    is_new = not (is_object(folder) or folder.exists())
     folder.mkdir(parents=True, exist_ok=True)
     whole = RunFile(
         run=run,
@@ -98,6 +99,8 @@ def write_run_file(
         checkpoints=checkpoints,
         trunk=run.trunk,
     )
+    if is_new and _created(folder / NAME, whole):
+        return
     if _covers(folder, whole) or _created(folder / NAME, whole):
         return
     with lease.hold(folder / f"{NAME}.lease", brief=True) as held:

@@ -12,7 +12,7 @@ from fits.base.printable import printable
 from models.cost import parameters
 from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
-from scaling.base.config import Config, contents, digest
+from scaling.base.config import Config, contents, digest_of
 from scaling.data import Source
 from scaling.data.augment import (
     Augment,
@@ -88,7 +88,8 @@ class Run(Config):
     def digests(self) -> tuple[str, str]:
         """Its id and its trunk: the contents are listed once for both."""
         whole = contents(self)
-        return digest(whole), digest({k: v for k, v in whole.items() if k != "images_seen"})
+        trunk = {k: v for k, v in whole.items() if k != "images_seen"}
+        return digest_of(whole), digest_of(trunk)
 
     @cached_property
     def step_digest(self) -> str:
@@ -99,7 +100,7 @@ class Run(Config):
         recipe = {k: v for k, v in kept.get("recipe", {}).items() if k not in SCHEDULE}
         mixed = contents(of_batches(self.augment))
         data = contents(self.data.of if isinstance(self.data, Part) else self.data)
-        return digest({**kept, "data": data, "recipe": recipe, "augment": mixed})
+        return digest_of({**kept, "data": data, "recipe": recipe, "augment": mixed})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
         """As pydantic's; the copy computes what follows from its fields itself."""
