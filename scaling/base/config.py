@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import PurePath
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -43,13 +43,26 @@ class Clashes(ValueError):
 class Config(BaseModel):
     """A frozen, checked configuration; unknown keys are errors, defaults live here only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     not_in_id: ClassVar[frozenset[str]] = frozenset()
     """Fields that decide no digit of a result, which `contents` leaves out."""
 
     def clashes(self) -> Iterator[Clash]:
         """What does not fit together, of keys that are right one by one."""
         yield from ()
+
+    @cached_property
+    def own_contents(self) -> dict[str, Any]:
+        """As `contents` gives them, which is to be asked; kept, as the runs of a grid share most of
+        what they are made of."""
+        return _of_model(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the copy computes what follows from its fields itself."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
     @model_validator(mode="after")
     def _without_clashes(self) -> Self:
@@ -106,12 +119,10 @@ def contents(value: Any) -> Any:
     of a union's member is always kept, because it says which defaults are meant. Fields that a
     class names in `not_in_id` are left out always.
     """
+    if isinstance(value, Config):
+        return value.own_contents
     if isinstance(value, BaseModel):
-        return {
-            name: contents(getattr(value, name))
-            for name, default in _defaults(type(value))
-            if name == "kind" or getattr(value, name) != default
-        }
+        return _of_model(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: contents(getattr(value, field.name))
@@ -125,6 +136,14 @@ def contents(value: Any) -> Any:
     if isinstance(value, PurePath):
         return value.as_posix()
     return value
+
+
+def _of_model(value: BaseModel) -> dict[str, Any]:
+    return {
+        name: contents(getattr(value, name))
+        for name, default in _defaults(type(value))
+        if name == "kind" or getattr(value, name) != default
+    }
 
 
 def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

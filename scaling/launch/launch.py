@@ -189,9 +189,8 @@ def prepare(study: Study, runs: Path, *, retry: bool, say: Say) -> dict[str, Loo
     looks = {}
     for run in study.runs:
         folder = RunFolder(runs / run.id)
-        is_new = not folder.path.exists()
         write_run_file(folder.path, run, study.evaluate, say, study.placement, study.checkpoints)
-        if is_new:
+        if folder.is_untouched():
             looks[run.id] = Look("waiting", (), None, None)
             continue
         look = folder.look(study.evaluate)

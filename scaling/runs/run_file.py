@@ -47,7 +47,7 @@ class RunFile(Config):
 def read_run_file(folder: Path) -> RunFile:
     """Raises `DamagedRun` when run.json is not what the folder's name says."""
     path = folder / NAME
-    found = _parsed(path)
+    found = _parsed(path, text_of(path))
     if found.trunk not in (None, found.run.trunk):
         raise DamagedRun(
             f"{path} says that the trunk is {printable(str(found.trunk))}, and by its run it is "
@@ -63,12 +63,10 @@ def read_run_file(folder: Path) -> RunFile:
     return found
 
 
-def _parsed(path: Path) -> RunFile:
-    """Whatever run it describes."""
+def _parsed(path: Path, text: str) -> RunFile:
+    """Whatever run the file's text describes."""
     try:
-        return RunFile.model_validate_json(text_of(path))
-    except DamagedRun:
-        raise
+        return RunFile.model_validate_json(text)
     except ValueError as error:  # pydantic's and json's
         first = str(error).splitlines()[0]
         raise DamagedRun(f"{path} does not describe a run ({first}).", path) from None
@@ -88,10 +86,7 @@ def write_run_file(
     for this alone: two launchers do not lose each other's evaluations, and neither waits for a
     run that is being trained.
     """
-    if folder.exists() and not folder.is_dir():
-        say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
-    is_new = not (is_object(folder) or folder.exists())
-    folder.mkdir(parents=True, exist_ok=True)
+    is_new = _made(folder, say)
     whole = RunFile(
         run=run,
         evaluate=tuple(evaluate),
@@ -115,6 +110,21 @@ def write_run_file(
         new = [each for each in evaluate if each not in there]
         merged = whole.model_copy(update={"evaluate": (*there, *new)})
         publish(folder / NAME, _text(merged).encode(), check=held.check)
+
+
+def _made(folder: Path, say: Say) -> bool:
+    """Whether the folder had to be made; in a bucket that is not known."""
+    if is_object(folder):
+        return False
+    for _ in range(2):
+        try:
+            folder.mkdir(parents=True)
+            return True
+        except FileExistsError:
+            if folder.is_dir():
+                return False
+            say(f"{folder} is not a folder; kept aside as {set_aside(folder).name}.")
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def _text(file: RunFile) -> str:
@@ -146,7 +156,10 @@ def _created(path: Path, file: RunFile) -> bool:
 def _covers(folder: Path, file: RunFile) -> bool:
     """Whether run.json is whole and says all of this already."""
     try:
-        there = _parsed(folder / NAME)
+        text = text_of(folder / NAME)
+        if text == _text(file):  # cheaper to find out than what another text says
+            return True
+        there = _parsed(folder / NAME, text)
     except (FileNotFoundError, DamagedRun):
         return False
     if there.run != file.run:

@@ -38,6 +38,7 @@ from scaling.runs.results_file import (
     parse_rows,
     read_manifest,
 )
+from scaling.runs.run_file import NAME as RUN
 from scaling.runs.run_file import read_run_file
 from scaling.training.run import Run
 
@@ -92,6 +93,13 @@ class RunFolder:
     @property
     def id(self) -> str:
         return self.path.name
+
+    def is_untouched(self) -> bool:
+        """Whether no worker has ever been in here, as far as its files tell."""
+        try:
+            return {path.name for path in self.path.iterdir()} <= {RUN}
+        except OSError:
+            return False
 
     @property
     def checkpoints(self) -> Path:

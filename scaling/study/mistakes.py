@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
 from fits.base.names import near_names
@@ -21,10 +22,16 @@ OF_UNIONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}  # pydantic's own nam
 
 
 class Schema:
-    """A configuration's JSON schema, asked for by place."""
+    """A configuration's JSON schema, asked for by place.
 
-    def __init__(self, config: type[BaseModel]):
-        self.root = config.model_json_schema()
+    Args:
+      generator: makes it, as pydantic has it.
+    """
+
+    def __init__(
+        self, config: type[BaseModel], generator: type[GenerateJsonSchema] = GenerateJsonSchema
+    ):
+        self.root = config.model_json_schema(schema_generator=generator)
 
     def node(self, schema: dict[str, Any]) -> dict[str, Any]:
         """`schema` itself, not a reference to it; where it may be null, what else it may be; of

@@ -97,9 +97,13 @@ def _study(file: StudyFile) -> Study:
 
 def _runs(file: StudyFile, grid: Grid) -> list[Run]:
     recipe = _changed(file.recipe, grid.recipe)
+    shapes = {
+        model: network(model, file.models.get(model), file.data.resolution, grid.mup)
+        for model in grid.model
+    }
     return [
         Run(
-            model=network(model, file.models.get(model), file.data.resolution, grid.mup),
+            model=shapes[model],
             objective=objective or file.objective,
             data=part(file.data, subset),
             data_size=data_size,

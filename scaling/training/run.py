@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
@@ -101,13 +101,6 @@ class Run(Config):
         mixed = contents(of_batches(self.augment))
         data = contents(self.data.of if isinstance(self.data, Part) else self.data)
         return digest_of({**kept, "data": data, "recipe": recipe, "augment": mixed})
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Run:
-        """As pydantic's; the copy computes what follows from its fields itself."""
-        copy = super().model_copy(update=update, deep=deep)
-        for name in ("digests", "step_digest", "params", "flops", "passes"):
-            copy.__dict__.pop(name, None)
-        return copy
 
     @property
     def steps(self) -> int:
