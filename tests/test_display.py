@@ -1,5 +1,6 @@
 """What a launch and `scaling status` show of runs at work."""
 
+import contextlib
 import io
 import os
 import pty
@@ -69,6 +70,35 @@ def test_a_launch_whose_runs_others_are_at_says_so_and_how_far_they_are(place):
         display.in_words(last),
     )
     assert last.as_json()["waits_for"] == "other processes"
+
+
+def test_of_many_runs_at_work_some_are_looked_at_each_time_and_one_that_ended_is_soon_seen(
+    place, monkeypatch
+):
+    monkeypatch.setattr("scaling.launch.tally.AT_LEAST", 1)
+    study = a_study(*range(6))
+    folders = [RunFolder(place.runs / run.id) for run in study.runs]
+    for run, folder in zip(study.runs, folders, strict=True):
+        write_run_file(folder.path, run, study.evaluate, pytest.fail)
+    ended = []
+    with contextlib.ExitStack() as leases:
+        held = {each.id: leases.enter_context(hold_run(each.path)) for each in folders[:4]}
+        for each in held.values():
+            each.report(step=1, steps=10, phase="train", pace=64.0)
+        looks = {each.id: each.look(study.evaluate) for each in folders}
+        queue = jobs(study.runs, set(looks))
+        tally = Tally(study, place.runs, queue, looks=looks, tell=ended.append)
+        assert len(tally.progress().busy) == 4
+        for each in held.values():
+            each.report(step=5, steps=10, phase="evaluate", pace=64.0)
+        looked_at = [sum(at.progress.step == 5 for at in tally.progress().busy) for _ in range(4)]
+        assert looked_at == [1, 2, 3, 4]
+    with hold_run(folders[2].path) as gone:
+        gone.fail("the loss is nan at step 7.")
+    for _ in range(4):
+        last = tally.progress()
+    assert [event.what for event in ended] == ["failed"]
+    assert (last.busy, last.failed) == ((), 1)
 
 
 def test_a_narrow_screen_shows_fewer_columns_and_cuts_no_number():

@@ -172,14 +172,15 @@ def _status(run: Run, study: Study, folder: RunFolder) -> RunStatus:
         error, seconds = found.get(_first_error(study) or ""), manifest.get("seconds_here")
         return RunStatus(run, state, None, error, seconds, None, None, pace_of(manifest))
     if state == "running":
-        pace = pace_at_work(folder)
         progress = folder.progress()
+        pace = pace_at_work(progress)
         percent = 100 * progress.step / run.steps if progress else None
         return RunStatus(run, state, percent, None, None, progress, None, pace)
     trouble = folder.failure() or folder.stopped()
     if damage is not None and state == "waiting":  # else a worker is writing in there
         trouble = f"{damage} Launching sets it aside and does the run again."
-    return RunStatus(run, state, None, None, None, None, trouble, pace_waiting(folder))
+    waiting = pace_waiting(folder.progress())
+    return RunStatus(run, state, None, None, None, None, trouble, waiting)
 
 
 def _first_error(study: Study) -> str | None:

@@ -7,7 +7,7 @@ another, or of another machine. Knows no processes and no JAX.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scaling.evaluate import Evaluation
@@ -17,12 +17,13 @@ from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, 
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
 from scaling.runs.results_file import MANIFEST, ResultRow
-from scaling.runs.run_folder import LEASE, Look, RunFolder
+from scaling.runs.run_folder import LEASE, Look, RunFolder, RunProgress
 from scaling.runs.trunk_folder import TrunkFolder
 from scaling.study.study import Study
 from scaling.training.run import Run
 
-LOOKS_AT_OTHERS = 20  # runs that are looked at each time, by turns
+AT_LEAST = 20  # runs that are looked at each time, by turns; where there are more:
+TURNS_OF_ALL, TURNS_OF_AT_WORK = 60, 10  # times until each has been looked at, a second apart
 
 
 class Tally:
@@ -61,6 +62,9 @@ class Tally:
         self._asked = {s.run.id: s.flops for s in self._left.values()}  # FLOPs
         self._paces: dict[str, Pace] = {}
         """Of runs that are left, as they were last seen."""
+        self._reports: dict[str, RunProgress | None] = {}
+        """Of the same."""
+        self._at_work_turn = 0
         for segment in self._left.values():
             self._see_pace(segment)
         self._now = {name: s.flops_done(self._paces[name].step) for name, s in self._left.items()}
@@ -118,8 +122,11 @@ class Tally:
 
     # What became of them
 
-    def look_at_some(self, most: int = LOOKS_AT_OTHERS) -> None:
-        """At so many of the runs that are left, by turns."""
+    def look_at_some(self, most: int | None = None) -> None:
+        """At so many of the runs that are left, by turns; None: at enough to see each in a minute,
+        if it is asked every second."""
+        if most is None:
+            most = _some(len(self._turns), TURNS_OF_ALL)
         for _ in range(min(most, len(self._turns))):
             self._turns.rotate(-1)
             segment = self._left.get(self._turns[-1])
@@ -181,9 +188,11 @@ class Tally:
           busy: what workers are at, where they are this launch's own; None: whoever is at work.
         """
         if busy is None:
+            self._see_some_at_work()
             at_work = [s for name, s in self._left.items() if self._paces[name].at_work]
-            folders = [(s, RunFolder(self.runs / s.run.id)) for s in at_work]
-            busy = [(s, AtWork(s.run, folder.progress())) for s, folder in folders]
+            busy = [(s, AtWork(s.run, self._reports[s.run.id])) for s in at_work]
+        else:
+            self._see_paces(segment for segment, _ in busy)
         for segment, each in busy:
             if each.progress is not None:
                 self._count_steps(segment, each.progress.step)
@@ -193,7 +202,7 @@ class Tally:
             failed=self.failed,
             flops=sum(self._asked.values()),
             flops_done=sum(self._now.values()),
-            seconds_left=self.seconds_left([segment for segment, _ in busy]),
+            seconds_left=self.seconds_left(),
             busy=tuple(each for _, each in busy),
         )
 
@@ -202,21 +211,36 @@ class Tally:
         if name in self._now:
             self._now[name] = max(self._now[name], segment.flops_done(step))
 
-    def seconds_left(self, at: Sequence[Segment] = ()) -> float | None:
-        """Until the last run ends, as `scaling status` says it.
+    def seconds_left(self) -> float | None:
+        """Until the last run ends, as `scaling status` says it."""
+        return seconds_left(self.waiting(), self._paces, self._paces_done)
 
-        Args:
-          at: runs whose pace is looked at once more.
-        """
-        for segment in at:
+    def _see_some_at_work(self) -> None:
+        """By turns, those that somebody was at; one that was left may have ended."""
+        at_work = [s for name, s in self._left.items() if self._paces[name].at_work]
+        count = _some(len(at_work), TURNS_OF_AT_WORK)
+        first = self._at_work_turn if self._at_work_turn < len(at_work) else 0
+        self._at_work_turn = first + count
+        for segment in at_work[first : first + count]:
+            self._see_pace(segment)
+            if not self._paces[segment.run.id].at_work:
+                self.look(segment)
+
+    def _see_paces(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
             if segment.run.id in self._left:
                 self._see_pace(segment)
-        return seconds_left(self.waiting(), self._paces, self._paces_done)
 
     def _see_pace(self, segment: Segment) -> None:
         folder = RunFolder(self.runs / segment.run.id)
+        self._reports[folder.id] = report = folder.progress()
         at_work = lease.is_held(folder.path / LEASE)
-        self._paces[folder.id] = pace_at_work(folder) if at_work else pace_waiting(folder)
+        self._paces[folder.id] = pace_at_work(report) if at_work else pace_waiting(report)
+
+
+def _some(count: int, turns: int) -> int:
+    """Of so many, how many to look at each time to have seen all after so many times."""
+    return max(AT_LEAST, -(-count // turns))
 
 
 def paces_of_done(study: Study, looks: Mapping[str, Look]) -> list[tuple[Segment, Pace]]:

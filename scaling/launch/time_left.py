@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from scaling.launch.jobs import Job, Segment, seconds_until_free, work
-from scaling.runs.run_folder import RunFolder
+from scaling.runs.run_folder import RunProgress
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,15 @@ class Pace:
     at_work: bool = False
 
 
-def pace_at_work(folder: RunFolder) -> Pace:
-    """Of a run that a process is at."""
-    progress = folder.progress()
+def pace_at_work(progress: RunProgress | None) -> Pace:
+    """Of a run that a process is at, by its last report."""
     if progress is None:
         return Pace(at_work=True)
     return Pace(progress.step, progress.pace, at_work=True)
 
 
-def pace_waiting(folder: RunFolder) -> Pace:
+def pace_waiting(progress: RunProgress | None) -> Pace:
     """Of a run that nobody is at; somebody may have been."""
-    progress = folder.progress()
     return Pace(progress.step if progress else 0)
 
 
