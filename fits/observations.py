@@ -44,6 +44,15 @@ class Observations:
     weights: Array | None = None
     clusters: Indices | None = None
 
+    def keep(self, rows: Indices) -> Observations:
+        """Those of the runs, by number."""
+        return Observations(
+            x=self.x[..., rows],
+            error=self.error[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            clusters=None if self.clusters is None else self.clusters[rows],
+        )
+
     def fit(self, spec: FitSpec) -> Fit:
         """Raises ValueError where there can be no fit."""
         of_held = _below_floor(spec, self.error[self.fitted(spec)]) if spec.fix else ()

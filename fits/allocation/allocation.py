@@ -18,7 +18,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Estimate, Indices
@@ -75,6 +75,14 @@ class Trainings:
         if np.ptp(data - size) < math.log(EQUAL):
             return {"slope": 1.0, "data": math.exp(float((data - size).mean()))}
         return {"slope": float(slope), "data": math.exp(level)}
+
+    def keep(self, rows: NDArray[np.bool_]) -> Trainings:
+        """Those of the points."""
+        of = np.unique(self.run[rows], return_inverse=True)[1].ravel()
+        size, data, compute, loss = (
+            each[rows] for each in (self.size, self.data, self.compute, self.loss)
+        )
+        return Trainings(size=size, data=data, compute=compute, loss=loss, run=of)
 
     def diagnostics(self, law: Law) -> tuple[Diagnostic, ...]:
         """What does not fit compute = k N D, or is not identifiable by runs such as these.

@@ -20,18 +20,21 @@ from fits.allocation.allocation import (
     BY_LAW,
     BY_PROFILES,
     Allocation,
+    LineOfSizes,
     Trainings,
     disagreements,
     trainings,
 )
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
+from fits.allocation.near_best import FACTOR, contradicted, is_near, refitted
 from fits.allocation.odd_units import is_of_macs, refuse_odd_units
 from fits.allocation.parametric import ParametricLaw, parametric
 from fits.allocation.units import Units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.extrapolation import refuse_far
+from fits.base.numbers import Array
 from fits.data.points import Points
 from fits.data.tables import Table
 from fits.observations import observations, read_points, with_seeds
@@ -167,7 +170,7 @@ def allocate(
     }
     points = read_points(table, spec, curve, x=[name for name in columns.values() if name])
     units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
-    points, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
+    points, spent, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
     refuse_odd_units(runs, units, columns, per)
     of_macs = per is None and is_of_macs(runs, units, columns)
     if not far:
@@ -191,7 +194,21 @@ def allocate(
             refused.append(MethodReport(method=name, refusal=str(why)))
     if not found:
         raise UserError([f"{points.table.path}: {each.method}: {each.refusal}" for each in refused])
-    law, level = next((m for m in found if isinstance(m, ParametricLaw)), None), spec.level
+    last = float(runs.compute.max())
+    asked = math.sqrt(float(runs.compute.min()) * last), last, *compute
+    law = next((m for m in found if isinstance(m, ParametricLaw)), None)
+    line = contradicted(law, found, asked) if law else None
+    if law and line:
+        rows = np.flatnonzero(is_near(line, points.x[0], spent))
+        near = numbers.keep(rows)
+        try:
+            better = refitted(law, line, runs, lambda: near.fit(spec))
+        except ValueError:  # too few
+            line = None
+        else:
+            found = [better if each is law else each for each in found]
+            law, numbers, points = better, near, points.keep(rows)
+    level = spec.level
     targets = tuple(Target(error=e, compute=law and law.compute(e, level)) for e in target_errors)
     if not far:
         _refuse_far_targets(runs, units, targets)
@@ -211,7 +228,9 @@ def allocate(
         diagnostics=(
             *odd,
             *_not_used(replace(spec, clusters=named), found),
-            *_diagnostics(found, runs, compute, units.of("flops")),
+            *disagreements(found, asked),
+            *_far_from_best(line, runs, trained),
+            *_beyond(last, compute, units.of("flops")),
             *([Diagnostic("compute_in_macs", (str(flops),))] if of_macs else []),
         ),
         allocations=tuple(found),
@@ -222,8 +241,9 @@ def allocate(
 
 def _runs(
     points: Points, columns: Mapping[str, str | None], per: float, curve: Sequence[str]
-) -> tuple[Points, Trainings]:
-    """The rows, data or size made of compute and the other where there is no column of it."""
+) -> tuple[Points, Array, Trainings]:
+    """The rows, data or size made of compute and the other where there is no column of it; their
+    compute; the same as trainings."""
     column = dict(zip(filter(None, columns.values()), points.x, strict=True))
     flops, size, data = (column.get(name) if name else None for name in columns.values())
     if flops is not None and data is not None and size is None:
@@ -234,8 +254,9 @@ def _runs(
     assert data is not None
     cells = [points.table.column(name) for name in curve]
     labels = list(zip(*cells, strict=True)) if curve else None
-    runs = trainings(size, data, points.error, compute=flops, per=per, run=labels)
-    return replace(points, x=np.stack([size, data])), runs
+    spent = per * size * data if flops is None else flops
+    runs = trainings(size, data, points.error, compute=spent, run=labels)
+    return replace(points, x=np.stack([size, data])), spent, runs
 
 
 def _refuse_far(
@@ -303,18 +324,25 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
 
 
-def _diagnostics(
-    found: Sequence[Allocation], runs: Trainings, compute: Sequence[float], unit: str
+def _far_from_best(
+    line: LineOfSizes | None, runs: Trainings, trained: Sequence[tuple[float, float]]
 ) -> list[Diagnostic]:
-    """Where methods contradict each other, and budgets beyond the runs."""
-    last = float(runs.compute.max())
-    middle = math.sqrt(float(runs.compute.min()) * last)
+    """Models that a law of the runs near the best sizes, along `line`, may not hold for."""
+    if line is None:
+        return []
+    best = [line.size(runs.per * size * data)[0] for size, data in trained]
+    return [
+        Diagnostic("far_from_best", numbers={"size": size, "times": size / each, "factor": FACTOR})
+        for (size, _), each in zip(trained, best, strict=True)
+        if abs(math.log(size / each)) >= math.log(FACTOR)
+    ]
+
+
+def _beyond(last: float, compute: Sequence[float], unit: str) -> list[Diagnostic]:
+    """Budgets beyond the runs."""
     name = "compute" if unit == "FLOPs" else f"compute in {unit}"
     return [
-        *disagreements(found, [middle, last, *compute]),
-        *(
-            Diagnostic("extrapolates", (name,), {"at": c, "edge": last, "times": c / last})
-            for c in compute
-            if c > last
-        ),
+        Diagnostic("extrapolates", (name,), {"at": c, "edge": last, "times": c / last})
+        for c in compute
+        if c > last
     ]

@@ -321,6 +321,15 @@ DIAGNOSTICS: dict[str, Message] = {
         "{freedom:.0f} degrees of freedom are left by {profiles:.0f} profiles: too few to trust "
         "the intervals"
     ),
+    "law_near_best": lambda p, n: (
+        f"fitted to the {n['runs']:.0f} of {n['of']:.0f} runs within {n['factor']:g} times the "
+        f"best size by {p[0]}: the law does not have the shape of all, by which its exponent is "
+        "{:.3f} [{:.3f}, {:.3f}]".format(*n["exponent"])
+    ),
+    "far_from_best": lambda p, n: (
+        f"--trained: size {n['size']:.3g} is {n['times']:.3g} times the best for its compute, and "
+        f"the law was fitted to runs within {n['factor']:g} times: it may not hold there"
+    ),
     "methods_disagree": _methods_disagree,
     "no_common_range": "the two have no range of x in common: one is always extrapolated",
     "curves_cross": lambda p, n: (

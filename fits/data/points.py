@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
-from fits.base.numbers import X_RANGE, Y_RANGE, Array
+from fits.base.numbers import X_RANGE, Y_RANGE, Array, Indices
 from fits.data.conditions import columns_of
 from fits.data.selection import chosen
 from fits.data.tables import Table, read_numbers
@@ -25,6 +25,12 @@ class Points:
     error: Array  # as a fraction, in (0, 1], or a loss, > 0, [runs]
     notes: tuple[Diagnostic, ...]  # what was left out, and what looks odd
 
+    def keep(self, rows: Indices) -> Points:
+        """Those of the runs, by number."""
+        return replace(
+            self, table=self.table.keep(rows), x=self.x[..., rows], error=self.error[rows]
+        )
+
     def split(self, by: Sequence[str]) -> Iterator[tuple[dict[str, str], Points]]:
         """The runs of each combination of values in the columns `by`, and those values."""
         group = self.table.groups(by)
@@ -33,10 +39,9 @@ class Points:
             if not len(rows):
                 return
             key = tuple(self.table.column(name)[int(rows[0])] for name in by)
-            table, x, error = self.table.keep(rows), self.x[..., rows], self.error[rows]
             names = dict(zip(by, key, strict=True))
             notes = tuple(note for note in self.notes if _concerns(note, key))
-            yield names, Points(table=table, x=x, error=error, notes=notes)
+            yield names, replace(self.keep(rows), notes=notes)
 
 
 def _concerns(note: Diagnostic, group: tuple[str, ...]) -> bool:
