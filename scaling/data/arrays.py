@@ -114,6 +114,10 @@ class Arrays(SourceConfig):
         labels = padded(labels.astype(np.int32), self.labels_each)
         return _in_memory(images, labels, self.classes, self.resolution, self.decode)
 
+    @property
+    def labels_at_hand(self) -> bool:
+        return True
+
     def labels(self, heldout: bool = False) -> Labels:
         with np.load(self.path, allow_pickle=False) as archive:
             found = archive[f"{SETS[heldout]}_labels"].astype(np.int32)
@@ -193,6 +197,10 @@ class Digits(SourceConfig):
     def heldout(self) -> InMemory:
         images, labels, chosen = _digits()
         return _in_memory(images[~chosen], labels[~chosen], self.classes, self.resolution)
+
+    @property
+    def labels_at_hand(self) -> bool:
+        return True
 
     def sizes(self) -> tuple[int, int]:
         train = TRAIN_EACH * self.classes

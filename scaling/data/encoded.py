@@ -169,6 +169,11 @@ class EncodedSource(SourceConfig, ABC):
         train, heldout = (self._size(self.records(each)) for each in (False, True))
         return train, heldout
 
+    @property
+    def labels_at_hand(self) -> bool:
+        """Unless some images are left out, for which all are looked at."""
+        return not self.skip_unreadable
+
     def check(self, say: Say) -> None:
         """All records, or the first and last of each file and a sample, and what a check of all
         has found before."""

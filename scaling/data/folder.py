@@ -100,6 +100,11 @@ class Folder(SourceConfig):
         members = list(_members(folder, classes))
         return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
 
+    @property
+    def labels_at_hand(self) -> bool:
+        """Unless some images are left out, for which all are looked at."""
+        return not self.skip_unreadable
+
     def labels(self, heldout: bool = False) -> Labels:
         split = self.root / (self.heldout_split if heldout else self.train_split)
         members = _members(split, _folders(self.root / self.train_split))

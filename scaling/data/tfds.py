@@ -93,6 +93,11 @@ class Tfds(EncodedSource):
             builder.info.set_file_format(FORMAT, override=True, override_if_initialized=True)
         return builder
 
+    @property
+    def labels_at_hand(self) -> bool:
+        """A record holds an image and its label."""
+        return False
+
     def check(self, say: Say) -> None:
         if wrong := self.damaged_files():
             raise UserError(wrong)

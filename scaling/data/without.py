@@ -17,6 +17,7 @@ from pydantic import Field
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
 from scaling.data.around import Around, Renumbered, renumbered
+from scaling.data.labels import Labels
 from scaling.data.source import Fault, SourceConfig, missing
 
 if TYPE_CHECKING:
@@ -71,6 +72,16 @@ class Without(Around):
         kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
         images = self.of.train()
         return renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
+
+    @property
+    def labels_at_hand(self) -> bool:
+        return self.of.labels_at_hand
+
+    def labels(self, heldout: bool = False) -> Labels:
+        whole = self.of.labels(heldout)
+        if heldout:
+            return whole
+        return np.delete(whole, read_left_out(self.file.expanduser()).images, axis=0)
 
     def heldout_names(self) -> Sequence[str] | None:
         return self.of.heldout_names()
