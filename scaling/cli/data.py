@@ -20,6 +20,7 @@ import typer
 
 from fits.base.errors import UserError
 from scaling.base.console import complain, say
+from scaling.base.files import expanded
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -115,7 +116,7 @@ def convert(
         plain |= {"--label-key": label_key, "--classes": classes}
         if given := [option for option, value in plain.items() if value is not None]:
             raise UserError([f"{', '.join(given)}: for plain files, without FOLDER."])
-        print(convert_prepared(folder.expanduser().absolute(), data_dir, say))
+        print(convert_prepared(expanded(folder).absolute(), data_dir, say))
         return
     if name is None:
         raise UserError(["give FOLDER, or --split and --name for plain TFRecord files."])
@@ -207,4 +208,4 @@ def check(what: What, data_dir: DataDir = None) -> None:
 
 def _root(data_dir: Path | None) -> Path:
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return (data_dir or Path(default)).expanduser().absolute()
+    return expanded(data_dir or Path(default)).absolute()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.base.config import Clash
+from scaling.base.config import Clash, HomePath
 from scaling.data.crops import Cropper, crop_of
 from scaling.data.hashing import key
 from scaling.data.labels import NONE, Labels, padded
@@ -69,7 +69,7 @@ class Arrays(SourceConfig):
     """
 
     kind: Literal["arrays"] = "arrays"
-    path: Path = Field(description="the .npz file")
+    path: HomePath = Field(description="the .npz file")
     resolution: int = Field(ge=1, le=MOST_PIXELS, description="side of an image, pixels")
     decode: Decode = DEFAULT
     """How images are resized, and by which library."""

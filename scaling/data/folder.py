@@ -12,6 +12,7 @@ from pydantic import Field
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.base.files import expanded
 from scaling.data.crops import Cropper
 from scaling.data.decoded_files import DecodedFiles, Member
 from scaling.data.file_records import FileRecords
@@ -67,7 +68,7 @@ class Folder(SourceConfig):
 
     @property
     def root(self) -> Path:
-        return self.path.expanduser().absolute()
+        return expanded(self.path).absolute()
 
     @property
     def classes(self) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
+from scaling.base.files import expanded
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.labels import Labels
@@ -77,7 +78,7 @@ class Parquet(EncodedSource):
 
     @property
     def root(self) -> Path:
-        return self.path.expanduser().absolute()
+        return expanded(self.path).absolute()
 
     @property
     def classes(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.base.files import expanded
 from scaling.base.json_file import read_json
 from scaling.data.encoded import EncodedSource
 from scaling.data.source import Fault, missing, same_sets
@@ -59,7 +60,7 @@ class Tfds(EncodedSource):
     @property
     def root(self) -> Path:
         default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-        return (self.data_dir or Path(default)).expanduser()
+        return expanded(self.data_dir or Path(default))
 
     @property
     def classes(self) -> int:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
+from scaling.base.files import expanded
 from scaling.data.around import Around, Renumbered, renumbered
 from scaling.data.labels import Labels
 from scaling.data.source import Fault, SourceConfig, missing
@@ -68,7 +69,7 @@ class Without(Around):
     def train(self) -> Renumbered:
         if problem := self.problem():
             raise ValueError(problem)
-        left_out = read_left_out(self.file.expanduser())
+        left_out = read_left_out(expanded(self.file))
         kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
         images = self.of.train()
         return renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
@@ -81,21 +82,21 @@ class Without(Around):
         whole = self.of.labels(heldout)
         if heldout:
             return whole
-        return np.delete(whole, read_left_out(self.file.expanduser()).images, axis=0)
+        return np.delete(whole, read_left_out(expanded(self.file)).images, axis=0)
 
     def heldout_names(self) -> Sequence[str] | None:
         return self.of.heldout_names()
 
     def sizes(self) -> tuple[int | None, int | None]:
-        return read_left_out(self.file.expanduser()).kept, self.of.sizes()[1]
+        return read_left_out(expanded(self.file)).kept, self.of.sizes()[1]
 
     def fault(self) -> Fault | None:
         if (fault := self.of.fault()) is not None:
             return Fault("of", f"{fault.key}: {fault.words}")
-        if words := missing(self.file.expanduser()):
+        if words := missing(expanded(self.file)):
             return Fault("file", f"{words} `scaling duplicates` writes such a file.")
         try:
-            found = read_left_out(self.file.expanduser())
+            found = read_left_out(expanded(self.file))
         except ValueError as error:
             return Fault("file", str(error))
         if found.source != identity(self.of):
