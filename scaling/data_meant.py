@@ -58,7 +58,8 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
     root = Tfds(name=what, data_dir=data_dir, resolution=resolution).root
     if what not in prepared(root):
         fault = Tfds(name=what, data_dir=data_dir, resolution=resolution).problem()
-        words = f"{what} is no study, no folder, and no data set: {fault}"
+        kinds = "study, no folder, and no data set" if data_dir is None else f"data set in {root}"
+        words = f"{what} is no {kinds}: {fault}"
         name, _, version = path.name.partition(":")
         folder = path.with_name(name) if version else path.parent
         if data_dir is None and "/" in what and VERSION.fullmatch(version or name):

@@ -332,7 +332,7 @@ def test_numbers_that_were_measured_before_a_network_that_has_none_are_kept(comm
     for row in rows:
         assert f"{row['metric']}" in said
         assert f"{float(row['value']):.6g}" in said
-    assert "table:  t.csv: 2 numbers, 1 networks" in said
+    assert "table:  t.csv: 2 numbers, 1 network" in said
 
 
 @pytest.mark.parametrize("part", [False, True], ids=["in the file", "behind a subset"])

@@ -1,6 +1,7 @@
 """Folders of image files: what is read, what is kept, and what is said of a bad one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -313,6 +314,16 @@ def test_a_split_without_classes_is_said(tmp_path):
     save(pixels(0), tmp_path / "train" / "0.png")
     save(pixels(0), tmp_path / "test" / "0.png")
     assert "has no folders; each class needs one" in opened(tmp_path).problem()
+
+
+def test_a_split_to_measure_on_without_classes_is_named(root):
+    for folder in (root / "test").iterdir():
+        shutil.rmtree(folder)
+    fault = opened(root).fault()
+    assert fault.key == "heldout_split"
+    assert fault.words == (
+        f"{root / 'test'} has no folders; at least one class needs images to measure on."
+    )
 
 
 def test_a_heldout_class_that_was_never_trained_on_is_named(root):

@@ -240,7 +240,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(root):
 
 def test_missing_files_of_a_split_are_counted(root):
     (root / "data" / "train-00000-of-00002.parquet").unlink()
-    assert "has 1 files as train-00001-of-00002.parquet, of 2" in source(root).problem()
+    assert "has 1 file as train-00001-of-00002.parquet, of 2" in source(root).problem()
 
 
 def test_an_empty_split_is_said(root):

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import complain, say
 from scaling.base.files import expanded
@@ -74,7 +75,7 @@ def prepare(
     if (name is None) == (folder is None):
         raise UserError(["give --name for a data set, or --folder for files; one of them."])
     if folder is not None:
-        print(f"{folder}: {unpack(source, folder, say):_} images")
+        print(f"{folder}: {counted(unpack(source, folder, say), 'image', form='_')}")
         return
     assert name is not None
     done = make(source, name, _root(data_dir), say)
@@ -201,7 +202,7 @@ def check(what: What, data_dir: DataDir = None) -> None:
             say(f"{name}: {why}")
         if len(each.bad) > SHOWN:
             say(f"... and {len(each.bad) - SHOWN:_} more of {each.name}.")
-        there = "" if each.images is None else f"{each.images:_} images, "
+        there = "" if each.images is None else f"{counted(each.images, 'image', form='_')}, "
         say(f"{each.name}: {there}{len(each.bad):_} cannot be read")
     raise typer.Exit(1 if bad else 0)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
 from scaling.base.config import Clash, HomePath
 from scaling.data.crops import Cropper, crop_of
 from scaling.data.hashing import key
@@ -157,7 +158,8 @@ class Arrays(SourceConfig):
             return f"{name}_labels are {dtype}; give whole numbers 0, 1, 2 .."
         if shape_of_labels[:1] != shape[:1] or len(shape_of_labels) > 2 or 0 in shape_of_labels:
             return (
-                f"{name}_labels have shape {list(shape_of_labels)} for {shape[0]} images; "
+                f"{name}_labels have shape {list(shape_of_labels)} for "
+                f"{counted(shape[0], 'image')}; "
                 f"give [{shape[0]}], or [{shape[0]}, most] where images have several."
             )
         with np.load(self.path, allow_pickle=False) as archive:

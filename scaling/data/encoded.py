@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
@@ -195,7 +196,8 @@ class EncodedSource(SourceConfig, ABC):
             refuse(records, verdict(records) or {}, most=0)
             return
         if verdict(records) is None:
-            say(f"{records.name}: {records.size:_} images are checked, once on this machine.")
+            there = counted(records.size, "image is", "images are", form="_")
+            say(f"{records.name}: {there} checked, once on this machine.")
         allowed(records, self.skip_unreadable)
 
     def provenance(self) -> dict[str, Any]:

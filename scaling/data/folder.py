@@ -153,6 +153,11 @@ class Folder(SourceConfig):
         classes = _folders(train)
         if not classes:
             return Fault("train_split", f"{train} has no folders; each class needs one.")
+        if not _folders(heldout):
+            return Fault(
+                "heldout_split",
+                f"{heldout} has no folders; at least one class needs images to measure on.",
+            )
         for name in _folders(heldout):
             if name not in classes:
                 return Fault(

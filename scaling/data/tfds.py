@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
@@ -242,8 +243,9 @@ class Tfds(EncodedSource):
         if name == other and first < last:
             return Fault(
                 "heldout_split",
-                f"{self.train_split} and {self.heldout_split} have {last - first:_} images in "
-                f"common ({name}[{first}:{last}]); what is measured on must not be learnt from.",
+                f"{self.train_split} and {self.heldout_split} have "
+                f"{counted(last - first, 'image', form='_')} in common "
+                f"({name}[{first}:{last}]); what is measured on must not be learnt from.",
             )
         return None
 

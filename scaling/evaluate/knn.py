@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.tasks import FrozenTask
 
@@ -49,8 +50,8 @@ class NearestNeighbours(FrozenTask):
         if max(self.k) <= images:
             return None
         return (
-            f"k = {max(self.k)} neighbours, and there are {images} training images; use a smaller "
-            "k."
+            f"k = {max(self.k)} neighbours, and there {'is' if images == 1 else 'are'} "
+            f"{counted(images, 'training image')}; use a smaller k."
         )
 
     def measure(
