@@ -4,11 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from fits.base.errors import UserError
 from models.shapes import ViTShape
 from scaling.data.arrays import Arrays, Digits, InMemory
+from scaling.data.folder import Folder
 from scaling.data.subset import Selection, Subset
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import PATHS, LinearProbe, held_out
@@ -215,6 +217,27 @@ def test_the_rarest_classes_of_few_procedural_images_are_missed_before_the_train
     )
     assert "of 64 classes have no training image ('glyph " in said
     assert ", ..)" in said
+
+
+def test_a_class_whose_only_image_is_skipped_is_missed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    for split in ("train", "test"):
+        for i, name in enumerate(("ant/0", "bee/1", "bee/2", "bee/3")):
+            file = tmp_path / "insects" / split / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[i]).save(file)
+    (tmp_path / "insects" / "train" / "ant" / "0.png").write_bytes(b"")
+    data = Folder(path=tmp_path / "insects", resolution=16, skip_unreadable=1)
+    run = Run(
+        model=ViTShape(name="a", patch=4, resolution=16, width=8, depth=1, mlp=16, heads=1),
+        data=Digits(),
+        recipe=Recipe(warmup_steps=1),
+        images_seen=64,
+        batch=16,
+    )
+    with pytest.raises(UserError, match=r"gap: 1 of 2 classes has no training image \('ant'\)"):
+        check_images(run, (LinearProbe(name="gap", data=data),))
 
 
 def test_labels_that_a_study_leaves_unread_are_looked_at_before_the_first_step(tmp_path):

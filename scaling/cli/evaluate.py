@@ -119,8 +119,9 @@ def _show(network: Trained, results: Sequence[Result]) -> None:
 
     say(f"{network.label}: {network.words}")
     rows = [(each.metric, f"{each.value:.6g}", f"{each.n:_}") for each in results]
-    print_table(("metric", "value", "n"), rows, left=("metric",))
-    say("")
+    if rows:
+        print_table(("metric", "value", "n"), rows, left=("metric",))
+        say("")
 
 
 def _write(table: Path, results: Sequence[Result]) -> None:

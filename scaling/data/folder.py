@@ -94,12 +94,19 @@ class Folder(SourceConfig):
         return train, heldout
 
     def _size(self, split: str) -> int:
+        if self.skip_unreadable:
+            return len(self._kept(split))
+        classes = _folders(self.root / self.train_split)
+        return sum(1 for name in classes for _ in _images(self.root / split / name))
+
+    def _kept(self, split: str) -> list[Member]:
         """Without what is known to be unreadable, where it is left out; all images otherwise."""
         classes, folder = _folders(self.root / self.train_split), self.root / split
-        if not self.skip_unreadable:
-            return sum(1 for name in classes for _ in _images(folder / name))
         members = list(_members(folder, classes))
-        return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
+        if not self.skip_unreadable:
+            return members
+        bad = verdict(_records(folder, members, len(classes))) or {}
+        return [member for i, member in enumerate(members) if i not in bad]
 
     @property
     def labels_at_hand(self) -> bool:
@@ -107,9 +114,9 @@ class Folder(SourceConfig):
         return not self.skip_unreadable
 
     def labels(self, heldout: bool = False) -> Labels:
-        split = self.root / (self.heldout_split if heldout else self.train_split)
-        members = _members(split, _folders(self.root / self.train_split))
-        return np.array([member.label for member in members], np.int32)
+        """Of as many images as `sizes` counts."""
+        kept = self._kept(self.heldout_split if heldout else self.train_split)
+        return np.array([member.label for member in kept], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
