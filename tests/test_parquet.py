@@ -226,6 +226,15 @@ def test_withheld_labels_are_said(root):
     assert "2 rows have no label (-1), the first is row 0; use another" in source(root).problem()
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [(-1, ": 1 row has no label (-1), the first"), (3, ": 1 label is none of the 3 classes")],
+)
+def test_a_single_wrong_label_is_said_in_the_singular(root, label, said):
+    write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, label])
+    assert said in source(root).problem()
+
+
 def test_a_missing_label_is_said(root):
     write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, None])
     assert "row 1 has no label" in source(root).problem()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
@@ -199,10 +200,14 @@ class Parquet(EncodedSource):
                 if not len(wrong):
                     continue
                 if (found[wrong] == -1).all():
-                    words = f"{len(wrong):_} rows have no label (-1), the first is row {wrong[0]:_}"
+                    words = (
+                        f"{counted(len(wrong), 'row has', 'rows have', '_')} no label (-1), the "
+                        f"first is row {wrong[0]:_}"
+                    )
                     return Fault(field, f"{file.path}: {words}; use another split.")
                 named = ", ".join(f"row {i:_}: {found[i]}" for i in wrong[:SHOWN])
-                words = f"{len(wrong):_} labels are none of the {classes:_} classes, 0 .. "
+                count = counted(len(wrong), "label is", "labels are", "_")
+                words = f"{count} none of the {classes:_} classes, 0 .. "
                 return Fault(field, f"{file.path}: {words}{classes - 1:_} ({named}).")
         return None
 

@@ -82,7 +82,8 @@ class Without(Around):
         whole = self.of.labels(heldout)
         if heldout:
             return whole
-        return np.delete(whole, read_left_out(expanded(self.file)).images, axis=0)
+        left_out = read_left_out(expanded(self.file))
+        return np.delete(whole, np.array(left_out.images, np.int64), axis=0)
 
     def heldout_names(self) -> Sequence[str] | None:
         return self.of.heldout_names()
