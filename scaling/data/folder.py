@@ -90,23 +90,8 @@ class Folder(SourceConfig):
         return self._open(self.heldout_split)
 
     def sizes(self) -> tuple[int, int]:
-        train, heldout = (self._size(split) for split in (self.train_split, self.heldout_split))
-        return train, heldout
-
-    def _size(self, split: str) -> int:
-        if self.skip_unreadable:
-            return len(self._kept(split))
-        classes = _folders(self.root / self.train_split)
-        return sum(1 for name in classes for _ in _images(self.root / split / name))
-
-    def _kept(self, split: str) -> list[Member]:
         """Without what is known to be unreadable, where it is left out; all images otherwise."""
-        classes, folder = _folders(self.root / self.train_split), self.root / split
-        members = list(_members(folder, classes))
-        if not self.skip_unreadable:
-            return members
-        bad = verdict(_records(folder, members, len(classes))) or {}
-        return [member for i, member in enumerate(members) if i not in bad]
+        return len(self.labels()), len(self.labels(heldout=True))
 
     @property
     def labels_at_hand(self) -> bool:
@@ -114,9 +99,15 @@ class Folder(SourceConfig):
         return not self.skip_unreadable
 
     def labels(self, heldout: bool = False) -> Labels:
-        """Of as many images as `sizes` counts."""
-        kept = self._kept(self.heldout_split if heldout else self.train_split)
-        return np.array([member.label for member in kept], np.int32)
+        """Without what is known to be unreadable, where it is left out; of all images otherwise."""
+        classes = _folders(self.root / self.train_split)
+        folder = self.root / (self.heldout_split if heldout else self.train_split)
+        if not self.skip_unreadable:  # names tell it, no file is looked at
+            counts = [sum(1 for _ in _images(folder / name)) for name in classes]
+            return np.repeat(np.arange(len(classes), dtype=np.int32), counts)
+        members = list(_members(folder, classes))
+        bad = verdict(_records(folder, members, len(classes))) or {}
+        return np.array([each.label for i, each in enumerate(members) if i not in bad], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))

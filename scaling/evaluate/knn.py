@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fits.base.counted import counted
+from scaling.base.console import note
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask
+from scaling.evaluate.tasks import FrozenTask, absent_classes
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -67,6 +68,8 @@ class NearestNeighbours(FrozenTask):
         unseen, truth = self.test_features(module, placement)
         if words := self.too_small(len(labels)):
             raise ValueError(f"{self.name}: {words}")
+        if said := absent_classes(labels, self.data.classes, self.data.class_names):
+            note(f"{self.name}: {said}: held-out images of them count as wrong.")
         guesses = vote(known, labels, unseen, self.data.classes, self.k, self.temperature)
         return [
             Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), len(truth))

@@ -129,13 +129,22 @@ def wrong_labels(
             f"image {wrong} has the label {labels[wrong]}, and there are {classes} classes, 0 to "
             f"{classes - 1}."
         )
+    if all_of_them and (said := absent_classes(labels, classes, names)):
+        return (
+            f"{said}, and every class needs one here; take a set that has some of each, or measure "
+            "by fewshot or knn, which do without."
+        )
+    return None
+
+
+def absent_classes(
+    labels: NDArray[np.int32], classes: int, names: Sequence[str] | None = None
+) -> str | None:
+    """Says which classes no image has the label of; None: each has an image."""
     absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
-    if not (all_of_them and len(absent)):
+    if not len(absent):
         return None
     shown = ", ".join(str(i) if names is None else repr(names[i]) for i in absent[:SHOWN])
     more = ", .." if len(absent) > SHOWN else ""
-    return (
-        f"{len(absent):_} of {classes:_} classes {'has' if len(absent) == 1 else 'have'} no "
-        f"training image ({shown}{more}), and every class needs one here; take a set that has some "
-        "of each, or measure by fewshot or knn, which do without."
-    )
+    have = "has" if len(absent) == 1 else "have"
+    return f"{len(absent):_} of {classes:_} classes {have} no training image ({shown}{more})"
