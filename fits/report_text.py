@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from fits.average.average import Average
+from fits.base.counted import counted
 from fits.base.diagnostic import Diagnostic
 from fits.base.messages import MESSAGES
 from fits.base.names import short
@@ -113,7 +114,7 @@ def _fit(group: GroupReport, fit: Fit | ForecastFit | Average) -> Iterator[str]:
             f"{100 * fit.level:g}% intervals of one more measurement"
         )
     elif isinstance(fit, Average):
-        yield f"an average over {len(fit.weights)} laws"
+        yield f"an average over {counted(len(fit.weights), 'law')}"
         yield f"through {fit.n} of {among}; {100 * fit.level:g}% intervals of one more measurement"
         yield from average_table(fit, group.at)
     else:
@@ -204,7 +205,10 @@ def terms(spec: FitSpec, group: GroupReport) -> Iterator[str]:
         yield f"weights: column {spec.weights}"
     if spec.clusters:
         count = len(set(group.observations.clusters.tolist()))  # type: ignore[union-attr]
-        yield f"{count} clusters of rows with correlated errors, by {', '.join(spec.clusters)}"
+        yield (
+            f"{counted(count, 'cluster')} of rows with correlated errors, by "
+            f"{', '.join(spec.clusters)}"
+        )
     threshold = f"{EFFICIENT:g} times the noise" if spec.huber == "auto" else f"{spec.huber}"
     if spec.loss == "huber":
         yield f"Huber's loss with threshold {threshold}"
@@ -265,9 +269,9 @@ def holdout_table(trials: Trials, fitted: str) -> Iterator[str]:
         )
     if trials.clusters_split:
         yield (
-            f"  {trials.clusters_split} clusters are split along x, for too few lie below the "
-            "largest: the score says how well curves are continued, not how well other runs are "
-            "predicted"
+            f"  {counted(trials.clusters_split, 'cluster is', 'clusters are')} split along x, "
+            "for too few lie below the largest: the score says how well curves are continued, not "
+            "how well other runs are predicted"
         )
 
 

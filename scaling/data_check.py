@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import Say
 from scaling.data.around import innermost
@@ -46,7 +47,8 @@ def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
     for heldout in (False, True):
         records = source.records(heldout)
         if verdict(records) is None:
-            say(f"{records.name}: {records.size:_} images are read and decoded, this once.")
+            there = counted(records.size, "image is", "images are", form="_")
+            say(f"{records.name}: {there} read and decoded, this once.")
         bad = unreadable(records)
         called = {records.called(number): why for number, why in bad.items()}
         yield Checked(records.name, records.size, called)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fits.base.errors import UserError
+from scaling.base.files import expanded
 from scaling.base.json_file import read_json
 from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
@@ -43,7 +44,7 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
     Raises:
       UserError: there is no such thing, or it cannot be opened.
     """
-    path = Path(what).expanduser()
+    path = expanded(Path(what))
     if path.is_dir() and data_dir is None:
         if (path / INFO).is_file():
             return _of_tfds(*_named(path), resolution)
@@ -57,7 +58,8 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
     root = Tfds(name=what, data_dir=data_dir, resolution=resolution).root
     if what not in prepared(root):
         fault = Tfds(name=what, data_dir=data_dir, resolution=resolution).problem()
-        words = f"{what} is no study, no folder, and no data set: {fault}"
+        kinds = "study, no folder, and no data set" if data_dir is None else f"data set in {root}"
+        words = f"{what} is no {kinds}: {fault}"
         name, _, version = path.name.partition(":")
         folder = path.with_name(name) if version else path.parent
         if data_dir is None and "/" in what and VERSION.fullmatch(version or name):

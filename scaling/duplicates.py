@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import Say, print_table
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
@@ -86,7 +87,7 @@ def find(study: Study, alike: Alike, say: Say) -> tuple[LeftOut, list[Found]]:
     names, marks = [], []
     for name, images in _measured_on(study, source):
         assert images.size is not None
-        say(f"looking at {images.size:_} images: {name}")
+        say(f"looking at {counted(images.size, 'image', form='_')}: {name}")
         whole = [_marks(images, part, alike) for part in _parts(images.size)]
         names.append(name)
         marks.append(_joined(whole))

@@ -18,6 +18,7 @@ from scaling.data.encoded import EncodedSource
 from scaling.data.folder import Folder
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
+from scaling.evaluate.tasks import FrozenTask
 from scaling.study.sources import sources_of
 from scaling.training.hosts import agreed_word, all_processes
 from scaling.training.run import Run
@@ -28,7 +29,8 @@ def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
 
     Raises:
       ValueError: some cannot be read; of all sources, those that are named.
-      UserError: too few are left, or other ones than on the first process.
+      UserError: too few are left, or other ones than on the first process, or labels do not suit an
+        evaluation.
     """
     sources = sources_of(run, evaluations)
     unreadable: list[UnreadableImages] = []
@@ -43,6 +45,23 @@ def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
         if _may_skip(source):
             _check_skipped(source)
     _check_size(run)
+    check_labels(evaluations)
+
+
+def check_labels(evaluations: Sequence[Evaluation]) -> None:
+    """The labels that tasks learn from suit them, those too that a study's check left unread.
+
+    Raises:
+      UserError: of each that they do not suit, why.
+    """
+    tasks = [each for each in evaluations if isinstance(each, FrozenTask)]
+    if wrong := [f"{each.name}: {said}" for each in tasks if (said := _unsuited(each))]:
+        raise UserError(wrong)
+
+
+@cache  # a process trains several runs that are measured alike
+def _unsuited(task: FrozenTask) -> str | None:
+    return task.unsuited()
 
 
 @cache  # of what is found well: an error is not remembered

@@ -269,6 +269,8 @@ def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photogr
     assert (status, out) == (2, "")
     assert "insect is no study, no folder, and no data set" in errors
     assert "Did you mean 'insects'" in errors
+    errors = scaling("check", "photographs", "--data-dir", "nowhere")[2]
+    assert errors.startswith("photographs is no data set in nowhere: there is no nowhere.")
     assert "TFDS has 'oxford_flowers102'" in scaling("check", "flowers")[2]
 
 

@@ -188,6 +188,8 @@ def test_a_source_without_them_keeps_the_others_in_their_order(without):
         np.testing.assert_array_equal(mine, its)
     np.testing.assert_array_equal(rest.labels_of(numbers), whole.labels_of(chosen))
     assert without.heldout().size == HELDOUT
+    np.testing.assert_array_equal(without.labels(), rest.labels_of(np.arange(len(kept))))
+    np.testing.assert_array_equal(without.labels(heldout=True), without.of.labels(heldout=True))
 
 
 def test_after_they_are_left_out_none_is_found_again(without, study):

@@ -316,30 +316,45 @@ def test_numbers_are_printed_and_written_in_the_columns_of_collect(trained, comm
     assert table[-1]["seed"] is None
 
 
-def test_numbers_that_were_measured_before_a_mistake_in_a_later_task_are_kept(command, tmp_path):
+def test_numbers_that_were_measured_before_a_network_that_has_none_are_kept(command, tmp_path):
     shape = replace(MAP, patch=4, resolution=16)
-    for name in ("a.npz", "b.npz"):
-        write(Path(name), random_params(shape, 10), shape)
-    images = np.zeros((4, 16, 16), np.uint8)
-    of = {"train": np.array([0, 0, 2, 2]), "heldout": np.array([0, 1, 2, 2])}
-    sets = {f"{name}_images": images for name in of}
-    np.savez("gap.npz", **sets, **{f"{name}_labels": labels for name, labels in of.items()})
-    later = (
-        '\n[[evaluate]]\nkind = "linear_probe"\nname = "gap"\n'
-        'data = { kind = "arrays", path = "gap.npz", resolution = 16 }\n'
-    )
+    params = random_params(shape, 10)
+    write(Path("a.npz"), params, shape)
+    params["backbone"]["position"][:] = np.nan
+    write(Path("b.npz"), params, shape)
     tasks = of_digits(tmp_path, 16)
-    tasks.write_text(tasks.read_text() + later)
     status, said, errors = command("a.npz", "b.npz", "--on", tasks, "--table", "t.csv")
     assert status == 2
-    assert "gap, train: 1 of 3 classes have no image (1)" in errors
+    assert "b.npz: upstream_loss is nan" in errors
     with open("t.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["metric"] for row in rows] == ["upstream_loss", "upstream_error"]
     for row in rows:
         assert f"{row['metric']}" in said
         assert f"{float(row['value']):.6g}" in said
-    assert "table:  t.csv: 2 numbers, 1 networks" in said
+    assert "table:  t.csv: 2 numbers, 1 network" in said
+
+
+@pytest.mark.parametrize("part", [False, True], ids=["in the file", "behind a subset"])
+def test_a_class_without_images_is_said_before_anything_is_measured(command, tmp_path, part):
+    shape = replace(MAP, patch=4, resolution=16)
+    write(Path("a.npz"), random_params(shape, 10), shape)
+    images = np.zeros((4, 16, 16), np.uint8)
+    of = {"train": np.array([0, 0, 2, 2]), "heldout": np.array([0, 1, 2, 2])}
+    sets = {f"{name}_images": images for name in of}
+    np.savez("gap.npz", **sets, **{f"{name}_labels": labels for name, labels in of.items()})
+    data = '{ kind = "arrays", path = "gap.npz", resolution = 16 }'
+    if part:  # whose labels are not at hand when the file of tasks is read
+        data = f'{{ kind = "subset", of = {data}, select = {{ label_noise = 0.001 }} }}'
+    tasks = of_digits(tmp_path, 16)
+    probe = f'\n[[evaluate]]\nkind = "linear_probe"\nname = "gap"\ndata = {data}\n'
+    tasks.write_text(tasks.read_text() + probe)
+    status, said, errors = command("a.npz", "--on", tasks, "--table", "t.csv")
+    assert status == 2
+    assert "1 of 3 classes has no training image (1), and every class needs one here" in errors
+    assert ("digits.toml, line 11: evaluate[1].data: " in errors) is not part
+    assert "upstream_error" not in said
+    assert not Path("t.csv").exists()
 
 
 @pytest.mark.parametrize(

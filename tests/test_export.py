@@ -187,7 +187,7 @@ def test_watching_says_a_failure_once_and_ends_when_all_is_told(place, tool, mon
     export(STUDY, place.runs, "wandb", place.out, watch=True)
     said = capsys.readouterr()
     assert said.err.count("no route to host") == 1
-    assert "1 lines and 2 results to wandb" in said.out
+    assert "1 line and 2 results to wandb" in said.out
     assert slept == [30.0] * 4
 
 

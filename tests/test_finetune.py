@@ -301,7 +301,7 @@ MIXER = MixerShape(name="mixer", patch=4, resolution=16, width=8, depth=1, mlp_t
         (
             task(protocol=ViTProtocol(resolution=16, steps=100)),
             upstream(),
-            "warmup_steps=500 and an end of 1 steps do not fit into a run of 100",
+            "warmup_steps=500 and an end of 1 step do not fit into a run of 100",
         ),
     ],
 )
@@ -402,7 +402,7 @@ def test_a_plan_on_devices_has_a_line_for_each_step_of_fine_tuning(tmp_path):
             ["evaluate[2].protocol.resolutoin", '"resolution"'],
         ),
         (('kind = "vit"', 'kind = "vti"'), ["evaluate[2].protocol.kind", 'did you mean "vit"']),
-        (("steps = 40", "steps = 3"), ["warmup_steps=4 and an end of 1 steps do not fit"]),
+        (("steps = 40", "steps = 3"), ["warmup_steps=4 and an end of 1 step do not fit"]),
         (('"tuned"', '"digits"\nimages = 2_000'), ["2_000 images to train on", "has 1_000"]),
     ],
 )

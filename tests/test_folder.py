@@ -1,6 +1,7 @@
 """Folders of image files: what is read, what is kept, and what is said of a bad one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from scaling.data import decoded_files
 from scaling.data.crops import Crops
 from scaling.data.decode import UnreadableImages, decode_all
 from scaling.data.folder import Folder
+from scaling.data.subset import Selection, Subset
 
 CLASSES = ["bee", "ant", "cat"]  # written in this order, read in the alphabet's
 
@@ -313,6 +315,31 @@ def test_a_split_without_classes_is_said(tmp_path):
     save(pixels(0), tmp_path / "train" / "0.png")
     save(pixels(0), tmp_path / "test" / "0.png")
     assert "has no folders; each class needs one" in opened(tmp_path).problem()
+
+
+def test_labels_are_those_of_the_images_that_are_left(root):
+    (root / "train" / sorted(CLASSES)[0] / "1.png").write_bytes(b"")
+    source = opened(root, skip_unreadable=1)
+    assert len(source.labels()) == source.sizes()[0] == 12, "not known before it was looked at"
+    train = source.train()
+    np.testing.assert_array_equal(source.labels(), [0] * 3 + [1] * 4 + [2] * 4)
+    np.testing.assert_array_equal(source.labels(), train.labels_of(np.arange(11)))
+    part = Subset(of=source, select=Selection(classes=2))
+    images, labels = part.train().batch(np.arange(part.train().size))
+    of_whole, whole = train.batch(np.arange(11))
+    there = [np.flatnonzero((of_whole == image).all((1, 2, 3))).item() for image in images]
+    names = [sorted(CLASSES)[i] for i in whole[there]]
+    assert names == [part.class_names[i] for i in labels]
+
+
+def test_a_split_to_measure_on_without_classes_is_named(root):
+    for folder in (root / "test").iterdir():
+        shutil.rmtree(folder)
+    fault = opened(root).fault()
+    assert fault.key == "heldout_split"
+    assert fault.words == (
+        f"{root / 'test'} has no folders; at least one class needs images to measure on."
+    )
 
 
 def test_a_heldout_class_that_was_never_trained_on_is_named(root):

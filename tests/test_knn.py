@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 from sklearn.neighbors import KNeighborsClassifier
 
-from scaling.data.arrays import Digits
+from scaling.data.arrays import Arrays, Digits
 from scaling.evaluate import knn
 from scaling.evaluate.knn import NearestNeighbours, vote
 
@@ -57,6 +57,20 @@ def test_more_neighbours_than_images_are_refused():
     task = NearestNeighbours(name="digits", data=Digits(resolution=8), k=(1001,))
     with pytest.raises(ValueError, match="k = 1001 neighbours, and there are 1000 training images"):
         task.measure(Pixels(), objective=None, source=None)
+
+
+def test_a_class_without_training_images_is_said(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)
+    labels = {"train": np.array([0, 0, 2]), "heldout": np.array([0, 1, 2])}
+    sets = {f"{name}_labels": each for name, each in labels.items()}
+    np.savez(tmp_path / "gap.npz", train_images=images, heldout_images=images, **sets)
+    data = Arrays(path=tmp_path / "gap.npz", resolution=4)
+    (found,) = NearestNeighbours(name="gap", data=data, k=(1,)).measure(
+        Pixels(), objective=None, source=None
+    )
+    assert found.value == pytest.approx(1 / 3)
+    said = "gap: 1 of 3 classes has no training image (1): held-out images of them count as wrong."
+    assert said in " ".join(capsys.readouterr())
 
 
 def test_a_small_temperature_takes_the_nearest():

@@ -321,7 +321,7 @@ def test_clusters_are_known_again_though_a_row_at_the_top_moves_their_numbers(tm
     table.write_text("\n".join([head, between, *runs]) + "\n")
     status, said, _ = check(path)
     assert status == 0
-    assert "  1 rows new:\n    line 2: eflop 0.05" in said
+    assert "  1 row new:\n    line 2: eflop 0.05" in said
     assert "changed:\n    line" not in said
 
 
@@ -375,7 +375,7 @@ def test_changed_and_lost_rows_are_named(law, table, check):
     table.write_text("\n".join(lines) + "\n")
     _, said, _ = check(law)
     assert f"line 4: eflop {float(x):g}, error {float(y) * 0.7:g}; was {float(y):g}" in said
-    assert f"1 rows gone:\n    then line 11: eflop {float(gone[1]):g}" in said
+    assert f"1 row gone:\n    then line 11: eflop {float(gone[1]):g}" in said
 
 
 def test_numbers_changed_by_hand_are_found_out(law, check):

@@ -4,12 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from scaling.data.arrays import Digits, InMemory
+from fits.base.errors import UserError
+from models.shapes import ViTShape
+from scaling.data.arrays import Arrays, Digits, InMemory
+from scaling.data.folder import Folder
+from scaling.data.subset import Selection, Subset
+from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import PATHS, LinearProbe, held_out
 from scaling.evaluate.logistic import Regression
 from scaling.evaluate.tasks import checked_labels
+from scaling.image_check import check_images
+from scaling.training.recipe import Recipe
+from scaling.training.run import Run
 
 CLASSES = 4
 
@@ -140,9 +149,105 @@ def test_the_probe_chooses_without_the_test_images(monkeypatch):
         ([], "digits: there are no images."),
         ([0, 1, 2], "image 2 has the label 2, and there are 2 classes, 0 to 1"),
         ([0, -1], "image 1 has the label -1"),
-        ([1, 1], "1 of 2 classes have no image [(]0[)]"),
+        ([1, 1], "1 of 2 classes has no training image [(]0[)]"),
     ],
 )
 def test_labels_that_cannot_be_are_named(labels, said):
     with pytest.raises(ValueError, match=said):
         checked_labels("digits", np.array(labels, np.int32), 2, all_of_them=True)
+
+
+def labelled_arrays(folder, labels):
+    """An archive with so many training images of each class, and one held out of each."""
+    train, heldout = np.array(labels), np.arange(3)
+    sets = {
+        f"{name}_{part}": array
+        for name, each in (("train", train), ("heldout", heldout))
+        for part, array in (("images", np.zeros((len(each), 16, 16), np.uint8)), ("labels", each))
+    }
+    np.savez(folder / "gap.npz", **sets)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            [0, 0, 2],
+            "26: evaluate[1].data: 1 of 3 classes has no training image (1), and every class needs "
+            "one here; take a set that has some of each, or measure by fewshot or knn, which do "
+            "without.",
+        ),
+        (
+            [0, 1, 2],
+            "26: evaluate[1].data: no class has two training images: none is left to choose a "
+            "penalty by; take more images.",
+        ),
+    ],
+)
+def test_labels_that_do_not_suit_the_probe_are_mistakes_of_the_study(
+    mistakes, tmp_path, labels, said
+):
+    labelled_arrays(tmp_path, labels)
+    kind = 'kind = "fewshot"\nname', 'kind = "linear_probe"\nname'
+    data = '{ kind = "digits", resolution = 16 }', '{ kind = "arrays", path = "gap.npz"RES }'
+    changes = kind, (data[0], data[1].replace("RES", ", resolution = 16"))
+    assert mistakes(*changes) == [said]
+    (resized,) = mistakes(kind, (data[0], data[1].replace("RES", ", resolution = 8")))
+    assert "evaluate[1].data.resolution: is 8 px where [data] has 16 px" in resized
+
+
+@pytest.mark.parametrize("kind", ["fewshot", "knn", "linear_probe"])
+def test_a_task_without_labels_is_a_mistake_of_the_study(mistakes, kind):
+    data = '{ kind = "procedural", resolution = 16, train_size = 1000, unlabelled = true }'
+    changes = (
+        ('kind = "fewshot"', f'kind = "{kind}"'),
+        ('{ kind = "digits", resolution = 16 }', data),
+    )
+    assert mistakes(*changes) == [
+        "26: evaluate[1].data: its training images have no labels, which a transfer task learns "
+        "from; take images that have."
+    ]
+
+
+def test_the_rarest_classes_of_few_procedural_images_are_missed_before_the_training(mistakes):
+    data = '{ kind = "procedural", resolution = 16, classes = 64, train_size = 100 }'
+    (said,) = mistakes(
+        ('kind = "fewshot"', 'kind = "linear_probe"'),
+        ('{ kind = "digits", resolution = 16 }', data),
+    )
+    assert "of 64 classes have no training image ('glyph " in said
+    assert ", ..)" in said
+
+
+def test_a_class_whose_only_image_is_skipped_is_missed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    for split in ("train", "test"):
+        for i, name in enumerate(("ant/0", "bee/1", "bee/2", "bee/3")):
+            file = tmp_path / "insects" / split / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[i]).save(file)
+    (tmp_path / "insects" / "train" / "ant" / "0.png").write_bytes(b"")
+    data = Folder(path=tmp_path / "insects", resolution=16, skip_unreadable=1)
+    run = Run(
+        model=ViTShape(name="a", patch=4, resolution=16, width=8, depth=1, mlp=16, heads=1),
+        data=Digits(),
+        recipe=Recipe(warmup_steps=1),
+        images_seen=64,
+        batch=16,
+    )
+    with pytest.raises(UserError, match=r"gap: 1 of 2 classes has no training image \('ant'\)"):
+        check_images(run, (LinearProbe(name="gap", data=data),))
+
+
+def test_labels_that_a_study_leaves_unread_are_looked_at_before_the_first_step(tmp_path):
+    labelled_arrays(tmp_path, [0, 0, 2])
+    arrays = Arrays(path=tmp_path / "gap.npz", resolution=16)
+    data = Subset(of=arrays, select=Selection(label_noise=0.001))
+    assert not data.labels_at_hand
+    shape = ViTShape(name="a", patch=4, resolution=16, width=8, depth=1, mlp=16, heads=1)
+    recipe = Recipe(warmup_steps=1)
+    run = Run(model=shape, data=Digits(), recipe=recipe, images_seen=64, batch=16)
+    check_images(run, (NearestNeighbours(name="near", data=data, k=(1,)),))
+    with pytest.raises(UserError, match=r"gap: 1 of 3 classes has no training image \(1\)"):
+        check_images(run, (LinearProbe(name="gap", data=data),))

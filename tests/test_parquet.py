@@ -226,6 +226,15 @@ def test_withheld_labels_are_said(root):
     assert "2 rows have no label (-1), the first is row 0; use another" in source(root).problem()
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [(-1, ": 1 row has no label (-1), the first"), (3, ": 1 label is none of the 3 classes")],
+)
+def test_a_single_wrong_label_is_said_in_the_singular(root, label, said):
+    write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, label])
+    assert said in source(root).problem()
+
+
 def test_a_missing_label_is_said(root):
     write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, None])
     assert "row 1 has no label" in source(root).problem()
@@ -240,7 +249,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(root):
 
 def test_missing_files_of_a_split_are_counted(root):
     (root / "data" / "train-00000-of-00002.parquet").unlink()
-    assert "has 1 files as train-00001-of-00002.parquet, of 2" in source(root).problem()
+    assert "has 1 file as train-00001-of-00002.parquet, of 2" in source(root).problem()
 
 
 def test_an_empty_split_is_said(root):

@@ -234,7 +234,7 @@ print(fully_sharded(2, tensor=2).rows(12))
 
 
 def test_groups_that_do_not_divide_the_devices_are_said_with_those_that_do():
-    with pytest.raises(UserError, match="tensor=2: does not divide 1 devices; use tensor=1"):
+    with pytest.raises(UserError, match="tensor=2: does not divide 1 device; use tensor=1"):
         fully_sharded(1, tensor=2)
 
 
@@ -269,5 +269,5 @@ def test_two_axes_split_g14_over_256_devices_where_one_would_leave_it_whole():
 
 
 def test_devices_that_are_no_whole_number_of_groups_are_said_with_what_divides_them():
-    with pytest.raises(ValueError, match="fsdp=3: does not divide 1 devices; use fsdp=1"):
+    with pytest.raises(ValueError, match="fsdp=3: does not divide 1 device; use fsdp=1"):
         fully_sharded(3)

@@ -87,7 +87,7 @@ def test_no_mistake_in_a_row_hides_another(csv):
     with pytest.raises(UserError) as error:
         read_points(path, "x", "y")
     said = str(error.value).splitlines()
-    assert "line 15: 1 cells" in said[0]
+    assert "line 15: 1 cell" in said[0]
     assert "line 2: x is -1, not above 0" in said[1]
     assert said[11] == "... and 2 more of this kind."
     assert "line 19: x is 1e31, not from 1e-30 to 1e+30. Count x in another unit" in said[12]
@@ -101,7 +101,7 @@ def test_a_column_that_is_missing_is_named_together_with_rows_that_do_not_fit_th
         read_points(csv("x,y", "1,0.5", "2"), "x", "why")
     column, form = str(error.value).splitlines()
     assert "no column 'why'" in column
-    assert "line 3: 1 cells" in form
+    assert "line 3: 1 cell" in form
 
 
 def test_rows_without_x_or_y_are_left_out_and_said(csv):

@@ -434,7 +434,7 @@ def test_an_archive_of_imagenet_that_is_missing_cut_off_or_another_is_named(ilsv
         prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
     train.write_bytes(whole)
     held.write_bytes(tar_of({"ILSVRC2012_val_00000001.JPEG": b"x"}))
-    with pytest.raises(UserError, match="has 1 images, of 4"):
+    with pytest.raises(UserError, match="has 1 image, of 4"):
         prepare(ilsvrc, "imagenet2012", tmp_path / "tfds", quiet)
     held.unlink()
     with pytest.raises(UserError, match=r"has no ILSVRC2012_img_val\.tar"):
@@ -465,7 +465,7 @@ def test_files_that_are_no_images_are_counted_and_a_class_of_nothing_else_is_ref
 ):
     (folder / "train" / "ant" / "9.webp").write_bytes(b"x")
     prepare(folder, "insects", tmp_path / "tfds", quiet)
-    assert "1 files that are no .jpg" in capsys.readouterr().err
+    assert "1 file that is no .jpg" in capsys.readouterr().err
     (folder / "train" / "dog").mkdir()
     (folder / "train" / "dog" / "0.tif").write_bytes(b"x")
     with pytest.raises(UserError, match=r"train/dog holds no image .* but 0\.tif"):

@@ -80,7 +80,7 @@ def test_a_parquet_table_reads_as_its_csv_would_and_counts_rows(tmp_path):
         ("", ["runs.csv is empty", "column names"]),
         ("\n \n", ["runs.csv is empty"]),
         ("x,y\n", ["column names and no rows"]),
-        ("x,y\n3\n4,5,6\n", ["line 2: 1 cells", "line 3: 3 cells", "names 2 columns"]),
+        ("x,y\n3\n4,5,6\n", ["line 2: 1 cell", "line 3: 3 cells", "names 2 columns"]),
         ("1,0.5\n2,0.4\n", ["line 1: 1, 0.5 are numbers, not column names"]),
         ("x;y\n1;2;3\n", ["line 2: 3 cells", "as many semicolons as the header"]),
         (b"PK\x03\x04rest", ["a workbook (.xlsx) or another zip archive", "as CSV"]),
@@ -105,7 +105,7 @@ def test_rows_that_do_not_fit_the_header_are_kept_apart_in_words(table):
     read = table("x,y\n1,2\n3\n4,5,6\n7,8\n")
     assert read.columns == {"x": ["1", "7"], "y": ["2", "8"]}
     first, second = read.ragged
-    assert "line 3: 1 cells" in first
+    assert "line 3: 1 cell" in first
     assert "line 4: 3 cells" in second
     assert read.keep([1]).ragged == read.ragged
 

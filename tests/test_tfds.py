@@ -237,7 +237,7 @@ def test_a_slice_that_ends_before_it_begins_is_refused(prepared, split):
     [
         ("train[:80%]", "train[70%:]", "3 images in common (train[21:24])"),
         ("train", "train[-5:]", "5 images in common (train[25:30])"),
-        ("train[10:20]", "train[:11]", "1 images in common (train[10:11])"),
+        ("train[10:20]", "train[:11]", "1 image in common (train[10:11])"),
     ],
 )
 def test_what_is_measured_on_is_not_learnt_from(prepared, train, heldout, common):

@@ -160,11 +160,18 @@ def test_runs_that_lack_a_metric_are_left_out_and_an_error_of_0_is_half_an_image
     assert found.runs[0].upstream == pytest.approx(math.log(2 * images - 1))
     assert [each.words for each in found.diagnostics] == [
         "1 of 10 runs lack one of the metrics and are left out",
-        "1 accuracies of 0 or 1, which have no logit, count as half an image wrong or right",
+        "1 accuracy of 0 or 1, which has no logit, counts as half an image wrong or right",
     ]
 
 
 # The command
+
+
+def test_runs_of_one_model_are_one_cluster(tmp_path, capsys):
+    x, y, model = models(1, 6, 0.7, seed=0)
+    path = write(tmp_path / "t.csv", {"upstream_error": x, "pets": y}, model)
+    assert main(["transfer", str(path), "--to", "pets"]) == 0
+    assert "transfer, 6 runs in 1 cluster; 90% intervals\n" in capsys.readouterr().out
 
 
 def test_the_command_prints_a_table_and_writes_json_and_a_figure(table, tmp_path, capsys):

@@ -193,8 +193,8 @@ def test_a_run_has_the_digits_of_a_launch_though_the_machine_has_more_cores(stud
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--fsdp", "2"), "fsdp=2: does not divide 1 devices; use fsdp=1."),
-        (("--tensor", "2"), "tensor=2: does not divide 1 devices; use tensor=1."),
+        (("--fsdp", "2"), "fsdp=2: does not divide 1 device; use fsdp=1."),
+        (("--tensor", "2"), "tensor=2: does not divide 1 device; use tensor=1."),
         (("--microbatches", "3"), "a batch of 16 cannot be split into microbatches = 3 parts"),
     ],
 )

@@ -470,12 +470,12 @@ def test_a_device_that_is_full_is_said_with_the_plans_number_and_the_others_go_o
 
 def test_what_the_devices_cannot_do_stops_a_run_and_does_not_fail_it(folder, training, capsys):
     def impossible(watch):
-        raise UserError(["fsdp=2: does not divide 1 devices; use fsdp=1."])
+        raise UserError(["fsdp=2: does not divide 1 device; use fsdp=1."])
 
     training.append(impossible)
     assert worker.work([folder.path]) == Ended.FAILED
     assert folder.failure() is None
-    assert folder.stopped() == "fsdp=2: does not divide 1 devices; use fsdp=1."
+    assert folder.stopped() == "fsdp=2: does not divide 1 device; use fsdp=1."
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert "use fsdp=1. Fix this and launch again" in said

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from fits.base.counted import counted
+
 Names: TypeAlias = tuple[str, ...]
 Numbers: TypeAlias = Mapping[str, Any]
 Message: TypeAlias = str | Callable[[Names, Numbers], str]
@@ -336,8 +338,9 @@ DIAGNOSTICS: dict[str, Message] = {
         f"the curves cross at x = {', '.join(f'{x:.3g}' for x in n['x'])}: which is better "
         "depends on x"
     ),
-    "shared_runs": (
-        "{n:.0f} runs have the same x and y in both: if they are the same runs, the studies are "
+    "shared_runs": lambda p, n: (
+        f"{counted(n['n'], 'run has', 'runs have')} the same x and y in both: if "
+        f"{'it is the same run' if n['n'] == 1 else 'they are the same runs'}, the studies are "
         "not independent and the intervals are too wide"
     ),
     "forecast_is_prior": (
@@ -409,8 +412,7 @@ DIAGNOSTICS: dict[str, Message] = {
 
 def _zero_error(names: Names, n: Numbers) -> str:
     where = f"{', '.join(names[1:])}: " if names[1:] else ""
-    runs = "1 run" if n["count"] == 1 else f"{n['count']:.0f} runs"
-    return f"{where}{runs} without any error left out: 0 has no logarithm"
+    return f"{where}{counted(n['count'], 'run')} without any error left out: 0 has no logarithm"
 
 
 def _candidates_run(names: Names, n: Numbers) -> str:
@@ -516,9 +518,9 @@ NOTES: dict[str, Message] = {
         f"the best row of each {', '.join(p)}: {n['count']:.0f} of {n['n']:.0f} rows"
     ),
     "equal_rows": _equal_rows,
-    "repeated_rows": (
-        "{count:.0f} rows repeat an earlier one (line {line:.0f} is line {first:.0f}): they count "
-        "once"
+    "repeated_rows": lambda p, n: (
+        f"{counted(n['count'], 'row repeats', 'rows repeat')} an earlier one (line {n['line']:.0f} "
+        f"is line {n['first']:.0f}): {'it counts' if n['count'] == 1 else 'they count'} once"
     ),
     "zero_error": _zero_error,  # of a column, in the group with these values
     "fractions_as_percent": "no {0} is above 1 %; if these are fractions, say {1}",
@@ -529,8 +531,10 @@ NOTES: dict[str, Message] = {
     ),
     "candidates_run": _candidates_run,
     "runs_without_metric": ("{count:.0f} of {n:.0f} runs lack one of the metrics and are left out"),
-    "half_an_image": (
-        "{count:.0f} accuracies of 0 or 1, which have no logit, count as half an image wrong or "
+    "half_an_image": lambda p, n: (
+        f"{counted(n['count'], 'accuracy', 'accuracies')} of 0 or 1, which "
+        f"{'has' if n['count'] == 1 else 'have'} no logit, "
+        f"{'counts' if n['count'] == 1 else 'count'} as half an image wrong or "
         "right"
     ),
 }
@@ -558,7 +562,7 @@ def _rows(kind: str, then: str = "") -> Message:
     def words(columns: Names, n: Numbers) -> str:
         *x, y = columns
         count, was = len(n["line"]), n.get("was", ())
-        said = [f"{count} rows {kind}:"]
+        said = [f"{counted(count, 'row')} {kind}:"]
         for k in range(min(count, NAMED)):
             at, before = (_listed(_part(each, k, count)) for each in (n["x"], was))
             now = f"line {n['line'][k]:.0f}: {', '.join(x)} {at}, {y} {n['y'][k]:g}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fits.base.counted import counted
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
 from fits.cli.far import Far, refuse_places
@@ -144,7 +145,8 @@ def _lines(found: NextRuns) -> Iterator[str]:
     interval = f"{100 * spec.level:g}% interval if the law holds [{low:.4g}, {high:.4g}]"
     yield f"  E({at}) = {value:.4g}, {interval}"
     yield (
-        f"\n{len(found.runs)} runs of {found.candidates} candidates, {found.cost:.4g} of "
+        f"\n{counted(len(found.runs), 'run')} of {counted(found.candidates, 'candidate')}, "
+        f"{found.cost:.4g} of "
         f"{found.budget:.4g} {found.unit}; the interval to be expected after each:\n"
     )
     cost = "FLOPs" if found.unit == "FLOPs" else "cost"  # which may be one of the x

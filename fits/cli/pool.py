@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
+from fits.base.counted import counted
 from fits.base.errors import all_of
 from fits.base.names import short
 from fits.cli.far import Far, refuse_places
@@ -74,7 +75,7 @@ def pool(
 def _lines(found: PoolChoice) -> Iterator[str]:
     spec = found.spec
     laws = f"law{'s' if len(found.laws) > 1 else ''} {', '.join(found.laws)}"
-    runs = f"{found.done} runs done, {found.offered} on offer"
+    runs = f"{counted(found.done, 'run')} done, {found.offered} on offer"
     yield f"{found.table}: {spec.error_name}, {runs}; {laws}"
     yield from _targets(found)
     first = found.runs[0]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
+from fits.base.counted import counted
 from fits.base.errors import UserError, all_of
 from fits.cli.options import Json, Plot, TableArgument, listed, option
 from fits.cli.output import check_files, put
@@ -79,7 +80,8 @@ def _check_options(options: dict[str, Any]) -> None:
 
 def _lines(found: TransferReport) -> Iterator[str]:
     yield (
-        f"{found.upstream} against transfer, {len(found.runs)} runs in {found.clusters} clusters; "
+        f"{found.upstream} against transfer, {counted(len(found.runs), 'run')} in "
+        f"{counted(found.clusters, 'cluster')}; "
         f"{100 * found.level:g}% intervals"
     )
     head = ("", "mean accuracy", "Pearson, logits", "Spearman", "Kendall")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.data.columns import BLOCK, Columns, columns_of, text_cells
@@ -81,7 +82,8 @@ def _block(rows: Sequence[Sequence[str]]) -> list[Any]:
 def _ragged(path: Path, row: Row, wide: int, layout: Layout) -> str:
     marks = MARKS.get(layout.mark, "marks")
     return (
-        f"{path}, line {row.last}: {len(row.cells)} cells, but the header names {wide} columns. "
+        f"{path}, line {row.last}: {counted(len(row.cells), 'cell')}, but the header names "
+        f"{counted(wide, 'column')}. "
         f"Write every row with as many {marks} as the header has.{row.advice}"
     )
 

@@ -169,7 +169,7 @@ def in_words(shape: Shape, classes: int | None) -> str:
         said.append(f"pool {shape.pool}")
         said += [] if shape.pre_logits is None else [f"pre-logits {shape.pre_logits}"]
         said += [] if shape.position == "learned" else [f"positions {shape.position}"]
-        said.append(f"{shape.heads} heads")
+        said.append(f"{shape.heads} head{'' if shape.heads == 1 else 's'}")
     if isinstance(shape, ViTShape | MixerShape):
         said.append(f"GELU {shape.gelu}")
     said.append("no classifier" if classes is None else f"{classes:_} classes")

@@ -1,6 +1,7 @@
 """The base of everything a study file can say: frozen, keyword-only, checked where it is born.
 
-Also `NoneAs`, how a file says None, and `contents`, what an id is the hash of. Knows nothing of
+Also `NoneAs`, how a file says None, `HomePath`, a path of a file, and `contents`, what an id is the
+hash of. Knows nothing of
 what the configurations mean.
 """
 
@@ -12,10 +13,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import PurePath
-from typing import Any, ClassVar, NamedTuple, Self
+from pathlib import Path, PurePath
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
@@ -23,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+
+from scaling.base.files import expanded
 
 
 class Clash(NamedTuple):
@@ -92,6 +96,14 @@ class NoneAs:
 
     def _read(self, value: Any) -> Any:
         return None if value == self.word else value
+
+
+HomePath: TypeAlias = Annotated[Path, AfterValidator(expanded)]
+"""A path in a study file, whose `~` is one's home from the start: ids hold the whole path.
+
+Sources whose ids have always kept the `~` (`folder`, `parquet`, `webdataset`, `tfds`, `without`, a
+file of tokens) have a plain Path, and expand it where they open it.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,17 @@
-"""Damaged files and folders, kept aside. Knows nothing of runs or studies."""
+"""Paths as people write them; damaged files and folders, kept aside. Knows nothing of runs or
+studies."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from scaling.base.storage import is_object, move
+
+
+def expanded(path: Path) -> Path:
+    """With the home that `~` or `~user` means; as it is where nobody is called so."""
+    return Path(os.path.expanduser(path))
 
 
 def set_aside(path: Path) -> Path:

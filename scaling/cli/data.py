@@ -18,8 +18,10 @@ from typing import Annotated
 
 import typer
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import complain, say
+from scaling.base.files import expanded
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -73,7 +75,7 @@ def prepare(
     if (name is None) == (folder is None):
         raise UserError(["give --name for a data set, or --folder for files; one of them."])
     if folder is not None:
-        print(f"{folder}: {unpack(source, folder, say):_} images")
+        print(f"{folder}: {counted(unpack(source, folder, say), 'image', form='_')}")
         return
     assert name is not None
     done = make(source, name, _root(data_dir), say)
@@ -115,7 +117,7 @@ def convert(
         plain |= {"--label-key": label_key, "--classes": classes}
         if given := [option for option, value in plain.items() if value is not None]:
             raise UserError([f"{', '.join(given)}: for plain files, without FOLDER."])
-        print(convert_prepared(folder.expanduser().absolute(), data_dir, say))
+        print(convert_prepared(expanded(folder).absolute(), data_dir, say))
         return
     if name is None:
         raise UserError(["give FOLDER, or --split and --name for plain TFRecord files."])
@@ -200,11 +202,11 @@ def check(what: What, data_dir: DataDir = None) -> None:
             say(f"{name}: {why}")
         if len(each.bad) > SHOWN:
             say(f"... and {len(each.bad) - SHOWN:_} more of {each.name}.")
-        there = "" if each.images is None else f"{each.images:_} images, "
+        there = "" if each.images is None else f"{counted(each.images, 'image', form='_')}, "
         say(f"{each.name}: {there}{len(each.bad):_} cannot be read")
     raise typer.Exit(1 if bad else 0)
 
 
 def _root(data_dir: Path | None) -> Path:
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return (data_dir or Path(default)).expanduser().absolute()
+    return expanded(data_dir or Path(default)).absolute()

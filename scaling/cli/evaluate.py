@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.zoo import options as networks
 
@@ -98,7 +99,9 @@ def evaluate(
         if table is not None and results:
             _write(table, results)
             count = len({result.run for result in results})
-            print(f"table:  {table}: {len(results)} numbers, {count} networks")
+            print(
+                f"table:  {table}: {counted(len(results), 'number')}, {counted(count, 'network')}"
+            )
 
 
 def _check_table(table: Path) -> None:
@@ -116,8 +119,9 @@ def _show(network: Trained, results: Sequence[Result]) -> None:
 
     say(f"{network.label}: {network.words}")
     rows = [(each.metric, f"{each.value:.6g}", f"{each.n:_}") for each in results]
-    print_table(("metric", "value", "n"), rows, left=("metric",))
-    say("")
+    if rows:
+        print_table(("metric", "value", "n"), rows, left=("metric",))
+        say("")
 
 
 def _write(table: Path, results: Sequence[Result]) -> None:

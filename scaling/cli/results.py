@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fits.base.counted import counted
 from scaling.cli.options import Out, Runs, StudyName
 
 
@@ -76,4 +77,5 @@ def clean(
     for each in found:
         print(f"{each.bytes / 2**20:10.1f} MiB  {each.path}")
     total = sum(each.bytes for each in found) / 2**20
-    print(f"{total:.1f} MiB {'would be freed' if dry_run else 'freed'}: {len(found)} states.")
+    freed = f"{total:.1f} MiB {'would be freed' if dry_run else 'freed'}"
+    print(f"{freed}: {counted(len(found), 'state')}.")

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling.base.config import Clash
+from fits.base.counted import counted
+from scaling.base.config import Clash, HomePath
 from scaling.data.crops import Cropper, crop_of
 from scaling.data.hashing import key
 from scaling.data.labels import NONE, Labels, padded
@@ -69,7 +70,7 @@ class Arrays(SourceConfig):
     """
 
     kind: Literal["arrays"] = "arrays"
-    path: Path = Field(description="the .npz file")
+    path: HomePath = Field(description="the .npz file")
     resolution: int = Field(ge=1, le=MOST_PIXELS, description="side of an image, pixels")
     decode: Decode = DEFAULT
     """How images are resized, and by which library."""
@@ -114,6 +115,10 @@ class Arrays(SourceConfig):
         labels = padded(labels.astype(np.int32), self.labels_each)
         return _in_memory(images, labels, self.classes, self.resolution, self.decode)
 
+    @property
+    def labels_at_hand(self) -> bool:
+        return True
+
     def labels(self, heldout: bool = False) -> Labels:
         with np.load(self.path, allow_pickle=False) as archive:
             found = archive[f"{SETS[heldout]}_labels"].astype(np.int32)
@@ -153,7 +158,8 @@ class Arrays(SourceConfig):
             return f"{name}_labels are {dtype}; give whole numbers 0, 1, 2 .."
         if shape_of_labels[:1] != shape[:1] or len(shape_of_labels) > 2 or 0 in shape_of_labels:
             return (
-                f"{name}_labels have shape {list(shape_of_labels)} for {shape[0]} images; "
+                f"{name}_labels have shape {list(shape_of_labels)} for "
+                f"{counted(shape[0], 'image')}; "
                 f"give [{shape[0]}], or [{shape[0]}, most] where images have several."
             )
         with np.load(self.path, allow_pickle=False) as archive:
@@ -193,6 +199,10 @@ class Digits(SourceConfig):
     def heldout(self) -> InMemory:
         images, labels, chosen = _digits()
         return _in_memory(images[~chosen], labels[~chosen], self.classes, self.resolution)
+
+    @property
+    def labels_at_hand(self) -> bool:
+        return True
 
     def sizes(self) -> tuple[int, int]:
         train = TRAIN_EACH * self.classes

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
@@ -169,6 +170,11 @@ class EncodedSource(SourceConfig, ABC):
         train, heldout = (self._size(self.records(each)) for each in (False, True))
         return train, heldout
 
+    @property
+    def labels_at_hand(self) -> bool:
+        """Unless some images are left out, for which all are looked at."""
+        return not self.skip_unreadable
+
     def check(self, say: Say) -> None:
         """All records, or the first and last of each file and a sample, and what a check of all
         has found before."""
@@ -190,7 +196,8 @@ class EncodedSource(SourceConfig, ABC):
             refuse(records, verdict(records) or {}, most=0)
             return
         if verdict(records) is None:
-            say(f"{records.name}: {records.size:_} images are checked, once on this machine.")
+            there = counted(records.size, "image is", "images are", form="_")
+            say(f"{records.name}: {there} checked, once on this machine.")
         allowed(records, self.skip_unreadable)
 
     def provenance(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import Field
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.base.files import expanded
 from scaling.data.crops import Cropper
 from scaling.data.decoded_files import DecodedFiles, Member
 from scaling.data.file_records import FileRecords
@@ -67,7 +68,7 @@ class Folder(SourceConfig):
 
     @property
     def root(self) -> Path:
-        return self.path.expanduser().absolute()
+        return expanded(self.path).absolute()
 
     @property
     def classes(self) -> int:
@@ -89,21 +90,24 @@ class Folder(SourceConfig):
         return self._open(self.heldout_split)
 
     def sizes(self) -> tuple[int, int]:
-        train, heldout = (self._size(split) for split in (self.train_split, self.heldout_split))
-        return train, heldout
-
-    def _size(self, split: str) -> int:
         """Without what is known to be unreadable, where it is left out; all images otherwise."""
-        classes, folder = _folders(self.root / self.train_split), self.root / split
-        if not self.skip_unreadable:
-            return sum(1 for name in classes for _ in _images(folder / name))
-        members = list(_members(folder, classes))
-        return len(members) - len(verdict(_records(folder, members, len(classes))) or {})
+        return len(self.labels()), len(self.labels(heldout=True))
+
+    @property
+    def labels_at_hand(self) -> bool:
+        """Unless some images are left out, for which all are looked at."""
+        return not self.skip_unreadable
 
     def labels(self, heldout: bool = False) -> Labels:
-        split = self.root / (self.heldout_split if heldout else self.train_split)
-        members = _members(split, _folders(self.root / self.train_split))
-        return np.array([member.label for member in members], np.int32)
+        """Without what is known to be unreadable, where it is left out; of all images otherwise."""
+        classes = _folders(self.root / self.train_split)
+        folder = self.root / (self.heldout_split if heldout else self.train_split)
+        if not self.skip_unreadable:  # names tell it, no file is looked at
+            counts = [sum(1 for _ in _images(folder / name)) for name in classes]
+            return np.repeat(np.arange(len(classes), dtype=np.int32), counts)
+        members = list(_members(folder, classes))
+        bad = verdict(_records(folder, members, len(classes))) or {}
+        return np.array([each.label for i, each in enumerate(members) if i not in bad], np.int32)
 
     def check(self, say: Say) -> None:
         check_each(lambda images: images.check(say), (self.train, self.heldout))
@@ -147,6 +151,11 @@ class Folder(SourceConfig):
         classes = _folders(train)
         if not classes:
             return Fault("train_split", f"{train} has no folders; each class needs one.")
+        if not _folders(heldout):
+            return Fault(
+                "heldout_split",
+                f"{heldout} has no folders; at least one class needs images to measure on.",
+            )
         for name in _folders(heldout):
             if name not in classes:
                 return Fault(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from scaling.base.config import HomePath
 from scaling.base.console import Say
 from scaling.data.around import Around
 from scaling.data.captions import Caption
@@ -46,7 +47,7 @@ class Hierarchy(Around):
 
     kind: Literal["hierarchy"] = "hierarchy"
     of: Source = Field(description="the source, a table of the keys of [data]")
-    parents: Path = Field(description="the file, a line `child parent` each")
+    parents: HomePath = Field(description="the file, a line `child parent` each")
     all_classes: int | None = Field(
         None, ge=2, le=10**9, description="classes with those above; left out, those of the source"
     )

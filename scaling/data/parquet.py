@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
+from scaling.base.files import expanded
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.labels import Labels
@@ -77,7 +79,7 @@ class Parquet(EncodedSource):
 
     @property
     def root(self) -> Path:
-        return self.path.expanduser().absolute()
+        return expanded(self.path).absolute()
 
     @property
     def classes(self) -> int:
@@ -198,10 +200,14 @@ class Parquet(EncodedSource):
                 if not len(wrong):
                     continue
                 if (found[wrong] == -1).all():
-                    words = f"{len(wrong):_} rows have no label (-1), the first is row {wrong[0]:_}"
+                    words = (
+                        f"{counted(len(wrong), 'row has', 'rows have', '_')} no label (-1), the "
+                        f"first is row {wrong[0]:_}"
+                    )
                     return Fault(field, f"{file.path}: {words}; use another split.")
                 named = ", ".join(f"row {i:_}: {found[i]}" for i in wrong[:SHOWN])
-                words = f"{len(wrong):_} labels are none of the {classes:_} classes, 0 .. "
+                count = counted(len(wrong), "label is", "labels are", "_")
+                words = f"{count} none of the {classes:_} classes, 0 .. "
                 return Fault(field, f"{file.path}: {words}{classes - 1:_} ({named}).")
         return None
 

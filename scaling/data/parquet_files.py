@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
@@ -76,7 +77,7 @@ def incomplete(files: Sequence[Path]) -> str | None:
     counts = {int(m[1]) for file in files if (m := COUNTED.search(file.stem))}
     if counts and counts != {len(files)}:
         said = " and ".join(map(str, sorted(counts)))
-        return f"{files[0].parent} has {len(files)} files as {files[0].name}, of {said}."
+        return f"{files[0].parent} has {counted(len(files), 'file')} as {files[0].name}, of {said}."
     return None
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from scaling.base.files import expanded
+
 MOST = 1_000_000  # names that one pattern may stand for
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -19,7 +21,7 @@ def files_of(pattern: str) -> list[Path]:
       ValueError: the pattern names nothing, or no braces that make sense.
     """
     found: list[Path] = []
-    for name in spelled_out(str(Path(pattern).expanduser())):
+    for name in spelled_out(str(expanded(Path(pattern)))):
         if glob.has_magic(name):
             found.extend(Path(each) for each in sorted(glob.glob(name)))
         else:

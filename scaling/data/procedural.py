@@ -29,6 +29,7 @@ from scaling.data.resize import cut_all
 from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label
+AT_HAND = 1_000_000  # training images whose labels take a second at most
 CANDIDATES = 1 << 14  # random patterns among which the glyphs are looked for
 GLYPHS, TRAIN, HELDOUT = 11, 12, 13  # a key each
 CLASS, PLACE, COLOUR, NOISE, LIARS, LIE, SECOND, SECOND_LIARS, SECOND_LIE = range(
@@ -176,6 +177,10 @@ class Procedural(SourceConfig):
         if not self.parents:
             return None
         return 2 * (1 + len(self.parents)) if self.ancestors else 2
+
+    @property
+    def labels_at_hand(self) -> bool:
+        return self.train_size is not None and self.train_size <= AT_HAND
 
     @property
     def labelled(self) -> bool:

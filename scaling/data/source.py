@@ -156,6 +156,11 @@ class SourceConfig(Config, ABC):
         assert images.size is not None
         return images.labels_of(np.arange(images.size))
 
+    @property
+    def labels_at_hand(self) -> bool:
+        """Whether `labels` is quick: no image is read, decoded or copied for it."""
+        return False
+
     def captions(self, count: int, heldout: bool = False) -> Sequence[Caption]:
         """What is said of so many images that speak for all of one of the sets, always the same,
         or of all there are: those of the first members of the fixed permutation. Reads what it

@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
+from scaling.base.files import expanded
 from scaling.base.json_file import read_json
 from scaling.data.encoded import EncodedSource
 from scaling.data.source import Fault, missing, same_sets
@@ -59,7 +61,7 @@ class Tfds(EncodedSource):
     @property
     def root(self) -> Path:
         default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-        return (self.data_dir or Path(default)).expanduser()
+        return expanded(self.data_dir or Path(default))
 
     @property
     def classes(self) -> int:
@@ -92,6 +94,11 @@ class Tfds(EncodedSource):
         if builder.info.file_format.value != FORMAT:  # there beside the format prepared first
             builder.info.set_file_format(FORMAT, override=True, override_if_initialized=True)
         return builder
+
+    @property
+    def labels_at_hand(self) -> bool:
+        """A record holds an image and its label."""
+        return False
 
     def check(self, say: Say) -> None:
         if wrong := self.damaged_files():
@@ -236,8 +243,9 @@ class Tfds(EncodedSource):
         if name == other and first < last:
             return Fault(
                 "heldout_split",
-                f"{self.train_split} and {self.heldout_split} have {last - first:_} images in "
-                f"common ({name}[{first}:{last}]); what is measured on must not be learnt from.",
+                f"{self.train_split} and {self.heldout_split} have "
+                f"{counted(last - first, 'image', form='_')} in common "
+                f"({name}[{first}:{last}]); what is measured on must not be learnt from.",
             )
         return None
 

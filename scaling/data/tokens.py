@@ -20,6 +20,7 @@ from pydantic import Field
 
 from fits.base.errors import UserError
 from scaling.base.config import Config
+from scaling.base.files import expanded
 from scaling.data.captions import all_texts
 from scaling.data.source import SourceConfig, missing
 
@@ -116,9 +117,9 @@ class FileTokens(TokensConfig):
         return Tokenizer(_read(self.path, self._modified()), self)
 
     def _modified(self) -> int:
-        if problem := missing(self.path.expanduser()):
+        if problem := missing(expanded(self.path)):
             raise UserError([f"tokens: {problem}"])
-        return self.path.expanduser().stat().st_mtime_ns
+        return expanded(self.path).stat().st_mtime_ns
 
 
 Tokens: TypeAlias = Annotated[TrainedTokens | FileTokens, Field(discriminator="kind")]
@@ -209,7 +210,7 @@ def _trained(vocabulary: int, captions: int, source: SourceConfig) -> tokenizers
 def _read(path: Path, modified: int) -> tokenizers.Tokenizer:
     del modified  # another time, another file
     try:
-        found = _library().Tokenizer.from_file(str(path.expanduser()))
+        found = _library().Tokenizer.from_file(str(expanded(path)))
     except UserError:
         raise
     except Exception as error:  # the library has no class of its own for this

@@ -16,7 +16,9 @@ from pydantic import Field
 
 from fits.base.files import write_text
 from scaling.base.config import Config, contents, digest
+from scaling.base.files import expanded
 from scaling.data.around import Around, Renumbered, renumbered
+from scaling.data.labels import Labels
 from scaling.data.source import Fault, SourceConfig, missing
 
 if TYPE_CHECKING:
@@ -67,24 +69,35 @@ class Without(Around):
     def train(self) -> Renumbered:
         if problem := self.problem():
             raise ValueError(problem)
-        left_out = read_left_out(self.file.expanduser())
+        left_out = read_left_out(expanded(self.file))
         kept = np.delete(np.arange(left_out.size), np.array(left_out.images, np.int64))
         images = self.of.train()
         return renumbered(images, len(kept), kept.__getitem__, shuffled=images.shuffled)
+
+    @property
+    def labels_at_hand(self) -> bool:
+        return self.of.labels_at_hand
+
+    def labels(self, heldout: bool = False) -> Labels:
+        whole = self.of.labels(heldout)
+        if heldout:
+            return whole
+        left_out = read_left_out(expanded(self.file))
+        return np.delete(whole, np.array(left_out.images, np.int64), axis=0)
 
     def heldout_names(self) -> Sequence[str] | None:
         return self.of.heldout_names()
 
     def sizes(self) -> tuple[int | None, int | None]:
-        return read_left_out(self.file.expanduser()).kept, self.of.sizes()[1]
+        return read_left_out(expanded(self.file)).kept, self.of.sizes()[1]
 
     def fault(self) -> Fault | None:
         if (fault := self.of.fault()) is not None:
             return Fault("of", f"{fault.key}: {fault.words}")
-        if words := missing(self.file.expanduser()):
+        if words := missing(expanded(self.file)):
             return Fault("file", f"{words} `scaling duplicates` writes such a file.")
         try:
-            found = read_left_out(self.file.expanduser())
+            found = read_left_out(expanded(self.file))
         except ValueError as error:
             return Fault("file", str(error))
         if found.source != identity(self.of):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from scaling.base.config import Clash
+from scaling.base.config import Clash, HomePath
 from scaling.data import Source
 from scaling.data.labels import Labels
 from scaling.evaluate.class_map import ClassMap, labels_in, read_class_map, read_labels
@@ -52,10 +51,10 @@ class Classification(OwnHead):
     """Whose held-out images; left out, those of `[data]`."""
     measures: tuple[Measure, ...] = Field(("top1_error",), min_length=1)
     """Which metrics."""
-    labels: Path | None = None
+    labels: HomePath | None = None
     """A JSON file with the labels of the images, several each, as ReaL's: a list of lists of
     classes in the images' order, or `{ file name: list }`. Left out, the source's own."""
-    class_map: Path | None = None
+    class_map: HomePath | None = None
     """A .toml or .csv that says which classes of the classifier are right for each class of the
     images, where those are others (ImageNet-V2, ObjectNet, ImageNet-A and -R). Images of classes
     that it does not name are left out."""

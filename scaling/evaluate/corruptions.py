@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from fits.base.names import did_you_mean
-from scaling.base.config import Clash
+from scaling.base.config import Clash, HomePath
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.metrics import labelled, mean_corruption_error, top_error
@@ -67,7 +67,7 @@ class Corruptions(OwnHead):
     """Which."""
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field((1, 2, 3, 4, 5), min_length=1)
     """How strong, from 1 to 5."""
-    reference: Path | None = None
+    reference: HomePath | None = None
     """A .csv (`corruption,error`) or .toml (`fog = 0.82`) with the mean error over these severities
     of another network on each corruption, in 0 .. 1. Left out, there is no `<name>_mce`."""
 

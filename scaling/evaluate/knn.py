@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
+from scaling.base.console import note
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask
+from scaling.evaluate.tasks import FrozenTask, absent_classes
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -49,8 +51,8 @@ class NearestNeighbours(FrozenTask):
         if max(self.k) <= images:
             return None
         return (
-            f"k = {max(self.k)} neighbours, and there are {images} training images; use a smaller "
-            "k."
+            f"k = {max(self.k)} neighbours, and there {'is' if images == 1 else 'are'} "
+            f"{counted(images, 'training image')}; use a smaller k."
         )
 
     def measure(
@@ -66,6 +68,8 @@ class NearestNeighbours(FrozenTask):
         unseen, truth = self.test_features(module, placement)
         if words := self.too_small(len(labels)):
             raise ValueError(f"{self.name}: {words}")
+        if said := absent_classes(labels, self.data.classes, self.data.class_names):
+            note(f"{self.name}: {said}: held-out images of them count as wrong.")
         guesses = vote(known, labels, unseen, self.data.classes, self.k, self.temperature)
         return [
             Measured(f"{self.name}_{k}nn_error", float(np.mean(guess != truth)), len(truth))

@@ -12,7 +12,7 @@ from scaling.base.console import note
 from scaling.data.hashing import key
 from scaling.data.order import permute
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask
+from scaling.evaluate.tasks import FrozenTask, wrong_labels
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PATHS = {"kornblith": (1e-6, 1e5, 45), "clip": (1e-6, 1e6, 96)}
 """Smallest penalty, largest, and how many."""
+ALL_ALONE = (
+    "no class has two training images: none is left to choose a penalty by; take more images."
+)
 VALIDATION = 31  # a key: which images are held out to choose the penalty
 
 
@@ -55,6 +58,13 @@ class LinearProbe(FrozenTask):
     def errors(self) -> tuple[str, ...]:
         """Those of `metrics` that are error rates."""
         return (f"{self.name}_probe_error",)
+
+    def unsuited(self) -> str | None:
+        labels = np.asarray(self.data.labels(), np.int32)
+        classes, names = self.data.classes, self.data.class_names
+        if said := wrong_labels(labels, classes, all_of_them=True, names=names):
+            return said
+        return None if np.bincount(labels).max() > 1 else ALL_ALONE
 
     def measure(
         self,
@@ -113,5 +123,5 @@ def held_out(labels: NDArray[np.int32], share: float) -> NDArray[np.bool_]:
         count = min(max(1, round(share * len(members))), len(members) - 1)
         found[members[np.argsort(order[members])[:count]]] = True
     if not found.any():
-        raise ValueError("no class has two training images: none is left to choose a penalty by.")
+        raise ValueError(ALL_ALONE)
     return found

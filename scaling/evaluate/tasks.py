@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from scaling.training.placement import Placement
 
+SHOWN = 5  # classes without an image that are named
 NAME: Any = Field(
     pattern=r"^[a-z][a-z0-9_]*$",
     json_schema_extra={"in_words": "a name of small letters, digits and _"},
@@ -65,6 +67,11 @@ class FrozenTask(Config, ABC):
         del images
         return None
 
+    def unsuited(self) -> str | None:
+        """Why the labels of the training images, all of which it may read, do not suit this, in
+        words; None: they do, as far as they matter."""
+        return None
+
     def test_features(self, module: nnx.Module, placement: Placement | None) -> Features:
         """Features of all held-out images."""
         from scaling.evaluate.forward import features
@@ -94,24 +101,50 @@ class FrozenTask(Config, ABC):
 def checked_labels(
     what: str, labels: NDArray[np.int32], classes: int, *, all_of_them: bool = False
 ) -> None:
-    """Raise ValueError where images have several labels, there is no image, a label is none of the
-    classes, or, if all of them are needed, a class has no image."""
+    """Raise ValueError where `wrong_labels` finds something."""
+    if said := wrong_labels(labels, classes, all_of_them=all_of_them):
+        raise ValueError(f"{what}: {said}")
+
+
+def wrong_labels(
+    labels: NDArray[np.int32],
+    classes: int,
+    *,
+    all_of_them: bool = False,
+    names: Sequence[str] | None = None,
+) -> str | None:
+    """Says where images have several labels, there is no image, a label is none of the classes, or,
+    if all of them are needed, a class has no image; None: nowhere.
+
+    Args:
+      names: of the classes, in the order of their numbers; None: they have none.
+    """
     if labels.ndim > 1:
-        raise ValueError(
-            f"{what}: its images have several labels each, and this evaluation needs one."
-        )
+        return "its images have several labels each, and this evaluation needs one."
     if not len(labels):
-        raise ValueError(f"{what}: there are no images.")
+        return "there are no images."
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        raise ValueError(
-            f"{what}: image {wrong} has the label {labels[wrong]}, and there are {classes} "
-            f"classes, 0 to {classes - 1}."
+        return (
+            f"image {wrong} has the label {labels[wrong]}, and there are {classes} classes, 0 to "
+            f"{classes - 1}."
         )
+    if all_of_them and (said := absent_classes(labels, classes, names)):
+        return (
+            f"{said}, and every class needs one here; take a set that has some of each, or measure "
+            "by fewshot or knn, which do without."
+        )
+    return None
+
+
+def absent_classes(
+    labels: NDArray[np.int32], classes: int, names: Sequence[str] | None = None
+) -> str | None:
+    """Says which classes no image has the label of; None: each has an image."""
     absent = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)
-    if all_of_them and len(absent):
-        shown = ", ".join(map(str, absent[:5])) + (", .." if len(absent) > 5 else "")
-        raise ValueError(
-            f"{what}: {len(absent)} of {classes} classes have no image ({shown}); take a set that "
-            "has some of each."
-        )
+    if not len(absent):
+        return None
+    shown = ", ".join(str(i) if names is None else repr(names[i]) for i in absent[:SHOWN])
+    more = ", .." if len(absent) > SHOWN else ""
+    have = "has" if len(absent) == 1 else "have"
+    return f"{len(absent):_} of {classes:_} classes {have} no training image ({shown}{more})"

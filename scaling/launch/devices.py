@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.machine import ONE_THREAD_XLA, installed_version
 
@@ -184,7 +185,7 @@ def _units(machine: Machine, devices: int, runs_per_device: int) -> int:
         )
     if units > len(machine.names):
         mistakes.append(
-            f"{devices} devices a run, but this machine has {machine}: "
+            f"{counted(devices, 'device')} a run, but this machine has {machine}: "
             f"{len(machine.names) * machine.each} at most. Say --devices-per-run, or devices in "
             "[placement]."
         )

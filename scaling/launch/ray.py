@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from models.precision import Compute
 from scaling.base.config import Clash, Config
@@ -146,7 +147,9 @@ class Ray(Config):
         asked["hosts"] = str(self.demand.hosts)
         asked["seats at a time"] = f"one a trunk, {spec.max_parallel or MOST} at most"
         asked["command"] = " ".join(["python", *self.command(study, "RUNS/launches/NAME.json")])
-        return Places(f"Ray at {address}: {len(nodes)} nodes", remark=remark, asked=asked)
+        return Places(
+            f"Ray at {address}: {counted(len(nodes), 'node')}", remark=remark, asked=asked
+        )
 
     def workers_of(self, launch: Launch, screen: Display) -> AtWork:
         """As `scaling.launch.protocol.StartsWorkers` says."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from fits.base.counted import counted
 from scaling.launch.ray_task import SECONDS_TO_LEAVE, run_in_task
 from scaling.launch.seats import Seat
 
@@ -127,8 +128,8 @@ class RayEngine:
             self._say(f"waits for {self._demand}: there is, and others have it now.")
         else:
             self._say(
-                f"waits for {self._demand}: the cluster has none; of its {len(nodes)} nodes one "
-                f"has at most {at_most(nodes, names)}."
+                f"waits for {self._demand}: the cluster has none; of its "
+                f"{counted(len(nodes), 'node')} one has at most {at_most(nodes, names)}."
             )
 
 

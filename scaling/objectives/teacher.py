@@ -14,7 +14,7 @@ from fits.base.errors import UserError
 from models.shapes import MixerShape, Shape
 from models.weights.reading import inspect
 from models.weights.tensors import Unusable
-from scaling.base.config import Config
+from scaling.base.config import Config, HomePath
 from scaling.base.trained_folder import CHECKPOINT, RUN, absent, trained_folder
 from scaling.data import Source
 from scaling.data.part import Part
@@ -47,7 +47,7 @@ class Teacher(Config):
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
-    from_: Path = Field(alias="from")
+    from_: HomePath = Field(alias="from")
     """A network with a classifier: the folder of a run that is done, the folder of any checkpoint
     of a run or a trunk, or a file of weights (.npz or .safetensors, of any layout that `scaling
     convert` reads)."""

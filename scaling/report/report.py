@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.data.frontier import frontier
@@ -161,7 +162,9 @@ def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[P
     write_parquet(parquet, results)
     write_csv(csv, results)
     count = len({result.run for result in results})
-    print(f"table:  {csv} (and .parquet): {len(results)} numbers, {count} runs")
+    print(
+        f"table:  {csv} (and .parquet): {counted(len(results), 'number')}, {counted(count, 'run')}"
+    )
     return parquet, csv
 
 

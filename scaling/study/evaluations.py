@@ -64,6 +64,7 @@ def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: boo
             task = _check_transfer(file, (*place, "data"), data, data_needed)
             if isinstance(evaluation, FrozenTask) and task.source is not None:
                 _check_size(file, place, evaluation, task)
+                _check_labels(file, place, evaluation, task)
         if evaluation is None or file.doubtful(place, type(evaluation)):
             continue
         for metric in evaluation.metrics:
@@ -117,6 +118,18 @@ def _check_size(file: Reading, place: KeyPath, evaluation: FrozenTask, task: Dat
         file.mistake(place, words)
 
 
+def _check_labels(file: Reading, place: KeyPath, evaluation: FrozenTask, task: Data) -> None:
+    """Its labels suit it, where they are at hand; others are looked at before the first step."""
+    data = (*place, "data")
+    if task.train_size == math.inf or file.doubtful(place, type(evaluation)) or file.lost(data):
+        return
+    source = task.source
+    if source is None or not source.labels_at_hand or source.labels_each is not None:
+        return
+    if words := evaluation.unsuited():
+        file.mistake(data, words)
+
+
 def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> Data:
     """The images of a transfer task have the size that the networks have learnt to see."""
     task = check_source(file, place, data_needed)
@@ -124,6 +137,12 @@ def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool
         file.mistake(
             place,
             "has several labels an image, and a transfer task needs one; take another source.",
+        )
+    if task.source is not None and not task.source.labelled:
+        file.mistake(
+            place,
+            "its training images have no labels, which a transfer task learns from; take images "
+            "that have.",
         )
     if task.train_size == math.inf:
         file.mistake(

@@ -111,7 +111,8 @@ PAGE = """\
 
 After this page you can write a study of your own: one file with a question and the grid of runs
 that answers it. It is written in [TOML](https://toml.io); numbers may be spelled `10000`, `10_000`
-or `1e4`. Save it as `my.toml` and type
+or `1e4`. A path may begin with `~`, one's home; a relative one begins at the folder in which the
+command is typed. Save it as `my.toml` and type
 
 ```
 scaling plan my.toml      # all mistakes in it at once, or else what it will cost

@@ -23,7 +23,7 @@ from models.shapes import MixerShape, Shape, ViTShape
 from models.weights.ours import BACKBONE, HEAD, paths, tree
 from models.weights.reading import inspect, read
 from models.weights.tensors import Unusable
-from scaling.base.config import Config
+from scaling.base.config import Config, HomePath
 from scaling.base.trained_folder import CHECKPOINT, absent, trained_folder
 from scaling.training import checkpoints
 
@@ -33,7 +33,7 @@ class Init(Config):
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
-    from_: Path = Field(alias="from")
+    from_: HomePath = Field(alias="from")
     """A file of weights (.npz or .safetensors, of any layout that `scaling convert` reads), the
     folder of a run that is done, or that of any checkpoint of a run or a trunk."""
     resolution: int | None = Field(default=None, gt=0)

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.data.loader import Batch
 from scaling.training.optimizer import BLOCKS
@@ -223,7 +224,10 @@ def _check_groups(devices: int, fsdp: int, tensor: int) -> None:
     allowed = [str(n) for n in range(1, devices + 1) if devices % (n * other) == 0]
     verb = "their product does" if min(fsdp, tensor) > 1 else "does"
     raise UserError(
-        [f"{given}: {verb} not divide {devices} devices; use {key}={', '.join(allowed)}."]
+        [
+            f"{given}: {verb} not divide {counted(devices, 'device')}; use "
+            f"{key}={', '.join(allowed)}."
+        ]
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from fits.base.counted import counted
 from scaling.base.config import Clash, Config, NoneAs
 from scaling.training.privacy import Privacy
 
@@ -120,8 +121,9 @@ class Recipe(Config):
             remedy = f"warmup_steps <= {room:_}" if room >= 0 else "a shorter cooldown"
             end = "a cooldown" if self.schedule == "rsqrt" else "an end"
             raise ValueError(
-                f"warmup_steps={self.warmup_steps:_} and {end} of {cooldown:_} steps do not "
-                f"fit into a run of {total_steps:_}; use {remedy}, or train longer."
+                f"warmup_steps={self.warmup_steps:_} and {end} of "
+                f"{counted(cooldown, 'step', form='_')} do not fit into a run of "
+                f"{total_steps:_}; use {remedy}, or train longer."
             )
 
 

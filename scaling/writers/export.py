@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from fits.base.names import did_you_mean
@@ -99,7 +100,8 @@ def export(study: Study, runs: Path, name: str, out: Path, *, watch: bool = Fals
                 time.sleep(SECONDS)
         finally:
             follower.close()
-            say(f"{follower.lines} lines and {follower.results} results to {name}: {folder}")
+            written = counted(follower.lines, "line"), counted(follower.results, "result")
+            say(f"{' and '.join(written)} to {name}: {folder}")
 
 
 class ToolFailed(Exception):

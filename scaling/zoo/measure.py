@@ -23,6 +23,7 @@ from scaling.evaluate import Evaluation
 from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
+from scaling.image_check import check_labels
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.protocol import Learned
 from scaling.planning.out_of_memory import is_out_of_memory
@@ -160,6 +161,7 @@ def _check_images(network: Trained, tasks: Tasks) -> None:
             raise UserError([str(error)]) from error
     if unreadable:
         raise UserError([str(together(unreadable))])
+    check_labels(tasks.evaluate)
 
 
 def _sources(network: Trained, tasks: Tasks) -> Iterator[SourceConfig]:

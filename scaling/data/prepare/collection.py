@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import folder_made
 from fits.base.names import did_you_mean
@@ -208,8 +209,9 @@ def _say_left_out(
     ]
     if left_out:
         complain(
-            f"{where}: {len(left_out):_} files that are no {', '.join(SUFFIXES)} are left out, "
-            f"the first of them {left_out[0]}."
+            f"{where}: {counted(len(left_out), 'file that is', 'files that are', form='_')} no "
+            f"{', '.join(SUFFIXES)} {'is' if len(left_out) == 1 else 'are'} left out, the "
+            f"first of them {left_out[0]}."
         )
 
 

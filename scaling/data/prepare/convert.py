@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import write_text
 from scaling.base.console import Say
@@ -39,7 +40,10 @@ class Converted(NamedTuple):
 
     def __str__(self) -> str:
         size = f"{self.bytes / 2**20:_.1f} MiB"
-        return f"{self.folder}: {self.records:_} records, {size}, in {self.files:_} files; compared"
+        return (
+            f"{self.folder}: {counted(self.records, 'record', form='_')}, {size}, in "
+            f"{counted(self.files, 'file', form='_')}; compared"
+        )
 
 
 def convert_prepared(folder: Path, data_dir: Path | None, say: Say) -> Converted:
@@ -98,7 +102,7 @@ def _copy(part: Part, progress: Progress, say: Say) -> dict[str, Any]:
                 "get the file again."
             ]
         )
-    say(f"{part.name}: {shard.records:_} records")
+    say(f"{part.name}: {counted(shard.records, 'record', form='_')}")
     return progress.keep(part.name, source, shard)
 
 

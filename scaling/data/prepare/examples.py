@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.console import Say, complain
@@ -128,7 +129,7 @@ def _copied(
     if not shard.records:
         (progress.folder / target).unlink()
         raise UserError([f"{file} holds no record; leave it out."])
-    say(f"{target}: {shard.records:_} records")
+    say(f"{target}: {counted(shard.records, 'record', form='_')}")
     more: dict[str, Any] = {"smallest_label": labels.least, "largest_label": labels.most}
     more |= {"withheld": labels.withheld}
     return progress.keep(target, source, shard, **more)

@@ -5,6 +5,7 @@ Classes, and the labels of the validation images, come with tensorflow-datasets.
 
 from pathlib import Path
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.data.prepare.item import Item
 from scaling.data.tar_members import TarMember, tar_members
@@ -58,7 +59,9 @@ def _train(archive: Path, number: dict[str, int]) -> list[Item]:
 def _validation(archive: Path, labels: list[int]) -> list[Item]:
     members = sorted(m for m in tar_members(archive) if m.name.endswith(SUFFIX))
     if len(members) != len(labels):
-        raise UserError([f"{archive} has {len(members):_} images, of {len(labels):_}."])
+        raise UserError(
+            [f"{archive} has {counted(len(members), 'image', form='_')}, of {len(labels):_}."]
+        )
     modified = archive.stat().st_mtime_ns
     return [
         _item(archive, modified, label, member)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import folder_made
 from scaling.base.console import Say
@@ -87,7 +88,7 @@ def _made(collection: Collection, file: File, progress: Progress, say: Say) -> S
     if kept is None:
         shard = write_shard(progress.folder / file.name, _examples(collection, file.items))
         kept = progress.keep(file.name, file.source, shard)
-        say(f"{file.name}: {shard.records:_} records")
+        say(f"{file.name}: {counted(shard.records, 'record', form='_')}")
     return Shard(kept["records"], kept["bytes"], kept["sha256"])
 
 
@@ -140,7 +141,8 @@ def _write_files(collection: Collection, root: Path, say: Say) -> None:
         for item in items:
             file = root / split / collection.classes[item.label] / item.name
             file.write_bytes(_read(collection, item))
-        say(f"{split}: {len(items):_} images of {len({i.label for i in items}):_} classes")
+        classes = counted(len({i.label for i in items}), "class", "classes", "_")
+        say(f"{split}: {counted(len(items), 'image', form='_')} of {classes}")
     for empty in root.glob("*/*"):
         if not any(empty.iterdir()):
             empty.rmdir()  # the source refuses classes without images
