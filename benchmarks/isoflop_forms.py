@@ -1,6 +1,6 @@
 """Which form of an IsoFLOP profile finds the best size, and whether intervals hold it.
 
-    python benchmarks/isoflop_forms.py [studies]
+    python benchmarks/isoflop_forms.py [studies] [words of a method's name]
 
 Simulated studies whose best size is a power of compute, exponent .55, by construction: the loss is
 a floor that falls with compute plus a valley about the best size. Seven valleys: that of L(N, D); a
@@ -14,14 +14,20 @@ ten times the largest budget; for the forms that the project can average also th
 nothing.
 """
 
+import contextlib
 import sys
 
 import numpy as np
 
 from fits.allocation.allocation import trainings
+from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
+from fits.allocation.near_best import contradicted, is_near, refitted
+from fits.allocation.parametric import parametric
 from fits.allocation.profile_forms import FORMS, RATES, WIDTHS
 from fits.allocation.profiles import LEAST_SIZES
+from fits.laws.chinchilla import CHINCHILLA
+from fits.regression.fit import fit
 
 EXPONENT, AHEAD = 0.55, 10.0
 LEAST = min(RATES)
@@ -82,17 +88,42 @@ def study(rng, shape, design):
     return place, profiles
 
 
+def of_profiles(place, profiles):
+    size, loss = (np.concatenate(each) for each in zip(*profiles, strict=True))
+    compute = np.repeat(np.exp(place), [len(n) for n, _ in profiles])
+    return trainings(np.exp(size), compute / np.exp(size), loss, compute=compute)
+
+
 def averaged(forms):
     """The project's own, over some of its forms: value and ends of exponent and log size."""
 
     def estimate(place, profiles):
-        size, loss = (np.concatenate(each) for each in zip(*profiles, strict=True))
-        compute = np.repeat(np.exp(place), [len(n) for n, _ in profiles])
-        runs = trainings(np.exp(size), compute / np.exp(size), loss, compute=compute)
-        found = isoflop(runs, forms=forms, replicates=400)
+        found = isoflop(of_profiles(place, profiles), forms=forms, replicates=400)
         return found.exponent(), np.log(found.size(AHEAD * np.exp(place[-1])))
 
     return estimate
+
+
+def by_law(near):
+    """The law of size and data: value and ends of exponent and log size."""
+
+    def estimate(place, profiles):
+        runs = of_profiles(place, profiles)
+        found = parametric(runs, fitted(runs))
+        lines = [envelope(runs), isoflop(runs, replicates=400)] if near else []
+        last = runs.compute.max()
+        middle = np.sqrt(runs.compute.min() * last)
+        if line := contradicted(found, lines, [middle, last, AHEAD * last]):
+            kept = runs.keep(is_near(line, runs.size, runs.compute))
+            with contextlib.suppress(ValueError):  # too few
+                found = refitted(found, line, runs, lambda: fitted(kept))
+        return found.exponent(), np.log(found.size(AHEAD * np.exp(place[-1])))
+
+    return estimate
+
+
+def fitted(runs):
+    return fit(CHINCHILLA, (runs.size, runs.data), runs.loss, clusters=runs.run)
 
 
 def polynomial(degree, width):
@@ -131,13 +162,18 @@ METHODS = {
     "average of asymmetric, all sizes": averaged(chosen(widths=(np.inf,))),
     "average of asymmetric, within 5x": averaged(chosen(widths=(1.6,))),
     "average of all (the project's)": averaged(FORMS),
+    "law of all runs": by_law(near=False),
+    "law near the best (the project's)": by_law(near=True),
 }
 
 
 def main():
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    named = " ".join(sys.argv[2:])
     print(f"{studies} studies of each of {len(SHAPES)} shapes and {len(DESIGNS)} designs")
     for name, method in METHODS.items():
+        if named not in name:
+            continue
         kinds = {
             (shape, design): measured(method, SHAPES[shape], DESIGNS[design], studies)
             for shape in SHAPES
@@ -152,12 +188,13 @@ def main():
             said += "   held {:.3f} {:.3f}".format(*held.mean(axis=0))
             said += f", at worst {worst[0]:.2f} {worst[1]:.2f}   width {wide[0]:.3f} {wide[1]:.2f}"
         print(said, flush=True)
-    print("\nthe last by shape: errors, shares held")
-    for shape in SHAPES:
-        mine = np.array([kinds[shape, design] for design in DESIGNS]).mean(axis=0)
-        print(
-            f"  {shape:18} {mine[0] ** 0.5:.4f} {mine[1] ** 0.5:.3f}   {mine[2]:.2f} {mine[3]:.2f}"
-        )
+        if "project" not in name:
+            continue
+        print("  by shape: errors, shares held")
+        for shape in SHAPES:
+            mine = np.array([kinds[shape, design] for design in DESIGNS]).mean(axis=0)
+            error, held = mine[:2] ** 0.5, mine[2:4]
+            print("    {:18} {:.4f} {:.3f}   {:.2f} {:.2f}".format(shape, *error, *held))
 
 
 def measured(method, shape, design, studies):

@@ -222,3 +222,26 @@ def test_what_a_method_does_not_use_is_said_of_it(table, capsys):
         ["profiles at equal compute", "--loss huber", "--scale linear"],
     ]
     assert "envelope of all runs: does not use --loss huber" in capsys.readouterr().out
+
+
+def test_a_law_fitted_near_the_best_sizes_doubts_what_it_says_of_models_far_from_them(
+    table, tmp_path, capsys
+):
+    """Larger models lie above the law, as after a long warm-up."""
+    rng, path = np.random.default_rng(0), tmp_path / "warm-up.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["params", "images", "loss"])
+        for compute in np.geomspace(1e19, 1e21, 6):
+            for away in np.geomspace(0.1, 10, 11):
+                size = 0.09 * compute**0.5 * away
+                loss = chinchilla(size, compute / 6 / size, *LAW) * np.exp(rng.normal(0, 0.001))
+                rows.writerow([size, compute / 6 / size, loss * max(away / 3, 1) ** 0.08])
+    trained = "--trained", "1e9,1e11", "--trained", "1e9,1e12"
+    assert main(["optimal", str(path), *COLUMNS, *trained, "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    codes = [each["code"] for each in report["methods"][2]["diagnostics"]]
+    assert codes[0] == "law_near_best"
+    far = [each for each in report["diagnostics"] if each["code"] == "far_from_best"]
+    assert [each["numbers"]["size"] for each in far] == [1e9]
+    assert 1 / 12 < far[0]["numbers"]["times"] < 1 / 3

@@ -1,7 +1,8 @@
 """How to divide compute between a larger model and more data, by all three methods at once.
 
 `allocate` is what `fit-laws optimal` prints and notebooks call. The law of size and data is fitted
-as `fits.report` fits it, so that it has the same intervals in every command.
+as `fits.report` fits it, so that it has the same intervals in every command; where it lacks fit and
+contradicts the other methods, to the runs near the best sizes (`near_best.py`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 from fits.suited import refuse_risen
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+AHEAD = 10.0  # times the largest compute, where the law is held against the others too
 SIZE = "size by compute and data"  # the same, made of those
 
 
@@ -195,9 +197,9 @@ def allocate(
     if not found:
         raise UserError([f"{points.table.path}: {each.method}: {each.refusal}" for each in refused])
     last = float(runs.compute.max())
-    asked = math.sqrt(float(runs.compute.min()) * last), last, *compute
+    seen = math.sqrt(float(runs.compute.min()) * last), last
     law = next((m for m in found if isinstance(m, ParametricLaw)), None)
-    line = contradicted(law, found, asked) if law else None
+    line = contradicted(law, found, [*seen, AHEAD * last]) if law else None
     if law and line:
         rows = np.flatnonzero(is_near(line, points.x[0], spent))
         near = numbers.keep(rows)
@@ -228,7 +230,7 @@ def allocate(
         diagnostics=(
             *odd,
             *_not_used(replace(spec, clusters=named), found),
-            *disagreements(found, asked),
+            *disagreements(found, [*seen, *compute]),
             *_far_from_best(line, runs, trained),
             *_beyond(last, compute, units.of("flops")),
             *([Diagnostic("compute_in_macs", (str(flops),))] if of_macs else []),

@@ -65,8 +65,9 @@ def optimal(
     The envelope of all runs, IsoFLOP profiles, and the law L(N, D) = E + A / N^alpha + B / D^beta
     (Hoffmann et al. 2022, approaches 1 to 3) assume different things; says where they disagree and
     which assumption failed. The law is fitted as `fit-laws TABLE --law chinchilla` fits it, with
-    weights, clusters (a --curve is one), loss and scale. Answers other than the best size come from
-    the law alone.
+    weights, clusters (a --curve is one), loss and scale; where it lacks fit over all runs and
+    contradicts the other two, it is fitted to the runs near the best sizes, and says so. Answers
+    other than the best size come from the law alone.
 
     Numbers are typed and printed in the units of the table, which --unit tells: compute in FLOP,
     GFLOP, PF-day, MAC ..., size and data in 1, K, M, B or T. Compute over size times data that no
