@@ -1,0 +1,56 @@
+"""The noise of the end of a curve, which is what the next measurement will have.
+
+The misfit of a law to all points is no measure of it: a warm-up lies off every smooth curve by more
+than the last points scatter. This file knows points alone, and no law.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fits.base.numbers import Array
+
+LEAST = 4  # points, below which nothing tells
+WORTH = 1.0  # points that the noise of the whole curve is worth
+
+
+class LateNoise(NamedTuple):
+    """Noise of log y over the later half of the points."""
+
+    variance: float  # from point to point
+    points: int  # from how many it was measured; 0: too few points to tell
+
+    def ahead(self, whole: float) -> float:
+        """Variance beyond the last point, at most that of the whole curve.
+
+        The logarithms are averaged, and Student's interval is wider than the normal one by about
+        1 + 2 / points in its square, as in `evidence.py`.
+
+        Args:
+          whole: variance about a law through all points.
+        """
+        if not self.points:
+            return whole
+        sizes = np.log(np.maximum([self.variance, whole], 1e-30))
+        size = float(np.exp(np.average(sizes, weights=(self.points, WORTH))))
+        return min(whole, size * (self.points + 3) / self.points)
+
+
+def late_noise(log_x: Array, log_y: Array) -> LateNoise:
+    """From the distance of each point to the line through its neighbours, which needs no fit.
+
+    Gasser, Sroka and Jennen-Steinmetz 1986.
+
+    Args:
+      log_x, log_y: each x once, rising, [points].
+    """
+    if len(log_x) < LEAST:
+        return LateNoise(0.0, 0)
+    before = (log_x[2:] - log_x[1:-1]) / (log_x[2:] - log_x[:-2])
+    after = 1 - before
+    away = before * log_y[:-2] + after * log_y[2:] - log_y[1:-1]
+    noise = away**2 / (before**2 + after**2 + 1)
+    late = noise[len(noise) // 2 :]
+    return LateNoise(float(np.mean(late)), len(late))
