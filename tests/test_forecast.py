@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from fits.forecast.ends import BELIEF, Belief
 from fits.forecast.forecast import PARAMETERS, Forecast, combine, forecast
@@ -485,12 +486,25 @@ def test_noise_is_measured_at_the_end_of_a_curve_by_differences():
     assert fit_members(np.log(x), log_y, 0.0, BELIEF).late_noise == pytest.approx(0.003, rel=0.15)
 
 
-def test_noise_ahead_is_pooled_with_that_of_all_points_and_never_more():
-    assert LateNoise(0.0, 0).ahead(4e-4) == 4e-4
-    assert LateNoise(1e-2, 20).ahead(4e-4) == 4e-4
+def test_noise_ahead_is_that_of_the_later_half_where_a_test_says_it_is_less():
+    assert LateNoise(0.0, 0).ahead(4e-4, 10) == 4e-4
+    assert LateNoise(1e-2, 20).ahead(4e-4, 40) == 4e-4
     pooled = np.exp((9 * np.log(1e-6) + np.log(4e-4)) / 10) * 12 / 9
-    assert LateNoise(1e-6, 9).ahead(4e-4) == pytest.approx(pooled)
+    assert LateNoise(1e-6, 9).ahead(4e-4, 16) == pytest.approx(pooled)
+    limit = scipy.stats.f.ppf(0.05, 4.5, 16) * 4e-4
+    assert LateNoise(1.01 * limit, 9).ahead(4e-4, 16) == 4e-4
+    assert LateNoise(0.99 * limit, 9).ahead(4e-4, 16) < 4e-4
     assert late_noise(np.log([1.0, 2.0, 3.0]), np.zeros(3)).points == 0
+
+
+def test_white_noise_about_a_curve_is_seldom_taken_for_less_at_its_end():
+    rng = np.random.default_rng(0)
+    log_x, less = np.linspace(-5, 0, 24), 0
+    for _ in range(400):
+        noise = rng.normal(size=24)
+        whole = float(np.var(noise, ddof=1))
+        less += late_noise(log_x, noise).ahead(whole, 23) < whole
+    assert less <= 0.05 * 400
 
 
 def with_noisy_beginning(seed):

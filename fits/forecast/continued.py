@@ -40,6 +40,7 @@ class Continued:
     """Share of the misfit that changes from point to point, in [0, 1]; the rest is what a smooth
     law does not describe, and does not average out."""
     squares: float  # sum of the squared relative errors of the best law through all points
+    freedom: int  # points less parameters of that law, at least 0
     belief: Belief  # what was believed before
 
     @property
@@ -50,7 +51,7 @@ class Continued:
     @property
     def noise_ahead(self) -> float:
         """Variance of the noise of one more measurement of log y."""
-        return self.late.ahead(self.noise**2 - self.repeated) + self.repeated
+        return self.late.ahead(self.noise**2 - self.repeated, self.freedom) + self.repeated
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of one more measurement of log y, [x] each.
@@ -68,7 +69,8 @@ class Continued:
             apart = of_laws - mean
             mean = mean + chance * apart
             fitted = self.evidence.noise
-            variance_of_laws = variance_of_laws - fitted + self.late.ahead(fitted) + self.repeated
+            ahead = self.late.ahead(fitted, self.freedom)
+            variance_of_laws = variance_of_laws - fitted + ahead + self.repeated
             variance = chance * variance_of_laws + (1 - chance) * (variance + chance * apart**2)
         return mean, variance
 
@@ -109,6 +111,7 @@ def continued(log_x: Array, log_y: Array, repeated: float, belief: Belief = BELI
         repeated=repeated,
         independent=independent,
         squares=squares,
+        freedom=freedom,
         belief=belief,
     )
 

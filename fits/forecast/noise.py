@@ -13,7 +13,8 @@ import numpy as np
 from fits.base.numbers import Array
 
 LEAST = 4  # points, below which nothing tells
-WORTH = 1.0  # points that the noise of the whole curve is worth
+SURE = 0.05  # level of the test that the later half has less noise than all points
+WORTH = 1.0  # points that the noise of all is worth
 
 
 class LateNoise(NamedTuple):
@@ -22,20 +23,26 @@ class LateNoise(NamedTuple):
     variance: float  # from point to point
     points: int  # from how many it was measured; 0: too few points to tell
 
-    def ahead(self, whole: float) -> float:
-        """Variance beyond the last point, at most that of the whole curve.
+    def ahead(self, whole: float, freedom: int) -> float:
+        """Variance beyond the last point: that of the whole curve, or of the later half if less.
 
-        The logarithms are averaged, and Student's interval is wider than the normal one by about
-        1 + 2 / points in its square, as in `evidence.py`.
+        It is less where an F test says so; the distances that measure it overlap, so that they are
+        worth half as many. Its logarithm is averaged with that of the whole, and Student's interval
+        is wider than the normal one by about 1 + 2 / points in its square, as in `evidence.py`.
 
         Args:
           whole: variance about a law through all points.
+          freedom: points less parameters of that law.
         """
-        if not self.points:
+        from scipy.special import fdtr  # here: SciPy is slow to load
+
+        if not self.points or self.variance >= whole:
             return whole
-        sizes = np.log(np.maximum([self.variance, whole], 1e-30))
-        size = float(np.exp(np.average(sizes, weights=(self.points, WORTH))))
-        return min(whole, size * (self.points + 3) / self.points)
+        ratio = self.variance / whole
+        if fdtr(self.points / 2, max(freedom, 1), ratio) > SURE:
+            return whole
+        pooled = whole * max(ratio, 1e-30) ** (self.points / (self.points + WORTH))
+        return float(min(whole, pooled * (self.points + 3) / self.points))
 
 
 def late_noise(log_x: Array, log_y: Array) -> LateNoise:
