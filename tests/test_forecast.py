@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from fits.forecast.ends import BELIEF, Belief
 from fits.forecast.forecast import PARAMETERS, Forecast, combine, forecast
 from fits.forecast.members import fit_members
+from fits.forecast.noise import LateNoise, late_noise
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"
 M4, BROKEN_POWER, M4_LONGER = 0.0230, 0.0204, 0.0998  # measured with their own programs
@@ -482,6 +484,49 @@ def test_noise_is_measured_at_the_end_of_a_curve_by_differences():
     deviation = np.where(x <= 200, 0.03, 0.003)
     log_y = np.log(x**-0.4 + 0.2) + deviation * rng.normal(size=400)
     assert fit_members(np.log(x), log_y, 0.0, BELIEF).late_noise == pytest.approx(0.003, rel=0.15)
+
+
+def test_noise_ahead_is_that_of_the_later_half_where_a_test_says_it_is_less():
+    assert LateNoise(0.0, 0).ahead(4e-4, 10) == 4e-4
+    assert LateNoise(1e-2, 20).ahead(4e-4, 40) == 4e-4
+    pooled = np.exp((9 * np.log(1e-6) + np.log(4e-4)) / 10) * 12 / 9
+    assert LateNoise(1e-6, 9).ahead(4e-4, 16) == pytest.approx(pooled)
+    limit = scipy.stats.f.ppf(0.05, 4.5, 16) * 4e-4
+    assert LateNoise(1.01 * limit, 9).ahead(4e-4, 16) == 4e-4
+    assert LateNoise(0.99 * limit, 9).ahead(4e-4, 16) < 4e-4
+    assert late_noise(np.log([1.0, 2.0, 3.0]), np.zeros(3)).points == 0
+
+
+def test_white_noise_about_a_curve_is_seldom_taken_for_less_at_its_end():
+    rng = np.random.default_rng(0)
+    log_x, less = np.linspace(-5, 0, 24), 0
+    for _ in range(400):
+        noise = rng.normal(size=24)
+        whole = float(np.var(noise, ddof=1))
+        less += late_noise(log_x, noise).ahead(whole, 23) < whole
+    assert less <= 0.05 * 400
+
+
+def with_noisy_beginning(seed):
+    """A power law with a floor, its first quarter noisy, and what comes then."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(0.04, 2.0, 50)
+    deviation = np.where(x < 0.25, 0.02, 3e-4)
+    y = (x**-0.4 + 1.0) * np.exp(deviation * rng.normal(size=50))
+    return x[:25], y[:25], x[25:], y[25:]
+
+
+def test_an_interval_has_the_noise_of_the_last_points_not_of_the_first():
+    held, wide, before = [], [], []
+    for seed in range(8):
+        x, y, later_x, later_y = with_noisy_beginning(seed)
+        found = forecast(x, y)
+        _, low, high = found(later_x)
+        held.append(np.mean((low < later_y) & (later_y < high)))
+        wide.append(np.log(high / low)[0])
+        before.append(2 * 1.645 * np.sqrt(found.evidence.noise))
+    assert np.mean(held) > 0.85
+    assert np.mean(wide) < 0.7 * np.mean(before)
 
 
 def likely_to_fall(found, **changes):

@@ -17,6 +17,7 @@ import numpy as np
 from fits.base.numbers import Array
 from fits.forecast.ends import BELIEF, ENDS, Belief, End, falls, fit_ends
 from fits.forecast.evidence import NOISE, LawPosterior, evidence
+from fits.forecast.noise import LateNoise, late_noise
 
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
@@ -32,18 +33,25 @@ class Continued:
     risk: Array  # expected square of each one's log error, from its backtests, [ends]
     tested: bool  # whether there were any; where not, all ends have the same risk
     evidence: LawPosterior | None  # in case a law is true; None: too few points to tell
-    noise: float  # standard deviation of log y from point to point
+    noise: float  # standard deviation of log y from point to point, over all points
+    late: LateNoise  # the same of the later half
     repeated: float  # variance of log y among the points of one x; 0 where each has but one
     independent: float
     """Share of the misfit that changes from point to point, in [0, 1]; the rest is what a smooth
     law does not describe, and does not average out."""
     squares: float  # sum of the squared relative errors of the best law through all points
+    freedom: int  # points less parameters of that law, at least 0
     belief: Belief  # what was believed before
 
     @property
     def chance(self) -> float:
         """That one of the five laws is true."""
         return 0.0 if self.evidence is None else self.evidence.chance
+
+    @property
+    def noise_ahead(self) -> float:
+        """Variance of the noise of one more measurement of log y."""
+        return self.late.ahead(self.noise**2 - self.repeated, self.freedom) + self.repeated
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of one more measurement of log y, [x] each.
@@ -52,7 +60,7 @@ class Continued:
         what its backtests showed plus how far its own shapes disagree. The variance of log y is the
         noise, the risk that the backtests showed, and the square of `belief.ensemble_share` times
         the variance over all shapes of all ends. This and what the laws say are mixed by the chance
-        that one is true.
+        that one is true. The noise is that of the later half of the points, of the laws as well.
         """
         mean, variance = self._averaged(falls(x))
         if self.evidence is not None:
@@ -60,7 +68,9 @@ class Continued:
             of_laws, variance_of_laws = self.evidence(x)
             apart = of_laws - mean
             mean = mean + chance * apart
-            variance_of_laws = variance_of_laws + self.repeated
+            fitted = self.evidence.noise
+            ahead = self.late.ahead(fitted, self.freedom)
+            variance_of_laws = variance_of_laws - fitted + ahead + self.repeated
             variance = chance * variance_of_laws + (1 - chance) * (variance + chance * apart**2)
         return mean, variance
 
@@ -74,9 +84,9 @@ class Continued:
         mean = (weights * means).sum(axis=0)
         ensemble = (weights * (variances + (means - mean) ** 2)).sum(axis=0)
         if not self.tested:
-            return mean, 2 * self.noise**2 + ensemble
+            return mean, 2 * self.noise_ahead + ensemble
         shown = 1 / (weights / self.risk[:, None]).sum(axis=0)
-        return mean, self.noise**2 + shown + self.belief.ensemble_share**2 * ensemble
+        return mean, self.noise_ahead + shown + self.belief.ensemble_share**2 * ensemble
 
 
 def continued(log_x: Array, log_y: Array, repeated: float, belief: Belief = BELIEF) -> Continued:
@@ -97,9 +107,11 @@ def continued(log_x: Array, log_y: Array, repeated: float, belief: Belief = BELI
         tested=tested,
         evidence=evidence(x, y, belief.exponent, belief.exponent_spread),
         noise=float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + repeated)),
+        late=late_noise(log_x, log_y),
         repeated=repeated,
         independent=independent,
         squares=squares,
+        freedom=freedom,
         belief=belief,
     )
 

@@ -75,6 +75,11 @@ class LawPosterior:
     probability: Array  # of each if one of them is true, summing to 1, [laws]
     chance: float  # that one is true, in (0, 1]: that the misfit of the likeliest law is noise
 
+    @property
+    def noise(self) -> float:
+        """The part of the variance that is noise."""
+        return float(self.probability @ [each.variance for each in self.fits])
+
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of one more measurement of log y, [x] each."""
         means, variances = map(np.array, zip(*(each(x) for each in self.fits), strict=True))

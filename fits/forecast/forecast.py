@@ -56,7 +56,7 @@ class Trust:
     points: float = 7.0
     fall: float = 0.2
     lift: float = 0.15
-    spread: tuple[float, ...] = (0.1, 0.45, 0.035, 0.35, 0.09, 0.035, 0.09)
+    spread: tuple[float, ...] = (0.07, 0.2, 0.035, 0.6, 0.07, 0.7, 0.025, 0.17)
     told: tuple[float, ...] = (0.5, 0.15, 0.006, 0.04, 0.2)
 
 
@@ -71,9 +71,10 @@ class Parts(NamedTuple):
     noise: float  # variance from point to point
     quantities: Array
     """What the rest of the variance is made of, [quantities, x]: variance between members; risk of
-    their backtests, growing with distance; square of the fall ahead over the different x, and times
-    that of the error of a fall in backtests, as a part of it; squared distance to the law with
-    annealing, and to the line; noise, where the rate falls."""
+    their backtests, growing with distance; square of the fall ahead over the different x; the same
+    times that of the error of a fall in backtests, as a part of it, where the rate falls and where
+    it does not; squared distance to the law with annealing, and to the line; noise, where the rate
+    falls."""
     annealing: float  # probability that the rate falls
 
     def variance(self, spread: Array, real: float) -> Array:
@@ -186,13 +187,22 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     between = (1 - falling) * (weights * (means - mean) ** 2).sum(axis=0)
     between += falling * ((annealed[:2] - mean) ** 2).mean(axis=0)
     from_annealed = max(falling, 0.03) * ((annealed - mean) ** 2).mean(axis=0)
-    ahead = _ahead(members, x, mean, weights)
-    noise = np.full_like(x, falling * members.laws.noise**2)
-    quantities = [between, *ahead, from_annealed, (straight - mean) ** 2, noise]
+    risk_ahead, fall, missed = _ahead(members, x, mean, weights)
+    noise = members.laws.noise_ahead
+    quantities = [
+        between,
+        risk_ahead,
+        fall,
+        falling * missed,
+        (1 - falling) * missed,
+        from_annealed,
+        (straight - mean) ** 2,
+        np.full_like(x, falling * noise),
+    ]
     return Parts(
         mean=mean,
         laws=(1 - falling) * of_laws,
-        noise=(1 - falling) * members.laws.noise**2,
+        noise=(1 - falling) * noise,
         quantities=np.minimum(quantities, 1e4),
         annealing=falling,
     )

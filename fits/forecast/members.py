@@ -78,9 +78,13 @@ class Members:
     """0 where a law describes the points to rounding, 1 where its misfit is one of real curves."""
     points: int  # different x
     drawn: tuple[float, ...]  # variance of the level of each RECENT end, from the points' noise
-    late_noise: float
-    """Standard deviation of log y from point to point in the later half of the points: a log error
-    below which one member is no better than another."""
+
+    @property
+    def late_noise(self) -> float:
+        """Standard deviation of log y from point to point in the later half of the points: a log
+        error below which one member is no better than another."""
+        late = self.laws.late
+        return float(np.sqrt(late.variance)) if late.points else UNTESTED
 
     def say(self, x: Array) -> tuple[Array, Array, Array]:
         """Means of log y, [members, x]; variances over their shapes and of noise, for the ends
@@ -115,7 +119,6 @@ def fit_members(log_x: Array, log_y: Array, repeated: float, belief: Belief) -> 
         real=float((1 + (EXACT / max(plain, 1e-12)) ** 2) ** -2),
         points=len(x),
         drawn=tuple(_drawn(laws, x)),
-        late_noise=_noise_of_the_end(log_x, log_y),
     )
 
 
@@ -176,21 +179,6 @@ def _late(log_x: Array, log_y: Array, belief: Belief) -> Iterator[tuple[float, f
         recent = np.array([ends[k](shapes)[0] for k in RECENT])
         least = np.mean((recent - truth) ** 2, axis=1).min()
         yield float(np.mean((annealed - truth) ** 2)), float(least)
-
-
-def _noise_of_the_end(log_x: Array, log_y: Array) -> float:
-    """Standard deviation of log y from point to point over the later half of the points.
-
-    From the distance of each point to the line through its neighbours, which needs no fit (Gasser,
-    Sroka and Jennen-Steinmetz 1986). UNTESTED where there are too few points.
-    """
-    if len(log_x) < 4:
-        return UNTESTED
-    before = (log_x[2:] - log_x[1:-1]) / (log_x[2:] - log_x[:-2])
-    after = 1 - before
-    away = before * log_y[:-2] + after * log_y[2:] - log_y[1:-1]
-    noise = away**2 / (before**2 + after**2 + 1)
-    return float(np.sqrt(np.mean(noise[len(noise) // 2 :])))
 
 
 def _line(log_x: Array, log_y: Array, noise: float) -> Line | None:
