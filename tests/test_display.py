@@ -55,18 +55,18 @@ def test_a_launch_whose_runs_others_are_at_says_so_and_how_far_they_are(place):
     shown = []
     screen = SimpleNamespace(update=shown.append, tell=print, say=print)
     with hold_run(place.runs / study.runs[0].id) as held:
-        held.report(step=1, steps=10, phase="train", pace=64.0)
+        held.report(step=1, steps=10, phase="train", pace=0.64)
         looks = {study.runs[0].id: RunFolder(held.path).look(study.evaluate)}
         todo = jobs(study.runs, {study.runs[0].id})
         tally = Tally(study, place.runs, todo, looks=looks, tell=print)
-        held.report(step=5, steps=10, phase="cooldown", pace=64.0)
+        held.report(step=5, steps=10, phase="cooldown", pace=0.64)
         pool = Pool(tally, slots=[CORE], command=pytest.fail, screen=screen, idle_for=1.0)
         pool.work()
     last = shown[-1]
     assert last.busy == ()
     assert last.flops_done == pytest.approx(last.flops / 2)
     assert re.fullmatch(
-        r"0 of 1 runs done; waits for other processes, 0:0\d; about 5 s left",
+        r"0 of 1 runs done; waits for other processes, 0:0\d; about 8 min left",
         display.in_words(last),
     )
     assert last.as_json()["waits_for"] == "other processes"

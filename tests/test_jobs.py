@@ -62,17 +62,27 @@ def test_no_time_left_is_said_before_a_pace_was_measured_after_compilation():
     run = a_run()
     job = jobs([run], {run.id})
     assert seconds_left(job, {run.id: pace(at_work=True)}, []) is None
-    assert seconds_left(job, {run.id: pace(1, 64.0, at_work=True)}, []) == pytest.approx(9)
+    assert seconds_left(job, {run.id: pace(1, 0.64, at_work=True)}, []) == pytest.approx(900)
+
+
+def test_no_short_time_left_is_said_before_a_run_has_told_what_comes_to_its_steps():
+    """Compiling and measuring may take longer than all steps."""
+    done, busy = a_run(seed=0), a_run(seed=1)
+    todo, paces = jobs([busy], {busy.id}), {busy.id: pace(1, 64.0, at_work=True)}
+    assert seconds_left(todo, paces, []) is None
+    (finished,) = jobs([done], {done.id})
+    told = [(finished.segments[0], pace(images_per_second=64.0, beside=20.0))]
+    assert seconds_left(todo, paces, told) == pytest.approx(9 + 20)
 
 
 def test_runs_that_wait_are_given_the_pace_of_those_at_work_and_what_others_took_beside():
     done, busy, waiting = (a_run(seed=seed) for seed in range(3))
     todo = jobs([busy, waiting], {busy.id, waiting.id})
-    paces = {busy.id: pace(5, 64.0, at_work=True), waiting.id: pace()}
+    paces = {busy.id: pace(5, 0.64, at_work=True), waiting.id: pace()}
     (finished,) = jobs([done], {done.id})
     beside = [(finished.segments[0], pace(images_per_second=1.0, beside=3.0))]
-    assert seconds_left(todo, paces, []) == pytest.approx(5 + 10)
-    assert seconds_left(todo, paces, beside) == pytest.approx(5 + 3 + 10 + 3)
+    assert seconds_left(todo, paces, []) == pytest.approx(500 + 1000)
+    assert seconds_left(todo, paces, beside) == pytest.approx(500 + 3 + 1000 + 3)
 
 
 def test_while_all_compile_the_pace_is_that_of_runs_that_are_done():
@@ -86,6 +96,6 @@ def test_while_all_compile_the_pace_is_that_of_runs_that_are_done():
 def test_no_job_is_compared_with_others_to_tell_the_time_left(monkeypatch):
     runs = [a_run(seed=seed) for seed in range(4)]
     todo = jobs(runs, {run.id for run in runs})
-    paces = {run.id: pace(0, 64.0, at_work=run.seed < 2) for run in runs}
+    paces = {run.id: pace(0, 0.64, at_work=run.seed < 2) for run in runs}
     monkeypatch.setattr(Job, "__eq__", lambda *_: pytest.fail("jobs are compared"))
-    assert seconds_left(todo, paces, []) == pytest.approx(20)
+    assert seconds_left(todo, paces, []) == pytest.approx(2000)

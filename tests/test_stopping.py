@@ -8,7 +8,9 @@ from models.shapes import ViTShape
 from scaling.data.procedural import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch import stopping
-from scaling.launch.launch import prepare
+from scaling.launch.launch import Detached, launch, prepare
+from scaling.launch.launch_spec import LaunchSpec
+from scaling.launch.local import Local
 from scaling.launch.stopping import Stopping, rules_named
 from scaling.runs.held_run import hold_run
 from scaling.runs.metrics_file import METRICS, MetricsLine
@@ -32,6 +34,7 @@ def a_run(name, width, steps=1000, seed=0):
 
 
 SMALL, LARGE, TWIN = a_run("small", 16), a_run("large", 64), a_run("small", 16, seed=1)
+STUDY = Study(name="x", question="?", runs=(SMALL, LARGE, TWIN), evaluate=(Upstream(images=10),))
 SCALE = SMALL.flops / LARGE.flops  # steps of the large one that cost as much as one of the small
 
 
@@ -64,10 +67,7 @@ def write_curve(runs, run, losses):
 
 @pytest.fixture
 def runs(tmp_path):
-    study = Study(
-        name="x", question="?", runs=(SMALL, LARGE, TWIN), evaluate=(Upstream(images=10),)
-    )
-    prepare(study, tmp_path, retry=False, say=pytest.fail)
+    prepare(STUDY, tmp_path, retry=False, say=pytest.fail)
     return tmp_path
 
 
@@ -98,6 +98,32 @@ def test_a_run_that_will_not_come_down_to_the_frontier_is_behind(runs, rival):
     assert found.step == 400
     assert "large has come to 0.4989 with no more compute" in found.reason
     assert "at step 800, where it leaves its trunk" in found.reason
+
+
+class Capture(Local):
+    """Starts nobody, and keeps what it was to have done."""
+
+    def workers_of(self, launch, screen):
+        launched.append(launch)
+        return self
+
+    def work(self):
+        raise Detached("nobody works")
+
+    def stop(self):
+        pass
+
+
+launched = []
+
+
+def test_runs_that_only_leaves_out_are_rivals_too(runs, rival):
+    write_curve(runs, SMALL, [(s, noise(s) * falling(s, floor=1.5)) for s in steps_to(400)])
+    spec = LaunchSpec(only=("model=small",), stop=("behind",))
+    assert launch(STUDY, runs, spec, Capture())
+    meant = launched.pop()
+    assert {run.model.name for run in meant.study.runs} == {"small"}
+    assert "large has come to 0.4989" in meant.stopping().verdict(SMALL).reason
 
 
 def test_a_run_that_may_come_down_to_the_frontier_is_left_alone(runs, rival):

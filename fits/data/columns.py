@@ -6,6 +6,7 @@ rows. So a column is read as numbers but once, by all its cells, whatever rows a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -184,7 +185,8 @@ class Column(Sequence[str]):
 def coded(cells: Iterable[str], count: int) -> Indices:
     """A number for each different cell, in order of first appearance, [rows]."""
     known: dict[str, int] = {}
-    return np.fromiter((known.setdefault(cell, len(known)) for cell in cells), np.int64, count)
+    first = np.fromiter(map(known.setdefault, cells, itertools.count()), np.int64, count)
+    return np.unique(first, return_inverse=True)[1].ravel()
 
 
 class Columns(Mapping[str, Column]):

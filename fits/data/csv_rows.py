@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fits.base.errors import UserError
 from fits.data.raw import Layout, Source, is_comment
@@ -13,8 +13,7 @@ from fits.data.raw import Layout, Source, is_comment
 END = "end-of-the-table"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Cells of a row, surrounding blanks removed, and the lines it stands on."""
 
     first: int
@@ -46,7 +45,7 @@ class Rows:
             if self._line <= self.layout.skip:
                 continue
             if self._between:
-                if is_comment(line):
+                if "#" in line and is_comment(line):
                     self.comments += 1
                     continue
                 self._first, self._between = self._line, False
@@ -64,7 +63,7 @@ class Rows:
             for cells in reader:
                 if row is not None and any(row.cells):
                     yield row
-                row = Row(self._first, self._line, [cell.strip() for cell in cells])
+                row = Row(self._first, self._line, list(map(str.strip, cells)))
                 self._between = True
         except csv.Error as error:
             raise UserError(

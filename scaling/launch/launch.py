@@ -42,19 +42,22 @@ class Launch:
     """What a launcher is to have done.
 
     Fields:
+      study: the runs that are meant.
+      whole: all runs of the study.
       file: describes it to processes elsewhere (`scaling.launch.launch_file`).
       tally: what is left of it.
     """
 
     study: Study
+    whole: tuple[Run, ...]
     runs: Path
     spec: LaunchSpec
     file: Path
     tally: Tally
 
     def stopping(self) -> Stopping:
-        """Who judges its runs."""
-        return Stopping(self.spec.stop, self.study.runs, self.runs)
+        """Who judges its runs, by the frontier of the whole study."""
+        return Stopping(self.spec.stop, self.whole, self.runs)
 
 
 class AtWork(Protocol):
@@ -91,9 +94,11 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
       UserError: what a run is to be trained on is not there, or no run is meant.
     """
     began = time.monotonic()
-    study = _chosen(study, runs, spec, launcher)
+    launcher.places(study, spec)  # raises where there is none for them
+    whole = _as_begun(study, runs, launcher)
+    study = selected(whole, spec.only)
     with display(json_lines=spec.json_lines) as screen:
-        at_work, tally, looks = _begin(study, runs, spec, launcher, screen)
+        at_work, tally, looks = _begin(study, whole.runs, runs, spec, launcher, screen)
         try:
             with leaving_on_signals():
                 at_work.work()
@@ -115,13 +120,19 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
 
 
 def _begin(
-    study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers, screen: Display
+    study: Study,
+    whole: tuple[Run, ...],
+    runs: Path,
+    spec: LaunchSpec,
+    launcher: StartsWorkers,
+    screen: Display,
 ) -> tuple[AtWork, Tally, dict[str, Look]]:
     """The folders prepared, and workers that are not at work yet."""
     looks = prepare(study, runs, retry=spec.retry, say=screen.say)
     tally = Tally(study, runs, queue(study, looks, spec), looks=looks, tell=screen.tell)
     file = write_launch_file(study, runs, spec)
-    return launcher.workers_of(Launch(study, runs, spec, file, tally), screen), tally, looks
+    meant = Launch(study, whole, runs, spec, file, tally)
+    return launcher.workers_of(meant, screen), tally, looks
 
 
 def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> DryRun:
@@ -137,12 +148,6 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
     why = reasons(whole, runs, todo)
     queue = ordered(jobs(study.runs, todo), spec)
     return DryRun(study, launcher.places(study, spec), queue, why, spec.budget)
-
-
-def _chosen(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) -> Study:
-    """The runs that are meant, in the dtype that the devices compute in."""
-    launcher.places(study, spec)  # raises where there is none for them
-    return selected(_as_begun(study, runs, launcher), spec.only)
 
 
 def _as_begun(study: Study, runs: Path, launcher: StartsWorkers) -> Study:

@@ -34,7 +34,7 @@ def work_on(file: Path, workers: int | None, runs_per_device: int, *, pin: bool)
     local = Local(workers=workers, runs_per_device=runs_per_device, pin=pin, idle_for=IDLE_FOR)
     with display() as screen:
         tally = Tally(study, runs, queue(study, looks, spec), looks=looks, tell=screen.tell)
-        pool = local.workers_of(Launch(study, runs, spec, file, tally), screen)
+        pool = local.workers_of(Launch(study, study.runs, runs, spec, file, tally), screen)
         try:
             with leaving_on_signals():
                 pool.work()

@@ -3,7 +3,8 @@
 A run at work keeps the pace that it measured itself since its step was compiled; one that waits is
 given the mean pace, in FLOPs and steps, of those at work, or else of those that are done. To each
 comes what the runs that are done took beside their steps: compiling, measuring, saving. While
-nobody has a pace, nothing is said.
+nobody has a pace, nothing is said; nor while no run is done and the steps that are left take no
+longer than what comes to them might.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 from scaling.launch.jobs import Job, Segment, seconds_until_free, work
 from scaling.runs.run_folder import RunProgress
+
+BESIDE_AT_MOST = 300.0  # seconds beside its steps that a run may well take
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def seconds_left(
     for job in jobs:
         at_work = any(paces[s.run.id].at_work for s in job.segments)
         (busy if at_work else queued).append(seconds(job))
-    return seconds_until_free(busy, queued, max(1, len(busy)))
+    left = seconds_until_free(busy, queued, max(1, len(busy)))
+    return left if done or left > BESIDE_AT_MOST else None
 
 
 def _speed(one: tuple[Segment, Pace]) -> float | None:
