@@ -11,9 +11,8 @@ from typing import Any
 from scaling.base.console import print_table, say
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
-from scaling.launch.launch_spec import Budget, row
+from scaling.launch.launch_spec import VARIANT, Budget, row
 from scaling.study.study import Study
-from scaling.study.variants import variants
 
 SHOWN = 50  # runs that are printed
 UNITS = {"cpu": "cores", "gpu": "GPUs", "tpu": "chips"}
@@ -74,6 +73,7 @@ class DryRun:
       jobs: in the order in which they start: the first on the first slots, each other one on the
         next slot that is free.
       reasons: why each of their runs is to be done, by its id.
+      variants: of the runs of the whole study, by their ids.
       budget: at which the launch ends.
     """
 
@@ -81,6 +81,7 @@ class DryRun:
     places: Places
     jobs: Sequence[Job]
     reasons: Mapping[str, str]
+    variants: Mapping[str, str]
     budget: Budget | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -127,12 +128,11 @@ class DryRun:
         runs = [segment.run for job in self.jobs for segment in job.segments]
         if runs:
             say("")
-            words = variants(self.study.runs)
-            rows = [row(run) | {"variant": words[run.id]} for run in runs[:SHOWN]]
-            hidden = {"trunk"} if any(words.values()) else {"trunk", "variant"}
+            rows = [row(run) | {VARIANT: self.variants[run.id]} for run in runs[:SHOWN]]
+            hidden = {"trunk"} if any(self.variants.values()) else {"trunk", VARIANT}
             shown = [name for name in rows[0] if name not in hidden]
             cells = [[*(each[name] for name in shown), self.reasons[each["run"]]] for each in rows]
-            print_table((*shown, "why"), cells, left=("run", "model", "variant", "why"))
+            print_table((*shown, "why"), cells, left=("run", "model", VARIANT, "why"))
         if len(runs) > SHOWN:
             say(f"and {len(runs) - SHOWN:_} more; --json has them all.")
         if self.budget is not None:
