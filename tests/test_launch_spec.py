@@ -9,6 +9,7 @@ from launched import UPSTREAM, a_study
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
+from scaling.launch.events import describe
 from scaling.launch.jobs import jobs
 from scaling.launch.launch import check_detached, dry_run, launch, prepare
 from scaling.launch.launch_file import read_launch_file, write_launch_file
@@ -221,6 +222,26 @@ def test_other_files_among_the_runs_are_passed_over(place):
         path.mkdir(parents=True)
         (path / "run.json").write_text(text)
     assert list(why(study, place.runs).values()) == ["new"]
+
+
+def test_a_dry_run_names_the_runs_that_only_a_retry_tries_again(place, capsys):
+    study = a_study(0, 1)
+    parked, other = study.runs
+    prepare(study, place.runs, retry=False, say=pytest.fail)
+    with hold_run(place.runs / parked.id) as held:
+        held.fail("the loss is nan at step 3.")
+    found = dry_run(study, place.runs, LaunchSpec(), Local(workers=1))
+    assert found.as_json()["failed"] == {parked.id: "the loss is nan at step 3."}
+    assert list(why(study, place.runs)) == [other.id]
+    found.show()
+    said = capsys.readouterr().out
+    assert f"failed: {describe(parked)}: the loss is nan at step 3.\n" in said
+    assert "Launch with --retry to try again what failed." in said
+    found = dry_run(study, place.runs, LaunchSpec(retry=True), Local(workers=1))
+    assert found.as_json()["failed"] == {}
+    assert set(why(study, place.runs, retry=True)) == {parked.id, other.id}
+    found.show()
+    assert "--retry" not in capsys.readouterr().out
 
 
 def test_a_dry_run_says_how_far_a_budget_goes(place, capsys):

@@ -131,17 +131,21 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
     launcher.places(study, spec)  # raises where there is none for them
     whole = _as_begun(study, runs, launcher)
     study, spec = chosen(whole, spec)
-    todo = set()
+    todo, failed = set(), {}
     for run in study.runs:
-        state = RunFolder(runs / run.id).status(study.evaluate)
+        folder = RunFolder(runs / run.id)
+        state = folder.status(study.evaluate)
         if state in ("waiting", "running") or (spec.retry and state == "failed"):
             todo.add(run.id)
+        elif state == "failed":
+            failed[run] = folder.failure() or ""
     return DryRun(
         study,
         launcher.places(study, spec),
         ordered(jobs(study.runs, todo), spec),
         reasons(whole, runs, todo),
         variants(whole.runs),
+        failed,
         spec.budget,
     )
 
