@@ -119,6 +119,8 @@ def chosen(study: Study, spec: LaunchSpec) -> tuple[Study, LaunchSpec]:
       UserError: as `selected` does, and where none of these runs meets a condition of `first`.
     """
     left = selected(study, spec.only)
+    if not spec.first:
+        return left, spec
     conditions = _conditions(spec.first, left.runs, "--first")
     cells = _cells(study, conditions)
     turns: dict[str, int] = {}
