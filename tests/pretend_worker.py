@@ -3,7 +3,8 @@
     python pretend_worker.py AUDIT SECONDS_A_STEP[,HANGS] FOLDER ...
 
 Appends what it does to the file AUDIT. Runs with seed 13 fail, those with seed 14 are left
-unfinished. Where the file HANGS is there, it is deleted and the worker hangs.
+unfinished. Where the file HANGS is there, it is deleted and the worker hangs. A run that a rule
+stops is given up.
 """
 
 import json
@@ -18,6 +19,7 @@ from scaling.base.console import note
 from scaling.base.storage import place, publish
 from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run_if_free
+from scaling.runs.rule_file import StoppedByRule, check_rules
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
 from scaling.training.checkpoint_manifest import MANIFEST
 
@@ -66,6 +68,11 @@ def main() -> None:
             speed = {"images_per_second": 64.0, "pace": 64.0}
             folder.report(step=step, steps=run.steps, phase="train", **speed)
             time.sleep(pause)
+            try:
+                check_rules(path)
+            except StoppedByRule as rule:
+                folder.fail(str(rule))
+                return True
             if hangs and Path(hangs).exists():
                 Path(hangs).unlink()
                 time.sleep(60)

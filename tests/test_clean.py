@@ -173,6 +173,29 @@ def test_where_a_run_has_no_log_of_its_own_it_is_said_where_its_workers_print(ru
     assert "latest" not in str(refused.value)
 
 
+def test_an_empty_log_is_said_to_be_empty_with_the_reason_of_the_end(runs):
+    (runs / "logs").mkdir()
+    (runs / "logs" / f"{SHORT.trunk}.log").write_text("\n")
+    nothing = f"{SHORT.id}: its workers have printed nothing."
+    assert log_of(runs, SHORT.id) == [nothing]
+    with hold_run(runs / SHORT.id) as held:
+        held.stop("the device is full.")
+    assert log_of(runs, SHORT.id) == [
+        nothing,
+        f"{SHORT.id} was left unfinished: the device is full.",
+    ]
+    with hold_run(runs / SHORT.id) as held:
+        held.attempt("exit status 3, before its first step.", 0)
+    why = "exit status 3, before its first step."
+    assert log_of(runs, SHORT.id) == [nothing, f"{SHORT.id} was tried 1 time in vain: {why}"]
+    with hold_run(runs / SHORT.id) as held:
+        held.fail("the loss is nan.")
+    assert log_of(runs, SHORT.id) == [nothing, f"{SHORT.id} failed: the loss is nan."]
+    (runs / "logs" / f"{SHORT.trunk}.log").unlink()
+    with pytest.raises(UserError, match=rf"kubectl logs.*\n{SHORT.id} failed: the loss is nan\."):
+        log_of(runs, SHORT.id)
+
+
 def test_of_logs_of_jobs_the_latest_are_named(runs):
     (runs / "logs" / "slurm-7").mkdir(parents=True)
     names = "slurm-7/12_0_log.out", "ray-1-1.log", "ray-1-2.log", "ray-1-3.log"

@@ -181,9 +181,19 @@ def test_a_launch_says_by_its_status_whether_all_is_done(scaling, monkeypatch, d
     monkeypatch.setattr("scaling.launch.launch.launch", launch)
     assert scaling("launch", "study.toml")[0] == expected
     words = ("--workers", "3", "--retry", "--runs", "elsewhere", "--budget", "12h")
-    only = ("--only", "seed=0", "--only", "model!=Ti/16")
-    assert scaling("launch", "study.toml", *words, *only)[0] == expected
-    spec = LaunchSpec(retry=True, only=("seed=0", "model!=Ti/16"), budget=Budget(seconds=12 * 3600))
+    only = ("--only", "seed=0", "--only", "model!=Ti/16", "--first", "seed=1")
+    limits = ("--stop", "diverged", "--max-parallel", "2", "--hang-after", "60", "--json-lines")
+    assert scaling("launch", "study.toml", *words, *only, *limits)[0] == expected
+    spec = LaunchSpec(
+        retry=True,
+        only=("seed=0", "model!=Ti/16"),
+        first=("seed=1",),
+        max_parallel=2,
+        budget=Budget(seconds=12 * 3600),
+        hang_after=60.0,
+        stop=("diverged",),
+        json_lines=True,
+    )
     assert calls == [
         (None, "example", Path("runs"), LaunchSpec()),
         (3, "example", Path("elsewhere"), spec),

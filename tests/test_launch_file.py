@@ -12,10 +12,10 @@ from scaling.launch.here import meant
 from scaling.launch.jobs import jobs
 from scaling.launch.launch import prepare
 from scaling.launch.launch_file import FOLDER, read_launch_file, runs_of, write_launch_file
-from scaling.launch.launch_spec import LaunchSpec, ordered, selected
+from scaling.launch.launch_spec import LaunchSpec, chosen, ordered, selected
 from scaling.runs.held_run import hold_run
 
-SPEC = LaunchSpec(first=("seed=1",), hang_after=60.0)
+SPEC = LaunchSpec(turns={a_study(1).runs[0].id: 0}, hang_after=60.0)
 
 
 @pytest.fixture
@@ -72,12 +72,17 @@ def test_work_can_be_named_by_a_launch_or_by_the_folder_of_runs(launched, tmp_pa
 def test_jobs_that_meet_a_condition_come_first_and_the_longest_among_equals():
     study = a_study(0, 1, 2, durations=(640,))
     longer = a_study(0, durations=(1280,))
-    runs = [*study.runs, *longer.runs]
-    queue = jobs(runs, {run.id for run in runs})
-    seeds = [job.segments[0].run.seed for job in ordered(queue, LaunchSpec(first=("seed=2",)))]
-    assert seeds == [2, 0, 1]
-    with pytest.raises(UserError, match="--first sed=2: no column 'sed'"):
-        ordered(queue, LaunchSpec(first=("sed=2",)))
+    study = study.model_copy(update={"runs": (*study.runs, *longer.runs)})
+    queue = jobs(study.runs, {run.id for run in study.runs})
+
+    def seeds(*first):
+        _, spec = chosen(study, LaunchSpec(first=first))
+        return [job.segments[0].run.seed for job in ordered(queue, spec)]
+
+    assert seeds() == [0, 1, 2]
+    assert seeds("seed=2") == [2, 0, 1]
+    assert seeds("seed=2", "seed=1") == [2, 1, 0]
+    assert seeds("images_seen=1_280", "seed!=1") == [0, 2, 1]
     assert selected(longer, ["images_seen=1_280"]) == longer
 
 

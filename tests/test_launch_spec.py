@@ -4,13 +4,18 @@ import json
 import time
 
 import pytest
-from launched import a_study
+from launched import UPSTREAM, a_study
 
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
-from scaling.launch.launch import check_detached, dry_run
-from scaling.launch.launch_spec import Budget, LaunchSpec, selected
+from scaling.evaluate.measured import Measured
+from scaling.launch.events import describe
+from scaling.launch.jobs import jobs
+from scaling.launch.launch import check_detached, dry_run, launch, prepare
+from scaling.launch.launch_file import read_launch_file, write_launch_file
+from scaling.launch.launch_spec import Budget, LaunchSpec, chosen, ordered, selected
 from scaling.launch.local import Local
+from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training.recipe import Recipe
@@ -33,12 +38,73 @@ def test_conditions_on_columns_choose_runs():
         ("seed", "--only seed: has no '='. Write COL=VALUE."),
         ("sed=1", "--only sed=1: no column 'sed'. Did you mean 'seed'? Columns: run, model, data"),
         ("seed=7", "--only seed=7: no run is left. There are 0, 1."),
+        ("variant=a", "--only variant=a: no run is left. The study has no variants."),
     ],
 )
 def test_a_condition_that_chooses_nothing_is_refused(only, said):
     with pytest.raises(UserError) as mistake:
         selected(a_study(0, 1), [only])
     assert said in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("seed", "--first seed: has no '='. Write COL=VALUE."),
+        ("sed=1", "--first sed=1: no column 'sed'. Did you mean 'seed'? Columns: run, model, data"),
+        ("seed=7", "--first seed=7: no run meets it. There are 0, 1."),
+    ],
+)
+def test_what_is_to_come_first_and_is_no_run_is_refused_though_all_are_done(place, first, said):
+    study = a_study(0, 1)
+    for run in study.runs:
+        write_run_file(place.runs / run.id, run, study.evaluate, pytest.fail)
+        with hold_run(place.runs / run.id) as held:
+            held.finish([(UPSTREAM, [Measured(name, 0.5, 100) for name in UPSTREAM.metrics])], {})
+    before = sorted(place.runs.rglob("*"))
+    spec = LaunchSpec(first=(first,))
+    for ask in (dry_run, launch):
+        with pytest.raises(UserError) as mistake:
+            ask(study, place.runs, spec, Local(workers=1))
+        assert said in str(mistake.value)
+    assert sorted(place.runs.rglob("*")) == before
+
+
+def varied():
+    """Two durations with two batches each."""
+    study = a_study(0, durations=(640, 1280))
+    others = tuple(run.model_copy(update={"batch": 32}) for run in study.runs)
+    return study.model_copy(update={"runs": (*study.runs, *others)})
+
+
+def test_conditions_choose_variants_by_the_words_of_the_tables(place, capsys):
+    study = varied()
+    assert [run.batch for run in selected(study, ["variant=batch=32"]).runs] == [32, 32]
+    assert [run.batch for run in selected(study, ["variant!=batch=32"]).runs] == [64, 64]
+    with pytest.raises(UserError, match=r"=batch=3: no run is left\. .*are batch=64, batch=32\."):
+        selected(study, ["variant=batch=3"])
+    spec = LaunchSpec(only=("variant=batch=32",))
+    dry_run(study, place.runs, spec, Local(workers=1)).show()
+    said = capsys.readouterr().out
+    assert said.count(" batch=32 ") == 2  # though no other is left
+    assert "batch=64" not in said
+
+
+@pytest.mark.parametrize("batch", [32, 64])
+def test_a_variant_comes_first_in_the_launch_and_in_its_file(place, batch):
+    study, spec = chosen(varied(), LaunchSpec(first=(f"variant=batch={batch}",)))
+    prepare(study, place.runs, retry=False, say=pytest.fail)
+    found, described = read_launch_file(write_launch_file(study, place.runs, spec))
+    for each in (spec, described):
+        queue = ordered(jobs(found.runs, {run.id for run in found.runs}), each)
+        assert [job.segments[0].run.batch for job in queue] == [batch, 96 - batch]
+
+
+def test_what_comes_first_is_begun_first(place):
+    study = a_study(0, 1, 2)
+    assert place.launch(study, workers=1, first=("seed=2", "seed=1"))
+    order = [study.runs[2].id, study.runs[1].id, study.runs[0].id]
+    assert [event["run"] for event in place.events("begin")] == order
 
 
 @pytest.mark.slow
@@ -156,6 +222,26 @@ def test_other_files_among_the_runs_are_passed_over(place):
         path.mkdir(parents=True)
         (path / "run.json").write_text(text)
     assert list(why(study, place.runs).values()) == ["new"]
+
+
+def test_a_dry_run_names_the_runs_that_only_a_retry_tries_again(place, capsys):
+    study = a_study(0, 1)
+    parked, other = study.runs
+    prepare(study, place.runs, retry=False, say=pytest.fail)
+    with hold_run(place.runs / parked.id) as held:
+        held.fail("the loss is nan at step 3.")
+    found = dry_run(study, place.runs, LaunchSpec(), Local(workers=1))
+    assert found.as_json()["failed"] == {parked.id: "the loss is nan at step 3."}
+    assert list(why(study, place.runs)) == [other.id]
+    found.show()
+    said = capsys.readouterr().out
+    assert f"failed: {describe(parked)}: the loss is nan at step 3.\n" in said
+    assert "Launch with --retry to try again what failed." in said
+    found = dry_run(study, place.runs, LaunchSpec(retry=True), Local(workers=1))
+    assert found.as_json()["failed"] == {}
+    assert set(why(study, place.runs, retry=True)) == {parked.id, other.id}
+    found.show()
+    assert "--retry" not in capsys.readouterr().out
 
 
 def test_a_dry_run_says_how_far_a_budget_goes(place, capsys):

@@ -47,8 +47,8 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("name = ", "nam = ", ["1: nam: unknown key", "name: is missing; give a name of letters"]),
-        ('"small"', '"two words"', ['name: "two words" is not a name of letters']),
+        ("name = ", "nam = ", ["1: nam: unknown key", "name: is missing; give a name of at most"]),
+        ('"small"', '"two words"', ['name: "two words" is not a name of at most']),
         ('"Does it read?"', '""', ["question: is empty"]),
         ('"procedural"', '"proceduraal"', ['data.kind: there is no "proceduraal"; did you mean']),
         ('kind = "procedural"\n', "", ['data.kind: is missing; give one of "arrays", "digits"']),
@@ -72,6 +72,7 @@ def test_every_mistake_is_named_at_once_with_its_line(mistakes):
         ("[recipe]", "[recipe]\ncooldown_fraction = 0.1", ["recipe: cooldown_steps=5 and"]),
         ("images = 1000", "images = 0", ["evaluate[0].images: 0 is not a whole number > 0."]),
         ("images = 1000", "images = 10_001", ["10_001 is more than the 10_000 held-out images"]),
+        ('name = "small"', f'name = "{101 * "a"}"', ["is not a name of at most 100 letters, dig"]),
         ('name = "digits"', 'name = "Digits"', ['"Digits" is not a name of small letters, digits']),
         ('name = "digits"', 'name = "a"\nshots = [5, 0]', ["shots[1]: 0 is not a whole number"]),
         ('name = "digits"', 'name = "a"\nshots = [5, 5]', ["a_5shot_error is measured twice"]),

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -22,6 +23,7 @@ from fits.laws.repeated import data_repeated
 from fits.report import fit_table
 from fits.spec import FitSpec
 from models.shapes import MuP
+from scaling.cli.main import main as scaling
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.augment import Flip
 from scaling.data.subset import Selection, Subset
@@ -150,6 +152,29 @@ def test_the_report_finds_the_law_and_the_true_floor_inside_its_interval(reporte
         "small.pdf",
         "small.png",
     ]
+
+
+def test_words_of_the_command_stand_on_the_figure(tmp_path, monkeypatch):
+    study, drawn = grid(), []
+    for run in study.runs[:3]:
+        finish(tmp_path, study, run)
+    monkeypatch.setattr("scaling.study.parse.read_study", lambda *name, **how: study)
+    monkeypatch.setattr("scaling.report.report.save", lambda figure, path: drawn.append(figure))
+    where = ("--runs", str(tmp_path), "--out", str(tmp_path / "out"))
+    words = ("--title", "A law", "--xlabel", "core-days", "--ylabel", "wrong")
+    for given in ((), words):
+        monkeypatch.setattr(sys, "argv", ["scaling", "report", "small.toml", *where, *given])
+        with pytest.raises(SystemExit) as ended:
+            scaling()
+        assert not ended.value.code
+    plain, named = drawn[0].axes[0], drawn[-1].axes[0]
+    assert plain.get_xlabel() == "training compute, FLOP"
+    assert plain.get_ylabel() == "upstream error"
+    assert plain.get_title().startswith("small (provisional")
+    assert named.get_xlabel() == "core-days"
+    assert named.get_ylabel() == "wrong"
+    assert named.get_title().startswith("A law (provisional")
+    assert named.get_title().endswith(": upstream error")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from scaling.planning.out_of_memory import out_of_memory, planned
 from scaling.runs import lease
 from scaling.runs.attempts import Attempts, read_attempts
 from scaling.runs.held_run import hold_run
+from scaling.runs.rule_file import Verdict, write_verdict
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk
@@ -34,7 +36,7 @@ from scaling.training.leaving import Leaving, Left
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
-from scaling.training.trainer import Diverged
+from scaling.training.trainer import Diverged, Progress
 from scaling.worker import Ended
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +155,38 @@ def test_leases_are_free_after_a_failure(folder, training):
     assert folder.failure() == "ValueError: no such thing. Tried 3 times."
     assert folder.status([UPSTREAM]) == "failed"
     assert not lease.is_held(TrunkFolder.of(folder, RUN).path / "lease")
+
+
+def test_a_worker_gives_up_the_run_that_a_rule_stops_meanwhile(folder, training):
+    def stopped(watch):
+        progress = Progress(
+            step=1,
+            steps=1,
+            loss=1.0,
+            learning_rate=0.1,
+            gradient_norm=1.0,
+            layer_gradient_norms=None,
+            images_per_second=None,
+            pace=None,
+            seconds=1.0,
+        )
+        watch.tell(progress)
+        assert folder.progress().step == 1
+        write_verdict(folder.path, Verdict(rule="behind", step=1, reason="too slow."))
+        watch.tell(replace(progress, step=2))
+        pytest.fail("trained on")
+
+    training.append(stopped)
+    assert worker.work([folder.path]) == Ended.FAILED
+    assert folder.failure() == "stopped by the rule 'behind': too slow."
+    assert read_attempts(folder.path).reasons == ()
+
+
+def test_a_worker_does_not_begin_a_run_that_a_rule_has_stopped(folder, training):
+    write_verdict(folder.path, Verdict(rule="behind", step=1, reason="too slow."))
+    training.append(lambda watch: pytest.fail("trained"))
+    assert worker.work([folder.path]) == Ended.FAILED
+    assert folder.failure() == "stopped by the rule 'behind': too slow."
 
 
 @pytest.mark.slow

@@ -88,7 +88,10 @@ def logs(
         int | None, typer.Option("-n", "--lines", min=1, help="The last so many lines alone.")
     ] = None,
 ) -> None:
-    """What the workers of a run have printed, the oldest first. Writes nothing."""
+    """What the workers of a run have printed, the oldest first. Writes nothing.
+
+    Where they have printed nothing, this says so, and why the run failed if it did.
+    """
     from scaling.runs.logs import log_of
 
     text = log_of(runs, run)

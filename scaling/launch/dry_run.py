@@ -10,10 +10,11 @@ from typing import Any
 
 from scaling.base.console import print_table, say
 from scaling.launch.devices import Slot
+from scaling.launch.events import RETRY, by_reason
 from scaling.launch.jobs import Job
-from scaling.launch.launch_spec import Budget, row
+from scaling.launch.launch_spec import VARIANT, Budget, row
 from scaling.study.study import Study
-from scaling.study.variants import variants
+from scaling.training.run import Run
 
 SHOWN = 50  # runs that are printed
 UNITS = {"cpu": "cores", "gpu": "GPUs", "tpu": "chips"}
@@ -74,6 +75,8 @@ class DryRun:
       jobs: in the order in which they start: the first on the first slots, each other one on the
         next slot that is free.
       reasons: why each of their runs is to be done, by its id.
+      variants: of the runs of the whole study, by their ids.
+      failed: runs that are not tried again, each with its reason.
       budget: at which the launch ends.
     """
 
@@ -81,6 +84,8 @@ class DryRun:
     places: Places
     jobs: Sequence[Job]
     reasons: Mapping[str, str]
+    variants: Mapping[str, str]
+    failed: Mapping[Run, str]
     budget: Budget | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -101,6 +106,7 @@ class DryRun:
                 }
                 for number, job in enumerate(self.jobs)
             ],
+            "failed": {run.id: why for run, why in self.failed.items()},
         }
 
     def show(self) -> None:
@@ -127,14 +133,17 @@ class DryRun:
         runs = [segment.run for job in self.jobs for segment in job.segments]
         if runs:
             say("")
-            words = variants(self.study.runs)
-            rows = [row(run) | {"variant": words[run.id]} for run in runs[:SHOWN]]
-            hidden = {"trunk"} if any(words.values()) else {"trunk", "variant"}
+            rows = [row(run) | {VARIANT: self.variants[run.id]} for run in runs[:SHOWN]]
+            hidden = {"trunk"} if any(self.variants.values()) else {"trunk", VARIANT}
             shown = [name for name in rows[0] if name not in hidden]
             cells = [[*(each[name] for name in shown), self.reasons[each["run"]]] for each in rows]
-            print_table((*shown, "why"), cells, left=("run", "model", "variant", "why"))
+            print_table((*shown, "why"), cells, left=("run", "model", VARIANT, "why"))
         if len(runs) > SHOWN:
             say(f"and {len(runs) - SHOWN:_} more; --json has them all.")
+        if self.failed:
+            say("")
+            for line in (*by_reason("failed", self.failed), RETRY):
+                say(line)
         if self.budget is not None:
             say(f"\n{self._within(self.budget)}")
         say("\nNothing was trained or written.")

@@ -10,6 +10,7 @@ from scaling.runs.run_folder import RunProgress
 from scaling.training.run import Run
 
 FEW = 3  # runs that are named each for itself, though they ended for the same reason
+RETRY = "Launch with --retry to try again what failed."
 
 What: TypeAlias = Literal["done", "failed", "unfinished", "tried again", "to be stopped"]
 
@@ -117,12 +118,12 @@ class Conclusion:
         line += f", {len(self.failed)} failed" if self.failed else ""
         line += f", {len(self.unfinished)} unfinished" if self.unfinished else ""
         yield f"{line}, in {duration(self.seconds)}."
-        yield from _by_reason("failed", self.failed)
-        yield from _by_reason("unfinished", self.unfinished)
+        yield from by_reason("failed", self.failed)
+        yield from by_reason("unfinished", self.unfinished)
         if self.unfinished:
             yield "Launch again to resume what is unfinished."
         if self.failed:
-            yield "Launch with --retry to try again what failed."
+            yield RETRY
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -136,7 +137,7 @@ class Conclusion:
         }
 
 
-def _by_reason(what: str, runs: Mapping[Run, str]) -> Iterator[str]:
+def by_reason(what: str, runs: Mapping[Run, str]) -> Iterator[str]:
     """A line a run; runs that ended for the same reason share one."""
     same: dict[str, list[Run]] = {}
     for run, why in runs.items():

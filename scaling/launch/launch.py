@@ -20,7 +20,7 @@ from scaling.launch.dry_run import DryRun
 from scaling.launch.events import Conclusion, describe
 from scaling.launch.jobs import Job, jobs
 from scaling.launch.launch_file import write_launch_file
-from scaling.launch.launch_spec import DEFAULT, LaunchSpec, ordered, selected
+from scaling.launch.launch_spec import DEFAULT, LaunchSpec, chosen, ordered
 from scaling.launch.reasons import reasons
 from scaling.launch.stopping import Stopping
 from scaling.launch.tally import Tally
@@ -30,6 +30,7 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import Look, RunFolder
 from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free
 from scaling.study.study import Study
+from scaling.study.variants import variants
 from scaling.training.leaving import leaving_on_signals
 from scaling.training.run import Run
 
@@ -96,7 +97,7 @@ def launch(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers) 
     began = time.monotonic()
     launcher.places(study, spec)  # raises where there is none for them
     whole = _as_begun(study, runs, launcher)
-    study = selected(whole, spec.only)
+    study, spec = chosen(whole, spec)
     with display(json_lines=spec.json_lines) as screen:
         at_work, tally, looks = _begin(study, whole.runs, runs, spec, launcher, screen)
         try:
@@ -139,15 +140,24 @@ def dry_run(study: Study, runs: Path, spec: LaunchSpec, launcher: StartsWorkers)
     """What `launch` would do: who gets what. Writes nothing, and raises as `launch` does."""
     launcher.places(study, spec)  # raises where there is none for them
     whole = _as_begun(study, runs, launcher)
-    study = selected(whole, spec.only)
-    todo = set()
+    study, spec = chosen(whole, spec)
+    todo, failed = set(), {}
     for run in study.runs:
-        state = RunFolder(runs / run.id).status(study.evaluate)
+        folder = RunFolder(runs / run.id)
+        state = folder.status(study.evaluate)
         if state in ("waiting", "running") or (spec.retry and state == "failed"):
             todo.add(run.id)
-    why = reasons(whole, runs, todo)
-    queue = ordered(jobs(study.runs, todo), spec)
-    return DryRun(study, launcher.places(study, spec), queue, why, spec.budget)
+        elif state == "failed":
+            failed[run] = folder.failure() or ""
+    return DryRun(
+        study,
+        launcher.places(study, spec),
+        ordered(jobs(study.runs, todo), spec),
+        reasons(whole, runs, todo),
+        variants(whole.runs),
+        failed,
+        spec.budget,
+    )
 
 
 def _as_begun(study: Study, runs: Path, launcher: StartsWorkers) -> Study:

@@ -32,8 +32,8 @@ class LaunchFile(Config):
     evaluate: tuple[Evaluation, ...]
     """What is to be measured on each."""
     placement: PlacementSpec = DEFAULT
-    first: tuple[str, ...] = ()
-    """Conditions on runs, as `LaunchSpec.first` has them."""
+    turns: dict[str, int] = Field(default_factory=dict)
+    """By the ids of runs, as `LaunchSpec.turns` has them."""
     hang_after: float | None = None
     """Seconds, as `LaunchSpec.hang_after` has them."""
     format: Literal[1] = 1
@@ -41,7 +41,7 @@ class LaunchFile(Config):
     @property
     def spec(self) -> LaunchSpec:
         """What decides how it is done."""
-        return LaunchSpec(first=self.first, hang_after=self.hang_after)
+        return LaunchSpec(turns=self.turns, hang_after=self.hang_after)
 
 
 def write_launch_file(study: Study, runs: Path, spec: LaunchSpec) -> Path:
@@ -52,7 +52,7 @@ def write_launch_file(study: Study, runs: Path, spec: LaunchSpec) -> Path:
         runs=tuple(dict.fromkeys(run.id for run in study.runs)),
         evaluate=study.evaluate,
         placement=study.placement,
-        first=spec.first,
+        turns=dict(spec.turns),
         hang_after=spec.hang_after,
     )
     path = runs / FOLDER / f"{study.name}-{digest(content)}.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from fits.base.errors import UserError
@@ -13,9 +13,11 @@ from fits.base.names import did_you_mean
 from scaling.launch.events import duration
 from scaling.launch.jobs import Job
 from scaling.study.study import Study
+from scaling.study.variants import variants
 from scaling.training.run import Run
 
 SHOWN = 10  # values of a column that a message lists
+VARIANT = "variant"  # the column of which a run alone knows nothing: `scaling.study.variants`
 HOURS = re.compile(r"([0-9.]+) ?(s|min|h|d)")
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -79,8 +81,10 @@ class LaunchSpec:
       budget: None: no limit.
       hang_after: seconds without a step, or another phase, after which a worker is killed and its
         run tried again; None: an hour, while it makes steps.
-      json_lines: whether what happens is printed as JSON, an object a line.
       stop: rules by which runs are given up, as `scaling.launch.stopping` has them.
+      json_lines: whether what happens is printed as JSON, an object a line.
+      turns: what `first` means, as `chosen` finds it: by the id of each run that meets a condition,
+        the number of the first one.
     """
 
     retry: bool = False
@@ -91,13 +95,14 @@ class LaunchSpec:
     hang_after: float | None = None
     stop: tuple[str, ...] = ()
     json_lines: bool = False
+    turns: Mapping[str, int] = field(default_factory=dict)
 
 
 DEFAULT = LaunchSpec()
 
 
 class Condition(NamedTuple):
-    """On one column of `row`."""
+    """On one column of `row`, or on `VARIANT`."""
 
     column: str
     value: str
@@ -107,43 +112,81 @@ class Condition(NamedTuple):
         return f"{self.column}{'=' if self.equal else '!='}{self.value}"
 
 
+def chosen(study: Study, spec: LaunchSpec) -> tuple[Study, LaunchSpec]:
+    """The study with the runs alone that a launch means, and `spec` with its `turns`.
+
+    Raises:
+      UserError: as `selected` does, and where none of these runs meets a condition of `first`.
+    """
+    left = selected(study, spec.only)
+    if not spec.first:
+        return left, spec
+    conditions = _conditions(spec.first, left.runs, "--first")
+    cells = _cells(study, conditions)
+    turns: dict[str, int] = {}
+    for number, condition in enumerate(conditions):
+        for run in _meeting(left.runs, cells, condition, "--first"):
+            turns.setdefault(run.id, number)
+    return left, replace(spec, turns=turns)
+
+
 def selected(study: Study, only: Sequence[str]) -> Study:
     """The study with those of its runs alone that meet every condition.
 
     Args:
-      only: "COL=VALUE" or "COL!=VALUE", of the columns of `row`.
+      only: "COL=VALUE" or "COL!=VALUE", of the columns of `row`, or of `VARIANT`, as the study's
+        tables show it.
 
     Raises:
       UserError: a condition is none, names no column, or leaves no run.
     """
     if not only:
         return study
-    runs = study.runs
-    for condition in _conditions(only, study.runs, "--only"):
-        found = list(dict.fromkeys(row(run)[condition.column] for run in runs))
-        runs = tuple(run for run in runs if _meets(row(run), condition))
-        if not runs:
-            near = did_you_mean(condition.value, found)
-            listed = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
-            raise UserError([f"--only {condition}: no run is left. {near}There are {listed}."])
+    conditions = _conditions(only, study.runs, "--only")
+    runs, cells = study.runs, _cells(study, conditions)
+    for condition in conditions:
+        runs = _meeting(runs, cells, condition, "--only")
     return study.model_copy(update={"runs": runs})
 
 
 def ordered(queue: Sequence[Job], spec: LaunchSpec) -> list[Job]:
-    """Jobs in the order in which they are taken, given those in the order of their length.
-
-    Raises:
-      UserError: `spec.first` has no conditions, or names no column.
-    """
-    runs = [segment.run for job in queue for segment in job.segments]
-    found = _conditions(spec.first, runs, "--first")
+    """Jobs in the order in which they are taken, given those in the order of their length."""
+    last = max(spec.turns.values(), default=0) + 1
 
     def turn(job: Job) -> int:
-        rows = [row(segment.run) for segment in job.segments]
-        meets = (n for n, each in enumerate(found) if any(_meets(r, each) for r in rows))
-        return next(meets, len(found))
+        return min(spec.turns.get(segment.run.id, last) for segment in job.segments)
 
-    return sorted(queue, key=turn) if found else list(queue)
+    return sorted(queue, key=turn) if spec.turns else list(queue)
+
+
+def _cells(study: Study, conditions: Sequence[Condition]) -> dict[str, dict[str, str]]:
+    """By the id of each run its `row`; its variant too, where a condition is on that."""
+    cells = {run.id: row(run) for run in study.runs}
+    if any(condition.column == VARIANT for condition in conditions):
+        for run, words in variants(study.runs).items():
+            cells[run][VARIANT] = words
+    return cells
+
+
+def _meeting(
+    runs: Sequence[Run], cells: Mapping[str, Mapping[str, str]], condition: Condition, option: str
+) -> tuple[Run, ...]:
+    """Those that meet a condition.
+
+    Raises:
+      UserError: none does; names what there is.
+    """
+    found = tuple(run for run in runs if _meets(cells[run.id], condition))
+    if not found:
+        there = list(dict.fromkeys(cells[run.id][condition.column] for run in runs))
+        near = did_you_mean(condition.value, there)
+        words = [f"'{each}'" if "," in each else each for each in there[:SHOWN]]
+        listed = ", ".join(words) + (", ..." if len(there) > SHOWN else "")
+        is_one = condition.column == VARIANT and there == [""]
+        what = "The study has no variants." if is_one else f"There are {listed}."
+        none = "no run is left" if option == "--only" else "no run meets it"
+        raise UserError([f"{option} {condition}: {none}. {near}{what}"])
+    return found
 
 
 def _conditions(texts: Sequence[str], runs: Sequence[Run], option: str) -> list[Condition]:
@@ -158,10 +201,9 @@ def _conditions(texts: Sequence[str], runs: Sequence[Run], option: str) -> list[
         column = name.removesuffix("!")
         if not equals:
             mistakes.append(f"{option} {text}: has no '='. Write COL=VALUE.")
-        elif runs and column not in row(runs[0]):
-            near = did_you_mean(column, row(runs[0]))
-            columns = ", ".join(row(runs[0]))
-            mistakes.append(f"{option} {text}: no column '{column}'. {near}Columns: {columns}.")
+        elif runs and column not in (columns := (*row(runs[0]), VARIANT)):
+            near, listed = did_you_mean(column, columns), ", ".join(columns)
+            mistakes.append(f"{option} {text}: no column '{column}'. {near}Columns: {listed}.")
         else:
             found.append(Condition(column, value, equal=not name.endswith("!")))
     if mistakes:

@@ -121,7 +121,7 @@ Only = Annotated[
     typer.Option(
         metavar="COL=VALUE",
         help="Of runs with that alone: run, model, data_size, subset, resample, images_seen, "
-        "batch, seed or trunk; "
+        "batch, seed, trunk or variant; "
         "COL!=VALUE for all others. May be given several times.",
     ),
 ]

@@ -3,15 +3,19 @@ those lie in a bucket, below this machine's cache folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from fits.base.printable import printable
 from scaling.base.machine import cache_folder
 from scaling.base.storage import is_object
+from scaling.runs.attempts import read_attempts
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file
+from scaling.runs.run_folder import RunFolder
 
 LOGS = "logs"
 JOBS = "slurm-*/*_log.out", "ray-*.log"
@@ -32,6 +36,9 @@ def log_of(runs: Path, name: str) -> list[str]:
     Args:
       name: the run's id, or how it alone begins.
 
+    Returns:
+      The lines; where there is none, that nothing was printed, and why the run ended, if it did.
+
     Raises:
       UserError: no such run, or several, or it was never at work here.
     """
@@ -49,9 +56,24 @@ def log_of(runs: Path, name: str) -> list[str]:
     logs = logs_folder(runs)
     paths = sorted(logs.glob(f"{trunk}*.log"), key=lambda path: path.stat().st_mtime)
     if not paths:
-        raise UserError([f"{found[0]}: no log of its own in {logs}{_here(runs)}. {_where(logs)}"])
+        words = f"{found[0]}: no log of its own in {logs}{_here(runs)}. {_where(logs)}"
+        raise UserError([words, *_ended(found[0], runs)])
     texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
-    return [printable(line) for text in texts for line in text.splitlines()]
+    lines = [printable(line) for text in texts for line in text.splitlines()]
+    if any(line.strip() for line in lines):
+        return lines
+    return [f"{found[0]}: its workers have printed nothing.", *_ended(found[0], runs)]
+
+
+def _ended(name: str, runs: Path) -> Iterator[str]:
+    """Why the run ended, where it did before it was done."""
+    folder = RunFolder(runs / name)
+    if (why := folder.failure()) is not None:
+        yield f"{name} failed: {why}"
+    elif reasons := read_attempts(folder.path).reasons:
+        yield f"{name} was tried {counted(len(reasons), 'time')} in vain: {printable(reasons[-1])}"
+    elif (why := folder.stopped()) is not None:
+        yield f"{name} was left unfinished: {why}"
 
 
 def _here(runs: Path) -> str:

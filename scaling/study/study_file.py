@@ -219,8 +219,8 @@ class StudyFile(Config):
     """A question, and the grid of runs that answers it."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
-        json_schema_extra={"in_words": "a name of letters, digits, - and _"},
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$",
+        json_schema_extra={"in_words": "a name of at most 100 letters, digits, - and _"},
     )
     """Names the files that the study's results end up in."""
     question: str = Field(min_length=1)
