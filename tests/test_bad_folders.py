@@ -10,7 +10,11 @@ from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.worker import Ended
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Orbax's writes that fail late call back into its event loop, which the first failure closed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
