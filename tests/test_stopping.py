@@ -100,6 +100,9 @@ def test_a_run_that_will_not_come_down_to_the_frontier_is_behind(runs, rival):
     assert "at step 800, where it leaves its trunk" in found.reason
 
 
+launched = []  # by `Capture`
+
+
 class Capture(Local):
     """Starts nobody, and keeps what it was to have done."""
 
@@ -112,9 +115,6 @@ class Capture(Local):
 
     def stop(self):
         pass
-
-
-launched = []
 
 
 def test_runs_that_only_leaves_out_are_rivals_too(runs, rival):

@@ -21,7 +21,7 @@ from fits.base.diagnostic import Diagnostic, Numbers
 from fits.base.numbers import Array
 from fits.regression.fit import Fit
 
-FACTOR = 3.0  # from the best size at most; from 2 to 4 hardly matters (benchmarks/isoflop_forms.py)
+FACTOR = 3.0  # from the best size at most; from 2 to 4 hardly matters (docs/laws/optimal.md)
 LACK_OF_FIT = {
     "autocorrelated_along",
     "smallest_above",
