@@ -116,7 +116,7 @@ def by_law(near):
         if line := contradicted(found, lines, [middle, last, AHEAD * last]):
             kept = runs.keep(is_near(line, runs.size, runs.compute))
             with contextlib.suppress(ValueError):  # too few
-                found = refitted(found, line, runs, lambda: fitted(kept))
+                found = refitted(found, line, runs, fitted(kept))
         return found.exponent(), np.log(found.size(AHEAD * np.exp(place[-1])))
 
     return estimate

@@ -204,7 +204,7 @@ def test_a_law_that_does_not_hold_far_from_the_best_sizes_is_fitted_near_them():
     assert not low < EXPONENT < high
     assert contradicted(whole, [line], [1e20, 3e21]) is line
     kept = runs.keep(is_near(line, runs.size, runs.compute))
-    law = refitted(whole, line, runs, lambda: by_law(kept).fit)
+    law = refitted(whole, line, runs, by_law(kept).fit)
     _, low, high = law.exponent()
     assert low < EXPONENT < high
     assert high - low < 0.06

@@ -9,7 +9,7 @@ minimum, so is the law here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,26 +52,17 @@ def contradicted(
     return next((each for each in lines if disagreements([each, law], computes)), None)
 
 
-def refitted(
-    law: ParametricLaw,
-    line: LineOfSizes,
-    runs: Trainings,
-    fit: Callable[[], Fit],
-) -> ParametricLaw:
+def refitted(law: ParametricLaw, line: LineOfSizes, runs: Trainings, fit: Fit) -> ParametricLaw:
     """The law by a fit to the runs near the best sizes, and a diagnostic that says so.
 
     Args:
       law: by a fit to all.
       line: of the best sizes.
       runs: all.
-      fit: fits those that `is_near` keeps.
-
-    Raises:
-      ValueError: they are too few.
+      fit: to those that `is_near` keeps.
     """
     near = is_near(line, runs.size, runs.compute)
-    kept = runs.keep(near)
-    found = parametric(kept, fit())
+    found = parametric(runs.keep(near), fit)
     numbers: Numbers = {
         "factor": FACTOR,
         "runs": float(near.sum()),

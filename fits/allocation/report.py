@@ -204,7 +204,7 @@ def allocate(
         rows = np.flatnonzero(is_near(line, points.x[0], spent))
         near = numbers.keep(rows)
         try:
-            better = refitted(law, line, runs, lambda: near.fit(spec))
+            better = refitted(law, line, runs, near.fit(spec))
         except ValueError:  # too few
             line = None
         else:

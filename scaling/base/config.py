@@ -1,8 +1,7 @@
 """The base of everything a study file can say: frozen, keyword-only, checked where it is born.
 
 Also `NoneAs`, how a file says None, `HomePath`, a path of a file, and `contents`, what an id is the
-hash of. Knows nothing of
-what the configurations mean.
+hash of. Knows nothing of what the configurations mean.
 """
 
 from __future__ import annotations
