@@ -11,6 +11,7 @@ from fits.base.errors import UserError
 from fits.data.raw import Layout, Source, is_comment
 
 END = "end-of-the-table"
+NOT_PLAIN = b'"', b"#", b"\0"  # where one of these is, csv must look
 
 
 class Row(NamedTuple):
@@ -55,25 +56,43 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         """Raises UserError where a row cannot be read."""
-        mark, path = self.layout.mark, self.source.path
-        reader = csv.reader(self._lines(), delimiter=mark, skipinitialspace=mark == " ")
-        cells: list[str] = []
-        row: Row | None = None
+        plain = self.layout.mark != " " and not any(each in self.source.raw for each in NOT_PLAIN)
         try:
-            for cells in reader:
-                if row is not None and any(row.cells):
-                    yield row
-                row = Row(self._first, self._line, list(map(str.strip, cells)))
-                self._between = True
+            yield from self._split() if plain else self._parsed()
         except csv.Error as error:
             raise UserError(
                 [
-                    f"{path}, line {self._first}: not a CSV file ({error}). If a quote opens "
-                    "there, close it."
+                    f"{self.source.path}, line {self._first}: not a CSV file ({error}). If a quote "
+                    "opens there, close it."
                 ]
             ) from None
+
+    def _split(self) -> Iterator[Row]:
+        """Of a text without quotes and comments, in which a row is a line."""
+        mark, longest = self.layout.mark, csv.field_size_limit()
+        for line, text in enumerate(self.source.lines(), 1):
+            if len(text) > longest:
+                self._first = line
+                next(csv.reader([text], delimiter=mark))  # says which cell is too long
+            cells = list(map(str.strip, text.split(mark)))
+            if line > self.layout.skip and any(cells):
+                yield Row(line, line, cells)
+
+    def _parsed(self) -> Iterator[Row]:
+        mark = self.layout.mark
+        reader = csv.reader(self._lines(), delimiter=mark, skipinitialspace=mark == " ")
+        cells: list[str] = []
+        row: Row | None = None
+        for cells in reader:
+            if row is not None and any(row.cells):
+                yield row
+            row = Row(self._first, self._line, list(map(str.strip, cells)))
+            self._between = True
         if cells != [END]:
             opened = self._line - len(io.StringIO(cells[-1], newline="").readlines()) + 1
             raise UserError(
-                [f"{path}, line {opened}: a quote opens here and never closes. Close it."]
+                [
+                    f"{self.source.path}, line {opened}: a quote opens here and never closes. "
+                    "Close it."
+                ]
             )

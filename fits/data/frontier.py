@@ -59,8 +59,9 @@ def on_frontier(compute: Array, error: Array, present: NDArray[np.bool_]) -> NDA
     """
     order = np.lexsort((error, compute))  # by compute, then by error
     heights = np.where(present[:, order], error[order], np.inf)
-    before = np.minimum.accumulate(heights, axis=1)[:, :-1]
-    record = heights < np.pad(before, ((0, 0), (1, 0)), constant_values=np.inf)
+    before = np.minimum.accumulate(heights, axis=1)
+    record = heights < np.inf
+    np.less(heights[:, 1:], before[:, :-1], out=record[:, 1:])
     chosen = np.empty_like(present)
     chosen[:, order] = record
     return chosen

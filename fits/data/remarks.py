@@ -132,9 +132,11 @@ def of_misplaced(
     Args:
       frontier: whether `of_costliest` speaks of the runs that it names.
     """
+    rate = float(kind.startswith(("error", "accuracy")))
+    if not (found := misplaced(x, error, rate)):
+        return []
     said = set(slips(x, measured, _whole(kind))[0].tolist())
     said |= set(_costliest(x, error) or ()) if frontier else set()
-    rate = float(kind.startswith(("error", "accuracy")))
     return [
         Diagnostic(
             "misplaced",
@@ -147,6 +149,6 @@ def of_misplaced(
                 "accuracy": float(kind.startswith("accuracy")),
             },
         )
-        for each in misplaced(x, error, rate)
+        for each in found
         if each.run not in said
     ]

@@ -31,7 +31,6 @@ from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.spec import LEVEL
 
 MOST = 200  # different x; of more, neighbours are averaged
-UNLIKELY = 0.02  # that no law is true, at least
 MISSED = 0.04, 4.0  # square of the error of a fall, as a part of it: untested, and at most
 CERTAIN = 0.5  # probability of annealing from which a reader is told
 
@@ -174,7 +173,7 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     risk = members.risk[:, None] + members.real * members.late_noise**2
     variances[0] = members.real * (trust.fall * means[0]) ** 2
     weights = (risk + variances + 1e-300) ** -2.0
-    weights[0] /= max(1 - members.laws.chance, UNLIKELY)
+    weights[0] *= 1 + members.law_odds
     weights /= weights.sum(axis=0)
     mean = (weights * means).sum(axis=0)
     annealed = members.annealing(x)
@@ -215,7 +214,7 @@ def _falling(members: Members) -> float:
     `Annealing.worth` points: the squared misfit over that of the best law without annealing, times
     the same ratio on each stretch ahead of what was fitted (the prequential likelihood, Dawid
     1984). The stretches speak against the law only: a rate that begins to fall late is not seen in
-    early ones. All of that is over the chance that no law without annealing is true.
+    early ones. All of that is over the chance that no law without annealing is true, by its odds.
     """
     found = members.annealing
     if not found.worth:
@@ -223,7 +222,7 @@ def _falling(members: Members) -> float:
     least = members.real * members.late_noise**2 + 1e-14
     against = sum(float(np.log((own + least) / (best + least))) for own, best in found.missed)
     log_odds = 0.5 * found.worth * (2 * np.log(found.misfit) + max(against, 0.0))
-    log_odds -= np.log(max(1 - members.laws.chance, UNLIKELY))
+    log_odds += np.log1p(members.law_odds)
     return float(1 / (1 + np.exp(np.clip(log_odds, -500, 500))))
 
 

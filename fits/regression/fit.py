@@ -221,16 +221,16 @@ def fit(
         exact = profile = profile_of(law, *points, cluster[chosen], loss, unit)
     refuse_too_steep(profile.values, unit, profile.x, profile.y)
     inference: Profile | Bootstrap = profile
+    every = near = np.ones(len(y), bool)
     if choose is not every_point:
         rng, needs = np.random.default_rng(seed), len(law.parameters)
-        near = np.ones(len(y), bool)
-        if len(y) > MANY and cluster.max() + 1 == len(y):
-            near = near_frontier(x, y)
-        few = x[near], y[near], np.unique(cluster[near], return_inverse=True)[1]
+        near = near_frontier(x, y) if len(y) > MANY else every
+        some = near if cluster.max() + 1 == len(y) else every
+        few = x[some], y[some], np.unique(cluster[some], return_inverse=True)[1]
         drawn = bootstrap_weights(
             needs, *few, choose, replicates, rng, clusters=int(cluster.max()) + 1
         )
-        found = refits(law, plain[near], y[near], drawn, counts[near], profile.scaled, loss)
+        found = refits(law, plain[some], y[some], drawn, counts[some], profile.scaled, loss)
         with np.errstate(over="ignore"):
             inference = Bootstrap(profile, law.in_ones(unit, *found.T).T)
         refuse_too_steep(inference.replicates, unit, profile.x, profile.y)
@@ -253,7 +253,7 @@ def fit(
         objective=exact.minimum,
         cells=len(profile.y) if many else None,
     )
-    without = jackknife(profile, plain, y, counts, choose, chosen)
+    without = jackknife(profile, plain[..., near], y[near], counts[near], choose, chosen[near])
     said = _diagnostics(fitted, exact, profile, without, order[chosen])
     return replace(fitted, diagnostics=tuple(said))
 
