@@ -234,3 +234,13 @@ def test_text_that_looks_like_a_range_or_a_sign_is_text_where_cells_are(tmp_path
     table = read_table(path)
     assert len(keep_where(table, "name=S-2")) == 1
     assert len(keep_where(table, "a=>b=4")) == 1
+
+
+def test_a_percentage_is_compared_with_a_column_whose_name_says_percent(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("flops,err (%),lr\n1e17,61.2,.001\n1e18,50,0.001\n1e19,44.6,.003\n")
+    table = read_table(path)
+    assert keep_where(table, "err>50%").numbers == [2]
+    assert keep_where(table, "err<=50 %").numbers == keep_where(table, "err<=50").numbers == [3, 4]
+    assert keep_where(table, "lr!=.003").numbers == [2, 3]
+    assert keep_where(table, "lr=.001..0.002").numbers == [2, 3]

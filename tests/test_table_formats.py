@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fits.base.errors import UserError
+from fits.data import numerals
+from fits.data.csv_rows import Rows
 from fits.data.points import points_of
+from fits.data.raw import Layout, Source
 from fits.data.tables import read_numbers, read_table
 
 FIELD = Path(__file__).parents[1] / "shared/data/field"
@@ -369,3 +374,75 @@ def test_a_word_in_brackets_that_is_no_unit_is_none(read, name):
 def test_a_word_in_brackets_that_is_a_unit_is_kept(read, unit):
     table = read(PLAIN.replace("flops", f"flops ({unit})"))
     assert table.unit("flops") == (unit if unit != "10^18" else None)
+
+
+@settings(max_examples=200)
+@given(
+    text=st.text(alphabet="a1.;,|\t \r\n", max_size=60),
+    mark=st.sampled_from(",;|\t"),
+    skip=st.integers(0, 1),
+)
+def test_a_text_without_quotes_is_split_as_csv_would_parse_it(text, mark, skip):
+    source = Source(Path("t.csv"), text.encode(), ())
+    rows = Rows(source, Layout(mark, skip))
+    assert list(rows._split()) == list(Rows(source, Layout(mark, skip))._parsed())
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        ([".612", ".5", "-", ".446"], [0.612, 0.5, np.nan, 0.446]),
+        ([".94 %", "1.2 %", "-.5 %"], [0.0094, 0.012, -0.005]),
+        ([".35M", "1.3B"], [3.5e5, 1.3e9]),
+        ([".612 ± .003", "0.5 ± .002"], [0.612, 0.5]),
+    ],
+)
+def test_a_number_may_begin_with_its_decimal_mark(read, cells, numbers):
+    table = read("flops,err\n" + "".join(f"1e18,{cell}\n" for cell in cells))
+    np.testing.assert_allclose(table.values("err"), numbers)
+    assert not table.column("err").wrong()
+
+
+def test_a_number_that_begins_with_its_mark_needs_the_percent_sign_of_the_others(read):
+    table = read("flops,err\n1e18,61 %\n1e19,.52\n")
+    assert "is it 0.52 % or 52 %?" in table.column("err").wrong()[1]
+
+
+def test_a_factor_in_the_cells_and_in_the_name_counts_once(read):
+    table = read("params (M),flops (GFLOPs),loss\n12.5M,1e9 GFLOPs,3\n1.3B,2e9 GFLOPs,2\n")
+    assert table.values("params").tolist() == [12.5e6, 1.3e9]
+    assert table.values("flops").tolist() == [1e18, 2e18]
+    assert (table.column("params").unit, table.column("flops").unit) == (None, "FLOPs")
+
+
+def test_a_factor_in_some_cells_under_a_name_with_one_is_refused(read):
+    table = read("params (M),loss\n12.5M,3\n13,2\n")
+    (said,) = table.column("params").wrong().values()
+    assert said == (
+        "without the factor that others have, which may be M as in the column's name. "
+        "Write it in every cell, or in none."
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "numbers"),
+    [("1.000.000", [300_000, 450_000]), ("1.5", [300, 450]), ("7", [300, 450])],
+)
+def test_dots_between_thousands_elsewhere_decide_an_open_column(read, other, numbers):
+    table = read(f"N;tokens\n{other};300.000\n{other};450.000\n")
+    assert table.values("tokens").tolist() == numbers
+
+
+def test_dots_that_are_both_elsewhere_are_refused_with_both_readings(read):
+    table = read("N;loss;tokens\n1.000.000;2.5;300.000\n2.000.000;2.4;450.000\n")
+    assert "may be 300 or 300000 (1.000.000 stands elsewhere)" in table.column("tokens").wrong()[0]
+
+
+@settings(max_examples=300)
+@given(st.from_regex(r"\A[+-]?[0-9]{0,4}[.,]?[0-9]{1,5}(e[0-9])?( ?[kKMBbGTmt])?\Z"))
+def test_what_is_read_quickly_is_what_a_closer_look_finds(cell):
+    quick, found = numerals._Seen().certain(cell), numerals.written(cell)
+    if quick is not None:
+        assert found is not None
+        assert found.role in ("decimal", "")
+        assert quick == numerals._value(found, found.role)

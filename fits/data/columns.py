@@ -15,7 +15,16 @@ from typing import Any, overload
 import numpy as np
 
 from fits.base.numbers import Array, Indices, Mask
-from fits.data.numerals import Elsewhere, Numerals, has_decimal, plain, read_numerals
+from fits.data.numerals import (
+    Elsewhere,
+    Numerals,
+    factor_of,
+    has_decimal,
+    has_thousands,
+    plain,
+    read_numerals,
+    written,
+)
 
 BLOCK = 10_000  # rows handled at once as Python's own text
 TEXT = np.dtypes.StringDType()
@@ -82,12 +91,12 @@ class WholeColumn:
     @cached_property
     def numerals(self) -> Numerals:
         found = plain(self.cells)
-        if found is not None and not self._elsewhere("decimal_comma"):
+        european = self._elsewhere("decimal_comma") or self._elsewhere("thousands_points")
+        if found is not None and not european:
             return found
+        marks = ("decimal_comma", "decimal_point", "thousands_commas", "thousands_points")
         return read_numerals(
-            self,
-            lambda: Elsewhere(self._elsewhere("decimal_comma"), self._elsewhere("decimal_point")),
-            self.between_commas,
+            self, lambda: Elsewhere(*map(self._elsewhere, marks)), self.between_commas
         )
 
     def _elsewhere(self, what: str) -> str:
@@ -106,6 +115,20 @@ class WholeColumn:
         if not (np.strings.find(self.cells, ",") >= 0).any():
             return ""
         return has_decimal(self, ",")
+
+    @cached_property
+    def thousands_commas(self) -> str:
+        """A cell of it that has commas between thousands beyond doubt; "": none has."""
+        return self._thousands(",")
+
+    @cached_property
+    def thousands_points(self) -> str:
+        """A cell of it that has dots between thousands beyond doubt; "": none has."""
+        return self._thousands(".")
+
+    def _thousands(self, mark: str) -> str:
+        twice = np.strings.count(self.cells, mark) > 1
+        return has_thousands(self, mark) if twice.any() else ""
 
 
 class Column(Sequence[str]):
@@ -144,8 +167,15 @@ class Column(Sequence[str]):
 
     @property
     def unit(self) -> str | None:
-        """From the column's name, or else from its cells; None: neither says one."""
-        return name_and_unit(self.whole.name)[1] or self.whole.numerals.unit
+        """From the column's name, or else from its cells; None: neither says one.
+
+        A factor in the cells, such as M, is counted in their numbers, and once.
+        """
+        named, numerals = name_and_unit(self.whole.name)[1], self.whole.numerals
+        if named is None or not numerals.suffixed:
+            return named or numerals.unit
+        factor, word = factor_of(named)
+        return (word or numerals.unit) if factor else named
 
     @property
     def in_percent(self) -> bool:
@@ -174,8 +204,21 @@ class Column(Sequence[str]):
 
     def wrong(self) -> dict[int, str]:
         """Rows whose cell is no number, and why, in words."""
-        wrong = self.whole.numerals.wrong
+        wrong = self.whole.numerals.wrong | self._without_factor()
         return {row: wrong[cell] for row, cell in enumerate(self) if cell in wrong} if wrong else {}
+
+    def _without_factor(self) -> dict[str, str]:
+        """Cells without the factor that others have and the column's name has too, and why not."""
+        named, numerals = name_and_unit(self.whole.name)[1], self.whole.numerals
+        count = int((~numerals.absent).sum()) - len(numerals.wrong)
+        if named is None or not 0 < numerals.suffixed < count or not factor_of(named)[0]:
+            return {}
+        said = (
+            f"without the factor that others have, which may be {named} as in the column's name. "
+            "Write it in every cell, or in none."
+        )
+        cells = ((cell, written(cell)) for cell in dict.fromkeys(self.whole))
+        return {cell: said for cell, found in cells if found and not found.suffix}
 
     def codes(self) -> Indices:
         """A number for each different cell, in order of first appearance, [rows]."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fits.data.tables import Table
 
 FORMS = "COL=VALUE, COL!=VALUE, COL>=NUMBER (<, <=, >) or COL=LOW..HIGH"
+PERCENT = frozenset(["%", "percent", "pct"])  # units
 _SIGN = re.compile(r"<=|>=|!=|==|=|<|>")
 _UPWARDS = re.compile(r"(?P<first>[^<>=!]+)(?P<one><=?)(?P<name>.+?)(?P<two><=?)(?P<last>[^<>=!]+)")
 _DOWNWARDS = re.compile(
@@ -207,6 +208,8 @@ def _met(table: Table, condition: Condition) -> Mask:
         inside = [_met(table, end) for end in _range(replace(condition, sign="="))]
         return ~np.logical_and.reduce(inside) & ~column.absent
     number = _number(value)
+    if number is not None and "%" in value and not column.in_percent and column.unit in PERCENT:
+        number *= 100  # the column's name says that its cells are percentages
     if condition.sign in ("=", "!="):
         met = np.fromiter((cell == value for cell in column), bool, len(column))
         low = value.strip().lower()

@@ -34,11 +34,12 @@ FACTORS = {"k": 3, "K": 3, "M": 6, "m": 6, "mn": 6, "Mn": 6, "B": 9, "b": 9, "bn
 FACTORS |= {"Mio": 6, "Mrd": 9, "Tsd": 3, "million": 6, "billion": 9, "trillion": 12}
 FACTORS |= {"G": 9, "T": 12, "t": 12, "tn": 12, "P": 15, "E": 18, "Z": 21}
 ALONE = frozenset(FACTORS) - {"P", "E", "Z"}  # the others only before a word
+EXPONENTS = {each: f"e{FACTORS[each]}" for each in ALONE if len(each) == 1}
 COUNTED = "flops?|params?|parameters|tokens?|images?|samples?|examples?|sequences?|steps?"
 
 _SPACE = " \u00a0\u2009\u202f"
 _NUMBER = re.compile(
-    rf"(?P<sign>[+-]?)(?P<body>(?:\d[\d.,'’_{_SPACE}]*)?[.,]?\d[.,]?)"
+    rf"(?P<sign>[+-]?)(?P<body>(?:(?:\d[\d.,'’_{_SPACE}]*)?[.,]?\d|[.,]\d+)[.,]?)"
     r"(?:[eEdD](?P<exponent>[+-]?\d+)|\s*[x×*·]\s*10\s*(?:\^|\*\*)\s*(?P<ten>[+-]?\d+))?"
     r"\s*(?P<rest>[^\d\s](?:[^\d]*[^\d\s])?)?"
 )
@@ -96,7 +97,7 @@ def written(cell: str) -> Written | None:
     if spaced and not _SPACED.fullmatch(body):
         return None
     body = re.sub(rf"['’_{_SPACE}]", "", body)
-    factor, rest = _factor(rest)
+    factor, rest = factor_of(rest)
     if currency and rest not in ("", currency):
         return None
     rest = rest or currency
@@ -116,7 +117,7 @@ def written(cell: str) -> Written | None:
     elif mark:
         whole, part = body.split(mark)
         open_ = len(part) == 3 and 0 < len(whole) <= 3 and whole[0] != "0" and not spaced
-        role = "either" if open_ and exponent == "0" else "decimal"
+        role = "either" if open_ and not (found["exponent"] or found["ten"]) else "decimal"
         if role == "either" and currency and not factor:  # no money has three decimals
             role = "thousands"
         if mark == "," and not part:
@@ -150,7 +151,7 @@ def _bare(cell: str) -> tuple[str, str, tuple[str, ...]]:
     return number, "", odd
 
 
-def _factor(rest: str) -> tuple[int, str]:
+def factor_of(rest: str) -> tuple[int, str]:
     """Power of ten that a suffix stands for, and what is left: "GFLOPs" is 9 and "FLOPs"."""
     found = _COUNTED.fullmatch(rest)
     if not rest or found is None or not (found["word"] or found["factor"] in ALONE):
@@ -179,13 +180,16 @@ class Numerals:
     percent: bool = False  # whether the cells say so
     unit: str | None = None  # that the cells name
     how: tuple[How, ...] = ()
+    suffixed: int = 0  # cells with a factor, such as M
 
 
 class Elsewhere(NamedTuple):
-    """A number in another column that shows its decimal mark beyond doubt; "": there is none."""
+    """A number in another column that shows beyond doubt what a mark is; "": there is none."""
 
-    comma: str
+    comma: str  # decimal
     point: str
+    commas: str  # between thousands
+    points: str
 
 
 def plain(cells: Any) -> Numerals | None:
@@ -217,6 +221,16 @@ def has_decimal(cells: Iterable[str], mark: str) -> str:
     return ""
 
 
+def has_thousands(cells: Iterable[str], mark: str) -> str:
+    """The first of these that has this mark between thousands beyond doubt; "": none has."""
+    for cell in cells:
+        if cell.count(mark) > 1:
+            found = written(cell)
+            if found and found.mark == mark and found.role == "thousands":
+                return cell
+    return ""
+
+
 class _Seen:
     """What the cells of a column say, gathered in one pass."""
 
@@ -226,20 +240,26 @@ class _Seen:
         self.open: dict[str, str] = {}  # mark -> a cell that does not show which
         self.rests: dict[str, int] = {}  # what follows the numbers -> how often
         self.plain = 0  # cells that nothing follows
+        self.suffixed = 0  # cells with a factor
         self.kinds: dict[str, tuple[str, float]] = {}  # unusual ways of writing: cell, value
 
     def certain(self, cell: str) -> float | None:
         """The number in a cell that can be read in one way only and quickly; None: look closer."""
-        if cell[-4:-3] in (".", ",") or "_" in cell or not cell:
+        factor = EXPONENTS.get(cell[-1:], "")
+        body = cell[:-1] if factor else cell
+        if body[-4:-3] in (".", ",") or "_" in body or not body:
             return None
-        comma = "," in cell
+        comma = "," in body
         try:
-            value = float(cell.replace(",", ".", 1) if comma else cell)
+            value = float((body.replace(",", ".", 1) if comma else body) + factor)
         except ValueError:
             return None
         if not math.isfinite(value):
             return None
         self.plain += 1
+        if factor:
+            self.suffixed += 1
+            self.kinds.setdefault("suffix", (cell, value))
         if comma and "," not in self.decimal:
             self.decimal[","] = cell
             self.kinds["decimal_comma"] = (cell, value)
@@ -252,6 +272,7 @@ class _Seen:
         role = "decimal" if found.role == "either" else found.role
         value = _value(found, role)
         self.rests[found.rest] = self.rests.get(found.rest, 0) + 1
+        self.suffixed += found.suffix
         if found.role == "either":
             self.open.setdefault(found.mark, cell)
             return value
@@ -333,6 +354,7 @@ def read_numerals(
         percent=unit == "%",
         unit=unit,
         how=tuple(How(kind, *each) for kind, each in seen.kinds.items()),
+        suffixed=seen.suffixed,
     )
 
 
@@ -381,7 +403,7 @@ class _Marks:
 
     def __init__(self, seen: _Seen, elsewhere: Callable[[], Elsewhere], between_commas: bool):
         self.seen, self.between_commas = seen, between_commas
-        self.elsewhere = elsewhere() if seen.open else Elsewhere("", "")
+        self.elsewhere = elsewhere() if seen.open else Elsewhere("", "", "", "")
         self.open = {mark: self._decided(mark) for mark in seen.open}
 
     def _decided(self, mark: str) -> str:
@@ -395,8 +417,12 @@ class _Marks:
             return "decimal"
         if other in decimal:
             return "either"
+        if mark == "." and self.elsewhere.points and not self.elsewhere.point:
+            return "thousands"
         if mark == ".":
-            return "either" if self.elsewhere.comma else "decimal"
+            return "either" if self.elsewhere.comma or self.elsewhere.points else "decimal"
+        if self.elsewhere.commas and not self.elsewhere.comma:
+            return "thousands"
         if self.elsewhere.comma or self.elsewhere.point:
             one = not (self.elsewhere.comma and self.elsewhere.point)
             return ("decimal" if self.elsewhere.comma else "thousands") if one else "either"
@@ -413,7 +439,8 @@ class _Marks:
         one, two = _value(found, "decimal"), _value(found, "thousands")
         other = "," if found.mark == "." else "."
         shown = self.seen.decimal.get(other) or self.seen.thousands.get(found.mark)
-        shown = shown or (self.elsewhere.comma if found.mark == "." else self.elsewhere.point)
+        here = self.elsewhere
+        shown = shown or (here.comma or here.points if found.mark == "." else here.point)
         because = f" ({shown} stands elsewhere)" if shown and shown != cell else ""
         return (
             f"which may be {one:.15g} or {two:.15g}{because}. Write it without a separator of "
