@@ -26,7 +26,7 @@ from fits.observations import HeldTooHigh, Observations, observations, read_poin
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.spec import BEST, FORECAST, FitSpec
-from fits.suited import suited
+from fits.suited import slips_among, suited
 
 Place: TypeAlias = tuple[float, ...]
 """One x a variable of the law."""
@@ -69,6 +69,17 @@ class GroupReport:
     def title(self) -> str:
         """Say "model=S, data_size=1000"; empty where nothing tells groups apart."""
         return ", ".join(f"{name}={short(value)}" for name, value in self.names.items())
+
+    def saying(self, words: str) -> str:
+        """A mistake, with the table and the group that it is in."""
+        return f"{self.points.table.path}{f', {self.title}' if self.title else ''}: {words}"
+
+    @property
+    def causes(self) -> list[str]:
+        """What looks odd in the rows and may be why a fit, or a prediction, is impossible."""
+        rises = [each for each in self.remarks if each.code == "rises"]
+        words = [each.words for each in (*slips_among(self.remarks), *rises)]
+        return [self.saying(said if said.endswith("?") else f"{said}.") for said in words]
 
     @property
     def observations(self) -> Observations:
@@ -152,13 +163,8 @@ def fit_table(
     ]
     groups = tuple(_fit_group(each, holdout=holdout) for each in found)
     if strict and not any(group.fit for group in groups):
-        wrong = [
-            f"{f', {g.title}' if g.title else ''}: {said}"
-            for g in groups
-            for said in (*(each.words for each in g.remarks if each.code == "rises"), g.refusal)
-        ]
-        wrong = wrong or [": no row has an error above 0."]
-        raise UserError([f"{points.table.path}{each}" for each in wrong])
+        wrong = [said for group in groups for said in (*group.causes, group.saying(group.refusal))]
+        raise UserError(wrong or [f"{points.table.path}: no row has an error above 0."])
     return FitReport(table=points.table.path, spec=spec, notes=points.notes, groups=groups)
 
 

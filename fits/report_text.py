@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from fits.average.average import Average
 from fits.base.counted import counted
 from fits.base.diagnostic import Diagnostic
-from fits.base.messages import MESSAGES
+from fits.base.messages import MESSAGES, slip_in_brief
 from fits.base.names import short
 from fits.regression.fit import Fit
 from fits.regression.holdout import Trials
 from fits.report import FitReport, ForecastFit, GroupReport, Place
 from fits.spec import BEST, EFFICIENT, FORECAST, SCHEDULES, FitSpec
+from fits.suited import slips_among
 
 NAMED = 3  # laws named on the line of the hold-out
 SEVERITY = tuple(MESSAGES)  # the order there
@@ -54,7 +55,7 @@ def _row(group: GroupReport) -> tuple[str, ...]:
     name, fit = ", ".join(map(short, group.names.values())) or "all", group.fit
     if fit is None:
         none = [""] * len(group.at)
-        return name, "no fit", "", "", *none, f"{len(group.points.error)}", _cut(group.refusal)
+        return name, "no fit", "", "", *none, f"{len(group.points.error)}", worst_diagnostic(group)
     outside = fit.trunk if isinstance(fit, ForecastFit) else 0
     points = f"{fit.n - outside} of {len(group.points.error)}"
     estimates = [interval(*group.prediction(place)) for place in group.at]
@@ -73,13 +74,21 @@ def of_role(fit: Fit, role: str) -> str:
 
 
 def worst_diagnostic(group: GroupReport) -> str:
-    """In a few words; "none" where nothing speaks against the fit."""
-    every = group.fit.diagnostics if group.fit else ()
-    found = sorted(every, key=lambda each: SEVERITY.index(each.code))
-    if not found:
+    """In a few words; "none" where nothing speaks against the fit.
+
+    A slip in a row comes first, for it may be the cause of all others; then why there is no fit.
+    """
+    slips = slips_among(group.remarks)
+    every = [*group.remarks, *(group.fit.diagnostics if group.fit else ())]
+    others = sorted(
+        (each for each in every if each not in slips), key=lambda each: SEVERITY.index(each.code)
+    )
+    said = [slip_in_brief(each.code, each.parameters, each.numbers) for each in slips]
+    said += ([] if group.fit else [group.refusal]) + [each.words for each in others]
+    if not said:
         return "none"
-    more = f" (+{len(found) - 1})" if len(found) > 1 else ""
-    return _cut(found[0].words) + more
+    more = f" (+{len(said) - 1})" if len(said) > 1 else ""
+    return _cut(said[0]) + more
 
 
 def _cut(words: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
+from fits.base.messages import slip_in_brief
 from fits.base.numbers import Array
 from fits.data.points import Points, as_measured
 from fits.data.remarks import of_costliest, of_misplaced, of_slips, rising
@@ -40,6 +42,23 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
     if spec.law != FORECAST:
         found += of_misplaced(names, x, y, measured, spec.y_is, frontier=spec.rows != "all")
     return spec, tuple(found)
+
+
+def slips_among(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Those that name a row and a slip in it as their likely cause, each row once."""
+    named = [each for each in found if slip_in_brief(each.code, each.parameters, each.numbers)]
+    rows = {row for each in named if each.code == "slip" for row in _rows_of_slip(each)}
+    return [
+        each
+        for each in named
+        if each.code != "costliest_not_on_frontier"
+        or rows.isdisjoint({each.numbers["x"], each.numbers["better_x"]})
+    ]
+
+
+def _rows_of_slip(found: Diagnostic) -> tuple[float, ...]:
+    x = found.numbers["x"]
+    return x if isinstance(x, tuple) else (x,)
 
 
 def _risen(spec: FitSpec) -> tuple[FitSpec, Diagnostic]:

@@ -168,6 +168,40 @@ def test_floors_and_offsets_are_counted_in_the_unit_of_the_error(law):
     assert found == linear & set(law.parameters)
 
 
+def of_quantile(tau, errors, law=POWER_FLOOR):
+    """Warnings of autocorrelation of a law through a quantile of errors along a known curve."""
+    x = np.geomspace(1, 1e4, len(errors))
+    loss = 1.5 + 1.9 * x**-0.12
+    found = fit(law, x, loss * np.exp(0.02 * errors), loss=Loss(tau=tau), huber="auto")
+    return saying(found, "neighbouring points are correlated")
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.9])
+@pytest.mark.parametrize("growth", [1, 10])
+def test_independent_noise_about_a_quantile_is_not_autocorrelated_even_where_it_grows(tau, growth):
+    noise = np.geomspace(growth**-0.5, growth**0.5, 100)
+    assert not any(
+        of_quantile(tau, noise * np.random.default_rng(seed).normal(size=100)) for seed in range(4)
+    )
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5, 0.9])
+def test_autocorrelated_noise_about_a_quantile_is_found(tau):
+    for seed in range(3):
+        errors = np.random.default_rng(seed).normal(size=60)
+        for k in range(1, 60):
+            errors[k] = 0.8 * errors[k - 1] + 0.6 * errors[k]
+        assert of_quantile(tau, errors)
+
+
+def test_of_a_quantile_of_several_variables_only_a_wave_is_autocorrelated():
+    size, data, loss = grid(side=7)
+    quantile = {"loss": Loss(tau=0.1), "huber": "auto"}
+    assert not saying(fit(CHINCHILLA, (size, data), loss, **quantile), "neighbouring points")
+    waves = loss * np.exp(0.02 * np.sin(3 * np.log(size / 1e9)))
+    assert saying(fit(CHINCHILLA, (size, data), waves, **quantile), "neighbouring points along")
+
+
 def test_as_many_points_as_parameters_are_said_to_be_met_only_where_they_are():
     x = COMPUTE[::7]
     met = fit(SATURATING, x, saturating(x, *TRUTH))

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from fits.base.errors import UserError
+from fits.base.numbers import X_RANGE
+from fits.cli.options import singles
 from fits.data.results import COLUMNS
 from fits.laws.chinchilla import CHINCHILLA
 from fits.laws.powers import saturating
@@ -207,3 +210,10 @@ def test_a_surface_is_tried_against_laws_of_its_own_variables(surface, command, 
     _, said, _ = command(surface, *SURFACE, "--details")
     assert "up to 1 times" not in said
     assert "    chinchilla" in said
+
+
+def test_a_number_of_an_option_may_have_a_factor_as_in_a_table():
+    assert singles("--predict", ["7B", "40k", ".5M", "1e22"], X_RANGE) == [7e9, 4e4, 5e5, 1e22]
+    for text in ("11%", "nan", "1e999", "7 hours", "~3"):
+        with pytest.raises(UserError, match="is not a number from"):
+            singles("--predict", [text], X_RANGE)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fits.base.messages import slip_in_brief
 from fits.data.misplaced import misplaced
 from fits.data.remarks import of_costliest, of_misplaced, of_slips, slips
 from fits.fit_laws import main
+from fits.suited import slips_among
 
 X = np.geomspace(1e15, 1e20, 12)
 ERROR = 10 + 40 * (X / 1e15) ** -0.2  # percent
@@ -176,3 +178,101 @@ def test_among_nine_noisy_runs_a_slip_of_a_thousand_is_still_found(factor):
         x[place] *= factor
         found += place in [each.run for each in misplaced(x, error)]
     assert (found >= 40, sound) == (True, 0)
+
+
+SHORT = np.array([1e16, 3e16, 1e17, 3e17, 1e18, 1e19, 1e20])
+ERRORS = np.array([71.2, 62.1, 55.23, 49.8, 45.1, 38.0, 32.9])
+
+
+def written(path, x, y, group=None):
+    names = [] if group is None else [f"{each}," for each in group]
+    rows = [f"{a:.6g},{b:.6g}" for a, b in zip(x, y, strict=True)]
+    rows = [f"{name}{row}" for name, row in zip(names or [""] * len(rows), rows, strict=True)]
+    head = "flops,err" if group is None else "grp,flops,err"
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return [str(path), "--x", "flops", "--y", "err", "--y-is", "error-percent"]
+
+
+def refused(words, capsys):
+    assert main(words) == 2
+    return capsys.readouterr().err.splitlines()[1:]
+
+
+def test_a_slip_that_leaves_too_few_points_is_named_before_the_refusal(tmp_path, capsys):
+    table = written(tmp_path / "runs.csv", SHORT, np.where(SHORT == 1e17, 0.5523, ERRORS))
+    first, second = refused([*table, "--predict", "1e21"], capsys)
+    assert first.lstrip().startswith(f"{table[0]}: 1 of 7 rows differs from its neighbours")
+    assert "flops = 1e+17: err = 0.5523, where" in first
+    assert first.endswith("fractions among percentages? Correct it, or leave it out.")
+    assert "3 of 7 points are to be fitted" in second
+
+
+def test_a_slip_that_makes_a_prediction_far_is_named_before_the_refusal(tmp_path, capsys):
+    x = np.geomspace(1e16, 1e20, 12)
+    error = 100 * (0.1 + 0.5 * (x / 1e17) ** -0.2)
+    error[5] /= 100
+    table = written(tmp_path / "runs.csv", x, error)
+    first, second = refused([*table, "--law", "power-floor", "--predict", "1e21"], capsys)
+    assert "1 of 12 rows differs from its neighbours by a power of ten" in first
+    assert "--predict: 1e+21 is 1.52e+03 times the largest fitted" in second
+    assert main([*table, "--law", "power-floor", "--predict", "1e21", "--far"]) == 0
+    assert capsys.readouterr().out.count("1 of 12 rows differs") == 1
+
+
+def test_an_x_too_small_that_leaves_one_point_is_named_before_the_refusal(tmp_path, capsys):
+    table = written(tmp_path / "runs.csv", np.where(SHORT == 1e20, 1e11, SHORT), ERRORS)
+    first, second = refused(table, capsys)
+    assert "a run of 1e+11 has 32.9" in first
+    assert first.endswith("is its flops 1,000,000,000 times too small?")
+    assert "1 of 7 points are to be fitted" in second
+
+
+def test_few_points_without_a_slip_are_refused_in_one_line(tmp_path, capsys):
+    table = written(tmp_path / "runs.csv", SHORT[:3], ERRORS[:3])
+    assert main(table) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "3 of 3 points are to be fitted" in said
+
+
+def test_in_a_table_of_groups_a_slip_comes_before_all_else(tmp_path, capsys):
+    x = np.geomspace(1e17, 1e20, 7)
+    error = [100 * (0.1 + 0.5 * (x / 1e17) ** -b) for b in (0.2, 0.25, 0.3)]
+    error[1][-1] /= 100
+    places, groups = np.tile(x, 3), np.repeat(["a", "b", "c"], 7)
+    table = written(tmp_path / "runs.csv", places, np.concatenate(error), groups)
+    words = [*table, "--by", "grp", "--law", "power-floor"]
+    assert main(words) == 0
+    rows = capsys.readouterr().out.splitlines()[3:6]
+    assert rows[1].endswith("slip? flops = 1e+20: err = 0.1889, not 18 (+5)")
+    assert [row.split()[-1] for row in rows[::2]] == ["none", "none"]
+    assert main([*words, "--details"]) == 0
+    said = capsys.readouterr().out.split("grp=b")[1].split("grp=c")[0]
+    assert said.count("warning: ") == 6
+
+
+def test_in_a_table_of_groups_a_slip_is_shown_for_a_group_that_has_no_fit(tmp_path, capsys):
+    errors = np.concatenate([ERRORS, np.where(SHORT == 1e17, 0.5523, ERRORS)])
+    table = written(tmp_path / "runs.csv", np.tile(SHORT, 2), errors, np.repeat(["a", "b"], 7))
+    assert main([*table, "--by", "grp"]) == 0
+    row = capsys.readouterr().out.splitlines()[4]
+    assert "no fit" in row
+    assert "slip? flops = 1e+17: err = 0.5523, not 56.1 (+" in row
+
+
+@pytest.mark.parametrize(
+    ("place", "factor", "words"),
+    [
+        (5, 1e3, "slip? flops = 1.87e+20, not 1.87e+17"),
+        (11, 1e-9, "slip? flops = 1e+11, not 1e+20"),
+        (3, 1e9, "slip? flops = 2.31e+25, not 2.31e+16"),
+    ],
+)
+def test_a_slip_of_x_is_said_in_few_words(place, factor, words):
+    x = X.copy()
+    x[place] *= factor
+    (found,) = slips_among(of(ERROR, x=x))
+    assert slip_in_brief(found.code, found.parameters, found.numbers) == words
+
+
+def test_a_costliest_run_that_only_did_worse_is_no_slip():
+    assert slips_among(of(changed(-1, lambda y: y * 1.7))) == []

@@ -190,6 +190,54 @@ def _misplaced(names: Names, n: Numbers) -> str:
     )
 
 
+def slip_in_brief(code: str, names: Names, n: Numbers) -> str:
+    """For a cell of a table, the row that has a slip and the likely cause; "": it names none."""
+    return _IN_BRIEF[code](names, n) if code in _IN_BRIEF else ""
+
+
+def _slip_in_brief(names: Names, n: Numbers) -> str:
+    row = _row_in_brief(names, n["x"][0], n["y"][0], n["near"][0])
+    more = n["count"] - 1
+    return f"{row}; {more:.0f} more" if more else row
+
+
+def _misplaced_in_brief(names: Names, n: Numbers) -> str:
+    if n["times"] != 1:
+        return _x_in_brief(names, n["x"], n["times"])
+    kind = "error" if n["accuracy"] else "accuracy"
+    return f"slip? {names[0]} = {n['x']:.3g}: {names[1]} = {n['y']:.4g}, an {kind}?"
+
+
+def _costliest_in_brief(names: Names, n: Numbers) -> str:
+    """In the order of `_costliest`."""
+    if n["near"]:
+        return _row_in_brief(names, n["x"], n["y"], n["near"])
+    if n["better_near"]:
+        return _row_in_brief(names, n["better_x"], n["better_y"], n["better_near"])
+    if n.get("better_times", 1.0) > 1:
+        return _x_in_brief(names, n["better_x"], n["better_times"])
+    if n.get("times", 1.0) < 1 and (n["ahead"] >= 100 or n["ratio"] > 1.02):
+        return _x_in_brief(names, n["x"], n["times"])
+    if n["ahead"] >= 100:
+        return f"slip? {names[0]} = {n['x']:.3g}: {n['ahead']:.3g} times the next largest"
+    return ""
+
+
+def _row_in_brief(names: Names, x: float, y: float, near: float) -> str:
+    return f"slip? {names[0]} = {x:.3g}: {names[1]} = {y:.4g}, not {near:.3g}"
+
+
+def _x_in_brief(names: Names, x: float, times: float) -> str:
+    return f"slip? {names[0]} = {x:.3g}, not {x * times:.3g}"
+
+
+_IN_BRIEF: dict[str, Callable[[Names, Numbers], str]] = {
+    "slip": _slip_in_brief,
+    "misplaced": _misplaced_in_brief,
+    "costliest_not_on_frontier": _costliest_in_brief,
+}
+
+
 def _rises(names: Names, n: Numbers) -> str:
     y, x, law = names
     of_falling = "is of a curve that falls" if law == "forecast" else "can only fall"

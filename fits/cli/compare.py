@@ -65,7 +65,8 @@ def compare(
     both = {"a": with_first_stage(found.a, first), "b": with_first_stage(found.b, first)}
     found = found.model_copy(update=both)
     largest = max(each.law.span[1] for each in (found.a, found.b))
-    refuse_places("--predict", [(place,) for place in places], largest, far=far)
+    causes = [*found.a.causes, *found.b.causes]
+    refuse_places("--predict", [(place,) for place in places], largest, far=far, causes=causes)
     if plot:
         _draw(found, plot)
     put(found, _lines(found), _warnings(found), json_file, plot)

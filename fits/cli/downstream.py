@@ -54,7 +54,8 @@ def downstream(
     from fits.decisions import downstream as decisions
 
     answer, *reports = decisions.downstream(whole, first, second, at)
-    refuse_places("--predict", at, reports[0].groups[0].law.span[1], far=far)
+    (group,) = reports[0].groups
+    refuse_places("--predict", at, group.law.span[1], far=far, causes=group.causes)
     put(answer, _lines(answer, *reports), [], json_file)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+from fits.base.errors import UserError
 from fits.base.extrapolation import refuse_far
 from fits.cli.options import option
 
@@ -22,15 +23,22 @@ def refuse_places(
     largest: float | Sequence[float] | Array,
     *,
     far: bool,
+    causes: Sequence[str] = (),
 ) -> None:
     """Places too far beyond the largest x fitted, a number a variable.
 
+    Args:
+      causes: what looks odd in the rows, such as a slip that leaves the largest x out of the fit.
+
     Raises:
-      UserError: one is.
+      UserError: one is; the causes come first.
     """
     import numpy as np
 
     edges = np.atleast_1d(largest).tolist()
     for place in places if not far else ():
         for at, edge in zip(place, edges, strict=True):
-            refuse_far(typed, at / edge, at, edge)
+            try:
+                refuse_far(typed, at / edge, at, edge)
+            except UserError as wrong:
+                raise UserError(causes, *wrong.kinds) from None

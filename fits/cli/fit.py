@@ -116,7 +116,8 @@ def fit(
     report = fit_table(whole, spec, by=by or [], at=at)
     for group in report.groups:
         if group.fit is not None:
-            refuse_places("--predict", group.at, group.fit.span[1], far=far)
+            largest = group.fit.span[1]
+            refuse_places("--predict", group.at, largest, far=far, causes=group.causes)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:

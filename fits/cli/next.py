@@ -102,7 +102,8 @@ def next_runs(
         raise UserError([f"--law: {what} has no parameters to make surer. Name a law."])
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
     found = found.model_copy(update={"fit": with_first_stage(found.fit, options["from_law"])})
-    refuse_places("--predict", [at], found.fit.law.span[1], far=far)
+    largest, causes = found.fit.law.span[1], found.fit.causes
+    refuse_places("--predict", [at], largest, far=far, causes=causes)
     said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
     warnings = [each.words for each in said]
     put(found, _lines(found), warnings, json_file)

