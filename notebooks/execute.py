@@ -33,6 +33,7 @@ def execute(path: Path) -> int:
         notebook,
         timeout=300,  # seconds a cell
         kernel_name="python3",
+        coalesce_streams=True,  # how often a cell flushes depends on the load
         record_timing=False,
         resources={"metadata": {"path": str(HERE)}},
     )

@@ -89,6 +89,48 @@ def test_more_than_a_thousand_times_ahead_is_a_mistake_unless_far(table, capsys)
     assert main([*words, "9e23"]) == 0
 
 
+ASKED_OF_LAW = ["--x", "N", "--x", "D", *ASKED[6:], "--law", "chinchilla"]
+
+
+def test_a_target_error_that_takes_far_less_compute_than_any_run_is_a_mistake_unless_far(
+    table, capsys
+):
+    words = ["optimal", table(), *ASKED, "--target-error", "200"]
+    assert main(words) == 2
+    assert "--target-error 200: the smallest fitted" in capsys.readouterr().err
+    assert main([*words, "--far"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "option"),
+    [
+        ("optimal", ASKED, "--compute"),
+        ("best-size", ASKED_OF_LAW, "--budget"),
+    ],
+)
+def test_a_budget_far_below_the_runs_is_a_mistake_unless_far_and_one_below_is_said(
+    table, command, asked, option, capsys
+):
+    words = [command, table(), *asked, option]
+    assert main([*words, "9e15", option, "3e3"]) == 2
+    said = capsys.readouterr().err
+    assert f"{option}: the smallest fitted, 1e+19 FLOPs, is 1.11e+03 times 9e+15 FLOPs" in said
+    assert f"{option}: the smallest fitted, 1e+19 FLOPs, is 3.33e+15 times 3000 FLOPs" in said
+    assert "say --far" in said
+    assert main([*words, "9e15", "--far"]) == 0
+    capsys.readouterr()
+    assert main([*words, "1e17"]) == 0
+    said = capsys.readouterr().out
+    assert "compute = 1e+17: the smallest compute fitted is 100 times that" in said
+    assert main([*words, "1e20"]) == 0
+    assert "compute fitted" not in capsys.readouterr().out
+
+
+def test_a_model_far_below_the_runs_is_a_mistake(table, capsys):
+    assert main(["optimal", table(), *ASKED, "--trained", "10,10"]) == 2
+    assert "--trained 10,10: the smallest fitted" in capsys.readouterr().err
+
+
 def test_a_prediction_that_far_is_too(tmp_path, capsys):
     path = tmp_path / "runs.csv"
     rows = [f"{x:g},{0.5 * x**-0.2:.6g}" for x in np.geomspace(1, 1e3, 9)]
@@ -97,6 +139,52 @@ def test_a_prediction_that_far_is_too(tmp_path, capsys):
     assert main(words) == 2
     assert "--predict: 2e+06 is 2e+03 times the largest fitted" in capsys.readouterr().err
     assert main([*words, "--far"]) == 0
+
+
+def test_a_wrong_unit_of_compute_is_recognised_by_the_one_that_gives_six(table, capsys):
+    words = ["optimal", table(flops=1e9), *ASKED, "--unit"]
+    assert main([*words, "flops=TFLOP"]) == 2
+    said = capsys.readouterr().err
+    assert "It looks like C in GFLOP, not TFLOP (--unit flops=GFLOP), or each D of 1,000" in said
+    assert main([*words, "flops=GFLOP"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "said"),
+    [
+        ("GPU hours", "{:.6g} h", "--flops: GPU hours is in h, a time"),
+        ("spent", "{:.6g} h", "--flops: spent is in h, a time"),
+        ("time (GPU-hours)", "{:.6g}", "is in GPU-hours, a time"),
+        ("gpu_hours", "{:.6g}", "--flops: gpu_hours is a time (gpu_hours)"),
+        ("wall_clock s", "{:.6g}", "is a time (wall_clock s)"),
+        ("A100-days", "{:.6g}", "--flops: A100-days is a time (A100-days)"),
+    ],
+)
+@pytest.mark.parametrize("told", [[], ["--unit", "flops=EFLOP"]])
+def test_a_time_in_place_of_compute_is_refused_with_what_to_do(
+    table, name, cell, said, told, capsys
+):
+    path = Path(table(flops=1e18))
+    head, *rows = (line.split(",") for line in path.read_text().splitlines())
+    rows = [[n, d, cell.format(float(c)), y] for n, d, c, y in rows]
+    head[2] = name
+    path.write_text("\n".join(map(",".join, [head, *rows])) + "\n")
+    words = ["optimal", str(path), *ASKED[:4], "--flops", name, *ASKED[6:]]
+    assert main([*words, *told]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "seconds x number of devices x peak FLOP/s of one x utilisation" in err
+    assert "EFLOP" not in err
+
+
+@pytest.mark.parametrize(
+    "name", ["PF-days", "compute in PFLOP/s-days", "flops of all GPU hours", "of 8 GPUs"]
+)
+def test_compute_that_is_named_by_a_time_is_no_time(table, name, capsys):
+    path = Path(table(flops=8.64e19))
+    path.write_text(path.read_text().replace("N,D,C,loss", f"N,D,{name},loss"))
+    words = ["optimal", str(path), *ASKED[:4], "--flops", name, *ASKED[6:]]
+    assert main([*words, "--unit", "flops=PF-day"]) == 0
 
 
 def test_units_in_the_names_of_columns_are_taken_unless_others_are_told(table, capsys):

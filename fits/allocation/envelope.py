@@ -23,6 +23,7 @@ from fits.regression.error_model import ErrorModel
 
 COMPUTES = 1500  # at which the envelope is read, as in Hoffmann et al.
 LEAST_GROUPS = 3  # a line has two parameters, its variance one
+DISTINCT = 0.01  # of log size: nearer ones are the same, but for rounding
 PASSES = 20  # of line and computes left out, which settle in two or three
 
 
@@ -32,14 +33,29 @@ class Envelope(LineOfSizes):
 
     Fields:
       group: 0, 1, ...; computes of one group have correlated errors, [computes].
+      step: logarithm of how far apart the sizes tried about each best one are, [computes]; 0: the
+        compute at which one size gives way to the next was read.
     """
 
     group: NDArray[np.int64]
+    step: Array | float = 0.0
     method: str = BY_ENVELOPE
 
     def _reach(self, basis: Array, level: float) -> float:
         _, error, quantile = self._sandwich.standard_errors(basis[None], level)
-        return float(error[0] * quantile[0])
+        return float(quantile[0]) * math.hypot(float(error[0]), self._quantisation(basis))
+
+    def _quantisation(self, basis: Array) -> float:
+        """Standard error of basis @ values by the steps between the sizes tried.
+
+        A best size may lie anywhere up to half a step from the one that was picked: a uniform
+        error, of variance step^2 / 12. Residuals need not show it: where the same place of every
+        budget's sizes is the best, the picks lie on a line of their own. It is one in a group.
+        """
+        x = np.log(self.best[0]) - self.centre
+        moved = basis @ np.linalg.pinv(np.stack([np.ones_like(x), x], axis=1))
+        by_group = np.bincount(self.group, moved * self.step)
+        return math.sqrt(float((by_group**2).sum()) / 12)
 
     @cached_property
     def _sandwich(self) -> ClusterRobust:
@@ -64,7 +80,8 @@ def envelope(runs: Trainings) -> Envelope:
     Computes where the sizes tried do not reach past the line by the standard deviation of best
     sizes about it are left out: there only runs to one side could be the best.
 
-    Intervals come from the residuals about the line. Not every compute is an observation: those at
+    Intervals come from the residuals about the line and, of single points, from the steps between
+    the sizes tried. Not every compute is an observation: those at
     which one curve is the best count as one, and so do single points of about one budget, whose
     sizes are drawn from the same few without being put back.
 
@@ -99,6 +116,7 @@ def envelope(runs: Trainings) -> Envelope:
     return Envelope(
         best=(compute, size),
         group=np.unique(group, return_inverse=True)[1].ravel(),
+        step=0.0 if curves else _steps(runs, compute, size),
         centre=centre,
         values=_line(np.log(compute) - centre, np.log(size)),
         diagnostics=tuple(found),
@@ -135,6 +153,26 @@ def _of_points(runs: Trainings) -> tuple[Array, Array, NDArray[np.int64]]:
         first = compute[run] if apart else first
         budget[place] = budget[place - 1] + apart
     return compute[best], runs.size[best], budget
+
+
+def _steps(runs: Trainings, compute: Array, size: Array) -> Array:
+    """Mean log distance of each best size to the next smaller and the next larger one, [best].
+
+    Of the sizes tried at about its compute; where there was no other, of all. Where it is itself
+    the smallest or the largest, the distance to the one neighbour.
+    """
+    spent, tried = np.log(runs.compute), np.log(runs.size)
+    every = np.unique(tried)
+    steps = np.zeros(len(size))
+    for k, (at, best) in enumerate(zip(np.log(compute), np.log(size), strict=True)):
+        for sizes in (tried[np.abs(spent - at) <= math.log(EQUAL)], every):
+            away = sizes - best
+            below, above = -away[away < -DISTINCT], away[away > DISTINCT]
+            nearest = [float(each.min()) for each in (below, above) if len(each)]
+            if nearest:
+                steps[k] = np.mean(nearest)
+                break
+    return steps
 
 
 def _kept(

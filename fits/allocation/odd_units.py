@@ -18,7 +18,9 @@ import numpy as np
 from fits.allocation.allocation import Trainings
 from fits.allocation.units import ROLES, Units
 from fits.base.errors import UserError
+from fits.base.names import short
 from fits.base.numbers import Array
+from fits.data.tables import Table
 
 LIKELY = {  # tried where numbers are odd, the likeliest first
     "flops": ("FLOP", "GFLOP", "PF-day", "TFLOP", "PFLOP", "EFLOP", "ZFLOP", "MFLOP", "kFLOP"),
@@ -37,6 +39,11 @@ DATA_A_SIZE = 1e-4, 1e5  # examples a parameter, in the middle of the runs
 USUAL = 0.1, 1e4  # the same, of most studies
 LARGEST_SIZE = 3e12
 WHOLE = re.compile(r"image|img|sample|example|pair|sequence|video|picture", re.IGNORECASE)
+_LONG = r"(?:secs?|seconds?|mins?|minutes?|h|hrs?|hours?|days?|weeks?)"
+_DEVICE = r"(?:[gtc]pu|device|accelerator|chip|core|node|[ahb]\d00|v100|wall(?:[-_ ]?clock)?)"
+_OF_DEVICE = rf"{_DEVICE}(?:s?[-_ ]?{_LONG}|[-_ ][sd])"  # "GPUs" are several, no seconds
+TIME = re.compile(rf"{_LONG}|[sd]|{_OF_DEVICE}", re.IGNORECASE)
+DEVICE_TIME = re.compile(rf"(?<![a-z])(?:{_OF_DEVICE}|hours|minutes|seconds)(?![a-z])", re.I)
 SHOWN = 4  # readings that are named
 
 
@@ -124,7 +131,7 @@ def refuse_odd_units(
     if not odd:
         return
     words = [*_what(numbers, odd)]
-    readings = _readings(numbers, odd)
+    readings = [*_other_compute(numbers, odd), *_readings(numbers, odd)][:SHOWN]
     if readings:
         ways = [f"{_looks_like(numbers, each)} ({_to_say(numbers, each)})" for each in readings]
         words.append(f"It looks like {', or '.join(ways)}. Say which")
@@ -133,6 +140,29 @@ def refuse_odd_units(
     if (as_is := _if_so(numbers, odd)) not in [_to_say(numbers, each) for each in readings]:
         words[-1] += f", or {as_is} if the numbers are right as they stand"
     raise UserError([f"{' '.join(words)}."])
+
+
+def refuse_time(table: Table, flops: str | None) -> None:
+    """A column of hours, say, in place of compute.
+
+    Raises:
+      UserError: its unit, or else its name, is one of time.
+    """
+    if flops is None:
+        return
+    unit = table.unit(flops)
+    of_time = TIME.fullmatch(unit) if unit else DEVICE_TIME.search(flops)
+    if not of_time or (not unit and "flop" in flops.lower()):
+        return
+    what = f"is in {short(unit)}, a time" if unit else f"is a time ({of_time[0]})"
+    raise UserError(
+        [
+            f"--flops: {short(flops)} {what}, and a time is no compute. Give FLOPs: seconds x "
+            "number of devices x peak FLOP/s of one x utilisation (the share of the peak that was "
+            "reached). Or leave out --flops and give --size and --data: compute is then 6 times "
+            "their product."
+        ]
+    )
 
 
 def is_of_macs(runs: Trainings, units: Units, columns: Mapping[str, str | None]) -> bool:
@@ -205,6 +235,20 @@ def _readings(numbers: _Numbers, odd: set[str]) -> list[dict[str, str]]:
     ][:SHOWN]
 
 
+def _other_compute(numbers: _Numbers, odd: set[str]) -> list[dict[str, str]]:
+    """The unit of compute with which all is as expected, where another was told."""
+    told = numbers.units.names.get("flops")
+    if told is None or "ratio" not in odd:
+        return []
+    believed = _said(numbers)
+    return [
+        {"flops": unit}
+        for unit in LIKELY["flops"]
+        if not numbers.odd(Units(names={**numbers.units.names, "flops": unit}), numbers.bands[0])
+        - believed
+    ]
+
+
 def _in_thousands(changed: Mapping[str, str]) -> bool:
     """Whether a unit is one that hardly anybody counts in."""
     return any(unit in ("K", "kFLOP") for unit in changed.values())
@@ -239,7 +283,11 @@ def _of_examples(numbers: _Numbers, reading: Mapping[str, str]) -> float | None:
 
 
 def _looks_like(numbers: _Numbers, reading: Mapping[str, str]) -> str:
-    said = [f"{numbers.columns[role]} in {unit}" for role, unit in reading.items()]
+    told = numbers.units.names
+    said = [
+        f"{numbers.columns[role]} in {unit}" + (f", not {told[role]}" if role in told else "")
+        for role, unit in reading.items()
+    ]
     if (ratio := _of_examples(numbers, reading)) is not None:
         said.append(f"each {numbers.columns['data']} of {_tokens(ratio)} tokens")
     return " and ".join(said)

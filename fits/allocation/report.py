@@ -8,7 +8,7 @@ contradicts the other methods, to the runs near the best sizes (`near_best.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,15 +26,15 @@ from fits.allocation.allocation import (
     disagreements,
     trainings,
 )
+from fits.allocation.beyond import beyond, refuse_far_from
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.near_best import FACTOR, contradicted, is_near, refitted
-from fits.allocation.odd_units import is_of_macs, refuse_odd_units
+from fits.allocation.odd_units import is_of_macs, refuse_odd_units, refuse_time
 from fits.allocation.parametric import ParametricLaw, parametric
 from fits.allocation.units import Units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
-from fits.base.extrapolation import refuse_far
 from fits.base.numbers import Array
 from fits.data.points import Points
 from fits.data.tables import Table
@@ -148,8 +148,8 @@ def allocate(
         times data may be whatever trainings have.
       units: of the three columns, and of all numbers here and in the answer; those of the table
         where none is told.
-      far: whether computes, and those that target errors take, may lie more than 1,000 times beyond
-        those of the runs.
+      far: whether computes, and those that target errors take, may lie more than 1,000 times
+        outside those of the runs.
       curve: columns; rows equal in them are one learning curve, and a cluster.
       compute: budgets to divide.
       target_errors: errors to reach.
@@ -157,7 +157,7 @@ def allocate(
       budgets: of the IsoFLOP profiles; none: wherever there are enough sizes.
 
     Raises:
-      UserError: all mistakes in the table, units that cannot be, a compute too far beyond the runs,
+      UserError: all mistakes in the table, units that cannot be, a compute too far from the runs,
         or why no method has an answer.
       OSError: the table cannot be read.
     """
@@ -171,12 +171,13 @@ def allocate(
         "data": None if made == DATA_SEEN else data,
     }
     points = read_points(table, spec, curve, x=[name for name in columns.values() if name])
+    refuse_time(points.table, flops)
     units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
     points, spent, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
     refuse_odd_units(runs, units, columns, per)
     of_macs = per is None and is_of_macs(runs, units, columns)
     if not far:
-        _refuse_far(runs, units, compute, trained)
+        refuse_far_from(runs, _computes_asked(runs, compute, trained), units.of("flops"))
     odd = refuse_risen(spec, points)
     spec = with_seeds(spec, points)
     numbers = observations(points, spec)
@@ -213,7 +214,7 @@ def allocate(
     level = spec.level
     targets = tuple(Target(error=e, compute=law and law.compute(e, level)) for e in target_errors)
     if not far:
-        _refuse_far_targets(runs, units, targets)
+        refuse_far_from(runs, _computes_of(targets), units.of("flops"))
     return AllocationReport(
         table=points.table.path,
         spec=spec,
@@ -232,7 +233,7 @@ def allocate(
             *_not_used(replace(spec, clusters=named), found),
             *disagreements(found, [*seen, *compute]),
             *_far_from_best(line, runs, trained),
-            *_beyond(last, compute, units.of("flops")),
+            *beyond(runs, compute, units.of("flops")),
             *([Diagnostic("compute_in_macs", (str(flops),))] if of_macs else []),
         ),
         allocations=tuple(found),
@@ -261,26 +262,20 @@ def _runs(
     return replace(points, x=np.stack([size, data])), spent, runs
 
 
-def _refuse_far(
-    runs: Trainings,
-    units: Units,
-    compute: Sequence[float],
-    trained: Sequence[tuple[float, float]],
-) -> None:
-    last, unit = float(runs.compute.max()), units.of("flops")
-    for each in compute:
-        refuse_far("--compute", each / last, each, last, unit)
+def _computes_asked(
+    runs: Trainings, compute: Sequence[float], trained: Sequence[tuple[float, float]]
+) -> Iterator[tuple[str, float]]:
+    """Each with its option."""
+    yield from (("--compute", each) for each in compute)
     for size, data in trained:
-        spent = runs.per * size * data
-        refuse_far(f"--trained {size:g},{data:g}", spent / last, spent, last, unit)
+        yield f"--trained {size:g},{data:g}", runs.per * size * data
 
 
-def _refuse_far_targets(runs: Trainings, units: Units, targets: Sequence[Target]) -> None:
-    """Errors that would take too much compute for a law to know; endless compute is an answer."""
-    last = float(runs.compute.max())
+def _computes_of(targets: Sequence[Target]) -> Iterator[tuple[str, float]]:
+    """What target errors take, each with its option; endless compute is an answer."""
     for each in targets:
-        if each.compute and math.isfinite(c := each.compute.value):
-            refuse_far(f"--target-error {each.error:g}", c / last, c, last, units.of("flops"))
+        if each.compute and math.isfinite(each.compute.value):
+            yield f"--target-error {each.error:g}", each.compute.value
 
 
 def _method(found: Allocation, level: float) -> MethodReport:
@@ -337,14 +332,4 @@ def _far_from_best(
         Diagnostic("far_from_best", numbers={"size": size, "times": size / each, "factor": FACTOR})
         for (size, _), each in zip(trained, best, strict=True)
         if abs(math.log(size / each)) >= math.log(FACTOR)
-    ]
-
-
-def _beyond(last: float, compute: Sequence[float], unit: str) -> list[Diagnostic]:
-    """Budgets beyond the runs."""
-    name = "compute" if unit == "FLOPs" else f"compute in {unit}"
-    return [
-        Diagnostic("extrapolates", (name,), {"at": c, "edge": last, "times": c / last})
-        for c in compute
-        if c > last
     ]

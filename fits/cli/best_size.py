@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fits.base.errors import UserError, all_of
-from fits.cli.far import Far, refuse_places
+from fits.cli.far import Far
 from fits.cli.held import with_first_stage
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
 from fits.cli.output import check_files, put
@@ -65,17 +65,23 @@ def best_size(
         lambda: check_files({"--json": json_file}, [table]),
         lambda: _check(options["law"], per),
     )
+    from fits.allocation.allocation import trainings
     from fits.allocation.best_size import best_sizes
+    from fits.allocation.beyond import beyond, refuse_far_from
     from fits.report_json import ReportJson
 
     answer, report = best_sizes(whole, spec, budgets, per, units)
     groups = tuple(with_first_stage(each, options["from_law"]) for each in report.groups)
     report = replace(report, groups=groups)
     answer = answer.model_copy(update={"fit": ReportJson.model_validate(report)})
-    n, d = report.groups[0].points.x[:2]
-    computes = [(each[0],) for each in budgets]
-    refuse_places("--budget", computes, float((answer.per * n * d).max()), far=far)
-    put(answer, _lines(answer, report), [], json_file)
+    points, unit_of = report.groups[0].points, _flops(answer)
+    size, data = points.x[:2]
+    runs = trainings(size, data, points.error, per=answer.per)
+    computes = [each[0] for each in budgets]
+    if not far:
+        refuse_far_from(runs, [("--budget", each) for each in computes], unit_of)
+    warnings = (each.words for each in beyond(runs, computes, unit_of))
+    put(answer, _lines(answer, report), warnings, json_file)
 
 
 def _check(law: str | None, per: float) -> None:
@@ -91,13 +97,18 @@ def _check(law: str | None, per: float) -> None:
         raise UserError(wrong)
 
 
+def _flops(found: BestSizes) -> str:
+    """The unit of compute, for a person."""
+    return {"FLOP": "FLOPs"}.get(found.units["flops"], found.units["flops"])
+
+
 def _lines(found: BestSizes, report: FitReport) -> Iterator[str]:
     from fits.report_text import in_full, interval
 
     yield f"{report.table}: {report.spec.error_name} against {', '.join(report.spec.x)}"
     yield from (f"  {line}" for line in in_full(report.groups[0], holdout=False))
     size, data = report.spec.x[:2]
-    flops = {"FLOP": "FLOPs"}.get(found.units["flops"], found.units["flops"])
+    flops = _flops(found)
     size_in, data_in = ("" if (u := found.units[r]) == "1" else f" {u}" for r in ("size", "data"))
     for each in found.budgets:
         known = "".join(f", {name} = {value:g}" for name, value in each.known.items())

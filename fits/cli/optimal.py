@@ -42,7 +42,10 @@ def optimal(
         option("NAME=UNIT", "Unit of flops, size or data: flops=GFLOP, size=B; repeatable."),
     ] = None,
     far: Annotated[
-        bool, option(None, "Allow budgets more than 1,000 times the largest.", "--far")
+        bool,
+        option(
+            None, "Allow budgets more than 1,000 times the largest or below the least.", "--far"
+        ),
     ] = False,
     curve: Annotated[
         Texts, option("COL", "Rows equal in COL are one learning curve; repeatable.")
