@@ -6,7 +6,7 @@ launch the others, and wants the error at ten times the compute of its largest r
 the law is fitted to the runs bought so far, and what it predicts is compared with the truth: the
 width is that of the middle 90 % of the predictions of all studies, on log error, and so rests on
 no estimate of an interval. Prints it for every way to spend compute and draws docs/laws/next.png.
-STUDIES (default 160); about 10 s of one core each.
+STUDIES (default 160); four take 40 s of one core.
 
   design           fit-laws next, asked again at every share of compute listed
   design, once     the same with --repeat 1: no run of the grid twice
