@@ -7,15 +7,16 @@ root mean square of log(forecast / measured), a mean over the curves; `cover` th
 inside nominal 90 % intervals, `width` their mean log(high / low), `Winkler` the interval score.
 
 `left out` is the forecast whose constants (`forecast.Trust`) were chosen on the other kinds alone:
-points by the product of the scores of all cells, what the variance is made of by likelihood
-(Student's t with 4 degrees of freedom). `forecast` has the published constants, which are rounded
-from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
+points and backtests by the product of the scores of all cells, what the variance is made of by
+likelihood (Student's t with 4 degrees of freedom). `forecast` has the published constants, which
+are rounded from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
 the last half. --every N takes every Nth curve. Four minutes on a core.
 Writes FILE, and nothing else.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,8 @@ from fits.laws.registry import LAWS
 from fits.regression.solver import minimise
 
 RIVALS = ("power-floor", "m4", "broken")
-POINTS = 5.0, 7.0, 10.0
+GRID = tuple(itertools.product((5.0, 7.0, 10.0), (0.0, 1.0, 2.0, 4.0, 6.0)))
+"""`Trust.points` and `Trust.backtests`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,8 +41,8 @@ class Made:
 
     task: Task
     found: Forecast
-    parts: dict[float, tuple[Array, Parts]]
-    """For each of POINTS: errors of the mean, and all that the variance is made of."""
+    parts: dict[tuple[float, float], tuple[Array, Parts]]
+    """For each of GRID: errors of the mean, and all that the variance is made of."""
 
     def under(self, trust: Trust) -> tuple[Array, Array]:
         """Mean and standard deviation of log y at the later x."""
@@ -53,33 +55,34 @@ def make(task: Task) -> Made:
     relative = task.later_x / found.span[1]
     ahead = task.truth - np.log(found.last)
     parts = {}
-    for points in POINTS:
-        said_then = combine(found.members, relative, replace(TRUST, points=points))
-        parts[points] = said_then.mean - ahead, said_then
+    for points, backtests in GRID:
+        trust = replace(TRUST, points=points, backtests=backtests)
+        said_then = combine(found.members, relative, trust)
+        parts[points, backtests] = said_then.mean - ahead, said_then
     return Made(task=task, found=found, parts=parts)
 
 
 def choose(made: Sequence[Made]) -> Trust:
     """The constants that suit these curves: those of the mean, then those of the variance."""
 
-    def error(points: float) -> float:
+    def error(at: tuple[float, float]) -> float:
         cells = defaultdict(list)
         for each in made:
-            cells[each.task.cell].append(np.sqrt(np.mean(each.parts[points][0] ** 2)))
+            cells[each.task.cell].append(np.sqrt(np.mean(each.parts[at][0] ** 2)))
         return float(np.mean([np.log(np.mean(scores)) for scores in cells.values()]))
 
-    best = min(POINTS, key=error)
-    return replace(TRUST, points=best, spread=_spread(made, best))
+    best = min(GRID, key=error)
+    return replace(TRUST, points=best[0], backtests=best[1], spread=_spread(made, best))
 
 
-def _spread(made: Sequence[Made], points: float) -> tuple[float, ...]:
+def _spread(made: Sequence[Made], at: tuple[float, float]) -> tuple[float, ...]:
     """What the variance is made of, by likelihood; each cell counts the same."""
     sizes: dict[tuple[str, str], int] = defaultdict(int)
     for each in made:
         sizes[each.task.cell] += 1
     rows = []
     for each in made:
-        errors, parts = each.parts[points]
+        errors, parts = each.parts[at]
         count, real = len(errors), each.found.members.real
         share = np.full(count, 1 / (count * sizes[each.task.cell]))
         noise = np.full(count, real * parts.noise)
@@ -139,7 +142,8 @@ def kinds_table(tasks: Sequence[Task]) -> list[str]:
         )
     for kind, trust in chosen.items():
         spread = ", ".join(f"{each:.2g}" for each in trust.spread)
-        lines.append(f"\nChosen without {kind}: points {trust.points:g}, spread {spread}.")
+        of_mean = f"points {trust.points:g}, backtests {trust.backtests:g}"
+        lines.append(f"\nChosen without {kind}: {of_mean}, spread {spread}.")
     return lines
 
 

@@ -35,6 +35,13 @@ def table(tmp_path):
 COLUMNS = ["--size", "params", "--data", "images", "--y", "loss", "--y-is", "loss"]
 
 
+def test_how_a_table_was_read_is_a_note_and_no_warning(table, capsys):
+    table.write_text(table.read_text().replace(",", ";"))
+    assert main(["optimal", str(table), *COLUMNS, "--compute", "1e21"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert next(line for line in said if "read as" in line).startswith("note: ")
+
+
 def test_every_question_is_answered_in_json_and_on_paper(table, capsys):
     asked = [
         "--compute",

@@ -69,7 +69,7 @@ def compare(
     refuse_places("--predict", [(place,) for place in places], largest, far=far, causes=causes)
     if plot:
         _draw(found, plot)
-    put(found, _lines(found), _warnings(found), json_file, plot)
+    put(found, _lines(found), _warnings(found), json_file, plot, notes=_notes(found))
 
 
 def _draw(found: Comparison, path: Path) -> None:
@@ -83,14 +83,14 @@ def _draw(found: Comparison, path: Path) -> None:
     save(figure, path)
 
 
+def _notes(found: Comparison) -> Iterator[str]:
+    for name, its in (("A", found.a), ("B", found.b)):
+        yield from (f"{name}: {each.words}" for each in its.points.notes)
+
+
 def _warnings(found: Comparison) -> Iterator[str]:
-    studies = {"A": found.a, "B": found.b}
-    yield from (
-        f"{name}: {note.words}" for name, its in studies.items() for note in its.points.notes
-    )
-    yield from (
-        f"{name}: {each.words}" for name, its in studies.items() for each in its.diagnostics
-    )
+    for name, its in (("A", found.a), ("B", found.b)):
+        yield from (f"{name}: {each.words}" for each in its.diagnostics)
     yield from (each.words for each in found.diagnostics)
 
 

@@ -36,9 +36,10 @@ def refuse_places(
     import numpy as np
 
     edges = np.atleast_1d(largest).tolist()
+    look_at = "the rows named above" if causes else "the unit"
     for place in places if not far else ():
         for at, edge in zip(place, edges, strict=True):
             try:
-                refuse_far(typed, at / edge, at, edge)
+                refuse_far(typed, at / edge, at, edge, look_at=look_at)
             except UserError as wrong:
                 raise UserError(causes, *wrong.kinds) from None

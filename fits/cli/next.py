@@ -104,9 +104,9 @@ def next_runs(
     found = found.model_copy(update={"fit": with_first_stage(found.fit, options["from_law"])})
     largest, causes = found.fit.law.span[1], found.fit.causes
     refuse_places("--predict", [at], largest, far=far, causes=causes)
-    said = (*found.fit.points.notes, *found.notes, *found.fit.diagnostics)
-    warnings = [each.words for each in said]
-    put(found, _lines(found), warnings, json_file)
+    notes = [each.words for each in (*found.fit.points.notes, *found.notes)]
+    warnings = [each.words for each in found.fit.diagnostics]
+    put(found, _lines(found), warnings, json_file, notes=notes)
 
 
 def _axes(x: Sequence[str], grid: Sequence[str]) -> dict[str, list[float]]:

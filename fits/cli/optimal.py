@@ -112,7 +112,8 @@ def optimal(
     found = found.model_copy(update={"diagnostics": (*found.diagnostics, *said)})
     if plot:
         _draw(found, size or SIZE, plot)
-    put(found, _lines(found), _warnings(found), json_file, plot)
+    notes = (each.words for each in found.notes)
+    put(found, _lines(found), _warnings(found), json_file, plot, notes=notes)
 
 
 def _check(size: str | None, data: str | None, flops: str | None, per: float | None) -> None:
@@ -146,7 +147,7 @@ def _draw(found: AllocationReport, size: str, path: Path) -> None:
 def _warnings(found: AllocationReport) -> Iterator[str]:
     for method in found.methods:
         yield from (f"{method.method}: {each.words}" for each in method.diagnostics)
-    yield from (each.words for each in (*found.notes, *found.diagnostics))
+    yield from (each.words for each in found.diagnostics)
 
 
 _FROM = {"columns": "", "told": ", as told", "default": ", assumed"}

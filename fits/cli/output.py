@@ -148,16 +148,18 @@ def put(
     warnings: Iterable[str],
     json_file: Path | None,
     *others: Path | None,
+    notes: Iterable[str] = (),
 ) -> None:
-    """Writes the answer as JSON, whole or not at all, and prints the lines and the warnings.
+    """Writes the answer as JSON, whole or not at all, and prints lines, notes and warnings.
 
-    Where the JSON goes to the standard output (-), the warnings go to the standard error.
+    Where the JSON goes to the standard output (-), notes and warnings go to the standard error.
 
     Args:
       others: files that were written before.
+      notes: how a table was read, and what looks odd in it.
     """
     text = json.dumps(answer.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    said = [f"warning: {each}" for each in warnings]
+    said = [f"note: {each}" for each in notes] + [f"warning: {each}" for each in warnings]
     if str(json_file) == "-":
         print(text, end="")
         print(*map(printable, said), sep="\n", end="\n" if said else "", file=sys.stderr)

@@ -69,7 +69,7 @@ def pool(
     )
     if places:
         refuse_places("--predict", places, found.largest, far=far)
-    put(found, _lines(found), [each.words for each in found.notes], json_file)
+    put(found, _lines(found), [], json_file, notes=[each.words for each in found.notes])
 
 
 def _lines(found: PoolChoice) -> Iterator[str]:

@@ -87,7 +87,7 @@ def race(
         delta=delta,
         far=far,
     )
-    put(found, _lines(found), [each.words for each in found.notes], json_file)
+    put(found, _lines(found), [], json_file, notes=[each.words for each in found.notes])
 
 
 def _lines(found: Races) -> Iterator[str]:

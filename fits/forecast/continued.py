@@ -16,12 +16,11 @@ import numpy as np
 
 from fits.base.numbers import Array
 from fits.forecast.ends import BELIEF, ENDS, Belief, End, falls, fit_ends
-from fits.forecast.evidence import NOISE, LawPosterior, evidence
+from fits.forecast.evidence import NOISE, ROUNDING, LawPosterior, evidence
 from fits.forecast.noise import LateNoise, late_noise
 
 CUTS = (0.5, 0.25)  # of the largest x: where a backtest stops to fit and begins to forecast
 PARAMETERS = 4  # of the law: a, b, c, d; a backtest is fitted to no fewer points
-SURPRISE = 0.005  # a log error that below which one forecast is no better than another
 SAME = 1e-9  # relative difference of two x that are one, told apart by rounding
 
 
@@ -99,7 +98,8 @@ def continued(log_x: Array, log_y: Array, repeated: float, belief: Belief = BELI
     """
     x, y = in_units_of_the_last(log_x, log_y)
     ends, squares, independent = fit_ends(x, y, belief)
-    risk, tested = _backtest(log_x, log_y, belief)
+    late = late_noise(log_x, log_y)
+    risk, tested = _backtest(log_x, log_y, late, belief)
     freedom = max(len(x) - PARAMETERS, 0)
     return Continued(
         ends=ends,
@@ -107,7 +107,7 @@ def continued(log_x: Array, log_y: Array, repeated: float, belief: Belief = BELI
         tested=tested,
         evidence=evidence(x, y, belief.exponent, belief.exponent_spread),
         noise=float(np.sqrt((independent * squares + NOISE**2) / (freedom + 1) + repeated)),
-        late=late_noise(log_x, log_y),
+        late=late,
         repeated=repeated,
         independent=independent,
         squares=squares,
@@ -120,10 +120,11 @@ def in_units_of_the_last(log_x: Array, log_y: Array) -> tuple[Array, Array]:
     return np.exp(np.maximum(log_x - log_x[-1], -700)), np.exp(log_y - log_y[-1])
 
 
-def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
+def _backtest(log_x: Array, log_y: Array, late: LateNoise, belief: Belief) -> tuple[Array, bool]:
     """Expected squared log error of each end, from forecasts of points already there, [ends].
 
-    Also whether there were any such; where not, all ends are as good.
+    It is that of the backtests plus the noise of the curve's end, below which one forecast is no
+    better than another. Also whether there were any such; where not, all ends are as good.
     """
     errors = []
     for cut in CUTS:
@@ -136,4 +137,4 @@ def _backtest(log_x: Array, log_y: Array, belief: Belief) -> tuple[Array, bool]:
         errors.append([np.mean((end(beyond)[0] - truth) ** 2) for end in ends])
     if not errors:
         return np.ones(len(ENDS)), False
-    return np.mean(errors, axis=0) + SURPRISE**2, True
+    return np.mean(errors, axis=0) + late.deviation**2 + ROUNDING**2, True

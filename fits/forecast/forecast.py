@@ -45,6 +45,8 @@ class Trust:
       points: different x of a curve up to which the straight line alone counts; it counts for
         (points / different x)^2, and less where it lies no farther from the other members than its
         own standard error.
+      backtests: independent errors that the backtests count for in the odds of a law, two of which
+        there are.
       fall: standard deviation of what the average of all laws says, as a share of the fall ahead.
       lift: where the schedule is told, what a learning rate at its peak costs, in parts of the last
         error: mean and standard deviation. Some per cent of a loss, a fifth of an error rate.
@@ -53,9 +55,10 @@ class Trust:
     """
 
     points: float = 7.0
+    backtests: float = 2.0
     fall: float = 0.2
     lift: float = 0.15
-    spread: tuple[float, ...] = (0.07, 0.2, 0.035, 0.6, 0.07, 0.7, 0.025, 0.17)
+    spread: tuple[float, ...] = (0.08, 0.25, 0.04, 0.75, 0.08, 0.15, 0.025, 0.15)
     told: tuple[float, ...] = (0.5, 0.15, 0.006, 0.04, 0.2)
 
 
@@ -173,11 +176,11 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     risk = members.risk[:, None] + members.real * members.late_noise**2
     variances[0] = members.real * (trust.fall * means[0]) ** 2
     weights = (risk + variances + 1e-300) ** -2.0
-    weights[0] *= 1 + members.law_odds
+    weights[0] *= 1 + members.law_odds(trust.backtests)
     weights /= weights.sum(axis=0)
     mean = (weights * means).sum(axis=0)
     annealed = members.annealing(x)
-    falling = _falling(members)
+    falling = _falling(members, trust)
     mean = mean + falling * (annealed[:2].mean(axis=0) - mean)
     straight, doubt = (mean, np.zeros_like(x)) if members.line is None else members.line(x)
     share = min(1.0, (trust.points / members.points) ** 2) * (1 - falling) * members.real
@@ -207,7 +210,7 @@ def combine(members: Members, x: Array, trust: Trust) -> Parts:
     )
 
 
-def _falling(members: Members) -> float:
+def _falling(members: Members, trust: Trust) -> float:
     """Probability that the curve follows the law with annealing.
 
     The odds against it are a ratio of likelihoods, of normal errors of unknown variance worth
@@ -222,7 +225,7 @@ def _falling(members: Members) -> float:
     least = members.real * members.late_noise**2 + 1e-14
     against = sum(float(np.log((own + least) / (best + least))) for own, best in found.missed)
     log_odds = 0.5 * found.worth * (2 * np.log(found.misfit) + max(against, 0.0))
-    log_odds += np.log1p(members.law_odds)
+    log_odds += np.log1p(members.law_odds(trust.backtests))
     return float(1 / (1 + np.exp(np.clip(log_odds, -500, 500))))
 
 

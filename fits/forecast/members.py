@@ -28,7 +28,6 @@ LEAST = 3  # points of a line
 # k, p and where the rate ends), and two more.
 FREE = 8
 STRONGEST = 10.0  # likelihoods count no more independent points than that
-UNTESTED = 0.01  # relative noise of too few points to tell
 UNLIKELY = 0.02  # that no law is true, at least
 EXACT = 1e-5  # relative misfit below which a curve is a law's, written down
 
@@ -84,21 +83,21 @@ class Members:
     def late_noise(self) -> float:
         """Standard deviation of log y from point to point in the later half of the points: a log
         error below which one member is no better than another."""
-        late = self.laws.late
-        return float(np.sqrt(late.variance)) if late.points else UNTESTED
+        return self.laws.late.deviation
 
-    @property
-    def law_odds(self) -> float:
+    def law_odds(self, worth: float) -> float:
         """Odds that one of the five laws is true, against that none is.
 
         By the misfit, times a ratio of prequential likelihoods (Dawid 1984): a true law forecasts
-        the later part of a curve from its earlier part no worse than the median end does. Each
-        backtest counts as one normal error of unknown variance, since errors ahead of one origin
-        are not independent. They may speak against the laws only.
+        the later part of a curve from its earlier part no worse than the median end does. The
+        errors are normal of unknown variance. They may speak against the laws only.
+
+        Args:
+          worth: independent errors that the backtests count for, >= 0; 0 leaves the ratio out.
         """
         likely = self.laws.chance / max(1 - self.laws.chance, UNLIKELY)
         laws, *ends = self.risk + self.real * self.late_noise**2 + 1e-14
-        return float(likely * min(1.0, np.median(ends) / laws) ** (len(TESTS) / 2))
+        return float(likely * min(1.0, np.median(ends) / laws) ** (worth / 2))
 
     def say(self, x: Array) -> tuple[Array, Array, Array]:
         """Means of log y, [members, x]; variances over their shapes and of noise, for the ends

@@ -15,6 +15,7 @@ from fits.base.numbers import Array
 LEAST = 4  # points, below which nothing tells
 SURE = 0.05  # level of the test that the later half has less noise than all points
 WORTH = 1.0  # points that the noise of all is worth
+UNTESTED = 0.01  # noise of log y where too few points tell
 
 
 class LateNoise(NamedTuple):
@@ -22,6 +23,12 @@ class LateNoise(NamedTuple):
 
     variance: float  # from point to point
     points: int  # from how many it was measured; 0: too few points to tell
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation from point to point, UNTESTED where too few points tell: a log error
+        below which one forecast is no better than another."""
+        return float(np.sqrt(self.variance)) if self.points else UNTESTED
 
     def ahead(self, whole: float, freedom: int) -> float:
         """Variance beyond the last point: that of the whole curve, or of the later half if less.
