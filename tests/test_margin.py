@@ -3,7 +3,8 @@
 import pytest
 
 from models.shapes import ViTShape
-from scaling.planning.closed_form import study_cost
+from scaling.planning.closed_form import as_json, study_cost
+from scaling.planning.on_devices import plan_on
 from scaling.study.parse import read_study
 from scaling.training.margin import unseen_margin
 
@@ -27,7 +28,9 @@ def test_the_margin_is_what_whole_patches_leave_of_the_area(patch, resolution, s
     assert found is None if said is None else said in found
 
 
-def test_plan_says_it_of_every_network_once(tmp_path):
+@pytest.fixture
+def margins(tmp_path):
+    """A study whose network `a` leaves a margin, and `b` none."""
     path = tmp_path / "margins.toml"
     path.write_text(
         """
@@ -43,5 +46,19 @@ a = { patch = 8, width = 8, depth = 1, mlp = 32, heads = 1 }
 b = { patch = 6, width = 8, depth = 1, mlp = 32, heads = 1 }
 """
     )
-    (remark,) = study_cost(read_study(str(path))).remarks
+    return str(path)
+
+
+def test_plan_says_it_of_every_network_once(margins):
+    found = study_cost(read_study(margins))
+    (remark,) = found.remarks
     assert remark.startswith("a: 30 px are 3 patches")
+    assert as_json(found)["remarks"] == [remark]
+
+
+def test_a_plan_on_devices_says_it_too(margins, capsys):
+    plan = plan_on(margins, "v5e:2x2", None, {}, closed_form=True, quiet=False)
+    plan.show()
+    (remark,) = plan.as_json()["remarks"]
+    assert remark.startswith("a: 30 px are 3 patches")
+    assert capsys.readouterr().out.endswith(f"{remark}\n")

@@ -117,6 +117,7 @@ def test_the_plan_as_json_is_complete_and_flat():
     assert model.pop("forward_gmacs") == forward_macs(shape("mu/4", 16), 10) / 1e9
     assert (found.pop("states"), found.pop("disk_bytes")) == states_kept(study)
     assert found.pop("fine_tuning") is None
+    assert found.pop("remarks") == []
     assert model == found
     assert found.keys() == {
         *("runs", "trunks", "steps", "steps_alone", "images", "images_alone"),

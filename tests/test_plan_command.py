@@ -97,6 +97,7 @@ SCHEMA = {
         "steps": {"type": "array", "items": STEP, "minItems": 1},
         "device_hours": {"type": "number", "exclusiveMinimum": 0},
         "dollars_a_device_hour": {"type": ["number", "null"]},
+        "remarks": {"type": "array", "items": {"type": "string"}},
         "dollars": {"type": ["number", "null"]},
     },
     "additionalProperties": False,

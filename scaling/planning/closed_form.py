@@ -114,7 +114,7 @@ def study_cost(study: Study) -> StudyCost:
         cost,
         *states_kept(study),
         fine_tuning=_sum(cost_of([run]) for run in beside) if beside else None,
-        remarks=_remarks(study),
+        remarks=remarks(study),
     )
 
 
@@ -132,15 +132,17 @@ def trained_by_evaluations(study: Study) -> list[Run]:
     ]
 
 
-def _remarks(study: Study) -> tuple[str, ...]:
+def remarks(study: Study) -> tuple[str, ...]:
+    """What a plan says of a study beside its cost, as the margin that a patch does not see."""
     trains = [each for each in study.evaluate if isinstance(each, Trains)]
     networks = {run.model: run for run in study.runs}
     said = [unseen_margin(model) for model in networks]
     said += (
-        transfer.remark()
+        words
         for each in trains
         for run in networks.values()
         for transfer in each.transfers(run)
+        for words in transfer.remarks()
     )
     said += privacy_remarks(study)
     return tuple(dict.fromkeys(words for words in said if words))
@@ -196,6 +198,7 @@ def as_json(found: StudyCost) -> dict[str, Any]:
             }
             for model in found.models
         ],
+        "remarks": list(found.remarks),
     }
 
 

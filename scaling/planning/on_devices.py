@@ -12,7 +12,7 @@ from models.precision import compute_for
 from scaling.base.machine import cache_folder
 from scaling.planning import calibration
 from scaling.planning.advice import what_would_fit
-from scaling.planning.closed_form import cost_of, trained_by_evaluations
+from scaling.planning.closed_form import cost_of, remarks, trained_by_evaluations
 from scaling.planning.compiled import Compiler, Verdict, compiler_of
 from scaling.planning.devices import GIB, Topology, topology
 from scaling.planning.given import dollars
@@ -100,6 +100,7 @@ class DevicePlan:
             "device_hours": self.device_hours,
             "dollars_a_device_hour": self.price,
             "dollars": self.dollars,
+            "remarks": list(remarks(self.study)),
         }
 
     def show(self) -> None:

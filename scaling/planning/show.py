@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from scaling.base.console import print_table
+from scaling.planning.closed_form import remarks
 from scaling.planning.devices import GIB
 from scaling.training.placement_spec import DEFAULT
 
@@ -44,6 +45,8 @@ def show(plan: DevicePlan) -> None:
     for step in plan.steps:
         if not step.plan.verdict.fits:
             print(_misfit(step, kind.hbm))
+    for remark in remarks(plan.study):
+        print(remark)
 
 
 def _row(step: PricedStep, *, tensor: bool, variant: bool) -> tuple[str, ...]:
