@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,20 @@ class MadeUp:
         return self.labels[indices]
 
 
+class Source(NamedTuple):
+    """What a task asks of one; a tuple of arrays' owners can be a key."""
+
+    pool: MadeUp
+    test: MadeUp
+    classes: int
+
+    def train(self) -> MadeUp:
+        return self.pool
+
+    def heldout(self) -> MadeUp:
+        return self.test
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,7 +60,7 @@ def main() -> None:
     asked = parser.parse_args()
     pool = MadeUp(asked.pool, asked.width, asked.classes, 1)
     test = MadeUp(asked.test, asked.width, asked.classes, 2)
-    source = SimpleNamespace(train=lambda: pool, heldout=lambda: test, classes=asked.classes)
+    source = Source(pool, test, asked.classes)
     task = fewshot.FewShot.model_construct(
         name="made_up", data=source, shots=SHOTS, subsets=3, ridge=1024.0
     )

@@ -1,8 +1,9 @@
-"""Every image of a source decoded once, and every bad one named."""
+"""Every image of a source decoded once, and every bad one named, as is every bad file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from fits.base.counted import counted
@@ -13,7 +14,6 @@ from scaling.data.decode import UnreadableImages
 from scaling.data.encoded import EncodedSource
 from scaling.data.readable import unreadable, verdict
 from scaling.data.source import SourceConfig
-from scaling.data.tfds import Tfds
 
 
 class Checked(NamedTuple):
@@ -23,7 +23,7 @@ class Checked(NamedTuple):
     images: int | None
     """How many there are; None: no end, or not known."""
     bad: dict[str, str]
-    """Why an image cannot be read, by what it is called."""
+    """Why an image, or a file of many, cannot be read, by what it is called."""
 
 
 def check_all_images(sources: Iterable[SourceConfig], say: Say) -> Iterator[Checked]:
@@ -41,11 +41,17 @@ def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
     if not isinstance(source, EncodedSource):
         yield from _by_opening(source, say)
         return
-    if isinstance(source, Tfds) and (wrong := source.damaged_files()):
-        yield Checked(f"{source.name}, its files", None, dict(_parted(each) for each in wrong))
-        return
-    for heldout in (False, True):
-        records = source.records(heldout)
+    if fault := source.fault_of_opening(to_train=False):
+        raise UserError([fault.words])
+    for part in source.sets():
+        records, wrong = source.salvaged(part == "heldout")
+        if wrong:
+            name = records.name if records else f"{Path(next(iter(wrong))).parent} {part}"
+            yield Checked(f"{name}, its files", None, wrong)
+        if records is None:
+            continue
+        if not records.size and not wrong:
+            raise UserError([f"{records.name} holds no images."])
         if verdict(records) is None:
             there = counted(records.size, "image is", "images are", form="_")
             say(f"{records.name}: {there} read and decoded, this once.")
@@ -54,15 +60,10 @@ def _checked(source: SourceConfig, say: Say) -> Iterator[Checked]:
         yield Checked(records.name, records.size, called)
 
 
-def _parted(words: str) -> tuple[str, str]:
-    file, _, why = words.partition(": ")
-    return file, why
-
-
 def _by_opening(source: SourceConfig, say: Say) -> Iterator[Checked]:
     """Sources that decode all their images when they are opened, or that decode none."""
     name = str(getattr(source, "path", source.kind))  # type: ignore[attr-defined]
-    for part, opens in (("train", source.train), ("heldout", source.heldout)):
+    for part, opens in source.sets().items():
         called = f"{name}, {getattr(source, f'{part}_split', part)}"
         try:
             images = opens()

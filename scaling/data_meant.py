@@ -1,25 +1,38 @@
-"""What a person means who names data: a study, a data set of TFDS, or a folder of images."""
+"""What a person means who names data: a study, a data set of TFDS, or files of images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from fits.base.errors import UserError
+from scaling.base.config import Config
 from scaling.base.files import expanded
 from scaling.base.json_file import read_json
+from scaling.data.around import innermost
+from scaling.data.arrays import Arrays
+from scaling.data.encoded import EncodedSource
 from scaling.data.folder import Folder
-from scaling.data.source import SourceConfig
+from scaling.data.source import Fault, SourceConfig
 from scaling.data.tfds import Tfds
 from scaling.data.tfds_names import KNOWN
 from scaling.data.tfds_records import VERSION, prepared, versions_below
-from scaling.study.parse import read_study
+from scaling.data_found import (
+    has_parquet,
+    source_of_shards,
+    sources_of_archives,
+    sources_of_parquet,
+)
+from scaling.study.parse import find, read_study
+from scaling.study.reading import Reading
 from scaling.study.sources import sources_of
 from scaling.training.run import Run
 
 HELDOUT = ("test", "validation", "val", "valid", "heldout")
 INFO = "dataset_info.json"
+MOST_LABELS = 10_000  # of an image that nobody has said more of
 SHOWN = 10  # versions that a hint names before it counts the rest
 
 
@@ -32,29 +45,43 @@ class Meant(NamedTuple):
     """Those of the study, where one was named."""
 
 
-def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
+def meant(
+    what: str, data_dir: Path | None, resolution: int, *, contents_needed: bool = True
+) -> Meant:
     """The data that `what` names.
 
     Args:
-      what: a study; a folder that holds train/<class>/ and another split; the folder of a data set
-        that TFDS has described; or such a data set's name.
+      what: a study; a folder that holds train/<class>/, another split, or both; one of Parquet
+        files or of archives of WebDataset; a pattern of such archives; an .npz; the folder of a
+        data set that TFDS has described; or such a data set's name.
       data_dir: where data sets of TFDS are kept; where it is given, `what` names one of those.
       resolution: side of the images, pixels, where no study says it.
+      contents_needed: whether all files must be readable, which who checks them does not know yet.
 
     Raises:
       UserError: there is no such thing, or it cannot be opened.
     """
-    path = expanded(Path(what))
+    path, whole = expanded(Path(what)), contents_needed
+    if what.endswith(".tar") and data_dir is None:
+        return _opened(path.stem, [source_of_shards(what, resolution)], whole)
+    if path.suffix == ".npz" and path.is_file() and data_dir is None:
+        return _opened(path.stem, [Arrays(path=path, resolution=resolution)], whole)
+    if path.suffix == ".parquet" and path.is_file():
+        raise UserError([f"{what} is one file; give the folder that it lies in."])
     if path.is_dir() and data_dir is None:
         if (path / INFO).is_file():
-            return _of_tfds(*_named(path), resolution)
+            return _of_tfds(*_named(path), resolution, whole)
+        if has_parquet(path):
+            return _opened(path.absolute().name, sources_of_parquet(path, resolution), whole)
+        if found := sources_of_archives(path, resolution):
+            return _opened(path.absolute().name, found, whole)
         if not (path / "train").is_dir() and (hint := _which(path)):
             raise UserError([f"{what} says no version. {hint}"])
         return _of_folder(path, resolution)
     studies = {file.name for file in files("scaling").joinpath("studies").iterdir()}
     study = what.endswith(".toml") or path.is_file() or f"{what}.toml" in studies
     if study and data_dir is None:
-        return _of_study(what)
+        return _of_study(what, whole)
     root = Tfds(name=what, data_dir=data_dir, resolution=resolution).root
     if what not in prepared(root):
         fault = Tfds(name=what, data_dir=data_dir, resolution=resolution).problem()
@@ -65,13 +92,48 @@ def meant(what: str, data_dir: Path | None, resolution: int) -> Meant:
         if data_dir is None and "/" in what and VERSION.fullmatch(version or name):
             words = f"{words} {_which(folder) or ''}".rstrip()
         raise UserError([words])
-    return _of_tfds(what, root, resolution)
+    return _of_tfds(what, root, resolution, whole)
 
 
-def _of_study(what: str) -> Meant:
-    study = read_study(what)
+def _of_study(what: str, whole: bool) -> Meant:
+    try:
+        study = read_study(what)
+    except UserError:
+        if whole or not (damaged := _damaged_sources(what)):
+            raise
+        return Meant(Path(what).stem, damaged)
     found = [source for run in study.runs for source in sources_of(run, study.evaluate)]
     return Meant(study.name, tuple(dict.fromkeys(found)), study.runs)
+
+
+def _damaged_sources(what: str) -> tuple[SourceConfig, ...]:
+    """The sources that a study's file names and that can be opened; none of them where not one has
+    files that are damaged, or labels that are wrong."""
+    file = Reading(*find(what))
+    file.check_keys()
+    if file.mistakes:
+        return ()
+    opened = [source for source in _sources_in(file.parse()) if _fault(source, False) is None]
+    return tuple(opened) if any(source.fault(to_train=False) for source in opened) else ()
+
+
+def _sources_in(value: object) -> Iterator[SourceConfig]:
+    """Sources that stand anywhere in a config; not those that others stand on."""
+    if isinstance(value, SourceConfig):
+        yield value
+    elif isinstance(value, Config):
+        for name in type(value).model_fields:
+            yield from _sources_in(getattr(value, name))
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _sources_in(each)
+
+
+def _fault(source: SourceConfig, whole: bool) -> Fault | None:
+    inner = innermost(source)
+    if not whole and isinstance(inner, EncodedSource):
+        return inner.fault_of_opening(to_train=False)
+    return source.fault(to_train=False)
 
 
 def _of_folder(path: Path, resolution: int) -> Meant:
@@ -92,7 +154,7 @@ def _named(folder: Path) -> tuple[str, Path]:
     raise UserError([f"{folder} is not at root/name/version, a version as 1.0.0."])
 
 
-def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
+def _of_tfds(name: str, root: Path, resolution: int, whole: bool) -> Meant:
     """All splits, those without labels left out where that is known."""
     splits = _splits(prepared(root)[name] / INFO)
     bare = name.partition(":")[0].partition("/")[0]
@@ -100,7 +162,9 @@ def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
     splits = [split for split in splits if split in labelled] or splits
     first = "train" if "train" in splits else splits[0]
     others = [split for split in splits if split != first]
-    pairs = [(first, other) for other in others] or [(f"{first}[:90%]", f"{first}[90%:]")]
+    pairs = [(first, other) for other in others]
+    if not others:  # a split of another name is one that is only measured on
+        pairs = [("train[:90%]", "train[90%:]") if first == "train" else ("train", first)]
     sources = [
         Tfds(
             name=name,
@@ -112,11 +176,23 @@ def _of_tfds(name: str, root: Path, resolution: int) -> Meant:
         for train, heldout in pairs
     ]
     try:
-        keys = sources[0].likely_keys()
+        keys = _likely(sources[0])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         keys = {}  # what is wrong with the description is said where it is opened
     sources = [source.model_copy(update=keys) for source in sources]
-    return _opened(name.replace("/", "-").replace(":", "-"), sources)
+    return _opened(name.replace("/", "-").replace(":", "-"), sources, whole)
+
+
+def _likely(source: Tfds) -> dict[str, object]:
+    """The keys of its features, and where only a sequence of classes can be meant that as well."""
+    keys: dict[str, object] = {**source.likely_keys()}
+    several = source.model_copy(update={"most_labels": 1})
+    several = several.model_copy(update=several.likely_keys())
+    one = source.model_copy(update=keys)
+    if one.fault(to_train=False) is None or several.fault(to_train=False) is not None:
+        return keys
+    found = {"image_key": several.image_key, "label_key": several.label_key}
+    return {**found, "most_labels": min(several.classes, MOST_LABELS)}
 
 
 def _splits(info: Path) -> list[str]:
@@ -138,8 +214,8 @@ def _which(folder: Path) -> str | None:
     return f"Prepared below {folder}: {', '.join(found[-SHOWN:])}{more}; name one of these folders."
 
 
-def _opened(name: str, sources: list[Tfds] | list[Folder]) -> Meant:
-    wrong = [problem for source in sources if (problem := source.problem())]
+def _opened(name: str, sources: Sequence[SourceConfig], whole: bool = True) -> Meant:
+    wrong = [fault.words for source in sources if (fault := _fault(source, whole))]
     if wrong:
         raise UserError(list(dict.fromkeys(wrong)))
     return Meant(name, tuple(sources))

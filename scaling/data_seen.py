@@ -73,5 +73,5 @@ class Seen:
         labels = np.asarray(batch["label"], np.int32)
         if self.views > 1:  # [views, batch, ...]: an image's views beside each other
             images = np.swapaxes(images, 0, 1).reshape(-1, *images.shape[2:])
-            labels = np.repeat(labels, self.views)
+            labels = np.repeat(labels, self.views, axis=0)
         return images, labels

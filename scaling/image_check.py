@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TypeGuard
 
+import numpy as np
+
 from fits.base.errors import UserError
 from scaling.base.config import digest
 from scaling.base.console import note
@@ -16,6 +18,8 @@ from scaling.data.around import innermost
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.encoded import EncodedSource
 from scaling.data.folder import Folder
+from scaling.data.labels import check_labels as check_all_labels
+from scaling.data.order import subset
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.tasks import FrozenTask
@@ -45,7 +49,20 @@ def check_images(run: Run, evaluations: Sequence[Evaluation]) -> None:
         if _may_skip(source):
             _check_skipped(source)
     _check_size(run)
+    _check_needed(run)
     check_labels(evaluations)
+
+
+def _check_needed(run: Run) -> None:
+    """Raise UserError where the loss needs a label of every image and one that the run learns from
+    has none, if labels can be told apart from images; else that ends the training at that image."""
+    source = run.data
+    if not run.objective.needs_labels or source.labels_each is None or not source.labels_at_hand:
+        return
+    labels = source.labels()
+    numbers = np.arange(len(labels)) if run.data_size is None else np.arange(run.data_size)
+    numbers = subset(numbers, len(labels))
+    check_all_labels(labels[numbers], source.classes, numbers, needed=True)
 
 
 def check_labels(evaluations: Sequence[Evaluation]) -> None:
@@ -75,7 +92,8 @@ def _may_skip(source: SourceConfig) -> TypeGuard[EncodedSource | Folder]:
 
 def _check_skipped(source: EncodedSource | Folder) -> None:
     """All processes leave out the same images."""
-    here = digest([sorted(source.train().skipped), sorted(source.heldout().skipped)])
+    opens = [source.heldout] if source.heldout_only else [source.train, source.heldout]
+    here = digest([sorted(opened().skipped) for opened in opens])
     if not all_processes(here == agreed_word(here)):
         raise UserError(
             [

@@ -18,7 +18,9 @@ from scaling.base.config import Config, digest
 from scaling.base.console import complain, note
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured
+from scaling.evaluate.measuring import measured
 from scaling.evaluate.outcomes import FOLDER, forget, outcomes
+from scaling.evaluate.passes import Passes
 from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.trainings import Trainings, host_arrays
 from scaling.evaluate.trains import InTraining, NotMeasured, Trains
@@ -114,7 +116,7 @@ def carry_out(
     )
     held.clear_stop()
     try:
-        seconds, measured = train_and_measure(task, paths, watch, trainers, leaving)
+        seconds, found = train_and_measure(task, paths, watch, trainers, leaving)
     except Diverged as error:
         if trunk is not None and error.step <= run.branch_step:
             trunk.diverge(error.step, str(error))
@@ -129,7 +131,7 @@ def carry_out(
     manifest["images_per_second"] = watch.pace
     if trained := [*_finetuned(held), *(each.model_dump() for each in outcomes(held.path))]:
         manifest["finetune"] = trained
-    held.finish(measured, manifest)
+    held.finish(found, manifest)
     forget(held.path / FOLDER, held.check)
     if task.checkpoints.keep == "needed":
         _delete_unneeded(TrunkFolder.of(held, run), run)
@@ -170,30 +172,27 @@ def train_and_measure(
     watch.phase("evaluate", run.steps)
     seconds, module = end.seconds, trainer.module(end.state)
     del end  # and with it the optimizer's state: evaluation may have its memory
-    measured: list[tuple[Evaluation, list[Measured]]] = [
-        (
-            each,
-            each.measure(
-                module, objective=run.objective, source=run.data, placement=trainer.placement
-            ),
-        )
+    passes = Passes(module, trainer.placement, run.objective)
+    found: list[tuple[Evaluation, list[Measured]]] = [
+        (each, measured(each, passes, run.data))
         for each in task.missing
         if not isinstance(each, Trains | Privacy)
     ]
-    measured += [(each, each.of_run(run)) for each in task.missing if isinstance(each, Privacy)]
+    del passes
+    found += [(each, each.of_run(run)) for each in task.missing if isinstance(each, Privacy)]
     if train_too := [each for each in task.missing if isinstance(each, Trains)]:
         find = Trainings(
-            upstream=run,
             folder=paths.own.parent,
             params=host_arrays(module),
             paths=paths,
             spec=task.placement,
             leaving=leaving,
             watch=watch,
+            step=run.steps,
         )
         del module  # devices have no memory for two
-        measured += [(each, each.found(run, find)) for each in train_too]
-    return seconds, measured
+        found += [(each, each.found(run, find)) for each in train_too]
+    return seconds, found
 
 
 def _trainer(task: Task, trainers: dict[str, Trainer]) -> Trainer:

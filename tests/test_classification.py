@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from sklearn.metrics import average_precision_score
 from study_texts import GOOD
 
 from fits.base.errors import UserError
 from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
+from scaling.data.hierarchy import Hierarchy
 from scaling.data.procedural import Procedural
-from scaling.evaluate import Classification, Upstream
+from scaling.data.subset import Selection, Subset
+from scaling.evaluate import Classification, Corruptions, Upstream, class_map
 from scaling.evaluate.class_map import _json, read_class_map, read_labels
 from scaling.evaluate.metrics import expected_calibration_error, top_error
 from scaling.manifest import sources_of
@@ -59,9 +62,12 @@ def test_all_measures_of_one_forward_pass():
 
 
 def test_labels_from_a_file_take_the_place_of_the_source_s(tmp_path):
-    scores, _ = scores_of(SOURCE)
+    scores, own = scores_of(SOURCE)
     first = scores.argmax(1)
-    lists = [[] if i % 3 == 0 else [int(first[i]), 1] if i % 3 == 1 else [3] for i in range(600)]
+    lists = [
+        [] if i % 3 == 0 else [int(first[i]), int(own[i])] if i % 3 == 1 else [3]
+        for i in range(600)
+    ]
     (tmp_path / "real.json").write_text(json.dumps(lists))
     found, n = measured(labels=tmp_path / "real.json")
     assert found["top1_error"] == pytest.approx((first[2::3] != 3).mean() / 2)
@@ -108,7 +114,8 @@ def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
     (tmp_path / "map.toml").write_text("[classes]\n0 = 0\n1 = 1\n2 = 2\n3 = 3\n")
     scores, labels = scores_of(SOURCE)
     mapped = read_class_map(tmp_path / "map.toml", 4, 4)
-    assert top_error(mapped.among(scores), mapped.labels(labels)) == top_error(scores, labels)
+    chosen = class_map.among(scores, mapped.known)
+    assert top_error(chosen, mapped.labels(labels)) == top_error(scores, labels)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +245,7 @@ def test_labels_that_do_not_suit_the_images_are_said_before_anything_is_trained(
     each = Classification(name="x", labels=tmp_path / "real.json")
     for text, source, said in (
         ('{"a.png": [0]}', folder, "there is no image 'a.png'; did you mean 'b.png'?"),
-        ("[[]]", folder, "no image has a label."),
+        ('{"b.png": []}', folder, "no image has a label."),
         ('{"b.png": [0]}', SOURCE, "names files, and these images have no names"),
         ('{"b.png": [0]}', folder, None),
     ):
@@ -260,14 +267,13 @@ def test_labels_of_images_that_are_skipped_are_left_out_with_them(tmp_path):
     source = Folder(path=tmp_path, resolution=4, skip_unreadable=1)
     images, each = source.heldout(), Classification(name="x", labels=tmp_path / "real.json")
     assert images.size == 5
-    for labels in ([[0], [1], [2], [3], [], [1, 2]], {"0b.png": 1, "0c.png": 2, "1a.png": [3]}):
-        (tmp_path / "real.json").write_text(json.dumps(labels))
-        _json.cache_clear()
-        assert list(each.faults(source, 4)) == []
-        found = each._labels(source, images, 4)
-        assert found[images.names.index("0/0c.png")].max() == 2
-        assert found[images.names.index("1/1a.png")].max() == 3
-        assert len(found) == 5
+    labels = {"0b.png": 1, "0c.png": 2, "1a.png": [3]}
+    (tmp_path / "real.json").write_text(json.dumps(labels))
+    assert list(each.faults(source, 4)) == []
+    found = each._labels(source, images, 4)
+    assert found[images.names.index("0/0c.png")].max() == 2
+    assert found[images.names.index("1/1a.png")].max() == 3
+    assert len(found) == 5
 
 
 def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):
@@ -279,3 +285,160 @@ def test_labels_by_a_name_that_several_images_have_are_refused(tmp_path):
     file = tmp_path / "full.json"
     file.write_text('{"c0/0.jpg": [2], "1.jpg": [1]}')
     assert read_labels(file, 3, 3, names).tolist() == [[2], [-1], [1]]
+
+
+def images_named(root, names, split="test"):
+    """Files of that many levels of red, by their names below the split."""
+    for i, name in enumerate(names):
+        file = root / split / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(file)
+    return Folder(path=root, resolution=4)
+
+
+VALIDATION = [f"n{i % 3}/ILSVRC2012_val_{i + 1:08d}.png" for i in range(6)]
+
+
+def test_real_s_list_is_applied_by_the_number_in_each_file_s_name(tmp_path):
+    """A folder comes class by class; the published list goes by the numbers of the files."""
+    source = images_named(tmp_path, VALIDATION)
+    assert source.heldout_names() != VALIDATION
+    (tmp_path / "real.json").write_text(json.dumps([[i] for i in range(10)]))
+    each = Classification(name="x", labels=tmp_path / "real.json")
+    found = each._labels(source, source.heldout(), 10)[:, 0]
+    assert found.tolist() == [VALIDATION.index(name) for name in source.heldout_names()]
+    assert list(each.faults(source, 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "count", "said"),
+    [
+        (["a/1.png", "a/2.png"], 2, "and these images have names, as 'a/1.png'; give an object"),
+        (VALIDATION, 5, "has labels of 5 images, and there is 'n2/ILSVRC2012_val_00000006.png'"),
+    ],
+)
+def test_a_list_is_refused_where_names_do_not_say_its_order(tmp_path, names, count, said):
+    source = images_named(tmp_path, names)
+    (tmp_path / "real.json").write_text(json.dumps([[0]] * count))
+    each = Classification(name="x", labels=tmp_path / "real.json")
+    (fault,) = each.faults(source, 4)
+    assert said in fault.words
+
+
+def test_labels_that_contradict_those_of_the_source_are_refused(tmp_path):
+    """ReaL has the original label among those of most images: otherwise the order is another."""
+    own = np.arange(40) % 4
+    images = np.zeros((40, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", heldout_images=images, heldout_labels=own)
+    source = Arrays(path=tmp_path / "a.npz", resolution=8)
+    each = Classification(name="x", labels=tmp_path / "real.json", data=source)
+    turned = [[int((label + (i < 21)) % 4), 0] for i, label in enumerate(own)]
+    right = [[int(label), 0] if i % 2 else [] for i, label in enumerate(own)]
+    for labels, wrong in ((sorted(own.tolist()), 1), (turned, 0), (right, 0)):
+        each.labels.write_text(json.dumps(labels))
+        _json.cache_clear()
+        found = list(each.faults(source, 4))
+        assert len(found) == wrong
+        if wrong:
+            assert (
+                "of 40 images that have a label there, 10 have that of the source" in found[0].words
+            )
+            with pytest.raises(ValueError, match="their order, or the numbers of the classes"):
+                each.measure(Colour(), objective=SOFTMAX, source=SOURCE)
+        else:
+            each.measure(Colour(), objective=SOFTMAX, source=SOURCE)
+    each.labels.write_text(json.dumps(sorted(own.tolist())))
+    _json.cache_clear()
+    assert list(each.faults(source, 8)) == []  # a head of other classes, whose labels these are
+
+
+def test_names_go_with_the_images_of_a_part_of_a_source(tmp_path):
+    source = images_named(tmp_path, VALIDATION)
+    (tmp_path / "parents").write_text("0 3\n")
+    above = Hierarchy(of=source, parents=tmp_path / "parents", all_classes=4)
+    assert above.heldout_names() == source.heldout_names()
+    some = Subset(of=source, select=Selection(classes=2))
+    images = some.heldout()
+    reds = images.batch(np.arange(4))[0][:, 0, 0, 0]
+    assert [VALIDATION[red] for red in reds] == some.heldout_names()
+    labels = {name: i % 2 for i, name in enumerate(VALIDATION)}
+    (tmp_path / "real.json").write_text(json.dumps(labels))
+    each = Classification(name="x", labels=tmp_path / "real.json")
+    assert list(each.faults(some, 2)) == []
+    assert each._labels(some, images, 2)[:, 0].tolist() == [red % 2 for red in reds]
+
+
+def test_the_classifier_chooses_among_the_classes_that_images_have(tmp_path):
+    """As of ImageNet-R of TFDS, whose labels are those of ImageNet: 200 of 1,000 occur."""
+    labels = np.array([0, 2, 2, 0])
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    images[..., 1] = 200  # class 1, which no image is of, has the largest score
+    images[..., 0], images[..., 2] = 60, 30
+    np.savez(
+        tmp_path / "a.npz",
+        train_images=images, train_labels=np.arange(4),
+        heldout_images=images, heldout_labels=labels,
+    )  # fmt: skip
+    source = Arrays(path=tmp_path / "a.npz", resolution=8)
+    fields = {"data": source, "measures": ("top1_error",)}
+    assert measured(**fields)[0] == {"top1_error": 1.0}
+    assert measured(**fields, among="present")[0] == {"top1_error": 0.5}
+    each = Classification(name="x", data=source, among="present", measures=("top5_error",))
+    (fault,) = each.faults(source, 4)
+    assert "chooses among 2 classes" in fault.words
+    with pytest.raises(ValueError, match=r"top5_error .* among 2 classes"):
+        each.measure(Colour(), objective=SOFTMAX, source=SOURCE)
+
+
+@pytest.mark.parametrize("kind", [Classification, Corruptions, Upstream])
+def test_a_head_of_other_classes_of_the_same_number_is_refused(tmp_path, kind):
+    names = ["ant", "bee", "cow"]
+    one = images_named(tmp_path / "one", [f"{name}/0.png" for name in names])
+    other = images_named(tmp_path / "other", [f"{name}/0.png" for name in ["ant", "cat", "dog"]])
+    each = kind() if kind is Upstream else kind(name="x", data=other)
+    (fault,) = each.faults(other, 3, one.class_names)
+    assert fault.words.startswith(
+        "the images are of other classes than those that the classifier was trained on: class 1 is "
+        "'cat' and was 'bee', class 2 is 'dog' and was 'cow'; take images of the same classes, in "
+        "the same order"
+    )
+    assert list(each.faults(one, 3, one.class_names)) == []
+    assert list(each.faults(other, 3, None)) == []
+
+
+def test_a_class_map_says_what_other_names_mean(tmp_path):
+    other = images_named(tmp_path / "other", ["ant/0.png", "cat/0.png"])
+    (tmp_path / "map.toml").write_text("[classes]\nant = 0\ncat = 1\n")
+    each = Classification(name="x", data=other)
+    (fault,) = each.faults(other, 2, ["ant", "bee"])
+    assert fault.words.endswith("in the same order, or give a class_map.")
+    mapped = each.model_copy(update={"class_map": tmp_path / "map.toml"})
+    assert list(mapped.faults(other, 2, ["ant", "bee"])) == []
+
+
+def test_a_study_and_tasks_refuse_a_source_of_other_class_names(tmp_path):
+    from scaling.study.tasks import Subject, read_tasks
+
+    other = images_named(tmp_path / "other", [f"{name}/0.png" for name in "abcd"])
+    data = f"data = {{ kind = 'folder', resolution = 16, path = '{other.path}' }}"
+    text = GOOD.replace('kind = "procedural"', 'kind = "procedural"\nclasses = 4', 1)
+    table = f'[[evaluate]]\nkind = "classify"\nname = "own"\n{data}\n'
+    (tmp_path / "study.toml").write_text(f"{text}\n{table}")
+    said = r"class 0 is 'a' and was 'glyph 0', .* and 1 more; take images of the same classes"
+    with pytest.raises(UserError, match=said):
+        read_study(tmp_path / "study.toml")
+    (tmp_path / "tasks.toml").write_text(table)
+    with pytest.raises(UserError, match=f"runs/a: .*{said}"):
+        read_tasks(tmp_path / "tasks.toml", [Subject("runs/a", 16, 4, SOURCE)])
+
+
+def test_with_several_targets_map_counts_an_image_once_for_each(tmp_path):
+    (tmp_path / "map.toml").write_text('[classes]\n"glyph 0" = [0, 1]\n"glyph 1" = 2\n')
+    scores, labels = (each[:90] for each in scores_of(SOURCE))
+    kept = labels < 2
+    rows = np.array([[0, 1], [2, -1]])[labels[kept]]
+    found, _ = measured(class_map=tmp_path / "map.toml", measures=("map100",), images=90)
+    relevant = [(rows == target).any(1) for target in range(3)]
+    precision = [average_precision_score(r, scores[kept, c]) for c, r in enumerate(relevant)]
+    assert sum(map(sum, relevant)) > kept.sum()
+    assert found["map100"] == pytest.approx(np.average(precision, weights=[*map(sum, relevant)]))

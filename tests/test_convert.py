@@ -69,6 +69,22 @@ def test_there_and_back_again_the_weights_are_the_same(convert, tmp_path, out, t
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "c.npz").read_bytes()
 
 
+def test_a_mean_and_std_that_are_given_are_folded_and_said(convert, tmp_path):
+    params = random_params(TOKEN, 5)
+    write("a.npz", params, TOKEN)
+    status, said, _ = convert("a.npz", "b.safetensors", "--mean", "0.4", "--std", "0.25")
+    assert status == 0
+    assert (
+        "pixels: mean 0.4, 0.4, 0.4 and std 0.25, 0.25, 0.25 (--mean and --std) are folded into "
+        "the patch embedding: it sees pixels of -1 .. 1" in said
+    )
+    here, there = (read(name)[1]["backbone"]["embedding"] for name in ("a.npz", "b.safetensors"))
+    np.testing.assert_allclose(there["kernel"], 2 * here["kernel"], rtol=1e-6)
+    wanted = here["bias"] + 0.4 * here["kernel"].sum(0)
+    np.testing.assert_allclose(there["bias"], wanted, rtol=1e-5, atol=1e-6)
+    assert "pixels" not in convert("b.safetensors", "c.npz")[1]
+
+
 def test_a_dry_run_lists_every_array_and_writes_nothing(convert, tmp_path):
     write("a.npz", random_params(TOKEN, 5), TOKEN, "augreg")
     arrays = dict(np.load("a.npz"))

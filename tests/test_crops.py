@@ -15,7 +15,7 @@ from scaling.data.hierarchy import Hierarchy
 from scaling.data.part import Part
 from scaling.data.resize import Decode, area_means, cut
 from scaling.data.subset import Selection
-from scaling.data.without import LeftOut, identity
+from scaling.data.without import LeftOut
 
 
 def photo(height=30, width=50, seed=0):
@@ -183,7 +183,7 @@ def test_a_source_around_another_hands_the_crop_to_it(tmp_path):
     np.savez(tmp_path / "images.npz", train_images=images, heldout_images=images, **labels)
     (tmp_path / "parents.txt").write_text("0 1\n")
     inner = Arrays(path=tmp_path / "images.npz", resolution=8)
-    left_out = LeftOut(source=identity(inner), size=8, images=(0,), why={})
+    left_out = LeftOut.of(inner, (0,), why={})
     sources = {
         "all": Hierarchy(of=inner, parents=tmp_path / "parents.txt"),
         "some": Without(of=inner, file=left_out.write(tmp_path, "crops")),

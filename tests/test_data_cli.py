@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from scaling.data.augment import mixed
 from scaling.data.contact_sheet import MARGIN
 from scaling.data.loader import batches
 from scaling.data.prepare.shards import array_records
+from scaling.data.tfds import Tfds
 from scaling.data_seen import Seen
 from scaling.study.parse import read_study
 from scaling.study.schema import EXAMPLE
@@ -58,9 +60,7 @@ def photographs(scaling):
 def test_a_folder_becomes_a_data_set_that_can_be_shown_and_checked(scaling, photographs):
     status, out, errors = scaling("prepare", "photographs", "--name", "insects")
     assert (status, errors) == (0, "")
-    last, how = out.splitlines()[-2:]
-    assert last.endswith("insects/1.0.0: 10 records, 0.0 MiB, in 2 files; compared")
-    assert how.startswith('[data]: kind = "tfds", name = "insects"')
+    assert "insects/1.0.0: 10 records, 0.0 MiB, in 2 files; compared\n\n[data]\n" in out
     assert scaling("show", "insects", "--resolution", "16") == (
         *(0, "results/insects.seen.png\n", ""),
     )
@@ -74,6 +74,31 @@ def test_a_folder_becomes_a_data_set_that_can_be_shown_and_checked(scaling, phot
             "insects test: 4 images, 0 cannot be read",
         ],
     )
+
+
+@pytest.mark.parametrize("splits", [["train", "test"], ["training", "validation"], ["photos"]])
+def test_the_table_that_prepare_prints_is_one_of_a_study_to_the_letter(
+    scaling, photographs, splits
+):
+    for was, split in zip(["train", "test"], splits, strict=False):
+        (photographs / was).rename(photographs / split)
+    if len(splits) == 1:
+        shutil.rmtree(photographs / "test")
+    out = scaling("prepare", "photographs", "--name", "insects", "--data-dir", 'a "b')[1]
+    source = Tfds.model_validate(tomllib.loads(out[out.index("[data]") :])["data"])
+    assert source.problem() is None
+    assert source.resolution == 224
+    total = source.train().size + source.heldout().size
+    assert total == (6 if len(splits) == 1 else 10)
+
+
+def test_of_a_set_that_is_only_measured_on_prepare_prints_the_data_of_an_evaluation(
+    scaling, photographs
+):
+    shutil.rmtree(photographs / "train")
+    out = scaling("prepare", "photographs", "--name", "insects")[1]
+    source = Tfds.model_validate(tomllib.loads(out[out.index("data = {") :])["data"])
+    assert source.problem(to_train=False) is None
 
 
 def test_a_folder_of_files_comes_out_as_it_went_in(scaling, photographs):
@@ -261,6 +286,26 @@ def test_the_sheet_of_a_run_that_resamples_shows_classes_as_often_as_the_run_doe
     rare = int((tiles == 200).sum())
     assert rare in of_rare
     assert (tiles == 100).sum() == min(16, 20 - rare)
+
+
+def test_arrays_are_checked_and_shown_by_their_file_and_one_parquet_file_by_its_folder(scaling):
+    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2
+    np.savez(
+        "a.npz",
+        train_images=images,
+        train_labels=labels,
+        heldout_images=images,
+        heldout_labels=labels,
+    )
+    status, out, errors = scaling("check", "a.npz")
+    assert (status, errors) == (0, "")
+    assert out.splitlines() == [
+        f"a.npz, {half}: 4 images, 0 cannot be read" for half in ("train", "heldout")
+    ]
+    assert scaling("show", "a.npz") == (0, "results/a.seen.png\n", "")
+    Path("train.parquet").write_bytes(b"PAR1")
+    status, _, errors = scaling("check", "train.parquet")
+    assert (status, errors) == (2, "train.parquet is one file; give the folder that it lies in.\n")
 
 
 def test_what_nobody_knows_is_answered_with_what_could_be_meant(scaling, photographs):

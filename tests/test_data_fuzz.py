@@ -10,10 +10,11 @@ import test_webdataset
 
 from fits.base.errors import UserError
 from scaling.data.parquet import _wrong_column
-from scaling.data.parquet_files import File, Keys, copied, header, labels
+from scaling.data.parquet_files import File, Keys, copied, header
+from scaling.data.parquet_labels import labels
 from scaling.data.prepare import examples
 from scaling.data.prepare.tfrecord import tfrecords
-from scaling.data.webdataset import _read_headers
+from scaling.data.webdataset_index import _read_headers
 
 TRIALS = 300
 

@@ -29,3 +29,11 @@ def test_links_lead_somewhere(page):
             if part not in map(anchor, headings):
                 dead.append(f"{target}#{part}")
     assert not dead
+
+
+def test_every_file_that_the_page_of_the_architecture_names_is_there():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = page.split("## Nouns")[0]
+    folders = ("scaling", "models", "fits", "tests", "benchmarks", "notebooks", "docs")
+    there = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    assert set(re.findall(r"\b[a-z_0-9]+\.py\b", picture)) <= there

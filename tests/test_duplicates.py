@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -140,8 +142,29 @@ def test_copies_among_the_training_images_are_counted_and_no_others(study):
     assert row == ("held-out images of [data]", HELDOUT, len(COPIES), len(COPIES))
 
 
+@pytest.mark.slow
+def test_images_in_memory_are_resized_some_at_a_time(study, tmp_path):
+    """All of them at the size of a hash would take four times their own bytes."""
+    count = 12_288
+    images = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
+    sets = {"train": images, "heldout": images[: count // 8, :, ::-1]}
+    labels = {f"{name}_labels": np.arange(len(each)) % 4 for name, each in sets.items()}
+    np.savez(
+        tmp_path / "images.npz", **labels, **{f"{name}_images": each for name, each in sets.items()}
+    )
+    known = read_study(str(study))
+    tracemalloc.start()
+    _, (row,) = find(known, Alike(), lambda line: None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert row.seen == count // 8
+    assert peak < 4 * images.nbytes  # the file, the images, and CHUNK of them as numbers
+
+
 def test_a_task_that_networks_are_fine_tuned_on_is_compared_too(study, tmp_path):
-    task = f'data = {{ kind = "arrays", path = "{tmp_path}/images.npz", resolution = 32 }}'
+    """In a file of its own: of the study's file its training images would not be compared."""
+    shutil.copy(tmp_path / "images.npz", tmp_path / "task.npz")
+    task = f'data = {{ kind = "arrays", path = "{tmp_path}/task.npz", resolution = 32 }}'
     protocol = 'protocol = { kind = "vit", resolution = 32, steps = 10, warmup_steps = 1 }'
     tuned = f'[[evaluate]]\nkind = "finetune"\nname = "again"\n{task}\n{protocol}\n'
     study.write_text(study.read_text() + tuned)

@@ -19,13 +19,18 @@ from fits.base.errors import UserError
 from fits.data.results import COLUMNS
 from models.precision import precision_for
 from models.weights.facts import About
+from models.weights.pixels import pixels_of
 from models.weights.writing import write
+from scaling.base.storage import publish
 from scaling.cli.main import main
 from scaling.data.arrays import Digits
 from scaling.evaluate import FewShot, Upstream
+from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text
+from scaling.evaluate.trainings import Trainings
 from scaling.launch import devices
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned
+from scaling.runs.lease import hold_if_free
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder
@@ -35,6 +40,7 @@ from scaling.training.run import Run
 from scaling.zoo.measure import measure, prepare
 from scaling.zoo.trained import Asked
 from scaling.zoo.trained import trained as network_at
+from scaling.zoo.tuning import clear
 
 FEW = FewShot(name="digits", data=Digits(resolution=16), shots=(5,), subsets=1)
 TASKS = """\
@@ -222,6 +228,13 @@ def test_at_another_resolution_a_file_has_the_flops_of_its_training_where_its_po
         assert (found.flops, found.variant) == (Classify().flops(own, 100, 8), variant)
 
 
+def test_pixels_that_a_person_says_are_a_variant_of_the_network(tmp_path):
+    write(tmp_path / "a.npz", random_params(NANO, 8, seed=10), NANO)
+    for mean, variant in ((0.5, ""), (0.4, "mean=0.4,0.4,0.4 std=0.5,0.5,0.5")):
+        about = About(pixels=pixels_of(mean, 0.5, "--mean and --std"))
+        assert network_at(tmp_path / "a.npz", Asked(about=about)).variant == variant
+
+
 def of_classes(tmp_path):
     path = tmp_path / "large.toml"
     path.write_text(
@@ -269,8 +282,8 @@ def test_a_study_says_what_to_measure_too(trained):
         ('[data]\nkind = "arrays"\nresolution = 16\npath = "no.npz"\n' + TASKS, "there is no no"),
         (
             '[[evaluate]]\nkind = "finetune"\nname = "d"\ndata = { kind = "digits" }\n'
-            'protocol = { kind = "vtab1k" }\n',
-            "trains the network, and checkpoints are measured as they are; let a study begin with",
+            "images = 2_000\n",
+            "d: 2_000 images to train on and the source has 1_000; take another task, or fewer.",
         ),
     ],
 )
@@ -302,7 +315,11 @@ def test_numbers_are_printed_and_written_in_the_columns_of_collect(trained, comm
     words = (folder, "a.npz", "--on", tasks)
     tasks.write_text('[data]\nkind = "procedural"\nclasses = 8\nheldout_size = 1000\n' + TASKS)
     status, said, errors = command(*words, "--table", "t.csv")
-    assert (status, errors) == (0, "")
+    assert status == 0
+    assert errors == (
+        "note: a.npz: nothing says which loss its classifier was trained with; upstream_loss is "
+        "that of a sigmoid. [objective] says another.\n"
+    )
     assert f"{folder}: run, step 10 of 10, nano (16 px, pool gap, 2 heads, GELU tanh, 8 c" in said
     assert "a.npz: big_vision, " in said
     assert "table:  t.csv: 8 numbers, 2 networks" in said
@@ -418,3 +435,198 @@ def test_a_run_knows_its_shape_and_a_lost_or_damaged_state_is_named(trained, com
 def test_a_resolution_below_the_patch_is_said(trained, tasks):
     with pytest.raises(UserError, match=r"larger than the image.*give a larger --resolution"):
         measured([trained[1]], tasks, resolution=2)
+
+
+# Fine-tuning
+
+TUNED = """\
+[[evaluate]]
+kind = "finetune"
+name = "d"
+data = { kind = "digits" }
+protocol = { kind = "vit", resolution = 16, steps = 4, warmup_steps = 1, batch = 16, \
+learning_rates = [0.03] }
+
+[[evaluate]]
+kind = "knn"
+name = "d"
+data = { kind = "digits", resolution = 16 }
+"""
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    path = tmp_path / "tuned.toml"
+    path.write_text(TUNED)
+    return path
+
+
+def outcome_of(run, error=0.25):
+    return Outcome(
+        run=run.id,
+        model=run.model_name,
+        learning_rate=run.recipe.learning_rate,
+        steps=run.steps,
+        images_seen=run.images_seen,
+        flops=run.flops,
+        seconds=1.0,
+        error=error,
+        n=797,
+    )
+
+
+def test_a_checkpoint_is_fine_tuned_as_it_is_and_what_was_trained_before_a_kill_is_kept(
+    command, tuned, tmp_path, monkeypatch
+):
+    params = random_params(NANO, 8)
+    write("a.npz", params, NANO)
+    begun = []
+
+    def killed(self, run):
+        begun.append((self.folder, run, self._begin(run.model)))
+        publish(self.folder / FOLDER / f"{run.id}.json", outcome_text(outcome_of(run)).encode())
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainings, "_trained", killed)
+        (tmp_path / "t.work" / network_at(Path("a.npz"), Asked()).run / FOLDER).mkdir(parents=True)
+        assert command("a.npz", "--on", tuned, "--table", "t.csv")[0] == 143
+    ((folder, run, backbone_there),) = begun
+    assert folder.parent == Path("t.work")
+    assert (run.steps, run.model.resolution, run.data) == (4, 16, Digits(resolution=16))
+    jax.tree.map(np.testing.assert_array_equal, backbone_there, params["backbone"])
+    monkeypatch.setattr(Trainings, "_trained", lambda *_: pytest.fail("trained again"))
+    status, said, errors = command("a.npz", "--on", tuned, "--table", "t.csv")
+    assert status == 0
+    assert "1 of its trainings stand in t.work" in errors
+    with open("t.csv", newline="") as file:
+        found = {row["metric"]: (row["value"], row["n"]) for row in csv.DictReader(file)}
+    assert found["d_finetune_error"] == ("0.25", "797")
+    assert {"d_20nn_error", "d_finetune_learning_rate"} < {*found}
+    assert "d_finetune_error" in said
+    assert not (tmp_path / "t.work").exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_fine_tuned_learns(command, tuned, tmp_path):
+    params = jax.tree.map(lambda x: x * np.float32(0.3), random_params(NANO, 8))
+    write("a.npz", params, NANO)
+    whole = TUNED.replace("steps = 4,", "steps = 150,").replace("0.03", "0.1")
+    tuned.write_text(whole.replace('"digits" }', '"digits" }\nflips = false\ncrops = false', 1))
+    status, said, _ = command("a.npz", "--on", tuned, "--work", "here")
+    assert status == 0
+    (line,) = [each for each in said.splitlines() if each.startswith("d_finetune_error")]
+    assert float(line.split()[1]) < 0.85
+    assert not (tmp_path / "here").exists()
+
+
+def test_fine_tuning_asks_for_a_place_for_its_checkpoints(command, tuned):
+    write("a.npz", random_params(NANO, 8), NANO)
+    status, _, errors = command("a.npz", "--on", tuned)
+    assert status == 2
+    assert "give --table FILE, beside which they lie, or --work FOLDER" in errors
+
+
+def test_positions_are_not_resized_twice_by_fine_tuning(command, tuned):
+    write("a.npz", random_params(NANO, 8), NANO)
+    status, _, errors = command("a.npz", "--on", tuned, "--resolution", 32, "--work", "here")
+    assert status == 2
+    assert "measure this without --resolution" in errors
+
+
+def test_two_processes_do_not_fine_tune_a_network_in_one_folder(command, tuned, tmp_path):
+    write("a.npz", random_params(NANO, 8), NANO)
+    folder = tmp_path / "here" / network_at(Path("a.npz"), Asked()).run
+    folder.mkdir(parents=True)
+    with hold_if_free(folder / "lease"):
+        status, _, errors = command("a.npz", "--on", tuned, "--work", "here")
+    assert status == 2
+    assert "another process fine-tunes it in here" in errors
+
+
+def test_trainings_that_another_process_has_begun_are_not_deleted(tmp_path):
+    write(tmp_path / "a.npz", random_params(NANO, 8), NANO)
+    network, work = network_at(tmp_path / "a.npz", Asked()), tmp_path / "work"
+    theirs = work / network.run / FOLDER / "checkpoint"
+    theirs.mkdir(parents=True)
+    with hold_if_free(work / network.run / "lease") as lease:
+        clear([network], work)
+        assert theirs.is_dir()
+        lease.check()
+    clear([network], work)
+    assert not work.exists()
+    clear([network], work)  # nothing is there
+    assert not work.exists()
+
+
+def test_a_training_that_began_with_other_pixels_is_not_resumed(tmp_path):
+    write(tmp_path / "a.npz", random_params(NANO, 8), NANO)
+    ids = {
+        network_at(tmp_path / "a.npz", Asked(about=About(pixels=pixels))).upstream.id
+        for pixels in (
+            None,
+            pixels_of("0.5", "0.5", "given"),
+            pixels_of("0", "1", "given"),
+            pixels_of("0.4", "0.2", "given"),
+        )
+    }
+    assert len(ids) == 3
+
+
+# The loss of an imported head
+
+
+CALIBRATED = """\
+[data]
+kind = "digits"
+resolution = 16
+
+[[evaluate]]
+kind = "classify"
+name = "own"
+measures = ["top1_error", "calibration_error"]
+"""
+
+
+def test_the_calibration_of_an_imported_head_asks_which_loss_it_was_trained_with(tmp_path):
+    shape = replace(MAP, patch=4, resolution=16)
+    write(tmp_path / "a.npz", random_params(shape, 10), shape)
+    path = tmp_path / "tasks.toml"
+    path.write_text(CALIBRATED)
+    with pytest.raises(UserError) as told:
+        prepare([tmp_path / "a.npz"], path, Asked())
+    assert "line 8: evaluate[0].measures: calibration_error is another number" in str(told.value)
+    assert 'add [objective] with loss = "softmax" or loss = "sigmoid".' in str(told.value)
+    path.write_text(CALIBRATED + '\n[objective]\nloss = "softmax"\n')
+    assert prepare([tmp_path / "a.npz"], path, Asked())[1].objective == Classify(loss="softmax")
+    path.write_text(CALIBRATED.replace(', "calibration_error"', ""))
+    prepare([tmp_path / "a.npz"], path, Asked())
+
+
+def test_a_run_knows_its_loss_and_is_calibrated_without_a_word(trained, tmp_path):
+    path = tmp_path / "tasks.toml"
+    path.write_text(CALIBRATED[CALIBRATED.index("[[") :])
+    prepare([trained[1]], path, Asked())
+
+
+# Pixels
+
+
+def test_mean_and_std_beside_a_file_or_given_are_said_where_it_is_measured(command, tmp_path):
+    task = tmp_path / "few.toml"
+    task.write_text(TASKS[TASKS.index("[[evaluate]]", 1) :])
+    params = random_params(NANO, None)
+    values = {}
+    for name, words in (
+        ("own", ()),
+        ("zero", ("--mean", "0", "--std", "1")),
+        ("half", ("--mean", "0.5", "--std", "0.5")),
+    ):
+        write("a.safetensors", params, NANO)
+        status, said, errors = command("a.safetensors", "--on", task, *words)
+        assert status == 0
+        assert ("are folded into the patch embedding" in errors) == (name == "zero")
+        values[name] = said.split("digits_5shot_error")[1].split()[0]
+    assert values["own"] == values["half"] != values["zero"]
+    status, _, errors = command("a.safetensors", "--on", task, "--mean", "0.5")
+    assert (status, errors) == (2, "--mean and --std: mean without std; give both.\n")

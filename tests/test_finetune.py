@@ -22,6 +22,7 @@ from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.outcomes import Outcome
 from scaling.evaluate.protocols import Facts, HyperRule, ViTProtocol, Vtab1kProtocol
 from scaling.evaluate.trains import NotMeasured
+from scaling.evaluate.transfer import Pretrained
 from scaling.evaluate.vtab import Vtab
 from scaling.planning.closed_form import as_json, show_cost, study_cost, trained_by_evaluations
 from scaling.planning.on_devices import plan_on
@@ -417,6 +418,38 @@ def test_the_runs_of_an_evaluation_survive_the_way_through_a_file():
     for run in task(scratch_steps=(8,)).runs(upstream()):
         assert Run.model_validate_json(run.model_dump_json()) == run
         assert json.loads(run.model_dump_json())["data"]["kind"] in ("part", "digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "said"),
+    [
+        ("G/14", ViTProtocol(), True),
+        ("g/14", ViTProtocol(), False),
+        ("G/14", ViTProtocol(schedule="constant", polyak=0.9999), False),
+        ("G/14", Vtab1kProtocol(), False),
+    ],
+)
+def test_what_the_paper_does_otherwise_with_its_largest_network_is_said(name, protocol, said):
+    weights = Pretrained(id="0123456789ab", model=zoo.shape(name, 224))
+    (transfer,) = task(protocol=protocol).transfers(weights)
+    found = [words for words in transfer.remarks() if "Polyak" in words]
+    assert len(found) == said
+    assert not found or 'schedule = "constant"' in found[0]
+
+
+def test_the_whole_head_goes_a_pre_logits_layer_too():
+    run = upstream(ViTShape(**vars(NANO) | {"pre_logits": 12}))
+    for each in task(scratch_steps=(5,)).runs(run):
+        assert each.model.pre_logits is None
+        assert each.model.features == NANO.width
+
+
+def test_weights_in_a_file_are_fine_tuned_by_the_runs_of_a_run_of_that_network():
+    run = upstream()
+    weights = Pretrained(id=run.id, model=run.model)
+    assert task().runs(weights) == task().runs(run)
+    other = Pretrained(id="0123456789ab", model=run.model)
+    assert {each.id for each in task().runs(other)}.isdisjoint(each.id for each in task().runs(run))
 
 
 def test_another_resolution_is_another_network_with_the_upstreams_shape():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -78,7 +79,6 @@ def params(resolution=16):
 def trainings(folder, **changes):
     paths = CheckpointPaths(folder / "trunk", folder / "own", EVERY_STEP)
     fields = {
-        "upstream": RUN,
         "folder": folder,
         "params": params(),
         "paths": paths,
@@ -202,6 +202,36 @@ def test_a_fine_tuning_without_memory_stops_its_run_and_says_which_step_had_none
     assert work([folder.path]) == Ended.FAILED
     assert folder.stopped().startswith("nano on digits ran out of the device's memory")
     assert folder.failure() is None
+
+
+def test_only_images_with_a_label_count_and_a_pre_logits_layer_is_left_behind(
+    tmp_path, monkeypatch
+):
+    """The training itself is replaced; what is measured and begun with is not."""
+    (run,) = ONE_RATE.runs(RUN)
+    pre_logits = {"kernel": np.ones((8, 12), np.float32), "bias": np.ones(12, np.float32)}
+    begun = {}
+
+    class Trained:
+        placement = None
+
+        def of(self, run, begin):
+            begun.update(begin())
+            return self
+
+        def module(self, state):
+            return None
+
+    monkeypatch.setattr(module, "_trainer", lambda step: Trained())
+    end = SimpleNamespace(seconds=1.0, state=None)
+    monkeypatch.setattr(module, "train", lambda *_: end)
+    wrong = np.array([0, 1, 1], np.float32)
+    monkeypatch.setattr(module, "losses", lambda *_: (wrong, wrong))
+    plain = params()
+    find = trainings(tmp_path, params={**plain, "pre_logits": pre_logits})
+    found = find(run)
+    assert (found.n, found.error) == (3, pytest.approx(2 / 3))
+    assert {*begun} == {*plain}
 
 
 def test_an_outcome_that_was_damaged_counts_for_nothing(tmp_path):

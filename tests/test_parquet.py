@@ -223,12 +223,12 @@ def test_labels_beyond_the_classes_are_named_with_their_rows(root):
 
 def test_withheld_labels_are_said(root):
     write(root / "data" / "test-00000-of-00001.parquet", range(2), [-1, -1])
-    assert "2 rows have no label (-1), the first is row 0; use another" in source(root).problem()
+    assert "2 rows have no label, the first is row 0; use another split" in source(root).problem()
 
 
 @pytest.mark.parametrize(
     ("label", "said"),
-    [(-1, ": 1 row has no label (-1), the first"), (3, ": 1 label is none of the 3 classes")],
+    [(-1, ": 1 row has no label, the first"), (3, ": 1 label is none of the 3 classes")],
 )
 def test_a_single_wrong_label_is_said_in_the_singular(root, label, said):
     write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, label])
@@ -237,7 +237,7 @@ def test_a_single_wrong_label_is_said_in_the_singular(root, label, said):
 
 def test_a_missing_label_is_said(root):
     write(root / "data" / "test-00000-of-00001.parquet", range(2), [1, None])
-    assert "row 1 has no label" in source(root).problem()
+    assert "1 row has no label, the first is row 1" in source(root).problem()
 
 
 def test_an_unknown_split_is_answered_with_those_there_are(root):
@@ -268,7 +268,7 @@ def test_files_that_disagree_about_the_classes_are_named(root):
         ({"image": [b"x"], "label": [1]}, "'image' is binary; a struct with the encoded image"),
         ({"image": [{"path": "x"}], "label": [1]}, "a struct with the encoded image"),
         ({"image": [{"bytes": b"x"}], "label": ["cat"]}, "'label' is string; a whole number"),
-        ({"image": [{"bytes": b"x"}], "label": [[1, 2]]}, "one label an image"),
+        ({"image": [{"bytes": b"x"}], "label": [["a"]]}, "a whole number is needed, or a list of"),
         ({"imagee": [{"bytes": b"x"}], "label": [1]}, "Did you mean 'imagee'"),
     ],
 )

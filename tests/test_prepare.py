@@ -2,6 +2,7 @@
 
 import io
 import lzma
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,8 @@ from PIL import Image
 from fits.base.errors import UserError
 from scaling.data.folder import Folder
 from scaling.data.prepare import prepare as preparing
+from scaling.data.prepare.collection import opened
+from scaling.data.prepare.entries import plain_archive
 from scaling.data.prepare.prepare import prepare, unpack
 from scaling.data.tfds import Tfds
 
@@ -90,14 +93,16 @@ def cifar(root, labels_before=1, names=NAMES):
 
 
 def bytes_by_label(images):
-    return sorted((e.label, e.image) for e in images.encoded(np.arange(images.size)))
+    numbers = np.arange(images.size)
+    labels = images.labels_of(numbers).tolist()
+    return sorted(zip(labels, (e.image for e in images.encoded(numbers)), strict=True))
 
 
 def expected(split):
     return sorted((label, ALL[s, label, i]) for s, label, i in ALL if s == split)
 
 
-def opened(tmp_path, resolution=8):
+def source_of(tmp_path, resolution=8):
     return Tfds(name="insects", data_dir=tmp_path / "tfds", resolution=resolution)
 
 
@@ -110,7 +115,7 @@ def test_encoded_bytes_and_labels_are_kept_whatever_they_come_in(folder, tmp_pat
         source = archive(folder, tmp_path / f"x.{kind}", below, mode)
     done = prepare(source, "insects", tmp_path / "tfds", quiet)
     assert (done.records, done.files) == (18, 2)
-    images = opened(tmp_path)
+    images = source_of(tmp_path)
     assert images.problem() is None
     assert images.classes == 3
     for split, half in (("train", images.train()), ("test", images.heldout())):
@@ -121,7 +126,7 @@ def test_encoded_bytes_and_labels_are_kept_whatever_they_come_in(folder, tmp_pat
 def test_classes_have_the_numbers_that_the_folder_source_gives(folder, tmp_path):
     prepare(folder, "insects", tmp_path / "tfds", quiet)
     same = Folder(path=folder, resolution=8).train()
-    ours, theirs = opened(tmp_path).train(), same
+    ours, theirs = source_of(tmp_path).train(), same
     pairs = [
         sorted(
             (int(label), image.tobytes())
@@ -134,7 +139,7 @@ def test_classes_have_the_numbers_that_the_folder_source_gives(folder, tmp_path)
 
 def test_a_slice_of_a_split_has_images_of_all_classes(folder, tmp_path):
     prepare(folder, "insects", tmp_path / "tfds", quiet)
-    _, labels = opened(tmp_path).train().batch(np.arange(8))
+    _, labels = source_of(tmp_path).train().batch(np.arange(8))
     assert set(labels.tolist()) == {0, 1, 2}
     assert labels.tolist() != sorted(labels.tolist())
 
@@ -147,7 +152,7 @@ def test_binary_cifar_becomes_png_of_the_very_pixels(tmp_path, labels_before, as
     if as_archive:
         source = archive(source, tmp_path / "c.tar.gz", mode="w:gz")
     prepare(source, "insects", tmp_path / "tfds", quiet)
-    images = opened(tmp_path, resolution=32)
+    images = source_of(tmp_path, resolution=32)
     written = {image.tobytes(): i for i, image in enumerate(pixels)}
     numbers = []
     for half in (images.train(), images.heldout()):
@@ -157,6 +162,52 @@ def test_binary_cifar_becomes_png_of_the_very_pixels(tmp_path, labels_before, as
         numbers.append(sorted(here))
     assert sorted(numbers[0] + numbers[1]) == list(range(12))
     assert numbers[1] == ([10, 11] if labels_before == 1 else list(range(6, 12)))
+
+
+@pytest.mark.parametrize(("name", "labels_before"), [("cifar10", 1), ("cifar100", 2)])
+def test_the_archive_of_cifar_is_read_in_the_folder_that_it_was_downloaded_into(
+    tmp_path, name, labels_before
+):
+    cifar(tmp_path / "c" / "cifar-batches-bin", labels_before)
+    file = f"{name.replace('cifar', 'cifar-')}-binary.tar.gz"
+    archive(tmp_path / "c", tmp_path / file, mode="w:gz")
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    (tmp_path / file).rename(downloads / file)
+    assert prepare(downloads, name, tmp_path / "tfds", quiet).records == 12
+    with pytest.raises(UserError, match=f"{file} is of {name}; give --name {name}"):
+        prepare(downloads, "another", tmp_path / "tfds", quiet)
+
+
+def test_a_published_data_set_does_not_become_another_of_that_name(tmp_path, ilsvrc):
+    cifar(tmp_path / "c")
+    for source, own, other in (
+        (tmp_path / "c", "cifar10", "cifar100"),
+        (ilsvrc, "imagenet2012", "cifar10"),
+        (tmp_path / "c", "cifar10", "imagenet2012"),
+    ):
+        with pytest.raises(UserError, match=f"is of {own}: give --name {own}"):
+            prepare(source, other, tmp_path / "tfds", quiet)
+    with pytest.raises(UserError, match=r"give the folder that holds .* and ILSVRC2012_img_train"):
+        prepare(ilsvrc / "ILSVRC2012_img_val.tar", "imagenet2012", tmp_path / "tfds", quiet)
+    assert not (tmp_path / "tfds").exists()
+    assert prepare(tmp_path / "c", "my_cifar", tmp_path / "tfds", quiet).records == 12
+
+
+def test_what_a_killed_preparation_has_decompressed_is_removed_by_the_next(folder, tmp_path):
+    source = archive(folder, tmp_path / "x.tar.gz", mode="w:gz")
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from scaling.data.prepare.entries import plain_archive\n"
+        "with plain_archive(Path(sys.argv[1]), Path(sys.argv[2])): os._exit(9)"
+    )
+    room = tmp_path / "tfds"
+    subprocess.run([sys.executable, "-c", script, source, room], check=False)
+    (left,) = room.iterdir()
+    with plain_archive(source, room) as held:  # of a process that is at work
+        assert not left.exists()
+        prepare(source, "insects", room, quiet)
+        assert held.exists()
 
 
 def test_a_folder_of_files_is_what_the_folder_source_opens(folder, tmp_path):
@@ -221,7 +272,7 @@ def test_another_data_set_of_that_name_is_not_overwritten(folder, tmp_path):
     (folder / "train" / "ant" / "0.jpg").write_bytes(ALL["test", 1, 1])
     with pytest.raises(UserError, match="holds a data set that was made of something else"):
         prepare(folder, "insects", tmp_path / "tfds", quiet)
-    assert bytes_by_label(opened(tmp_path).train()) == expected("train")
+    assert bytes_by_label(source_of(tmp_path).train()) == expected("train")
 
 
 def test_tensorflow_is_never_imported(folder, tmp_path):
@@ -409,6 +460,17 @@ def test_imagenet_is_read_as_it_was_given_out(ilsvrc, tmp_path):
     labels = [2, 0, 1, 2]
     wanted = sorted((labels[i], ALL["test", i % 3, i // 3]) for i in range(4))
     assert bytes_by_label(source.heldout()) == wanted
+    names = sorted(f"ILSVRC2012_val_0000000{i + 1}.JPEG" for i in range(4))
+    assert sorted(source.heldout_names()) == names
+
+
+def test_files_of_imagenet_that_are_no_images_are_counted(ilsvrc, tmp_path, capsys):
+    inner = tar_of({"n01_1.JPEG": b"x", "n01_2.png": b"x"})
+    (ilsvrc / "ILSVRC2012_img_train.tar").write_bytes(tar_of({"n01.tar": inner}))
+    with opened(ilsvrc, tmp_path) as found:
+        assert len(found.splits["train"]) == 1
+    said = capsys.readouterr().err
+    assert "1 file that is no .JPEG is left out, the first n01.tar: n01_2.png" in said
 
 
 def test_the_classes_of_imagenet_are_those_of_tensorflow_datasets():
@@ -449,14 +511,14 @@ def test_cifar10_comes_out_of_its_archive_whole(tmp_path):
     assert (done.records, done.files) == (60_000, 2)
     source = Tfds(name="cifar10", data_dir=tmp_path / "tfds", resolution=32)
     assert source.sizes() == (50_000, 10_000)
-    labels = [e.label for e in source.heldout().encoded(np.arange(10_000))]
+    labels = source.heldout().labels_of(np.arange(10_000))
     assert np.bincount(labels).tolist() == [1000] * 10
     hashes = set()
     with tarfile.open(CIFAR10) as tar:
         for member in tar:
             if member.name.startswith("test/cat/") and member.isfile():
                 hashes.add(tar.extractfile(member).read())
-    cats = [e.image for e in source.heldout().encoded(np.arange(10_000)) if e.label == 3]
+    cats = [e.image for e in source.heldout().encoded(np.flatnonzero(labels == 3))]
     assert set(cats) == hashes
 
 
@@ -470,6 +532,33 @@ def test_files_that_are_no_images_are_counted_and_a_class_of_nothing_else_is_ref
     (folder / "train" / "dog" / "0.tif").write_bytes(b"x")
     with pytest.raises(UserError, match=r"train/dog holds no image .* but 0\.tif"):
         prepare(folder, "others", tmp_path / "tfds", quiet)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("left", [None, ".DS_Store"])
+@pytest.mark.parametrize("empty", [["train/bee", "test/bee"], ["test/ant", "test/bee", "test/cat"]])
+def test_a_folder_of_a_class_without_images_is_refused_and_no_class_gets_another_number(
+    folder, tmp_path, packed, left, empty
+):
+    for name in empty:
+        shutil.rmtree(folder / name)
+        (folder / name).mkdir()
+        if left:
+            (folder / name / left).write_bytes(b"")
+    source = archive(folder, tmp_path / "x.tar") if packed else folder
+    with pytest.raises(UserError) as raised:
+        prepare(source, "insects", tmp_path / "tfds", quiet)
+    assert [str(line) for line in raised.value.args[0].splitlines()] == [
+        f"{source}: {name} holds no image (.jpg, .jpeg, .png); fill it, or remove it."
+        for name in sorted(empty)
+    ]
+
+
+def test_folders_of_something_else_that_are_called_as_classes_are_left_out(folder, tmp_path):
+    for name in ("ant", "bee"):
+        (folder / "notes" / name).mkdir(parents=True)
+        (folder / "notes" / name / "0.xml").write_text("<a/>")
+    assert prepare(folder, "insects", tmp_path / "tfds", quiet).records == 18
 
 
 def test_a_folder_may_lie_deeper(folder, tmp_path):

@@ -13,8 +13,16 @@ from PIL import Image
 
 from fits.base.errors import UserError
 from scaling.data.decode import UnreadableImages
+from scaling.data.file_ranges import in_common, numbering
+from scaling.data.folder import Folder
+from scaling.data.prepare.prepare import prepare
 from scaling.data.tfds import Tfds
 from scaling.data.tfds_names import KNOWN
+from scaling.data.tfds_records import TfdsRecords
+from scaling.data_check import check_all_images
+from scaling.data_meant import meant
+from scaling.evaluate import Classification
+from scaling.evaluate.class_map import read_class_map
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
 pytest.importorskip("array_record", reason="array-record is not installed")
@@ -343,6 +351,117 @@ def test_the_table_of_names_says_what_tensorflow_datasets_itself_says():
         assert counted or named, each.name
 
 
+def without_training_set(data_dir):
+    describe(data_dir, "dataset_info.json", lambda info: info["splits"].pop(0))
+    for file in (data_dir / "specks" / "1.0.0").glob("specks-train*"):
+        file.unlink()
+
+
+def test_a_data_set_with_one_split_is_measured_on(own, monkeypatch, tmp_path):
+    """As imagenet_v2, imagenet_a and imagenet_r have `test` alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    without_training_set(own)
+    source = specks(own)
+    assert source.problem() == "specks has no split 'train' (train_split); it has test."
+    assert source.problem(to_train=False) is None
+    assert (source.heldout_only, source.classes, source.sizes()) == (True, 3, (0, 6))
+    assert source.heldout().batch(np.arange(6))[0].shape == (6, 8, 8, 3)
+    source.check(print)
+    assert not any(key.startswith("train") for key in source.provenance())
+    with pytest.raises(ValueError, match="no split 'train'"):
+        source.train()
+    wrong = specks(own, heldout_split="validation")
+    assert "no split 'train'" in wrong.problem(to_train=False)
+
+
+def test_a_data_set_with_one_split_is_shown_and_checked_whole(own, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    without_training_set(own)
+    (source,) = meant("specks", own, 8).sources
+    assert source.heldout_only
+    assert [(each.name, each.images) for each in check_all_images([source], print)] == [
+        ("specks test", 6)
+    ]
+
+
+class Named(Specks):
+    """The same with the names of files, as TFDS has them of ImageNet."""
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(num_classes=3),
+            "file_name": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _generate_examples(self, split):
+        for n in range(SIZES[split]):
+            i = n + 1000 * (split == "test")
+            name = f"ILSVRC2012_val_{n + 1:08d}.JPEG"
+            yield n, {"image": png(pixels(i)), "label": i % 3, "file_name": name}
+
+
+def test_held_out_images_are_known_by_the_names_of_their_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Named(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    source = specks(tmp_path, name="named")
+    names = source.heldout_names()
+    images, _ = source.heldout().batch(np.arange(6))
+    written = {pixels(1000 + n).tobytes(): f"ILSVRC2012_val_{n + 1:08d}.JPEG" for n in range(6)}
+    assert names == [written[image.tobytes()] for image in images]
+    assert names != sorted(names)  # TFDS shuffles as it writes
+    monkeypatch.setattr(TfdsRecords, "raw", None)  # read once on a machine
+    assert source.heldout_names() == names
+    assert not source.names_at_hand
+
+
+def test_real_s_list_fits_a_data_set_that_is_shuffled(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Named(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    source = specks(tmp_path, name="named")
+    (tmp_path / "real.json").write_text(json.dumps([[(1000 + n) % 3, 3 + n] for n in range(6)]))
+    each = Classification(name="x", labels=tmp_path / "real.json", data=source)
+    assert list(each.faults(source, 9)) == []
+    found = each._labels(source, source.heldout(), 9)
+    np.testing.assert_array_equal(found[:, 0], source.labels(heldout=True))
+    assert sorted(found[:, 1]) == list(range(3, 9))
+
+
+def test_a_prepared_data_set_knows_the_names_that_the_folder_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for split in SIZES:
+        for i in range(4):
+            file = tmp_path / "set" / split / f"n{i % 2}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png(pixels(i)))
+    prepare(tmp_path / "set", "specks", tmp_path, lambda line: None)
+    source, files = specks(tmp_path), Folder(path=tmp_path / "set", resolution=8)
+    names = source.heldout_names()
+    assert (
+        sorted(names) == files.heldout_names() == ["n0/0.png", "n0/2.png", "n1/1.png", "n1/3.png"]
+    )
+    for i, image in enumerate(source.heldout().batch(np.arange(4))[0]):
+        assert image.tobytes() == pixels(int(names[i][3])).tobytes()
+
+
+def test_the_page_s_class_map_of_wordnet_ids_is_right(tmp_path, monkeypatch):
+    page = Path(__file__).parents[1] / "docs/evaluation/metrics.md"
+    blocks = page.read_text().split("```python\n")[1:]
+    (code,) = [each.partition("```")[0] for each in blocks if "labels.txt" in each]
+    for wnid in ("n01443537", "n12267677"):
+        (tmp_path / "imagenet-r" / "test" / wnid).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    found = read_class_map(Path("imagenet-r.toml"), 2, 1000, ["n01443537", "n12267677"])
+    assert found.right.tolist() == [[1], [988]]  # goldfish, acorn
+
+
+def test_records_without_a_name_have_none(prepared):
+    assert specks(prepared).heldout_names() is None
+    assert specks(prepared).names_at_hand
+
+
 def test_a_good_data_set_passes_the_check_before_training(prepared):
     specks(prepared).check(print)
 
@@ -369,3 +488,14 @@ def test_images_of_both_splits_that_cannot_be_decoded_are_named_together(prepare
     with pytest.raises(UnreadableImages) as bad:
         specks(prepared, image_key="mask").check(print)
     assert len(bad.value.why) == 36
+
+
+def test_slices_of_a_split_share_the_records_that_lie_in_both(prepared):
+    def ranges(split):
+        return specks(prepared, train_split=split, resolution=16).file_ranges()
+
+    assert in_common(ranges("train[:20]"), ranges("train")) == 20
+    assert in_common(ranges("train[:20]"), ranges("train[15:]")) == 5
+    assert in_common(ranges("train[:20]"), ranges("train[20:]")) == 0
+    assert numbering(ranges("train[:20]")) != numbering(ranges("train[1:21]"))
+    assert in_common(specks(prepared).file_ranges(heldout=True), ranges("train")) == 0

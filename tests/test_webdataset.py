@@ -18,7 +18,8 @@ from scaling.data.part import members as part_of
 from scaling.data.source import Captioned
 from scaling.data.subset import Selection, Subset
 from scaling.data.tar_members import tar_members
-from scaling.data.webdataset import WebDataset, WebDatasetRecords, index_of
+from scaling.data.webdataset import WebDataset, WebDatasetRecords
+from scaling.data.webdataset_index import index_of
 from scaling.data_check import check_all_images
 
 
@@ -95,7 +96,7 @@ def test_every_kind_of_tar_and_long_names_are_read(root, form):
 def test_headers_are_read_once_a_machine(root, monkeypatch):
     source(root).train()
     index_of.cache_clear()
-    monkeypatch.setattr("scaling.data.webdataset.tar_members", None)
+    monkeypatch.setattr("scaling.data.webdataset_index.tar_members", None)
     assert source(root).train().size == 20
 
 
@@ -171,31 +172,32 @@ def test_a_compressed_archive_is_said_to_be_one(root):
 
 @pytest.mark.parametrize(
     ("ending", "words"),
-    [(".cls", "has no .cls for 1 of its keys"), (".png", "has no image for 1 of")],
+    [(".cls", "n01/000002.png: it has no .cls."), (".png", "n01/000002.cls: it has no image.")],
 )
 def test_lone_members_are_named_with_their_key(root, ending, words):
     contents = [(n, data) for n, data in members(range(4)) if n != f"n01/000002{ending}"]
     write(root / "test-0000.tar", contents)
-    assert f"test-0000.tar {words}" in source(root).problem()
-    assert "n01/000002" in source(root).problem()
+    assert f"test-0000.tar: {words}" in source(root).problem()
 
 
 def test_two_images_of_one_key_are_named(root):
     write(root / "test-0000.tar", [*members(range(2)), ("n01/000001.jpg", b"x")])
-    assert "two images of 'n01/000001': n01/000001.jpg is one" in source(root).problem()
+    said = "n01/000001.jpg: it is a second image of the key 'n01/000001'"
+    assert said in source(root).problem()
 
 
-@pytest.mark.parametrize("label", ["cat", "", "1.5", "9" * 30])
+@pytest.mark.parametrize("label", ["cat", "1.5", "9" * 30, "1 x", "{1}"])
 def test_a_label_that_is_no_whole_number_is_named(root, label):
     write(root / "test-0000.tar", members(range(2), lambda i: label))
-    assert "n01/000000.cls holds no class" in source(root).problem()
+    said = "n01/000000.png: its .cls holds no class, a whole number from 0."
+    assert said in source(root).problem()
 
 
 def test_labels_beyond_the_classes_are_named(root):
     write(root / "test-0000.tar", members(range(10)))
     problem = source(root, classes=2).problem()
     assert (
-        "train-0000.tar: n01/000002.png has the label 2, and there are 2 classes, 0 .. 1" in problem
+        "train-0000.tar: n01/000002.png: its label is 2, and there are 2 classes, 0 .. 1" in problem
     )
 
 
@@ -209,24 +211,27 @@ def test_mistakes_of_all_archives_are_named_at_once(root):
     fault = source(root).fault()
     assert fault.key == "train_shards"
     lines = [line.replace(f"{root}/", "") for line in fault.words.splitlines()]
-    assert lines[4:9] == [
-        "train-0000.tar: n01/000004.png has the label 7, and there are 3 classes, 0 .. 2.",
+    assert lines[4:8] == [
+        "train-0000.tar: n01/000004.png: its label is 7, and there are 3 classes, 0 .. 2.",
         "train-0000.tar: ... and 5 more.",
-        "train-0001.tar: n01/000000.cls holds no class, a whole number from 0.",
-        "train-0001.tar: n01/000001.cls holds no class, a whole number from 0.",
-        "test-0000.tar: n01/000009.cls holds no class, a whole number from 0.",
+        "train-0001.tar: n01/000000.png: its .cls holds no class, a whole number from 0.",
+        "train-0001.tar: n01/000001.png: its .cls holds no class, a whole number from 0.",
     ]
-    assert "test-0000.tar has no image for 1 of its keys: n01/000001." in lines
+    whole = "12 keys of 20: correct or remove them, or leave so many out by skip_unreadable."
+    assert f"train-{{0000..0001}}.tar, {whole}" in lines
+    assert "test-0000.tar: n01/000009.png: its .cls holds no class, a whole number from 0." in lines
+    assert "test-0000.tar: n01/000001.cls: it has no image." in lines
     assert any(line.startswith("test-0001.tar is no tar archive") for line in lines)
-    assert lines[-1].startswith("test-0002.tar: n01/000000.png has the label -1")
+    assert "test-0002.tar: n01/000000.png: it has no label; use another split." in lines
 
 
 def test_of_very_many_archives_the_first_are_named_and_the_others_counted(root):
     for n in range(25):
         write(root / f"test-{n:04d}.tar", members(range(1), lambda i: 9))
     lines = source(root).problem().splitlines()
-    assert len(lines) == 21
-    assert lines[-1] == "... and 5 more archives."
+    assert len(lines) == 22
+    assert lines[-2] == "... and 5 more archives."
+    assert "test-*.tar, 25 keys of 25: correct or remove them" in lines[-1]
 
 
 def test_labels_are_read_without_the_images(root, monkeypatch):
@@ -345,7 +350,8 @@ def test_without_the_key_there_are_no_captions(root):
 
 def test_images_without_a_caption_are_named(pairs):
     words = source(pairs, **PAIRS | {"caption_key": "caption"}).problem()
-    assert "train-0000.tar has no .caption for 10 of its keys: 000000, 000001" in words
+    assert "train-0000.tar: 000000.png: it has no .caption." in words
+    assert "train-0000.tar: ... and 5 more." in words
 
 
 def test_a_caption_that_is_no_text_is_named(pairs):

@@ -16,9 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from models.weights.pixels import Pixels, pixels_in
 from models.weights.tensors import Unusable
 
 LONGEST_CONFIG = 2**20  # bytes
+CONFIG = "config.json"
+CONFIGS = {
+    CONFIG: ("vision_config", "model_args", "pretrained_cfg"),
+    "preprocessor_config.json": (),
+    "open_clip_config.json": ("preprocess_cfg",),
+}
+"""What may lie beside a .safetensors, and the tables in it that are looked at; the first that says
+something counts. Only `CONFIG` is about more than pixels."""
 Gelu: TypeAlias = Literal["tanh", "erf"]
 GELUS: dict[str, Gelu] = {
     "gelu": "erf",
@@ -69,6 +78,8 @@ class About:
     resolution: int | None = None
     sincos: bool = False
     """Whether positions that are not in the file are fixed sines and cosines, and not missing."""
+    pixels: Pixels | None = None
+    """What was done to the pixels that it was trained on."""
 
     def or_else(self, other: About) -> About:
         return About(
@@ -76,19 +87,39 @@ class About:
             gelu=self.gelu or other.gelu,
             resolution=self.resolution or other.resolution,
             sincos=self.sincos or other.sincos,
+            pixels=self.pixels or other.pixels,
         )
 
 
-def about(path: Path, metadata: Mapping[str, str]) -> About:
-    """What the file says of itself, then what the config.json beside it says.
+def about(path: Path, metadata: Mapping[str, str], given: About | None = None) -> About:
+    """What a person says, then what the file says of itself, then the configurations beside it.
+
+    Args:
+      given: by a person; what it says of pixels is not looked for elsewhere, where it may be wrong.
 
     Raises:
-      Unusable: the configuration is no JSON, or asks for a GELU that no shape has.
+      Unusable: a configuration is no JSON, or asks for a GELU that no shape has, or for pixels that
+        cannot be.
     """
-    own = _about({**metadata}, path)
-    config = path.with_name("config.json")
-    if path.suffix != ".safetensors" or not config.is_file():
+    own = (given or About()).or_else(_about({**metadata}, path))
+    if own.pixels is None:
+        own = own.or_else(_of_pixels({**metadata}, path))
+    if path.suffix != ".safetensors":
         return own
+    for name, inner in CONFIGS.items():
+        config = path.with_name(name)
+        if not config.is_file():
+            continue
+        said = _json(config)
+        for each in (said, *(said[key] for key in inner if isinstance(said.get(key), dict))):
+            if name == CONFIG:
+                own = own.or_else(_about(each, config))
+            if own.pixels is None:
+                own = own.or_else(_of_pixels(each, config))
+    return own
+
+
+def _json(config: Path) -> dict[str, Any]:
     try:
         if config.stat().st_size > LONGEST_CONFIG:
             raise ValueError(f"it is longer than {LONGEST_CONFIG:_} bytes")
@@ -99,10 +130,16 @@ def about(path: Path, metadata: Mapping[str, str]) -> About:
         raise Unusable(
             [f"{config} cannot be understood ({error}); repair it or move it away."]
         ) from None
-    inner = [said.get(key) for key in ("vision_config", "model_args")]
-    for each in (said, *(each for each in inner if isinstance(each, dict))):
-        own = own.or_else(_about(each, config))
-    return own
+    return said
+
+
+def _of_pixels(said: Mapping[str, Any], path: Path) -> About:
+    try:
+        return About(pixels=pixels_in(said, path.name))
+    except ValueError as error:
+        raise Unusable(
+            [f"{path.parent}: {error} Else give --mean and --std, which go before it."]
+        ) from None
 
 
 def _about(said: Mapping[str, Any], path: Path) -> About:

@@ -22,6 +22,7 @@ from models.shapes import MixerShape, Shape, ViTShape
 from models.weights.containers import opened
 from models.weights.facts import About, about
 from models.weights.ours import Flat, parameters, tree
+from models.weights.pixels import UNKNOWN, Pixels, check_can_fold, fold
 from models.weights.recognise import Recognised, recognise
 from models.weights.rows import Entry, entries
 from models.weights.tensors import FLOATS, Spec, Unusable, float_type
@@ -41,6 +42,7 @@ class ForeignCheckpoint:
       names: how its arrays are called in the file, by their name in `entries`.
       specs: shape and type of its arrays, by name in the file.
       skipped: what else is in the file, and why it is left there.
+      pixels: what was done to those it was trained on; None: nothing says it.
     """
 
     path: Path
@@ -51,6 +53,16 @@ class ForeignCheckpoint:
     names: dict[str, str]
     specs: Mapping[str, Spec]
     skipped: dict[str, str]
+    pixels: Pixels | None = None
+
+    @property
+    def of_pixels(self) -> str | None:
+        """What a person must know of the pixels that it sees; None: they are -1 .. 1 anyway."""
+        if self.pixels is None:  # Google's code, whose files end in .npz, has no others
+            return UNKNOWN if self.path.suffix == ".safetensors" else None
+        if self.pixels.usual:
+            return None
+        return f"{self.pixels.words} are folded into the patch embedding: it sees pixels of -1 .. 1"
 
     @property
     def ours(self) -> dict[str, Spec]:
@@ -88,6 +100,8 @@ class ForeignCheckpoint:
                     if path not in arrays:
                         arrays[path] = np.empty(ours[path].shape, kinds[path])
                     arrays[path][entry.layer] = array
+        if self.pixels is not None and not self.pixels.usual:
+            fold(arrays, self.pixels)
         if isinstance(self.shape, ViTShape) and "position" in arrays:
             arrays["position"] = resize_positions(arrays["position"], self.shape.grid)
         return tree(arrays)
@@ -119,7 +133,8 @@ def inspect(
     try:
         asked = zoo.shape(shape) if isinstance(shape, str) else shape
         known = (given or About()).or_else(About(heads=getattr(asked, "heads", None)))
-        found = recognise(specs, known.or_else(about(path, metadata)))
+        facts = about(path, metadata, known)
+        found = recognise(specs, facts)
         if given is not None:
             _check_heads(found.shape, given.heads)
         wanted = asked or found.shape
@@ -128,6 +143,7 @@ def inspect(
         if resolution is not None:
             wanted = replace(wanted, resolution=resolution)
         _check_kind(found.shape, wanted)
+        check_can_fold(facts.pixels, wanted)
         stored = _stored(found.shape, wanted)
         table = entries(found.rows(stored), parameters(stored, found.classes))
     except Unusable as error:
@@ -139,7 +155,15 @@ def inspect(
         what = f"{in_words(stored, found.classes)}, which it was taken for"
         raise Unusable([f"{path} is not a whole {found.layout} file of {what}:", *mistakes])
     return ForeignCheckpoint(
-        path, found.layout, wanted, found.classes, table, found.names, specs, found.skipped
+        path,
+        found.layout,
+        wanted,
+        found.classes,
+        table,
+        found.names,
+        specs,
+        found.skipped,
+        facts.pixels,
     )
 
 

@@ -166,7 +166,7 @@ def _misfits(ours: Mapping[str, Spec], wanted: Mapping[str, Parameter]) -> Itera
 
 def _metadata(shape: Shape) -> dict[str, str]:
     """What PyTorch's weights cannot tell; `facts.about` reads it. transformers wants "format"."""
-    said = {"format": "pt", "resolution": str(shape.resolution)}
+    said = {"format": "pt", "resolution": str(shape.resolution), "mean": "0.5", "std": "0.5"}
     if isinstance(shape, ViTShape):
         said["heads"] = str(shape.heads)
     if isinstance(shape, ViTShape | MixerShape):

@@ -28,8 +28,9 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 What = Annotated[
     str,
     typer.Argument(
-        metavar="STUDY|NAME|FOLDER",
-        help="A study; a data set of TFDS (cifar10:1.0.0); or a folder train/<class>/.",
+        metavar="STUDY|NAME|FILES",
+        help="A study; a data set of TFDS (cifar10:1.0.0); a folder of train/<class>/, of Parquet "
+        "files or of WebDataset archives; archives ('data/test-{000..127}.tar'); or an .npz.",
     ),
 ]
 DataDir = Annotated[
@@ -52,10 +53,13 @@ def prepare(
         Path,
         typer.Argument(
             metavar="FROM",
-            help="A folder or tar archive of train/<class>/<image>, or binary CIFAR.",
+            help="A folder or tar archive of train/<class>/<image>, or published archives.",
         ),
     ],
-    name: Annotated[str | None, typer.Option(help="What the data set is to be called.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What the data set is to be called; a published one by TFDS's name."),
+    ] = None,
     data_dir: DataDir = None,
     folder: Annotated[
         Path | None, typer.Option(help="Write files here instead of a data set.")
@@ -65,12 +69,20 @@ def prepare(
 
     FROM is a folder, or a tar archive (.tar, .tar.gz, .tar.bz2, .tar.xz), laid out as
     train/<class>/<image> and test/<class>/<image>; the binary version of CIFAR-10 or CIFAR-100; or
-    a folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. Encoded images are kept byte
-    for byte (raw CIFAR becomes PNG); each file is read back and compared. Start again after a kill
-    and it goes on. With --folder the same images as files, for the source `folder`.
+    a folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. Images that have no place in
+    that layout are counted and named.
+
+    Or FROM is a folder with what the authors of a data set publish, packed or not, and NAME is
+    what TFDS calls it: oxford_flowers102, oxford_iiit_pet, caltech101, caltech_birds2011,
+    imagenet_v2, imagenet_a, imagenet_r; or imagenet21k, an archive nXXXXXXXX.tar a class. Splits
+    and classes are those of TFDS. docs/data/sources.md names the files.
+
+    Encoded images are kept byte for byte (raw CIFAR becomes PNG); each file is read back and
+    compared. Start again after a kill and it goes on. With --folder the same images as files, for
+    the source `folder`.
     """
     from scaling.data.prepare.prepare import prepare as make
-    from scaling.data.prepare.prepare import unpack
+    from scaling.data.prepare.prepare import table_of, unpack
 
     if (name is None) == (folder is None):
         raise UserError(["give --name for a data set, or --folder for files; one of them."])
@@ -79,8 +91,8 @@ def prepare(
         return
     assert name is not None
     done = make(source, name, _root(data_dir), say)
-    print(done)
-    print(f'[data]: kind = "tfds", name = "{name}", data_dir = "{_root(data_dir)}"')
+    print(f"{done}\n")
+    print(table_of(name, done.folder, _root(data_dir)))
 
 
 @app.command()
@@ -158,7 +170,8 @@ def show(
     """Draw what a network will see, a row a class, into OUT/<name>.seen.png.
 
     Of a study these are the images of a run's first steps, after crop, augmentation and mixing, the
-    very pixels that it is trained on. Of a data set or a folder, its training images.
+    very pixels that it is trained on. Of a data set or a folder, its training images, or those to
+    measure on where it has no others.
     """
     from scaling.data.contact_sheet import contact_sheet
     from scaling.data.source import Images
@@ -176,7 +189,8 @@ def show(
                 raise UserError([f"--run {run}: {what} has no such run."])
             images = Seen(chosen[0], SHEET)
         else:
-            images = found.sources[0].train()
+            source = found.sources[0]
+            images = source.heldout() if source.heldout_only else source.train()
         scale = max(1, -(-TILE // images.resolution))
         contact_sheet(images, path, scale=scale, looked_at=SHEET)
     except ValueError as error:  # an image that cannot be decoded, a cache that cannot be kept
@@ -186,17 +200,19 @@ def show(
 
 @app.command()
 def check(what: What, data_dir: DataDir = None) -> None:
-    """Decode every image of STUDY, NAME or FOLDER once, and name every one that cannot be read.
+    """Decode every image of STUDY, NAME or FILES once, and name every one that cannot be read.
 
-    All sets of a study are looked at, its evaluations' too. What is found is kept in
+    All sets of a study are looked at, its evaluations' too. Files that are damaged as a whole are
+    named, and the images of the others are looked at. What is found is kept in
     ~/.cache/vit-scaling-laws, and the next check of the same files is quick. Exit status 1 when an
-    image cannot be read.
+    image or a file cannot be read.
     """
     from scaling.data_check import check_all_images
     from scaling.data_meant import meant
 
     bad = 0
-    for each in check_all_images(meant(what, data_dir, 64).sources, complain):
+    sources = meant(what, data_dir, 64, contents_needed=False).sources
+    for each in check_all_images(sources, complain):
         bad += len(each.bad)
         for name, why in list(each.bad.items())[:SHOWN]:
             say(f"{name}: {why}")

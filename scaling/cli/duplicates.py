@@ -26,8 +26,9 @@ def duplicates(
 ) -> None:
     """Find training images of STUDY that look like images it is measured on.
 
-    By a perceptual hash, mirrored or not, and with --network by features. Prints how many there are
-    for each set, and writes OUT/<study>.duplicates-<digest>.json: data of kind "without" leaves
+    By a perceptual hash of whole images, mirrored or not, and with --network by features. The
+    study's own training images are never compared with themselves. Prints how many there are for
+    each set, and writes OUT/<study>.duplicates-<digest>.json: data of kind "without" leaves
     those images out.
     """
     from scaling.base.console import note
@@ -38,4 +39,5 @@ def duplicates(
     features = None if network is None else features_of(network)
     wanted = Alike(distance, features, cosine, None if network is None else str(network))
     left_out, rows = find(found, wanted, note)
-    report(rows, left_out, left_out.write(out, f"{found.name}.duplicates") if rows else None)
+    written = left_out.write(out, f"{found.name}.duplicates") if left_out.kept else None
+    report(found, rows, left_out, written)

@@ -33,6 +33,15 @@ On = Annotated[
     ),
 ]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a .parquet or .csv.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where fine-tuning keeps its checkpoints until all is measured; given again, it "
+        "resumes there.",
+        show_default="FILE of --table, ending in .work",
+    ),
+]
 Seen = Annotated[
     int | None,
     typer.Option(
@@ -58,7 +67,10 @@ def evaluate(
     shape: networks.Shape = None,
     heads: networks.Heads = None,
     sincos: networks.Sincos = False,
+    mean: networks.Mean = None,
+    std: networks.Std = None,
     images_seen: Seen = None,
+    work: Work = None,
 ) -> None:
     """Measure trained networks, this project's or imported, without a study.
 
@@ -67,31 +79,36 @@ def evaluate(
     [[evaluate]] tables of a study file and, for what a classifier is measured on, [data]; a run
     knows its own. Weights without a classifier are measured by their features. Prints every number,
     and writes them with --table in the columns of `scaling collect`; what is not known of imported
-    weights (FLOPs without --images-seen, data, seed) is an empty cell. Trains nothing, and writes
-    nothing but FILE. See docs/evaluation/evaluate.md.
+    weights (FLOPs without --images-seen, data, seed) is an empty cell. Writes nothing but FILE, and
+    the checkpoints of tasks that fine-tune, until all is measured. See docs/evaluation/evaluate.md.
     """
     if table is not None:
         _check_table(table)
     from scaling.launch.devices import compute_as_workers_do
 
     compute_as_workers_do()
-    from models.weights.facts import About
     from scaling.zoo.measure import measure, prepare
     from scaling.zoo.trained import Asked
+    from scaling.zoo.tuning import clear
 
     asked = Asked(
         resolution=resolution,
         shape=shape,
-        about=About(heads=heads, sincos=sincos),
+        about=networks.about(heads, sincos, mean, std),
         images_seen=images_seen,
     )
     found, tasks = prepare(checkpoints, on, asked)
+    if work is None and table is not None:
+        work = table.with_suffix(".work")
+    if tasks.trains:
+        _check_work(work)
     results: list[Result] = []
     try:
         for network in found:
             there: list[Result] = []
             try:
-                there.extend(measure(network, tasks))
+                for result in measure(network, tasks, work):
+                    there.append(result)
             finally:  # what was measured before a mistake is not lost
                 _show(network, there)
                 results += there
@@ -102,6 +119,21 @@ def evaluate(
             print(
                 f"table:  {table}: {counted(len(results), 'number')}, {counted(count, 'network')}"
             )
+    if tasks.trains and work is not None:
+        clear(found, work)
+
+
+def _check_work(work: Path | None) -> None:
+    """Raise UserError where fine-tuning has no place for its checkpoints."""
+    if work is None:
+        raise UserError(
+            [
+                "finetune and vtab train, and keep checkpoints: give --table FILE, beside which "
+                "they lie, or --work FOLDER."
+            ]
+        )
+    if work.exists() and not work.is_dir():
+        raise UserError([f"--work {work}: is no folder; name one."])
 
 
 def _check_table(table: Path) -> None:

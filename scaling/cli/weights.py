@@ -58,6 +58,8 @@ def convert(
     heads: networks.Heads = None,
     resolution: networks.Positions = None,
     sincos: networks.Sincos = False,
+    mean: networks.Mean = None,
+    std: networks.Std = None,
     dtype: networks.Dtype = None,
     dry_run: networks.DryRun = False,
 ) -> None:
@@ -65,10 +67,11 @@ def convert(
 
     What IN holds is judged by its names and shapes, text towers and optimizer states beside the
     image network are left out and named. A run's folder gives the parameters it ended with,
-    classifier included. A name that is missing, too many or of the wrong shape: all of them are
-    named, nothing is written, exit status 2. --to huggingface writes config.json beside OUT.
+    classifier included. A mean and std of pixels, in the config.json beside IN or given, are folded
+    into the patch embedding: OUT sees pixels of -1 .. 1. A name that is missing, too many or of the
+    wrong shape: all of them are named, nothing is written, exit status 2. --to huggingface writes
+    config.json beside OUT.
     """
-    from models.weights.facts import About
     from scaling.zoo import convert as converting
 
     converting.convert(
@@ -77,7 +80,7 @@ def convert(
         to=to,
         shape=shape,
         resolution=resolution,
-        given=About(heads=heads, sincos=sincos),
+        given=networks.about(heads, sincos, mean, std),
         dtype=dtype,
         dry_run=dry_run,
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scaling.base.console import Say
 from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
+from scaling.data.file_ranges import FileRange
 from scaling.data.labels import Labels
 from scaling.data.source import Captioned, Images, Labelled, SourceConfig
 
@@ -36,6 +37,10 @@ class Around(SourceConfig):
         return self.of.private
 
     @property
+    def heldout_only(self) -> bool:
+        return self.of.heldout_only
+
+    @property
     def labels_each(self) -> int | None:
         return self.of.labels_each
 
@@ -53,6 +58,10 @@ class Around(SourceConfig):
         return self.of.class_names
 
     @property
+    def names_at_hand(self) -> bool:
+        return self.of.names_at_hand
+
+    @property
     def subset(self) -> str:
         return self.of.subset
 
@@ -61,6 +70,14 @@ class Around(SourceConfig):
 
     def sizes(self) -> tuple[int | None, int | None]:
         return self.of.sizes()
+
+    def file_ranges(self, heldout: bool = False) -> Sequence[FileRange]:
+        """Those of the source that holds the images, all of them."""
+        return self.of.file_ranges(heldout)
+
+    def unreadable(self, heldout: bool = False) -> Sequence[int]:
+        """Numbers among all images of the source that holds them."""
+        return self.of.unreadable(heldout)
 
     def area(self) -> int | None:
         return self.of.area()

@@ -16,6 +16,8 @@ from pydantic import Field
 from fits.base.counted import counted
 from scaling.base.config import Clash, HomePath
 from scaling.data.crops import Cropper, crop_of
+from scaling.data.decode import UnreadableImages
+from scaling.data.file_ranges import FileRange
 from scaling.data.hashing import key
 from scaling.data.labels import NONE, Labels, padded
 from scaling.data.order import permute
@@ -23,6 +25,7 @@ from scaling.data.resize import DEFAULT, Decode, cut, cut_all
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 SETS = ("train", "heldout")
+DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 TOTAL = 1797  # handwritten digits
 TRAIN_EACH = 100  # of each digit, to train on
 SPLIT = 21
@@ -64,6 +67,8 @@ class InMemory:
 class Arrays(SourceConfig):
     """An .npz with `train_images`, `train_labels`, `heldout_images`, `heldout_labels`.
 
+    The first two may be absent where nothing is learnt from the images.
+
     Images are uint8 [n, height, width] or [n, height, width, 3], labels whole numbers [n] from 0,
     or [n, most] where images have several, with -1 where there is no further one.
     Images of another size are resized, bilinearly and antialiased, when the source is opened.
@@ -80,17 +85,25 @@ class Arrays(SourceConfig):
 
     @property
     def classes(self) -> int:
-        """One more than the largest label of either set."""
+        """One more than the largest label of either set; 0: the file is not here."""
+        if not self.path.exists():
+            return 0
         with np.load(self.path, allow_pickle=False) as archive:
-            return 1 + max(int(archive[f"{name}_labels"].max()) for name in SETS)
+            return 1 + max(int(archive[f"{name}_labels"].max()) for name in self.sets())
 
     @property
     def labels_each(self) -> int | None:
+        if not self.path.exists():
+            return None
         headers = _headers(self.path)
-        shapes = [headers[f"{name}_labels"][0] for name in SETS]
+        shapes = [headers[f"{name}_labels"][0] for name in self.sets()]
         if all(len(shape) == 1 for shape in shapes):
             return None
         return max(shape[1] if len(shape) == 2 else 1 for shape in shapes)
+
+    @property
+    def heldout_only(self) -> bool:
+        return not any(name.startswith("train_") for name in _headers(self.path))
 
     def train(self) -> InMemory:
         return self._open("train")
@@ -100,46 +113,67 @@ class Arrays(SourceConfig):
 
     def sizes(self) -> tuple[int, int]:
         headers = _headers(self.path)
-        train, heldout = (headers[f"{name}_labels"][0][0] for name in SETS)
-        return train, heldout
+        found = {name: headers[f"{name}_labels"][0][0] for name in self.sets()}
+        return found.get("train", 0), found["heldout"]
+
+    def file_ranges(self, heldout: bool = False) -> list[FileRange]:
+        """Told by the checksum that the archive keeps of its images."""
+        name = f"{SETS[heldout]}_images.npy"
+        with zipfile.ZipFile(self.path) as archive:
+            checksum = f"{archive.getinfo(name).CRC:08x}"
+        member = f"{self.path.name}/{name}"
+        where = str(self.path.absolute().parent)
+        return [FileRange(where, member, checksum, 0, self.sizes()[heldout])]
 
     def area(self) -> int:
-        _, height, width, *_ = _headers(self.path)["train_images"][0]
+        height, width = self.stored
         return height * width
 
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Height and width of its images in the file, pixels."""
+        _, height, width, *_ = _headers(self.path)[f"{next(iter(self.sets()))}_images"][0]
+        return height, width
+
     def _open(self, name: str) -> InMemory:
-        if problem := self.problem():
+        if problem := self.problem(to_train=name == "train"):
             raise ValueError(problem)
-        with np.load(self.path, allow_pickle=False) as archive:
-            images, labels = archive[f"{name}_images"], archive[f"{name}_labels"]
+        images, labels = (self._array(f"{name}_{part}") for part in ("images", "labels"))
         labels = padded(labels.astype(np.int32), self.labels_each)
         return _in_memory(images, labels, self.classes, self.resolution, self.decode)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        """Raises UnreadableImages where its bytes are not those that were written."""
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                return archive[name]
+        except DAMAGE as error:
+            raise UnreadableImages({f"{self.path}, {name}": f"damaged: {error}"}) from error
 
     @property
     def labels_at_hand(self) -> bool:
         return True
 
     def labels(self, heldout: bool = False) -> Labels:
-        with np.load(self.path, allow_pickle=False) as archive:
-            found = archive[f"{SETS[heldout]}_labels"].astype(np.int32)
+        found = self._array(f"{SETS[heldout]}_labels").astype(np.int32)
         return padded(found, self.labels_each)
 
-    def fault(self) -> Fault | None:
+    def fault(self, to_train: bool = True) -> Fault | None:
         if problem := self.decode.problem():
             return Fault("decode", problem)
         try:
-            words = missing(self.path) or self._problem_inside()
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            words = missing(self.path) or self._problem_inside(to_train)
+        except DAMAGE as error:
             words = f"{self.path} is not a NumPy archive of plain arrays (.npz): {error}"
         return Fault("path", words) if words else None
 
-    def _problem_inside(self) -> str | None:
-        headers = _headers(self.path)
-        wanted = [f"{name}_{part}" for name in SETS for part in ("images", "labels")]
+    def _problem_inside(self, to_train: bool) -> str | None:
+        headers, sets = _headers(self.path), SETS if to_train else tuple(self.sets())
+        wanted = [f"{name}_{part}" for name in sets for part in ("images", "labels")]
         if absent := [array for array in wanted if array not in headers]:
             held = ", ".join(headers) or "nothing"
             return f"{self.path} has no {', '.join(absent)}; it holds {held}."
-        problems = (self._problem_of(name, headers) for name in SETS)
+        problems = (self._problem_of(name, headers) for name in sets)
         return next((f"{self.path}: {problem}" for problem in problems if problem), None)
 
     def _problem_of(
@@ -235,9 +269,10 @@ def resized(images: NDArray[np.uint8], resolution: int, how: Decode = DEFAULT) -
     if crops.resized[0].tolist() == [resolution, resolution] == list(images.shape[1:3]):
         return in_colour(images)
     crop = crop_of(crops, 0)
-    return np.concatenate(
-        [cut(in_colour(image[None])[0], crop, resolution, how)[None] for image in images]
-    )
+    found = np.empty((len(images), resolution, resolution, 3), np.uint8)
+    for square, image in zip(found, images, strict=True):
+        square[...] = cut(in_colour(image[None])[0], crop, resolution, how)
+    return found
 
 
 def in_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

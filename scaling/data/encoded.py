@@ -6,7 +6,7 @@ those are is found out before anything is trained (`readable.py`): all runs and 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from scaling.base.console import Say
 from scaling.data.captions import Caption
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, decode_all, together
+from scaling.data.labels import Labels, rectangular
 from scaling.data.readable import (
     CaptionedRecords,
     Encoded,
@@ -99,17 +100,20 @@ class EncodedImages:
     def batch(self, indices: NDArray[np.int64], crop: Cropper | None = None) -> Labelled:
         examples = self.encoded(indices)
         names = [self.records.called(number) for number in self._records_of(indices)]
-        labels = np.array([example.label for example in examples], np.int32)
         files = [example.image for example in examples]
-        return decode_all(files, names, self.resolution, self.how, crop), labels
+        return decode_all(files, names, self.resolution, self.how, crop), self._labels(examples)
 
-    def labels_of(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+    def labels_of(self, indices: NDArray[np.int64]) -> Labels:
         """Reads no image where labels lie apart from them; else the records whole, some at once."""
         if (apart := self.records.labels_of(self._records_of(indices))) is not None:
             return apart.astype(np.int32)
         parts = np.split(np.asarray(indices), np.arange(AT_ONCE, len(indices), AT_ONCE))
-        labels = [example.label for part in parts for example in self.encoded(part)]
-        return np.array(labels, np.int32)
+        return np.concatenate([self._labels(self.encoded(part)) for part in parts])
+
+    def _labels(self, examples: Sequence[Encoded]) -> Labels:
+        if (most := self.records.labels_each) is not None:
+            return rectangular([example.labels for example in examples], most)
+        return np.array([example.labels[0] for example in examples], np.int32)
 
     def _records_of(self, indices: NDArray[np.int64]) -> list[int]:
         chosen = np.asarray(indices, np.int64)
@@ -127,15 +131,16 @@ class CaptionedImages(EncodedImages):
 
 
 class EncodedSource(SourceConfig, ABC):
-    """A source of encoded images. A subclass adds `kind`, `records` and `fault_of_files`."""
+    """A source of encoded images. A subclass adds `kind`, `records` and what may be wrong."""
 
     resolution: int = Field(ge=1, le=MOST_PIXELS)
     """Side of an image, pixels; images of another size are resized."""
     decode: Decode = DEFAULT
     """How files become squares of pixels."""
     skip_unreadable: int = Field(0, ge=0)
-    """So many images or records, of each of the two sets, may be unreadable: they are left out, the
-    same ones in every run, and a run's manifest names them. With more the run stops."""
+    """So many images or records, of each of the two sets, may be unreadable, or without a label
+    that can be used: they are left out, the same ones in every run, and a run's manifest names
+    them. With more the run stops."""
     check_images: Literal["all", "sample"] = "all"
     """Which images of both sets are read and decoded before the first step: `all`, once on each
     machine until a file changes, or the first and last of each file and 256 of each set. No part of
@@ -145,14 +150,34 @@ class EncodedSource(SourceConfig, ABC):
     def clashes(self) -> Iterator[Clash]:
         yield from self.decode.clash_with(self.resolution)
 
-    def fault(self) -> Fault | None:
+    def fault(self, to_train: bool = True) -> Fault | None:
+        return self.fault_of_opening(to_train) or self.fault_of_contents()
+
+    def fault_of_opening(self, to_train: bool) -> Fault | None:
+        """As `fault`, whatever the contents of files are."""
         if problem := self.decode.problem():
             return Fault("decode", problem)
-        return self.fault_of_files()
+        return self.fault_of_files(to_train)
 
     @abstractmethod
-    def fault_of_files(self) -> Fault | None:
-        """Why the files cannot be opened here; None when they can. Decodes nothing."""
+    def fault_of_files(self, to_train: bool) -> Fault | None:
+        """Why there is nothing to look at here: files are missing, or are described as others than
+        this source's. Decodes nothing.
+
+        Args:
+          to_train: as of `fault`.
+        """
+
+    def fault_of_contents(self) -> Fault | None:
+        """What is wrong within files that are there, all of them together, as far as that is found
+        without decoding an image."""
+        return None
+
+    @abstractmethod
+    def salvaged(self, heldout: bool) -> tuple[Records | None, dict[str, str]]:
+        """Of one set the records in those files that can be read, None where no file can, and why
+        the others cannot, by their paths. Asked after `fault_of_files` found nothing. UserError:
+        those files do not belong together."""
 
     @abstractmethod
     def records(self, heldout: bool) -> Records:
@@ -167,8 +192,13 @@ class EncodedSource(SourceConfig, ABC):
 
     def sizes(self) -> tuple[int, int]:
         """Without what is known to be unreadable, where it is left out; all records otherwise."""
-        train, heldout = (self._size(self.records(each)) for each in (False, True))
-        return train, heldout
+        train = 0 if self.heldout_only else self._size(self.records(heldout=False))
+        return train, self._size(self.records(heldout=True))
+
+    def unreadable(self, heldout: bool = False) -> list[int]:
+        if not self.skip_unreadable:
+            return []
+        return sorted(allowed(self.records(heldout), self.skip_unreadable))
 
     @property
     def labels_at_hand(self) -> bool:
@@ -178,17 +208,19 @@ class EncodedSource(SourceConfig, ABC):
     def check(self, say: Say) -> None:
         """All records, or the first and last of each file and a sample, and what a check of all
         has found before."""
-        if problem := self.problem():
+        if problem := self.problem(to_train=False):
             raise UserError([problem])
         found: list[UnreadableImages] = []
-        for heldout in (False, True):
+        opens = {"train": self.train, "heldout": self.heldout}
+        for name in self.sets():
             try:
-                self._check_set(self.records(heldout), say)
+                self._check_set(self.records(name == "heldout"), say)
             except UnreadableImages as error:
                 found.append(error)
         if found:
             raise together(found)
-        check_each(lambda images: images.batch(images.spread()), (self.train, self.heldout))
+        opened = [opens[name] for name in self.sets()]
+        check_each(lambda images: images.batch(images.spread()), opened)
 
     def _check_set(self, records: Records, say: Say) -> None:
         """Raises UnreadableImages where more cannot be read than may be left out."""
@@ -204,12 +236,12 @@ class EncodedSource(SourceConfig, ABC):
         """With what was skipped, where the study allows it."""
         found = super().provenance() | self.decode.provenance(self.resolution)
         if self.skip_unreadable:
-            found |= {"train_skipped": self.train().skipped}
             found |= {"heldout_skipped": self.heldout().skipped}
+            found |= {} if self.heldout_only else {"train_skipped": self.train().skipped}
         return found
 
     def _open(self, heldout: bool) -> EncodedImages:
-        if problem := self.problem():
+        if problem := self.problem(to_train=not heldout):
             raise ValueError(problem)
         return (CaptionedImages if self.captioned else EncodedImages)(
             self.records(heldout), self.resolution, self.decode, self.skip_unreadable

@@ -18,11 +18,12 @@ class FileRecords:
     ):
         """`identity`: what tells these files from their changed selves, for JSON."""
         self.name, self.files, self.labels = name, files, labels
+        self.labels_each = None
         self.classes, self.size = classes, len(files)
         self._identity = identity
 
     def read(self, numbers: Sequence[int]) -> list[Encoded]:
-        return [Encoded(self.files[i].read_bytes(), self.labels[i]) for i in numbers]
+        return [Encoded(self.files[i].read_bytes(), (self.labels[i],)) for i in numbers]
 
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return np.array([self.labels[i] for i in numbers], np.int64)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from scaling.base.console import Say
 from scaling.base.files import expanded
 from scaling.data.crops import Cropper
 from scaling.data.decoded_files import DecodedFiles, Member
+from scaling.data.file_ranges import FileRange
 from scaling.data.file_records import FileRecords
 from scaling.data.labels import Labels
 from scaling.data.readable import allowed, verdict
@@ -37,6 +39,8 @@ class Folder(SourceConfig):
 
     Classes are the folder names of the training split in alphabetical order, images come in
     alphabetical order within them. Other files, and names that begin with a dot, are ignored.
+    Where nothing is learnt from the images the training split may be absent: classes are then the
+    folder names of the held-out split.
 
     Decoded images are kept in `~/.cache/vit-scaling-laws` ($XDG_CACHE_HOME, if set, replaces
     `~/.cache`), 3 * resolution^2 bytes each, unless a split takes more than 8 GiB. The folder may
@@ -72,22 +76,28 @@ class Folder(SourceConfig):
 
     @property
     def classes(self) -> int:
-        return len(_folders(self.root / self.train_split))
+        return len(self.class_names)
 
     @property
     def class_names(self) -> list[str]:
-        return _folders(self.root / self.train_split)
+        return _folders(self.root / (self.heldout_split if self.heldout_only else self.train_split))
 
-    def heldout_names(self) -> list[str]:
-        """All of them, those that `skip_unreadable` leaves out too."""
-        classes = _folders(self.root / self.train_split)
-        return [member.name for member in _members(self.root / self.heldout_split, classes)]
+    @property
+    def heldout_only(self) -> bool:
+        there = [(self.root / split).is_dir() for split in (self.train_split, self.heldout_split)]
+        return there == [False, True]
+
+    def heldout_names(self, shown: bool = True) -> list[str]:
+        if shown and self.skip_unreadable:
+            return self.heldout().names
+        members = _members(self.root / self.heldout_split, self.class_names)
+        return [member.name for member in members]
 
     def train(self) -> "FolderImages":
-        return self._open(self.train_split)
+        return self._open(self.train_split, to_train=True)
 
     def heldout(self) -> "FolderImages":
-        return self._open(self.heldout_split)
+        return self._open(self.heldout_split, to_train=False)
 
     def sizes(self) -> tuple[int, int]:
         """Without what is known to be unreadable, where it is left out; all images otherwise."""
@@ -100,7 +110,7 @@ class Folder(SourceConfig):
 
     def labels(self, heldout: bool = False) -> Labels:
         """Without what is known to be unreadable, where it is left out; of all images otherwise."""
-        classes = _folders(self.root / self.train_split)
+        classes = self.class_names
         folder = self.root / (self.heldout_split if heldout else self.train_split)
         if not self.skip_unreadable:  # names tell it, no file is looked at
             counts = [sum(1 for _ in _images(folder / name)) for name in classes]
@@ -109,18 +119,37 @@ class Folder(SourceConfig):
         bad = verdict(_records(folder, members, len(classes))) or {}
         return np.array([each.label for i, each in enumerate(members) if i not in bad], np.int32)
 
+    def file_ranges(self, heldout: bool = False) -> list[FileRange]:
+        folder = self.root / (self.heldout_split if heldout else self.train_split)
+        found = _members(folder, self.class_names)
+        return [FileRange(str(folder), each.name, str(each.bytes), 0, 1) for each in found]
+
+    def unreadable(self, heldout: bool = False) -> list[int]:
+        if not self.skip_unreadable:
+            return []
+        folder = self.root / (self.heldout_split if heldout else self.train_split)
+        members = list(_members(folder, self.class_names))
+        return sorted(allowed(_records(folder, members, self.classes), self.skip_unreadable))
+
     def check(self, say: Say) -> None:
-        check_each(lambda images: images.check(say), (self.train, self.heldout))
+        opens = [partial(self._open, split, to_train=False) for split in self._splits().values()]
+        check_each(lambda images: images.check(say), opens)
 
-    def _open(self, split: str) -> "FolderImages":
-        if problem := self.problem():
+    def _open(self, split: str, to_train: bool) -> "FolderImages":
+        if problem := self.problem(to_train):
             raise ValueError(problem)
-        classes = _folders(self.root / self.train_split)
-        return FolderImages(
-            self.root / split, classes, self.resolution, self.decode, self.skip_unreadable
-        )
+        how = self.decode, self.skip_unreadable
+        return FolderImages(self.root / split, self.class_names, self.resolution, *how)
 
-    def fault(self) -> Fault | None:
+    def _splits(self, to_train: bool = False) -> dict[str, str]:
+        """The two splits, by the key that says each; where nothing need be learnt from, those that
+        are there."""
+        heldout = {"heldout_split": self.heldout_split}
+        if self.heldout_only and not to_train:
+            return heldout
+        return {"train_split": self.train_split, **heldout}
+
+    def fault(self, to_train: bool = True) -> Fault | None:
         if problem := self.decode.problem():
             return Fault("decode", problem)
         if problem := missing(self.root):
@@ -129,14 +158,11 @@ class Folder(SourceConfig):
                 f"{problem} Unpack the images there as {self.train_split}/<class>/ and "
                 f"{self.heldout_split}/<class>/, or say another path.",
             )
-        return self._fault_of_splits() or self._fault_of_classes()
+        return self._fault_of_splits(to_train) or self._fault_of_classes()
 
-    def _fault_of_splits(self) -> Fault | None:
+    def _fault_of_splits(self, to_train: bool) -> Fault | None:
         splits = _folders(self.root)
-        for field, split in (
-            ("train_split", self.train_split),
-            ("heldout_split", self.heldout_split),
-        ):
+        for field, split in self._splits(to_train).items():
             if split not in splits:
                 there = ", ".join(splits) or "none"
                 return Fault(
@@ -147,10 +173,12 @@ class Folder(SourceConfig):
         return None
 
     def _fault_of_classes(self) -> Fault | None:
-        train, heldout = self.root / self.train_split, self.root / self.heldout_split
-        classes = _folders(train)
-        if not classes:
-            return Fault("train_split", f"{train} has no folders; each class needs one.")
+        heldout, classes = self.root / self.heldout_split, self.class_names
+        if not classes and not self.heldout_only:
+            return Fault(
+                "train_split",
+                f"{self.root / self.train_split} has no folders; each class needs one.",
+            )
         if not _folders(heldout):
             return Fault(
                 "heldout_split",
@@ -163,12 +191,12 @@ class Folder(SourceConfig):
                     f"class {name!r} of {heldout} is not among the {len(classes)} of "
                     f"{self.train_split!r}. {did_you_mean(name, classes)}".rstrip(),
                 )
-        for field, split in (("train_split", train), ("heldout_split", heldout)):
-            for name in _folders(split):
-                if next(_images(split / name), None) is None:
+        for field, split in self._splits().items():
+            for name in _folders(self.root / split):
+                if next(_images(self.root / split / name), None) is None:
                     return Fault(
                         field,
-                        f"{split / name} holds no image ({', '.join(SUFFIXES)}); "
+                        f"{self.root / split / name} holds no image ({', '.join(SUFFIXES)}); "
                         f"fill it, or remove the folder.",
                     )
         return None
@@ -176,8 +204,10 @@ class Folder(SourceConfig):
     def provenance(self) -> dict[str, Any]:
         found = super().provenance() | self.decode.provenance(self.resolution)
         if self.skip_unreadable:
-            found |= {"train_skipped": self.train().skipped}
-            found |= {"heldout_skipped": self.heldout().skipped}
+            found |= {
+                f"{key.removesuffix('_split')}_skipped": self._open(split, to_train=False).skipped
+                for key, split in self._splits().items()
+            }
         return found
 
 

@@ -71,11 +71,14 @@ class Hierarchy(Around):
     def heldout(self) -> HierarchyImages:
         return _opened(self.of.heldout(), self._table())
 
+    def heldout_names(self, shown: bool = True) -> Sequence[str] | None:
+        return self.of.heldout_names(shown)
+
     def labels(self, heldout: bool = False) -> Labels:
         return with_ancestors(self.of.labels(heldout), self._table())
 
-    def fault(self) -> Fault | None:
-        if fault := self.of.fault():
+    def fault(self, to_train: bool = True) -> Fault | None:
+        if fault := self.of.fault(to_train):
             return Fault("of", fault.words)
         if self.classes < self.of.classes:
             return Fault(
@@ -95,7 +98,7 @@ class Hierarchy(Around):
 
     def check(self, say: Say) -> None:
         super().check(say)
-        check_each(check_sample, (self.train, self.heldout))
+        check_each(check_sample, self.sets().values())
 
     def _table(self) -> Labels:
         """The classes above each class and itself, padded."""

@@ -7,7 +7,7 @@ few labels of 30,000 classes is a few numbers an image until the device makes ta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from fits.base.errors import UserError
 
 NONE = -1
 """In the place of a label that is not there."""
+
+MISSING = -(2**31)
+"""In the place of the labels of an image, where a file does not say them; in no batch."""
 
 Labels: TypeAlias = NDArray[np.int32]
 """[n], or [n, most] padded with `NONE`."""
@@ -52,12 +55,53 @@ def check_labels(
         )
 
 
-def as_rows(labels: Labels) -> Labels:
+def unusable(labels: NDArray[Any], classes: int) -> NDArray[np.bool_]:
+    """Of which images no labels can be used, [n]: one is no class, or there is none where each has
+    one, which is so of labels [n]."""
+    lowest = 0 if labels.ndim == 1 else NONE
+    wrong = (as_rows(labels) < lowest) | (as_rows(labels) >= classes)
+    return np.asarray(wrong.any(1))
+
+
+def why_unusable(labels: Sequence[int], classes: int, most: int | None) -> str | None:
+    """The same of one image, in words; None: they can be used.
+
+    Args:
+      most: labels that an image may have; None: each has one.
+    """
+    none = MISSING in labels or (most is None and not {*labels} - {NONE})
+    if none:  # -1: withheld, as TFDS marks it
+        return "it has no label; use another split"
+    if most is None and len(labels) > 1:
+        return f"it has {len(labels)} labels, and each image has one; say most_labels"
+    if wrong := [label for label in labels if not NONE <= label < classes]:
+        named = ", ".join(map(str, wrong))
+        are = f"labels {named} are" if len(wrong) > 1 else f"label is {named}"
+        return f"its {are}, and there are {classes} classes, 0 .. {classes - 1}"
+    if most is not None and (count := sum(label != NONE for label in labels)) > most:
+        return f"it has {count} labels, and most_labels is {most}"
+    return None
+
+
+def assigned(labels: NDArray[Any]) -> tuple[int, ...]:
+    """The labels of one image: of one label [], that; of [most], those that are there."""
+    return tuple(x for x in labels.tolist() if x != NONE) if labels.ndim else (int(labels),)
+
+
+def rectangular(rows: Sequence[Sequence[int]], most: int) -> Labels:
+    """Labels of images as [n, most]."""
+    found = np.full((len(rows), most), NONE, np.int32)
+    for i, row in enumerate(rows):
+        found[i, : len(row)] = row
+    return found
+
+
+def as_rows(labels: NDArray[Any]) -> NDArray[Any]:
     """[n, most], one column where every image has one label."""
-    return labels.reshape(len(labels), -1)
+    return labels if labels.ndim > 1 else labels[:, None]
 
 
-def padded(labels: Labels, most: int | None) -> Labels:
+def padded(labels: NDArray[Any], most: int | None) -> NDArray[Any]:
     """With `most` columns; None: [n] as it is."""
     if most is None:
         return labels

@@ -1,44 +1,43 @@
 """Parquet files as Hugging Face lays out data sets of images.
 
-The column `image` is a struct {bytes, path}, `label` a whole number whose names stand in the
-schema's metadata. Parquet has no way to one row: the encoded images are copied once, as they are,
-into Arrow files below the user's cache folder, of which any row is read by itself.
+The column `image` is a struct {bytes, path}, `label` a whole number or a list of them, whose names
+stand in the schema's metadata. Parquet has no way to one row: the encoded images are copied once,
+as they are, into Arrow files below the user's cache folder, of which any row is read by itself.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
 from scaling.base.files import expanded
+from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
+from scaling.data.file_ranges import FileRange
 from scaling.data.labels import Labels
 from scaling.data.parquet_files import (
     File,
     Keys,
-    all_labels,
     captions_of,
     copied,
     header,
     incomplete,
-    labels,
-    mapped,
     split_files,
     split_of,
 )
-from scaling.data.readable import Encoded
+from scaling.data.parquet_labels import all_labels, fits, labels, most_labels, unusable_rows
+from scaling.data.parquet_records import ParquetRecords
 from scaling.data.source import Fault, missing, same_sets, spread_over
 
 CAPTIONS = r"((large_)?list<\w+: )?(large_)?string(_view)?( not null)?>?"  # of Arrow's types
-SHOWN = 5  # rows that an error names before it counts the rest
 
 
 class Parquet(EncodedSource):
@@ -48,8 +47,8 @@ class Parquet(EncodedSource):
     anywhere below `path`. Encoded images are copied once on each machine into
     `~/.cache/vit-scaling-laws`, as large as the Parquet files, since Parquet cannot be read in any
     order. The copies may be removed at any time. Before anything else all labels are read, and
-    those beyond the classes are named; before the first step the first and last image of each file
-    and 256 of each split are decoded.
+    those beyond the classes are named, as are all files that cannot be read; before the first step
+    the first and last image of each file and 256 of each split are decoded.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -62,9 +61,12 @@ class Parquet(EncodedSource):
     image_key: str = "image"
     """Column of images: a struct that has `bytes`."""
     label_key: Annotated[str | None, NoneAs("none")] = "label"
-    """Column of labels: a whole number. Its names are those of the ClassLabel in the schema's
-    metadata; without one there are as many classes as the largest label says. "none": images have
-    no labels, and all are of the one class 0."""
+    """Column of labels: a whole number, or a list of them where images have several (an empty list:
+    none). Their names are those of the ClassLabel in the schema's metadata. "none": images have no
+    labels, and all are of the one class 0."""
+    all_classes: int | None = Field(None, ge=1, le=10_000_000)
+    """How many classes there are, where the metadata name none; left out, as many as the largest
+    label of both splits says."""
     caption_key: str | None = None
     """Column of captions, such as "caption" or "text": a text an image, or a list of texts, of
     which each showing of the image draws one. Left out, images have no captions."""
@@ -83,26 +85,43 @@ class Parquet(EncodedSource):
 
     @property
     def classes(self) -> int:
-        """As the metadata says; without them one more than the largest label of both splits."""
-        files = [*self._files(self.train_split), *self._files(self.heldout_split)]
+        """As the metadata says; without them `all_classes`, or one more than the largest label of
+        both splits. 0: there are no files here."""
+        return self._classes(self._all_files())
+
+    def _classes(self, files: Sequence[File]) -> int:
+        if not files:
+            return 0
         described = {header(file, self.label_key).classes for file in files}
         if described != {None}:
             return max(each for each in described if each is not None)
+        if self.all_classes is not None:
+            return self.all_classes
         return 1 + max(int(labels(file, self.label_key).max(initial=0)) for file in files)
+
+    @property
+    def labels_each(self) -> int | None:
+        """As many as the longest list of both splits has."""
+        return most_labels(self._all_files(), self.label_key)
 
     @property
     def class_names(self) -> list[str] | None:
         """Those of the ClassLabel in the metadata."""
-        files = [*self._files(self.train_split), *self._files(self.heldout_split)]
+        files = self._all_files()
         names = next((n for file in files if (n := header(file, self.label_key).names)), None)
         return None if names is None else list(names)
 
-    def records(self, heldout: bool) -> "ParquetRecords":
-        split = self.heldout_split if heldout else self.train_split
-        files = self._files(split)
-        name = f"{self.root.name} {split}"
-        keys = Keys(self.image_key, self.label_key, self.caption_key)
-        return ParquetRecords(name, files, self.classes, keys)
+    def records(self, heldout: bool) -> ParquetRecords:
+        files = self._files(self.heldout_split if heldout else self.train_split)
+        return self._records(heldout, files, self._all_files())
+
+    def _records(
+        self, heldout: bool, files: Sequence[File], described: Sequence[File]
+    ) -> ParquetRecords:
+        """Those of some files of a split; `described` say how many classes and labels there are."""
+        name = f"{self.root.name} {self.heldout_split if heldout else self.train_split}"
+        most = most_labels(described, self.label_key)
+        return ParquetRecords(name, files, self._classes(described), self._keys, most)
 
     def sizes(self) -> tuple[int, int]:
         """As the files say it, which are not copied for this unless some images are left out."""
@@ -114,70 +133,147 @@ class Parquet(EncodedSource):
         )
         return train, heldout
 
+    def file_ranges(self, heldout: bool = False) -> list[FileRange]:
+        """As the files say it, which are not copied for this."""
+        files = self._files(self.heldout_split if heldout else self.train_split)
+        rows = [header(file, self.label_key).rows for file in files]
+        return [
+            FileRange(str(self.root), str(f.path.relative_to(self.root)), str(f.bytes), 0, count)
+            for f, count in zip(files, rows, strict=True)
+        ]
+
     def labels(self, heldout: bool = False) -> Labels:
         """Their column alone is read, unless some images are left out."""
         if self.skip_unreadable:
             return super().labels(heldout)
-        if problem := self.problem():
+        if problem := self.problem(to_train=not heldout):
             raise ValueError(problem)
         files = self._files(self.heldout_split if heldout else self.train_split)
-        return all_labels(files, self.label_key).astype(np.int32)
+        return all_labels(files, self.label_key, self.labels_each).astype(np.int32)
 
     def captions(self, count: int, heldout: bool = False) -> Sequence[Caption]:
         """Their column alone is read, unless some images are left out."""
         if self.skip_unreadable or self.caption_key is None:
             return super().captions(count, heldout)
-        if problem := self.problem():
+        if problem := self.problem(to_train=not heldout):
             raise ValueError(problem)
         files = self._files(self.heldout_split if heldout else self.train_split)
         rows = [header(file, self.label_key).rows for file in files]
         wanted = spread_over(count, sum(rows))
         return captions_of(files, rows, self.caption_key, wanted)
 
+    @property
+    def heldout_only(self) -> bool:
+        there = [bool(self._files(split)) for split in (self.train_split, self.heldout_split)]
+        return there == [False, True]
+
+    def _splits(self, to_train: bool = False) -> dict[str, str]:
+        """The two splits, by the key that says each; where nothing need be learnt from, those that
+        are there."""
+        heldout = {"heldout_split": self.heldout_split}
+        if not to_train and self.heldout_only:
+            return heldout
+        return {"train_split": self.train_split, **heldout}
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.image_key, self.label_key, self.caption_key)
+
+    def _all_files(self) -> list[File]:
+        return [file for split in self._splits().values() for file in self._files(split)]
+
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]
 
-    def fault_of_files(self) -> Fault | None:
+    def fault_of_files(self, to_train: bool) -> Fault | None:
         if problem := missing(self.root):
             return Fault("path", problem)
-        splits = {"train_split": self.train_split, "heldout_split": self.heldout_split}
-        for field, split in splits.items():
+        for field, split in self._splits(to_train).items():
             found = split_files(self.root, split)
             if not found:
                 return Fault(field, self._no_split(split))
             if problem := incomplete(found):
                 return Fault(field, problem)
-        try:
-            return self._fault_of_columns(splits) or self._fault_of_labels(splits)
-        except UserError as error:
-            return Fault("path", str(error))
+        return None
+
+    def fault_of_contents(self) -> Fault | None:
+        """All files that cannot be read, and all in which labels are wrong; where the files say
+        something against each other, that alone."""
+        bad = self._bad_files()
+        if fault := self._fault_of_agreement(bad):
+            return fault
+        blamed = next((fault.key for fault in bad.values()), None)
+        wrong = {path: [fault.words] for path, fault in bad.items()}
+        of_sets: list[str] = []
+        sound = [file for file in self._all_files() if file.path not in bad]
+        classes = self._classes(sound) if sound else 1
+        for field, split in self._splits().items():
+            here = [file for file in self._files(split) if file.path not in bad]
+            found = {f: unusable_rows(f, self.label_key, classes) for f in here}
+            count = sum(rows for rows, _ in found.values())
+            there = sum(header(f, self.label_key).rows for f in here)
+            if words := not_allowed(count, there, self.skip_unreadable):
+                blamed = blamed or field
+                wrong |= {f.path: said for f, (_, said) in found.items() if said}
+                rows = f"{counted(count, 'row', form='_')} of {there:_}"
+                of_sets.append(f"{self.root}, split {split!r}, {rows}: {words}")
+        return Fault(blamed, listed(wrong, of_sets, "file")) if blamed else None
+
+    def salvaged(self, heldout: bool) -> tuple[ParquetRecords | None, dict[str, str]]:
+        bad = self._bad_files()
+        if fault := self._fault_of_agreement(bad):
+            raise UserError([fault.words])
+        files, wrong = [], {}
+        for file in self._files(self.heldout_split if heldout else self.train_split):
+            if file.path in bad:
+                wrong[str(file.path)] = without_name(bad[file.path].words, file.path)
+                continue
+            try:
+                copied(file, self._keys)
+                files.append(file)
+            except UserError as error:
+                wrong[str(file.path)] = without_name(str(error), file.path)
+        sound = [file for file in self._all_files() if file.path not in bad]
+        return (self._records(heldout, files, sound) if files else None), wrong
 
     def _no_split(self, split: str) -> str:
         there = sorted({split_of(file) for file in self.root.rglob("*.parquet")})
         words = f"{self.root} has no Parquet files of a split {split!r}; "
         return f"{words}it has {', '.join(there) or 'none'}. {did_you_mean(split, there)}".rstrip()
 
-    def _fault_of_columns(self, splits: dict[str, str]) -> Fault | None:
+    def _bad_files(self) -> dict[Path, Fault]:
+        """Files of both splits that cannot be read, or have not the columns."""
+        found = {file.path: self._fault_of_file(file) for file in self._all_files()}
+        return {path: fault for path, fault in found.items() if fault is not None}
+
+    def _fault_of_file(self, file: File) -> Fault | None:
+        try:
+            columns = header(file, self.label_key).columns
+            for kind, key in self._keys._asdict().items():
+                if key is not None and (wrong := _wrong_column(file.path, columns, key, kind)):
+                    return Fault(f"{kind}_key", wrong.removesuffix("."))
+            labels(file, self.label_key)
+        except UserError as error:
+            return Fault("path", str(error))
+        return None
+
+    def _fault_of_agreement(self, bad: Mapping[Path, Fault]) -> Fault | None:
+        """What files that can be read say against each other."""
         described: dict[int | None, Path] = {}
         called: dict[tuple[str, ...], Path] = {}
-        said: dict[bool, Path] = {}
-        for field, split in splits.items():
-            rows = 0
-            for file in self._files(split):
+        lists: dict[tuple[str, bool], Path] = {}
+        for field, split in self._splits().items():
+            files, rows = self._files(split), 0
+            for file in (each for each in files if each.path not in bad):
                 found = header(file, self.label_key)
                 rows += found.rows
                 described.setdefault(found.classes, file.path)
                 if found.names is not None:
                     called.setdefault(found.names, file.path)
-                keys = Keys(self.image_key, self.label_key, self.caption_key)._asdict()
-                for kind, key in keys.items():
-                    if key is None:
-                        continue
-                    if wrong := _wrong_column(file.path, found.columns, key, kind):
-                        return Fault(f"{kind}_key", wrong)
-                if self.caption_key is not None:
-                    said.setdefault("list" in found.columns[self.caption_key], file.path)
-            if not rows:
+                for key in (self.label_key, self.caption_key):
+                    if key is not None:
+                        lists.setdefault((key, "list" in found.columns[key]), file.path)
+            if not rows and not any(file.path in bad for file in files):
                 return Fault(field, f"{self.root}: split {split!r} holds no rows.")
         if len(described) > 1:
             words = " and ".join(
@@ -186,78 +282,27 @@ class Parquet(EncodedSource):
             return Fault("path", f"{self.root}: {words}; files of one data set have the same.")
         if len(called) > 1:
             return Fault("path", f"{self.root}: {_other_names(called)}")
-        if len(said) > 1:
-            words = f"{self.caption_key!r} is a list of texts in {said[True].name}, and a text in"
-            return Fault("caption_key", f"{self.root}: {words} {said[False].name}; use one kind.")
+        return self._fault_of_all_classes(next(iter(described), None)) or self._fault_of_kinds(
+            lists
+        )
+
+    def _fault_of_all_classes(self, described: int | None) -> Fault | None:
+        wanted = self.all_classes
+        if wanted is None or described in (None, wanted):
+            return None
+        words = f"{self.root}: the metadata name {described:_} classes, all_classes says {wanted:_}"
+        return Fault("all_classes", f"{words}; leave it out.")
+
+    def _fault_of_kinds(self, lists: dict[tuple[str, bool], Path]) -> Fault | None:
+        """A column that holds lists in one file and single values in another."""
+        for field, key, one in (
+            ("label_key", self.label_key, "label"),
+            ("caption_key", self.caption_key, "text"),
+        ):
+            if key is not None and (key, True) in lists and (key, False) in lists:
+                words = f"{key!r} is a list of {one}s in {lists[key, True].name}, and a {one} in "
+                return Fault(field, f"{self.root}: {words}{lists[key, False].name}; use one kind.")
         return None
-
-    def _fault_of_labels(self, splits: dict[str, str]) -> Fault | None:
-        classes = self.classes
-        for field, split in splits.items():
-            for file in self._files(split):
-                found = labels(file, self.label_key)
-                wrong = np.flatnonzero((found < 0) | (found >= classes))
-                if not len(wrong):
-                    continue
-                if (found[wrong] == -1).all():
-                    words = (
-                        f"{counted(len(wrong), 'row has', 'rows have', '_')} no label (-1), the "
-                        f"first is row {wrong[0]:_}"
-                    )
-                    return Fault(field, f"{file.path}: {words}; use another split.")
-                named = ", ".join(f"row {i:_}: {found[i]}" for i in wrong[:SHOWN])
-                count = counted(len(wrong), "label is", "labels are", "_")
-                words = f"{count} none of the {classes:_} classes, 0 .. "
-                return Fault(field, f"{file.path}: {words}{classes - 1:_} ({named}).")
-        return None
-
-
-class ParquetRecords:
-    """The rows of several files, one file after another."""
-
-    def __init__(self, name: str, files: Sequence[File], classes: int, keys: Keys):
-        import pyarrow as pa
-
-        self.name, self.files, self.classes = name, files, classes
-        self.keys = keys
-        self._tables = [mapped(copied(file, keys)) for file in files]
-        whole = pa.concat_tables(self._tables)
-        self._images, self._labels = whole.column("image"), whole.column("label")
-        self._captions = whole.column("caption") if keys.caption is not None else None
-        self._ends = np.cumsum([len(table) for table in self._tables])
-        self.size = len(whole)
-
-    def read(self, numbers: Sequence[int]) -> list[Encoded]:
-        found = []
-        for number in numbers:
-            image = self._images[int(number)].as_py()
-            if not image:
-                raise ValueError("the row holds no bytes of an image")
-            found.append(Encoded(image, self._labels[int(number)].as_py()))
-        return found
-
-    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
-        return all_labels(self.files, self.keys.label)[np.asarray(numbers, np.int64)]
-
-    def captions_of(self, numbers: Sequence[int]) -> list[Caption]:
-        assert self._captions is not None  # who asks knows that there are some
-        found = (self._captions[int(number)].as_py() for number in numbers)
-        return [each if isinstance(each, str) else tuple(each) for each in found]
-
-    def called(self, number: int) -> str:
-        i = int(np.searchsorted(self._ends, number, side="right"))
-        row = number - (int(self._ends[i]) - len(self._tables[i]))
-        return f"{self.files[i].path}, row {row:_}"
-
-    def ends(self) -> NDArray[np.int64]:
-        lengths = np.array([len(table) for table in self._tables])
-        filled = lengths > 0
-        return np.unique(np.concatenate([(self._ends - lengths)[filled], self._ends[filled] - 1]))
-
-    def identity(self) -> list[Any]:
-        files = [[str(f.path), f.bytes, f.modified] for f in self.files]
-        keys = self.keys if self.keys.caption is not None else self.keys[:2]
-        return ["parquet", *keys, *files]
 
 
 def _other_names(called: dict[tuple[str, ...], Path]) -> str:
@@ -276,8 +321,8 @@ def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> s
         words = f"{file} has no column {key!r} ({kind}_key). {near}It has"
         return f"{words} {', '.join(columns) or 'none'}."
     found = columns[key]
-    if kind == "label" and not re.fullmatch(r"u?int\d+", found):
-        return f"{file}: {key!r} is {found}; a whole number is needed, one label an image."
+    if kind == "label" and not fits(found):
+        return f"{file}: {key!r} is {found}; a whole number is needed, or a list of them."
     if kind == "caption" and not re.fullmatch(CAPTIONS, found):
         return f"{file}: {key!r} is {found}; a text is needed, one an image, or a list of texts."
     if kind == "image" and not re.match(r"struct<(.*[ <])?bytes: (large_)?binary", found):

@@ -91,7 +91,7 @@ def header(file: File, label_key: str | None) -> Header:
         with pq.ParquetFile(file.path) as opened:
             schema, rows = opened.schema_arrow, opened.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
     columns = {field.name: str(field.type) for field in schema}
     if label_key is None:
         return Header(rows, columns, 1)
@@ -100,38 +100,18 @@ def header(file: File, label_key: str | None) -> Header:
 
 
 def _names(metadata: bytes | None, label_key: str) -> tuple[str, ...] | None:
-    """Those of the ClassLabel in the metadata that `datasets` writes: a list, or a table whose keys
-    are the numbers of the classes."""
+    """Those of the ClassLabel in the metadata that `datasets` writes, or of the ClassLabel that a
+    Sequence is of: a list, or a table whose keys are the numbers of the classes."""
     try:
-        names = json.loads(metadata or b"{}")["info"]["features"][label_key].get("names")
+        feature = json.loads(metadata or b"{}")["info"]["features"][label_key]
+        while isinstance(feature, list) or "feature" in feature:  # a Sequence, a List, or [ ]
+            feature = feature[0] if isinstance(feature, list) else feature["feature"]
+        names = feature.get("names")
         if isinstance(names, dict):
             names = [names[number] for number in sorted(names, key=int)]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return tuple(map(str, names)) if isinstance(names, list) and names else None
-
-
-@cache
-def labels(file: File, label_key: str | None) -> NDArray[np.int64]:
-    """All labels of a file, zeros where it has no such column; UserError where a row has none."""
-    if label_key is None:
-        return np.zeros(header(file, None).rows, np.int64)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        found = pq.read_table(file.path, columns=[label_key], partitioning=None)[label_key]
-        if found.null_count:
-            row = found.is_null().to_pylist().index(True)
-            raise UserError([f"{file.path}: row {row:_} has no label."])
-        return found.cast(pa.int64()).to_numpy()
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
-
-
-def all_labels(files: Sequence[File], label_key: str | None) -> NDArray[np.int64]:
-    """Those of several files, one after another."""
-    return np.concatenate([labels(file, label_key) for file in files])
 
 
 def captions_of(
@@ -155,7 +135,7 @@ def captions_of(
             try:
                 column = pq.read_table(file.path, columns=[key], partitioning=None)[key]
             except (pa.ArrowException, OSError) as error:
-                raise _unreadable(file, error) from error
+                raise unreadable(file, error) from error
             said = column.take(numbers[here] - first).to_pylist()
             _check_said(file, key, said, numbers[here] - first)
             found[here] = _objects([x if isinstance(x, str) else tuple(x) for x in said])
@@ -185,20 +165,31 @@ def _check_said(file: File, key: str, said: Sequence[Any], rows: Iterable[int]) 
             raise UserError([f"{file.path}: row {row:_} of {key!r}: {words}; give one or more."])
 
 
-def _unreadable(file: File, error: Exception) -> UserError:
+def unreadable(file: File, error: Exception) -> UserError:
     why = str(error).splitlines()[0] if str(error) else repr(error)
     return UserError([f"{file.path} is no Parquet file that can be read: {why}"])
 
 
+def all_copied(files: Sequence[File], keys: Keys) -> list[Path]:
+    """As `copied`, of each file; the damaged ones are named together."""
+    found, wrong = [], []
+    for file in files:
+        try:
+            found.append(copied(file, keys))
+        except UserError as error:
+            wrong.extend(error.mistakes)
+    if wrong:
+        raise UserError(list(dict.fromkeys(wrong)))
+    return found
+
+
 def copied(file: File, keys: Keys) -> Path:
-    """The file's encoded images, labels and captions as an Arrow file, which is made where it is
-    not there.
+    """The file's encoded images and captions as an Arrow file, which is made where it is not there.
 
     Raises:
       UserError: the Parquet file is damaged, or there is no room for the copy.
     """
-    told = keys if keys.caption is not None else keys[:2]
-    decides = json.dumps([str(file.path), *file[1:], *told])
+    decides = json.dumps([str(file.path), *file[1:], keys.image, keys.caption])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
     copy = cache_folder() / f"{file.path.stem[-40:]}-{digest}.arrow"
     with alone(copy) as keeps:
@@ -217,18 +208,18 @@ def copied(file: File, keys: Keys) -> Path:
 def _copy(file: File, aside: Path, keys: Keys) -> None:
     import pyarrow as pa
 
-    fields = [("image", pa.large_binary()), ("label", pa.int64())]
+    fields = [("image", pa.large_binary())]
     if keys.caption is not None:
         several = "list" in header(file, keys.label).columns[keys.caption]
         of_caption = pa.large_list(pa.large_string()) if several else pa.large_string()
         fields.append(("caption", of_caption))
     schema = pa.schema(fields)
-    columns = [f"{keys.image}.bytes", *(key for key in keys[1:] if key is not None)]
+    columns = [f"{keys.image}.bytes", *([] if keys.caption is None else [keys.caption])]
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         written = 0
         for batch in _batches(file, columns):
             images = batch.column(keys.image).flatten()[0].cast(pa.large_binary())
-            found = [images, _labels_of(batch, keys.label)]
+            found = [images]
             if keys.caption is not None:
                 captions = batch.column(keys.caption)
                 rows = range(written, written + len(batch))
@@ -236,14 +227,6 @@ def _copy(file: File, aside: Path, keys: Keys) -> None:
                 found.append(captions.cast(of_caption))
             written += len(batch)
             writer.write_batch(pa.record_batch(found, schema))
-
-
-def _labels_of(batch: Any, label_key: str | None) -> Any:
-    import pyarrow as pa
-
-    if label_key is None:
-        return pa.array(np.zeros(len(batch), np.int64))
-    return batch.column(label_key).cast(pa.int64())
 
 
 def _batches(file: File, columns: list[str]) -> Iterator[Any]:
@@ -254,7 +237,7 @@ def _batches(file: File, columns: list[str]) -> Iterator[Any]:
         with pq.ParquetFile(file.path, page_checksum_verification=True) as opened:
             yield from opened.iter_batches(ROWS, columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def mapped(copy: Path) -> Any:

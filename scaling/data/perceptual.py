@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dctn
+from scipy.fft import dct
 
 SIDE = 8  # of the block of low frequencies
-GREY = np.array([0.299, 0.587, 0.114])  # BT.601's weights of red, green and blue
-AT_ONCE = 1 << 22  # pairs compared at a time
+GREY = 0.299, 0.587, 0.114  # BT.601's weights of red, green and blue
+HASHES_AT_ONCE = 1 << 18  # pairs compared at a time, few enough for a processor's cache
+FEATURES_AT_ONCE = 1 << 22  # as many as make a matrix product quick
 
 
 def dct_hashes(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -32,7 +33,9 @@ def dct_hashes(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[n
             f"images of {images.shape[1]} px are too small for a perceptual hash; take a "
             f"resolution of at least {SIDE}."
         )
-    low = dctn(images @ GREY, axes=(1, 2), norm="ortho")[:, :SIDE, :SIDE]
+    grey = sum(weight * images[..., channel] for channel, weight in enumerate(GREY))
+    waves = dct(np.eye(images.shape[1]), axis=0, norm="ortho")[:SIDE]
+    low = waves @ grey @ waves.T
     low[np.abs(low) < 1e-6] = 0  # rounding errors of what is exactly 0
     odd = 1 - 2.0 * (np.arange(SIDE) % 2)  # mirroring turns the sign of odd frequencies
     return _bits(low), _bits(low * odd)
@@ -57,7 +60,7 @@ def near_by_bits(
       distance: bits in which two near hashes differ, at most.
     """
     here, there = np.zeros(len(hashes), bool), np.zeros(len(others), bool)
-    rows = max(1, AT_ONCE // max(1, len(others)))
+    rows = max(1, HASHES_AT_ONCE // max(1, len(others)))
     for first in range(0, len(hashes), rows):
         piece = hashes[first : first + rows, None] ^ others
         found = np.bitwise_count(piece) <= distance
@@ -72,7 +75,7 @@ def near_by_cosine(
     """As `near_by_bits`, of feature vectors [n, width] and [m, width] of length 1, by
     their cosine, which is to be at least `cosine`."""
     here, there = np.zeros(len(features), bool), np.zeros(len(others), bool)
-    rows = max(1, AT_ONCE // max(1, len(others)))
+    rows = max(1, FEATURES_AT_ONCE // max(1, len(others)))
     for first in range(0, len(features), rows):
         found = features[first : first + rows] @ others.T >= cosine
         here[first : first + rows] = found.any(1)

@@ -38,7 +38,8 @@ class Private(SourceConfig):
     def sizes(self) -> tuple[int | None, int | None]:
         return self.images, self.heldout_images
 
-    def fault(self) -> Fault | None:
+    def fault(self, to_train: bool = True) -> Fault | None:
+        del to_train
         return Fault("kind", self._words)
 
     @property

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
 from scaling.data.captions import Caption
 from scaling.data.decode import UnreadableImages, check_all, decoder
+from scaling.data.labels import why_unusable
 
 CHUNK = 1024  # records in memory at once
 
@@ -30,7 +31,8 @@ class Encoded(NamedTuple):
 
     image: bytes
     """An image file's contents."""
-    label: int
+    labels: tuple[int, ...]
+    """One, or as many as it has where `Records.labels_each` is not None."""
 
 
 class Records(Protocol):
@@ -45,15 +47,19 @@ class Records(Protocol):
         """Labels are 0 .. classes - 1."""
 
     @property
+    def labels_each(self) -> int | None:
+        """Most labels of an image; None: each has one."""
+
+    @property
     def size(self) -> int:
         """Number of records, readable or not."""
 
     def read(self, numbers: Sequence[int]) -> list[Encoded]:
         """The records of these numbers. ValueError: one of them is damaged. OSError: of a disk."""
 
-    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64] | None:
-        """Labels of these records, all of them classes, where they lie apart from the images; None:
-        a label is read with its record."""
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[Any] | None:
+        """Labels of these records, none of which is bad, where they lie apart from the images: [n],
+        or [n, labels_each]. None: a label is read with its record."""
 
     def called(self, number: int) -> str:
         """What an error calls this record."""
@@ -63,6 +69,31 @@ class Records(Protocol):
 
     def identity(self) -> list[Any]:
         """What tells these records from others, and files from their changed selves; for JSON."""
+
+
+class SomeRecords:
+    """Some records of a set, as those in files that are whole, under numbers of their own."""
+
+    def __init__(self, records: Records, numbers: NDArray[np.int64]):
+        self._records, self._numbers = records, numbers
+        self.name, self.classes = records.name, records.classes
+        self.labels_each, self.size = records.labels_each, len(numbers)
+
+    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+        return self._records.read([int(self._numbers[number]) for number in numbers])
+
+    def labels_of(self, numbers: Sequence[int]) -> NDArray[Any] | None:
+        return self._records.labels_of([int(self._numbers[number]) for number in numbers])
+
+    def called(self, number: int) -> str:
+        return self._records.called(int(self._numbers[number]))
+
+    def ends(self) -> NDArray[np.int64]:
+        return np.flatnonzero(np.isin(self._numbers, self._records.ends()))
+
+    def identity(self) -> list[Any]:
+        digest = hashlib.sha256(self._numbers.astype("<i8").tobytes()).hexdigest()[:16]
+        return ["some", digest, *self._records.identity()]
 
 
 class CaptionedRecords(Records, Protocol):
@@ -94,16 +125,10 @@ def read_each(
             except ValueError as error:
                 wrong[number] = str(error)
     for number, example in list(found.items()):
-        if not 0 <= example.label < records.classes:
-            wrong[number] = _words_of_label(example.label, records.classes)
+        if why := why_unusable(example.labels, records.classes, records.labels_each):
+            wrong[number] = why
             del found[number]
     return found, wrong
-
-
-def _words_of_label(label: int, classes: int) -> str:
-    if label == -1:  # how TFDS marks the withheld labels of a competition
-        return "it has no label; use another split"
-    return f"its label is {label}, and there are {classes} classes, 0 .. {classes - 1}"
 
 
 def unreadable(records: Records) -> dict[int, str]:
@@ -165,7 +190,8 @@ def look_at_all(records: Records) -> dict[int, str]:
 
 @contextmanager
 def alone(file: Path) -> Iterator[bool]:
-    """Keeps processes of one machine that start together waiting for the first of them.
+    """Keeps processes of one machine that start together waiting for the first of them, where the
+    disk knows locks: elsewhere, as on some NFS, each does the work.
 
     Yields:
       Whether anything can be kept on this machine.
@@ -177,7 +203,8 @@ def alone(file: Path) -> Iterator[bool]:
         yield False
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield True
 
 

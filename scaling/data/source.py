@@ -5,8 +5,9 @@ pixels, nor which image comes at which step: that is `order.py`'s business.
 """
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -20,6 +21,7 @@ from scaling.base.console import Say
 from scaling.data.captions import Caption, texts_of
 from scaling.data.crops import Cropper
 from scaling.data.decode import UnreadableImages, together
+from scaling.data.file_ranges import FileRange, own_identity
 from scaling.data.labels import Labels, check_labels
 from scaling.data.order import subset
 
@@ -120,25 +122,45 @@ class SourceConfig(Config, ABC):
         """Names of the classes in the order of their numbers; None: they have none."""
         return None
 
-    def heldout_names(self) -> Sequence[str] | None:
-        """File names of the held-out images, in their order; None: they have none, or nobody can
-        tell without opening the set. Decodes nothing."""
+    def heldout_names(self, shown: bool = True) -> Sequence[str] | None:
+        """File names of the held-out images, in their order; None: they have none.
+
+        Args:
+          shown: whether of those alone that `heldout` shows; else of those too that are left out,
+            as they cannot be read or are of no class of a subset.
+        """
+        del shown
         return None
+
+    @property
+    def names_at_hand(self) -> bool:
+        """Whether `heldout_names(shown=False)` is quick: no image is read or decoded for it."""
+        return True
+
+    @property
+    def heldout_only(self) -> bool:
+        """Whether there are no images to learn from, and only some to measure on."""
+        return False
 
     @abstractmethod
     def train(self) -> Images:
-        """The images to learn from."""
+        """The images to learn from. Raises ValueError where there are none."""
 
     @abstractmethod
     def heldout(self) -> Images:
         """The images to measure on: finite, and none of them among `train()`."""
+
+    def sets(self) -> dict[str, Callable[[], Images]]:
+        """How each of its sets is opened, those alone that are there: `train`, then `heldout`."""
+        heldout: dict[str, Callable[[], Images]] = {"heldout": self.heldout}
+        return heldout if self.heldout_only else {"train": self.train, **heldout}
 
     def sizes(self) -> tuple[int | None, int | None]:
         """Numbers of images, to train on and held out; None: no end. Decodes nothing.
 
         A source that decodes when it is opened counts in another way.
         """
-        return self.train().size, self.heldout().size
+        return 0 if self.heldout_only else self.train().size, self.heldout().size
 
     @property
     def subset(self) -> str:
@@ -177,17 +199,38 @@ class SourceConfig(Config, ABC):
             raise UserError(["the images of [data] have no captions."])
         return images.captions_of(spread_over(count, images.size))
 
-    def fault(self) -> Fault | None:
-        """Why this source cannot be opened here; None when it can. Decodes nothing."""
+    def file_ranges(self, heldout: bool = False) -> Sequence[FileRange]:
+        """Where the images of one of the sets lie, unreadable ones too, in the order of their
+        numbers; asked of a source without a fault. Decodes nothing and reads no image.
+
+        One range without a folder where no file decides the images: the configuration does then.
+        """
+        named = json.dumps([own_identity(self), heldout])
+        return [FileRange("", named, "", 0, self.sizes()[heldout] or 0)]
+
+    def unreadable(self, heldout: bool = False) -> Sequence[int]:
+        """Numbers among all that `file_ranges` counts, rising, of the images that `train()` or
+        `heldout()` leaves out because they cannot be read. Looks at all, unless that was done."""
+        del heldout
+        return ()
+
+    def fault(self, to_train: bool = True) -> Fault | None:
+        """Why this source cannot be opened here; None when it can. Decodes nothing.
+
+        Args:
+          to_train: whether images to learn from are needed; else they may be absent, as of a set
+            that is only measured on. Where they are there, nothing may be wrong with them.
+        """
+        del to_train
         return None
 
-    def problem(self) -> str | None:
+    def problem(self, to_train: bool = True) -> str | None:
         """The same, in words alone."""
-        fault = self.fault()
+        fault = self.fault(to_train)
         return fault.words if fault else None
 
     def check(self, say: Say) -> None:
-        """Look at images of both sets before anything is trained on them.
+        """Look at images of its sets before anything is trained or measured on them.
 
         Here a sample of each. A source of files looks at more: at all of them, or at some of every
         file, as its documentation says.
@@ -199,7 +242,7 @@ class SourceConfig(Config, ABC):
           ValueError: what is wrong, of both sets together; `UnreadableImages` names each image.
         """
         del say
-        check_each(check_sample, (self.train, self.heldout))
+        check_each(check_sample, self.sets().values())
 
     def area(self) -> int | None:
         """Height times width of an image as it is stored, pixels; None: nobody knows it without
@@ -212,7 +255,7 @@ class SourceConfig(Config, ABC):
 
     def provenance(self) -> dict[str, Any]:
         """What decided the pixels, for a run's manifest. A source with a decoder adds it here."""
-        sets = {"train": self.train(), "heldout": self.heldout()}
+        sets = {name: opened() for name, opened in self.sets().items()}
         captions = {
             f"{name}_captions": captions_fingerprint(images)
             for name, images in sets.items()
@@ -251,7 +294,7 @@ def check_sample(images: Images) -> None:
     check_labels(images.batch(numbers)[1], images.classes, numbers)
 
 
-def check_each(look: Callable[[Opened], object], opens: Sequence[Callable[[], Opened]]) -> None:
+def check_each(look: Callable[[Opened], object], opens: Iterable[Callable[[], Opened]]) -> None:
     """Open each set and look at it; the unreadable images of all of them are named together."""
     found: list[UnreadableImages] = []
     for each in opens:

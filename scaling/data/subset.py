@@ -95,6 +95,12 @@ class Subset(Around):
     def heldout(self) -> SubsetImages:
         return self._open(self.of.heldout(), heldout=True)
 
+    def heldout_names(self, shown: bool = True) -> Sequence[str] | None:
+        names = self.of.heldout_names(shown)
+        if names is None or not shown or self.select.classes is None:
+            return names
+        return [names[number] for number in _members(self, True, len(names))]
+
     def _open(self, images: Images, heldout: bool) -> SubsetImages:
         self._refuse(self.fault_of_selection())
         renamed = members = None
@@ -117,18 +123,18 @@ class Subset(Around):
         if self.select.classes is None:
             return train, heldout
         return (
-            train if train is None else len(_members(self, False, train)),
+            train if not train else len(_members(self, False, train)),
             heldout if heldout is None else len(_members(self, True, heldout)),
         )
 
-    def fault(self) -> Fault | None:
-        if fault := self.of.fault():
+    def fault(self, to_train: bool = True) -> Fault | None:
+        if fault := self.of.fault(to_train):
             return Fault("of", fault.words)
         return self.fault_of_selection() or next(
             (
                 self._fault_of_emptiness(heldout)
                 for heldout, size in zip((False, True), self.sizes(), strict=True)
-                if size == 0
+                if size == 0 and (heldout or not self.heldout_only)
             ),
             None,
         )
@@ -172,7 +178,7 @@ class Subset(Around):
 
     def check(self, say: Say) -> None:
         super().check(say)
-        check_each(check_sample, (self.train, self.heldout))
+        check_each(check_sample, self.sets().values())
 
     def irreducible_error(self) -> float | None:
         """The source's, as wrong labels are in training alone; not known of some classes, unless

@@ -23,11 +23,18 @@ class TarMember(NamedTuple):
     """Bytes, from `offset`."""
 
 
-def tar_members(archive: Path, within: TarMember | None = None) -> Iterator[TarMember]:
+def tar_members(
+    archive: Path,
+    within: TarMember | None = None,
+    links: list[str] | None = None,
+    folders: list[str] | None = None,
+) -> Iterator[TarMember]:
     """The plain files of an archive, in order; links, folders and devices are passed over.
 
     Args:
       within: a member that is an archive itself, whose files are meant; offsets are the outer's.
+      links: takes the names of the links.
+      folders: takes the names of the folders.
 
     Raises:
       ValueError: it is no plain tar archive, or it is cut off: after which file, at which byte.
@@ -49,6 +56,10 @@ def tar_members(archive: Path, within: TarMember | None = None) -> Iterator[TarM
                     last, seen = info.name, info.offset
                     if info.isreg() and not info.issparse():
                         yield TarMember(info.name, start + info.offset_data, info.size)
+                    elif links is not None and (info.islnk() or info.issym()):
+                        links.append(info.name)
+                    elif folders is not None and info.isdir():
+                        folders.append(info.name)
                 ends = tar.offset
         except (tarfile.TarError, EOFError, OverflowError) as error:
             if isinstance(error, tarfile.ReadError) and not last:

@@ -7,10 +7,12 @@ data. `tensorflow_datasets` itself takes two seconds to import: that waits until
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from fits.base.counted import counted
 from fits.base.errors import UserError
@@ -19,11 +21,16 @@ from scaling.base.console import Say
 from scaling.base.files import expanded
 from scaling.base.json_file import read_json
 from scaling.data.encoded import EncodedSource
+from scaling.data.file_ranges import FileRange
+from scaling.data.readable import Records, allowed
 from scaling.data.source import Fault, missing, same_sets
+from scaling.data.tf_example import FILE_NAME
+from scaling.data.tfds_file_names import file_names
 from scaling.data.tfds_names import hint
 from scaling.data.tfds_records import TfdsRecords, prepared
 
 FORMAT = "array_record"
+CLASS, CLASSES = "ClassLabel", "Sequence(ClassLabel)"  # features
 PACKAGES = {"tensorflow_datasets": "tensorflow-datasets", "array_record": "array-record"}
 PREPARE = (
     "Make it of a folder or an archive with `scaling data prepare`, or of TFRecords with `scaling "
@@ -46,13 +53,17 @@ class Tfds(EncodedSource):
     data_dir: Path | None = None
     """Where data sets are prepared; by default $TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
     train_split: str = "train"
-    """Images to learn from; slices work as in TFDS, `train[:90%]`."""
+    """Images to learn from; slices work as in TFDS, `train[:90%]`. Where nothing is learnt from
+    the images, the data set may have no such split, as `imagenet_v2`."""
     heldout_split: str = "test"
     """Images to measure on; none of those to learn from."""
     image_key: str = "image"
     """Feature that holds the image."""
     label_key: str = "label"
-    """Feature that holds the class."""
+    """Feature that holds the class, or a sequence of classes, which needs `most_labels`."""
+    most_labels: int | None = Field(None, ge=1, le=10_000)
+    """Most labels of an image, where its feature is a sequence of classes. Left out, each image has
+    one."""
 
     def clashes(self) -> Iterator[Clash]:
         yield from same_sets(("train_split", "heldout_split"), self.train_split, self.heldout_split)
@@ -65,7 +76,16 @@ class Tfds(EncodedSource):
 
     @property
     def classes(self) -> int:
-        return int(self._features()[self.label_key]["classLabel"]["numClasses"])
+        """As the data set's description says; 0: it is not prepared here."""
+        if self.name not in prepared(self.root):
+            return 0
+        feature = self._features()[self.label_key]
+        label = feature if self.most_labels is None else feature["sequence"]["feature"]
+        return int(label["classLabel"]["numClasses"])
+
+    @property
+    def labels_each(self) -> int | None:
+        return self.most_labels
 
     @property
     def folder(self) -> Path:
@@ -78,7 +98,17 @@ class Tfds(EncodedSource):
     def records_of(self, split: str) -> TfdsRecords:
         """Those of a split, or of a slice of one."""
         name = f"{self.name} {split}"
-        return TfdsRecords(name, self.builder(), split, self.image_key, self.label_key)
+        keys = self.image_key, self.label_key
+        return TfdsRecords(name, self.builder(), split, *keys, self.most_labels)
+
+    def file_ranges(self, heldout: bool = False) -> list[FileRange]:
+        split = self.heldout_split if heldout else self.train_split
+        parts = self.builder().info.splits[split].file_instructions
+        files = [Path(part.filename) for part in parts]
+        return [
+            FileRange.of(file.parent, file.name, part.skip, part.take)
+            for file, part in zip(files, parts, strict=True)
+        ]
 
     def builder(self) -> Any:
         """TFDS's own handle on the prepared files, whatever code once prepared them.
@@ -100,6 +130,19 @@ class Tfds(EncodedSource):
         """A record holds an image and its label."""
         return False
 
+    @property
+    def names_at_hand(self) -> bool:
+        """A record holds its name, where records have any."""
+        return FILE_NAME not in self._features()
+
+    def heldout_names(self, shown: bool = True) -> list[str] | None:
+        if self.names_at_hand:
+            return None
+        records = self.records(heldout=True)
+        names = file_names(records)
+        skipped = allowed(records, self.skip_unreadable) if shown and self.skip_unreadable else {}
+        return [name for number, name in enumerate(names) if number not in skipped]
+
     def check(self, say: Say) -> None:
         if wrong := self.damaged_files():
             raise UserError(wrong)
@@ -107,13 +150,21 @@ class Tfds(EncodedSource):
 
     def damaged_files(self) -> list[str]:
         """What is wrong with files of records of both splits, however much of them is used."""
+        wrong: dict[str, str] = {}
+        for split in self._splits().values():
+            wrong |= self._damaged_files(split)
+        return [f"{name}: {why}" for name, why in wrong.items()]
+
+    def salvaged(self, heldout: bool) -> tuple[Records | None, dict[str, str]]:
+        wrong = self._damaged_files(self.heldout_split if heldout else self.train_split)
+        records = self.records(heldout)
+        return (records.in_other_files(wrong) if wrong else records), wrong
+
+    def _damaged_files(self, split: str) -> dict[str, str]:
         from array_record.python.array_record_module import ArrayRecordReader
 
-        splits, wrong = self.builder().info.splits, {}
-        parts = (
-            part for split in self._splits.values() for part in splits[split].file_instructions
-        )
-        for part in parts:
+        wrong = {}
+        for part in self.builder().info.splits[split].file_instructions:
             try:
                 reader = ArrayRecordReader(part.filename)
                 there = reader.num_records()
@@ -123,9 +174,19 @@ class Tfds(EncodedSource):
                 continue
             if there != part.examples_in_shard:
                 wrong[part.filename] = f"{there:_} records where {part.examples_in_shard:_} were."
-        return [f"{name}: {why} Prepare the data set again." for name, why in wrong.items()]
+        return {str(name): f"{why} Prepare the data set again." for name, why in wrong.items()}
 
-    def fault_of_files(self) -> Fault | None:
+    @property
+    def heldout_only(self) -> bool:
+        there = [split["name"] for split in self._info()["splits"]]
+        train, heldout = (
+            SPLIT.fullmatch(split) for split in (self.train_split, self.heldout_split)
+        )
+        if train is None or heldout is None:
+            return False
+        return train["name"] not in there and heldout["name"] in there
+
+    def fault_of_files(self, to_train: bool) -> Fault | None:
         for module, package in PACKAGES.items():
             if importlib.util.find_spec(module) is None:
                 needs = f"reading TFDS data sets needs the package {package}"
@@ -147,7 +208,7 @@ class Tfds(EncodedSource):
         try:
             return (
                 self._fault_of_format()
-                or self._fault_of_splits()
+                or self._fault_of_splits(to_train)
                 or self._fault_of_features()
                 or self._fault_of_slices()
                 or self._fault_of_records()
@@ -158,10 +219,13 @@ class Tfds(EncodedSource):
             )
             return Fault("name", words)
 
-    @property
-    def _splits(self) -> dict[str, str]:
-        """The two splits, by the key that says each."""
-        return {"train_split": self.train_split, "heldout_split": self.heldout_split}
+    def _splits(self, to_train: bool = False) -> dict[str, str]:
+        """The two splits, by the key that says each; where nothing need be learnt from, those that
+        are there."""
+        heldout = {"heldout_split": self.heldout_split}
+        if not to_train and self.heldout_only:
+            return heldout
+        return {"train_split": self.train_split, **heldout}
 
     def _fault_of_format(self) -> Fault | None:
         folder, info = self.folder, self._info()
@@ -174,9 +238,9 @@ class Tfds(EncodedSource):
             f"records into ArrayRecord, which needs no TensorFlow: scaling data convert {folder}",
         )
 
-    def _fault_of_splits(self) -> Fault | None:
+    def _fault_of_splits(self, to_train: bool) -> Fault | None:
         there = [split["name"] for split in self._info()["splits"]]
-        for field, split in self._splits.items():
+        for field, split in self._splits(to_train).items():
             found = SPLIT.fullmatch(split)
             if found is None:
                 words = f"{field}={split!r} is neither a split nor a slice like train[:90%]."
@@ -189,12 +253,10 @@ class Tfds(EncodedSource):
     def likely_keys(self) -> dict[str, str]:
         """The fields `image_key` and `label_key` as the data set has them: those of this source,
         or else its only feature of that kind."""
-        kinds = {
-            key: feature["pythonClassName"].rpartition(".")[2]
-            for key, feature in self._features().items()
-        }
+        kinds = {key: _kind(feature) for key, feature in self._features().items()}
         found = {"image_key": self.image_key, "label_key": self.label_key}
-        for field, kind in (("image_key", "Image"), ("label_key", "ClassLabel")):
+        label = CLASS if self.most_labels is None else CLASSES
+        for field, kind in (("image_key", "Image"), ("label_key", label)):
             fitting = [key for key in kinds if kinds[key] == kind]
             if found[field] not in kinds and len(fitting) == 1:
                 found[field] = fitting[0]
@@ -204,14 +266,17 @@ class Tfds(EncodedSource):
         features = self._features()
         for field, key, kind in (
             ("image_key", self.image_key, "Image"),
-            ("label_key", self.label_key, "ClassLabel"),
+            ("label_key", self.label_key, CLASS if self.most_labels is None else CLASSES),
         ):
             if key not in features:
                 names = ", ".join(features)
                 return Fault(
                     field, f"{self.name} has no feature {key!r} ({field}); it has {names}."
                 )
-            kinds = {k: f["pythonClassName"].rpartition(".")[2] for k, f in features.items()}
+            kinds = {k: _kind(feature) for k, feature in features.items()}
+            if (kinds[key], kind) == (CLASSES, CLASS):
+                words = "holds several labels an image; say most_labels, how many at most."
+                return Fault(field, f"{field}={key!r} of {self.name} {words}")
             if kinds[key] != kind:
                 fitting = ", ".join(k for k in kinds if kinds[k] == kind) or "none"
                 return Fault(
@@ -227,7 +292,7 @@ class Tfds(EncodedSource):
 
         splits = self.builder().info.splits
         parts = []
-        for field, split in self._splits.items():
+        for field, split in self._splits().items():
             whole = splits[split.partition("[")[0]].num_examples
             try:
                 (part,) = ReadInstruction.from_spec(split).to_absolute(splits)
@@ -238,6 +303,8 @@ class Tfds(EncodedSource):
             if first >= last:
                 return Fault(field, f"{self.name}: {split} holds no images.")
             parts.append((part.splitname, first, last))
+        if len(parts) < 2:
+            return None
         (name, *train), (other, *heldout) = parts
         first, last = max(train[0], heldout[0]), min(train[1], heldout[1])
         if name == other and first < last:
@@ -251,7 +318,7 @@ class Tfds(EncodedSource):
 
     def _fault_of_records(self) -> Fault | None:
         splits = self.builder().info.splits
-        for split in self._splits.values():
+        for split in self._splits().values():
             for part in splits[split].file_instructions:
                 if not Path(part.filename).exists():
                     words = f"{self.name}: {part.filename} is gone; prepare the data set again."
@@ -272,3 +339,10 @@ class Tfds(EncodedSource):
             "tfds": f"{self._info()['name']}:{self._info()['version']}",
             "tensorflow-datasets": version("tensorflow-datasets"),
         }
+
+
+def _kind(feature: Mapping[str, Any]) -> str:
+    """What a feature is, as TFDS calls it."""
+    name = str(feature["pythonClassName"]).rpartition(".")[2]
+    within = feature.get("sequence", {}).get("feature")
+    return f"{name}({_kind(within)})" if name == "Sequence" and within else name

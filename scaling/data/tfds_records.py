@@ -4,28 +4,40 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.readable import Encoded
+from scaling.data.labels import assigned
+from scaling.data.readable import Encoded, Records, SomeRecords
 from scaling.data.tf_example import IMAGE, LABEL, features_in, lacks
 
 
 class TfdsRecords:
     """One split, or slice of one. Only the image and its label are read of each example."""
 
-    def __init__(self, name: str, builder: Any, split: str, image_key: str, label_key: str):
+    def __init__(
+        self,
+        name: str,
+        builder: Any,
+        split: str,
+        image_key: str,
+        label_key: str,
+        most: int | None = None,
+    ):
+        """`most`: labels of an image, at most; None: each has one."""
         import tensorflow_datasets as tfds
 
         self.name, self.split = name, split
         self.image_key, self.label_key = image_key, label_key
+        self.labels_each = most
         info = builder.info
         wanted = {key: info.features[key] for key in (image_key, label_key)}
-        self.classes = int(info.features[label_key].num_classes)
+        label = info.features[label_key]
+        self.classes = int((label if most is None else label.feature).num_classes)
         self.features = tfds.features.FeaturesDict(wanted)
         self.decoders = {image_key: tfds.decode.SkipDecoding()}  # TFDS would pick OpenCV
         self.size = info.splits[split].num_examples
@@ -34,17 +46,22 @@ class TfdsRecords:
             split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
         )
 
-    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+    def raw(self, numbers: Sequence[int]) -> Sequence[bytes]:
+        """The records of these numbers as they are stored. ValueError: one of them is damaged."""
         try:
-            found = self.source.__getitems__([int(number) for number in numbers])
+            return self.source.__getitems__([int(number) for number in numbers])
         except RuntimeError as error:  # array_record's: another hash than the one that is stored
             raise ValueError(f"damaged: {str(error).splitlines()[0]}") from error
+
+    def read(self, numbers: Sequence[int]) -> list[Encoded]:
+        found = self.raw(numbers)
         return [self._example(*each) for each in zip(numbers, found, strict=True)]
 
     def _example(self, number: int, record: bytes) -> Encoded:
         try:
             example = self.features.deserialize_example_np(record, decoders=self.decoders)
-            return Encoded(bytes(example[self.image_key]), int(example[self.label_key]))
+            labels = assigned(np.asarray(example[self.label_key], np.int64))
+            return Encoded(bytes(example[self.image_key]), labels)
         except Exception as error:  # of protocol buffers and of NumPy, many kinds
             words = self._lacks(record) or str(error).partition("\n")[0]
             raise ValueError(
@@ -62,12 +79,21 @@ class TfdsRecords:
             (self.image_key, "image_key", IMAGE),
             (self.label_key, "label_key", LABEL),
         ):
-            if words := lacks(features, key, called, kind):
+            several = kind == LABEL and self.labels_each is not None
+            if words := lacks(features, key, called, kind, several=several):
                 return (
                     f"it has {words}. Make the data set again of records that have it, or leave "
                     "such records out by skip_unreadable"
                 )
         return None
+
+    def in_other_files(self, files: Collection[str]) -> Records | None:
+        """The records that lie in none of these files; None where there are none."""
+        kept = np.repeat(
+            [str(part.filename) not in files for part in self.parts],
+            [part.take for part in self.parts],
+        )
+        return SomeRecords(self, np.flatnonzero(kept)) if kept.any() else None
 
     def _place(self, number: int) -> str:
         """The file of a record, and which of that file's it is."""
@@ -93,6 +119,7 @@ class TfdsRecords:
         stats = [file.stat() for file in files]
         return [
             *("tfds", self.split, self.image_key, self.label_key),
+            *([] if self.labels_each is None else [f"most {self.labels_each}"]),
             *([str(f), s.st_size, s.st_mtime_ns] for f, s in zip(files, stats, strict=True)),
         ]
 

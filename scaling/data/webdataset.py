@@ -5,48 +5,46 @@ after that any image is read by itself. Archives are plain, not compressed.
 """
 
 import hashlib
-import itertools
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
-from fits.base.files import written_aside
 from scaling.base.config import Clash, NoneAs
-from scaling.base.machine import cache_folder
+from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
+from scaling.data.file_ranges import FileRange
+from scaling.data.labels import Labels, assigned, padded
 from scaling.data.patterns import files_of
-from scaling.data.readable import Encoded, alone
+from scaling.data.readable import Encoded
 from scaling.data.source import Fault, same_sets
-from scaling.data.tar_members import TarMember, read_member, tar_members
+from scaling.data.tar_members import read_member
+from scaling.data.webdataset_index import IMAGES, Index, Shard, called, index_of, wrong_in
 
-IMAGES = ("jpg", "jpeg", "png")
-LONGEST_LABEL = 20  # bytes of a .cls member
-SHOWN = 5  # mistakes of an archive that are spelled out
-ARCHIVES = 20  # whose mistakes are
+SHOWN = 5  # missing archives that are named
 
 
 class WebDataset(EncodedSource):
     """Tar archives as WebDataset reads them: members `KEY.jpg` (or .jpeg, .png) and `KEY.cls`.
 
-    A `.cls` member holds the class as a whole number from 0. Other members are passed over. Before
-    anything else the headers of all archives are read, once on each machine (kept in
+    A `.cls` member holds the class as a whole number from 0, or with `most_labels` several of them,
+    separated by spaces, commas or line ends, in square brackets or not. Other members are passed
+    over. Before anything else the headers of all archives are read, once on each machine (kept in
     `~/.cache/vit-scaling-laws`), and archives that are cut off, images without a label and labels
-    beyond the classes are named. Before the first step the first and last image of each archive and
-    256 of each set are decoded.
+    beyond the classes are named.
+    Before the first step the first and last image of each archive and 256 of each set are decoded.
     """
 
     kind: Literal["webdataset"] = "webdataset"
-    train_shards: str = Field(min_length=1)
-    """Archives to learn from: `data/train-{0000..1023}.tar`, `data/train-*.tar`."""
+    train_shards: str | None = Field(None, min_length=1)
+    """Archives to learn from: `data/train-{0000..1023}.tar`, `data/train-*.tar`; left out, the
+    images are only measured on."""
     heldout_shards: str = Field(min_length=1)
     """Archives to measure on; none of those to learn from."""
     classes: int = Field(ge=1, le=10_000_000)
@@ -54,6 +52,9 @@ class WebDataset(EncodedSource):
     label_key: Annotated[str | None, NoneAs("none")] = "cls"
     """What the name of a label's member ends in; "none": images have no labels, and all are of the
     one class 0."""
+    most_labels: int | None = Field(None, ge=1, le=10_000)
+    """Most labels of an image: a `.cls` member then holds none to so many. Left out, each image has
+    one."""
     caption_key: str | None = None
     """What the name of a caption's member ends in, such as "txt" or "caption": UTF-8 text, one an
     image. Left out, images have no captions."""
@@ -65,6 +66,10 @@ class WebDataset(EncodedSource):
     def captioned(self) -> bool:
         return self.caption_key is not None
 
+    @property
+    def labels_each(self) -> int | None:
+        return self.most_labels
+
     def clashes(self) -> Iterator[Clash]:
         if self.label_key is None and self.classes != 1:
             yield Clash(
@@ -72,19 +77,35 @@ class WebDataset(EncodedSource):
                 f'label_key = "none" makes all images one class; say classes = 1, not '
                 f"{self.classes:_}.",
             )
+        if self.label_key is None and self.most_labels is not None:
+            yield Clash(
+                ("label_key", "most_labels"),
+                'label_key = "none" gives images no labels; leave most_labels out.',
+            )
         if self.caption_lines and self.caption_key is None:
             yield Clash(
                 ("caption_lines", "caption_key"),
                 "caption_lines says how captions are read, and there are none; give caption_key.",
             )
-        yield from same_sets(
-            ("train_shards", "heldout_shards"), self.train_shards, self.heldout_shards
-        )
+        if self.train_shards is not None:
+            keys = ("train_shards", "heldout_shards")
+            yield from same_sets(keys, self.train_shards, self.heldout_shards)
         yield from super().clashes()
 
-    def records(self, heldout: bool) -> "WebDatasetRecords":
+    @property
+    def heldout_only(self) -> bool:
+        return self.train_shards is None
+
+    def _pattern(self, heldout: bool) -> str:
         pattern = self.heldout_shards if heldout else self.train_shards
-        shards = [Shard.of(file) for file in files_of(pattern)]
+        assert pattern is not None  # who asks knows that there are some
+        return pattern
+
+    def records(self, heldout: bool) -> "WebDatasetRecords":
+        pattern = self._pattern(heldout)
+        return self._records(pattern, [Shard.of(file) for file in files_of(pattern)])
+
+    def _records(self, pattern: str, shards: Sequence[Shard]) -> "WebDatasetRecords":
         return WebDatasetRecords(
             pattern,
             shards,
@@ -92,12 +113,30 @@ class WebDataset(EncodedSource):
             self.label_key,
             self.caption_key,
             caption_lines=self.caption_lines,
+            most=self.most_labels,
         )
 
-    def fault_of_files(self) -> Fault | None:
-        fields = {"train_shards": self.train_shards, "heldout_shards": self.heldout_shards}
+    def _patterns(self) -> dict[str, str]:
+        """Archives of each set that is there, by the key that says them."""
+        train = {} if self.train_shards is None else {"train_shards": self.train_shards}
+        return train | {"heldout_shards": self.heldout_shards}
+
+    def file_ranges(self, heldout: bool = False) -> list[FileRange]:
+        """Told by the names and sizes of their images: archives are padded to few sizes."""
+        found = []
+        for file in files_of(self._pattern(heldout)):
+            index = index_of(Shard.of(file), self.label_key, self.caption_key)
+            told = hashlib.sha256(index.names.tobytes() + index.sizes.tobytes()).hexdigest()[:16]
+            where = str(file.absolute().parent)
+            found.append(FileRange(where, file.name, told, 0, len(index.labels)))
+        return found
+
+    def fault_of_files(self, to_train: bool) -> Fault | None:
+        if to_train and self.train_shards is None:
+            words = "train_shards is left out, and these images are learnt from; name the archives."
+            return Fault("train_shards", words)
         seen: dict[Path, str] = {}
-        for field, pattern in fields.items():
+        for field, pattern in self._patterns().items():
             try:
                 files = files_of(pattern)
             except ValueError as error:
@@ -108,65 +147,50 @@ class WebDataset(EncodedSource):
             for file in files:
                 if (other := seen.setdefault(file.absolute(), field)) != field:
                     return Fault(field, f"{file} is one of {other} too.")
-        return self._fault_of_members(fields)
+        return None
 
-    def _fault_of_members(self, fields: dict[str, str]) -> Fault | None:
-        """What is wrong with the members of all archives of both sets."""
-        wrong: dict[Path | str, list[str]] = {}
+    def fault_of_contents(self) -> Fault | None:
+        """All archives that are cut off, and all keys that are of no use."""
+        wrong: dict[Path, list[str]] = {}
+        of_sets: list[str] = []
         blamed = None
-        for field, pattern in fields.items():
-            count, before = 0, len(wrong)
-            for file in files_of(pattern):
-                try:
-                    index = index_of(Shard.of(file), self.label_key, self.caption_key)
-                except ValueError as error:
-                    wrong[file] = error.mistakes if isinstance(error, UserError) else [str(error)]
-                    continue
-                count += len(index.labels)
-                if labels := _words_of_labels(file, index, self.classes):
-                    wrong[file] = labels
-            if not count and len(wrong) == before:
-                wrong[pattern] = [f"{pattern} holds no images ({', '.join(IMAGES)})"]
-            if blamed is None and wrong:
-                blamed = field
-        return None if blamed is None else Fault(blamed, "\n".join(_listed(wrong)))
+        for field, pattern in self._patterns().items():
+            found, damaged = self._indices(pattern)
+            bad = {s.file: wrong_in(index, self.classes, self.most_labels) for s, index in found}
+            records = sum(len(index.names) for _, index in found)
+            count = sum(map(len, bad.values()))
+            words = not_allowed(count, records, self.skip_unreadable)
+            wrong |= {file: [why] for file, why in damaged.items()}
+            if words:
+                for shard, index in found:
+                    said = bad[shard.file].items()
+                    wrong[shard.file] = [f"{called(shard, index, i)}: {why}" for i, why in said]
+                keys = f"{counted(count, 'key', form='_')} of {records:_}"
+                of_sets.append(f"{pattern}, {keys}: {words}")
+            if not records and not damaged:
+                of_sets.append(f"{pattern} holds no images ({', '.join(IMAGES)})")
+            if words or damaged or not records:
+                blamed = blamed or field
+        wrong = {file: mistakes for file, mistakes in wrong.items() if mistakes}
+        return Fault(blamed, listed(wrong, of_sets, "archive")) if blamed else None
 
+    def salvaged(self, heldout: bool) -> tuple["WebDatasetRecords | None", dict[str, str]]:
+        pattern = self._pattern(heldout)
+        found, damaged = self._indices(pattern)
+        short = {str(file): without_name(why, file.absolute()) for file, why in damaged.items()}
+        shards = [shard for shard, _ in found]
+        return (self._records(pattern, shards) if shards else None), short
 
-def _listed(wrong: Mapping[Path | str, Sequence[str]]) -> Iterator[str]:
-    """A line a mistake, of archive after archive; of many the first, and how many more."""
-    for archive, mistakes in itertools.islice(wrong.items(), ARCHIVES):
-        yield from (f"{mistake}." for mistake in mistakes[:SHOWN])
-        if len(mistakes) > SHOWN:
-            yield f"{archive}: ... and {len(mistakes) - SHOWN:_} more."
-    if len(wrong) > ARCHIVES:
-        yield f"... and {len(wrong) - ARCHIVES:_} more archives."
-
-
-class Shard(NamedTuple):
-    """One archive, and what tells it from its changed self."""
-
-    file: Path
-    bytes: int
-    modified: int
-    """Nanoseconds since 1970."""
-
-    @classmethod
-    def of(cls, file: Path) -> "Shard":
-        stat = file.stat()
-        return cls(file.absolute(), stat.st_size, stat.st_mtime_ns)
-
-
-class Index(NamedTuple):
-    """The images of one archive, in its order."""
-
-    offsets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    names: NDArray[np.bytes_]
-    """UTF-8."""
-    caption_offsets: NDArray[np.int64]
-    caption_sizes: NDArray[np.int64]
-    """Both 0 where there are no captions."""
+    def _indices(self, pattern: str) -> tuple[list[tuple[Shard, Index]], dict[Path, str]]:
+        """What the archives hold, and why others cannot be read."""
+        found, damaged = [], {}
+        for file in files_of(pattern):
+            shard = Shard.of(file)
+            try:
+                found.append((shard, index_of(shard, self.label_key, self.caption_key)))
+            except ValueError as error:
+                damaged[file] = str(error)
+        return found, damaged
 
 
 class WebDatasetRecords:
@@ -181,12 +205,16 @@ class WebDatasetRecords:
         caption_key: str | None = None,
         *,
         caption_lines: bool = False,
+        most: int | None = None,
     ):
+        """`most`: labels of an image, at most; None: each has one."""
         self.name, self.shards, self.classes = name, shards, classes
+        self.labels_each = most
         self.keys, self._lines = (label_key, caption_key), caption_lines
         self.indices = [index_of(shard, label_key, caption_key) for shard in shards]
         self._ends = np.cumsum([len(index.labels) for index in self.indices])
-        self._labels = np.concatenate([index.labels for index in self.indices])
+        rows = [padded(index.labels[:, : most or 1], most or 1) for index in self.indices]
+        self._labels = np.concatenate(rows) if most else np.concatenate(rows)[:, 0]
         self.size = int(self._ends[-1])
 
     def _place(self, number: int) -> tuple[Shard, Index, int]:
@@ -200,11 +228,13 @@ class WebDatasetRecords:
         found = []
         for number in numbers:
             shard, index, i = self._place(number)
+            if index.wrong[i]:
+                raise ValueError(index.wrong[i].decode("utf-8", "replace"))
             image = read_member(shard.file, int(index.offsets[i]), int(index.sizes[i]))
-            found.append(Encoded(image, int(index.labels[i])))
+            found.append(Encoded(image, assigned(index.labels[i])))
         return found
 
-    def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+    def labels_of(self, numbers: Sequence[int]) -> Labels:
         return self._labels[np.asarray(numbers, np.int64)]
 
     def captions_of(self, numbers: Sequence[int]) -> list[Caption]:
@@ -226,7 +256,7 @@ class WebDatasetRecords:
 
     def called(self, number: int) -> str:
         shard, index, i = self._place(number)
-        return f"{shard.file}: {index.names[i].decode('utf-8', 'replace')}"
+        return called(shard, index, i)
 
     def ends(self) -> NDArray[np.int64]:
         lengths = np.array([len(index.labels) for index in self.indices])
@@ -237,96 +267,5 @@ class WebDatasetRecords:
         shards = [[str(s.file), s.bytes, s.modified] for s in self.shards]
         label_key, caption_key = self.keys
         told = [] if caption_key is None else [f"caption {caption_key}"]
+        told += [] if self.labels_each is None else [f"most {self.labels_each}"]
         return ["webdataset", label_key, *told, *shards]
-
-
-@cache
-def index_of(shard: Shard, label_key: str | None, caption_key: str | None = None) -> Index:
-    """Where the images of an archive lie; read from its headers, unless that was done.
-
-    Raises:
-      ValueError: it is cut off.
-      UserError: members are missing, or labels are none: all of them.
-    """
-    decides = json.dumps([str(shard.file), *shard[1:], label_key, caption_key, IMAGES])
-    digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
-    file = cache_folder() / f"{shard.file.stem[-40:]}-{digest}.index.npz"
-    with alone(file) as keeps:
-        found = _kept(file) if keeps else None
-        if found is None:
-            found = _read_headers(shard.file, label_key, caption_key)
-            if keeps:
-                with written_aside(file) as aside, aside.open("wb") as stream:
-                    np.savez(stream, **found._asdict())
-    return found
-
-
-def _kept(file: Path) -> Index | None:
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            found = Index(**{name: arrays[name] for name in Index._fields})
-    except Exception:  # of zipfile, zlib and NumPy, whatever a damaged file makes of them
-        return None
-    kinds = [array.dtype.kind for array in found]
-    same = len({array.shape for array in found}) == 1 and found.labels.ndim == 1
-    return found if same and kinds == ["i", "i", "i", "S", "i", "i"] else None
-
-
-def _read_headers(archive: Path, label_key: str | None, caption_key: str | None) -> Index:
-    images: dict[str, TarMember] = {}
-    labels: dict[str, int | None] = {}
-    captions: dict[str, TarMember] = {}
-    wrong = []
-    for member in tar_members(archive):
-        folder, slash, file = member.name.rpartition("/")
-        stem, _, ends = file.partition(".")
-        key, ends = f"{folder}{slash}{stem}", ends.lower()
-        if ends in IMAGES:
-            if key in images:
-                wrong.append(f"{archive} has two images of {key!r}: {member.name} is one")
-            images[key] = member
-        elif caption_key is not None and ends == caption_key.lower():
-            captions[key] = member
-        elif label_key is not None and ends == label_key.lower():
-            labels[key] = _label(archive, member)
-            if labels[key] is None:
-                wrong.append(f"{archive}: {member.name} holds no class, a whole number from 0")
-    kinds: list[tuple[Mapping[str, Any], Mapping[str, Any], str]] = []
-    if label_key is not None:
-        kinds += [(images, labels, f"no .{label_key}"), (labels, images, "no image")]
-    if caption_key is not None:
-        kinds.append((images, captions, f"no .{caption_key}"))
-    for there, other, words in kinds:
-        if lone := [key for key in there if key not in other]:
-            named = ", ".join(lone[:SHOWN]) + (" .." if len(lone) > SHOWN else "")
-            wrong.append(f"{archive} has {words} for {len(lone):_} of its keys: {named}")
-    if wrong:
-        raise UserError(wrong)
-    names = [member.name.encode("utf-8", "replace") for member in images.values()]
-    return Index(
-        np.array([member.offset for member in images.values()], np.int64),
-        np.array([member.size for member in images.values()], np.int64),
-        np.array([labels[key] if label_key else 0 for key in images], np.int64),
-        np.array(names or [b""], "S")[: len(images)],
-        *(
-            np.array([getattr(captions[key], at) if caption_key else 0 for key in images], np.int64)
-            for at in ("offset", "size")
-        ),
-    )
-
-
-def _label(archive: Path, member: TarMember) -> int | None:
-    """The number that a member holds; None: it holds none."""
-    if member.size > LONGEST_LABEL:
-        return None
-    text = read_member(archive, member.offset, member.size)
-    return int(text) if re.fullmatch(rb"\s*-?[0-9]{1,9}\s*", text) else None
-
-
-def _words_of_labels(archive: Path, index: Index, classes: int) -> list[str]:
-    wrong = np.flatnonzero((index.labels < 0) | (index.labels >= classes))
-    return [
-        f"{archive}: {index.names[i].decode('utf-8', 'replace')} has the label {index.labels[i]}, "
-        f"and there are {classes:_} classes, 0 .. {classes - 1:_}"
-        for i in wrong
-    ]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,9 @@ from fits.base.names import near_names
 from scaling.data.labels import NONE, Labels, as_rows
 
 HEADER = ["class", "training_class"]
+PUBLISHED = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+")
+"""What a validation image of ImageNet is called: ReaL's list is in the order of these numbers."""
+FEWEST = 20  # images of which the share that agrees says something
 
 
 class ClassMap(NamedTuple):
@@ -49,9 +53,10 @@ class ClassMap(NamedTuple):
         beyond = np.vstack([self.right, np.full((1, self.right.shape[1]), NONE, np.int32)])
         return beyond[as_rows(labels)].reshape(len(labels), -1)
 
-    def among(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Scores with those of classes that are right for no image class at -inf."""
-        return np.where(self.known, scores, -np.inf)
+
+def among(scores: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Scores with those of all classes but the chosen ones at -inf; `chosen` [classes]."""
+    return np.where(chosen, scores, -np.inf)
 
 
 def read_class_map(
@@ -97,14 +102,25 @@ def read_class_map(
     return ClassMap(table, known)
 
 
-def read_labels(path: Path, head: int, size: int, names: Sequence[str] | None = None) -> Labels:
-    """Labels of the held-out images from a JSON file: a list with a list of classes for each image,
-    in the source's order; or an object {file name: list of classes}, where images have names.
+def read_labels(
+    path: Path,
+    head: int,
+    size: int,
+    names: Sequence[str] | None = None,
+    known: Sequence[str] | None = None,
+) -> Labels:
+    """Labels of the held-out images from a JSON file: an object {file name: list of classes}, where
+    images have names, or a list with a list of classes for each image.
+
+    A list says by its order alone which image is meant. Images without names are taken in the
+    source's order, those of ImageNet's validation set by the numbers in their names. Of other names
+    the order is not known, and a list is refused.
 
     Args:
       head: classes of the classifier.
       size: number of images.
       names: of the images, in their order; None: they have none.
+      known: all names that an object may have, of images too that are left out; None: `names`.
 
     Returns:
       int32 [size, most], padded with -1; an image that an object does not name has none.
@@ -112,8 +128,11 @@ def read_labels(path: Path, head: int, size: int, names: Sequence[str] | None = 
     Raises:
       ValueError: what is wrong with the file, in words.
     """
-    given = labels_in(path, head, size)
-    rows = _by_name(path, given, names) if isinstance(given, dict) else given
+    given = labels_in(path, head, size if names is None else None)
+    if isinstance(given, dict):
+        rows = _by_name(path, given, names, names if known is None else known)
+    else:
+        rows = given if names is None else _by_number(path, given, names)
     rows = [[row] if type(row) is int else row for row in rows]
     table = np.full((size, max(1, *map(len, rows))), NONE, np.int32)
     for row, labels in zip(table, rows, strict=True):
@@ -121,6 +140,26 @@ def read_labels(path: Path, head: int, size: int, names: Sequence[str] | None = 
     if table.max() == NONE:
         raise ValueError(f"{path}: no image has a label.")
     return table
+
+
+def contradiction(path: Path, given: Labels, own: Labels) -> str | None:
+    """Why labels of a file are not those of these images: fewer than half of the images have the
+    source's own label among them. ReaL has it for most. None: they may be.
+
+    Args:
+      given, own: labels of the same images, as classes of the classifier.
+    """
+    both = (as_rows(given).max(1) > NONE) & (as_rows(own).max(1) > NONE)
+    given, own = as_rows(given)[both], as_rows(own)[both]
+    same = (given[:, :, None] == own[:, None, :]) & (given[:, :, None] > NONE)
+    agree, count = int(same.any((1, 2)).sum()), len(given)
+    if count < FEWEST or 2 * agree >= count:
+        return None
+    return (
+        f"{path}: of {count:_} images that have a label there, {agree:_} have that of the source "
+        "among them: their order, or the numbers of the classes, are others than those of these "
+        "images."
+    )
 
 
 def labels_in(path: Path, head: int, size: int | None) -> list[Any] | dict[str, Any]:
@@ -147,25 +186,48 @@ def labels_in(path: Path, head: int, size: int | None) -> list[Any] | dict[str, 
     return given
 
 
-def _by_name(path: Path, given: Mapping[str, Any], names: Sequence[str] | None) -> list[Any]:
-    if names is None:
+def _by_number(path: Path, given: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Rows of a list of ImageNet's validation images, those of these files."""
+    found = []
+    for name in names:
+        match = PUBLISHED.fullmatch(name.rpartition("/")[2])
+        if match is None:
+            raise ValueError(
+                f"{path}: is a list, and these images have names, as {name!r}; give an object "
+                "{file name: list of classes}. Only names as ILSVRC2012_val_00000001.JPEG say "
+                "which place of a list is theirs."
+            )
+        number = int(match[1])
+        if not 0 < number <= len(given):
+            raise ValueError(
+                f"{path}: has labels of {len(given):_} images, and there is {name!r}, whose number "
+                "is its place in the list; give the list of all 50_000, or an object {file name: "
+                "list of classes}."
+            )
+        found.append(given[number - 1])
+    return found
+
+
+def _by_name(
+    path: Path, given: Mapping[str, Any], names: Sequence[str] | None, known: Sequence[str] | None
+) -> list[Any]:
+    if names is None or known is None:
         raise ValueError(
             f"{path}: names files, and these images have no names; give a list in their order."
         )
-    short = [name.rpartition("/")[2] for name in names]
-    known = {*short, *names}
-    times = Counter(short)
-    if several := [name for name in given if times[name] > 1 and name not in names]:
-        full = next(name for name, last in zip(names, short, strict=True) if last == several[0])
+    short = [name.rpartition("/")[2] for name in known]
+    times, whole = Counter(short), set(known)
+    if several := [name for name in given if times[name] > 1 and name not in whole]:
+        full = next(name for name, last in zip(known, short, strict=True) if last == several[0])
         raise ValueError(
             f"{path}: {times[several[0]]} images are called {several[0]!r}; write {full!r}, each "
             "with its folder."
         )
-    if strange := [name for name in given if name not in known]:
+    if strange := [name for name in given if name not in whole and name not in times]:
         near = near_names(strange[0], short[:10_000])
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"{path}: there is no image {strange[0]!r}{hint}")
-    return [given.get(name, given.get(last, [])) for name, last in zip(names, short, strict=True)]
+    return [given.get(name, given.get(name.rpartition("/")[2], [])) for name in names]
 
 
 @lru_cache(maxsize=4)

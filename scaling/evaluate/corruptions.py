@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -91,8 +91,10 @@ class Corruptions(OwnHead):
     def source(self, trained_on: RunData | None) -> RunData | None:
         return self.data or trained_on
 
-    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
-        yield from super().faults(source, classes)
+    def faults(
+        self, source: RunData, classes: int, names: Sequence[str] | None = None
+    ) -> Iterator[HeadFault]:
+        yield from super().faults(source, classes, names)
         try:
             if self.reference is not None:
                 read_reference(self.reference, self.corruptions)

@@ -7,7 +7,7 @@ central square of the resized image, with `decode = { resize_to = 256, antialias
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,10 @@ from pydantic import Field
 from scaling.base.console import note
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask, checked_labels
+from scaling.evaluate.tasks import FrozenTask, checked_labels, train_labels
 
 if TYPE_CHECKING:
-    from flax import nnx
-
-    from scaling.data.source import SourceConfig
-    from scaling.training.placement import Placement
+    from scaling.evaluate.passes import Passes
 
 
 class FewShot(FrozenTask):
@@ -54,28 +51,17 @@ class FewShot(FrozenTask):
         """Those of `metrics` that are error rates."""
         return self.metrics
 
-    def measure(
-        self,
-        module: nnx.Module,
-        *,
-        objective: Any,
-        source: SourceConfig,
-        placement: Placement | None = None,
-    ) -> list[Measured]:
-        """Each metric over all test images, n = their number; objective and source are not used."""
-        from scaling.evaluate.forward import features
+    def of_features(self, passes: Passes) -> list[Measured]:
         from scaling.evaluate.ridge import classify, scorers
 
-        pool = self.data.train()
-        assert pool.size is not None  # shots come from a set, not a stream
-        labels = pool.labels_of(np.arange(pool.size))
+        labels = train_labels(self.data)
         checked_labels(f"{self.name}, train", labels, self.data.classes)
         if few := self._too_few(labels):
             note(few)
         supports = [self._support(labels, subset) for subset in range(self.subsets)]
         drawn = np.unique(np.concatenate([chosen for chosen, _ in supports]))
-        known, known_labels = features(module, pool, drawn, placement)
-        test = self.test_features(module, placement)
+        known, known_labels = passes.features(self.data, "train", drawn)
+        test = passes.features(self.data, "heldout")
         wrong = np.empty((len(self.shots), self.subsets))
         for subset, (chosen, ends) in enumerate(supports):
             rows = np.searchsorted(drawn, chosen)

@@ -9,8 +9,7 @@ from pydantic import Field
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.protocols import Protocol, Steps, ViTProtocol
 from scaling.evaluate.trains import Find, Trains, chosen
-from scaling.evaluate.transfer import Task, Transfer
-from scaling.training.run import Run
+from scaling.evaluate.transfer import Task, Transfer, Upstream
 
 
 class FineTune(Trains, Task):
@@ -48,7 +47,7 @@ class FineTune(Trains, Task):
         """Those from scratch, each once."""
         return tuple(dict.fromkeys(self.scratch_steps))
 
-    def transfers(self, upstream: Run) -> tuple[Transfer, ...]:
+    def transfers(self, upstream: Upstream) -> tuple[Transfer, ...]:
         return tuple(
             Transfer(
                 label=self.name,
@@ -61,7 +60,7 @@ class FineTune(Trains, Task):
             for steps in (None, *self.lengths)
         )
 
-    def found(self, upstream: Run, find: Find) -> list[Measured]:
+    def found(self, upstream: Upstream, find: Find) -> list[Measured]:
         names = [f"{self.name}_finetune", *map(self._scratch, self.lengths)]
         measured = []
         for name, transfer in zip(names, self.transfers(upstream), strict=True):

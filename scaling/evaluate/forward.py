@@ -39,10 +39,13 @@ def features(
 
     Args:
       placement: where images lie; None: on all devices.
+
+    Raises:
+      ValueError: it makes no finite numbers.
     """
     where = placement or _on_all_devices()
     found = _over_all(_features(where), module, images, indices, where)
-    return found[0], found[1]
+    return _finite(found[0], "images"), found[1]
 
 
 def losses(
@@ -87,7 +90,7 @@ def image_vectors(
     """What a network that reads text makes of these images, [n, size], and their labels."""
     where = placement or _on_all_devices()
     found = _over_all(_image_vectors(where), module, images, indices, where)
-    return found[0], found[1]
+    return _finite(found[0], "images"), found[1]
 
 
 def text_vectors(
@@ -107,7 +110,18 @@ def text_vectors(
         padded = np.pad(chosen, ((0, batch - len(chosen)), (0, 0)), mode="edge")
         placed = where.place({"text": padded[rows]}, batch)["text"]
         found.append(np.asarray(forward(module, placed, placed)[0])[: len(chosen)])
-    return np.concatenate(found)
+    return _finite(np.concatenate(found), "texts")
+
+
+def _finite(rows: NDArray[np.float32], of: str) -> NDArray[np.float32]:
+    """The same rows; neighbours and ranks would take NaN for a number.
+
+    Raises:
+      ValueError: one is no finite number.
+    """
+    if not np.isfinite(rows).all():
+        raise ValueError(f"features of {of} are no finite numbers: the weights are damaged.")
+    return rows
 
 
 def batch_that_fits(memory_needed: Callable[[int], float], free: float | None, shares: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,7 @@ from scaling.evaluate.measured import Measured
 from scaling.evaluate.tasks import FrozenTask, absent_classes
 
 if TYPE_CHECKING:
-    from flax import nnx
-
-    from scaling.data.source import SourceConfig
-    from scaling.training.placement import Placement
+    from scaling.evaluate.passes import Passes
 
 AT_ONCE = 1 << 26  # similarities in memory at a time: 256 MiB
 
@@ -55,17 +52,9 @@ class NearestNeighbours(FrozenTask):
             f"{counted(images, 'training image')}; use a smaller k."
         )
 
-    def measure(
-        self,
-        module: nnx.Module,
-        *,
-        objective: Any,
-        source: SourceConfig,
-        placement: Placement | None = None,
-    ) -> list[Measured]:
-        """Errors over all test images, n = their number; objective and source are not used."""
-        known, labels = self.train_features(module, placement)
-        unseen, truth = self.test_features(module, placement)
+    def of_features(self, passes: Passes) -> list[Measured]:
+        known, labels = self.train_features(passes)
+        unseen, truth = passes.features(self.data, "heldout")
         if words := self.too_small(len(labels)):
             raise ValueError(f"{self.name}: {words}")
         if said := absent_classes(labels, self.data.classes, self.data.class_names):

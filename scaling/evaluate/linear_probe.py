@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from scaling.evaluate.measured import Measured
 from scaling.evaluate.tasks import FrozenTask, wrong_labels
 
 if TYPE_CHECKING:
-    from flax import nnx
-
-    from scaling.data.source import SourceConfig
-    from scaling.training.placement import Placement
+    from scaling.evaluate.passes import Passes
 
 PATHS = {"kornblith": (1e-6, 1e5, 45), "clip": (1e-6, 1e6, 96)}
 """Smallest penalty, largest, and how many."""
@@ -66,21 +63,13 @@ class LinearProbe(FrozenTask):
             return said
         return None if np.bincount(labels).max() > 1 else ALL_ALONE
 
-    def measure(
-        self,
-        module: nnx.Module,
-        *,
-        objective: Any,
-        source: SourceConfig,
-        placement: Placement | None = None,
-    ) -> list[Measured]:
-        """Error over all test images, n = their number; objective and source are not used."""
+    def of_features(self, passes: Passes) -> list[Measured]:
         import jax
 
         from scaling.evaluate.logistic import Regression
 
-        known, labels = self.train_features(module, placement, all_classes=True)
-        unseen, truth = self.test_features(module, placement)
+        known, labels = self.train_features(passes, all_classes=True)
+        unseen, truth = passes.features(self.data, "heldout")
         l2 = self._chosen(known, labels)
         dtype: Literal["float32", "float64"] = (
             "float64" if jax.default_backend() == "cpu" else "float32"

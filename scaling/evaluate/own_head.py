@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from scaling.base.config import Config
 from scaling.training.run import RunData
+
+SHOWN = 3  # classes that a message names before it counts the rest
 
 
 class HeadFault(NamedTuple):
@@ -22,6 +24,8 @@ class HeadFault(NamedTuple):
 class OwnHead(Config, ABC):
     """Base of the evaluations that ask what the network's own classifier says."""
 
+    other_way: ClassVar[str] = ""
+    """What a user may do beside taking other images, where those are of other classes."""
     images: int | None = Field(None, gt=0)
     """How many held-out images, always the same and of all classes; left out: all of them."""
 
@@ -39,11 +43,33 @@ class OwnHead(Config, ABC):
         """Whose held-out images are measured on; None: nobody says."""
         return trained_on
 
-    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
-        """What keeps a head of so many classes from being measured on a source that is there."""
+    def faults(
+        self, source: RunData, classes: int, names: Sequence[str] | None = None
+    ) -> Iterator[HeadFault]:
+        """What keeps a head of so many classes from being measured on a source that is there.
+
+        Args:
+          names: of those classes, in the order of their numbers; None: nothing tells them.
+        """
         if source.classes != classes:
             yield HeadFault(
                 (),
                 f"the classifier knows {classes:_} classes, and the images are of "
-                f"{source.classes:_}; take images of the same classes.",
+                f"{source.classes:_}; take images of the same classes{self.other_way}.",
             )
+        elif names and len(names) == classes and (said := other_names(source.class_names, names)):
+            yield HeadFault(
+                (),
+                "the images are of other classes than those that the classifier was trained on: "
+                f"{said}; take images of the same classes, in the same order{self.other_way}.",
+            )
+
+
+def other_names(here: Sequence[str] | None, there: Sequence[str]) -> str | None:
+    """Which classes of the images are called otherwise than the classifier's; None: none is."""
+    pairs = enumerate(zip(here or (), there, strict=False))
+    found = [f"class {k} is {own!r} and was {was!r}" for k, (own, was) in pairs if own != was]
+    if not found:
+        return None
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more

@@ -24,6 +24,8 @@ Rate: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Steps: TypeAlias = Annotated[int, Field(gt=0, le=10**9)]
 Side: TypeAlias = Annotated[int, Field(gt=0, le=8192)]
 SOFTMAX = Classify(loss="softmax")
+VIT_G = 1_500_000_000
+"""Parameters, without pool and classifier, between those of g/14 (1.01e9) and of G/14 (1.84e9)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +128,23 @@ class AsViT(Config):
 class ViTProtocol(AsViT):
     """As "Scaling Vision Transformers" fine-tunes (Zhai et al. 2022, appendix D).
 
-    Its ViT-G has `schedule = "constant"` and Polyak averaging besides. The paper names no loss, no
+    Its ViT-G has `schedule = "constant"` and Polyak averaging besides, which a network of that size
+    is reminded of. The paper names no loss, no
     momentum and no augmentation: softmax and 0.9 are those of ViT (Dosovitskiy et al. 2021) and of
     big_vision's transfers, which flip and crop.
     """
 
     kind: Literal["vit"] = "vit"
+
+    def remark(self, model: Shape) -> str | None:
+        """What the paper does otherwise with a network of this size; None: nothing."""
+        if trunk_parameters(model) < VIT_G or (self.schedule == "constant" and self.polyak):
+            return None
+        return (
+            f"{model.name} is as large as ViT-G, which the paper fine-tunes with schedule = "
+            '"constant" and Polyak averaging: write these two into protocol, polyak = 0.9999 as '
+            "ViT had it."
+        )
 
 
 class Vtab1kProtocol(AsViT):

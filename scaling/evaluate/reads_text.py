@@ -67,11 +67,13 @@ class ReadsText(Config, ABC):
         return self.data or trained_on
 
     @abstractmethod
-    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
+    def faults(
+        self, source: RunData, classes: int, names: Sequence[str] | None = None
+    ) -> Iterator[HeadFault]:
         """Why it cannot be measured on a source that is there.
 
         Args:
-          classes: that the network was trained with; texts name their own.
+          classes, names: that the network was trained with; texts name their own.
         """
 
     def seen(self, module: nnx.Module, source: RunData, placement: Placement | None) -> Seen:

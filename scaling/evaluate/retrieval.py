@@ -48,8 +48,10 @@ class Retrieval(ReadsText):
         """Those of `metrics` that are error rates: all."""
         return self.metrics
 
-    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
-        del classes
+    def faults(
+        self, source: RunData, classes: int, names: Sequence[str] | None = None
+    ) -> Iterator[HeadFault]:
+        del classes, names
         if not source.captioned:
             yield HeadFault((), "the images have no captions to be found; take some that have.")
         count = self.images or source.sizes()[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from pydantic import Field
 
 from scaling.base.config import Config
 from scaling.data import Source
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.passes import Passes, Rows
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:
@@ -24,18 +27,6 @@ NAME: Any = Field(
     pattern=r"^[a-z][a-z0-9_]*$",
     json_schema_extra={"in_words": "a name of small letters, digits and _"},
 )
-
-
-class Features(NamedTuple):
-    """What a frozen network makes of images.
-
-    Fields:
-      rows: features, [n, width].
-      labels: [n].
-    """
-
-    rows: NDArray[np.float32]
-    labels: NDArray[np.int32]
 
 
 class FrozenTask(Config, ABC):
@@ -72,30 +63,43 @@ class FrozenTask(Config, ABC):
         words; None: they do, as far as they matter."""
         return None
 
-    def test_features(self, module: nnx.Module, placement: Placement | None) -> Features:
-        """Features of all held-out images."""
-        from scaling.evaluate.forward import features
+    @abstractmethod
+    def of_features(self, passes: Passes) -> list[Measured]:
+        """Each metric over all test images, n = their number."""
 
-        images = self.data.heldout()
-        assert images.size is not None  # held-out images come to an end
-        return Features(*features(module, images, np.arange(images.size), placement))
+    def measure(
+        self,
+        module: nnx.Module,
+        *,
+        objective: Any,
+        source: Any,
+        placement: Placement | None = None,
+    ) -> list[Measured]:
+        """As `of_features`, of a network that nothing else asks; objective and source are not
+        used."""
+        del objective, source
+        return self.of_features(Passes(module, placement))
 
-    def train_features(
-        self, module: nnx.Module, placement: Placement | None, *, all_classes: bool = False
-    ) -> Features:
+    def train_features(self, passes: Passes, *, all_classes: bool = False) -> Rows:
         """Features of all training images, whose labels are looked at.
 
         Raises:
           ValueError: as `checked_labels` says.
         """
-        from scaling.evaluate.forward import features
-
-        images = self.data.train()
-        assert images.size is not None  # the study file refuses an endless task
-        found = Features(*features(module, images, np.arange(images.size), placement))
+        found = passes.features(self.data, "train")
         what = f"{self.name}, train"
         checked_labels(what, found.labels, self.data.classes, all_of_them=all_classes)
         return found
+
+
+@lru_cache(maxsize=16)  # a process measures several networks, and some labels are slow to read
+def train_labels(source: Source) -> NDArray[np.int32]:
+    """Labels of all training images of a finite source, read once; nobody may change them."""
+    pool = source.train()
+    assert pool.size is not None  # the study file refuses an endless task
+    found = np.asarray(pool.labels_of(np.arange(pool.size)))
+    found.setflags(write=False)
+    return found
 
 
 def checked_labels(

@@ -1,8 +1,9 @@
-"""Trains the runs of an evaluation inside a worker, which may be killed or told to leave.
+"""Trains the runs of an evaluation inside a worker, or without a study, where the process may be
+killed or told to leave.
 
-Whoever takes the measured run over trains on from what `outcomes.py` says is left of them, to the
-same bits. Every process of a training calls all of this; the first alone writes, and only while its
-lease allows it.
+Whoever measures the same network again trains on from what `outcomes.py` says is left of them, to
+the same bits. Every process of a training calls all of this; the first alone writes, and only while
+its lease allows it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from models.shapes import Shape
 from scaling.base.storage import publish
 from scaling.evaluate.forward import losses
 from scaling.evaluate.outcomes import (
@@ -37,6 +39,8 @@ from scaling.training.placement_spec import PlacementSpec
 from scaling.training.run import Run
 from scaling.training.trainer import Diverged, Progress, Trainer
 
+PRE_LOGITS = "pre_logits"
+
 
 class Tells(Protocol):
     """Is told what is done beside the run itself."""
@@ -53,18 +57,19 @@ class Trainings:
     """Trains and measures; an instance is a `Find`.
 
     Fields:
-      folder: of the measured run.
+      folder: of the measured run, or another for what is left of the trainings.
       params: of the measured network's backbone, NumPy arrays in nested dicts.
       paths: of the measured run's training: when checkpoints are kept, and what guards them.
+      step: at which the measured run is.
     """
 
-    upstream: Run
     folder: Path
     params: Any
     paths: CheckpointPaths
     spec: PlacementSpec
     leaving: Leaving
     watch: Tells
+    step: int = 0
 
     def __call__(self, run: Run) -> Outcome:
         """What this run is good for."""
@@ -84,9 +89,9 @@ class Trainings:
         return found
 
     def _trained(self, run: Run) -> Outcome:
-        self.watch.phase("compile", self.upstream.steps)
+        self.watch.phase("compile", self.step)
         step = _trainer(_Step(run.step_digest, self.spec, run))
-        trainer = step.of(run, begin=lambda: on_grid(self.params, run.model))
+        trainer = step.of(run, begin=lambda: self._begin(run.model))
 
         def tell(progress: Progress) -> None:
             self.watch.beside(f"{FOLDER} {_letters(run)}", progress.step, run.steps)
@@ -105,7 +110,7 @@ class Trainings:
                 end = train(trainer, run, self._paths(run, leave), tell)
         except Diverged as problem:
             return Outcome(**about, seconds=0.0, error=None, n=0, reason=str(problem))
-        self.watch.phase("evaluate", self.upstream.steps)
+        self.watch.phase("evaluate", self.step)
         seconds, module = end.seconds, trainer.module(end.state)
         del end
         heldout = run.data.heldout()
@@ -113,7 +118,12 @@ class Trainings:
         everything = np.arange(heldout.size)
         _, wrong = losses(module, run.objective, heldout, everything, trainer.placement)
         error = float(wrong.mean(dtype=np.float64))
-        return Outcome(**about, seconds=seconds, error=error, n=heldout.size)
+        return Outcome(**about, seconds=seconds, error=error, n=len(wrong))
+
+    def _begin(self, model: Shape) -> Any:
+        """The measured backbone for this network, which has no pre-logits layer."""
+        kept = {name: each for name, each in self.params.items() if name != PRE_LOGITS}
+        return on_grid(kept, model)
 
     def _paths(self, run: Run, leave: Callable[[], bool]) -> CheckpointPaths:
         there = self.folder / FOLDER / run.id

@@ -14,7 +14,7 @@ from scaling.base.config import Config
 from scaling.data.source import SourceConfig
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.outcomes import Outcome
-from scaling.evaluate.transfer import Transfer
+from scaling.evaluate.transfer import Transfer, Upstream
 from scaling.training.run import Run
 
 if TYPE_CHECKING:
@@ -52,26 +52,26 @@ class Trains(Config, ABC):
         """Those of `metrics` that are error rates."""
 
     @abstractmethod
-    def transfers(self, upstream: Run) -> tuple[Transfer, ...]:
-        """All that is trained for the network of this run."""
+    def transfers(self, upstream: Upstream) -> tuple[Transfer, ...]:
+        """All that is trained for this network."""
 
     @abstractmethod
-    def found(self, upstream: Run, find: Find) -> list[Measured]:
+    def found(self, upstream: Upstream, find: Find) -> list[Measured]:
         """Train and measure.
 
         Raises:
           NotMeasured: no learning rate led to a number.
         """
 
-    def runs(self, upstream: Run) -> tuple[Run, ...]:
-        """Every run that is trained for the network of this one, for a plan."""
+    def runs(self, upstream: Upstream) -> tuple[Run, ...]:
+        """Every run that is trained for this network, for a plan."""
         return tuple(run for each in self.transfers(upstream) for run in each.runs())
 
-    def sources(self, upstream: Run) -> tuple[SourceConfig, ...]:
+    def sources(self, upstream: Upstream) -> tuple[SourceConfig, ...]:
         """Where images come from, as they are shown."""
         return tuple(each.setting.shown.source(each.task.data) for each in self.transfers(upstream))
 
-    def problems(self, upstream: Run, spec: PlacementSpec) -> Iterator[str]:
+    def problems(self, upstream: Upstream, spec: PlacementSpec) -> Iterator[str]:
         """What keeps this from being measured, in words."""
         for each in self.transfers(upstream):
             yield from (f"{each.label}: {said}" for said in each.problems(spec))

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import Field, ValidationError
 
-from models.shapes import MixerShape, Shape
+from models.precision import Compute
+from models.shapes import MixerShape, Shape, ViTShape
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.data.part import Part
@@ -39,13 +41,44 @@ class Task(Config):
     KITTI's distance and dSprites' location, in BiT."""
 
 
+class Upstream(Protocol):
+    """A trained network, as far as its fine-tuning depends on it. A run is one; weights in a file
+    are a `Pretrained`."""
+
+    @property
+    def id(self) -> str:
+        """Names it: other weights, another id."""
+
+    @property
+    def model(self) -> Shape:
+        """What it is."""
+
+    @property
+    def compute(self) -> Compute:
+        """dtype of the blocks' products."""
+
+    @property
+    def seed(self) -> int:
+        """Of its training, and of the fine-tuning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """An `Upstream` of which nothing else is known."""
+
+    id: str
+    model: Shape
+    compute: Compute = "float32"
+    seed: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
     """The fine-tuning of one network on one task.
 
     Fields:
       label: names task and evaluation in the names of networks.
-      upstream: the run whose network is fine-tuned.
+      upstream: what is fine-tuned.
       images: of the training set, the first of its fixed permutation; None: all.
       validation: of them, held out to choose a learning rate; None: the protocol's share.
       scratch_steps: None: begun with the trained network; else from random parameters, for so
@@ -53,7 +86,7 @@ class Transfer:
     """
 
     label: str
-    upstream: Run
+    upstream: Upstream
     task: Task
     protocol: ViTProtocol | Vtab1kProtocol | HyperRule
     images: int | None = None
@@ -112,8 +145,14 @@ class Transfer:
         return *self.candidates(), self.final(self.setting.learning_rates[0])
 
     def model(self) -> Shape:
-        """The network at the task's resolution, named after both; ValueError: it cannot be."""
+        """The network at the task's resolution, named after both; ValueError: it cannot be.
+
+        A pre-logits layer is part of the head, all of which a new linear one replaces (Dosovitskiy
+        et al. 2021, "An image is worth 16x16 words").
+        """
         there = self.upstream.model
+        if isinstance(there, ViTShape):
+            there = replace(there, pre_logits=None)
         return replace(
             there, name=f"{there.name} on {self.label}", resolution=self.setting.shown.side
         )
@@ -152,9 +191,13 @@ class Transfer:
         except ValidationError as error:  # what a run itself forbids, such as no labels
             yield from (each["msg"].removeprefix("Value error, ") for each in error.errors())
 
-    def remark(self) -> str | None:
-        """What is lost where the patch does not divide the resolution; None: nothing."""
-        return unseen_margin(self.model())
+    def remarks(self) -> Iterator[str]:
+        """What is lost where the patch does not divide the resolution, and what the paper does
+        otherwise with such a network."""
+        if lost := unseen_margin(self.model()):
+            yield lost
+        if isinstance(self.protocol, ViTProtocol) and (said := self.protocol.remark(self.model())):
+            yield said
 
     def _run(self, setting: Setting, rate: float) -> Run:
         upstream, model = self.upstream, self.model()

@@ -12,8 +12,7 @@ from scaling.base.config import Clash
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.protocols import Protocol, Vtab1kProtocol
 from scaling.evaluate.trains import Find, Trains, chosen
-from scaling.evaluate.transfer import Task, Transfer
-from scaling.training.run import Run
+from scaling.evaluate.transfer import Task, Transfer, Upstream
 
 GROUPS = ("natural", "specialized", "structured")
 NAME = Field(
@@ -73,7 +72,7 @@ class Vtab(Trains):
     def errors(self) -> tuple[str, ...]:
         return self.metrics
 
-    def transfers(self, upstream: Run) -> tuple[Transfer, ...]:
+    def transfers(self, upstream: Upstream) -> tuple[Transfer, ...]:
         return tuple(
             Transfer(
                 label=each.name,
@@ -86,7 +85,7 @@ class Vtab(Trains):
             for each in self.tasks
         )
 
-    def found(self, upstream: Run, find: Find) -> list[Measured]:
+    def found(self, upstream: Upstream, find: Find) -> list[Measured]:
         transfers = zip(self.tasks, self.transfers(upstream), strict=True)
         ends = {task.name: chosen(transfer, find) for task, transfer in transfers}
         tasks = {

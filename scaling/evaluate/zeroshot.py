@@ -58,19 +58,21 @@ class ZeroShot(ReadsText):
         """Those of `metrics` that are error rates: all."""
         return self.metrics
 
-    def faults(self, source: RunData, classes: int) -> Iterator[HeadFault]:
-        del classes
-        names = self._names(source)
-        if names is None:
+    def faults(
+        self, source: RunData, classes: int, names: Sequence[str] | None = None
+    ) -> Iterator[HeadFault]:
+        del classes, names
+        own = self._names(source)
+        if own is None:
             yield HeadFault(
                 ("class_names",),
                 f"is missing: the {source.classes:_} classes of these images have no names. Give "
                 'class_names = ["..", ..].',
             )
-        elif len(names) != source.classes:
+        elif len(own) != source.classes:
             yield HeadFault(
                 ("class_names",),
-                f"are {len(names):_} names, and the images are of {source.classes:_} classes; name "
+                f"are {len(own):_} names, and the images are of {source.classes:_} classes; name "
                 "each once.",
             )
         for each in self.measures:

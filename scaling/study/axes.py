@@ -9,6 +9,7 @@ from scaling.data.subset import Selection, Subset
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.reads_text import ReadsText
+from scaling.objectives.teacher import names_of
 from scaling.study.mistakes import show
 from scaling.study.reading import AXES, Reading
 from scaling.study.toml_lines import KeyPath
@@ -115,7 +116,7 @@ def _check_heads(file: Reading, place: KeyPath, subset: Subset) -> None:
         if file.doubtful(table, type(evaluation)):
             continue
         shown = evaluation.source(subset)
-        if shown is None or (shown is not subset and shown.fault()):
+        if shown is None or (shown is not subset and shown.fault(to_train=False)):
             continue
-        for fault in evaluation.faults(shown, subset.classes):
+        for fault in evaluation.faults(shown, subset.classes, names_of(subset)):
             file.mistake(place, f"does not suit {evaluation.metrics[0]}: {fault.words}")

@@ -13,18 +13,27 @@ from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.tasks import FrozenTask
 from scaling.evaluate.trains import Trains
+from scaling.objectives.teacher import names_of
 from scaling.study.axes import Data
 from scaling.study.reading import Reading
 from scaling.study.toml_lines import KeyPath
 from scaling.study.trainings import sources_in
 
 
-def check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool = False) -> Data:
+def check_source(
+    file: Reading,
+    place: KeyPath,
+    data_needed: bool,
+    planned: bool = False,
+    *,
+    to_train: bool = True,
+) -> Data:
     """What is known of the source at `place`; notes what is wrong with it.
 
     Args:
       data_needed: whether to look at the images.
       planned: whether they may be private, as nothing is trained.
+      to_train: whether something is learnt from them; else held-out images are enough.
     """
     data = Data()
     source = file.part(Source, place)
@@ -35,7 +44,7 @@ def check_source(file: Reading, place: KeyPath, data_needed: bool, planned: bool
         data.resolution = source.resolution
     if not data_needed:
         return data
-    if not (planned and source.private) and (fault := source.fault()):
+    if not (planned and source.private) and (fault := source.fault(to_train)):
         file.mistake((*place, fault.key), fault.words)
     elif not doubtful:
         train, heldout = source.sizes()
@@ -84,14 +93,16 @@ def _check_shown(
     """The images that a network itself is measured on are there, and have the classes that its head
     knows, or the names and captions that it reads."""
     own = "data" in file.at(place)
-    shown = check_source(file, (*place, "data"), data_needed) if own else data
+    place_of_data = (*place, "data")
+    shown = check_source(file, place_of_data, data_needed, to_train=False) if own else data
     if own:
-        _check_resolution(file, (*place, "data"), shown, data)
+        _check_resolution(file, place_of_data, shown, data)
     if file.doubtful(place, type(evaluation)):
         return
     _check_heldout(file, place, evaluation.images, shown.heldout_size, own)
     if data_needed and shown.source is not None and data.source is not None:
-        for fault in evaluation.faults(shown.source, data.source.classes):
+        names = names_of(data.source)
+        for fault in evaluation.faults(shown.source, data.source.classes, names):
             file.mistake((*place, *fault.keys), fault.words)
 
 

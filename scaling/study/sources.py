@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
+from scaling.evaluate.tasks import FrozenTask
 from scaling.evaluate.trains import Trains
 from scaling.training.run import Run
 
@@ -16,19 +17,21 @@ class Task(NamedTuple):
 
     Fields:
       name: for a person, different for each task of an evaluation that has several.
+      learns: whether its training images are looked at too, and not the held-out ones alone.
     """
 
     name: str
     source: SourceConfig
+    learns: bool
 
 
 def tasks_of(evaluation: Evaluation, run: Run) -> Iterator[Task]:
     """Each with the images as they are shown to the network of this run."""
     if isinstance(evaluation, Trains):
         for each in evaluation.transfers(run):
-            yield Task(each.label, each.setting.shown.source(each.task.data))
+            yield Task(each.label, each.setting.shown.source(each.task.data), learns=True)
     elif (own := evaluation.source(run.data)) is not None and own != run.data:
-        yield Task(evaluation.name, own)
+        yield Task(evaluation.name, own, learns=isinstance(evaluation, FrozenTask))
 
 
 def sources_of(run: Run, evaluations: Sequence[Evaluation]) -> list[SourceConfig]:

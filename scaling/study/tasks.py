@@ -11,16 +11,20 @@ from pydantic import Field
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate import Evaluation
+from scaling.evaluate.classification import Classification
 from scaling.evaluate.own_head import HeadFault, OwnHead
 from scaling.evaluate.privacy import Privacy
 from scaling.evaluate.reads_text import ReadsText
 from scaling.evaluate.trains import Trains
+from scaling.evaluate.transfer import Pretrained
 from scaling.objectives.classify import Classify
+from scaling.objectives.teacher import names_of
 from scaling.study.evaluations import check_evaluations, check_source
 from scaling.study.parse import find
 from scaling.study.reading import Reading
 from scaling.study.study_file import StudyFile
 from scaling.study.toml_lines import KeyPath
+from scaling.training.placement_spec import DEFAULT
 from scaling.training.run import RunData
 
 EMPTY = "is empty: it needs [[evaluate]] tables; docs/evaluation/evaluate.md shows some."
@@ -56,6 +60,11 @@ class Tasks(NamedTuple):
     data: Source | None
     objective: Classify | None
 
+    @property
+    def trains(self) -> bool:
+        """Whether some of them train."""
+        return any(isinstance(each, Trains) for each in self.evaluate)
+
 
 class Subject(NamedTuple):
     """A network that is to be measured, as far as tasks must fit it.
@@ -66,6 +75,8 @@ class Subject(NamedTuple):
       classes: of its classifier; None: it has none.
       trained_on: None: it does not say.
       reads_text: whether it has a text tower.
+      loss_known: whether it is known which loss its classifier was trained with.
+      upstream: what fine-tuning begins with; None: its learned positions are to be resized.
     """
 
     label: str
@@ -73,6 +84,8 @@ class Subject(NamedTuple):
     classes: int | None
     trained_on: RunData | None
     reads_text: bool = False
+    loss_known: bool = True
+    upstream: Pretrained | None = None
 
 
 def read_tasks(name_or_path: str | Path, subjects: Sequence[Subject]) -> Tasks:
@@ -90,7 +103,7 @@ def read_tasks(name_or_path: str | Path, subjects: Sequence[Subject]) -> Tasks:
     if "grid" in file.raw:  # a study: its grid is not looked at
         file.config = StudyFile
     file.check_keys()
-    data = check_source(file, ("data",), True)
+    data = check_source(file, ("data",), True, to_train=False)
     check_evaluations(file, data, True, False)
     wanted = data.source is not None or "data" in file.raw
     for subject in subjects:
@@ -111,23 +124,48 @@ def _check_evaluation(file: Reading, place: KeyPath, subject: Subject, has_data:
     if evaluation is None or file.doubtful(place, type(evaluation)):
         return
     if isinstance(evaluation, Trains):
-        file.mistake(
-            place,
-            "trains the network, and checkpoints are measured as they are; let a study begin with "
-            f'it, init = {{ from = "{subject.label}" }}, and measure this there.',
-        )
+        for words in _tuning_faults(evaluation, subject):
+            file.mistake(place, words)
         return
     if isinstance(evaluation, Privacy):
         file.mistake(place, "is what a run spends, which its manifest.json tells; leave this out.")
         return
     if (own := evaluation.source(None)) is not None:
         _check_resolution(file, (*place, "data"), own.resolution, subject)
+    if isinstance(evaluation, Classification) and not subject.loss_known:
+        _check_loss(file, place, evaluation, subject.label)
     if isinstance(evaluation, OwnHead | ReadsText) and not file.lost(("data",)):
         shared = file.part(Source, ("data",)) if has_data else subject.trained_on
         if has_data and shared is None:
             return
         for fault in _head_faults(evaluation, subject, shared, has_data):
             file.mistake((*place, *fault.keys), fault.words)
+
+
+def _check_loss(file: Reading, place: KeyPath, evaluation: Classification, label: str) -> None:
+    """Notes that a number needs to know what the head was trained for, and nobody says it."""
+    said = file.at(("objective",))
+    if not isinstance(said, dict) or "loss" in said or said.get("kind", "classify") != "classify":
+        return
+    if "calibration_error" in evaluation.measures:
+        file.mistake(
+            (*place, "measures"),
+            "calibration_error is another number for a head that was trained with a softmax than "
+            f"with a sigmoid, and {label} does not say with which: add [objective] with "
+            'loss = "softmax" or loss = "sigmoid".',
+        )
+
+
+def _tuning_faults(evaluation: Trains, subject: Subject) -> Iterator[str]:
+    """What keeps a network from being fine-tuned, each once."""
+    if subject.upstream is None:
+        yield (
+            f"brings {subject.label} to the resolution of its protocol, and --resolution would "
+            "resize learned positions before that; measure this without --resolution."
+        )
+        return
+    found = evaluation.problems(subject.upstream, DEFAULT)
+    yield from dict.fromkeys(f"{subject.label}: {words}" for words in found)
 
 
 def _head_faults(
@@ -160,7 +198,7 @@ def _head_faults(
             f"{subject.resolution} px; add [data] of that resolution.",
         )
         return
-    if fault := source.fault():
+    if fault := source.fault(to_train=False):
         if source is shared and not has_data:  # else it was noted where it stands
             yield HeadFault((), f"{label} was trained on images that are not here: {fault.words}")
         return
@@ -171,7 +209,7 @@ def _head_faults(
             f"{evaluation.images:_} is more than the {there:_} held-out images that {label} is "
             "measured on; leave the key out for all of them.",
         )
-    for each in evaluation.faults(source, subject.classes or 0):
+    for each in evaluation.faults(source, subject.classes or 0, names_of(subject.trained_on)):
         yield HeadFault(each.keys, f"{label}: {each.words}")
 
 

@@ -21,9 +21,10 @@ from fits.base.errors import UserError
 from models.positions import resize_positions
 from models.shapes import MixerShape, Shape, ViTShape
 from models.weights.ours import BACKBONE, HEAD, paths, tree
-from models.weights.reading import inspect, read
+from models.weights.reading import inspect
 from models.weights.tensors import Unusable
 from scaling.base.config import Config, HomePath
+from scaling.base.console import note
 from scaling.base.trained_folder import CHECKPOINT, absent, trained_folder
 from scaling.training import checkpoints
 
@@ -77,7 +78,7 @@ def backbone(init: Init, model: Shape) -> dict[Any, Any]:
             checkpoints.parameters(trained_folder(init.from_).checkpoint)[BACKBONE], model
         )
     try:
-        return read(init.from_, model, dtype="float32")[1][BACKBONE]
+        return _read("init", init.from_, model)[BACKBONE]
     except Unusable as error:
         raise UserError([f"init: {mistake}" for mistake in error.mistakes]) from None
 
@@ -97,7 +98,7 @@ def teacher_parameters(teacher: Any) -> dict[Any, Any]:
         if path.is_dir():
             found = checkpoints.parameters(trained_folder(path).checkpoint)
         else:
-            found = read(path, dtype="float32")[1]
+            found = _read("teacher", path)
         if HEAD not in found:
             raise ValueError(f"{path} has no classifier.")
         seen = teacher.known().shape
@@ -106,6 +107,14 @@ def teacher_parameters(teacher: Any) -> dict[Any, Any]:
     except ValueError as error:
         raise UserError([f"teacher: {error}"]) from None
     return _as_arrays({BACKBONE: on_grid(found[BACKBONE], seen), HEAD: found[HEAD]})
+
+
+def _read(what: str, path: Path, model: Shape | None = None) -> dict[Any, Any]:
+    """The parameters in a file of weights; says what must be known of the pixels that they see."""
+    found = inspect(path, model)
+    if found.of_pixels:
+        note(f"{what}: {path}: {found.of_pixels}.")
+    return found.read("float32")
 
 
 def check_teacher(found: Any, wanted: Any) -> None:

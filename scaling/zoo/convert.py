@@ -39,6 +39,7 @@ class Weights:
       names: how that is called where it stands, by the same name.
       skipped: what else stands there, and why it is left.
       read: gives the parameters.
+      of_pixels: what must be known of the pixels that they see; None: nothing.
     """
 
     words: str
@@ -49,6 +50,7 @@ class Weights:
     names: Mapping[str, str]
     skipped: Mapping[str, str]
     read: Callable[[], dict[Any, Any]]
+    of_pixels: str | None = None
 
 
 def convert(
@@ -95,6 +97,8 @@ def convert(
             )
         planned = plan(out, weights.ours, weights.shape, to, dtype=dtype)
         print(f"{source}: {weights.words}")
+        if weights.of_pixels:
+            print(f"pixels: {weights.of_pixels}")
         if dry_run:
             show(weights, planned)
             return
@@ -127,6 +131,7 @@ def of_file(path: Path, shape: str | None, resolution: int | None, given: About)
         names=found.names,
         skipped=found.skipped,
         read=found.read,
+        of_pixels=found.of_pixels,
     )
 
 

@@ -20,9 +20,13 @@ from scaling.base.console import note
 from scaling.data.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.privacy import Privacy
+from scaling.evaluate.measured import Measured
+from scaling.evaluate.measuring import measured
+from scaling.evaluate.passes import Passes
 from scaling.evaluate.reads_text import ReadsText
+from scaling.evaluate.trainings import host_arrays
 from scaling.evaluate.trains import Trains
+from scaling.evaluate.upstream import Upstream
 from scaling.image_check import check_labels
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.protocol import Learned
@@ -33,6 +37,7 @@ from scaling.training.margin import unseen_margin
 from scaling.training.placement import data_parallel
 from scaling.training.run import RunData
 from scaling.zoo.trained import Asked, Trained, trained
+from scaling.zoo.tuning import fine_tuned
 
 
 class Backbone(nnx.Module):
@@ -59,7 +64,15 @@ def prepare(
     if mistakes:
         raise UserError(*mistakes)
     subjects = [
-        Subject(t.label, t.shape.resolution, t.classes, t.trained_on, reads_text=_reads_text(t))
+        Subject(
+            t.label,
+            t.shape.resolution,
+            t.classes,
+            t.trained_on,
+            reads_text=_reads_text(t),
+            loss_known=t.objective is not None,
+            upstream=None if t.variant else t.upstream,
+        )
         for t in found
     ]
     return found, read_tasks(tasks, subjects)
@@ -69,52 +82,86 @@ def _reads_text(network: Trained) -> bool:
     return network.objective is not None and network.objective.reads_text
 
 
-def measure(network: Trained, tasks: Tasks) -> Iterator[Result]:
-    """Every number that the tasks ask for, in their order, as each evaluation ends.
+def measure(network: Trained, tasks: Tasks, work: Path | None = None) -> Iterator[Result]:
+    """Every number that the tasks ask for, as each evaluation ends: in their order, but those that
+    train come last.
+
+    Args:
+      work: where trainings are kept; None: the tasks train nothing.
 
     Raises:
       UserError: images or weights cannot be read, or a number is none.
     """
-    if lost := unseen_margin(network.shape):
-        note(lost)
+    for words in _remarks(network, tasks):
+        note(words)
     _check_images(network, tasks)
+    for found in _numbers(network, tasks, work):
+        if not math.isfinite(found.value):
+            raise UserError(
+                [
+                    f"{network.label}: {found.metric} is {found.value}: its weights or its "
+                    "features are no finite numbers."
+                ]
+            )
+        yield Result(
+            study=tasks.name,
+            run=network.run,
+            model=network.model,
+            params=network.params,
+            flops=network.flops,
+            images_seen=network.images_seen,
+            data_size=network.data_size,
+            seed=network.seed,
+            metric=found.metric,
+            value=found.value,
+            n=found.n,
+            subset=network.subset,
+            variant=network.variant,
+        )
+
+
+def _remarks(network: Trained, tasks: Tasks) -> Iterator[str]:
+    """What a person must know of the numbers, each once."""
+    trains = [each for each in tasks.evaluate if isinstance(each, Trains)]
+    if len(trains) < len(tasks.evaluate) and (lost := unseen_margin(network.shape)):
+        yield lost
+    if _loss_assumed(network, tasks):
+        yield (
+            f"{network.label}: nothing says which loss its classifier was trained with; "
+            "upstream_loss is that of a sigmoid. [objective] says another."
+        )
+    if network.of_pixels:
+        yield f"{network.label}: {network.of_pixels}."
+    transfers = (one for each in trains for one in each.transfers(network.upstream))
+    yield from dict.fromkeys(words for each in transfers for words in each.remarks())
+
+
+def _loss_assumed(network: Trained, tasks: Tasks) -> bool:
+    known = network.objective is not None or tasks.objective is not None
+    return not known and any(isinstance(each, Upstream) for each in tasks.evaluate)
+
+
+def _numbers(network: Trained, tasks: Tasks, work: Path | None) -> Iterator[Measured]:
     module, objective = _module(network, tasks.objective)
+    passes = Passes(module, None, objective)
     for evaluation in tasks.evaluate:
+        if isinstance(evaluation, Trains):
+            continue
         source = tasks.data or network.trained_on
         if isinstance(evaluation, ReadsText):  # its tokens are those of what it was trained on
             evaluation = evaluation.model_copy(update={"data": evaluation.source(tasks.data)})
             source = network.trained_on
-        for found in _measured(evaluation, module, objective, source, network.label):
-            if not math.isfinite(found.value):
-                raise UserError(
-                    [
-                        f"{network.label}: {found.metric} is {found.value}: its weights or its "
-                        "features are no finite numbers."
-                    ]
-                )
-            yield Result(
-                study=tasks.name,
-                run=network.run,
-                model=network.model,
-                params=network.params,
-                flops=network.flops,
-                images_seen=network.images_seen,
-                data_size=network.data_size,
-                seed=network.seed,
-                metric=found.metric,
-                value=found.value,
-                n=found.n,
-                subset=network.subset,
-                variant=network.variant,
-            )
+        yield from _measured(evaluation, passes, source, network.label)
+    if train_too := [each for each in tasks.evaluate if isinstance(each, Trains)]:
+        assert work is not None  # the command asks for a folder
+        params = host_arrays(module)
+        del module, passes  # devices have no memory for two
+        yield from fine_tuned(network, train_too, params, work)
 
 
-def _measured(
-    evaluation: Evaluation, module: nnx.Module, objective: Objective, source: Any, label: str
-) -> list[Any]:
-    assert not isinstance(evaluation, Trains | Privacy)  # `read_tasks` has refused it
+def _measured(evaluation: Evaluation, passes: Passes, source: Any, label: str) -> list[Measured]:
     try:
-        return evaluation.measure(module, objective=objective, source=source)
+        return measured(evaluation, passes, source)
     except UserError:
         raise
     except ValueError as error:
@@ -167,7 +214,9 @@ def _check_images(network: Trained, tasks: Tasks) -> None:
 def _sources(network: Trained, tasks: Tasks) -> Iterator[SourceConfig]:
     shared: RunData | None = tasks.data or network.trained_on
     for each in tasks.evaluate:
-        assert not isinstance(each, Trains)  # `read_tasks` has refused it
+        if isinstance(each, Trains):
+            yield from each.sources(network.upstream)
+            continue
         found = each.source(shared)
         if found is not None:
             yield found

@@ -1,12 +1,17 @@
-"""Options of `scaling models` and `scaling convert`. Loads nothing but typer: every command's start
-waits for it."""
+"""Options of `scaling models`, `scaling convert` and `scaling evaluate`. Loads nothing but typer:
+every command's start waits for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fits.base.errors import UserError
+
+if TYPE_CHECKING:
+    from models.weights.facts import About
 
 Names = Annotated[
     list[str] | None,
@@ -60,6 +65,18 @@ Sincos = Annotated[
     bool,
     typer.Option("--sincos", help="IN stores no positions: they are fixed sine-cosine ones."),
 ]
+COLOURS = "R,G,B"
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar=COLOURS,
+        help="Of the pixels, 0 .. 1, that the network was trained on; goes before what a "
+        "config.json says. One number stands for three.",
+    ),
+]
+Std = Annotated[
+    str | None, typer.Option(metavar=COLOURS, help="By which pixels less --mean were divided.")
+]
 Dtype = Annotated[
     str | None,
     typer.Option(metavar="float32|bfloat16", help="Of OUT.", show_default="as IN"),
@@ -67,3 +84,15 @@ Dtype = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="List what becomes of what; write nothing.")
 ]
+
+
+def about(heads: int | None, sincos: bool, mean: str | None, std: str | None) -> About:
+    """What a person says of weights. Raises UserError where it cannot be."""
+    from models.weights.facts import About
+    from models.weights.pixels import pixels_of
+
+    try:
+        pixels = pixels_of(mean, std, "--mean and --std")
+    except ValueError as error:
+        raise UserError([str(error)]) from None
+    return About(heads=heads, sincos=sincos, pixels=pixels)

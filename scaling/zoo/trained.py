@@ -16,8 +16,11 @@ from models.cost import parameters
 from models.shapes import MixerShape, Shape
 from models.weights.facts import About
 from models.weights.ours import BACKBONE, HEAD
+from models.weights.pixels import Pixels
 from models.weights.reading import in_words, inspect
 from models.weights.tensors import Unusable
+from scaling.base.config import digest
+from scaling.evaluate.transfer import Pretrained
 from scaling.objectives import DEFAULT, Objective
 from scaling.training import checkpoints
 from scaling.training.run import Run, RunData
@@ -41,7 +44,8 @@ class Trained:
       images_seen, flops, data_size, seed: of its training; None: not known.
       subset: part of `trained_on` that it saw.
       variant: the resolution, where it is not that of its training, as far as that is known: a file
-        without learned positions does not tell it.
+        without learned positions does not tell it; and the mean and std of pixels that a person says.
+      of_pixels: what must be known of the pixels that it sees; None: nothing.
       read: gives params, frozen and state of its objective; params alone where it is from a file.
     """
 
@@ -60,6 +64,7 @@ class Trained:
     seed: int | None
     subset: str = "all"
     variant: str = ""
+    of_pixels: str | None = None
     read: Callable[[], dict[str, Any]]
 
     @property
@@ -67,6 +72,15 @@ class Trained:
         """Parameters of the backbone, its pool included, at the resolution it was trained at or
         is to see."""
         return parameters(self.shape)
+
+    @property
+    def upstream(self) -> Pretrained:
+        """As fine-tuning begins with it; that of an unknown seed has the seed 0. Other pixels are
+        another network."""
+        pixels = "" if self.of_pixels is None else f"-{digest([self.of_pixels])[:8]}"
+        return Pretrained(
+            id=f"{self.run}{pixels}", model=self.shape, compute=self.compute, seed=self.seed or 0
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +145,18 @@ def _of_file(path: Path, asked: Asked) -> Trained:
         flops=flops,
         data_size=None,
         seed=None,
-        variant=_variant(own, found.shape),
+        variant=" ".join(filter(None, (_variant(own, found.shape), _said(asked.about.pixels)))),
+        of_pixels=found.of_pixels,
         read=lambda: {"params": _read(found.read), "frozen": {}, "state": {}},
     )
+
+
+def _said(pixels: Pixels | None) -> str:
+    """Other pixels than those of -1 .. 1, for the column `variant`: they are another network."""
+    if pixels is None or pixels.usual:
+        return ""
+    mean, std = (",".join(f"{x:g}" for x in each) for each in (pixels.mean, pixels.std))
+    return f"mean={mean} std={std}"
 
 
 def _of_state(label: str, state: StateFolder, resolution: int | None) -> Trained:

@@ -6,23 +6,26 @@
 import io
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fits.base.counted import counted
 from fits.base.errors import UserError
-from fits.base.files import folder_made
-from fits.base.names import did_you_mean
-from scaling.base.console import complain
 from scaling.data.prepare import imagenet
+from scaling.data.prepare.entries import Entry, files_below, members, plain_archive
 from scaling.data.prepare.item import Item
-from scaling.data.tar_members import COMPRESSED, read_member, tar_members
+from scaling.data.prepare.layout import by_layout
+from scaling.data.prepare.published import imagenet21k
+from scaling.data.prepare.published.downloads import downloads, label_names
+from scaling.data.prepare.published.table import (
+    IMAGENET_21K,
+    OTHERS,
+    PUBLISHED,
+    published_as,
+)
+from scaling.data.tar_members import read_member
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
-LAYOUT = "train/<class>/<image> and test/<class>/<image>"
 SIDE = 32  # pixels of a CIFAR image
 
 
@@ -32,7 +35,10 @@ class Collection(ABC):
     Fields:
       classes: their names; a label is a place in this list.
       splits: the images of each, class by class.
+      published: the name that TFDS has for it, where what is there can be nothing else.
     """
+
+    published: str | None = None
 
     def __init__(self, root: Path, classes: list[str], splits: dict[str, list[Item]]):
         self.root, self.classes, self.splits = root, classes, splits
@@ -40,6 +46,11 @@ class Collection(ABC):
     @abstractmethod
     def read(self, item: Item) -> bytes:
         """The encoded image."""
+
+    def file_name(self, item: Item) -> str:
+        """What a record calls its image: as the source `folder` does, or, of what TFDS knows, as
+        TFDS does."""
+        return f"{self.classes[item.label]}/{item.name}"
 
 
 class FolderCollection(Collection):
@@ -59,9 +70,40 @@ class TarCollection(Collection):
 class ImageNetCollection(Collection):
     """Image files within the archives of ILSVRC 2012, as they were given out."""
 
+    published = "imagenet2012"
+
     def read(self, item: Item) -> bytes:
         archive, offset = item.place[:2]
         return read_member(self.root / archive, offset, item.size)
+
+    def file_name(self, item: Item) -> str:
+        return item.name
+
+
+class PublishedCollection(Collection):
+    """Image files as their authors publish them, in archives or unpacked.
+
+    Fields:
+      containers: where archives lie, by the names in places; other names are files below `root`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        classes: list[str],
+        splits: dict[str, list[Item]],
+        containers: Mapping[str, Path],
+    ):
+        super().__init__(root, classes, splits)
+        self.containers = containers
+
+    def read(self, item: Item) -> bytes:
+        container, offset = item.place[:2]
+        found = self.containers.get(container, self.root / container)
+        return read_member(found, offset, item.size)
+
+    def file_name(self, item: Item) -> str:
+        return item.name
 
 
 class CifarCollection(Collection):
@@ -85,6 +127,8 @@ class CifarCollection(Collection):
 class Cifar(NamedTuple):
     """The files of one binary CIFAR archive."""
 
+    name: str
+    """As TFDS calls it."""
     splits: dict[str, tuple[str, ...]]
     names: str
     """File with the names of the classes, a line each."""
@@ -94,6 +138,7 @@ class Cifar(NamedTuple):
 
 CIFARS = (
     Cifar(
+        "cifar10",
         {
             "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
             "test": ("test_batch.bin",),
@@ -101,56 +146,74 @@ CIFARS = (
         "batches.meta.txt",
         1,
     ),
-    Cifar({"train": ("train.bin",), "test": ("test.bin",)}, "fine_label_names.txt", 2),
+    Cifar("cifar100", {"train": ("train.bin",), "test": ("test.bin",)}, "fine_label_names.txt", 2),
 )
+CIFAR_NAMES = [cifar.name for cifar in CIFARS]
 
 
 @contextmanager
-def opened(path: Path, room: Path) -> Iterator[Collection]:
+def opened(path: Path, room: Path, name: str = "") -> Iterator[Collection]:
     """What lies at `path`: a folder, or a tar archive, compressed or not.
 
     Args:
-      room: folder in which a compressed archive is decompressed, for as long as it is open.
+      room: folder in which compressed archives are decompressed, for as long as it is open.
+      name: of the data set. Where it is one of `PUBLISHED`, its archives are looked for.
 
     Raises:
       UserError: what is wrong with it.
     """
-    if path.is_dir():
-        yield _folder(path)
-        return
-    if not path.is_file():
+    if not path.exists():
         raise UserError([f"there is no {path}."])
-    with path.open("rb") as stream:
-        begins = stream.read(6)
-    if not begins.startswith(COMPRESSED):
-        yield _archive(path)
-        return
-    with folder_made(room), NamedTemporaryFile(dir=room, prefix=".", suffix=".part") as plain:
-        _decompress(path, begins, plain)
-        yield _archive(Path(plain.name), called=str(path))
+    with ExitStack() as held:
+        found = _published(path, room, name, held)
+        yield found or _own(path, room, name, held)
 
 
-def _decompress(path: Path, begins: bytes, plain: Any) -> None:
-    import bz2
-    import gzip
-    import lzma
-    import shutil
-    import zlib
-
-    opens: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-    found = next((how for magic, how in opens.items() if begins.startswith(magic)), None)
-    if found is None:
-        raise UserError([f"{path} is compressed with zstd; decompress it (zstd -d)."])
+def _own(path: Path, room: Path, name: str, held: ExitStack) -> Collection:
+    """Somebody's own images, or CIFAR or ImageNet 2012, whatever they are to be called."""
+    files = PUBLISHED[name].files if name in PUBLISHED else OTHERS.get(name, ())
+    if name in CIFAR_NAMES and (path / files[0]).is_file():
+        path = path / files[0]
     try:
-        with found(path, "rb") as stream:
-            shutil.copyfileobj(stream, plain, 1 << 20)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError([f"{path} is cut off or damaged: {error}; get the file again."]) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise UserError([f"{path} is cut off or damaged: {error}; get the file again."]) from error
-    plain.flush()
+        if path.is_dir():
+            found = _folder(path)
+        else:
+            found = _archive(held.enter_context(plain_archive(path, room)), str(path))
+    except UserError as error:
+        raise UserError(_wanting(path, name, files), *error.kinds) from error
+    if files and found.published not in (None, name):
+        raise UserError([f"{path} is of {found.published}: give --name {found.published}."])
+    return found
+
+
+def _wanting(path: Path, name: str, files: Sequence[str]) -> list[str]:
+    """What a published data set needs and `path` has not."""
+    if path.name in files:
+        others = [file for file in files if file != path.name]
+        return [f"give the folder that holds {path} and {', '.join(others)}."] if others else []
+    words = f"{path} has none of the files of {name}, {', '.join(files)}"
+    of_all = "; an archive that holds them is given by its path" if name == IMAGENET_21K else ""
+    return [f"{words}{of_all}."] if files else []
+
+
+def _published(path: Path, room: Path, name: str, held: ExitStack) -> Collection | None:
+    """As its authors publish it; None where it is another one, or nothing of it is there."""
+    if name == IMAGENET_21K:
+        plain = path if path.is_dir() else held.enter_context(plain_archive(path, room))
+        archives = imagenet21k.listed(path, plain)
+        return archives and PublishedCollection(path, *archives, {"": plain})
+    if (known := PUBLISHED.get(name)) is None:
+        return None
+    others = [] if path.is_dir() or path.name in known.files else published_as(path.name)
+    if others:
+        raise UserError([f"{path} is of {others[0]}: give --name {others[0]}."])
+    found = held.enter_context(downloads(path, known.files, room))
+    parts = {part for entry in found.entries for part in entry.parts}
+    parts |= {Path(container).name for container in found.containers}
+    if known.signs and not parts.intersection(known.signs):
+        return None
+    classes, splits = known.listed(found, label_names(name))
+    return PublishedCollection(found.root, classes, splits, found.containers)
 
 
 def _folder(root: Path) -> Collection:
@@ -163,100 +226,42 @@ def _folder(root: Path) -> Collection:
                 return _cifar(
                     folder, cifar, {f.name: (0, f.stat().st_size) for f in folder.iterdir()}
                 )
-    entries = (
-        (file.relative_to(root).as_posix(), file.stat())
-        for file in root.rglob("*")
-        if file.is_file()
-    )
-    files = ((name, stat.st_size, [name, stat.st_size, stat.st_mtime_ns]) for name, stat in entries)
-    classes, splits = _labelled(str(root), files)
-    return FolderCollection(root, classes, splits)
+    within: list[str] = []
+    files = [
+        Entry(name, state.st_size, [name, state.st_size, state.st_mtime_ns])
+        for name, state in files_below(root, within)
+    ]
+    files += [Entry(f"{name}/", 0, None) for name in within]
+    return FolderCollection(root, *_laid_out(str(root), files))
 
 
-def _archive(archive: Path, called: str = "") -> Collection:
-    called = called or str(archive)
-    try:
-        members = list(tar_members(archive))
-    except ValueError as error:
-        words = str(error).replace(str(archive), called)
-        raise UserError([f"{words}. A folder or a tar archive is needed."]) from error
-    places = {Path(member.name).name: (member.offset, member.size) for member in members}
+def _archive(archive: Path, called: str) -> Collection:
+    folders: list[str] = []
+    found = members(archive, called, folders=folders)
+    places = {Path(member.name).name: (member.offset, member.size) for member in found}
     for cifar in CIFARS:
         if cifar.names in places:
             return _cifar(archive, cifar, places, called)
-    files = ((m.name, m.size, [m.offset, m.name, m.size]) for m in members)
-    classes, splits = _labelled(called, files)
-    return TarCollection(archive, classes, splits)
+    files = [Entry(m.name, m.size, [m.offset, m.name, m.size]) for m in found]
+    files += [Entry(f"{name}/", 0, None) for name in folders]
+    return TarCollection(archive, *_laid_out(called, files))
 
 
-def _say_left_out(
-    where: str,
-    found: Mapping[str, Mapping[str, object]],
-    others: Mapping[tuple[str, str], Sequence[str]],
-) -> None:
-    """Files that are no image by their names are counted; a class of nothing else is refused."""
-    empty = [key for key in others if key[0] in found and key[1] not in found[key[0]]]
-    if empty:
-        raise UserError(
-            [
-                f"{where}: {split}/{label} holds no image ({', '.join(SUFFIXES)}), but "
-                f"{others[split, label][0]}; convert its files, or remove it."
-                for split, label in sorted(empty)
-            ]
-        )
-    left_out = [
-        f"{split}/{label}/{file}" for (split, label), each in others.items() for file in each
-    ]
-    if left_out:
-        complain(
-            f"{where}: {counted(len(left_out), 'file that is', 'files that are', form='_')} no "
-            f"{', '.join(SUFFIXES)} {'is' if len(left_out) == 1 else 'are'} left out, the "
-            f"first of them {left_out[0]}."
-        )
-
-
-def _labelled(
-    where: str, files: Iterable[tuple[str, int, Any]]
-) -> tuple[list[str], dict[str, list[Item]]]:
-    """Classes and splits of files that are named .../split/class/image."""
-    found: dict[str, dict[str, dict[str, Item]]] = {}
-    others: dict[tuple[str, str], list[str]] = {}
-    for name, size, place in files:
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        if len(parts) < 3 or any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            continue
-        split, label, file = parts[-3:]
-        if not name.lower().endswith(SUFFIXES):
-            others.setdefault((split, label), []).append(file)
-            continue
-        of_class = found.setdefault(split, {}).setdefault(label, {})
-        if file in of_class:
-            raise UserError([f"{where} has {split}/{label}/{file} twice."])
-        of_class[file] = Item(0, file, size, place)
-    if not found:
-        words = f"{where} holds no images ({', '.join(SUFFIXES)}) laid out as {LAYOUT}"
-        raise UserError([f"{words}, and is no binary CIFAR archive."])
-    _say_left_out(where, found, others)
-    first = "train" if "train" in found else sorted(found)[0]
-    classes = sorted(found[first])
-    wrong = [
-        f"{where}: class {label!r} of {split!r} is not among the {len(classes)} of {first!r}. "
-        f"{did_you_mean(label, classes)}".rstrip()
-        for split, labels in found.items()
-        for label in sorted(labels)
-        if label not in classes
-    ]
-    if wrong:
-        raise UserError(wrong)
-    number = {label: i for i, label in enumerate(classes)}
-    return classes, {
-        split: [
-            item._replace(label=number[label])
-            for label in sorted(labels)
-            for _, item in sorted(labels[label].items())
+def _laid_out(where: str, files: list[Entry]) -> tuple[list[str], dict[str, list[Item]]]:
+    """`by_layout`; what is published otherwise is said with the name under which it is read."""
+    try:
+        return by_layout(where, files)
+    except UserError as error:
+        there: dict[str, str] = {}
+        for file in files:
+            for known in published_as(Path(file.name).name):
+                there.setdefault(known, file.name)
+        hints = [
+            f"{where}: {file} is of {known}; give --name {known} to read it."
+            for known, file in there.items()
+            if known.partition("/")[0] not in there or "/" not in known
         ]
-        for split, labels in sorted(found.items(), key=lambda each: (each[0] != first, each[0]))
-    }
+        raise UserError(*error.kinds, hints) from error
 
 
 def _cifar(
@@ -288,7 +293,9 @@ def _cifar(
                 offset = first + i * each + cifar.labels
                 pixels = name if within is None else within
                 splits[split].append(Item(label, file, 3 * SIDE**2, [pixels, offset, name]))
-    return CifarCollection(root, _plain_names(classes, called), splits)
+    found = CifarCollection(root, _plain_names(classes, called), splits)
+    found.published = cifar.name
+    return found
 
 
 def _contents(

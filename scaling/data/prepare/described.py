@@ -12,6 +12,7 @@ from typing import Any
 from fits.base.errors import UserError
 from scaling.data.prepare.convert import ARRAY_RECORD, TEMPLATE
 from scaling.data.prepare.shards import Shard
+from scaling.data.tf_example import FILE_NAME
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = "1.0.0"
@@ -31,23 +32,28 @@ def check_split(split: str) -> None:
 
 
 def shard_name(name: str, split: str, i: int, count: int) -> str:
-    """As TFDS calls file i of `count`."""
-    return f"{name}-{split}.{ARRAY_RECORD}-{i:05d}-of-{count:05d}"
+    """As TFDS calls file i of `count` of the data set name[/config]."""
+    return f"{name.partition('/')[0]}-{split}.{ARRAY_RECORD}-{i:05d}-of-{count:05d}"
 
 
 def write_description(
     folder: Path,
+    name: str,
     image_key: str,
     label_key: str,
     classes: int | Sequence[str],
     splits: Mapping[str, Sequence[Shard]],
+    *,
+    file_names: bool = False,
 ) -> None:
     """dataset_info.json and features.json for ArrayRecord files that `shard_name` names.
 
     Args:
-      folder: root/name/version.
+      folder: root/name[/config]/version.
+      name: of the data set, name[/config].
       classes: how many, or their names.
       splits: the files of each.
+      file_names: whether records say which file each image was, as the feature `file_name`.
     """
     import tensorflow_datasets as tfds
 
@@ -58,12 +64,13 @@ def write_description(
         {
             image_key: tfds.features.Image(shape=(None, None, 3)),
             label_key: tfds.features.ClassLabel(**named),
+            **({FILE_NAME: tfds.features.Text()} if file_names else {}),
         }
     )
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder,
         template=TEMPLATE,
-        dataset_name=folder.parent.name,
+        dataset_name=name.partition("/")[0],
         filetype_suffix=ARRAY_RECORD,
     )
     infos = [

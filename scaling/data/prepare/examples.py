@@ -109,7 +109,7 @@ def convert_examples(
         classes = classes or 1 + max(kept["largest_label"] for kept in found)
         if not classes:
             raise UserError([f"{keys.label} is {WITHHELD} throughout: no record has a label."])
-        write_description(folder, keys.image, keys.label, classes, made)
+        write_description(folder, name, keys.image, keys.label, classes, made)
     say(_words_of_labels(keys, classes, min(kept["smallest_label"] for kept in found)))
     for split, shards in made.items():
         _say_withheld(split, keys, sum(shard.records for shard in shards), withheld[split])

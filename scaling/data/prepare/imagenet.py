@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fits.base.counted import counted
 from fits.base.errors import UserError
+from scaling.base.console import complain
 from scaling.data.prepare.item import Item
 from scaling.data.tar_members import TarMember, tar_members
 
@@ -44,7 +45,7 @@ def listed(root: Path) -> tuple[list[str], dict[str, list[Item]]]:
 
 
 def _train(archive: Path, number: dict[str, int]) -> list[Item]:
-    found, modified = [], archive.stat().st_mtime_ns
+    found, others, modified = [], [], archive.stat().st_mtime_ns
     for inner in tar_members(archive):
         name = Path(inner.name).name
         label = number.get(name.removesuffix(".tar"))
@@ -53,11 +54,16 @@ def _train(archive: Path, number: dict[str, int]) -> list[Item]:
         for member in tar_members(archive, within=inner):
             if member.name.endswith(SUFFIX):
                 found.append(_item(archive, modified, label, member))
+            else:
+                others.append(f"{name}: {member.name}")
+    _say_left_out(archive, others)
     return found
 
 
 def _validation(archive: Path, labels: list[int]) -> list[Item]:
-    members = sorted(m for m in tar_members(archive) if m.name.endswith(SUFFIX))
+    everything = sorted(tar_members(archive))
+    members = [member for member in everything if member.name.endswith(SUFFIX)]
+    _say_left_out(archive, [m.name for m in everything if not m.name.endswith(SUFFIX)])
     if len(members) != len(labels):
         raise UserError(
             [f"{archive} has {counted(len(members), 'image', form='_')}, of {len(labels):_}."]
@@ -67,6 +73,13 @@ def _validation(archive: Path, labels: list[int]) -> list[Item]:
         _item(archive, modified, label, member)
         for label, member in zip(labels, members, strict=True)
     ]
+
+
+def _say_left_out(archive: Path, others: list[str]) -> None:
+    if others:
+        count = counted(len(others), "file that is", "files that are", form="_")
+        verb = "is" if len(others) == 1 else "are"
+        complain(f"{archive}: {count} no {SUFFIX} {verb} left out, the first {others[0]}.")
 
 
 def _item(archive: Path, modified: int, label: int, member: TarMember) -> Item:

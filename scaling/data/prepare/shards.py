@@ -122,7 +122,7 @@ class Progress:
             held.enter_context(self._alone())
             held.callback(self._remove_lock)
             self._held = held.pop_all()
-        for aside in self.folder.glob(".*array_record-*.part"):
+        for aside in self.folder.glob(".*.part"):
             aside.unlink(missing_ok=True)
         self._read()
         return self
