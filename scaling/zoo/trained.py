@@ -44,7 +44,7 @@ class Trained:
       images_seen, flops, data_size, seed: of its training; None: not known.
       subset: part of `trained_on` that it saw.
       variant: the resolution, where it is not that of its training, as far as that is known: a file
-        without learned positions does not tell it; and the mean and std of pixels that a person says.
+        without learned positions does not tell it; and the mean and std of pixels that are given.
       of_pixels: what must be known of the pixels that it sees; None: nothing.
       read: gives params, frozen and state of its objective; params alone where it is from a file.
     """
