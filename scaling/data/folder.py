@@ -29,6 +29,7 @@ from scaling.data.source import (
     check_each,
     missing,
     same_sets,
+    splits_of,
 )
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -132,7 +133,7 @@ class Folder(SourceConfig):
         return sorted(allowed(_records(folder, members, self.classes), self.skip_unreadable))
 
     def check(self, say: Say) -> None:
-        opens = [partial(self._open, split, to_train=False) for split in self._splits().values()]
+        opens = [partial(self._open, split, to_train=False) for split in splits_of(self).values()]
         check_each(lambda images: images.check(say), opens)
 
     def _open(self, split: str, to_train: bool) -> "FolderImages":
@@ -140,14 +141,6 @@ class Folder(SourceConfig):
             raise ValueError(problem)
         how = self.decode, self.skip_unreadable
         return FolderImages(self.root / split, self.class_names, self.resolution, *how)
-
-    def _splits(self, to_train: bool = False) -> dict[str, str]:
-        """The two splits, by the key that says each; where nothing need be learnt from, those that
-        are there."""
-        heldout = {"heldout_split": self.heldout_split}
-        if self.heldout_only and not to_train:
-            return heldout
-        return {"train_split": self.train_split, **heldout}
 
     def fault(self, to_train: bool = True) -> Fault | None:
         if problem := self.decode.problem():
@@ -162,7 +155,7 @@ class Folder(SourceConfig):
 
     def _fault_of_splits(self, to_train: bool) -> Fault | None:
         splits = _folders(self.root)
-        for field, split in self._splits(to_train).items():
+        for field, split in splits_of(self, to_train).items():
             if split not in splits:
                 there = ", ".join(splits) or "none"
                 return Fault(
@@ -191,7 +184,7 @@ class Folder(SourceConfig):
                     f"class {name!r} of {heldout} is not among the {len(classes)} of "
                     f"{self.train_split!r}. {did_you_mean(name, classes)}".rstrip(),
                 )
-        for field, split in self._splits().items():
+        for field, split in splits_of(self).items():
             for name in _folders(self.root / split):
                 if next(_images(self.root / split / name), None) is None:
                     return Fault(
@@ -206,7 +199,7 @@ class Folder(SourceConfig):
         if self.skip_unreadable:
             found |= {
                 f"{key.removesuffix('_split')}_skipped": self._open(split, to_train=False).skipped
-                for key, split in self._splits().items()
+                for key, split in splits_of(self).items()
             }
         return found
 

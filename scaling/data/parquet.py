@@ -35,7 +35,7 @@ from scaling.data.parquet_files import (
 )
 from scaling.data.parquet_labels import all_labels, fits, labels, most_labels, unusable_rows
 from scaling.data.parquet_records import ParquetRecords
-from scaling.data.source import Fault, missing, same_sets, spread_over
+from scaling.data.source import Fault, missing, same_sets, splits_of, spread_over
 
 CAPTIONS = r"((large_)?list<\w+: )?(large_)?string(_view)?( not null)?>?"  # of Arrow's types
 
@@ -167,20 +167,12 @@ class Parquet(EncodedSource):
         there = [bool(self._files(split)) for split in (self.train_split, self.heldout_split)]
         return there == [False, True]
 
-    def _splits(self, to_train: bool = False) -> dict[str, str]:
-        """The two splits, by the key that says each; where nothing need be learnt from, those that
-        are there."""
-        heldout = {"heldout_split": self.heldout_split}
-        if not to_train and self.heldout_only:
-            return heldout
-        return {"train_split": self.train_split, **heldout}
-
     @property
     def _keys(self) -> Keys:
         return Keys(self.image_key, self.label_key, self.caption_key)
 
     def _all_files(self) -> list[File]:
-        return [file for split in self._splits().values() for file in self._files(split)]
+        return [file for split in splits_of(self).values() for file in self._files(split)]
 
     def _files(self, split: str) -> list[File]:
         return [File.of(file) for file in split_files(self.root, split)]
@@ -188,7 +180,7 @@ class Parquet(EncodedSource):
     def fault_of_files(self, to_train: bool) -> Fault | None:
         if problem := missing(self.root):
             return Fault("path", problem)
-        for field, split in self._splits(to_train).items():
+        for field, split in splits_of(self, to_train).items():
             found = split_files(self.root, split)
             if not found:
                 return Fault(field, self._no_split(split))
@@ -207,7 +199,7 @@ class Parquet(EncodedSource):
         of_sets: list[str] = []
         sound = [file for file in self._all_files() if file.path not in bad]
         classes = self._classes(sound) if sound else 1
-        for field, split in self._splits().items():
+        for field, split in splits_of(self).items():
             here = [file for file in self._files(split) if file.path not in bad]
             found = {f: unusable_rows(f, self.label_key, classes) for f in here}
             count = sum(rows for rows, _ in found.values())
@@ -262,7 +254,7 @@ class Parquet(EncodedSource):
         described: dict[int | None, Path] = {}
         called: dict[tuple[str, ...], Path] = {}
         lists: dict[tuple[str, bool], Path] = {}
-        for field, split in self._splits().items():
+        for field, split in splits_of(self).items():
             files, rows = self._files(split), 0
             for file in (each for each in files if each.path not in bad):
                 found = header(file, self.label_key)

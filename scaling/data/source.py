@@ -330,6 +330,31 @@ def same_sets(keys: tuple[str, str], train: str, heldout: str) -> Iterator[Clash
         yield Clash(keys, f"{keys[0]} and {keys[1]} are both {train!r}.")
 
 
+class Splits(Protocol):
+    """A source of two named splits, of which that to learn from may be absent."""
+
+    @property
+    def train_split(self) -> str:
+        """Name of that to learn from."""
+
+    @property
+    def heldout_split(self) -> str:
+        """Name of that to measure on."""
+
+    @property
+    def heldout_only(self) -> bool:
+        """Whether only the second is there."""
+
+
+def splits_of(source: Splits, to_train: bool = False) -> dict[str, str]:
+    """The two splits, by the key that says each; where nothing need be learnt from, those that are
+    there."""
+    heldout = {"heldout_split": source.heldout_split}
+    if not to_train and source.heldout_only:
+        return heldout
+    return {"train_split": source.train_split, **heldout}
+
+
 def missing(path: Path) -> str | None:
     """Says that `path` is not there, and the nearest name that is; None when it exists."""
     if path.exists():

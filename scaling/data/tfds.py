@@ -23,7 +23,7 @@ from scaling.base.json_file import read_json
 from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
 from scaling.data.readable import Records, allowed
-from scaling.data.source import Fault, missing, same_sets
+from scaling.data.source import Fault, missing, same_sets, splits_of
 from scaling.data.tf_example import FILE_NAME
 from scaling.data.tfds_file_names import file_names
 from scaling.data.tfds_names import hint
@@ -151,7 +151,7 @@ class Tfds(EncodedSource):
     def damaged_files(self) -> list[str]:
         """What is wrong with files of records of both splits, however much of them is used."""
         wrong: dict[str, str] = {}
-        for split in self._splits().values():
+        for split in splits_of(self).values():
             wrong |= self._damaged_files(split)
         return [f"{name}: {why}" for name, why in wrong.items()]
 
@@ -219,14 +219,6 @@ class Tfds(EncodedSource):
             )
             return Fault("name", words)
 
-    def _splits(self, to_train: bool = False) -> dict[str, str]:
-        """The two splits, by the key that says each; where nothing need be learnt from, those that
-        are there."""
-        heldout = {"heldout_split": self.heldout_split}
-        if not to_train and self.heldout_only:
-            return heldout
-        return {"train_split": self.train_split, **heldout}
-
     def _fault_of_format(self) -> Fault | None:
         folder, info = self.folder, self._info()
         formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
@@ -240,7 +232,7 @@ class Tfds(EncodedSource):
 
     def _fault_of_splits(self, to_train: bool) -> Fault | None:
         there = [split["name"] for split in self._info()["splits"]]
-        for field, split in self._splits(to_train).items():
+        for field, split in splits_of(self, to_train).items():
             found = SPLIT.fullmatch(split)
             if found is None:
                 words = f"{field}={split!r} is neither a split nor a slice like train[:90%]."
@@ -292,7 +284,7 @@ class Tfds(EncodedSource):
 
         splits = self.builder().info.splits
         parts = []
-        for field, split in self._splits().items():
+        for field, split in splits_of(self).items():
             whole = splits[split.partition("[")[0]].num_examples
             try:
                 (part,) = ReadInstruction.from_spec(split).to_absolute(splits)
@@ -318,7 +310,7 @@ class Tfds(EncodedSource):
 
     def _fault_of_records(self) -> Fault | None:
         splits = self.builder().info.splits
-        for split in self._splits().values():
+        for split in splits_of(self).values():
             for part in splits[split].file_instructions:
                 if not Path(part.filename).exists():
                     words = f"{self.name}: {part.filename} is gone; prepare the data set again."
