@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.errors import UserError
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import NONE
 from scaling.data.parquet import Parquet
-from scaling.data.parquet_files import File, header, split_of
+from scaling.data.parquet_files import header, split_of
 from scaling.data.parquet_labels import fits
 from scaling.data.patterns import files_of
 from scaling.data.webdataset import WebDataset
-from scaling.data.webdataset_index import Index, Shard, index_of
+from scaling.data.webdataset_index import Index, index_of
 
 NUMBER = re.compile(r"[-_.]?\d+$")
 ABSENT = "(no split)"  # of no file
@@ -47,7 +48,7 @@ def _columns(files: list[Path]) -> dict[str, str | None]:
     the source is opened."""
     for file in files:
         try:
-            columns = header(File.of(file), None).columns
+            columns = header(FileVersion.of(file), None).columns
         except UserError:
             continue
         images = [name for name, kind in columns.items() if "bytes: " in kind]
@@ -101,6 +102,6 @@ def _indices(files: list[Path]) -> Iterator[Index]:
     """Of those archives that can be read."""
     for file in files:
         try:
-            yield index_of(Shard.of(file), "cls")
+            yield index_of(FileVersion.of(file), "cls")
         except (OSError, ValueError):
             continue

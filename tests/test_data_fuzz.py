@@ -9,8 +9,9 @@ import test_tfds_examples
 import test_webdataset
 
 from fits.base.errors import UserError
-from scaling.data.parquet import _wrong_column
-from scaling.data.parquet_files import File, Keys, copied, header
+from scaling.data.file_version import FileVersion
+from scaling.data.parquet_faults import wrong_column
+from scaling.data.parquet_files import Keys, copied, header
 from scaling.data.parquet_labels import labels
 from scaling.data.prepare import examples
 from scaling.data.prepare.tfrecord import tfrecords
@@ -43,9 +44,9 @@ def read_examples(file):
 
 
 def read_parquet(file):
-    described = File.of(file)
+    described = FileVersion.of(file)
     columns = header(described, "label").columns
-    if any(_wrong_column(file, columns, key, key) for key in ("image", "label")):
+    if any(wrong_column(file, columns, key, key) for key in ("image", "label")):
         return
     labels(described, "label")
     copied(described, Keys("image", "label"))

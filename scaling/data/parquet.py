@@ -5,7 +5,6 @@ stand in the schema's metadata. Parquet has no way to one row: the encoded image
 as they are, into Arrow files below the user's cache folder, of which any row is read by itself.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,9 +21,10 @@ from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import Labels
+from scaling.data.parquet_faults import bad_files, disagreement
 from scaling.data.parquet_files import (
-    File,
     Keys,
     captions_of,
     copied,
@@ -33,11 +33,9 @@ from scaling.data.parquet_files import (
     split_files,
     split_of,
 )
-from scaling.data.parquet_labels import all_labels, fits, labels, most_labels, unusable_rows
+from scaling.data.parquet_labels import all_labels, labels, most_labels, unusable_rows
 from scaling.data.parquet_records import ParquetRecords
 from scaling.data.source import Fault, missing, same_sets, splits_of, spread_over
-
-CAPTIONS = r"((large_)?list<\w+: )?(large_)?string(_view)?( not null)?>?"  # of Arrow's types
 
 
 class Parquet(EncodedSource):
@@ -89,7 +87,7 @@ class Parquet(EncodedSource):
         both splits. 0: there are no files here."""
         return self._classes(self._all_files())
 
-    def _classes(self, files: Sequence[File]) -> int:
+    def _classes(self, files: Sequence[FileVersion]) -> int:
         if not files:
             return 0
         described = {header(file, self.label_key).classes for file in files}
@@ -116,7 +114,7 @@ class Parquet(EncodedSource):
         return self._records(heldout, files, self._all_files())
 
     def _records(
-        self, heldout: bool, files: Sequence[File], described: Sequence[File]
+        self, heldout: bool, files: Sequence[FileVersion], described: Sequence[FileVersion]
     ) -> ParquetRecords:
         """Those of some files of a split; `described` say how many classes and labels there are."""
         name = f"{self.root.name} {self.heldout_split if heldout else self.train_split}"
@@ -171,11 +169,11 @@ class Parquet(EncodedSource):
     def _keys(self) -> Keys:
         return Keys(self.image_key, self.label_key, self.caption_key)
 
-    def _all_files(self) -> list[File]:
+    def _all_files(self) -> list[FileVersion]:
         return [file for split in splits_of(self).values() for file in self._files(split)]
 
-    def _files(self, split: str) -> list[File]:
-        return [File.of(file) for file in split_files(self.root, split)]
+    def _files(self, split: str) -> list[FileVersion]:
+        return [FileVersion.of(file) for file in split_files(self.root, split)]
 
     def fault_of_files(self, to_train: bool) -> Fault | None:
         if problem := missing(self.root):
@@ -191,8 +189,8 @@ class Parquet(EncodedSource):
     def fault_of_contents(self) -> Fault | None:
         """All files that cannot be read, and all in which labels are wrong; where the files say
         something against each other, that alone."""
-        bad = self._bad_files()
-        if fault := self._fault_of_agreement(bad):
+        bad = bad_files(self._all_files(), self._keys)
+        if fault := self._disagreement(bad):
             return fault
         blamed = next((fault.key for fault in bad.values()), None)
         wrong = {path: [fault.words] for path, fault in bad.items()}
@@ -212,8 +210,8 @@ class Parquet(EncodedSource):
         return Fault(blamed, listed(wrong, of_sets, "file")) if blamed else None
 
     def salvaged(self, heldout: bool) -> tuple[ParquetRecords | None, dict[str, str]]:
-        bad = self._bad_files()
-        if fault := self._fault_of_agreement(bad):
+        bad = bad_files(self._all_files(), self._keys)
+        if fault := self._disagreement(bad):
             raise UserError([fault.words])
         files, wrong = [], {}
         for file in self._files(self.heldout_split if heldout else self.train_split):
@@ -228,95 +226,11 @@ class Parquet(EncodedSource):
         sound = [file for file in self._all_files() if file.path not in bad]
         return (self._records(heldout, files, sound) if files else None), wrong
 
+    def _disagreement(self, bad: Mapping[Path, Fault]) -> Fault | None:
+        sets = {field: (split, self._files(split)) for field, split in splits_of(self).items()}
+        return disagreement(self.root, sets, self._keys, self.all_classes, bad)
+
     def _no_split(self, split: str) -> str:
         there = sorted({split_of(file) for file in self.root.rglob("*.parquet")})
         words = f"{self.root} has no Parquet files of a split {split!r}; "
         return f"{words}it has {', '.join(there) or 'none'}. {did_you_mean(split, there)}".rstrip()
-
-    def _bad_files(self) -> dict[Path, Fault]:
-        """Files of both splits that cannot be read, or have not the columns."""
-        found = {file.path: self._fault_of_file(file) for file in self._all_files()}
-        return {path: fault for path, fault in found.items() if fault is not None}
-
-    def _fault_of_file(self, file: File) -> Fault | None:
-        try:
-            columns = header(file, self.label_key).columns
-            for kind, key in self._keys._asdict().items():
-                if key is not None and (wrong := _wrong_column(file.path, columns, key, kind)):
-                    return Fault(f"{kind}_key", wrong.removesuffix("."))
-            labels(file, self.label_key)
-        except UserError as error:
-            return Fault("path", str(error))
-        return None
-
-    def _fault_of_agreement(self, bad: Mapping[Path, Fault]) -> Fault | None:
-        """What files that can be read say against each other."""
-        described: dict[int | None, Path] = {}
-        called: dict[tuple[str, ...], Path] = {}
-        lists: dict[tuple[str, bool], Path] = {}
-        for field, split in splits_of(self).items():
-            files, rows = self._files(split), 0
-            for file in (each for each in files if each.path not in bad):
-                found = header(file, self.label_key)
-                rows += found.rows
-                described.setdefault(found.classes, file.path)
-                if found.names is not None:
-                    called.setdefault(found.names, file.path)
-                for key in (self.label_key, self.caption_key):
-                    if key is not None:
-                        lists.setdefault((key, "list" in found.columns[key]), file.path)
-            if not rows and not any(file.path in bad for file in files):
-                return Fault(field, f"{self.root}: split {split!r} holds no rows.")
-        if len(described) > 1:
-            words = " and ".join(
-                f"{path.name} has {count} classes" for count, path in list(described.items())[:2]
-            )
-            return Fault("path", f"{self.root}: {words}; files of one data set have the same.")
-        if len(called) > 1:
-            return Fault("path", f"{self.root}: {_other_names(called)}")
-        return self._fault_of_all_classes(next(iter(described), None)) or self._fault_of_kinds(
-            lists
-        )
-
-    def _fault_of_all_classes(self, described: int | None) -> Fault | None:
-        wanted = self.all_classes
-        if wanted is None or described in (None, wanted):
-            return None
-        words = f"{self.root}: the metadata name {described:_} classes, all_classes says {wanted:_}"
-        return Fault("all_classes", f"{words}; leave it out.")
-
-    def _fault_of_kinds(self, lists: dict[tuple[str, bool], Path]) -> Fault | None:
-        """A column that holds lists in one file and single values in another."""
-        for field, key, one in (
-            ("label_key", self.label_key, "label"),
-            ("caption_key", self.caption_key, "text"),
-        ):
-            if key is not None and (key, True) in lists and (key, False) in lists:
-                words = f"{key!r} is a list of {one}s in {lists[key, True].name}, and a {one} in "
-                return Fault(field, f"{self.root}: {words}{lists[key, False].name}; use one kind.")
-        return None
-
-
-def _other_names(called: dict[tuple[str, ...], Path]) -> str:
-    """The first class that two files of as many classes call otherwise."""
-    (one, first), (other, second) = list(called.items())[:2]
-    number = next(k for k, names in enumerate(zip(one, other, strict=True)) if len({*names}) > 1)
-    return (
-        f"class {number} is {one[number]!r} in {first.name} and {other[number]!r} in "
-        f"{second.name}; files of one data set call classes the same."
-    )
-
-
-def _wrong_column(file: Path, columns: dict[str, str], key: str, kind: str) -> str | None:
-    if key not in columns:
-        near = did_you_mean(key, columns)
-        words = f"{file} has no column {key!r} ({kind}_key). {near}It has"
-        return f"{words} {', '.join(columns) or 'none'}."
-    found = columns[key]
-    if kind == "label" and not fits(found):
-        return f"{file}: {key!r} is {found}; a whole number is needed, or a list of them."
-    if kind == "caption" and not re.fullmatch(CAPTIONS, found):
-        return f"{file}: {key!r} is {found}; a text is needed, one an image, or a list of texts."
-    if kind == "image" and not re.match(r"struct<(.*[ <])?bytes: (large_)?binary", found):
-        return f"{file}: {key!r} is {found}; a struct with the encoded image as `bytes` is needed."
-    return None

@@ -20,25 +20,12 @@ from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
 from scaling.data.captions import Caption
+from scaling.data.file_version import FileVersion
 from scaling.data.readable import alone
 
 ROWS = 256  # copied at once
 ABANDONED = 24 * 3600  # seconds without a write after which a file is a killed process's
 COUNTED = re.compile(r"-\d+-of-(\d+)(-[0-9a-f]+)?")
-
-
-class File(NamedTuple):
-    """One Parquet file, and what tells it from its changed self."""
-
-    path: Path
-    bytes: int
-    modified: int
-    """Nanoseconds since 1970."""
-
-    @classmethod
-    def of(cls, path: Path) -> "File":
-        stat = path.stat()
-        return cls(path, stat.st_size, stat.st_mtime_ns)
 
 
 class Keys(NamedTuple):
@@ -82,7 +69,7 @@ def incomplete(files: Sequence[Path]) -> str | None:
 
 
 @cache
-def header(file: File, label_key: str | None) -> Header:
+def header(file: FileVersion, label_key: str | None) -> Header:
     """Rows, columns and classes. UserError: it is no Parquet file, or it is cut off."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,7 +102,7 @@ def _names(metadata: bytes | None, label_key: str) -> tuple[str, ...] | None:
 
 
 def captions_of(
-    files: Sequence[File], rows: Sequence[int], key: str, numbers: NDArray[np.int64]
+    files: Sequence[FileVersion], rows: Sequence[int], key: str, numbers: NDArray[np.int64]
 ) -> list[Caption]:
     """What these rows of several files say, one file after another; UserError where one says
     nothing.
@@ -151,7 +138,7 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return found
 
 
-def _check_said(file: File, key: str, said: Sequence[Any], rows: Iterable[int]) -> None:
+def _check_said(file: FileVersion, key: str, said: Sequence[Any], rows: Iterable[int]) -> None:
     """Raise UserError where a row says nothing.
 
     Args:
@@ -165,12 +152,12 @@ def _check_said(file: File, key: str, said: Sequence[Any], rows: Iterable[int]) 
             raise UserError([f"{file.path}: row {row:_} of {key!r}: {words}; give one or more."])
 
 
-def unreadable(file: File, error: Exception) -> UserError:
+def unreadable(file: FileVersion, error: Exception) -> UserError:
     why = str(error).splitlines()[0] if str(error) else repr(error)
     return UserError([f"{file.path} is no Parquet file that can be read: {why}"])
 
 
-def all_copied(files: Sequence[File], keys: Keys) -> list[Path]:
+def all_copied(files: Sequence[FileVersion], keys: Keys) -> list[Path]:
     """As `copied`, of each file; the damaged ones are named together."""
     found, wrong = [], []
     for file in files:
@@ -183,7 +170,7 @@ def all_copied(files: Sequence[File], keys: Keys) -> list[Path]:
     return found
 
 
-def copied(file: File, keys: Keys) -> Path:
+def copied(file: FileVersion, keys: Keys) -> Path:
     """The file's encoded images and captions as an Arrow file, which is made where it is not there.
 
     Raises:
@@ -205,7 +192,7 @@ def copied(file: File, keys: Keys) -> Path:
     return copy
 
 
-def _copy(file: File, aside: Path, keys: Keys) -> None:
+def _copy(file: FileVersion, aside: Path, keys: Keys) -> None:
     import pyarrow as pa
 
     fields = [("image", pa.large_binary())]
@@ -229,7 +216,7 @@ def _copy(file: File, aside: Path, keys: Keys) -> None:
             writer.write_batch(pa.record_batch(found, schema))
 
 
-def _batches(file: File, columns: list[str]) -> Iterator[Any]:
+def _batches(file: FileVersion, columns: list[str]) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.counted import counted
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import MISSING, NONE, as_rows, padded, unusable
-from scaling.data.parquet_files import File, header, unreadable
+from scaling.data.parquet_files import header, unreadable
 
 NUMBER = r"u?int\d+"  # of Arrow's types
 LISTS = re.compile(rf"(large_|fixed_size_)?list(_view)?<\w+: {NUMBER}( not null)?>(\[\d+\])?")
@@ -28,7 +29,7 @@ def several(kind: str) -> bool:
 
 
 @cache
-def labels(file: File, label_key: str | None) -> NDArray[np.integer[Any]]:
+def labels(file: FileVersion, label_key: str | None) -> NDArray[np.integer[Any]]:
     """All labels of a file: [n], or [n, most] of a column of lists; zeros without a column.
 
     Where a row says nothing stands `MISSING`. UserError: the file cannot be read.
@@ -77,20 +78,20 @@ def _narrow(found: NDArray[np.int64]) -> NDArray[np.integer[Any]]:
     return found.astype(np.int32) if fit else found
 
 
-def most_labels(files: Sequence[File], label_key: str | None) -> int | None:
+def most_labels(files: Sequence[FileVersion], label_key: str | None) -> int | None:
     """Most labels of a row of these files; None where each has one."""
     shapes = [labels(file, label_key).shape for file in files]
     return max((shape[1] for shape in shapes if len(shape) == 2), default=None)
 
 
 def all_labels(
-    files: Sequence[File], label_key: str | None, most: int | None
+    files: Sequence[FileVersion], label_key: str | None, most: int | None
 ) -> NDArray[np.integer[Any]]:
     """Those of several files, one after another: [n], or [n, most]."""
     return np.concatenate([padded(labels(file, label_key), most) for file in files])
 
 
-def unusable_rows(file: File, label_key: str | None, classes: int) -> tuple[int, list[str]]:
+def unusable_rows(file: FileVersion, label_key: str | None, classes: int) -> tuple[int, list[str]]:
     """How many rows of a file have no labels that can be used, and what they have, in words."""
     found = labels(file, label_key)
     wrong = np.flatnonzero(unusable(found, classes))

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.captions import Caption
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import assigned
-from scaling.data.parquet_files import File, Keys, all_copied, mapped
+from scaling.data.parquet_files import Keys, all_copied, mapped
 from scaling.data.parquet_labels import all_labels
 from scaling.data.readable import Encoded
 
@@ -17,7 +18,12 @@ class ParquetRecords:
     """The rows of several files, one file after another."""
 
     def __init__(
-        self, name: str, files: Sequence[File], classes: int, keys: Keys, most: int | None = None
+        self,
+        name: str,
+        files: Sequence[FileVersion],
+        classes: int,
+        keys: Keys,
+        most: int | None = None,
     ):
         """`most`: labels of an image, at most; None: each has one."""
         import pyarrow as pa

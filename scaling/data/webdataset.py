@@ -20,12 +20,13 @@ from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import Labels, assigned, padded
 from scaling.data.patterns import files_of
 from scaling.data.readable import Encoded
 from scaling.data.source import Fault, same_sets
 from scaling.data.tar_members import read_member
-from scaling.data.webdataset_index import IMAGES, Index, Shard, called, index_of, wrong_in
+from scaling.data.webdataset_index import IMAGES, Index, called, index_of, wrong_in
 
 SHOWN = 5  # missing archives that are named
 
@@ -103,9 +104,9 @@ class WebDataset(EncodedSource):
 
     def records(self, heldout: bool) -> "WebDatasetRecords":
         pattern = self._pattern(heldout)
-        return self._records(pattern, [Shard.of(file) for file in files_of(pattern)])
+        return self._records(pattern, [FileVersion.of(file) for file in files_of(pattern)])
 
-    def _records(self, pattern: str, shards: Sequence[Shard]) -> "WebDatasetRecords":
+    def _records(self, pattern: str, shards: Sequence[FileVersion]) -> "WebDatasetRecords":
         return WebDatasetRecords(
             pattern,
             shards,
@@ -125,7 +126,7 @@ class WebDataset(EncodedSource):
         """Told by the names and sizes of their images: archives are padded to few sizes."""
         found = []
         for file in files_of(self._pattern(heldout)):
-            index = index_of(Shard.of(file), self.label_key, self.caption_key)
+            index = index_of(FileVersion.of(file), self.label_key, self.caption_key)
             told = hashlib.sha256(index.names.tobytes() + index.sizes.tobytes()).hexdigest()[:16]
             where = str(file.absolute().parent)
             found.append(FileRange(where, file.name, told, 0, len(index.labels)))
@@ -156,15 +157,15 @@ class WebDataset(EncodedSource):
         blamed = None
         for field, pattern in self._patterns().items():
             found, damaged = self._indices(pattern)
-            bad = {s.file: wrong_in(index, self.classes, self.most_labels) for s, index in found}
+            bad = {s.path: wrong_in(index, self.classes, self.most_labels) for s, index in found}
             records = sum(len(index.names) for _, index in found)
             count = sum(map(len, bad.values()))
             words = not_allowed(count, records, self.skip_unreadable)
             wrong |= {file: [why] for file, why in damaged.items()}
             if words:
                 for shard, index in found:
-                    said = bad[shard.file].items()
-                    wrong[shard.file] = [f"{called(shard, index, i)}: {why}" for i, why in said]
+                    said = bad[shard.path].items()
+                    wrong[shard.path] = [f"{called(shard, index, i)}: {why}" for i, why in said]
                 keys = f"{counted(count, 'key', form='_')} of {records:_}"
                 of_sets.append(f"{pattern}, {keys}: {words}")
             if not records and not damaged:
@@ -181,11 +182,11 @@ class WebDataset(EncodedSource):
         shards = [shard for shard, _ in found]
         return (self._records(pattern, shards) if shards else None), short
 
-    def _indices(self, pattern: str) -> tuple[list[tuple[Shard, Index]], dict[Path, str]]:
+    def _indices(self, pattern: str) -> tuple[list[tuple[FileVersion, Index]], dict[Path, str]]:
         """What the archives hold, and why others cannot be read."""
         found, damaged = [], {}
         for file in files_of(pattern):
-            shard = Shard.of(file)
+            shard = FileVersion.of(file)
             try:
                 found.append((shard, index_of(shard, self.label_key, self.caption_key)))
             except ValueError as error:
@@ -199,7 +200,7 @@ class WebDatasetRecords:
     def __init__(
         self,
         name: str,
-        shards: Sequence[Shard],
+        shards: Sequence[FileVersion],
         classes: int,
         label_key: str | None,
         caption_key: str | None = None,
@@ -217,7 +218,7 @@ class WebDatasetRecords:
         self._labels = np.concatenate(rows) if most else np.concatenate(rows)[:, 0]
         self.size = int(self._ends[-1])
 
-    def _place(self, number: int) -> tuple[Shard, Index, int]:
+    def _place(self, number: int) -> tuple[FileVersion, Index, int]:
         if not 0 <= number < self.size:
             raise IndexError(f"{self.name} has no image {number}")
         i = int(np.searchsorted(self._ends, number, side="right"))
@@ -230,7 +231,7 @@ class WebDatasetRecords:
             shard, index, i = self._place(number)
             if index.wrong[i]:
                 raise ValueError(index.wrong[i].decode("utf-8", "replace"))
-            image = read_member(shard.file, int(index.offsets[i]), int(index.sizes[i]))
+            image = read_member(shard.path, int(index.offsets[i]), int(index.sizes[i]))
             found.append(Encoded(image, assigned(index.labels[i])))
         return found
 
@@ -243,7 +244,7 @@ class WebDatasetRecords:
     def _caption(self, number: int) -> Caption:
         shard, index, i = self._place(number)
         size = int(index.caption_sizes[i])
-        text = read_member(shard.file, int(index.caption_offsets[i]), size)
+        text = read_member(shard.path, int(index.caption_offsets[i]), size)
         try:
             whole = text.decode("utf-8").strip()
         except UnicodeDecodeError:
@@ -264,7 +265,7 @@ class WebDatasetRecords:
         return np.unique(np.concatenate([(self._ends - lengths)[filled], self._ends[filled] - 1]))
 
     def identity(self) -> list[Any]:
-        shards = [[str(s.file), s.bytes, s.modified] for s in self.shards]
+        shards = [[str(s.path), s.bytes, s.modified] for s in self.shards]
         label_key, caption_key = self.keys
         told = [] if caption_key is None else [f"caption {caption_key}"]
         told += [] if self.labels_each is None else [f"most {self.labels_each}"]

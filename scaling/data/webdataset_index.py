@@ -17,26 +17,13 @@ from numpy.typing import NDArray
 
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
+from scaling.data.file_version import FileVersion
 from scaling.data.labels import NONE, assigned, rectangular, why_unusable
 from scaling.data.readable import alone
 from scaling.data.tar_members import TarMember, read_member, tar_members
 
 IMAGES = ("jpg", "jpeg", "png")
 LONGEST_LABEL = 4096  # bytes of a .cls member
-
-
-class Shard(NamedTuple):
-    """One archive, and what tells it from its changed self."""
-
-    file: Path
-    bytes: int
-    modified: int
-    """Nanoseconds since 1970."""
-
-    @classmethod
-    def of(cls, file: Path) -> "Shard":
-        stat = file.stat()
-        return cls(file.absolute(), stat.st_size, stat.st_mtime_ns)
 
 
 class Index(NamedTuple):
@@ -56,19 +43,19 @@ class Index(NamedTuple):
 
 
 @cache
-def index_of(shard: Shard, label_key: str | None, caption_key: str | None = None) -> Index:
+def index_of(shard: FileVersion, label_key: str | None, caption_key: str | None = None) -> Index:
     """Where the images of an archive lie; read from its headers, unless that was done.
 
     Raises:
       ValueError: it is cut off.
     """
-    decides = json.dumps([str(shard.file), *shard[1:], label_key, caption_key, IMAGES])
+    decides = json.dumps([str(shard.path), *shard[1:], label_key, caption_key, IMAGES])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
-    file = cache_folder() / f"{shard.file.stem[-40:]}-{digest}.index.npz"
+    file = cache_folder() / f"{shard.path.stem[-40:]}-{digest}.index.npz"
     with alone(file) as keeps:
         found = _kept(file) if keeps else None
         if found is None:
-            found = _read_headers(shard.file, label_key, caption_key)
+            found = _read_headers(shard.path, label_key, caption_key)
             if keeps:
                 with written_aside(file) as aside, aside.open("wb") as stream:
                     np.savez(stream, **found._asdict())
@@ -145,8 +132,8 @@ def _labels(archive: Path, member: TarMember) -> tuple[int, ...] | None:
     return tuple(number for number in map(int, words) if number != NONE)
 
 
-def called(shard: Shard, index: Index, i: int) -> str:
-    return f"{shard.file}: {index.names[i].decode('utf-8', 'replace')}"
+def called(shard: FileVersion, index: Index, i: int) -> str:
+    return f"{shard.path}: {index.names[i].decode('utf-8', 'replace')}"
 
 
 def wrong_in(index: Index, classes: int, most: int | None) -> dict[int, str]:
