@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from fits.base.errors import UserError
+from scaling.base.console import complain
 from scaling.data.file_version import FileVersion
-from scaling.data.labels import NONE
+from scaling.data.labels import MOST_CLASSES, NONE
 from scaling.data.parquet import Parquet
-from scaling.data.parquet_files import header, split_of
+from scaling.data.parquet_files import files_below, header, is_hidden, split_of
 from scaling.data.parquet_labels import fits
 from scaling.data.patterns import files_of
 from scaling.data.webdataset import WebDataset
@@ -27,12 +29,13 @@ def has_parquet(folder: Path) -> bool:
     depths = ["*.parquet", "*/*.parquet"]
     if not (folder / "train").is_dir():
         depths.append("*/*/*.parquet")
-    return any(next(folder.glob(depth), None) for depth in depths)
+    found = (file for depth in depths for file in folder.glob(depth))
+    return any(not is_hidden(each, folder) for each in found)
 
 
 def sources_of_parquet(folder: Path, resolution: int) -> list[Parquet]:
     """All splits, with the columns that only can be meant."""
-    files = sorted(folder.rglob("*.parquet"))
+    files = files_below(folder)
     splits = sorted({split_of(file) for file in files}, key=lambda split: (split != "train", split))
     first, *others = splits
     pairs = [(first, other) for other in others] or [(ABSENT, first)]
@@ -55,6 +58,14 @@ def _columns(files: list[Path]) -> dict[str, str | None]:
         labels = [name for name, kind in columns.items() if fits(kind)]
         image = "image" if "image" in images or len(images) != 1 else images[0]
         label = next((name for name in ("label", "labels", *labels) if name in labels), None)
+        if label is None:
+            others = ", ".join(
+                f"{name} ({kind})" for name, kind in columns.items() if name != image
+            )
+            complain(
+                f"{file} has no column of labels, whole numbers or lists of them: all images are "
+                f"taken as of one class. Other columns: {others or 'none'}."
+            )
         return {"image_key": image, "label_key": label}
     return {}
 
@@ -62,17 +73,22 @@ def _columns(files: list[Path]) -> dict[str, str | None]:
 def sources_of_archives(folder: Path, resolution: int) -> list[WebDataset]:
     """A source of every group of archives in a folder whose names differ in their number alone."""
     groups: dict[str, list[str]] = {}
-    for file in sorted(folder.glob("*.tar")):
+    for file in sorted(each for each in folder.glob("*.tar") if not is_hidden(each, folder)):
         groups.setdefault(NUMBER.sub("", file.stem), []).append(file.name)
     names = sorted(groups, key=lambda name: (name != "train", name))
-    return [source_of_shards(_pattern(folder, name, groups[name]), resolution) for name in names]
+    patterns = [each for name in names for each in _patterns(folder, name, groups[name])]
+    return [source_of_shards(pattern, resolution) for pattern in patterns]
 
 
-def _pattern(folder: Path, name: str, archives: list[str]) -> str:
-    short = f"{folder}/{name}*.tar"
+def _patterns(folder: Path, name: str, archives: list[str]) -> list[str]:
+    """One that names all these archives, or where their names hold what it is made of, one each."""
+    if any(each in archive for archive in archives for each in "{,}"):
+        return [f"{folder}/{archive}" for archive in archives]
+    short = f"{folder}/{glob.escape(name)}*.tar"
     if [file.name for file in files_of(short)] == archives:
-        return short
-    return f"{folder}/{{{','.join(archives)}}}" if archives[1:] else f"{folder}/{archives[0]}"
+        return [short]
+    escaped = [glob.escape(archive) for archive in archives]
+    return [f"{folder}/{{{','.join(escaped)}}}" if escaped[1:] else f"{folder}/{archives[0]}"]
 
 
 def source_of_shards(pattern: str, resolution: int) -> WebDataset:
@@ -91,7 +107,7 @@ def source_of_shards(pattern: str, resolution: int) -> WebDataset:
     labelled = bool(most)
     return WebDataset(
         heldout_shards=pattern,
-        classes=1 + int(labels.max(initial=0)) if labelled else 1,
+        classes=min(1 + int(labels.max(initial=0)), MOST_CLASSES) if labelled else 1,
         label_key="cls" if labelled else None,
         most_labels=most if most > 1 else None,
         resolution=resolution,

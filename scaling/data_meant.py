@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,7 @@ from scaling.training.run import Run
 
 HELDOUT = ("test", "validation", "val", "valid", "heldout")
 INFO = "dataset_info.json"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 MOST_LABELS = 10_000  # of an image that nobody has said more of
 SHOWN = 10  # versions that a hint names before it counts the rest
 
@@ -62,6 +64,8 @@ def meant(
       UserError: there is no such thing, or it cannot be opened.
     """
     path, whole = expanded(Path(what)), contents_needed
+    if what.endswith(COMPRESSED) and data_dir is None:
+        raise UserError([f"{what} is a compressed archive; decompress it, and name the .tar."])
     if what.endswith(".tar") and data_dir is None:
         return _opened(path.stem, [source_of_shards(what, resolution)], whole)
     if path.suffix == ".npz" and path.is_file() and data_dir is None:
@@ -138,10 +142,28 @@ def _fault(source: SourceConfig, whole: bool) -> Fault | None:
 
 def _of_folder(path: Path, resolution: int) -> Meant:
     there = [name for name in HELDOUT if (path / name).is_dir()]
+    if not there and not (path / "train").is_dir():
+        raise UserError([_no_images(path)])
     source = Folder(
         path=path, train_split="train", heldout_split=(there or ["test"])[0], resolution=resolution
     )
     return _opened(path.absolute().name, [source])
+
+
+def _no_images(folder: Path) -> str:
+    """What a folder would hold, were there images in it that can be read as they are."""
+    names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    more = f" and {len(names) - SHOWN:_} more" if len(names) > SHOWN else ""
+    words = (
+        f"{folder} holds no images that can be read as they are: no folder train/<class>/ "
+        f"(or {', '.join(HELDOUT)}), no Parquet files, no archives of WebDataset (.tar), no data "
+        f"set of TFDS. It holds {', '.join(names[:SHOWN]) or 'nothing'}{more}."
+    )
+    if any(name.endswith(COMPRESSED) for name in names):
+        return f"{words} Decompress the archives, or `scaling data prepare` a data set of one."
+    if any("tfrecord" in name or re.search(r"-\d{5}-of-\d{5}$", name) for name in names):
+        return f"{words} Copy TFRecords with `scaling data convert --split`."
+    return words
 
 
 def _named(folder: Path) -> tuple[str, Path]:

@@ -147,7 +147,11 @@ def report(study: Study, found: list[Found], left_out: LeftOut, path: Path | Non
         )
     else:
         table = {"kind": "without", "file": str(path), "of": contents(_whole(study.runs[0].data))}
-        print(f"written: {path}\nto leave them out, in the place of [data]:\n\n[data]")
+        print(f"written: {path}")
+        if not left_out.images:
+            print("there is nothing to leave out: [data] may stay as it is.")
+            return
+        print("to leave them out, in the place of [data]:\n\n[data]")
         print("\n".join(toml_line(key, value) for key, value in table.items()))
 
 

@@ -158,3 +158,17 @@ def test_the_kind_chooses_the_source():
     assert read({"kind": "digits", "resolution": 8}) == Digits(resolution=8)
     assert isinstance(read({"kind": "arrays", "path": "x.npz", "resolution": 8}), Arrays)
     assert read({"kind": "procedural"}).classes == 64
+
+
+@pytest.mark.parametrize("label", [10_000_000, 3 * 10**9, 2**40])
+def test_a_label_larger_than_any_number_of_classes_is_named(arrays, saved, label):
+    arrays["train_labels"][2] = label
+    words = saved(arrays).problem()
+    assert f"train_labels[2] is {label}; labels are classes, 0 .. 9_999_999" in words
+
+
+def test_where_no_image_has_a_label_there_is_one_class(arrays, saved):
+    arrays["train_labels"] = np.full((7, 2), -1)
+    arrays["heldout_labels"] = np.full((3, 2), -1)
+    source = saved(arrays)
+    assert (source.problem(), source.classes, source.labels_each) == (None, 1, 2)

@@ -79,6 +79,13 @@ def test_grey_becomes_three_equal_channels(how):
     assert np.ptp(seen) > 50
 
 
+@pytest.mark.parametrize("alpha", [3, bytes(range(0, 160, 10))], ids=["a colour", "each colour"])
+def test_a_transparent_palette_is_seen_in_its_colours_without_a_warning(how, alpha):
+    image = Image.fromarray(photo()).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    file = saved(image, "png", transparency=alpha)
+    np.testing.assert_array_equal(decode(file, 16, how), decode(saved(image, "png"), 16, how))
+
+
 def test_sixteen_bits_a_channel_in_colour_lose_their_lower_half(how):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 1 << 16, (8, 8, 3)).astype(np.uint16)

@@ -6,10 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tensorboardX.record_writer import RecordWriter
@@ -436,3 +439,72 @@ def test_a_split_that_is_given_twice_is_refused(scaling):
     status, _, errors = scaling("convert", *words)
     assert status == 2
     assert "--split train: is given 2 times" in errors
+
+
+def test_archives_in_folders_and_of_names_with_any_characters_are_checked_and_shown(scaling):
+    folder = Path("wds [1] {2}")
+    folder.mkdir()
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "png")
+    (folder / "._train-0.tar").write_bytes(b"of a desktop")
+    (folder / ".x.parquet").write_bytes(b"hidden")
+    for name in ("train-0", "train-1", "a,b-0", "a,b-1", "old [2]"):
+        with tarfile.open(folder / f"{name}.tar", "w") as tar:
+            for end, data in (("png", stream.getvalue()), ("cls", b"0")):
+                member = tarfile.TarInfo(f"0.{end}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    status, out, _ = scaling("check", str(folder))
+    assert (status, [line.partition(":")[2] for line in out.splitlines()]) == (
+        0,
+        [
+            " 2 images, 0 cannot be read",  # train-*
+            *[" 1 image, 0 cannot be read"] * 3,
+        ],
+    )
+    assert scaling("show", str(folder))[0] == 0
+
+
+def test_a_label_of_an_archive_larger_than_any_number_of_classes_is_named(scaling):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "png")
+    with tarfile.open("train-0.tar", "w") as tar:
+        for name, data in (("0.png", stream.getvalue()), ("0.cls", b"999999999")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    status, out, errors = scaling("check", "train-0.tar")
+    assert (status, "its label is 999999999" in out) == (1, True), errors
+
+
+def test_a_folder_without_images_is_answered_with_what_it_could_hold(scaling):
+    Path("records").mkdir()
+    Path("records/a-00000-of-00002").touch()
+    status, _, errors = scaling("check", "records")
+    assert status == 2
+    assert "no folder train/<class>/ (or test, validation, val, valid, heldout)" in errors
+    assert "It holds a-00000-of-00002. Copy TFRecords with `scaling data convert" in errors
+    Path("packed").mkdir()
+    Path("packed/train-0.tar.gz").touch()
+    assert "Decompress the archives" in scaling("show", "packed")[2]
+    assert "is a compressed archive; decompress it" in scaling("check", "packed/train-0.tar.gz")[2]
+
+
+def test_a_run_is_of_a_study_alone(scaling, photographs):
+    status, _, errors = scaling("show", "photographs", "--run", "0123")
+    assert (status, Path("results").exists()) == (2, False)
+    assert "--run 0123: photographs is no study, and has no runs" in errors
+
+
+def test_a_sheet_of_parquet_files_without_usable_labels_says_so(scaling):
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "png")
+    rows = [{"bytes": stream.getvalue(), "path": None}] * 2
+    Path("words").mkdir()
+    table = pa.table({"image": rows, "label": ["ant", "bee"]})
+    for split in ("train", "test"):
+        pq.write_table(table, f"words/{split}.parquet")
+    status, _, errors = scaling("show", "words")
+    assert status == 0
+    assert "words/test.parquet has no column of labels" in errors
+    assert "all images are taken as of one class. Other columns: label (string)." in errors

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.cli.duplicates import duplicates
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
 from scaling.data.without import Without, read_left_out
-from scaling.duplicates import Alike, find
+from scaling.duplicates import Alike, find, report
 from scaling.study.parse import read_study
 
 SIDE, TRAIN, HELDOUT = 32, 60, 20
@@ -270,3 +271,22 @@ def test_a_source_without_an_end_is_refused_in_a_sentence(tmp_path):
     assert said.returncode == 2
     assert "there is no end to its training images" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_where_nothing_is_found_nothing_is_to_be_changed(study, tmp_path, capsys):
+    images = dict(np.load(tmp_path / "images.npz"))
+    images["heldout_images"] = pictures(HELDOUT, 5)
+    np.savez(tmp_path / "images.npz", **images)
+    found = read_study(str(study))
+    left_out, rows = find(found, Alike(), lambda line: None)
+    report(found, rows, left_out, left_out.write(tmp_path, "copies"))
+    said = capsys.readouterr().out
+    assert "0 of 60 training images are near-duplicates." in said
+    assert said.endswith("there is nothing to leave out: [data] may stay as it is.\n")
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("scaling.duplicates.find", lambda *_: pytest.fail("images were looked at"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        duplicates(str(study), out=tmp_path / "images.npz" / "results")

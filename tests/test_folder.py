@@ -494,3 +494,31 @@ def test_a_folder_under_ones_home_may_be_written_with_a_tilde(root, monkeypatch)
 def test_loading_the_module_leaves_pillow_alone():
     program = "import sys, scaling.data.folder; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_link_that_leads_nowhere_is_named_or_left_out(root):
+    (root / "train" / "ant" / "9.png").symlink_to(root / "gone.png")
+    with pytest.raises(UnreadableImages, match=r"train/ant/9.png: not a readable image: .*No such"):
+        opened(root).check(print)
+    some = opened(root, skip_unreadable=1)
+    some.check(print)
+    assert (some.train().size, some.sizes()) == (12, (12, 6))
+    assert [*some.train().skipped] == [str(root / "train" / "ant" / "9.png")]
+    save(pixels(7), root / "gone.png")
+    assert opened(root).train().size == some.train().size == 13
+
+
+def test_images_in_a_folder_within_their_class_are_pointed_at(root):
+    inner = root / "train" / "bee" / "images"
+    inner.mkdir()
+    for file in (root / "train" / "bee").glob("*.png"):
+        file.rename(inner / file.name)
+    words = "train/bee holds no image (.jpg, .jpeg, .png), but its folder 'images' does; move"
+    assert words in opened(root).problem()
+
+
+def test_a_class_that_is_a_link_to_nothing_is_named(root):
+    (root / "test" / ".left").symlink_to(root / "gone")
+    assert opened(root).problem() is None
+    (root / "train" / "dog").symlink_to(root / "gone")
+    assert f"{root}/train/dog is a link to nothing; restore the folder" in opened(root).problem()

@@ -142,7 +142,7 @@ def study(tmp_path, evaluation):
     ],
 )
 def test_a_study_measures_a_classifier_on_images_without_a_training_set(tmp_path, evaluation):
-    names = [f"glyph {i}" for i in range(4)]
+    names = [f"glyph {i} of seed 0" for i in range(4)]
     folder(tmp_path / "set", names, resolution=16)
     (tmp_path / "map.toml").write_text(f'[classes]\n"{names[0]}" = 0\n')
     file = study(tmp_path, evaluation.replace("MAP", str(tmp_path / "map.toml")))

@@ -154,3 +154,11 @@ def test_of_several_labels_the_rarest_decides_and_no_label_counts_as_the_commone
     np.testing.assert_allclose(size[20], size[0], rtol=1e-12)
     with pytest.raises(ValueError, match="none of 3 images has a label"):
         resampled(np.full(3, -1, np.int32), "square-root")
+
+
+@pytest.mark.parametrize("rule", ["square-root", "class-balanced"])
+def test_a_label_that_an_image_has_twice_is_counted_once(rule):
+    twice = np.array([[0, 0], [0, -1], [1, 1]], np.int32)
+    once = np.array([[0, -1], [0, -1], [1, -1]], np.int32)
+    np.testing.assert_array_equal(resampled(twice, rule), resampled(once, rule))
+    assert twice.tolist() == [[0, 0], [0, -1], [1, 1]]

@@ -407,3 +407,20 @@ def test_a_column_of_captions_that_is_missing_or_no_text_is_named(tmp_path):
     assert "has no column 'txt' (caption_key). Did you mean 'text'?" in words
     words = found.model_copy(update={"caption_key": "image"}).problem()
     assert "a text is needed, one an image" in words
+
+
+def test_a_label_larger_than_any_number_of_classes_is_named(tmp_path):
+    write(tmp_path / "train.parquet", range(3), labels=[0, 2**40, 1], names=None)
+    write(tmp_path / "test.parquet", range(3, 6), names=None)
+    words = source(tmp_path).problem()
+    assert "1 label is none of the 10_000_000 classes" in words
+    assert f"(row 1: {2**40})" in words
+    assert source(tmp_path, skip_unreadable=1).train().size == 2
+
+
+def test_hidden_files_and_folders_are_no_part_of_a_data_set(root):
+    before = source(root).sizes()
+    write(root / ".old" / "train" / "0000.parquet", range(4))
+    (root / "data" / "._test-00000-of-00001.parquet").write_bytes(b"of a desktop")
+    assert (source(root).problem(), source(root).sizes()) == (None, before)
+    assert "it has test, train." in source(root, train_split="valid").problem()

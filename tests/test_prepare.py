@@ -567,3 +567,16 @@ def test_a_folder_may_lie_deeper(folder, tmp_path):
     folder.rename(deep / "images")
     prepare(deep, "insects", tmp_path / "tfds", quiet)
     assert Tfds(name="insects", data_dir=tmp_path / "tfds", resolution=8).sizes() == (12, 6)
+
+
+@pytest.mark.parametrize(
+    "name", ["caf\udce9", "a\nb", " ", "ant "], ids=["no UTF-8", "two lines", "blank", "as another"]
+)
+def test_a_class_whose_name_tfds_cannot_keep_is_refused_before_anything_is_written(
+    folder, tmp_path, name
+):
+    for split in SIZES:
+        (folder / split / "bee").rename(folder / split / name)
+    with pytest.raises(UserError, match="TFDS keeps names of classes as different lines of UTF-8"):
+        prepare(folder, "insects", tmp_path / "data", quiet)
+    assert not (tmp_path / "data").exists()

@@ -126,6 +126,14 @@ def test_images_that_are_links_to_nothing_are_refused(tmp_path):
     assert "train/bee/1.jpg is a link to nothing" in words
 
 
+def test_a_class_that_is_a_link_to_nothing_is_refused(tmp_path):
+    root = tree(tmp_path / "own", "train/ant/0.jpg", "train/bee/0.jpg")
+    (root / "latest").symlink_to(tmp_path / "gone")
+    assert len(found(root, tmp_path)) == 2
+    (root / "train/cat").symlink_to(tmp_path / "gone")
+    assert "train/cat is a link to nothing; restore the folder" in refused(root, tmp_path)
+
+
 def test_images_of_an_archive_that_are_links_are_counted(tmp_path, capsys):
     root = tree(tmp_path / "own", "train/ant/0.jpg", "train/bee/0.jpg")
     os.link(root / "train/ant/0.jpg", root / "train/ant/1.jpg")

@@ -207,6 +207,18 @@ def test_a_hierarchy_fills_in_ancestors_from_a_file_of_pairs(tmp_path):
     np.testing.assert_array_equal(source.train().labels_of(numbers), labels)
 
 
+def test_the_manifest_tells_one_file_of_parents_from_another(tmp_path):
+    one, other = (
+        hierarchy(tmp_path, text, all_classes=11).provenance() for text in ("0 10\n", "7 10\n")
+    )
+    assert one["parents_sha256"] != other["parents_sha256"]
+
+
+def test_a_hierarchy_may_begin_with_a_byte_order_mark(tmp_path):
+    source = hierarchy(tmp_path, "\ufeff0 10\n", all_classes=11)
+    assert (source.fault(), source.labels_each) == (None, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "fields", "said"),
     [

@@ -225,3 +225,28 @@ def test_braces_name_files_as_a_shell_does():
 def test_braces_that_name_nothing_or_too_much_are_refused(pattern):
     with pytest.raises(ValueError, match=r"neither|count up|at most"):
         files_of(pattern)
+
+
+def test_folders_and_files_that_are_there_are_meant_as_they_are_written(tmp_path):
+    folder = tmp_path / "run [1] {best}"
+    folder.mkdir()
+    names = ["train-000.tar", "train-001.tar", "of 2 [old].tar"]
+    for name in names:
+        (folder / name).touch()
+    first, second, odd = (folder / name for name in names)
+    assert files_of(f"{folder}/train-*.tar") == [first, second]
+    assert files_of(f"{folder}/train-{{000..001}}.tar") == [first, second]
+    assert files_of(str(odd)) == [odd]
+
+
+@pytest.mark.parametrize("pattern", ["https://a.b/x-{0..1}.tar", "s3://a/x-*.tar", "pipe:cat x"])
+def test_addresses_that_are_no_paths_are_said_to_be_none(pattern):
+    with pytest.raises(ValueError, match="is no path; copy the files to a disk"):
+        files_of(pattern)
+
+
+def test_a_file_that_a_pattern_names_twice_is_refused(tmp_path):
+    for number in range(2):
+        (tmp_path / f"a-{number}").touch()
+    with pytest.raises(ValueError, match=r"names .*a-0 twice; name it once"):
+        files_of(f"{tmp_path}/{{a-0,a-*}}")

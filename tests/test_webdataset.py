@@ -439,3 +439,51 @@ def test_a_manifest_tells_changed_captions(pairs):
     before = source(pairs, **PAIRS).provenance()["heldout_captions"]
     write(pairs / "test-0000.tar", [("a.png", png(1)), ("a.txt", b"another")])
     assert source(pairs, **PAIRS).provenance()["heldout_captions"] != before
+
+
+def test_a_key_with_a_second_label_or_caption_is_named(tmp_path):
+    write(tmp_path / "train-0000.tar", members(range(4)))
+    twice = [*members(range(10, 13)), ("n01/000011.cls", b"0")]
+    write(tmp_path / "test-0000.tar", twice)
+    words = source(tmp_path, train_shards=f"{tmp_path}/train-*.tar").problem()
+    assert f"{tmp_path}/test-0000.tar: n01/000011.png: it has two .cls." in words
+    captions = [(f"{i}.{end}", png(i) if end == "png" else b"a") for i in range(3) for end in
+                ("png", "txt")]  # fmt: skip
+    write(tmp_path / "said.tar", [*captions, ("1.txt", b"b")])
+    captioned = source(
+        *(tmp_path,),
+        train_shards=None,
+        heldout_shards=f"{tmp_path}/said.tar",
+        label_key=None,
+        classes=1,
+        caption_key="txt",
+    )
+    assert f"{tmp_path}/said.tar: 1.png: it has two .txt." in captioned.problem(to_train=False)
+
+
+def test_an_image_whose_key_has_a_dot_is_named_and_not_passed_over(root):
+    more = [("n01/a.v2.png", png(7)), ("n01/a.v2.cls", b"1"), ("n01/._a.png", b"of a desktop")]
+    write(root / "test-0000.tar", [*members(range(100, 105)), *more])
+    words = source(root).problem()
+    assert "n01/a.v2.png: its key 'n01/a' ends at the first dot" in words
+    assert source(root, skip_unreadable=1).heldout().size == 5
+
+
+def test_other_views_of_a_key_that_has_its_image_are_passed_over(root):
+    views = [("n01/000100.left.png", png(7)), ("n01/000100.right.png", png(8))]
+    write(root / "test-0000.tar", [*members(range(100, 105)), *views])
+    assert source(root).problem() is None
+    assert source(root).heldout().size == 5
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_an_image_that_is_a_link_is_named_and_not_passed_over(root, kind):
+    with tarfile.open(root / "test-0000.tar", "a") as tar:
+        for end in ("png", "cls"):
+            link = tarfile.TarInfo(f"n01/000200.{end}")
+            link.type, link.linkname = kind, f"n01/000100.{end}"
+            tar.addfile(link)
+    words = source(root).problem()
+    assert f"{root}/test-0000.tar: n01/000200.png: it is a link; write the archive with" in words
+    assert "1 key of 6" in words
+    assert source(root, skip_unreadable=1).heldout().size == 5

@@ -179,6 +179,8 @@ def show(
     from scaling.data_seen import Seen
 
     found = meant(what, data_dir, resolution)
+    if run is not None and not found.runs:
+        raise UserError([f"--run {run}: {what} is no study, and has no runs; leave it out."])
     path = out / f"{found.name}.seen.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

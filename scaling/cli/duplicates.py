@@ -31,6 +31,7 @@ def duplicates(
     each set, and writes OUT/<study>.duplicates-<digest>.json: data of kind "without" leaves
     those images out.
     """
+    from fits.base.files import folder_made
     from scaling.base.console import note
     from scaling.duplicates import Alike, features_of, find, report
     from scaling.study.parse import read_study
@@ -38,6 +39,7 @@ def duplicates(
     found = read_study(study)
     features = None if network is None else features_of(network)
     wanted = Alike(distance, features, cosine, None if network is None else str(network))
-    left_out, rows = find(found, wanted, note)
-    written = left_out.write(out, f"{found.name}.duplicates") if left_out.kept else None
+    with folder_made(out):  # before hours of work, not after
+        left_out, rows = find(found, wanted, note)
+        written = left_out.write(out, f"{found.name}.duplicates") if left_out.kept else None
     report(found, rows, left_out, written)

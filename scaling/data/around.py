@@ -58,6 +58,10 @@ class Around(SourceConfig):
         return self.of.class_names
 
     @property
+    def classes_told_apart(self) -> Sequence[str] | None:
+        return self.of.classes_told_apart
+
+    @property
     def names_at_hand(self) -> bool:
         return self.of.names_at_hand
 

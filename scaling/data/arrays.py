@@ -19,7 +19,7 @@ from scaling.data.crops import Cropper, crop_of
 from scaling.data.decode import UnreadableImages
 from scaling.data.file_ranges import FileRange
 from scaling.data.hashing import key
-from scaling.data.labels import NONE, Labels, padded
+from scaling.data.labels import MOST_CLASSES, NONE, Labels, padded
 from scaling.data.order import permute
 from scaling.data.resize import DEFAULT, Decode, cut, cut_all
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
@@ -89,7 +89,7 @@ class Arrays(SourceConfig):
         if not self.path.exists():
             return 0
         with np.load(self.path, allow_pickle=False) as archive:
-            return 1 + max(int(archive[f"{name}_labels"].max()) for name in self.sets())
+            return 1 + max(0, *(int(archive[f"{name}_labels"].max()) for name in self.sets()))
 
     @property
     def labels_each(self) -> int | None:
@@ -204,6 +204,13 @@ class Arrays(SourceConfig):
             place = ", ".join(str(i) for i in at)
             none = "" if lowest == 0 else ", and -1 is for none"
             return f"{name}_labels[{place}] is {labels[at]}; labels start at 0{none}."
+        if labels.max() >= MOST_CLASSES:
+            at = np.unravel_index(labels.argmax(), labels.shape)
+            place = ", ".join(str(i) for i in at)
+            return (
+                f"{name}_labels[{place}] is {labels[at]}; labels are classes, 0 .. "
+                f"{MOST_CLASSES - 1:_}: give them numbers from 0 on."
+            )
         return None
 
     def provenance(self) -> dict[str, Any]:

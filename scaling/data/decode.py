@@ -79,6 +79,10 @@ def decode(
         if found is None:  # where OpenCV reads nothing, Pillow says why
             if scale > 1:
                 opened.draft("RGB", (width // scale, height // scale))
+            opened.load()
+            opened.info.pop(
+                "transparency", None
+            )  # RGB has none, and Pillow would warn of a palette's
             image = opened.convert("RGB")
     if found is not None:
         blue_first = cut(found, scaled_down(crop, scale, found.shape), resolution, how)

@@ -23,7 +23,10 @@ class FileRecords:
         self._identity = identity
 
     def read(self, numbers: Sequence[int]) -> list[Encoded]:
-        return [Encoded(self.files[i].read_bytes(), (self.labels[i],)) for i in numbers]
+        try:
+            return [Encoded(self.files[i].read_bytes(), (self.labels[i],)) for i in numbers]
+        except FileNotFoundError as error:  # a link that leads nowhere
+            raise ValueError(f"not a readable image: {error.strerror}") from error
 
     def labels_of(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return np.array([self.labels[i] for i in numbers], np.int64)

@@ -177,21 +177,20 @@ class Folder(SourceConfig):
                 "heldout_split",
                 f"{heldout} has no folders; at least one class needs images to measure on.",
             )
-        for name in _folders(heldout):
-            if name not in classes:
-                return Fault(
-                    "heldout_split",
-                    f"class {name!r} of {heldout} is not among the {len(classes)} of "
-                    f"{self.train_split!r}. {did_you_mean(name, classes)}".rstrip(),
-                )
+        if unknown := sorted({*_folders(heldout)}.difference(classes)):
+            name = unknown[0]
+            return Fault(
+                "heldout_split",
+                f"class {name!r} of {heldout} is not among the {len(classes)} of "
+                f"{self.train_split!r}. {did_you_mean(name, classes)}".rstrip(),
+            )
         for field, split in splits_of(self).items():
+            if (link := _broken_link(self.root / split)) is not None:
+                words = f"{link} is a link to nothing; restore the folder, or remove the link."
+                return Fault(field, words)
             for name in _folders(self.root / split):
                 if next(_images(self.root / split / name), None) is None:
-                    return Fault(
-                        field,
-                        f"{self.root / split / name} holds no image ({', '.join(SUFFIXES)}); "
-                        f"fill it, or remove the folder.",
-                    )
+                    return Fault(field, _without_images(self.root / split / name))
         return None
 
     def provenance(self) -> dict[str, Any]:
@@ -245,12 +244,24 @@ class FolderImages:
         return self.labels[indices]
 
 
+def _without_images(folder: Path) -> str:
+    words = f"{folder} holds no image ({', '.join(SUFFIXES)})"
+    for below in _folders(folder):
+        if next(_images(folder / below), None) is not None:
+            return f"{words}, but its folder {below!r} does; move the images up."
+    return f"{words}; fill it, or remove the folder."
+
+
 def _members(folder: Path, classes: list[str]) -> Iterator[Member]:
     """All images of a split, class by class, each in alphabetical order."""
     for label, name in enumerate(classes):
         for entry in sorted(_images(folder / name), key=lambda entry: entry.name):
-            stat = entry.stat()
-            yield Member(label, f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
+            try:
+                stat = entry.stat()
+                told = stat.st_size, stat.st_mtime_ns
+            except FileNotFoundError:  # a link that leads nowhere
+                told = 0, 0
+            yield Member(label, f"{name}/{entry.name}", *told)
 
 
 def _records(folder: Path, members: Sequence[Member], classes: int) -> FileRecords:
@@ -261,14 +272,25 @@ def _records(folder: Path, members: Sequence[Member], classes: int) -> FileRecor
 
 
 def _images(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Image files of one folder, in the order in which the disk has them; none without it."""
+    """Image files of one folder, in the order in which the disk has them; none without it. A link
+    that leads nowhere is one that cannot be read."""
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         for entry in entries:
             visible = not entry.name.startswith(".")
-            if visible and entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+            if not visible or not entry.name.lower().endswith(SUFFIXES):
+                continue
+            if entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
                 yield entry
+
+
+def _broken_link(folder: Path) -> Path | None:
+    """The first link in `folder` that leads nowhere: a class, were it restored."""
+    with os.scandir(folder) as entries:
+        links = [entry.path for entry in entries if entry.is_symlink()]
+    broken = [Path(link) for link in sorted(links) if not os.path.exists(link)]
+    return next((link for link in broken if not link.name.startswith(".")), None)
 
 
 def _folders(folder: Path) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,10 @@ class Hierarchy(Around):
         return self.of.class_names if self.classes == self.of.classes else None
 
     @property
+    def classes_told_apart(self) -> Sequence[str] | None:
+        return self.of.classes_told_apart if self.classes == self.of.classes else None
+
+    @property
     def labels_each(self) -> int | None:
         return (self.of.labels_each or 1) * self._table().shape[1]
 
@@ -99,6 +104,11 @@ class Hierarchy(Around):
     def check(self, say: Say) -> None:
         super().check(say)
         check_each(check_sample, self.sets().values())
+
+    def provenance(self) -> dict[str, Any]:
+        return super().provenance() | {
+            "parents_sha256": hashlib.sha256(self.parents.read_bytes()).hexdigest()
+        }
 
     def _table(self) -> Labels:
         """The classes above each class and itself, padded."""
@@ -144,7 +154,7 @@ def read_table(path: Path, classes: int, modified: int) -> Labels:
     del modified
     above: list[list[int]] = [[] for _ in range(classes)]
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with a byte order mark or not
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: byte {error.start} is not UTF-8; this is no text file."

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 
+MOST_CLASSES = 10_000_000
+"""That labels may tell: a larger label is no class but an identifier, or a mistake."""
+
 NONE = -1
 """In the place of a label that is not there."""
 

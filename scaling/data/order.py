@@ -146,7 +146,8 @@ def resampled(labels: Labels, rule: Resampling) -> NDArray[np.float64]:
     Args:
       labels: of all members, [n] or [n, most].
     """
-    rows = as_rows(labels)
+    rows = np.sort(as_rows(labels), axis=1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = NONE  # a label that an image has twice counts once
     count = np.bincount(rows[rows != NONE], minlength=1).astype(float)
     if not count.any():
         raise UserError([f"resample: none of {len(rows):_} images has a label; leave it out."])

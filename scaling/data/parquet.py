@@ -22,12 +22,13 @@ from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
 from scaling.data.file_version import FileVersion
-from scaling.data.labels import Labels
+from scaling.data.labels import MOST_CLASSES, Labels
 from scaling.data.parquet_faults import bad_files, disagreement
 from scaling.data.parquet_files import (
     Keys,
     captions_of,
     copied,
+    files_below,
     header,
     incomplete,
     split_files,
@@ -62,7 +63,7 @@ class Parquet(EncodedSource):
     """Column of labels: a whole number, or a list of them where images have several (an empty list:
     none). Their names are those of the ClassLabel in the schema's metadata. "none": images have no
     labels, and all are of the one class 0."""
-    all_classes: int | None = Field(None, ge=1, le=10_000_000)
+    all_classes: int | None = Field(None, ge=1, le=MOST_CLASSES)
     """How many classes there are, where the metadata name none; left out, as many as the largest
     label of both splits says."""
     caption_key: str | None = None
@@ -95,7 +96,8 @@ class Parquet(EncodedSource):
             return max(each for each in described if each is not None)
         if self.all_classes is not None:
             return self.all_classes
-        return 1 + max(int(labels(file, self.label_key).max(initial=0)) for file in files)
+        largest = max(int(labels(file, self.label_key).max(initial=0)) for file in files)
+        return min(1 + largest, MOST_CLASSES)
 
     @property
     def labels_each(self) -> int | None:
@@ -231,6 +233,6 @@ class Parquet(EncodedSource):
         return disagreement(self.root, sets, self._keys, self.all_classes, bad)
 
     def _no_split(self, split: str) -> str:
-        there = sorted({split_of(file) for file in self.root.rglob("*.parquet")})
+        there = sorted({split_of(file) for file in files_below(self.root)})
         words = f"{self.root} has no Parquet files of a split {split!r}; "
         return f"{words}it has {', '.join(there) or 'none'}. {did_you_mean(split, there)}".rstrip()

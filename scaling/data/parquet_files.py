@@ -48,9 +48,19 @@ class Header(NamedTuple):
     """Theirs, in the order of their numbers."""
 
 
+def files_below(root: Path) -> list[Path]:
+    """Parquet files anywhere below a folder, but hidden ones, in alphabetical order."""
+    return sorted(file for file in root.rglob("*.parquet") if not is_hidden(file, root))
+
+
+def is_hidden(file: Path, root: Path) -> bool:
+    """Whether its name, or that of a folder below `root` that it lies in, begins with a dot."""
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
 def split_files(root: Path, split: str) -> list[Path]:
     """Files of a split, in alphabetical order."""
-    return sorted(file for file in root.rglob("*.parquet") if split_of(file) == split)
+    return [file for file in files_below(root) if split_of(file) == split]
 
 
 def split_of(file: Path) -> str:

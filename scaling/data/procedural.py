@@ -194,6 +194,11 @@ class Procedural(SourceConfig):
     def class_names(self) -> Sequence[str]:
         return names_of(self.glyphs, self.parents)
 
+    @property
+    def classes_told_apart(self) -> Sequence[str]:
+        """A glyph is another one under another seed."""
+        return [f"{name} of seed {self.seed}" for name in self.class_names]
+
     def train(self) -> "ProceduralImages":
         stream = key(self.seed, TRAIN)
         return ProceduralImages(self, stream, size=self.train_size, labelled=self.labelled)

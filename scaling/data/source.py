@@ -122,6 +122,11 @@ class SourceConfig(Config, ABC):
         """Names of the classes in the order of their numbers; None: they have none."""
         return None
 
+    @property
+    def classes_told_apart(self) -> Sequence[str] | None:
+        """`class_names`, and what they are of where other data use the same names."""
+        return self.class_names
+
     def heldout_names(self, shown: bool = True) -> Sequence[str] | None:
         """File names of the held-out images, in their order; None: they have none.
 

@@ -79,7 +79,14 @@ class Subset(Around):
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        names = self.of.class_names
+        return self._selected(self.of.class_names)
+
+    @property
+    def classes_told_apart(self) -> Sequence[str] | None:
+        return self._selected(self.of.classes_told_apart)
+
+    def _selected(self, names: Sequence[str] | None) -> Sequence[str] | None:
+        """Those of the classes that are taken, in their new order."""
         if names is None or self.select.classes is None:
             return names
         renamed = new_numbers(self.of.classes, self.select)[:-1]

@@ -21,7 +21,7 @@ from scaling.data.captions import Caption
 from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
 from scaling.data.file_version import FileVersion
-from scaling.data.labels import Labels, assigned, padded
+from scaling.data.labels import MOST_CLASSES, Labels, assigned, padded
 from scaling.data.patterns import files_of
 from scaling.data.readable import Encoded
 from scaling.data.source import Fault, same_sets
@@ -48,7 +48,7 @@ class WebDataset(EncodedSource):
     images are only measured on."""
     heldout_shards: str = Field(min_length=1)
     """Archives to measure on; none of those to learn from."""
-    classes: int = Field(ge=1, le=10_000_000)
+    classes: int = Field(ge=1, le=MOST_CLASSES)
     """Labels are 0 .. classes - 1."""
     label_key: Annotated[str | None, NoneAs("none")] = "cls"
     """What the name of a label's member ends in; "none": images have no labels, and all are of the

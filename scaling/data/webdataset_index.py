@@ -23,7 +23,12 @@ from scaling.data.readable import alone
 from scaling.data.tar_members import TarMember, read_member, tar_members
 
 IMAGES = ("jpg", "jpeg", "png")
+LINK = (
+    "it is a link; write the archive with the file itself (tar --hard-dereference, and "
+    "--dereference for symbolic links)"
+)
 LONGEST_LABEL = 4096  # bytes of a .cls member
+RULES = 2  # of which keys are wrong: what an index of other rules says is read anew
 
 
 class Index(NamedTuple):
@@ -49,7 +54,7 @@ def index_of(shard: FileVersion, label_key: str | None, caption_key: str | None 
     Raises:
       ValueError: it is cut off.
     """
-    decides = json.dumps([str(shard.path), *shard[1:], label_key, caption_key, IMAGES])
+    decides = json.dumps([str(shard.path), *shard[1:], label_key, caption_key, IMAGES, RULES])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:16]
     file = cache_folder() / f"{shard.path.stem[-40:]}-{digest}.index.npz"
     with alone(file) as keeps:
@@ -79,20 +84,32 @@ def _read_headers(archive: Path, label_key: str | None, caption_key: str | None)
     labels: dict[str, tuple[int, ...] | None] = {}
     captions: dict[str, TarMember] = {}
     lone: dict[str, str] = {}
-    for member in tar_members(archive):
-        folder, slash, file = member.name.rpartition("/")
-        stem, _, ends = file.partition(".")
-        key, ends = f"{folder}{slash}{stem}", ends.lower()
+    dotted: dict[str, list[str]] = {}
+    twice: dict[str, str] = {}
+    links: list[str] = []
+    for member in tar_members(archive, links=links):
+        key, ends = _parts(member.name)
         if ends in IMAGES and key in images:
             lone[member.name] = f"it is a second image of the key {key!r}"
         elif ends in IMAGES:
             images[key] = member
         elif caption_key is not None and ends == caption_key.lower():
+            if key in captions:
+                twice[key] = f"it has two .{caption_key}"
             captions[key] = member
         elif label_key is not None and ends == label_key.lower():
+            if key in labels:
+                twice[key] = f"it has two .{label_key}"
             labels[key] = _labels(archive, member)
-    lone |= {f"{key}.{label_key}": "it has no image" for key in labels if key not in images}
-    wrong = dict.fromkeys(images, "")
+        elif key.rpartition("/")[2] and ends.endswith(tuple(f".{image}" for image in IMAGES)):
+            dotted.setdefault(key, []).append(member.name)
+    linked = {_parts(name)[0]: name for name in links if _parts(name)[1] in IMAGES}
+    no_image = [key for key in labels if key not in images and key not in linked]
+    lone |= {f"{key}.{label_key}": "it has no image" for key in no_image}
+    lone |= {name: LINK for key, name in linked.items() if key not in images}
+    for key in (each for each in dotted if each not in images and each not in labels):
+        lone |= {name: _dotted(key, name) for name in dotted[key]}
+    wrong = {key: twice.get(key, "") for key in images}
     for key in images:
         if caption_key is not None and key not in captions:
             wrong[key] = f"it has no .{caption_key}"
@@ -113,6 +130,21 @@ def _read_headers(archive: Path, label_key: str | None, caption_key: str | None)
         np.array([member.offset for member in said], np.int64),
         np.array([member.size for member in said], np.int64),
     )
+
+
+def _dotted(key: str, name: str) -> str:
+    return (
+        f"its key {key!r} ends at the first dot, and {name[len(key) :]} is no ending of an image; "
+        "rename it, without a dot in the key"
+    )
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The key of a member, and what its name ends in: what lies behind the first dot of its file,
+    in small letters."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, ends = file.partition(".")
+    return f"{folder}{slash}{stem}", ends.lower()
 
 
 def _texts(texts: Sequence[str]) -> NDArray[np.bytes_]:

@@ -57,12 +57,34 @@ class OwnHead(Config, ABC):
                 f"the classifier knows {classes:_} classes, and the images are of "
                 f"{source.classes:_}; take images of the same classes{self.other_way}.",
             )
-        elif names and len(names) == classes and (said := other_names(source.class_names, names)):
+        elif (
+            names
+            and len(names) == classes
+            and (said := other_names(source.classes_told_apart, names))
+        ):
             yield HeadFault(
                 (),
                 "the images are of other classes than those that the classifier was trained on: "
                 f"{said}; take images of the same classes, in the same order{self.other_way}.",
             )
+
+        elif not names and (said := numbered_otherwise(source.class_names)):
+            yield HeadFault(
+                (),
+                "the classes of the images are called by numbers and sorted as text, so that "
+                f"{said}, and nothing tells the order of the classifier's; give them names that "
+                f"sort in its order, as 01 for 1 where that is numerical{self.other_way}.",
+            )
+
+
+def numbered_otherwise(names: Sequence[str] | None) -> str | None:
+    """The first class out of place where classes are called by numbers that do not rise, as folders
+    0 .. 11 do not, which are sorted as 0, 1, 10, 11, 2, ..; None: they are not."""
+    if not names or not all(name.isdecimal() and len(name) < 10 for name in names):
+        return None
+    rising = sorted(names, key=int)
+    places = enumerate(zip(names, rising, strict=True))
+    return next((f"class {k} is {own!r}" for k, (own, its) in places if int(own) != int(its)), None)
 
 
 def other_names(here: Sequence[str] | None, there: Sequence[str]) -> str | None:

@@ -128,11 +128,12 @@ def _of_run(folder: Path) -> Known:
 
 
 def names_of(data: SourceConfig | None) -> tuple[str, ...] | None:
-    """Of the classes of a source, where it has names and is there to tell them."""
+    """Of the classes of a source, by which they are told from those of other data, where it has
+    names and is there to tell them."""
     if data is None:
         return None
     try:
-        names = data.class_names
+        names = data.classes_told_apart
     except (OSError, ValueError, UserError):
         return None
     return None if names is None else tuple(names)

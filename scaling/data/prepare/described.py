@@ -5,6 +5,7 @@ a data set is there when all of it is.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,24 @@ def check_name(name: str) -> None:
 def check_split(split: str) -> None:
     if not re.fullmatch(r"\w+", split, re.ASCII):
         raise UserError([f"split {split!r}: TFDS takes letters, digits and _."])
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """Raise UserError unless TFDS would read back these names of classes, which it keeps as lines
+    and without blanks around them."""
+    stripped = [name.strip() for name in names]
+    count = Counter(stripped)
+    wrong = [
+        f"class {name!r}: TFDS keeps names of classes as different lines of UTF-8; rename its "
+        "folder."
+        for name, bare in zip(names, stripped, strict=True)
+        if not bare
+        or "\n" in bare
+        or count[bare] > 1
+        or any("\ud800" <= letter <= "\udfff" for letter in bare)  # bytes that are no UTF-8
+    ]
+    if wrong:
+        raise UserError(wrong)
 
 
 def shard_name(name: str, split: str, i: int, count: int) -> str:

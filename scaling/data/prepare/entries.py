@@ -67,10 +67,10 @@ def files_below(
     """Name and state of every file below a folder, in order; links are followed, rings are not.
 
     Args:
-      folders: takes the names of the folders.
+      folders: takes the names of the folders, of which some are classes.
 
     Raises:
-      UserError: images that are links to nothing, when all else was told.
+      UserError: images, or classes, that are links to nothing, when all else was told.
     """
     broken = []
     for folder, below, files in os.walk(root, followlinks=True):
@@ -82,10 +82,18 @@ def files_below(
             path = Path(folder, file)
             if path.is_file():
                 yield path.relative_to(root).as_posix(), path.stat()
-            elif path.is_symlink() and path.name.lower().endswith(IMAGES):
-                broken.append(f"{path} is a link to nothing; restore the image, or remove it.")
+            elif path.is_symlink() and not os.path.exists(path):
+                is_image = path.name.lower().endswith(IMAGES)
+                if is_image or (folders is not None and _may_be_class(path, root)):
+                    kind = "image" if is_image else "folder"
+                    broken.append(f"{path} is a link to nothing; restore the {kind}, or remove it.")
     if broken:
         raise UserError(broken)
+
+
+def _may_be_class(link: Path, root: Path) -> bool:
+    """Whether a link to nothing lies where the folder of a class may: in a folder of `root`."""
+    return link.parent != root and not link.name.startswith(".")
 
 
 def _is_above(folder: Path, here: str) -> bool:

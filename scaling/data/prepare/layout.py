@@ -251,7 +251,7 @@ def _numbered(where: str, found: Found) -> tuple[list[str], dict[str, list[Item]
         f"{did_you_mean(label, classes)}".rstrip()
         for split, labels in found.items()
         for label in sorted(labels)
-        if label not in classes
+        if label not in found[first]
     ]
     if wrong:
         raise UserError(wrong)

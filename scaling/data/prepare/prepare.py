@@ -24,6 +24,7 @@ from scaling.data.prepare.collection import CIFAR_NAMES, Collection, Item, opene
 from scaling.data.prepare.convert import Converted
 from scaling.data.prepare.described import (
     VERSION,
+    check_classes,
     check_name,
     check_split,
     shard_name,
@@ -56,6 +57,7 @@ def prepare(source: Path, name: str, data_dir: Path, say: Say) -> Converted:
     with opened(source, data_dir, name) as collection:
         for split in collection.splits:
             check_split(split)
+        check_classes(collection.classes)
         _refuse_empty(source, collection)
         if len(collection.splits) < 2:
             say(_of_one_split(source, *collection.splits))
