@@ -286,7 +286,7 @@ def _check_patch(name: str, patch: int, resolution: int) -> None:
     if patch > resolution:
         raise ValueError(
             f"{name}: patch={patch} px is larger than the image of resolution={resolution} px; "
-            f"use a patch of at most {resolution}."
+            f"use a larger resolution, or a patch of at most {resolution}."
         )
 
 

@@ -103,12 +103,30 @@ def test_a_changed_step_is_noticed(tmp_path, checkpoint):
         checkpoints.restore(tmp_path / "passing", like(checkpoint))
 
 
+@pytest.mark.parametrize("text", ["", '{"step": 12,', "[12]"])
+def test_a_cut_checkpoint_json_is_named(tmp_path, checkpoint, text):
+    checkpoints.save(tmp_path / "12", checkpoint)
+    (tmp_path / "12" / MANIFEST).write_text(text)
+    for read in (checkpoints.verify, checkpoints.saved_shapes):
+        with pytest.raises(Damaged, match=r"12 .*checkpoint\.json changed after it was written"):
+            read(tmp_path / "12")
+
+
 def test_a_missing_file_is_named(tmp_path, checkpoint):
     checkpoints.save(tmp_path / "12", checkpoint)
     victim = next(p for p in (tmp_path / "12").rglob("*") if p.is_file() and "json" not in p.name)
     victim.unlink()
     with pytest.raises(Damaged, match=victim.name):
         checkpoints.restore(tmp_path / "12", like(checkpoint))
+
+
+def test_a_file_cut_short_is_named_before_any_number_is_read(tmp_path, checkpoint):
+    checkpoints.save(tmp_path / "12", checkpoint)
+    whole = (tmp_path / "12" / "_METADATA").read_bytes()
+    for left in (len(whole) // 2, 0):
+        (tmp_path / "12" / "_METADATA").write_bytes(whole[:left])
+        with pytest.raises(Damaged, match=r"12: _METADATA changed after it was written"):
+            checkpoints.saved_shapes(tmp_path / "12")
 
 
 def test_a_state_of_another_shape_is_refused(tmp_path, checkpoint):

@@ -294,6 +294,20 @@ def test_what_is_wrong_with_tasks_is_said_with_its_line(trained, tmp_path, text,
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize("kind", ["fewshot", "knn", "linear_probe", "finetune"])
+def test_a_task_of_one_class_has_nothing_to_tell_apart(trained, tmp_path, kind):
+    """As where images lie in train/images/, whose error would be 0."""
+    images, labels = np.zeros((40, 16, 16), np.uint8), np.zeros(40, int)
+    sets = {"train_images": images, "train_labels": labels}
+    np.savez(tmp_path / "one.npz", heldout_images=images, heldout_labels=labels, **sets)
+    data = f'{{ kind = "arrays", resolution = 16, path = "{tmp_path}/one.npz" }}'
+    (tmp_path / "tasks.toml").write_text(
+        f'[[evaluate]]\nkind = "{kind}"\nname = "one"\ndata = {data}\n'
+    )
+    with pytest.raises(UserError, match=r"line 4: evaluate\[0\]\.data: .* all of one class"):
+        prepare([trained[1]], tmp_path / "tasks.toml", Asked())
+
+
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """Runs `scaling evaluate` in an empty folder; returns status, output, errors."""
@@ -379,12 +393,15 @@ def test_a_class_without_images_is_said_before_anything_is_measured(command, tmp
     [
         (["no.npz"], "there is no no.npz; name a run's folder, or a file of weights."),
         (["folder"], "folder is no run's folder: it has no run.json. Did you mean folder/b.npz?"),
+        (["all"], "all is no run's folder: it has no run.json. Did you mean all/0123?"),
+        (["all/0123/checkpoints"], "has no run.json. Did you mean all/0123/checkpoints/8?"),
+        (["all/trunks"], "has no run.json. Did you mean all/trunks/4567?"),
         (["a.npz", "--shape", "BiT-R50x1"], "BiT-R50x1 is a BiT, but the file holds a ViT"),
         (["a.npz", "--shape", "B/16"], "a.npz is not a whole big_vision file of B/16"),
         (["a.npz", "--table", "t.txt"], "--table t.txt: ends in none of .csv, .parquet."),
         (["a.npz", "--table", "no/t.csv"], "--table no/t.csv: there is no folder no; make it"),
         (["damaged.npz"], "is damaged or cut short"),
-        (["cut.npz"], "cut.npz cannot be read as .npz"),
+        (["cut.npz"], "(File is not a zip file): it is damaged, cut short or of another kind."),
         (["a.npz", "--on", "no.toml"], "no.toml is neither a study that comes with the project"),
         (["nan.npz"], "nan.npz: upstream_loss is nan: its weights or its features are no finite"),
         (["mixer.npz", "--resolution", "36"], "mixes 9 patches and no other number"),
@@ -400,6 +417,13 @@ def test_bad_input_is_said_in_words_and_nothing_is_written(command, tmp_path, wo
     Path("cut.npz").write_bytes(whole[:-100])
     Path("folder").mkdir()
     Path("folder/b.npz").write_bytes(whole)
+    for name in (
+        "0123/run.json",
+        "0123/checkpoints/8/checkpoint.json",
+        "trunks/4567/8/checkpoint.json",
+    ):
+        (Path("all") / name).parent.mkdir(parents=True, exist_ok=True)
+        (Path("all") / name).touch()
     params["backbone"]["position"][:] = np.nan
     write(Path("nan.npz"), params, shape)
     small = replace(MIXER, patch=4, resolution=12)
@@ -425,16 +449,22 @@ def test_a_run_knows_its_shape_and_a_lost_or_damaged_state_is_named(trained, com
             path.write_bytes(b"")
     status, _, errors = command(here, "--on", tasks)
     assert (status, "Traceback" in errors) == (2, False)
-    assert "checkpoints/10 cannot be read back" in errors
+    assert "checkpoints/10: _CHECKPOINT_METADATA, _METADATA, _sharding changed" in errors
     shutil.rmtree(here)
     status, _, errors = command(Path("runs") / "trunks" / trunk.name / "6", "--on", tasks)
     assert status == 2
     assert "says what this is a training state of" in errors
 
 
-def test_a_resolution_below_the_patch_is_said(trained, tasks):
-    with pytest.raises(UserError, match=r"larger than the image.*give a larger --resolution"):
-        measured([trained[1]], tasks, resolution=2)
+def test_a_resolution_below_the_patch_is_said(trained, tasks, tmp_path):
+    write(tmp_path / "a.npz", random_params(NANO, 8), NANO)
+    for path in (trained[1], tmp_path / "a.npz"):
+        with pytest.raises(UserError) as told:
+            measured([path], tasks, resolution=2)
+        assert str(told.value).endswith(
+            "patch=8 px is larger than the image of resolution=2 px; use a larger resolution, or a "
+            "patch of at most 2."
+        )
 
 
 # Fine-tuning
@@ -525,6 +555,19 @@ def test_fine_tuning_asks_for_a_place_for_its_checkpoints(command, tuned):
     status, _, errors = command("a.npz", "--on", tuned)
     assert status == 2
     assert "give --table FILE, beside which they lie, or --work FOLDER" in errors
+
+
+def test_the_folder_of_a_run_is_no_place_for_checkpoints_that_are_deleted(
+    command, trained, tuned, tmp_path
+):
+    run, folder, _, _ = trained
+    shutil.copytree(folder.parent, "runs")
+    kept = tmp_path / "runs" / run.id / FOLDER / "training"
+    kept.mkdir(parents=True)
+    status, _, errors = command(Path("runs") / run.id, "--on", tuned, "--work", "runs")
+    assert status == 2
+    assert f"--work runs: runs/{run.id} is a run's folder, of which what fine-tuning" in errors
+    assert kept.is_dir()
 
 
 def test_positions_are_not_resized_twice_by_fine_tuning(command, tuned):

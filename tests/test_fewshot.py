@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from scaling.data.arrays import Digits, InMemory
+from scaling.data.arrays import Arrays, Digits, InMemory
 from scaling.evaluate.fewshot import FewShot, draw
 from scaling.evaluate.ridge import classify, scorers
 
@@ -159,6 +159,18 @@ def test_a_class_with_fewer_images_than_shots_is_said_and_measured(capsys):
         Means(), objective=None, source=None
     )
     assert capsys.readouterr().err == ""
+
+
+def test_a_class_without_training_images_is_said(tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    labels = {"train": np.array([0, 0, 2]), "heldout": np.array([0, 1, 2])}
+    sets = {f"{name}_labels": each for name, each in labels.items()}
+    np.savez(tmp_path / "gap.npz", train_images=images, heldout_images=images, **sets)
+    data = Arrays(path=tmp_path / "gap.npz", resolution=8)
+    task = FewShot(name="gap", data=data, shots=(1,))
+    assert len(task.measure(Means(), objective=None, source=None)) == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gap: 1 of 3 classes has no training image (1): nothing is learnt of them." in said
 
 
 class Means(nnx.Module):

@@ -191,6 +191,18 @@ def test_a_fine_tuning_that_diverges_fails_its_run_and_not_the_trunk(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_fine_tuning_whose_last_step_destroys_the_network_has_diverged(tmp_path):
+    """Its loss was read before that step and was finite."""
+    once = ViTProtocol(
+        resolution=16, steps=2, warmup_steps=0, batch=16, learning_rates=(1e25,), clip_norm=None
+    )
+    (run,) = task(protocol=once).runs(RUN)
+    found = trainings(tmp_path)(run)
+    assert (found.error, found.n) == (None, 0)
+    assert found.reason == "after its last step its scores are no finite numbers"
+
+
+@pytest.mark.slow
 def test_a_fine_tuning_without_memory_stops_its_run_and_says_which_step_had_none(
     tmp_path, monkeypatch
 ):

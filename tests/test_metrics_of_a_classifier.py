@@ -75,11 +75,12 @@ def test_of_equal_scores_the_first_class_is_chosen_as_argmax_does():
     assert top_error(flat, labels) == pytest.approx(np.mean(flat.argmax(1) != labels))
 
 
-def test_no_label_at_all_and_scores_that_are_no_numbers_are_refused():
+def test_no_label_at_all_and_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="none of 4 images to measure on has a label"):
         top_error(SCORES, np.full(4, -1, np.int32))
-    with pytest.raises(ValueError, match="scores are no numbers"):
-        top_error(SCORES * np.nan, np.zeros(4, np.int32))
+    for damaged in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="scores are no finite numbers"):
+            top_error(np.full_like(SCORES, damaged), np.zeros(4, np.int32))
 
 
 def test_average_precision_by_hand():

@@ -118,7 +118,8 @@ def opened(path: Path) -> Iterator[Npz]:
         try:
             archive = zipfile.ZipFile(file)
         except BROKEN as error:
-            raise Unusable([f"{path} cannot be read as .npz ({error})."]) from None
+            how = f"({error}): it is damaged, cut short or of another kind"
+            raise Unusable([f"{path} cannot be read as .npz {how}."]) from None
         with archive:
             yield Npz(path, archive)
 

@@ -101,7 +101,7 @@ def evaluate(
     if work is None and table is not None:
         work = table.with_suffix(".work")
     if tasks.trains:
-        _check_work(work)
+        _check_work(work, found)
     results: list[Result] = []
     try:
         for network in found:
@@ -123,7 +123,7 @@ def evaluate(
         clear(found, work)
 
 
-def _check_work(work: Path | None) -> None:
+def _check_work(work: Path | None, networks: Sequence[Trained]) -> None:
     """Raise UserError where fine-tuning has no place for its checkpoints."""
     if work is None:
         raise UserError(
@@ -132,8 +132,18 @@ def _check_work(work: Path | None) -> None:
                 "they lie, or --work FOLDER."
             ]
         )
+    from scaling.runs.run_file import NAME
+
     if work.exists() and not work.is_dir():
         raise UserError([f"--work {work}: is no folder; name one."])
+    for folder in (work / each.run for each in networks):
+        if (folder / NAME).exists():
+            raise UserError(
+                [
+                    f"--work {work}: {folder} is a run's folder, of which what fine-tuning leaves "
+                    "would be deleted in the end; name another."
+                ]
+            )
 
 
 def _check_table(table: Path) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from scaling.base.console import note
 from scaling.data import Source
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask, checked_labels, train_labels
+from scaling.evaluate.tasks import FrozenTask, absent_classes, checked_labels, train_labels
 
 if TYPE_CHECKING:
     from scaling.evaluate.passes import Passes
@@ -56,6 +56,8 @@ class FewShot(FrozenTask):
 
         labels = train_labels(self.data)
         checked_labels(f"{self.name}, train", labels, self.data.classes)
+        if said := absent_classes(labels, self.data.classes, self.data.class_names):
+            note(f"{self.name}: {said}: nothing is learnt of them.")
         if few := self._too_few(labels):
             note(few)
         supports = [self._support(labels, subset) for subset in range(self.subsets)]

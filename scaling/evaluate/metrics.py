@@ -42,7 +42,7 @@ def best_ranks(scores: Scores, labels: Labels) -> NDArray[np.int64]:
     classes for an image without a label.
 
     Raises:
-      ValueError: no image has a label, or a score is no number.
+      ValueError: no image has a label, or a score is NaN or infinite.
     """
     _check(scores, labels)
     rows, classes = as_rows(labels), scores.shape[1]
@@ -141,5 +141,5 @@ def mean_corruption_error(errors: Mapping[str, float], reference: Mapping[str, f
 def _check(scores: Scores, labels: Labels) -> None:
     if not labelled(labels).any():
         raise ValueError(f"none of {len(labels):_} images to measure on has a label; give some.")
-    if np.isnan(scores).any():
-        raise ValueError("the classifier's scores are no numbers: its weights are damaged.")
+    if not (scores < np.inf).all():  # classes that are not chosen from have -inf
+        raise ValueError("the classifier's scores are no finite numbers: its weights are damaged.")

@@ -54,7 +54,7 @@ def read_outcome(path: Path) -> Outcome | None:
     written: that training is then made again."""
     try:
         return Outcome.model_validate(unsealed(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -116,7 +116,10 @@ class Trainings:
         heldout = run.data.heldout()
         assert heldout.size is not None
         everything = np.arange(heldout.size)
-        _, wrong = losses(module, run.objective, heldout, everything, trainer.placement)
+        loss, wrong = losses(module, run.objective, heldout, everything, trainer.placement)
+        if not np.isfinite(loss).all():  # training reads losses of before its last update
+            reason = "after its last step its scores are no finite numbers"
+            return Outcome(**about, seconds=seconds, error=None, n=0, reason=reason)
         error = float(wrong.mean(dtype=np.float64))
         return Outcome(**about, seconds=seconds, error=error, n=len(wrong))
 

@@ -66,11 +66,12 @@ def check_evaluations(file: Reading, data: Data, data_needed: bool, planned: boo
         evaluation = file.part(Evaluation, place)
         if isinstance(evaluation, Trains):  # at a resolution of its own
             for each in sources_in(file, place):
-                check_source(file, each, data_needed, planned)
+                _check_classes(file, each, check_source(file, each, data_needed, planned))
         elif isinstance(evaluation, OwnHead | ReadsText):
             _check_shown(file, place, evaluation, data, data_needed)
         elif "data" in file.at(place):
             task = _check_transfer(file, (*place, "data"), data, data_needed)
+            _check_classes(file, (*place, "data"), task)
             if isinstance(evaluation, FrozenTask) and task.source is not None:
                 _check_size(file, place, evaluation, task)
                 _check_labels(file, place, evaluation, task)
@@ -139,6 +140,16 @@ def _check_labels(file: Reading, place: KeyPath, evaluation: FrozenTask, task: D
         return
     if words := evaluation.unsuited():
         file.mistake(data, words)
+
+
+def _check_classes(file: Reading, place: KeyPath, task: Data) -> None:
+    """A task has something to tell apart."""
+    if task.source is not None and task.source.labelled and task.source.classes == 1:
+        file.mistake(
+            place,
+            "its images are all of one class, and any network would be right; take images of two "
+            "classes or more, in folders as train/<class>/.",
+        )
 
 
 def _check_transfer(file: Reading, place: KeyPath, data: Data, data_needed: bool) -> Data:

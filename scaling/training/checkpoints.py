@@ -350,6 +350,7 @@ def saved_shapes(folder: Path) -> dict[str, Any]:
             saved = checkpointer.metadata(inside).item_metadata.tree
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved)
     except Exception as error:  # whatever a broken folder makes Orbax say
+        verify(folder)  # which names the file that is at fault
         reason = str(error).splitlines()[0]
         raise Damaged(f"{folder} cannot be read back: {reason}") from error
 

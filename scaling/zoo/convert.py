@@ -141,7 +141,7 @@ def of_run(path: Path) -> Weights:
     state = state_at(path)
     try:
         params = checkpoints.parameters(state.folder)
-    except checkpoints.Damaged as damage:
+    except (checkpoints.Damaged, checkpoints.OtherState) as damage:
         raise UserError([str(damage)]) from damage
     kept = {key: params[key] for key in (BACKBONE, HEAD) if key in params}
     arrays = paths(kept)

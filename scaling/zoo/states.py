@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,9 +61,18 @@ def state_at(path: Path) -> StateFolder:
             return _of_trunk(path, *there[-1])
     except DamagedRun as damage:
         raise UserError([str(damage)]) from damage
-    inside = next(typed.glob("*.safetensors"), None) or next(typed.glob("*.npz"), None)
+    inside = next(_inside(typed), None)
     remedy = f" Did you mean {inside}?" if inside else ""
     raise UserError([f"{typed} is no run's folder: it has no run.json.{remedy}"])
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """What can be named instead of a folder of several: files of weights, runs, states, trunks."""
+    yield from folder.glob("*.safetensors")
+    yield from folder.glob("*.npz")
+    yield from (path.parent for path in folder.glob(f"*/{NAME}"))
+    yield from (path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    yield from (path.parents[1] for path in folder.glob(f"*/*/{MANIFEST}"))
 
 
 def _of_run(path: Path) -> StateFolder:

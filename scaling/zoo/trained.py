@@ -213,7 +213,7 @@ def _check_resized(label: str, shape: Shape, resolution: int) -> None:
     try:
         other = replace(shape, resolution=resolution)
     except ValueError as error:
-        raise UserError([f"{label}: {error}; give a larger --resolution."]) from None
+        raise UserError([f"{label}: {error}"]) from None
     if isinstance(shape, MixerShape) and isinstance(other, MixerShape) and shape.grid != other.grid:
         raise UserError(
             [
