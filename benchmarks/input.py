@@ -7,9 +7,12 @@ source calls it, for each decoder and filter; below them other libraries, decodi
 their users would, where they are installed. Images a second of CPU time, all threads counted; best
 of the repeats, which take turns. The images are the two photographs that come with scikit-learn.
 
-Second table: the share of a small study's training that its loop waits for the next batch, on this
-machine's CPU, measured around `next` of the loader in the loop that trains, after the first look.
-Its last row is the case of a real network: the photographs of the first table to a 224 px Inception
+Second table: the share of a small study's training that a step waits for its batch, on this
+machine's CPU, after the first look. Steps are queued: the loop that trains asks for the next batch
+while the last step is still computed. So two shares are given, both measured around `next` of the
+loader: how long the loop stands there, and, counted whole, only those of its waits at whose end the
+last step had ended too: an upper bound on the time in which nothing was computed for want of data.
+The last row is the case of a real network: the photographs of the first table to a 224 px Inception
 crop and flip, Ti/16 at batch 32, for at most 20 steps.
 
 `--write` puts both into benchmarks/results/input.md; nothing else is written but temporary files.
@@ -27,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,7 +55,7 @@ STEPS_OF_TI = 20  # seconds each, on a CPU
 RESULTS = Path(__file__).parent / "results" / "input.md"
 WAY = Callable[[bytes, Crop], object]
 DECODED = ("library", "filter", "images/s a core", "times Pillow with this filter", "times default")
-WAITED = ("data", "augment", "steps/s", "waits for data")
+WAITED = ("data", "augment", "steps/s", "loop waits", "step waits, at most")
 
 
 def main() -> None:
@@ -198,9 +202,9 @@ def waiting(files: list[bytes], folder: Path, steps: int) -> Iterator[tuple[str,
         (f"folder of JPEGs, 64 px, {decoder}", photos, inception, 64, small(64, 64), steps),
         (f"the same, {SIDE} px, Ti/16, batch 32", large, inception, 32, vit("Ti/16", SIDE), few),
     ):
-        rate, share = waited(data, augment, batch, shape, count)
+        rate, *shares = waited(data, augment, batch, shape, count)
         kinds = ", ".join(each.kind for each in augment)
-        yield name, kinds or "none", f"{rate:.4g}", f"{100 * share:.1f} %"
+        yield name, kinds or "none", f"{rate:.4g}", *(f"{100 * each:.2f} %" for each in shares)
 
 
 def small(resolution: int, width: int) -> ViTShape:
@@ -218,8 +222,9 @@ def small(resolution: int, width: int) -> ViTShape:
 
 def waited(
     data: Source, augment: tuple[Augment, ...], batch: int, shape: ViTShape, steps: int
-) -> tuple[float, float]:
-    """Steps a second, and the share of their time that the loop waited for a batch."""
+) -> tuple[float, float, float]:
+    """Steps a second, and the shares of their time that the loop waited for a batch, and that a
+    step did, at most."""
     run = Run(
         model=shape,
         data=data,
@@ -228,9 +233,12 @@ def waited(
         images_seen=batch * steps,
         batch=batch,
     )
+    trainer = training.Trainer(run)
+    begun: list[Any] = []  # the last step's loss
     waits: list[float] = []
+    starved: list[float] = []
     ends: list[float] = []
-    honest = training.batches
+    honest, compiled = training.batches, trainer._step
 
     def timed(*arguments: object, **options: object) -> Iterator[object]:
         stream = honest(*arguments, **options)  # type: ignore[arg-type]
@@ -242,11 +250,17 @@ def waited(
                 return
             ends.append(time.perf_counter())
             waits.append(ends[-1] - began)
+            starved.append(waits[-1] if all(loss.is_ready() for loss in begun) else 0.0)
             yield found
 
+    def step(*arguments: object) -> Any:
+        state, metrics = compiled(*arguments)
+        begun[:] = [metrics["loss"]]
+        return state, metrics
+
     training.batches = timed  # type: ignore[assignment]
+    trainer._step = step
     try:
-        trainer = training.Trainer(run)
         trainer.advance(
             trainer.start(),
             steps,
@@ -259,7 +273,8 @@ def waited(
         training.batches = honest
     first = min(20, steps // 3)  # the step is compiled, and the loader ahead, by then
     seconds = ends[-1] - ends[first - 1]
-    return (steps - first) / seconds, sum(waits[first:]) / seconds
+    rate = (steps - first) / seconds
+    return rate, sum(waits[first:]) / seconds, sum(starved[first:]) / seconds
 
 
 def _photo_folder(files: list[bytes], folder: Path) -> Path:
