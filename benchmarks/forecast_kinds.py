@@ -7,7 +7,7 @@ root mean square of log(forecast / measured), a mean over the curves; `cover` th
 inside nominal 90 % intervals, `width` their mean log(high / low), `Winkler` the interval score.
 
 `left out` is the forecast whose constants (`forecast.Trust`) were chosen on the other kinds alone:
-points and backtests by the product of the scores of all cells, what the variance is made of by
+points, backtests and fall by the product of all cells' scores, what the variance is made of by
 likelihood (Student's t with 4 degrees of freedom). `forecast` has the published constants, which
 are rounded from such choices (docs/laws/forecast.md). `line`: a straight line on log axes through
 the last half. --every N takes every Nth curve. Four minutes on a core.
@@ -31,8 +31,9 @@ from fits.laws.registry import LAWS
 from fits.regression.solver import minimise
 
 RIVALS = ("power-floor", "m4", "broken")
-GRID = tuple(itertools.product((5.0, 7.0, 10.0), (0.0, 1.0, 2.0, 4.0, 6.0)))
-"""`Trust.points` and `Trust.backtests`."""
+GRID = tuple(itertools.product((5.0, 7.0, 10.0), (0.0, 1.0, 2.0, 4.0, 6.0), (0.1, 0.2, 0.3)))
+"""`Trust.points`, `Trust.backtests` and `Trust.fall`."""
+At = tuple[float, float, float]  # one of GRID
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +42,7 @@ class Made:
 
     task: Task
     found: Forecast
-    parts: dict[tuple[float, float], tuple[Array, Parts]]
+    parts: dict[At, tuple[Array, Parts]]
     """For each of GRID: errors of the mean, and all that the variance is made of."""
 
     def under(self, trust: Trust) -> tuple[Array, Array]:
@@ -52,30 +53,32 @@ class Made:
 def make(task: Task) -> Made:
     """Forecast a task."""
     found = forecast(task.x, task.y)
-    relative = task.later_x / found.span[1]
+    relative = np.exp(np.log(task.later_x) - found.origin)
     ahead = task.truth - np.log(found.last)
     parts = {}
-    for points, backtests in GRID:
-        trust = replace(TRUST, points=points, backtests=backtests)
+    for points, backtests, fall in GRID:
+        trust = replace(TRUST, points=points, backtests=backtests, fall=fall)
         said_then = combine(found.members, relative, trust)
-        parts[points, backtests] = said_then.mean - ahead, said_then
+        parts[points, backtests, fall] = said_then.mean - ahead, said_then
     return Made(task=task, found=found, parts=parts)
 
 
 def choose(made: Sequence[Made]) -> Trust:
     """The constants that suit these curves: those of the mean, then those of the variance."""
 
-    def error(at: tuple[float, float]) -> float:
+    def error(at: At) -> float:
         cells = defaultdict(list)
         for each in made:
             cells[each.task.cell].append(np.sqrt(np.mean(each.parts[at][0] ** 2)))
         return float(np.mean([np.log(np.mean(scores)) for scores in cells.values()]))
 
     best = min(GRID, key=error)
-    return replace(TRUST, points=best[0], backtests=best[1], spread=_spread(made, best))
+    points, backtests, fall = best
+    spread = _spread(made, best)
+    return replace(TRUST, points=points, backtests=backtests, fall=fall, spread=spread)
 
 
-def _spread(made: Sequence[Made], at: tuple[float, float]) -> tuple[float, ...]:
+def _spread(made: Sequence[Made], at: At) -> tuple[float, ...]:
     """What the variance is made of, by likelihood; each cell counts the same."""
     sizes: dict[tuple[str, str], int] = defaultdict(int)
     for each in made:
@@ -142,7 +145,7 @@ def kinds_table(tasks: Sequence[Task]) -> list[str]:
         )
     for kind, trust in chosen.items():
         spread = ", ".join(f"{each:.2g}" for each in trust.spread)
-        of_mean = f"points {trust.points:g}, backtests {trust.backtests:g}"
+        of_mean = f"points {trust.points:g}, backtests {trust.backtests:g}, fall {trust.fall:g}"
         lines.append(f"\nChosen without {kind}: {of_mean}, spread {spread}.")
     return lines
 

@@ -1,10 +1,12 @@
-"""The cooled-down error of longer runs of a trunk, foreseen from shorter ones.
+r"""The cooled-down error of longer runs of a trunk, foreseen from shorter ones.
 
     python benchmarks/demo_floor.py --seeds 5 --runs runs
+    printf '[[evaluate]]\nkind = "upstream"\nimages = 10_000\n' > own.toml
     for t in runs/trunks/*; do
-        scaling evaluate $t/[0-9]* --on demo --table $(basename $t).csv; done
+        scaling evaluate $t/[0-9]* --on own.toml --table $(basename $t).csv; done
     python benchmarks/forecast_trunks.py runs TRUNK.csv... [--metric NAME]
 
+The tasks have no [data]: each trunk is measured on its own, which every seed draws anew.
 Any folder of runs will do. A trunk has a point where each of its runs branched off. All but the
 longest one, two or three runs are seen, and the trunk as far as they were on it; the errors of the
 longer runs at the end of their cooldown are to be forecast. `trunk`: the forecast that is told the

@@ -171,6 +171,10 @@ def read_points(
     )
     if spec.weights and (wrong := read_numbers(found.table, spec.weights, judge_weight)[1]):
         raise UserError(*wrong)
+    law = EVERY_LAW.get(spec.law)
+    named = law is not None and len(spent) == len(law.variables)
+    if law and named and (small := law.below_least(spent, found.x)):
+        raise UserError([f"{whole.path}: {each}" for each in small])
     return replace(found, notes=(*found.notes, *_seeds_apart(found.table, spec, spent)))
 
 

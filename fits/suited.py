@@ -12,12 +12,19 @@ from fits.base.errors import UserError
 from fits.base.messages import slip_in_brief
 from fits.base.numbers import Array
 from fits.data.points import Points, as_measured
-from fits.data.remarks import of_costliest, of_misplaced, of_slips, rising
+from fits.data.remarks import (
+    of_costliest,
+    of_misplaced,
+    of_mixed_fractions,
+    of_slips,
+    rising,
+)
 from fits.laws.growth import GROWTH, PRODUCT, PRODUCT_3
 from fits.laws.names import EITHER_WAY, GROWING, RISING
 from fits.spec import FORECAST, FitSpec
 
 NO_ERROR = "loss", "quantity"  # kinds of y that may rise: of a rate more likely `y_is` is wrong
+VARIES = 1e-6  # range of a variable's logarithm beyond which it is no constant
 _PRODUCTS = {2: PRODUCT.name, 3: PRODUCT_3.name}
 
 
@@ -28,18 +35,20 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
     where parameters are held, or a learning rate is told, which are of that law alone.
     """
     x, y, names = points.x, points.error, (spec.x[0], spec.y)
-    if len(spec.x) > 1:
-        return _along(spec, rises_along(spec, x, y))
     measured = as_measured(y, spec.y_is)
-    found = of_slips(names, x, measured, spec.y_is)
+    mixed = of_mixed_fractions(spec.y, x, measured, spec.y_is)
+    if len(spec.x) > 1:
+        spec, along = _along(spec, rises_along(spec, x, y))
+        return spec, (*mixed, *along)
+    found = mixed or of_slips(names, x, measured, spec.y_is)
     if spec.law not in (*GROWING, *RISING) and rising(x, y):
         spec, said = _risen(spec)
         found.append(said)
     if spec.law in RISING and rising(-x, y):
         found.append(Diagnostic("falls", (spec.y, spec.x[0], spec.law, spec.y_is)))
-    if spec.rows != "all":
+    if spec.rows != "all" and not mixed:
         found += of_costliest(names, x, y, measured, spec.y_is)
-    if spec.law != FORECAST:
+    if spec.law != FORECAST and not mixed:
         found += of_misplaced(names, x, y, measured, spec.y_is, frontier=spec.rows != "all")
     return spec, tuple(found)
 
@@ -97,11 +106,13 @@ def rises_along(spec: FitSpec, x: Array, y: Array) -> list[str]:
     logs, height = logs - logs.mean(axis=1, keepdims=True), height - height.mean()
     slopes, *_ = np.linalg.lstsq(logs.T, height, rcond=None)
     left = ((height - slopes @ logs) ** 2).sum() / (len(y) - len(x) - 1)
-    errors = np.sqrt(left * np.diag(np.linalg.pinv(logs @ logs.T)))
+    varies = np.ptp(logs, axis=1) > VARIES
+    variance = left * np.diag(np.linalg.pinv(logs @ logs.T))
+    errors = np.sqrt(np.maximum(variance, 0))  # below it of a variable that hardly varies
     return [
         name
-        for name, slope, error in zip(spec.x, slopes, errors, strict=True)
-        if slope > max(5 * error, 0.01)
+        for name, slope, error, moves in zip(spec.x, slopes, errors, varies, strict=True)
+        if moves and slope > max(5 * error, 0.01)
     ]
 
 

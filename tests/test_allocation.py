@@ -227,8 +227,44 @@ def test_best_sizes_that_vary_as_much_as_the_sizes_tried_get_a_diagnostic():
 
 
 def test_profiles_that_do_not_reach_the_best_size_are_left_out_and_said():
-    with pytest.raises(ValueError, match="0 budgets have a best size among"):
+    with pytest.raises(ValueError, match="the best size is smaller than all sizes tried"):
         isoflop(study(0, 0.001, span=4.0, shift=8.0))
+    with pytest.raises(ValueError, match="the best size is larger than all sizes tried"):
+        isoflop(study(0, 0.001, span=4.0, shift=1 / 8.0))
+    with pytest.raises(ValueError, match="0 budgets have at least 5 sizes"):
+        isoflop(study(0, 0.001, sizes=4))
+
+
+@pytest.mark.parametrize(("cut", "said"), [(6, "Only 2 were kept"), (2, None)])
+def test_where_most_budgets_are_left_out_the_interval_is_doubted(cut, said):
+    """Of the `cut` most costly budgets no size as large as the best was tried."""
+    runs = study(0, 0.0005, sizes=21)
+    first = np.geomspace(6e18, 3e21, 8)[-cut]
+    best = np.array([best_size(c) for c in runs.compute])
+    some = runs.keep((runs.compute < 0.9 * first) | (runs.size < best / 1.5))
+    (out,) = (d for d in isoflop(some).diagnostics if d.code == "profiles_without_minimum")
+    assert len(out.numbers["compute"]) == cut
+    assert "larger than all sizes tried" in out.words
+    assert said in out.words if said else out.words.endswith("left out")
+
+
+def test_one_budget_has_a_best_size_and_no_growth_of_it():
+    runs = study(0, 0.001)
+    one = runs.keep(runs.compute < 1.1 * runs.compute.min())
+    with pytest.raises(ValueError, match="How it grows takes two budgets") as found:
+        isoflop(one)
+    best = float(str(found.value).split("the best size is ")[1].split(". ")[0])
+    assert best == pytest.approx(best_size(6e18), rel=0.1)
+    with pytest.raises(ValueError, match="all runs spent about the same compute, 6e"):
+        envelope(one)
+    words = [each.words for each in one.diagnostics(CHINCHILLA)]
+    assert words[0].endswith("add runs of other computes")
+
+
+def test_the_order_of_named_budgets_changes_nothing_nor_does_one_named_twice():
+    runs, budgets = study(0, 0.005), np.geomspace(6e18, 3e21, 8)
+    answers = [isoflop(runs, budgets=b).exponent() for b in (budgets, [*budgets[::-1], 6e18])]
+    np.testing.assert_allclose(*answers, rtol=1e-9)
 
 
 def hardly_trained(seed, noise=0.001):
@@ -409,7 +445,7 @@ def test_compute_that_is_not_size_times_data_is_said():
 
 
 def test_one_size_has_no_envelope():
-    with pytest.raises(ValueError, match="of one size alone"):
+    with pytest.raises(ValueError, match=r"all runs have about the same size, 1e\+06"):
         envelope(trainings(np.full(5, 1e6), np.geomspace(1e6, 1e8, 5), np.linspace(2, 1, 5)))
 
 
@@ -533,6 +569,8 @@ def test_intervals_without_ends_part_from_nothing_that_they_hold(size):
         (lambda n: 20 * n, "data were in proportion to size, 20 times it"),
         (lambda n: 1e9 + 0 * n, "all runs saw about the same data, 1e+09"),
         (lambda n: n**0.5, "data grew with size, as its power of 0.5"),
+        (lambda n: n**-0.5, "data fell with size, as its power of -0.5"),
+        (lambda n: 1e20 / 6 / n, "all runs spent about the same compute, 1e+20"),
         (lambda n: n * np.where(np.arange(len(n)) % 2, 20, 30), None),
     ],
 )

@@ -87,6 +87,25 @@ def test_squares_and_huber_s_loss_are_as_they_were():
     assert replace(Loss(), delta=0.3) == Loss(delta=0.3)
 
 
+@pytest.mark.parametrize(
+    ("loss", "huber", "side"),
+    [
+        (Loss(tau=0.01), "auto", "below"),
+        (Loss(tau=0.99), "auto", "above"),
+        (Loss(one_sided=True), 1e-5, "below"),
+    ],
+)
+def test_a_curve_with_next_to_no_points_on_one_side_is_not_trusted(loss, huber, side):
+    y = POWER.predict(X, *TRUTH[:2]) * np.exp(np.random.default_rng(0).normal(0, 0.05, len(X)))
+    said = fit(POWER, X, y, loss=loss, huber=huber).diagnostics
+    (found,) = (each for each in said if each.code == "few_beside")
+    assert found.parameters == (side,)
+    assert f"{side} the curve, of 2 parameters: too few to trust the intervals" in found.words
+    sound = Loss(tau=0.1) if loss.tau else Loss(one_sided=True)
+    assert not fit(POWER, X, y, loss=sound, huber="auto").diagnostics
+    assert not fit(POWER, X, y, huber=1e-5).diagnostics
+
+
 @pytest.mark.slow
 def test_intervals_of_a_quantile_hold_it():
     from statistics import NormalDist

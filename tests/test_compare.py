@@ -8,7 +8,7 @@ import pytest
 
 from fits.decisions.compare import diagnostics, equal_error, error_ratio, ratio
 from fits.fit_laws import main
-from fits.laws.powers import POWER, POWER_FLOOR
+from fits.laws.powers import POWER, POWER_FLOOR, SATURATING
 from fits.regression.fit import fit
 
 X = np.geomspace(1, 1e4, 24)
@@ -256,3 +256,17 @@ def test_a_band_that_reaches_0_makes_a_ratio_without_an_end_and_no_warning(low_a
     assert found.share_a == share
     assert (found.error_ratio.high == np.inf) == (low_a == 0)
     assert (found.error_ratio.low == 0) == (low_b == 0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_band_that_is_wide_open_far_below_the_runs_says_nothing_of_an_error_among_them(seed):
+    """The law's shift is not identifiable, so that below the runs the band holds any error."""
+    x = np.geomspace(1, 1e4, 15)
+    rng = np.random.default_rng(seed)
+    errors = [
+        (0.1 + 0.6 * (less * x) ** -0.25) * np.exp(0.01 * rng.normal(size=15)) for less in (1, 2)
+    ]
+    a, b = (fit(SATURATING, x, error) for error in errors)
+    assert min(study.band(np.array([1e-3]))[0][0] for study in (a, b)) < 0.3
+    found = equal_error(a, b, float(a.predict(1e4))).x_ratio
+    assert 1 < found.low < 2 < found.high < 4

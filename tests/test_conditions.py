@@ -59,6 +59,8 @@ def table(csv):
         ("flops>=10B", [2, 3, 4, 5]),
         ("model=S", [2]),
         ("model!=S", [3, 4, 5, 6, 7]),
+        ("model = S", [2]),
+        ("model != S", [3, 4, 5, 6, 7]),
         ("a=b=3", [4]),
         ("a=b>=5", [6, 7]),
     ],
@@ -83,6 +85,20 @@ def test_a_condition_that_no_row_can_meet_is_refused(table, condition, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("model!=Q", ["--where model!=Q leaves out no row: no model is 'Q'"]),
+        ("model!=S", []),
+        ("y!=nan", []),
+    ],
+)
+def test_a_cell_to_leave_out_that_no_row_has_is_said(csv, condition, words):
+    table = csv("model,x,y", "S,1,0.5", "M,2,0.4")
+    points = points_of(table, ["x"], "y", where=[condition])
+    assert [each.words for each in points.notes] == words
+
+
 def test_a_condition_that_compares_nothing_is_a_mistake_of_the_spec():
     assert parsed("flops") == []
     with pytest.raises(UserError, match="'flops' compares nothing"):
@@ -95,6 +111,15 @@ def test_numbers_of_a_condition_are_compared_with_cells_as_they_are_read(csv):
     assert keep_where(table, "params=350000000").numbers == [4]
     assert keep_where(table, "err<=11").numbers == [3, 4]
     assert keep_where(table, "err<=11 %").numbers == [3, 4]
+
+
+def test_a_factor_in_a_condition_is_that_of_the_unit_in_a_column_s_name(csv):
+    table = csv("D [B],C (EFLOPs)", "2,1", "8,2000", "32,5000")
+    assert keep_where(table, "D<=8B").numbers == keep_where(table, "D<=8").numbers == [2, 3]
+    assert keep_where(table, "D=8B").numbers == [3]
+    assert keep_where(table, "D=4000M..8000M").numbers == [3]
+    assert keep_where(table, "C>=2 ZFLOPs").numbers == [3, 4]
+    assert keep_where(csv("D [B]", "2B", "8B", "32B"), "D<=8B").numbers == [2, 3]
 
 
 CURVES = (
@@ -122,6 +147,27 @@ def test_rows_of_a_run_that_are_not_in_order_are_said(csv):
         last_of=["run"],
     )
     assert "the last row of 1 of 2 runs is not that of the largest step" in points.notes[1].words
+
+
+def test_rows_that_do_not_name_their_run_are_no_run(csv):
+    table = csv("run,seed,x,y", "a,0,1,0.5", ",0,2,0.4", ",1,3,0.3", "b,,4,0.2")
+    with pytest.raises(UserError) as error:
+        points_of(table, ["x"], "y", last_of=["run"])
+    first, second = str(error.value).splitlines()
+    assert "line 3: no run, so that" in first
+    assert "line 4: no run, so that" in second
+    assert "--where 'run!='" in second
+    named = points_of(table, ["x"], "y", last_of=["run"], where=["run!="])
+    np.testing.assert_array_equal(named.x, [1, 4])
+    both = points_of(table, ["x"], "y", last_of=["run", "seed"])
+    np.testing.assert_array_equal(both.x, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize(("cell", "words"), [("0.l", "0.l, not a number"), ("12", "12, above 1")])
+def test_a_mistake_in_a_sweep_is_named_though_another_row_is_better(csv, cell, words):
+    table = csv("N,lr,y", "1,1,0.5", f"1,2,{cell}", "2,1,0.4", "2,2,0.6")
+    with pytest.raises(UserError, match=f"line 3: y is {words}"):
+        points_of(table, ["N"], "y", best_of=["N"])
 
 
 def test_last_and_best_are_taken_within_each_group(csv):
@@ -216,6 +262,8 @@ def test_ranges_and_signs_are_read_as_people_type_them(tmp_path, condition, kept
         ("C=1e19-1e20", "Did you mean 'C=1e19..1e20'?"),
         ("C=[1e19,1e20]", "Did you mean 'C=1e19..1e20'?"),
         ("C=1e20..1e19", "Did you mean 'C=1e19..1e20'?"),
+        ("C!=1e20..1e19", "no number is that. Did you mean 'C!=1e19..1e20'?"),
+        ("C in 1e19,1e20", "'C in 1e19,1e20' compares nothing. Write COL=VALUE"),
         ("C>1e19 and C<1e21", "holds two conditions. Say --where once for each"),
         ("C>=1e19,C<1e21", "holds two conditions"),
     ],

@@ -1,5 +1,6 @@
 """Parameters that are held or tied, and two-stage fits that carry the errors of the first."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -353,3 +354,32 @@ def test_a_parameter_is_held_by_one_option_and_each_says_what_is_known_of_it(of_
     said = command(path, *asked, "--from", law, "--hold", "c", "--fix", "b=0.4")[1]
     assert "held: c, as an earlier fit gave them" in said
     assert "held: b, as if exactly known" in said
+
+
+def test_a_file_whose_values_its_rows_do_not_give_is_not_held(of_loss, command):
+    path, law, asked = of_loss
+    value = json.loads(law.read_text())
+    value["values"]["c"] *= 1.5
+    law.write_text(json.dumps(value))
+    status, _, wrong = command(path, *asked, "--from", law, "--hold", "c")
+    assert status == 2
+    assert "the rows in the file do not give its numbers" in wrong
+    assert "Fit the law anew, with --save." in wrong
+
+
+@pytest.mark.parametrize("law", ["best", "forecast"])
+def test_what_has_no_parameters_holds_none(of_loss, law, command):
+    path, kept, asked = of_loss
+    columns = asked[: asked.index("--law")]
+    status, _, wrong = command(path, *columns, "--law", law, "--from", kept)
+    assert status == 2
+    assert f"--from: {law} has no parameters to hold. Name a law with --law." in wrong
+
+
+def test_nothing_can_be_held_of_an_average(of_loss, command):
+    path, kept, asked = of_loss
+    columns = asked[: asked.index("--law")]
+    assert command(path, *columns, "--law", "best", "--save", kept)[0] == 0
+    status, _, wrong = command(path, *asked, "--from", kept)
+    assert status == 2
+    assert "is an average over laws, without parameters to hold." in wrong

@@ -15,7 +15,7 @@ import scipy.stats
 from fits.forecast.ends import BELIEF, Belief
 from fits.forecast.forecast import PARAMETERS, Forecast, combine, forecast
 from fits.forecast.members import fit_members
-from fits.forecast.noise import LateNoise, late_noise
+from fits.forecast.noise import LateNoise, late_noise, usual_noise
 
 BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "forecast.py"
 M4, BROKEN_POWER, M4_LONGER = 0.0230, 0.0204, 0.0998  # measured with their own programs
@@ -585,3 +585,71 @@ def test_backtests_speak_against_a_law_only():
         found = dataclasses.replace(members, risk=even * np.array([times, 1, 1, 1]))
         assert found.law_odds(2) == pytest.approx(odds, rel=1e-6)
         assert found.law_odds(0) == pytest.approx(likely)
+
+
+def saturated(noise=0.0, points=40):
+    x = np.arange(1.0, points + 1)
+    return x, (0.1 + 0.8 * x**-0.5) * np.exp(noise * np.random.default_rng(0).normal(size=points))
+
+
+def test_a_last_point_that_lies_low_alone_is_not_continued_to_nothing():
+    x, y = saturated()
+    y[-1] *= 0.5
+    found = forecast(x, y)
+    median, low, high = found([80.0, 160.0])
+    assert (median > y[-1] / 10).all()
+    assert (high / low < 100).all()
+    assert found.steep is None
+    assert any("above the last point" in said for said in found.warnings)
+
+
+@pytest.mark.parametrize("points", [20, 60])
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_a_curve_that_bends_down_to_nothing_is_continued_from_its_last_point(points, power):
+    x = np.linspace(1 / points, 1, points)
+    found = forecast(x, 1 - 0.97 * x**power)
+    assert found.steep is not None
+    median, low, high = found([1.001, 1.5])
+    assert median[0] < 0.03
+    assert (high / low < 1e3).all()
+    assert len(found.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "late",
+    [np.array([4.0]), np.array([1.5]), np.linspace(1.02, 1.3, 8), np.full(12, 6.0)],
+    ids=["spike", "small", "overfit", "diverged"],
+)
+def test_a_curve_that_ends_above_what_came_before_is_doubted(late):
+    x, y = saturated(noise=0.005, points=60)
+    y[-len(late) :] *= late
+    found = forecast(x, y)
+    assert any("below the last point, which lies above all" in said for said in found.warnings)
+    assert not any("steepens" in said for said in found.warnings)
+
+
+def test_the_usual_noise_is_told_without_a_bend_nor_points_far_off():
+    rng = np.random.default_rng(0)
+    log_x = np.linspace(-3, 0, 300)
+    log_y = np.where(log_x < -0.1, 0.0, -9 * log_x) + 0.02 * rng.normal(size=300)
+    log_y[::50] += 1
+    assert usual_noise(log_x, log_y) == pytest.approx(0.02, rel=0.2)
+    assert usual_noise(log_x[:3], log_y[:3]) == 0.01
+
+
+@pytest.mark.parametrize("points", [201, 5_000, 50_000])
+def test_of_many_points_a_steep_law_without_noise_is_continued_where_it_is(points):
+    x = np.arange(1.0, points + 1)
+    found = forecast(x, 1 / x)
+    median, _, _ = found(2.0 * points)
+    assert median * 2 * points == pytest.approx(1, rel=2e-3)
+
+
+def test_points_of_several_curves_are_told_from_repeated_measurements():
+    x, y = saturated(noise=0.01)
+    both = np.append(x, x), np.append(y, 1.1 * y)
+    assert any("look like several curves" in said for said in forecast(*both).warnings)
+    again = np.exp(0.03 * np.random.default_rng(1).normal(size=(4, len(x))))
+    assert not forecast(np.tile(x, 4), (y * again).ravel()).warnings
+    resumed = np.append(x, x[20:30]), np.append(y, y[20:30])
+    assert not forecast(*resumed).warnings

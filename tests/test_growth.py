@@ -172,3 +172,16 @@ def test_a_law_of_size_and_data_gives_way_to_a_product_where_y_rises(tmp_path, c
     ):
         assert main(command) == 2
         assert "what rises has no best size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch", [[256] * 8, [256, 512, 512, 1024, 1024, 512, 512, 256]])
+def test_a_quantity_that_does_not_change_has_an_exponent_of_0_and_is_no_error(
+    batch, tmp_path, capsys
+):
+    path = tmp_path / "batch.csv"
+    rows = (f"{x:g},{b}" for x, b in zip(np.geomspace(1e18, 1e21, 8), batch, strict=True))
+    path.write_text("\n".join(["C,batch", *rows]))
+    assert main([str(path), "--x", "C", "--y", "batch", "--y-is", "quantity", "--json", "-"]) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    assert group["parameters"]["b"]["value"] == pytest.approx(0, abs=1e-4)
+    assert "flat" not in [each["code"] for each in group["diagnostics"]]

@@ -181,7 +181,10 @@ MISTAKES = {
         ),
         "diagnostics, 0: few_points",
     ),
-    "format": (lambda v: v.update(fit_laws=99), "fit_laws: Input should be 2"),
+    "format": (
+        lambda v: v.update(fit_laws=99, later=1),
+        "its format is 99, and this version of fit-laws reads format 2. Fit the law anew",
+    ),
     "formula": (lambda v: v.update(formula="a x"), "another version?"),
     "no evidence": (lambda v: v.pop("evidence"), "give a source (a paper's law) or evidence"),
 }

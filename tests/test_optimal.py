@@ -101,8 +101,40 @@ def test_methods_that_the_runs_do_not_allow_are_named_and_the_others_answer(tabl
     few.write_text("\n".join([lines[0], *lines[1::9], *lines[5::9]]) + "\n")
     assert main(["optimal", str(few), *COLUMNS, "--compute", "1e20"]) == 0
     said = capsys.readouterr().out
-    assert "none: profiles at equal compute: 0 budgets have a best size" in said
+    assert "none: profiles at equal compute: 0 budgets have at least 5 sizes" in said
     assert "law of size and data" in said
+
+
+def test_one_size_has_no_best_and_that_is_said_by_every_command(table, capsys, tmp_path):
+    path = tmp_path / "one.csv"
+    data = np.geomspace(1e9, 1e11, 12)
+    loss = chinchilla(3e8, data, *LAW) * np.exp(np.random.default_rng(0).normal(0, 0.002, 12))
+    rows = (f"3e8,{d:.6g},{y:.5f}" for d, y in zip(data, loss, strict=True))
+    path.write_text("\n".join(["params,tokens,loss", *rows]))
+    of_loss = ["--y", "loss", "--y-is", "loss"]
+    best_size = ["--x", "params", "--x", "tokens", "--law", "chinchilla", "--budget", "1e20"]
+    for command, words in {
+        "optimal": ["--size", "params", "--data", "tokens"],
+        "best-size": best_size,
+    }.items():
+        assert main([command, str(path), *words, *of_loss]) == 0
+        said = capsys.readouterr()
+        assert "all runs have about the same size, 3e+08" in said.out
+        assert "are not identifiable, and so neither is the best size; add runs of" in said.out
+        assert not said.err
+
+
+def test_budgets_of_no_profile_or_that_share_runs_are_mistakes(table, capsys):
+    compute = sorted({float(line.split(",")[2]) for line in table.read_text().splitlines()[1:]})
+    first, last = f"{compute[0]:g}", f"{compute[-1]:g}"
+    named = [first, f"{1.1 * compute[0]:g}", "1e30", last]
+    words = [word for each in named for word in ("--budgets", each)]
+    assert main(["optimal", str(table), *COLUMNS, *words]) == 2
+    said = capsys.readouterr().err
+    assert "--budgets: 0 sizes were tried within 1.25 times 1e+30, and a profile needs 5" in said
+    assert f"--budgets: {first} and {named[1]} are within 1.25 times each other" in said
+    words = ["--budgets", last, "--budgets", first, "--budgets", first]
+    assert main(["optimal", str(table), *COLUMNS, *words]) == 0
 
 
 def test_all_mistakes_are_named_at_once_and_nothing_is_written(table, capsys):

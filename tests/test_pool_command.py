@@ -132,3 +132,22 @@ def test_a_cost_of_zero_is_named_with_its_line(table, capsys):
     path = table(range(0, 40, 2), cost=lambda k, flops: 0 if k == 3 else flops)
     assert main(["pool", path, *ASKED, "--budget", "1e21"]) == 2
     assert "line 5: flops is 0, not above 0, which every cost is." in capsys.readouterr().err
+
+
+def test_a_run_without_a_cost_is_named(table, capsys):
+    path = table(range(0, 40, 2), cost=lambda k, flops: "" if k in (3, 4) else flops)
+    asked = [*ASKED[:-1], "N>=9e9", "--budget", "1e21"]
+    assert main(["pool", path, *asked]) == 2
+    said = capsys.readouterr().err
+    assert "line 5: flops is empty. Write what the run costs, or leave its row out." in said
+    assert "line 6: flops is empty" in said
+
+
+def test_rows_of_the_target_region_that_lie_too_far_beyond_the_others_are_refused(table, capsys):
+    path = Path(table(range(0, 40, 2)))
+    path.write_text(f"{path.read_text()}1e15,1e12,6e27,\n")
+    asked = ["pool", str(path), *ASKED[:-1], "flops>=1e27", "--budget", "1e21"]
+    assert main(asked) == 2
+    said = capsys.readouterr().err
+    assert "--target: line 66: 1e+15 is 1e+05 times the largest fitted" in said
+    assert main([*asked, "--far"]) == 0

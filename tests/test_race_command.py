@@ -129,6 +129,7 @@ def test_a_schedule_that_is_told_changes_the_forecast(table, capsys):
         (["--run", "name"], "no column 'name'"),
         (["--cost", "hours"], "no column 'hours'"),
         (["--schedule", "cosin"], "--schedule: no cosin. Did you mean 'cosine'?"),
+        (["--schedule", "wsd"], "--schedule: no wsd. A race has cosine and linear."),
         (["--schedule", "constant"], "--schedule: constant is of a trunk"),
         (["--final-rate", "0.1"], "--final-rate: of a schedule"),
         (["--x", "loss"], "law forecast takes 1 (x), and 2 are given"),
@@ -140,3 +141,22 @@ def test_what_cannot_be_is_said(words, said, table, capsys):
     printed = capsys.readouterr()
     assert not printed.out
     assert said in printed.err
+
+
+def test_doubts_about_forecasts_are_printed_once_with_all_their_runs(table, capsys):
+    worse = {
+        name: [*points[:-1], (points[-1][0], 5 * points[-1][1])] for name, points in THREE.items()
+    }
+    assert (
+        main(
+            [
+                "race",
+                table({"good": THREE["good"], "one": worse["twin"], "two": worse["bad"]}),
+                *ASKED,
+            ]
+        )
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert printed.count("below the last point") == 1
+    assert "warning: one (and, with numbers of their own, two): the forecast begins" in printed

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fits.decisions.racing import race, stopped_by
+from fits.forecast.schedule import Schedule
 
 
 def curve(exponent, until=0.25, noise=0.002, seed=0, scale=3.0):
@@ -66,3 +67,32 @@ def test_what_cannot_be_is_refused(wrong):
     asked = {"curves": [curve(0.2)], "until": 1.0} | wrong
     with pytest.raises(ValueError, match="give at least one curve"):
         race(asked.pop("curves"), asked.pop("until"), **asked)
+
+
+def test_a_run_that_went_past_is_compared_where_the_others_are():
+    x, y = curve(0.2, until=1.0, noise=0.0)
+    found = race([(x, y), (x[x < 0.5], y[x < 0.5])], 0.5)
+    assert found.error[0] == pytest.approx(3 * 0.5**-0.2 + 0.5, rel=1e-3)
+    assert race([(x[::-1], y[::-1])], float(x[20])).error[0] == y[20]
+    twice = race([(np.append(x, x), np.append(y, 1.2 * y))], float(x[20]))
+    assert twice.error[0] == pytest.approx(1.1 * y[20])
+
+
+@pytest.mark.parametrize("schedule", [None, Schedule(kind="cosine", until=1.0)])
+def test_a_run_of_few_points_is_neither_stopped_nor_stops_another(schedule):
+    x, y = curve(0.2)
+    short = x[:3], y[:3] * 1e-3
+    found = race([(x, y), short], 1.0, schedule=schedule)
+    assert found.error[1] < 1e-2 * found.error[0]
+    assert found.lower[0, 1] == 0
+    assert not found.lower[1].any()
+    assert not found.stopped.any()
+    assert found.diagnostics[1]
+
+
+def test_what_speaks_against_a_forecast_comes_with_it():
+    x, y = curve(0.2)
+    spiked = np.append(y[:-1], 5 * y[-1])
+    fine, doubted = race([(x, y), (x, spiked)], 1.0).diagnostics
+    assert not fine
+    assert "forecast_below" in [each.code for each in doubted]

@@ -10,9 +10,16 @@ import pytest
 
 from fits.base.messages import slip_in_brief
 from fits.data.misplaced import misplaced
-from fits.data.remarks import of_costliest, of_misplaced, of_slips, slips
+from fits.data.remarks import (
+    of_costliest,
+    of_misplaced,
+    of_mixed_fractions,
+    of_slips,
+    slips,
+)
 from fits.fit_laws import main
-from fits.suited import slips_among
+from fits.spec import FitSpec
+from fits.suited import rises_along, slips_among
 
 X = np.geomspace(1e15, 1e20, 12)
 ERROR = 10 + 40 * (X / 1e15) ** -0.2  # percent
@@ -36,6 +43,43 @@ def changed(place, how):
 @pytest.mark.parametrize("kind", ["error-percent", "accuracy-percent"])
 def test_a_sound_table_has_no_remark(kind):
     assert of(ERROR, kind=kind) == []
+
+
+@pytest.mark.parametrize("kind", ["error-percent", "accuracy-percent"])
+@pytest.mark.parametrize("part", [slice(0, 6), slice(6, 12), slice(0, 12, 2)])
+def test_many_fractions_among_percentages_are_said(kind, part):
+    measured = 100 - ERROR if kind.startswith("accuracy") else ERROR.copy()
+    assert of_mixed_fractions("y", X, measured, kind) == []
+    measured[part] /= 100
+    (found,) = of_mixed_fractions("y", X, measured, kind)
+    assert found.words.startswith("6 of 12 rows have y of at most 1 %, and would fit in with the ")
+    assert of_mixed_fractions("y", np.array([X, X**0.5]), measured, kind) == [found]
+    assert of_mixed_fractions("y", X, measured, "loss") == []
+
+
+def test_a_loss_does_not_rise_along_what_is_the_same_in_all_rows():
+    size = np.array([1e7, 3e7, 1e8, 3e8, 1e9, 3e9])
+    loss = 1.7 + 400 / size**0.34 * (1 + 0.01 * np.sin(range(6)))
+    spec = FitSpec(x=("N", "D"), y="loss", y_is="loss", law="chinchilla")
+    for data in (1e9, 1e10, 2e10):  # the mean of whose logarithms is rounded
+        assert rises_along(spec, np.array([size, np.full(6, data)]), loss) == []
+    assert rises_along(spec, np.array([size, loss**9]), loss) == ["D"]
+
+
+def test_errors_that_fall_below_one_percent_are_no_fractions():
+    assert of_mixed_fractions("y", X, 8 * (X / 1e15) ** -0.3, "error-percent") == []
+
+
+def test_fractions_among_percentages_are_the_only_cause_that_a_fit_names(tmp_path, capsys):
+    path, error = tmp_path / "runs.csv", np.where(X < 1e17, ERROR / 100, ERROR)
+    rows = (f"{x:g},{y:.4f}" for x, y in zip(X, error, strict=True))
+    path.write_text("\n".join(["flops,err", *rows]))
+    words = [str(path), "--x", "flops", "--y", "err", "--y-is", "error-percent", "--json", "-"]
+    assert main(words) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    codes = [each["code"] for each in group["diagnostics"]]
+    assert "fractions_among_percentages" in codes
+    assert not {"slip", "misplaced", "costliest_not_on_frontier"} & set(codes)
 
 
 def test_a_fraction_among_percentages_at_the_costliest_run_is_said_with_its_cause(tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from fits.base.errors import UserError
 from fits.cli.rate import Typed, rate_of
+from fits.fit_laws import main
 from fits.forecast.schedule import Schedule
 from fits.forecast.scheduled import scheduled
 
@@ -102,6 +103,31 @@ def test_the_unit_of_x_and_y_changes_nothing():
     np.testing.assert_allclose(np.array(other) / 7, plain, rtol=1e-8)
 
 
+def test_of_many_points_the_largest_x_is_the_last():
+    schedule = Schedule(kind="cosine", until=END)
+    x = np.linspace(1, 0.5 * END, 3000)
+    found = scheduled(x, annealed(schedule.area(x), schedule.rate(x)), schedule)
+    assert found.span == (1, 0.5 * END)
+
+
+def test_several_curves_under_one_schedule_are_not_taken_for_one_without_a_word():
+    schedule = Schedule(kind="cosine", until=END)
+    x = np.linspace(0.02, 0.5, 30) * END
+    y = noisy(annealed(schedule.area(x), schedule.rate(x)))
+    assert not scheduled(x, y, schedule).warnings
+    both = scheduled(np.append(x, x), np.append(y, 1.1 * y), schedule)
+    assert any("look like several curves" in said for said in both.warnings)
+
+
+@pytest.mark.parametrize(("times", "said"), [(1.5, "below the last"), (0.7, "above the last")])
+def test_a_last_point_off_the_law_of_a_schedule_is_said(times, said):
+    schedule = Schedule(kind="cosine", until=END)
+    x = np.linspace(0.02, 0.5, 30) * END
+    y = noisy(annealed(schedule.area(x), schedule.rate(x)))
+    y[-1] *= times
+    assert any(said in each for each in scheduled(x, y, schedule).warnings)
+
+
 def test_after_the_end_of_a_schedule_a_forecast_is_doubted():
     schedule = Schedule(kind="cosine", until=END)
     x = np.linspace(0.02, 0.9, 30) * END
@@ -156,6 +182,7 @@ PLAIN = Typed("", "", 0.0, 0.2, "", "", None)
         ({"until": "5"}, ["--until: of a schedule"]),
         ({"final_rate": 0.1}, ["--final-rate: of a schedule"]),
         ({"schedule": "cosin"}, ["Did you mean 'cosine'", "--until X"]),
+        ({"schedule": "wsd", "until": "5"}, ["WSD) is constant", "--cooldown"]),
         ({"schedule": "cosine", "until": "x"}, ["--until: x"]),
         ({"schedule": "rsqrt", "until": "5"}, ["needs its timescale"]),
         ({"schedule": "cosine", "until": "5", "final_rate": 2.0}, ["final is 2"]),
@@ -176,3 +203,11 @@ def test_mistakes_in_the_options_of_a_schedule_are_named_together(typed, said):
         rate_of(PLAIN._replace(**typed), "forecast")
     for each in said:
         assert each in str(told.value)
+
+
+def test_a_run_that_ends_too_far_ahead_is_refused_by_the_name_of_its_option(tmp_path, capsys):
+    path = tmp_path / "curve.csv"
+    path.write_text("step,loss\n" + "".join(f"{k},{1 + 1 / k}\n" for k in range(1, 30)))
+    asked = ["--x", "step", "--y", "loss", "--y-is", "loss", "--law", "forecast"]
+    assert main([str(path), *asked, "--schedule", "cosine", "--until", "1e6"]) == 2
+    assert "--until: 1e+06 is" in capsys.readouterr().err

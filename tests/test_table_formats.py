@@ -7,6 +7,8 @@ import lzma
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,7 +78,20 @@ def test_cells_that_hold_the_other_marks_do_not_mislead(read):
     assert list(table.columns) == ["Loss, val", "FLOPs"]
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def by_arrow(kind):
+    def pack(raw):
+        sink = pyarrow.BufferOutputStream()
+        with pyarrow.CompressedOutputStream(sink, kind) as stream:
+            stream.write(raw)
+        return sink.getvalue().to_pybytes()
+
+    return pack
+
+
+PACKS = [gzip.compress, bz2.compress, lzma.compress, by_arrow("zstd"), by_arrow("lz4")]
+
+
+@pytest.mark.parametrize("pack", PACKS, ids=["gzip", "bzip2", "xz", "zstd", "lz4"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_compressed_text_in_any_unicode_encoding_is_read(read, pack, encoding):
     for name in ("runs.csv.gz", "runs.csv"):
@@ -218,6 +233,8 @@ def test_a_column_is_named_with_its_unit_or_without_and_keeps_it(read):
     np.testing.assert_array_equal(column(table, "flops"), [1, 2])
     assert table.missing(["flops (PF-days)", "flops", "time", "loss"]) != []  # two are a loss
     assert table.missing(["flops (PF-days)", "flops", "time"]) == []
+    assert "Did you mean 'flops'?" in table.missing(["Flops"])[0]
+    assert "'loss'" not in table.missing(["Loss"])[0]
     assert said(table, "flops") == "read as: flops (PF-days) is in PF-days"
     points = points_of(table, ["flops"], "loss [nats]", "loss", where=["flops>=2"])
     np.testing.assert_array_equal(points.x, [2])
@@ -271,6 +288,7 @@ ROWS = [{"flops": a, "loss": b} for a, b in zip(FLOPS, LOSS, strict=True)]
         ),
         ({"schema": {"fields": []}, "data": ROWS}, "JSON rows under one key"),
         ({"runs": ROWS}, "JSON rows under one key"),
+        ({"best": 2.3, "args": {"lr": 1}, "log_history": ROWS, "t": []}, "JSON rows under one key"),
         ([["flops", "loss"], *(list(r.values()) for r in ROWS)], "JSON"),
     ],
 )
@@ -280,6 +298,63 @@ def test_a_data_frame_as_json_is_read_in_every_orientation_and_named(read, value
     np.testing.assert_array_equal(column(table, "flops"), FLOPS)
     np.testing.assert_array_equal(column(table, "loss"), LOSS)
     assert f"read as: {words}" in said(table)
+
+
+MARKDOWN = "| flops | loss |\n|:--|--:|\n| 1e18 | 3.41 |\n| 1e19 | 2.9 |\n| 1e20 | 2.345 |\n"
+GRID = MARKDOWN.replace("|:--|--:|", "+=======+======+").replace("| 1e20", "+--+--+\n| 1e20")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MARKDOWN,
+        "## Runs\n\n" + MARKDOWN.replace("| 1e18 | 3.41", '| 1e18 |"3.41"'),
+        " flops | loss \n-------+-------\n 1e18  | 3.41\n 1e19  | 2.9\n 1e20  | 2.345\n",
+        f"+--+--+\n{GRID}+--+--+\n",
+    ],
+    ids=["markdown", "quoted", "psql", "grid"],
+)
+def test_lines_of_dashes_and_bars_around_a_row_are_no_cells(read, text):
+    table = read(text, "runs.md")
+    assert list(table.columns) == ["flops", "loss"]
+    np.testing.assert_array_equal(column(table, "flops"), FLOPS)
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert "bars between cells" in said(table)
+    assert "lines of dashes left out" in said(table)
+
+
+def test_an_empty_cell_at_either_end_is_no_bar_around_the_row(read):
+    table = read("a|b|c\n|1|\n2|3|4\n")
+    assert table.columns == {"a": ["", "2"], "b": ["1", "3"], "c": ["", "4"]}
+
+
+def test_what_follows_few_of_the_numbers_is_no_unit_but_a_slip(read):
+    table = read("flops,loss\n1e18,3.4\n1e19,2.9l\n1e20,2.3\n")
+    assert table.unit("loss") is None
+    assert {row: why[:13] for row, why in table.column("loss").wrong().items()} == {
+        1: "not a number."
+    }
+
+
+def test_a_title_above_the_header_is_said_to_be_one(read):
+    with pytest.raises(UserError) as error:
+        read("Runs of 2024\n\n" + PLAIN)
+    first, *others = str(error.value).splitlines()
+    assert "line 1: no row has as many cells as this header. If it is a title, take it out" in first
+    assert len(others) == 4
+
+
+def test_a_parquet_file_that_does_not_fit_in_memory_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "runs.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"flops": FLOPS, "loss": LOSS}), path)
+
+    def full(*_, **options):
+        assert options == {"use_threads": False, "pre_buffer": False}
+        raise pyarrow.ArrowMemoryError("malloc of size 4194304 failed")
+
+    monkeypatch.setattr(pyarrow.parquet, "read_table", full)
+    with pytest.raises(MemoryError):
+        read_table(path)
 
 
 def test_one_object_with_an_inner_one_stays_a_row(read):

@@ -197,6 +197,32 @@ def test_units_in_the_names_of_columns_are_taken_unless_others_are_told(table, c
     assert "is 6.94e-20 FLOPs a parameter and example" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("PFLOP/s-days", 8.64e19),
+        ("petaFLOP/s days", 8.64e19),
+        ("PFLOPs-days", 8.64e19),
+        ("exaFLOPs", 1e18),
+        ("10^18 FLOPs", 1e18),
+        ("billion FLOPs", 1e9),
+    ],
+)
+def test_units_of_compute_are_read_as_people_write_them(table, unit, factor, capsys):
+    assert main(["optimal", table(flops=factor), *ASKED, "--unit", f"flops={unit}"]) == 0
+    assert "data in ones: 6 FLOPs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unit", ["millions", "million tokens", "M tokens", "mn", "10^6 tokens"])
+def test_a_column_of_millions_is_not_one_of_ones(table, unit, capsys):
+    """Nothing else would show it: without a column of compute, there may be so few tokens."""
+    path = Path(table(data=1e6))
+    path.write_text(path.read_text().replace("N,D,C,loss", f"N,D ({unit}),C,loss"))
+    words = [*ASKED[:4], *ASKED[6:], "--compute", "1e21"]
+    assert main(["optimal", str(path), *words]) == 0
+    assert "data in M: 6 FLOPs" in capsys.readouterr().out
+
+
 def test_a_unit_that_is_none_is_named_with_the_others_mistakes(table, capsys):
     wrong = ["--unit", "flops=GFLOPPS", "--unit", "weight=kg", "--compute", "-1"]
     assert main(["optimal", table(), *ASKED, *wrong]) == 2
@@ -266,6 +292,22 @@ def test_an_image_has_more_than_a_token_and_another_unit_still_shows(table, caps
     path.write_text(path.read_text().replace("images", "D"))  # tokens, perhaps
     assert main(["optimal", str(path), *ASKED]) == 2
     assert "each D of 200 tokens (--flops-per-nd 1.2e+03)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", [[], ["--unit", "flops=GFLOP"], ["--flops-per-nd", "1180"]])
+def test_flops_of_one_image_are_no_compute_of_a_training(unit, tmp_path, capsys):
+    path = tmp_path / "runs.csv"
+    rows = [
+        f"{n:g},{d:g},{g},{float(chinchilla(n, 197 * d, *LAW)):.4f}"
+        for n, g in ((5.7e6, 1.26), (22e6, 4.6), (86e6, 17.6), (307e6, 61.6))
+        for d in np.geomspace(1e7, 1e9, 4)
+    ]
+    path.write_text("\n".join(["N,images,gflops,loss", *rows]))
+    asked = ["--size", "N", "--data", "images", "--flops", "gflops", *ASKED[6:], *unit]
+    assert main(["optimal", str(path), *asked]) == 2
+    said = capsys.readouterr().err
+    assert "gflops is the same for runs of one N whatever their images" in said
+    assert "--unit" not in said
 
 
 def test_compute_in_macs_is_half_of_what_is_expected_and_said_to_be(table, capsys):

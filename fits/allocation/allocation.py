@@ -55,23 +55,26 @@ class Trainings:
 
     @property
     def per(self) -> float:
-        """FLOPs a parameter and an image or token: the k of compute = k N D, as on average."""
-        return float(np.exp(np.log(self.compute / self.size / self.data).mean()))
+        """FLOPs a parameter and an image or token: the k of compute = k N D, the median."""
+        return float(np.exp(np.median(np.log(self.compute / self.size / self.data))))
 
     @property
     def collinear(self) -> dict[str, float] | None:
         """The line that log data and log size follow, where the one decides the other.
 
-        At no compute were two sizes tried then. None: they do not lie along a line.
+        At no compute were two sizes tried then, or (slope -1) all at one. None: they do not lie
+        along a line.
         """
         size, data = np.log(self.size), np.log(self.data)
         if np.ptp(size) < math.log(EQUAL):
-            return None
+            return {"slope": math.inf, "size": math.exp(float(size.mean()))}
         slope, level = np.polyfit(size - size.mean(), data, 1)
         if np.ptp(data - slope * (size - size.mean())) > math.log(EQUAL):
             return None
         if np.ptp(data) < math.log(EQUAL):
             return {"slope": 0.0, "data": math.exp(level)}
+        if np.ptp(data + size) < math.log(EQUAL):
+            return {"slope": -1.0, "compute": math.exp(float(np.log(self.compute).mean()))}
         if np.ptp(data - size) < math.log(EQUAL):
             return {"slope": 1.0, "data": math.exp(float((data - size).mean()))}
         return {"slope": float(slope), "data": math.exp(level)}
@@ -97,7 +100,7 @@ class Trainings:
         ratio = self.compute / self.size / self.data / self.per
         low, high = float(ratio.min()), float(ratio.max())
         if high / low >= 1.2:
-            numbers = {"low": low, "high": high, "mean": self.per}
+            numbers = {"low": low, "high": high, "median": self.per}
             found.append(Diagnostic("compute_not_proportional", numbers=numbers))
         return tuple(found)
 

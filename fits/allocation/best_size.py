@@ -8,21 +8,26 @@ data there are: then a budget and the data at hand decide the size, and how ofte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fits.allocation.allocation import trainings
-from fits.allocation.odd_units import refuse_odd_units
+from fits.allocation.beyond import beyond, outside, refuse_far_from, refuse_outside
+from fits.allocation.odd_rows import refuse_mixed_units
+from fits.allocation.odd_units import of_a_token, refuse_odd_units
 from fits.allocation.units import Units
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.numbers import Array, Estimate
+from fits.data.points import Points
 from fits.data.tables import Table
 from fits.laws.law import Law
+from fits.laws.repeated import REPEATED
 from fits.regression.fit import Fit
 from fits.report import FitReport, Place, fit_table
-from fits.report_json import EstimateField, JsonModel, ReportJson
+from fits.report_json import DiagnosticField, EstimateField, JsonModel, ReportJson
 from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 from fits.suited import refuse_risen
 
@@ -53,6 +58,8 @@ class BestSizes(JsonModel):
     per: float
     """k of compute = k N D."""
     budgets: tuple[Sized, ...]
+    diagnostics: tuple[DiagnosticField, ...]
+    """Of the budgets, and of the units; those of the fit are there."""
 
 
 def takes_size_and_data(law: Law) -> bool:
@@ -63,8 +70,10 @@ def best_sizes(
     table: str | Path | Table,
     spec: FitSpec,
     budgets: Sequence[Place],
-    per: float = FLOPS_PER_EXAMPLE,
+    per: float | None = None,
     units: Units = Units(),  # noqa: B008  frozen
+    *,
+    far: bool = False,
 ) -> tuple[BestSizes, FitReport]:
     """Fit a law and divide budgets by it.
 
@@ -72,36 +81,107 @@ def best_sizes(
       table: a file, or one that was read.
       spec: of a law whose first two variables are size N and data D.
       budgets: compute, then the law's further variables, each.
-      per: k of compute = k N D, of sizes and data in ones and compute in FLOPs; k of the answer is
-        of their columns and of the budgets.
+      per: k of compute = k N D, of sizes and data in ones and compute in FLOPs; None:
+        FLOPS_PER_EXAMPLE. k of the answer is of their columns and of the budgets.
       units: of the budgets (flops), of size and of data; those of the table where none is told.
+      far: whether budgets may lie more than 1,000 times outside the runs.
 
     Returns:
       The answer, and the report of the fit.
 
     Raises:
-      UserError: all mistakes in the table, units of size and data that cannot be, or the law is not
-        of size and data.
+      UserError: all mistakes in the table, units that cannot be, a budget too far from the runs,
+        or the law is not of size and data.
       OSError: the table cannot be read.
     """
     report = fit_table(table, spec)
     refuse_risen(spec, report.groups[0].points)
-    fit, rows = report.groups[0].law, report.groups[0].points.table
-    counted = dict(zip(("size", "data"), spec.x[:2], strict=True))
-    units = units.or_of({role: rows.unit(name) for role, name in counted.items()})
-    per = units.per(per)
+    fit, points = report.groups[0].law, report.groups[0].points
     if not takes_size_and_data(fit.law):
         raise UserError([f"law {fit.law.name} is not of size N and data D."])
-    n, d = report.groups[0].points.x[:2]
-    runs = trainings(n, d, report.groups[0].points.error, per=per)
-    refuse_odd_units(runs, units, {"flops": None, **counted}, None)
-    each = tuple(sized(fit, budget, per) for budget in budgets)
+    rows, (n, d) = points.table, points.x[:2]
+    counted = dict(zip(("size", "data"), spec.x[:2], strict=True))
+    units = units.or_of({role: rows.unit(name) for role, name in counted.items()})
+    told, per = per, units.per(per or FLOPS_PER_EXAMPLE)
+    runs = trainings(n, d, points.error, per=per)
+    columns = {"flops": None, **counted}
+    refuse_mixed_units(rows, n, d, per * n * d, columns, units)
+    refuse_odd_units(runs, units, columns, None)
+    _refuse_units_of_unique(fit.law, spec, rows, units)
+    known, flops = _known(fit.law, spec, points, budgets), units.of("flops")
+    if not far:
+        refuse_far_from(runs, [("--budget", compute) for compute, *_ in budgets], flops)
+        for each in known:
+            refuse_outside(f"--budget, {each.name}", each.at, each.first, each.last, "")
     return BestSizes(
         fit=ReportJson.model_validate(report),
         units={"flops": "FLOP", "size": "1", "data": "1"} | dict(units.names),
         per=per,
-        budgets=each,
+        budgets=tuple(sized(fit, budget, per) for budget in budgets),
+        diagnostics=(
+            *runs.diagnostics(fit.law),
+            *of_a_token(columns, told),
+            *_none_repeated(fit.law, spec, points),
+            *beyond(runs, [compute for compute, *_ in budgets], flops),
+            *(
+                found
+                for each in known
+                for found in outside(each.name, each.at, each.first, each.last)
+            ),
+        ),
     ), report
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A further variable of a budget: its column, its number, and its range in the runs."""
+
+    name: str
+    at: float
+    first: float
+    last: float
+
+
+def _known(law: Law, spec: FitSpec, points: Points, budgets: Sequence[Place]) -> list[_Known]:
+    """What further variables the budgets have.
+
+    Raises:
+      UserError: all that are smaller than they can be.
+    """
+    places = np.array([budget[1:] for budget in budgets], float).T
+    further = replace(law, variables=law.variables[2:])
+    if wrong := further.below_least(spec.x[2:], places):
+        raise UserError([f"--budget: {each}" for each in wrong])
+    return [
+        _Known(name, at, float(x.min()), float(x.max()))
+        for name, x, mine in zip(spec.x[2:], points.x[2:], places, strict=True)
+        for at in mine.tolist()
+    ]
+
+
+def _refuse_units_of_unique(law: Law, spec: FitSpec, table: Table, units: Units) -> None:
+    """Where data and the different ones among them are counted in two units.
+
+    Raises:
+      UserError: they are, by the names or the cells of their columns.
+    """
+    data = spec.x[1]
+    for name, of in zip(spec.x[2:], law.units[2:], strict=True):
+        mine = Units().or_of({"data": table.unit(name)})
+        if of == law.units[1] and mine.names and mine.factor("data") != units.factor("data"):
+            raise UserError(
+                [
+                    f"{table.path}: {name} is in {mine.of('data') or 'ones'}, and {data} in "
+                    f"{units.of('data') or 'ones'}. Write both in one unit."
+                ]
+            )
+
+
+def _none_repeated(law: Law, spec: FitSpec, points: Points) -> list[Diagnostic]:
+    """Where no run saw any of its data again, though the law is of repeated data."""
+    if law.name != REPEATED.name or (points.x[2] < points.x[1]).any():
+        return []
+    return [Diagnostic("none_repeated", (spec.x[1], spec.x[2]))]
 
 
 def sized(fit: Fit, budget: Place, per: float = FLOPS_PER_EXAMPLE) -> Sized:

@@ -21,29 +21,37 @@ def refuse_far_from(runs: Trainings, asked: Iterable[tuple[str, float]], unit: s
       UserError: all that are.
     """
     first, last = float(runs.compute.min()), float(runs.compute.max())
-    all_of(*(partial(_refuse, option, c, first, last, unit) for option, c in asked))
+    all_of(*(partial(refuse_outside, option, c, first, last, unit) for option, c in asked))
 
 
 def beyond(runs: Trainings, computes: Sequence[float], unit: str) -> list[Diagnostic]:
     """Of each compute outside those of the runs, how far."""
     name = "compute" if unit == "FLOPs" else f"compute in {unit}"
     first, last = float(runs.compute.min()), float(runs.compute.max())
-    found = []
-    for at in computes:
-        if not first <= at <= last:
-            edge, times = (last, at / last) if at > last else (first, first / at)
-            numbers = {"at": at, "edge": edge, "times": times}
-            found.append(Diagnostic("extrapolates", (name,), numbers))
-    return found
+    return [found for at in computes for found in outside(name, at, first, last)]
 
 
-def _refuse(option: str, at: float, first: float, last: float, unit: str) -> None:
+def outside(name: str, at: float, first: float, last: float) -> list[Diagnostic]:
+    """How far a number lies outside those of the runs, where it does."""
+    if first <= at <= last:
+        return []
+    edge, times = (last, at / last) if at > last else (first, first / at)
+    return [Diagnostic("extrapolates", (name,), {"at": at, "edge": edge, "times": times})]
+
+
+def refuse_outside(option: str, at: float, first: float, last: float, unit: str) -> None:
+    """What lies more than FAR times above `last` or below `first`, in `unit`.
+
+    Raises:
+      UserError: it does.
+    """
     refuse_far(option, at / last, at, last, unit)
     if at * FAR < first:
+        of = f" {unit}" if unit else ""
         is_what = f"is {first / at:.3g} times" if at > 0 else "lies endlessly far above"
         raise UserError(
             [
-                f"{option}: the smallest fitted, {first:.3g} {unit}, {is_what} {at:g} {unit}; no "
+                f"{option}: the smallest fitted, {first:.3g}{of}, {is_what} {at:g}{of}; no "
                 f"fit is known to hold more than {FAR:,.0f} times below its runs. Check the unit, "
                 "or say --far."
             ]

@@ -90,6 +90,8 @@ def envelope(runs: Trainings) -> Envelope:
         two sizes were tried at one compute.
     """
     if line := runs.collinear:
+        if line["slope"] == -1:
+            raise ValueError(f"{along_a_line(line)}: how the best size grows takes other budgets.")
         raise ValueError(
             f"{along_a_line(line)}: at no compute were two sizes tried, so none is the best; add "
             "sizes."

@@ -14,6 +14,7 @@ import numpy as np
 from fits.allocation.allocation import BY_PROFILES, EQUAL, LineOfSizes, Trainings
 from fits.allocation.profile_forms import FORMS, FormsOf, Profile, noise_of, settled
 from fits.allocation.profiles import LEAST_SIZES, profiles
+from fits.base.counted import counted
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.spec import REPLICATES, SEED
@@ -77,12 +78,9 @@ def isoflop(
     kept = [each.believed(mine) for each, mine in zip(found, weights, strict=True)]
     if sum(kept) > 2 and all(each.margin for each in every):
         kept = _by_the_line(every, found, weights, kept)
-    beyond = [p.budget for p, inside in zip(every, kept, strict=True) if not inside]
     if sum(kept) < 2:
-        raise ValueError(
-            f"{sum(kept)} budgets have a best size among at least {LEAST_SIZES} sizes within "
-            f"{equal:g} times one compute; give more sizes at equal compute, or name --budgets."
-        )
+        raise ValueError(_too_few(every, found, weights, kept, equal))
+    beyond = _beyond(every, found, weights, kept)
     found, weights = settled([p for p, inside in zip(every, kept, strict=True) if inside], forms)
     rng = np.random.default_rng(seed)
     place = np.log([each.profile.budget for each in found])
@@ -98,6 +96,48 @@ def isoflop(
         replicates=(drawn + _about_the_line(between, len(best), replicates, rng)) @ solve.T,
         diagnostics=_diagnostics(found, weights, beyond),
     )
+
+
+def _too_few(
+    every: Sequence[Profile],
+    found: Sequence[FormsOf],
+    weights: Array,
+    kept: Sequence[bool],
+    equal: float,
+) -> str:
+    """Why there is no line through best sizes."""
+    if not every:
+        return (
+            f"0 budgets have at least {LEAST_SIZES} sizes within {equal:g} times one compute; give "
+            "more sizes at equal compute."
+        )
+    said = f"{counted(len(every), 'budget has', 'budgets have')} at least {LEAST_SIZES} sizes"
+    for out in _beyond(every, found, weights, kept):
+        said += f"; {out.words}"
+    for profile, each, mine, inside in zip(every, found, weights, kept, strict=True):
+        if inside:
+            said += f"; at {profile.budget:.3g} the best size is {np.exp(mine @ each.best):.3g}"
+    return f"{said}. How it grows takes two budgets with a best size among those tried."
+
+
+def _beyond(
+    every: Sequence[Profile], found: Sequence[FormsOf], weights: Array, kept: Sequence[bool]
+) -> list[Diagnostic]:
+    """Budgets that were left out, and on which side of the sizes tried their best sizes lie."""
+    larger: dict[bool, list[float]] = {False: [], True: []}
+    for profile, each, mine, inside in zip(every, found, weights, kept, strict=True):
+        if not inside:
+            first, last = profile.size[[0, -1]]
+            larger[bool(mine @ each.best > (first + last) / 2)].append(profile.budget)
+    return [
+        Diagnostic(
+            "profiles_without_minimum",
+            ("larger" if side else "smaller",),
+            {"compute": tuple(computes), "kept": float(sum(kept))},
+        )
+        for side, computes in larger.items()
+        if computes
+    ]
 
 
 def _by_the_line(
@@ -195,11 +235,9 @@ def _about_the_line(between: float, count: int, replicates: int, rng: np.random.
 
 
 def _diagnostics(
-    found: Sequence[FormsOf], weights: Array, beyond: Sequence[float]
+    found: Sequence[FormsOf], weights: Array, beyond: Sequence[Diagnostic]
 ) -> tuple[Diagnostic, ...]:
-    said = []
-    if beyond:
-        said.append(Diagnostic("profiles_without_minimum", numbers={"compute": tuple(beyond)}))
+    said = [*beyond]
     apart = [
         float(np.sqrt(w @ (each.best - w @ each.best) ** 2))
         for w, each in zip(weights, found, strict=True)

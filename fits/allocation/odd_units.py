@@ -8,6 +8,7 @@ least, so most such mistakes show; where several units would explain the numbers
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import numpy as np
 
 from fits.allocation.allocation import Trainings
 from fits.allocation.units import ROLES, Units
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import short
 from fits.base.numbers import Array
 from fits.data.tables import Table
+from fits.spec import FLOPS_PER_EXAMPLE
 
 LIKELY = {  # tried where numbers are odd, the likeliest first
     "flops": ("FLOP", "GFLOP", "PF-day", "TFLOP", "PFLOP", "EFLOP", "ZFLOP", "MFLOP", "kFLOP"),
@@ -44,7 +47,27 @@ _DEVICE = r"(?:[gtc]pu|device|accelerator|chip|core|node|[ahb]\d00|v100|wall(?:[
 _OF_DEVICE = rf"{_DEVICE}(?:s?[-_ ]?{_LONG}|[-_ ][sd])"  # "GPUs" are several, no seconds
 TIME = re.compile(rf"{_LONG}|[sd]|{_OF_DEVICE}", re.IGNORECASE)
 DEVICE_TIME = re.compile(rf"(?<![a-z])(?:{_OF_DEVICE}|hours|minutes|seconds)(?![a-z])", re.I)
+MORE_DATA = 2.0  # times as many, by which compute must have grown
+SAME = 0.01  # of log compute that is the same
 SHOWN = 4  # readings that are named
+
+
+def counts_wholes(data: str | None) -> bool:
+    """Whether the name of a column of data says that an example is more than a token."""
+    return WHOLE.search(data or "") is not None
+
+
+def of_a_token(columns: Mapping[str, str | None], per: float | None) -> list[Diagnostic]:
+    """Where FLOPs a parameter and image are taken to be those of a token.
+
+    Args:
+      columns: role -> column; None: it is made of the other two.
+      per: FLOPs a parameter and example, as told; None: nothing was.
+    """
+    data = columns["data"]
+    if per is not None or all(columns.values()) or not counts_wholes(data):
+        return []
+    return [Diagnostic("flops_of_a_token", (str(data),), {"per": FLOPS_PER_EXAMPLE})]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +94,7 @@ class _Numbers:
     @property
     def of_images(self) -> bool:
         """Whether the name of the data says that an example is more than a token."""
-        return WHOLE.search(self.columns["data"] or "") is not None
+        return counts_wholes(self.columns["data"])
 
     def ratio(self, units: Units) -> float:
         return units.per_in_ones(self.runs.per)
@@ -161,6 +184,34 @@ def refuse_time(table: Table, flops: str | None) -> None:
             "number of devices x peak FLOP/s of one x utilisation (the share of the peak that was "
             "reached). Or leave out --flops and give --size and --data: compute is then 6 times "
             "their product."
+        ]
+    )
+
+
+def refuse_flops_of_an_example(runs: Trainings, columns: Mapping[str, str | None]) -> None:
+    """A column of what one image or token costs, in place of what the training did.
+
+    Raises:
+      UserError: compute does not grow with data where size is the same.
+    """
+    if not all(columns.values()):
+        return
+    order = np.argsort(runs.size, kind="stable")
+    size, data, compute = (np.log(v[order]) for v in (runs.size, runs.data, runs.compute))
+    first = np.flatnonzero(np.diff(size, prepend=-np.inf) > 0)  # of each size
+    more, cost = (
+        np.maximum.reduceat(v, first) - np.minimum.reduceat(v, first) for v in (data, compute)
+    )
+    several = more > math.log(MORE_DATA)
+    if not several.any() or (cost[several] > SAME).any():
+        return
+    c, n, d = (columns[role] for role in ("flops", "size", "data"))
+    raise UserError(
+        [
+            f"--flops: {c} is the same for runs of one {n} whatever their {d}: it is of one "
+            "example, and not of a training. Make a column of training compute: FLOPs of a forward "
+            f"pass of one example, times 3 (backward costs twice as much), times {d}. Or leave out "
+            "--flops, and say with --flops-per-nd how many FLOPs a parameter and example takes."
         ]
     )
 

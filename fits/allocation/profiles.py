@@ -7,14 +7,18 @@ and the memory of a few runs, however many there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fits.allocation.allocation import Trainings
+from fits.allocation.allocation import EQUAL, Trainings
 from fits.allocation.profile_forms import Profile
+from fits.base.counted import counted
+from fits.base.errors import UserError
 from fits.base.numbers import Array, Indices
 
 LEAST_SIZES = 5  # of a profile: a valley has three numbers, its noise one
@@ -34,7 +38,7 @@ def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> 
     """
     compute, size = np.log(runs.compute), np.log(runs.size)
     half = np.log(equal) / 2
-    centres = np.log(budgets) if budgets is not None else crowded(compute, size, half)
+    centres = crowded(compute, size, half) if budgets is None else np.log(sorted(set(budgets)))
     near = [np.flatnonzero(np.abs(compute - centre) <= half) for centre in centres]
     taken = [
         (float(centre), mine[np.argsort(size[mine], kind="stable")])
@@ -56,6 +60,40 @@ def profiles(runs: Trainings, budgets: Sequence[float] | None, equal: float) -> 
             )
         )
     return found
+
+
+def refuse_budgets(runs: Trainings, budgets: Sequence[float], equal: float = EQUAL) -> None:
+    """Budgets of profiles that have none, or that share their runs with another.
+
+    Args:
+      budgets: as typed.
+      equal: as of `profiles`.
+
+    Raises:
+      UserError: all that are wrong.
+    """
+    if not budgets:
+        return
+    compute, size = np.log(runs.compute), np.log(runs.size)
+    half = np.log(equal) / 2
+    known = [math.exp(each) for each in crowded(compute, size, half)]
+    named = ", ".join(f"{each:.3g}" for each in known) or "none"
+    wrong = []
+    for budget in dict.fromkeys(budgets):
+        near = np.abs(compute - math.log(budget)) <= half
+        if (tried := len(np.unique(size[near]))) < LEAST_SIZES:
+            wrong.append(
+                f"--budgets: {counted(tried, 'size was', 'sizes were')} tried within {equal:g} "
+                f"times {budget:g}, and a profile needs {LEAST_SIZES}. Budgets of so many: {named}."
+            )
+    for one, other in pairwise(sorted(budgets)):
+        if one < other <= equal * one:
+            wrong.append(
+                f"--budgets: {one:g} and {other:g} are within {equal:g} times each other and "
+                "share runs. Name one."
+            )
+    if wrong:
+        raise UserError(wrong)
 
 
 def _falls(taken: Sequence[tuple[float, Indices]], loss: Array) -> Array:

@@ -30,8 +30,16 @@ from fits.allocation.beyond import beyond, refuse_far_from
 from fits.allocation.envelope import envelope
 from fits.allocation.isoflop import isoflop
 from fits.allocation.near_best import FACTOR, contradicted, is_near, refitted
-from fits.allocation.odd_units import is_of_macs, refuse_odd_units, refuse_time
+from fits.allocation.odd_rows import refuse_mixed_units, slips_of_ratio
+from fits.allocation.odd_units import (
+    is_of_macs,
+    of_a_token,
+    refuse_flops_of_an_example,
+    refuse_odd_units,
+    refuse_time,
+)
 from fits.allocation.parametric import ParametricLaw, parametric
+from fits.allocation.profiles import refuse_budgets
 from fits.allocation.units import Units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
@@ -44,6 +52,7 @@ from fits.spec import FLOPS_PER_EXAMPLE, FitSpec
 from fits.suited import refuse_risen
 
 DATA_SEEN = "data seen"  # in place of a column: made of compute and size
+AS_TOLD = 1.2  # factor within which FLOPs a parameter and example are those told
 AHEAD = 10.0  # times the largest compute, where the law is held against the others too
 SIZE = "size by compute and data"  # the same, made of those
 
@@ -100,7 +109,7 @@ class AllocationReport(JsonModel):
     units: dict[str, str]
     """Of flops, size and data, wherever they stand here; "1": counted one by one."""
     flops_per_nd: float
-    """FLOPs a parameter and image or token, as on average."""
+    """FLOPs a parameter and image or token, the median."""
     flops_per_nd_from: Literal["columns", "told", "default"]
     """Where that number is from: the three columns, or, where one is made of the others, what was
     told, or else 6."""
@@ -174,7 +183,12 @@ def allocate(
     refuse_time(points.table, flops)
     units = units.or_of({role: points.table.unit(c) for role, c in columns.items() if c})
     points, spent, runs = _runs(points, columns, units.per(per or FLOPS_PER_EXAMPLE), curve)
+    sizes, examples = points.x
+    refuse_flops_of_an_example(runs, columns)
+    refuse_mixed_units(points.table, sizes, examples, spent, columns, units)
     refuse_odd_units(runs, units, columns, per)
+    slips = tuple(slips_of_ratio(points.table, sizes, examples, spent, columns))
+    refuse_budgets(runs, budgets)
     of_macs = per is None and is_of_macs(runs, units, columns)
     if not far:
         refuse_far_from(runs, _computes_asked(runs, compute, trained), units.of("flops"))
@@ -230,6 +244,9 @@ def allocate(
         notes=points.notes,
         diagnostics=(
             *odd,
+            *slips,
+            *of_a_token(columns, per),
+            *_not_told(columns, per, units.per_in_ones(runs.per)),
             *_not_used(replace(spec, clusters=named), found),
             *disagreements(found, [*seen, *compute]),
             *_far_from_best(line, runs, trained),
@@ -319,6 +336,16 @@ def _not_used(spec: FitSpec, found: Sequence[Allocation]) -> list[Diagnostic]:
     names = tuple(name for name, on in used.items() if on)
     others = [each.method for each in found if each.method != BY_LAW]
     return [Diagnostic("options_not_used", (each, *names)) for each in others if names]
+
+
+def _not_told(
+    columns: Mapping[str, str | None], per: float | None, ratio: float
+) -> list[Diagnostic]:
+    """FLOPs a parameter and example that were told, where three columns have others."""
+    if per is None or not all(columns.values()) or 1 / AS_TOLD < ratio / per < AS_TOLD:
+        return []
+    numbers = {"told": per, "ratio": ratio}
+    return [Diagnostic("flops_per_nd_not_used", tuple(map(str, columns.values())), numbers)]
 
 
 def _far_from_best(

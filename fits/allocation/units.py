@@ -5,6 +5,7 @@ Whether the numbers can be in them, `odd_units.py` judges.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,22 @@ COMPUTE = {
     "EF-day": 8.64e22,
 }
 COUNTS = {"1": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+PREFIXES = dict(
+    zip(("", "kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta"), SI, strict=True)
+)
+NUMBERS = {  # as people write them in place of a letter
+    word: factor
+    for factor, words in {
+        1.0: "one",
+        1e3: "k thousand",
+        1e6: "m mn mio million",
+        1e9: "b bn g mrd billion",
+        1e12: "t tn trillion",
+    }.items()
+    for word in words.split()
+}
+COUNTED = r"(?:param|parameter|weight|token|image|sample|example|pair|sequence|flop)s?"
+POWER = re.compile(r"[x*×]?\s*(?:10\s*(?:\^|\*\*)\s*|1?e\+?)(\d+)")  # 10^18, x1e18
 ROLES = {"flops": COMPUTE, "size": COUNTS, "data": COUNTS}
 
 
@@ -54,7 +71,7 @@ class Units:
         spelled = {
             role: found
             for role, unit in columns.items()
-            if unit and (found := _spelled(ROLES[role]).get(_plain(unit)))
+            if unit and (found := _meant(unit, ROLES[role]))
         }
         return Units(names=spelled | dict(self.names))
 
@@ -77,9 +94,8 @@ def read_units(texts: Sequence[str], columns: Mapping[str, str | None]) -> Units
             wrong.append(f"--unit: {short(text)} is not NAME=UNIT with a name of {known}.")
             continue
         known_units = ROLES[roles[name]]
-        spelled = _spelled(known_units)
-        if _plain(unit) in spelled:
-            found[roles[name]] = spelled[_plain(unit)]
+        if meant_unit := _meant(unit, known_units):
+            found[roles[name]] = meant_unit
         else:
             meant = did_you_mean(unit, known_units)
             wrong.append(
@@ -90,12 +106,32 @@ def read_units(texts: Sequence[str], columns: Mapping[str, str | None]) -> Units
     return Units(names=found)
 
 
+def _meant(text: str, known: Mapping[str, float]) -> str | None:
+    """The unit that is written: "PFLOP/s-days", "10^18 FLOPs", "billion tokens"; None: none is."""
+    plain = _plain(text)
+    if plain in (ways := _spelled(known)):
+        return ways[plain]
+    number = re.sub(rf"\s*\b{COUNTED}$", "", plain)
+    power = POWER.fullmatch(number)
+    factor = 10.0 ** int(power[1]) if power else NUMBERS.get(_plain(number))
+    return next((name for name, each in known.items() if each == factor), None)
+
+
 def _spelled(known: Mapping[str, float]) -> dict[str, str]:
     """Ways to write a unit -> its name."""
     ways = {_plain(each): each for each in known}
-    return ways | ({"g": "B", "bn": "B"} if known is COUNTS else {"pflop/s-day": "PF-day"})
+    if known is not COMPUTE:
+        return ways
+    for word, letter in PREFIXES.items():
+        ways |= {f"{word}flop": f"{letter}FLOP", f"{word}mac": f"{letter}MAC"}
+        if (day := f"{letter}F-day") in known:
+            written = f"{word}flop", f"{letter.lower()}flop", f"{letter.lower()}f"
+            ways |= {f"{each}{s}-day": day for each in written for s in ("", "s", "/s", "/sec")}
+            ways |= {f"{letter.lower()}fday": day}
+    return ways
 
 
 def _plain(unit: str) -> str:
     """Without case (units of counts that differ by it alone there are none) and plural."""
-    return unit.strip().lower().removesuffix("s")
+    hyphened = re.sub(r"\s*-\s*| (?=days?$)", "-", unit.strip().lower())
+    return hyphened.removesuffix("s")

@@ -9,6 +9,7 @@ dictionaries of their own, and rank behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, TypeAlias
 
 from fits.base.counted import counted
@@ -83,13 +84,50 @@ def _end(which: str, side: str) -> Message:
     return words
 
 
+def _slip_of_ratio(names: Names, n: Numbers) -> str:
+    flops, size, data, place = names
+    rows = ", ".join(f"{place} {row:.0f}" for row in n["rows"][:NAMED])
+    more = ", ..." if len(n["rows"]) > NAMED else ""
+    mine, others = (_range(*n[name]) for name in ("ratio", "others"))
+    return (
+        f"{flops} / ({size} x {data}) is {mine} in {len(n['rows'])} of {n['n']:.0f} rows ({rows}"
+        f"{more}), and {others} in the others: a slip in one of the three? Correct it, or leave "
+        "the row out"
+    )
+
+
+def _range(low: float, high: float) -> str:
+    one, other = f"{low:.3g}", f"{high:.3g}"
+    return one if one == other else f"{one} to {other}"
+
+
+def _without_minimum(names: Names, n: Numbers) -> str:
+    (side,) = names
+    where = ", ".join(f"{c:.2g}" for c in n["compute"])
+    said = f"at {where} the best size is {side} than all sizes tried, or there is no minimum"
+    if n["kept"] < 2:
+        return said
+    left = f"{said}: left out"
+    if n["kept"] > len(n["compute"]):
+        return left
+    return (
+        f"{left}. Only {n['kept']:.0f} were kept, where noise may have moved the best size "
+        f"inwards: the intervals may be too narrow; try {side} sizes"
+    )
+
+
 def along_a_line(n: Numbers) -> str:
     """How data grew with size in a study whose runs lie along a line."""
     if n["slope"] == 0:
         return f"all runs saw about the same data, {n['data']:.3g}"
+    if n["slope"] == inf:
+        return f"all runs have about the same size, {n['size']:.3g}"
+    if n["slope"] == -1:
+        return f"all runs spent about the same compute, {n['compute']:.3g}"
     if n["slope"] == 1:
         return f"data were in proportion to size, {n['data']:.3g} times it"
-    return f"data grew with size, as its power of {n['slope']:.2g}"
+    how = "grew" if n["slope"] > 0 else "fell"
+    return f"data {how} with size, as its power of {n['slope']:.2g}"
 
 
 def _methods_disagree(methods: Names, n: Numbers) -> str:
@@ -168,8 +206,14 @@ def _costliest(names: Names, n: Numbers) -> str:
     else:
         higher = f"its error is {100 * (n['ratio'] - 1):.0f} % higher"
         also = f"; or is its {x} {_times(times)} ({_moved(x, n)})" if times < 1 else ""
+        also += f"; or is it an {_mirror(n)} among the others" if n.get("mirrored") else ""
         why = f"{higher}: undertrained, too few data, or failed{also}?"
     return f"{head}; {why}"
+
+
+def _mirror(n: Numbers) -> str:
+    """What a run may have that stands among the other of error and accuracy."""
+    return "error" if n["accuracy"] else "accuracy"
 
 
 def _moved(x: str, n: Numbers) -> str:
@@ -182,7 +226,7 @@ def _misplaced(names: Names, n: Numbers) -> str:
     if n["times"] != 1:
         causes.append(f"is its {x} {_times(n['times'])} ({_moved(x, n)})")
     if n["mirrored"]:
-        causes.append(f"is it an {'error' if n['accuracy'] else 'accuracy'} among the others")
+        causes.append(f"is it an {_mirror(n)} among the others")
     ask = ", or ".join(causes)
     return (
         f"the run at {x} = {n['x']:.3g} ({y} = {n['y']:g}) lies off the curve of the others: "
@@ -204,8 +248,7 @@ def _slip_in_brief(names: Names, n: Numbers) -> str:
 def _misplaced_in_brief(names: Names, n: Numbers) -> str:
     if n["times"] != 1:
         return _x_in_brief(names, n["x"], n["times"])
-    kind = "error" if n["accuracy"] else "accuracy"
-    return f"slip? {names[0]} = {n['x']:.3g}: {names[1]} = {n['y']:.4g}, an {kind}?"
+    return f"slip? {names[0]} = {n['x']:.3g}: {names[1]} = {n['y']:.4g}, an {_mirror(n)}?"
 
 
 def _costliest_in_brief(names: Names, n: Numbers) -> str:
@@ -220,7 +263,7 @@ def _costliest_in_brief(names: Names, n: Numbers) -> str:
         return _x_in_brief(names, n["x"], n["times"])
     if n["ahead"] >= 100:
         return f"slip? {names[0]} = {n['x']:.3g}: {n['ahead']:.3g} times the next largest"
-    return ""
+    return _misplaced_in_brief(names, {**n, "times": 1}) if n.get("mirrored") else ""
 
 
 def _row_in_brief(names: Names, x: float, y: float, near: float) -> str:
@@ -277,7 +320,13 @@ DIAGNOSTICS: dict[str, Message] = {
         "no interval is known"
     ),
     "no_degrees_of_freedom": _no_degrees_of_freedom,
+    "fractions_among_percentages": lambda p, n: (
+        f"{_of(n, 'row')} {_verb(n, 'has', 'have')} {p[0]} of at most 1 %, and would fit in with "
+        f"the others as {_verb(n, 'a fraction', 'fractions')} ({n['example']:g} for "
+        f"{100 * n['example']:g} %): write all in percent"
+    ),
     "slip": _slip,
+    "slip_of_ratio": _slip_of_ratio,
     "rises": _rises,
     "falls": lambda p, n: (
         f"{p[0]} as {p[3]} falls as {p[1]} grows, and law {p[2]} can only rise: is it an accuracy "
@@ -294,6 +343,11 @@ DIAGNOSTICS: dict[str, Message] = {
         "parameters at once, or hold those of another study"
     ),
     "few_points": "{n:.0f} points for {needs:.0f} parameters: too few to trust the intervals",
+    "few_beside": lambda p, n: (
+        f"{_of(n, 'point')} {_verb(n, 'lies', 'lie')} {p[0]} the curve, of {n['needs']:.0f} "
+        "parameters: too few to trust the intervals. "
+        + ("Take a quantile nearer to 0.5" if n["quantile"] else "Take a larger --huber")
+    ),
     "few_clusters": (
         "the {n:.0f} points are in {clusters:.0f} independent clusters: too few to trust the "
         "intervals"
@@ -322,6 +376,10 @@ DIAGNOSTICS: dict[str, Message] = {
     "largest_above": _end("largest", "above"),
     "largest_below": _end("largest", "below"),
     "costliest_not_on_frontier": _costliest,
+    "costliest_far_ahead": (
+        "{0} of the costliest run, {x:.3g}, is {ahead:.3g} times the next largest, {next:.3g}: "
+        "another unit, or a slip? What is predicted between them rests on that run alone"
+    ),
     "misplaced": _misplaced,
     "influential": lambda p, n: (
         f"one run decides: without the run at {listed_x(p, n)} the prediction at {n['ahead']:g} "
@@ -330,8 +388,12 @@ DIAGNOSTICS: dict[str, Message] = {
     "extrapolates": _beyond,
     "negative_prediction": "the law predicts an error below 0 there: it cannot hold that far out",
     "collinear": lambda p, n: (
-        f"{along_a_line(n)}: {' and '.join(p)} are not identifiable, and so neither is the best "
-        "size; add runs of the same compute and other sizes"
+        f"{along_a_line(n)}: {' and '.join(p)} are not identifiable, and so neither is "
+        + (
+            "how the best size grows; add runs of other computes"
+            if n["slope"] == -1
+            else "the best size; add runs of the same compute and other sizes"
+        )
     ),
     "options_not_used": lambda p, n: (
         f"{p[0]}: does not use {', '.join(p[1:])}, as the law of size and data does"
@@ -340,9 +402,23 @@ DIAGNOSTICS: dict[str, Message] = {
         "{0} over size times data is 3, half of what training takes. Where {0} counts a "
         "multiplication and its addition as one, say --unit flops=MAC"
     ),
+    "flops_of_a_token": (
+        "{0} are more than tokens, and {per:g} FLOPs a parameter are those of one token: compute, "
+        "and what is divided by it, is wrong by the tokens of an example. Say --flops-per-nd with "
+        "{per:g} times as many, such as 1180 for an image of 197"
+    ),
+    "flops_per_nd_not_used": (
+        "--flops-per-nd {told:g} is not used: {0}, {1} and {2} are columns, and {0} over the other "
+        "two is {ratio:.3g}"
+    ),
+    "none_repeated": (
+        "{1} is not below {0} in any row: no data were seen again, so the fit says nothing of "
+        "repeated data. Are both in one unit?"
+    ),
     "compute_not_proportional": (
         "compute is not proportional to size times data: the ratio varies from {low:.2g} to "
-        "{high:.2g} times its mean, {mean:.3g}; the best data for a compute are only approximate"
+        "{high:.2g} times its median, {median:.3g}; the best data for a compute are only "
+        "approximate"
     ),
     "best_sizes_cut": (
         "best sizes vary as much as the sizes tried, which cuts them off at the smallest and the "
@@ -359,10 +435,7 @@ DIAGNOSTICS: dict[str, Message] = {
         "{share:.0%} of the envelope is before the last 15 % of its run, where the learning rate "
         "was still high: there a run of that length would be better"
     ),
-    "profiles_without_minimum": lambda p, n: (
-        f"at {', '.join(f'{c:.2g}' for c in n['compute'])} the best size is outside the sizes "
-        "tried, or there is no minimum: left out"
-    ),
+    "profiles_without_minimum": _without_minimum,
     "profiles_of_uncertain_form": (
         "which form a profile has is not known: the best size varies by {factor:.2g} times with "
         "it; try more sizes near the best"
@@ -444,6 +517,16 @@ DIAGNOSTICS: dict[str, Message] = {
         f"the forecast begins {100 * n['by']:.2g} % above the last point, which lies below all "
         "that was fitted: do not trust it near there"
     ),
+    "forecast_below": lambda p, n: (
+        f"the forecast begins {100 * n['by']:.2g} % below the last point, which lies above all "
+        "that was fitted: a spike, or a curve that has begun to rise. No law here rises: do not "
+        "trust it until later points lie lower"
+    ),
+    "forecast_of_several": lambda p, n: (
+        f"points of one x differ by {100 * n['apart']:.2g} %, and the curve from one x to the next "
+        f"by {100 * n['noise']:.2g} %: they look like several curves, or a run and its restart, "
+        "and their mean is forecast. Forecast each by itself: --by COL, or --where"
+    ),
     "forecast_after_schedule": (
         "the schedule ends at {until:.4g}, before {x:.4g}: a run whose rate is at its end hardly "
         "learns on, and another schedule is another curve"
@@ -481,11 +564,14 @@ _FILES = {
     "gzip": "compressed by gzip",
     "bzip2": "compressed by bzip2",
     "xz": "compressed by xz",
+    "zstd": "compressed by zstd",
+    "lz4": "compressed by lz4",
     "utf-16": "UTF-16",
     "utf-32": "UTF-32",
     "tabs": "tabs between cells",
     "semicolons": "semicolons between cells",
     "bars": "bars between cells",
+    "rules": "lines of dashes left out",
     "spaces": "blanks between cells",
     "other_mark": "the mark that its first line names between cells",
     "json_lines": "JSON lines",
@@ -550,6 +636,7 @@ def _equal_rows(names: Names, n: Numbers) -> str:
 
 NOTES: dict[str, Message] = {
     "read_as": _read_as,  # kind, column and example of each; their values
+    "nothing_excluded": "--where {0} leaves out no row: no {1} is '{2}'",
     "empty_cells": "{count:.0f} of {n:.0f} rows have no {0} and are left out",
     "no_number": _no_number,  # of a column, and what its cells hold
     "zero_x": lambda p, n: (

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
+from fits.base.counted import counted
 from fits.base.errors import UserError, all_of
+from fits.base.names import short
 from fits.cli.far import Far
 from fits.cli.held import with_first_stage
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, read_columns, spec_of
@@ -33,8 +35,13 @@ def best_size(
         option("C", "Compute; C,U,... where the law has further variables; repeatable."),
     ],
     per: Annotated[
-        float, option("K", "FLOPs a parameter and image or token.", "--flops-per-nd")
-    ] = FLOPS_PER_EXAMPLE,
+        float | None,
+        option(
+            "K",
+            f"FLOPs a parameter and image or token; default: {FLOPS_PER_EXAMPLE:g}.",
+            "--flops-per-nd",
+        ),
+    ] = None,
     unit: Annotated[
         Texts,
         option("NAME=UNIT", "Unit of --budget (flops), size or data: size=B; repeatable."),
@@ -53,45 +60,53 @@ def best_size(
     and nothing is written.
     """
     from fits.allocation.units import read_units
-    from fits.base.numbers import X_RANGE
 
-    further = max(len(options["x"]) - 2, 0)
     columns = dict(zip(("size", "data"), options["x"], strict=False))
     spec, budgets, whole, units, *_ = all_of(
         lambda: spec_of(options),
-        lambda: numbers("--budget", budget, X_RANGE, 1 + further),
+        lambda: _budgets(budget, options["x"]),
         lambda: read_columns(table, options),
         lambda: read_units(unit or [], columns),
         lambda: check_files({"--json": json_file}, [table]),
         lambda: _check(options["law"], per),
     )
-    from fits.allocation.allocation import trainings
     from fits.allocation.best_size import best_sizes
-    from fits.allocation.beyond import beyond, refuse_far_from
     from fits.report_json import ReportJson
 
-    answer, report = best_sizes(whole, spec, budgets, per, units)
+    answer, report = best_sizes(whole, spec, budgets, per, units, far=far)
     groups = tuple(with_first_stage(each, options["from_law"]) for each in report.groups)
     report = replace(report, groups=groups)
     answer = answer.model_copy(update={"fit": ReportJson.model_validate(report)})
-    points, unit_of = report.groups[0].points, _flops(answer)
-    size, data = points.x[:2]
-    runs = trainings(size, data, points.error, per=answer.per)
-    computes = [each[0] for each in budgets]
-    if not far:
-        refuse_far_from(runs, [("--budget", each) for each in computes], unit_of)
-    warnings = (each.words for each in beyond(runs, computes, unit_of))
+    warnings = (each.words for each in answer.diagnostics)
     put(answer, _lines(answer, report), warnings, json_file)
 
 
-def _check(law: str | None, per: float) -> None:
+def _budgets(texts: list[str], x: list[str]) -> list[tuple[float, ...]]:
+    """Compute, and a number for each column of x after size and data."""
+    from fits.base.numbers import X_RANGE
+
+    names = ("compute", *x[2:])
+    wrong = [
+        f"--budget: {short(text)} has {counted(text.count(',') + 1, 'number')}, and "
+        f"{' and '.join(names)} are wanted, with commas between them."
+        if len(names) > 1
+        else f"--budget: {short(text)} is not one number."
+        for text in texts
+        if text.count(",") + 1 != len(names)
+    ]
+    if wrong:
+        raise UserError(wrong)
+    return numbers("--budget", texts, X_RANGE, len(names))
+
+
+def _check(law: str | None, per: float | None) -> None:
     wrong = []
     if law not in LAWS:
         of = SEVERAL_VARIABLES.get(ALIASES.get(str(law), str(law)), "")
         why = f" but of {of.replace(' ', ' and ')}, which compute does not divide" if of else ""
         name = law or FitSpec.law
         wrong.append(f"--law: {name} is not of size and data{why}. Use {', '.join(LAWS)}.")
-    if not 1e-30 <= per <= 1e30:
+    if per is not None and not 1e-30 <= per <= 1e30:
         wrong.append(f"--flops-per-nd: {per:g} is not from 1e-30 to 1e+30.")
     if wrong:
         raise UserError(wrong)

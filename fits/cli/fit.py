@@ -110,6 +110,7 @@ def fit(
         lambda: check_files(files, [table, *filter(None, [trunk])]),
         lambda: _check(options, save, plot, words),
     )
+    typed_at = at
     if rate is not None:
         spec = replace(spec, rate=rate)
         at = list(dict.fromkeys([*at, (rate.until,)]))
@@ -117,7 +118,9 @@ def fit(
     for group in report.groups:
         if group.fit is not None:
             largest = group.fit.span[1]
-            refuse_places("--predict", group.at, largest, far=far, causes=group.causes)
+            for each in group.at:
+                option_of = "--predict" if each in typed_at else "--until"
+                refuse_places(option_of, [each], largest, far=far, causes=group.causes)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:

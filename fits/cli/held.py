@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.laws.names import ALIASES
-from fits.spec import KINDS, FitSpec
+from fits.spec import BEST, FORECAST, KINDS, FitSpec
 
 if TYPE_CHECKING:
     from fits.base.diagnostic import Diagnostic
     from fits.data.points import Points
     from fits.report import GroupReport
-    from fits.saved.saved_law import SavedLaw
+    from fits.saved.saved_law import Evidence, SavedLaw
 
 
 def held_by(fields: dict[str, Any], law: str) -> tuple[dict[str, Any], list[str]]:
@@ -102,13 +102,18 @@ def _of_saved(
 ) -> tuple[dict[str, float], list[list[float]]]:
     """Values of the saved law's parameters that are to be held, and how uncertain they are."""
     from fits.laws.registry import EVERY_LAW
-    from fits.regression.two_stage import steps_of
     from fits.saved.law_file import read_law
-    from fits.saved.rows import observations_of
 
     found = read_law(path)
-    if law not in EVERY_LAW:
-        return {}, []  # FitSpec says so
+    if law in (BEST, FORECAST):
+        wrong.append(f"--from: {law} has no parameters to hold. Name a law with --law.")
+    if found.law == BEST:
+        wrong.append(
+            f"--from: {path} is an average over laws, without parameters to hold. Save a law that "
+            "--law names."
+        )
+    if law not in EVERY_LAW or found.law == BEST:
+        return {}, []  # of a law that there is not, FitSpec says so
     mine, its = EVERY_LAW[law], found.curve
     shared = [
         name
@@ -141,13 +146,28 @@ def _of_saved(
     values = {name: found.values[name] for name in held}
     if found.evidence is None:
         return values, []
-    spec = found.evidence.spec
     try:
-        return values, steps_of(
-            observations_of(found.evidence.rows, spec).fit(spec).inference, held
-        )
+        return values, _steps(found, found.evidence, path, held)
     except ValueError as why:
         raise UserError([f"--from: {path}: {why}"]) from None
+
+
+def _steps(
+    found: SavedLaw, evidence: Evidence, path: Path, held: Sequence[str]
+) -> list[list[float]]:
+    """How uncertain they are, by the rows in the file.
+
+    Raises ValueError: these cannot be fitted, or do not give the values in the file.
+    """
+    from fits.regression.two_stage import steps_of
+    from fits.saved.check import reproduced
+    from fits.saved.rows import observations_of
+
+    fit = observations_of(evidence.rows, evidence.spec).fit(evidence.spec)
+    if not (verdict := reproduced(found, evidence, fit)).holds:
+        said = "; ".join(each.words for each in verdict.found)
+        raise ValueError(f"{said}. Was the file changed? Fit the law anew, with --save.")
+    return steps_of(fit.inference, held)
 
 
 def _of_another_kind(found: SavedLaw, path: Path, kind: str, held: Sequence[str]) -> list[str]:

@@ -67,8 +67,9 @@ def pool(
     found = next_of_pool(
         *(table, spec, laws, money), target=tuple(target or ()), predict=places, cost=cost
     )
-    if places:
-        refuse_places("--predict", places, found.largest, far=far)
+    for each in found.targets:
+        typed = "--predict" if each.line is None else f"--target: line {each.line}"
+        refuse_places(typed, [each.x], found.largest, far=far)
     put(found, _lines(found), [], json_file, notes=[each.words for each in found.notes])
 
 

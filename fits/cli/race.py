@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fits.base.errors import UserError, all_of
-from fits.base.names import short
+from fits.base.names import did_you_mean, short
 from fits.cli.far import Far
 from fits.cli.options import Json, TableArgument, Texts, option, singles, spec_of
 from fits.cli.output import check_files, put
@@ -52,8 +52,9 @@ def race(
     TABLE holds their learning curves, a row a point, as `scaling curves STUDY` writes them. Each is
     continued to --until as `fit-laws --law forecast` does it. A run can be stopped where --keep
     others end lower, each with a probability of more than 1 - delta (racing; Maron and Moore
-    1994). Runs that are done count as they were measured; of a run with fewer than four points
-    nothing is said. Costs are taken to be in proportion to x along a run. Stops nothing.
+    1994). Runs that are done count as they were measured there; a run with fewer than four points
+    is neither stopped nor stops another. Costs are taken to be in proportion to x along a run.
+    Stops nothing.
 
     Exit status: 0 done; 2 a mistake on the command line or in the table: all mistakes are named,
     and nothing is written.
@@ -62,8 +63,14 @@ def race(
     from fits.decisions.races import races
 
     def rate() -> RateSpec | None:
-        if schedule and schedule not in SCHEDULES[:2] and schedule in SCHEDULES:
+        whole = SCHEDULES[:2]
+        if schedule in SCHEDULES and schedule not in whole:
             raise UserError([f"--schedule: {schedule} is of a trunk. Forecast it with fit-laws."])
+        if schedule and schedule not in whole:
+            meant = did_you_mean(schedule, whole)
+            raise UserError(
+                [f"--schedule: no {short(schedule)}. {meant}A race has {' and '.join(whole)}."]
+            )
         end = until if schedule else ""
         return rate_of(Typed(schedule, end, final_rate, RateSpec.cooldown, "", "", None), FORECAST)
 
@@ -87,7 +94,13 @@ def race(
         delta=delta,
         far=far,
     )
-    put(found, _lines(found), [], json_file, notes=[each.words for each in found.notes])
+    put(
+        found,
+        _lines(found),
+        _warnings(found),
+        json_file,
+        notes=[each.words for each in found.notes],
+    )
 
 
 def _lines(found: Races) -> Iterator[str]:
@@ -100,6 +113,17 @@ def _lines(found: Races) -> Iterator[str]:
             yield ", ".join(f"{name}={short(value)}" for name, value in group.names.items())
         yield from _table(found, group, x)
         yield from _evidence(found, group)
+
+
+def _warnings(found: Races) -> Iterator[str]:
+    """What speaks against the forecasts, in the words of the first run of each kind."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for each in (run for group in found.groups for run in group.runs):
+        for doubt in each.diagnostics:
+            alike.setdefault(doubt.code, []).append((_name(each.run), doubt.words))
+    for (name, words), *others in alike.values():
+        more = f" (and, with numbers of their own, {', '.join(o for o, _ in others)})"
+        yield f"{name}{more if others else ''}: {words}"
 
 
 def _table(found: Races, group: RacedGroup, x: str) -> Iterator[str]:

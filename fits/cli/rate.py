@@ -72,7 +72,12 @@ def _kind(typed: Typed) -> Any:
     if typed.schedule not in SCHEDULES:
         meant = did_you_mean(typed.schedule, SCHEDULES)
         known = ", ".join(SCHEDULES)
-        raise UserError([f"--schedule: no {short(typed.schedule)}. {meant}Use {known}."])
+        raise UserError(
+            [
+                f"--schedule: no {short(typed.schedule)}. {meant}Use {known}; warm-up, stable and "
+                "decay (WSD) is constant, its decay --cooldown."
+            ]
+        )
     return cast(Any, typed.schedule)
 
 

@@ -108,7 +108,8 @@ def mistake(text: str, columns: Iterable[str] = ()) -> str:
         between = re.fullmatch(r"\s*(\S+)\s+in\s+(.+)|\s*(\S+?)\s*:\s*(\S+\.\.\S*)", text)
         if between:
             name, value = (each for each in between.groups() if each)
-            meant = _did_you_mean(f"{name}={value}")
+            way = Condition(text, name, "=", value)
+            meant = _did_you_mean(f"{name}={value}") if _range(way) else ""
             return f"'{short(text)}' compares nothing.{meant} Write {FORMS}."
         return f"'{short(text)}' compares nothing. Write {FORMS}."
     first = found[0]
@@ -122,11 +123,13 @@ def mistake(text: str, columns: Iterable[str] = ()) -> str:
         name, _, value = text.partition(wrong)
         meant = f"{name.strip()}{MEANT[wrong]}{value.strip()}"
         return f"'{short(text)}': {wrong} is no sign.{_did_you_mean(meant)}"
-    if len(found) == 2 and found[0].sign == ">=" and found[1].sign == "<=":
-        low, high = (_number(each.value) for each in found)
+    outside = first.sign == "!.."
+    ends = _range(replace(first, sign="=")) if outside else found
+    if [each.sign for each in ends] == [">=", "<="]:
+        low, high = (_number(each.value) for each in ends)
         if low is not None and high is not None and low > high:
-            ends = f"{found[1].value}..{found[0].value}"
-            return f"'{short(text)}': no number is that.{_did_you_mean(f'{first.name}={ends}')}"
+            meant = f"{first.name}{'!=' if outside else '='}{ends[1].value}..{ends[0].value}"
+            return f"'{short(text)}': no number is that.{_did_you_mean(meant)}"
     return ""
 
 
@@ -147,9 +150,7 @@ def _did_you_mean(text: str) -> str:
 
 def _split(text: str, typed: str, found: re.Match[str]) -> Condition:
     sign = "=" if found[0] == "==" else found[0]
-    exact = sign in ("=", "!=")  # whose value may be text with blanks about it
-    value = text[found.end() :]
-    return Condition(typed, text[: found.start()].strip(), sign, value if exact else value.strip())
+    return Condition(typed, text[: found.start()].strip(), sign, text[found.end() :].strip())
 
 
 def _number(text: str) -> float | None:
@@ -165,6 +166,13 @@ def _number(text: str) -> float | None:
 def columns_of(texts: Iterable[str], table: Table) -> list[str]:
     """The columns that conditions name."""
     return [each.name for text in texts for each in parsed(text, table.columns)[:1]]
+
+
+def excluded(text: str, table: Table) -> tuple[str, str] | None:
+    """Column and cell of COL!=CELL; None: the condition is another, or leaves out what is NaN."""
+    first = parsed(text, table.columns)[0]
+    low = first.value.lower()
+    return (first.name, first.value) if first.sign == "!=" and low != "nan" else None
 
 
 def keep_where(table: Table, text: str) -> Table:
@@ -201,7 +209,7 @@ def _other_range(table: Table, condition: Condition) -> str:
 def _met(table: Table, condition: Condition) -> Mask:
     import numpy as np
 
-    from fits.data.numerals import INFINITE
+    from fits.data.numerals import INFINITE, factor_of, written
 
     column, value = table.column(condition.name), condition.value
     if condition.sign == "!..":
@@ -210,6 +218,8 @@ def _met(table: Table, condition: Condition) -> Mask:
     number = _number(value)
     if number is not None and "%" in value and not column.in_percent and column.unit in PERCENT:
         number *= 100  # the column's name says that its cells are percentages
+    if number is not None and column.unit and (found := written(value)) and found.suffix:
+        number /= 10.0 ** factor_of(column.unit)[0]  # 8B of a column that counts in B
     if condition.sign in ("=", "!="):
         met = np.fromiter((cell == value for cell in column), bool, len(column))
         low = value.strip().lower()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from fits.base.errors import UserError
-from fits.data.raw import Layout, Source, is_comment
+from fits.data.raw import Layout, Source, is_comment, is_rule
 
 END = "end-of-the-table"
 NOT_PLAIN = b'"', b"#", b"\0"  # where one of these is, csv must look
@@ -29,14 +30,15 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """All rows but blank ones; `comments` counts the lines passed over that begin with #.
+    """All rows but blank ones; `comments` counts the lines passed over that begin with #, and
+    `rules` those of dashes. Bars around a row are no cells.
 
     A quote that is never closed would swallow `END`, which is how it is known.
     """
 
     def __init__(self, source: Source, layout: Layout):
         self.source, self.layout = source, layout
-        self.comments = 0
+        self.comments = self.rules = 0
         self._line = self._first = 0  # read last; the first of the row
         self._between = True  # rows, not inside a quoted cell
 
@@ -49,13 +51,30 @@ class Rows:
                 if "#" in line and is_comment(line):
                     self.comments += 1
                     continue
+                if self._is_rule(line):
+                    continue
                 self._first, self._between = self._line, False
             yield line.strip(" \t\r\n") + "\n" if self.layout.mark == " " else line
         self._line += 1
         yield END
 
+    def _is_rule(self, line: str) -> bool:
+        found = self.layout.mark == "|" and is_rule(line)
+        self.rules += found
+        return found
+
     def __iter__(self) -> Iterator[Row]:
         """Raises UserError where a row cannot be read."""
+        rows = self._rows()
+        if self.layout.mark != "|" or (header := next(rows, None)) is None:
+            yield from rows
+            return
+        around = _has_bars_around(header)
+        for row in itertools.chain([header], rows):
+            bare = around and _has_bars_around(row)
+            yield row._replace(cells=row.cells[1:-1]) if bare else row
+
+    def _rows(self) -> Iterator[Row]:
         plain = self.layout.mark != " " and not any(each in self.source.raw for each in NOT_PLAIN)
         try:
             yield from self._split() if plain else self._parsed()
@@ -71,6 +90,8 @@ class Rows:
         """Of a text without quotes and comments, in which a row is a line."""
         mark, longest = self.layout.mark, csv.field_size_limit()
         for line, text in enumerate(self.source.lines(), 1):
+            if self._is_rule(text):
+                continue
             if len(text) > longest:
                 self._first = line
                 next(csv.reader([text], delimiter=mark))  # says which cell is too long
@@ -96,3 +117,8 @@ class Rows:
                     "Close it."
                 ]
             )
+
+
+def _has_bars_around(row: Row) -> bool:
+    """Whether it is such as | 1e18 | 3.41 |: nothing before the first bar, nor after the last."""
+    return len(row.cells) > 2 and not row.cells[0] and not row.cells[-1]

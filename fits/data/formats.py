@@ -63,12 +63,16 @@ def _read_text(source: Source) -> Table:
             whole = []
     if whole:
         blocks.append(_block(whole))
+    if ragged and not numbers:
+        title = "If it is a title, take it out, or write # before it."
+        raise UserError([f"{place}: no row has as many cells as this header. {title}"], ragged)
     if not numbers:
-        raise UserError(ragged or [f"{path} has column names and no rows."])
+        raise UserError([f"{path} has column names and no rows."])
     how = [*source.how, *([] if layout.mark == "," else [MARKS.get(layout.mark, "other_mark")])]
     how += ["header_in_comment"] if layout.header else []
     how += ["comments"] if rows.comments > (layout.header is not None) else []
     how += ["mark_at_end"] if cut else []
+    how += ["rules"] if rows.rules else []
     columns = columns_of(names, blocks, layout.mark == ",")
     columns, repeated = _one_of_equal(columns, twice)
     how += ["repeated_names"] if repeated else []
@@ -190,6 +194,8 @@ def _json_lines(source: Source) -> tuple[_Objects, list[int]] | None:
         numbers.append(line)
     if wrong:
         raise UserError(wrong)
+    if len(numbers) == 1 and _rows_under_a_key(value):
+        return None
     return objects, numbers
 
 
@@ -211,7 +217,7 @@ def _json_whole(source: Source) -> tuple[_Objects, list[int], str]:
     if isinstance(value, dict) and _columns(value):
         value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     elif isinstance(value, dict):
-        value, how = _frame(value) or ([value], "json")
+        value, how = _frame(value) or _rows_under_a_key(value) or ([value], "json")
     elif isinstance(value, list) and (rows := _rows_below_names(value)) is not None:
         value = rows
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
@@ -233,10 +239,8 @@ def _frame(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
     if isinstance(names, list) and isinstance(data, list) and _same_length(data, len(names)):
         keys = [name if isinstance(name, str) else _cell(name) for name in names]
         return [dict(zip(keys, row, strict=True)) for row in data], "json_split"
-    lists = [each for each in value.values() if isinstance(each, list)]
-    alone = len(lists) == 1 and (len(value) == 1 or "schema" in value)
-    if alone and lists[0] and all(isinstance(each, dict) for each in lists[0]):
-        return lists[0], "json_table"
+    if (len(value) == 1 or "schema" in value) and (rows := _rows_under_a_key(value)):
+        return rows
     inner = list(value.values())
     if len(inner) < 2 or not all(isinstance(each, dict) and each for each in inner):
         return None
@@ -246,6 +250,16 @@ def _frame(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
     if all(key.lstrip("-").isdigit() for key in value):
         return inner, "json_index"
     return [{name: each[key] for name, each in value.items()} for key in keys], "json_columns"
+
+
+def _rows_under_a_key(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
+    """The only list of objects among what else is said of a whole table; None: there is none."""
+    lists = [
+        each
+        for each in value.values()
+        if isinstance(each, list) and each and all(isinstance(row, dict) for row in each)
+    ]
+    return (lists[0], "json_table") if len(lists) == 1 else None
 
 
 def _same_length(rows: list[Any], count: int) -> bool:
@@ -298,8 +312,10 @@ def _read_parquet(path: Path) -> Table:
     import pyarrow.parquet
 
     try:
-        with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file)
+        with path.open("rb") as file:  # threads that lack memory would wait for each other
+            table = pyarrow.parquet.read_table(file, use_threads=False, pre_buffer=False)
+    except pyarrow.ArrowMemoryError:
+        raise MemoryError from None
     except pyarrow.ArrowException as error:
         said = str(error).splitlines()[0]
         raise UserError([f"{path}: not a readable Parquet file ({said})"]) from None

@@ -1,8 +1,9 @@
-"""Runs of a small table off the curve of the others, and slips that would explain it.
+"""Runs off the curve of the others, and slips that would explain it.
 
 A run whose x is off by a power of ten lies beside the curve, above it or below, as an undertrained
 run does; so what is said of it is what fits, all of it. Looked at are tables whose other runs lie
-along one curve; where models of several sizes share an x nothing can be said. Among few runs, or
+along one curve, and in larger ones the frontier, each of its runs beside the frontier that all
+others have; where models of several sizes share an x nothing can be said. Among few runs, or
 noisy ones, some slip or other would suit many a sound run: a run must lie farther from a parabola
 through the others than chance would put any of the runs, for any of the slips that are tried.
 """
@@ -13,9 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Indices
+from fits.data.frontier import on_frontier
 
-MOST = 40  # runs of a table that is looked at
+MOST = 40  # runs of a table that is looked at, or of a frontier
+LARGEST = 20_000  # runs of a table whose frontier is
 LEAST = 5
 CURVE = np.log(1.15)  # the others lie so near to the curve through their neighbours
 ODD = 4.0  # times that, that a run lies off, and LEAST_OFF
@@ -41,7 +44,9 @@ class Misplaced(NamedTuple):
     mirrored: bool
 
 
-def misplaced(x: Array, error: Array, whole: float = 0.0) -> list[Misplaced]:
+def misplaced(
+    x: Array, error: Array, whole: float = 0.0, *, frontier: bool = False
+) -> list[Misplaced]:
     """Runs that the curve of all others does not go through, and a slip would explain.
 
     Of a hundred sound tables of 5 to 11 runs at most four have one (`tests/test_remarks.py`).
@@ -49,12 +54,45 @@ def misplaced(x: Array, error: Array, whole: float = 0.0) -> list[Misplaced]:
     Args:
       x, error: > 0, [runs].
       whole: what error and accuracy add up to; 0: y is no rate.
+      frontier: whether of more than MOST runs those on the frontier, and the costliest, are looked
+        at.
     """
+    if frontier and MOST < len(x) <= LARGEST:
+        return _at_frontier(x, error, whole)
     if not LEAST <= len(x) <= MOST:
         return []
     places, heights = np.log(x), np.log(error)
     found = (_one(k, places, heights, whole) for k in range(len(x)))
     return [each for each in found if each is not None]
+
+
+def _at_frontier(x: Array, error: Array, whole: float) -> list[Misplaced]:
+    """Runs of the frontier, and the costliest, each beside the frontier of all others.
+
+    A costliest run that is no better than cheaper ones lies above the frontier, as most runs do,
+    and a smaller x would set any of them right: it is suspected only if far from all others.
+    """
+    places, heights = np.log(x), np.log(error)
+    chosen = _frontier(x, error, np.arange(len(x)))
+    top = int(np.lexsort((-error, x))[-1])
+    above = top not in chosen and x[top] < FAR * np.sort(x)[-2]
+    found = []
+    for run in {*chosen.tolist(), top}:
+        others = _frontier(x, error, np.delete(np.arange(len(x)), run))
+        rows = np.append(others, run)
+        if not LEAST <= len(rows) <= MOST:
+            continue
+        odd = _one(len(others), places[rows], heights[rows], whole)
+        factors = () if odd is None or (run == top and above) else odd.x_factors
+        if odd and (factors or odd.mirrored):
+            found.append(Misplaced(run, factors, odd.mirrored))
+    return found
+
+
+def _frontier(x: Array, error: Array, rows: Indices) -> Indices:
+    """Those of the rows that no cheaper or equally costly one of them is as good as."""
+    mine = np.ones((1, len(rows)), bool)
+    return rows[np.flatnonzero(on_frontier(x[rows], error[rows], mine)[0])]
 
 
 def _one(run: int, places: Array, heights: Array, whole: float) -> Misplaced | None:

@@ -363,11 +363,13 @@ NO_NUMBER = "not a number. Write it in digits, say 1200 or 1.2e3."
 
 
 def _common_unit(rests: dict[str, int]) -> str | None:
-    """What follows the numbers, such as "h" or "%"; None: nothing does, or not the same."""
+    """What follows the numbers, such as "h" or "%"; None: nothing does, not the same, or rarely."""
     named = [rest for rest in rests if rest]
-    if len(named) == 1 and (named[0] == "%" or _UNIT.fullmatch(named[0])):
-        return named[0]
-    return None
+    if named == ["%"]:
+        return "%"
+    if len(named) != 1 or not _UNIT.fullmatch(named[0]) or rests[named[0]] < rests.get("", 0):
+        return None
+    return named[0]
 
 
 def _refuse(

@@ -93,7 +93,15 @@ def points_of(
         largest=kind.startswith("accuracy"),
         percent=percent,
     )
+
+    def judge(value: float) -> str | None:
+        return judge_y(value, kind)
+
+    worse: list[list[str]] = []
     for step in steps:
+        if step.why == "best_of":  # a run is not worse than another for a slip in its row
+            tried = _without_zeros(table, y, kind, by)[0] if drop_zeros else table
+            worse = read_numbers(tried, y, judge, percent=percent)[1]
         table, notes = step.after, [*notes, *step.notes]
     if drop_zeros:
         table, zeros = _without_zeros(table, y, kind, by)
@@ -101,12 +109,12 @@ def points_of(
     columns = [read_numbers(table, name, judge_x) for name in names]
     spent = [numbers for numbers, _ in columns]
     wrong_x = [kind for _, wrong in columns for kind in wrong]
-    measured, wrong_y = read_numbers(table, y, lambda v: judge_y(v, kind), percent=percent)
+    measured, wrong_y = read_numbers(table, y, judge, percent=percent)
     kinds = (
         table.ragged,
         _mixed_metrics(table, y, (*by, *more)),
         *wrong_x,
-        *wrong_y,
+        *(worse or wrong_y),
     )
     if any(kinds):
         raise UserError(*kinds)

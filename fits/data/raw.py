@@ -19,7 +19,13 @@ from fits.data.numerals import written
 HEAD = 200  # lines by which the mark between cells is found
 LONGEST_HEAD = 1 << 18  # characters of these
 MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+}
 TEXT_MARKS = {  # the longer first: UTF-32's begins as UTF-16's does
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -27,6 +33,7 @@ TEXT_MARKS = {  # the longer first: UTF-32's begins as UTF-16's does
     b"\xfe\xff": "utf-16",
 }
 _SHEET_ERROR = re.compile(r"#(?:N/A|DIV/0!|NUM!|VALUE!|REF!|NAME\?|NULL!)")
+_RULE = re.compile(r"(?=.*(?:--|==))(?=.*[|+])[\s|+:=-]+")
 BOM = b"\xef\xbb\xbf"
 _TEXT = bytes([9, 10, 12, 13, *range(32, 127), *range(128, 256)])  # no control characters
 _NOT_1252 = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])  # bytes that stand for nothing there
@@ -98,12 +105,20 @@ def _uncompressed(path: Path, raw: bytes, kind: str) -> bytes:
     import lzma
     import zlib
 
-    work = {"gzip": gzip.decompress, "bzip2": bz2.decompress, "xz": lzma.decompress}[kind]
+    work = {"gzip": gzip.decompress, "bzip2": bz2.decompress, "xz": lzma.decompress}
     try:
-        return work(raw)
+        return work[kind](raw) if kind in work else _by_arrow(raw, kind)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         said = str(error) or type(error).__name__
         raise UserError([f"{path}: not a whole {kind} file ({said}). Copy it anew."]) from None
+
+
+def _by_arrow(raw: bytes, kind: str) -> bytes:
+    """What Python's own library cannot."""
+    import pyarrow
+
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(raw), kind) as stream:
+        return bytes(stream.read())
 
 
 def _encoding(raw: bytes) -> str:
@@ -153,7 +168,9 @@ def layout_of(source: Source) -> Layout:
         lines.pop()
     said = re.fullmatch(r"\"?sep=(.)\"?", lines[0].strip(" \r\n")) if lines else None
     skip = 1 if said else 0
-    rows = [line for line in lines[skip:] if line.strip() and not is_comment(line)]
+    rows = [
+        line for line in lines[skip:] if line.strip() and not is_comment(line) and not is_rule(line)
+    ]
     mark = said[1] if said else _mark(rows)
     return Layout(mark, skip, _commented_header(lines[skip:], mark))
 
@@ -162,6 +179,11 @@ def is_comment(line: str) -> bool:
     """Whether it begins with #, and not with an error of a spreadsheet."""
     text = line.lstrip()
     return text.startswith("#") and _SHEET_ERROR.match(text) is None
+
+
+def is_rule(line: str) -> bool:
+    """Whether it is a line of dashes, as below the header of a table in Markdown."""
+    return _RULE.fullmatch(line) is not None
 
 
 def _mark(rows: list[str]) -> str:

@@ -13,6 +13,8 @@ FACTORS = 100.0, 10.0, 1000.0  # by which a slip of a unit or of the decimal poi
 NEAR = 1.3  # within this factor of one of them
 NEIGHBOURS = 2  # on either side along x
 ALIKE = 1.6  # a slip is seen where its neighbours lie within this factor of their line
+MIXED = 0.1  # fractions among percentages: squares left if they are read so, of those as they are
+AHEAD = 100.0  # times the next largest x, where the largest may be a slip
 RISING = 0.8  # Spearman's rank correlation of x and y that is a rise
 
 
@@ -83,6 +85,34 @@ def of_slips(names: tuple[str, str], x: Array, measured: Array, kind: str) -> li
     return [Diagnostic("slip", names, numbers)]
 
 
+def of_mixed_fractions(y: str, x: Array, measured: Array, kind: str) -> list[Diagnostic]:
+    """Fractions among percentages: rows of at most 1 that fit in with the others as percentages.
+
+    As they are, and 100 times as large, a straight line on log axes is laid through all rows.
+
+    Args:
+      x: [runs], or [variables, runs].
+    """
+    part = measured <= 1
+    logs = np.log(np.atleast_2d(x))
+    if not kind.endswith("percent") or min(part.sum(), (~part).sum()) < 2:
+        return []
+    whole, read = _whole(kind), np.where(part, 100 * measured, measured)
+    errors = [whole - each if whole else each for each in (measured, read)]
+    if len(measured) < 2 * (len(logs) + 1) or min(each.min() for each in errors) <= 0:
+        return []
+    design = np.vstack([np.ones_like(measured), logs]).T
+    lines = [np.linalg.lstsq(design, np.log(each), rcond=None)[0] for each in errors]
+    as_is, better = (
+        float(((np.log(error) - design @ line) ** 2).sum())
+        for error, line in zip(errors, lines, strict=True)
+    )
+    if better > MIXED * as_is:
+        return []
+    numbers = {"count": int(part.sum()), "n": len(part), "example": float(measured[part][0])}
+    return [Diagnostic("fractions_among_percentages", (y,), numbers)]
+
+
 def _whole(kind: str) -> float:
     """What an accuracy and its error add up to; 0 where y is none."""
     return (100.0 if kind.endswith("percent") else 1.0) * kind.startswith("accuracy")
@@ -91,13 +121,15 @@ def _whole(kind: str) -> float:
 def of_costliest(
     names: tuple[str, str], x: Array, error: Array, measured: Array, kind: str
 ) -> list[Diagnostic]:
-    """Why the costliest run is not on the frontier, where it is not."""
+    """Why the costliest run is not on the frontier, where it is not; where it is, how far ahead."""
     pair = _costliest(x, error)
     if pair is None:
-        return []
+        return _far_ahead(names, x)
     top, best = pair
     near = dict(zip(*(each.tolist() for each in slips(x, measured, _whole(kind))), strict=True))
-    moved = {each.run: each.x_factors[:1] for each in misplaced(x, error)}
+    rate = float(kind.startswith(("error", "accuracy")))
+    odd = {each.run: each for each in misplaced(x, error, rate, frontier=True)}
+    moved = {run: each.x_factors[:1] for run, each in odd.items()}
     numbers = {
         "x": float(x[top]),
         "y": float(measured[top]),
@@ -109,8 +141,21 @@ def of_costliest(
         "ahead": float(x[top] / np.sort(x)[-2]),
         "times": next(iter(moved.get(top, ())), 1.0),
         "better_times": next(iter(moved.get(best, ())), 1.0),
+        "mirrored": float(top in odd and odd[top].mirrored),
+        "accuracy": float(kind.startswith("accuracy")),
     }
     return [Diagnostic("costliest_not_on_frontier", names, numbers)]
+
+
+def _far_ahead(names: tuple[str, str], x: Array) -> list[Diagnostic]:
+    """Whether the costliest run costs so much more than the next that it may be a slip."""
+    if len(x) <= 2 * NEIGHBOURS:
+        return []
+    second, first = np.sort(x)[-2:].tolist()
+    numbers = {"x": first, "next": second, "ahead": first / second}
+    return (
+        [Diagnostic("costliest_far_ahead", names[:1], numbers)] if first >= AHEAD * second else []
+    )
 
 
 def _costliest(x: Array, error: Array) -> tuple[int, int] | None:
@@ -133,7 +178,7 @@ def of_misplaced(
       frontier: whether `of_costliest` speaks of the runs that it names.
     """
     rate = float(kind.startswith(("error", "accuracy")))
-    if not (found := misplaced(x, error, rate)):
+    if not (found := misplaced(x, error, rate, frontier=frontier)):
         return []
     said = set(slips(x, measured, _whole(kind))[0].tolist())
     said |= set(_costliest(x, error) or ()) if frontier else set()

@@ -13,8 +13,9 @@ import numpy as np
 
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
+from fits.base.names import short
 from fits.base.numbers import Indices, Mask
-from fits.data.conditions import keep_where
+from fits.data.conditions import excluded, keep_where
 from fits.data.tables import Table
 
 PROGRESS = (  # columns that grow while a run goes on
@@ -67,12 +68,14 @@ def chosen(
     Raises UserError where no row is left.
     """
     for condition in where:
-        table = keep_where(table, condition)
-        yield Step("where", condition, table)
+        kept = keep_where(table, condition)
+        yield Step("where", condition, kept, _nothing_excluded(table, kept, condition))
+        table = kept
     names = dict.fromkeys((*x, y))
     if len(table):
         _refuse_empty(table, names)
     if last_of:
+        _refuse_unnamed(table, last_of)
         for name in names:
             if step := _without(table, name, x, _not_measured):
                 table = step.after
@@ -90,6 +93,15 @@ def chosen(
         raise UserError([f"{table.path}: no row has numbers as {', '.join(names)}."], table.ragged)
     if best_of:
         yield _best(table, y, (*best_of, *by), best_of, largest, percent)
+
+
+def _nothing_excluded(table: Table, kept: Table, condition: str) -> tuple[Diagnostic, ...]:
+    """A note on COL!=CELL where no cell is that, as where it is mistyped."""
+    named = excluded(condition, table) if len(kept) == len(table) else None
+    if named is None:
+        return ()
+    name, cell = named
+    return (Diagnostic("nothing_excluded", (condition, name, short(cell))),)
 
 
 def _not_measured(table: Table, name: str) -> Mask:
@@ -112,6 +124,19 @@ def _refuse_empty(table: Table, names: Any) -> None:
             [f"{table.path}: column {name} is empty in every row to be fitted." for name in empty],
             table.ragged,
         )
+
+
+def _refuse_unnamed(table: Table, names: Sequence[str]) -> None:
+    """Rows of no run, where others name theirs: together they would be taken for one."""
+    blank = np.logical_and.reduce([table.column(name).cells == "" for name in names])
+    of = " and ".join(names)
+    unnamed = [
+        f"{table.place(row)}: no {of}, so that its run is not known. Fill it in, or leave such "
+        f"rows out with --where '{names[0]}!='."
+        for row in np.flatnonzero(blank).tolist()
+    ]
+    if 0 < len(unnamed) < len(table):
+        raise UserError(unnamed)
 
 
 def _without(

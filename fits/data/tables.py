@@ -18,7 +18,14 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean, short
 from fits.base.numbers import Array, Indices
-from fits.data.columns import Column, Columns, columns_of, numbered_rows, text_cells
+from fits.data.columns import (
+    Column,
+    Columns,
+    columns_of,
+    name_and_unit,
+    numbered_rows,
+    text_cells,
+)
 from fits.data.numerals import NO_NUMBER, How
 
 NOT_FINITE = "not finite. A failed run is a missing row: take it out."
@@ -54,11 +61,13 @@ class Table:
         """In words, every name that is no column."""
         known = list(self.columns)
         named = ", ".join(map(short, known))
+        shorter = (name_and_unit(each)[0] for each in known)  # unless two columns have it
+        meant = dict.fromkeys([*known, *(name for name in shorter if name in self.columns)])
         return [
             f"{self.path}: {len(self.repeated[name])} columns are named '{short(name)}', and their "
             f"cells differ. Say {' or '.join(self.repeated[name])}."
             if name in self.repeated
-            else f"{self.path}: no column '{short(name)}'. {did_you_mean(name, known)}Columns: "
+            else f"{self.path}: no column '{short(name)}'. {did_you_mean(name, meant)}Columns: "
             f"{named}."
             for name in dict.fromkeys(names)
             if name not in self.columns
@@ -185,7 +194,7 @@ def read_numbers(
     column, values = table.column(name), table.values(name, percent=percent).copy()
     kinds: dict[str, list[str]] = {}
     for row, wrong in sorted((dict(_judged(column, values, judge)) | column.wrong()).items()):
-        mistake = f"{table.place(row)}: {name} is {short(column[row])}, {wrong}"
+        mistake = f"{table.place(row)}: {name} is {short(column[row]) or 'empty'}, {wrong}"
         kinds.setdefault(wrong, []).append(mistake)
         values[row] = math.nan
     return values, list(kinds.values())

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
-from fits.base.numbers import Array, Estimate
+from fits.base.numbers import Array, Estimate, Mask
 from fits.data.points import Points
 from fits.regression.fit import Fit
 from fits.report import GroupReport, fit_table
@@ -213,44 +213,43 @@ def rises(fit: Fit) -> bool:
 def _costs(fit: Fit, error: float) -> Array:
     """x at which the curve reaches `error`, and the least and the most at which its band does.
 
-    0 or infinite where that is more than REACH times beyond the x fitted.
+    Both ends are looked for from the curve's x on: far outside the runs a band may be wide open,
+    and holds any error. 0 or infinite where an x is more than REACH times beyond the x fitted.
     """
     first, last = span(fit)
     x = np.geomspace(first / REACH, last * REACH, GRID)
-    up = rises(fit)
-    band = fit.band(x)
-    curves: list[Callable[[Array], Array]] = [
-        fit.predict,
-        lambda x: fit.band(x)[0],
-        lambda x: fit.band(x)[1],
-    ]
-    value, low, high = (
-        _reaches_at(error, curve, x, height, up)
-        for curve, height in zip(curves, [fit.predict(x), *band], strict=True)
+    sign = 1 if rises(fit) else -1
+
+    def reached(height: Array) -> Mask:
+        return np.asarray(sign * height >= sign * error, bool)
+
+    def between(curve: Callable[[Array], Array], after: int) -> float:
+        return _crossing(error, curve, x[after - 1], x[after])
+
+    there = np.flatnonzero(reached(fit.predict(x)))
+    if not len(there) or there[0] == 0:
+        return np.full(3, 0.0 if len(there) else np.inf)
+    after, bands = int(there[0]), fit.band(x)
+    early, late = (1, 0) if sign > 0 else (0, 1)
+    before = np.flatnonzero(~reached(bands[early][:after]))
+    since = np.flatnonzero(reached(bands[late][after:]))
+    return np.array(
+        [
+            between(fit.predict, after),
+            between(lambda x: fit.band(x)[early], int(before[-1]) + 1) if len(before) else 0.0,
+            between(lambda x: fit.band(x)[late], after + int(since[0])) if len(since) else np.inf,
+        ]
     )
-    return np.array([value, high, low] if up else [value, low, high])
 
 
-def _reaches_at(
-    error: float, curve: Callable[[Array], Array], x: Array, height: Array, up: bool
-) -> float:
-    """The x at which a curve first reaches an error, from below or above.
-
-    Looked for between the two of `x`, where the curve has this `height`, that are on either side.
-    """
-
+def _crossing(error: float, curve: Callable[[Array], Array], first: float, last: float) -> float:
+    """The x at which a curve has an error, between two x on either side of it."""
     from scipy.optimize import brentq  # which takes a tenth of a second to load
 
     def above(log_x: float) -> float:
         return float(np.log(np.maximum(curve(np.exp(log_x)), 1e-300) / error))
 
-    there = np.flatnonzero(height >= error if up else height <= error)
-    if not len(there):
-        return float("inf")
-    after = there[0]
-    if after == 0:
-        return 0.0
-    return float(np.exp(brentq(above, *np.log(x[after - 1 : after + 1]), xtol=1e-6)))
+    return float(np.exp(brentq(above, np.log(first), np.log(last), xtol=1e-6)))
 
 
 def diagnostics(a: Fit, b: Fit) -> list[Diagnostic]:

@@ -264,12 +264,20 @@ def _costs(
     """Of the rows that are needed, NaN elsewhere, [rows], and what is wrong with them."""
     if cost is None:
         return FLOPS_PER_EXAMPLE * x[0] * x[1], []
+    column = table.column(cost)
+    absent = column.absent
+    empty = [
+        f"{table.place(row)}: {cost} is {short(column[row]) or 'empty'}. Write what the run costs, "
+        "or leave its row out."
+        for row in needed[absent[needed]].tolist()
+    ]
+    told = needed[~absent[needed]]
     read, wrong = read_numbers(
-        table.keep(needed), cost, lambda v: None if v > 0 else "not above 0, which every cost is."
+        table.keep(told), cost, lambda v: None if v > 0 else "not above 0, which every cost is."
     )
     found = np.full(len(table), np.nan)
-    found[needed] = read
-    return found, wrong
+    found[told] = read
+    return found, [empty, *wrong] if empty else wrong
 
 
 def _refuse_nothing(rows: Rows, aims: Sequence[Place], budget: float) -> None:

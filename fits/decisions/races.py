@@ -19,7 +19,6 @@ from fits.report_json import DiagnosticField, EstimateField, JsonModel
 from fits.spec import FitSpec
 
 FLOPS = "flops"
-LEAST = 4  # points of a curve, before its run is stopped
 
 
 class Rival(JsonModel):
@@ -43,6 +42,8 @@ class RacedRun(JsonModel):
     """Whether it can be stopped now."""
     rivals: tuple[Rival, ...]
     """As many as matter of those that most probably end lower, the surest first."""
+    diagnostics: tuple[DiagnosticField, ...]
+    """What speaks against its forecast."""
     left: float
     """What it costs to train it on."""
 
@@ -171,8 +172,9 @@ def _runs(
             last=float(y[last]),
             error=Estimate(*(float(each[k]) for each in (found.error, found.low, found.high))),
             done=done,
-            stopped=bool(found.stopped[k]) and not done and len(x) >= LEAST,
+            stopped=bool(found.stopped[k]) and not done,
             rivals=tuple(lower[:keep]),
+            diagnostics=found.diagnostics[k],
             left=0.0 if done else spent[k] * (until / float(x[last]) - 1),
         )
 

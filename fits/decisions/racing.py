@@ -15,11 +15,14 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Mask
-from fits.forecast.forecast import forecast
+from fits.forecast.forecast import Forecast, forecast
 from fits.forecast.schedule import Schedule
-from fits.forecast.scheduled import scheduled
+from fits.forecast.scheduled import LEAST as SCHEDULED
+from fits.forecast.scheduled import ScheduledForecast, scheduled
 
+LEAST = 4  # different x of a curve, below which nothing is said of its run
 DELTA = 0.05  # probability of being wrong about a pair of runs
 _LEVEL = 0.9  # at which a forecast is asked how sure it is
 
@@ -33,6 +36,7 @@ class Race:
       low, high: ends of its 90 % interval.
       lower: probability that another run ends lower than each, [runs, by which other].
       stopped: which runs can hardly be among the best, [runs].
+      diagnostics: what speaks against each forecast, [runs].
     """
 
     error: Array
@@ -40,6 +44,7 @@ class Race:
     high: Array
     lower: Array
     stopped: Mask
+    diagnostics: tuple[tuple[Diagnostic, ...], ...]
 
 
 def race(
@@ -54,11 +59,12 @@ def race(
 
     A run is stopped where `keep` others will end lower, each with a probability of at least
     1 - delta. The errors of two forecasts are taken to be independent; those of curves that are
-    alike tend to agree, and such runs are kept longer than they need be.
+    alike tend to agree, and such runs are kept longer than they need be. A run of fewer than LEAST
+    points (of five, where a schedule is told) is neither stopped nor stops another.
 
     Args:
       curves: x and error of each run so far, [points] each; a run that has come to `until` has
-        its last point for a forecast, without an interval.
+        its error there for a forecast, without an interval.
       until: x where the runs are compared.
       keep: how many of the best matter, at least 1.
       delta: probability of being wrong about a pair, in (0, 0.5).
@@ -72,11 +78,22 @@ def race(
             f"{len(curves)} curves, keep={keep}, delta={delta:g}; give at least one curve, a keep "
             "of at least 1 and a delta between 0 and 0.5."
         )
-    ends = np.array([end_of(x, y, until, schedule) for x, y in curves])
-    error, low, high = ends.T
-    lower = undercut(ends)
+    ends, diagnostics, few = [], [], []
+    for x, y in curves:
+        made = _forecast(x, y, until, schedule)
+        ends.append(end_of(x, y, until, schedule) if made is None else _interval(made, until))
+        diagnostics.append(() if made is None else made.diagnostics)
+        few.append(made is not None and _too_few(x, schedule))
+    error, low, high = np.array(ends).T
+    lower = undercut(np.array(ends))
+    lower[few] = lower[:, few] = 0.0
     return Race(
-        error=error, low=low, high=high, lower=lower, stopped=stopped_by(lower, keep, delta)
+        error=error,
+        low=low,
+        high=high,
+        lower=lower,
+        stopped=stopped_by(lower, keep, delta),
+        diagnostics=tuple(diagnostics),
     )
 
 
@@ -104,11 +121,38 @@ def stopped_by(lower: Array, keep: int = 1, delta: float = DELTA) -> Mask:
 def end_of(
     x: ArrayLike, y: ArrayLike, until: float, schedule: Schedule | None = None
 ) -> tuple[float, float, float]:
-    """Forecast of a curve at `until` and its 90 % interval; what was measured, if it is there."""
+    """Forecast of a curve at `until` and its 90 % interval; what was measured, if it is there.
+
+    Between two points that is on the line through them on log axes.
+    """
     x, y = np.asarray(x, float), np.asarray(y, float)
+    made = _forecast(x, y, until, schedule)
+    if made is not None:
+        return _interval(made, until)
+    if (at := x == until).any():
+        there = float(y[at].mean())
+    else:
+        each, which, count = np.unique(x, return_inverse=True, return_counts=True)
+        mean = np.bincount(which, np.log(y)) / count
+        there = float(np.exp(np.interp(np.log(until), np.log(each), mean)))
+    return there, there, there
+
+
+def _forecast(
+    x: Array, y: Array, until: float, schedule: Schedule | None
+) -> Forecast | ScheduledForecast | None:
+    """Of a curve that is shorter; None: it is there. Too few points for a schedule go without."""
     if len(x) and x.max() >= until:
-        last = float(y[np.argmax(x)])
-        return last, last, last
-    made = forecast(x, y) if schedule is None else scheduled(x, y, schedule)
+        return None
+    if schedule is None or _too_few(x, schedule):
+        return forecast(x, y)
+    return scheduled(x, y, schedule)
+
+
+def _too_few(x: Array, schedule: Schedule | None) -> bool:
+    return len(np.unique(x)) < (LEAST if schedule is None else SCHEDULED)
+
+
+def _interval(made: Forecast | ScheduledForecast, until: float) -> tuple[float, float, float]:
     median, low, high = made(until, _LEVEL)
     return float(median), float(low), float(high)

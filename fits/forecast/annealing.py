@@ -54,14 +54,23 @@ class Annealed:
         """Mean and variance of log y, [x] each: over the laws, and of each where it is known."""
         terms = np.array([_terms(path, self.power) for path in paths])  # [paths, exponents, 3, x]
         found = np.stack([self.fall, self.floor, self.lift], axis=-1)
-        y = np.maximum(np.einsum("pbk,pbkx->pbx", found, terms), 1e-300)
+        y = np.maximum(np.einsum("pbk,pbkx->pbx", found, terms), self.least[..., None])
         every = np.log(y)
         mean = np.einsum("pb,pbx->x", self.probability, every)
         variances = (every - mean) ** 2
         if self.covariance is not None:
             own = np.einsum("pbkx,pbkl,pblx->pbx", terms, self.covariance, terms)
-            variances = variances + np.minimum(own / np.maximum(y, 1e-100) ** 2, 1.0)
+            variances = variances + np.minimum(own / y**2, 1.0)
         return mean, np.einsum("pb,pbx->x", self.probability, variances)
+
+    @property
+    def least(self) -> Array:
+        """The least y that each law can say, in units of the last, [paths, exponents].
+
+        What a law leaves over at the points hides an error as small as that: without a floor it
+        would say 0 where its rate ends.
+        """
+        return np.sqrt(self.squares + RESOLUTION**2)
 
 
 def fit_annealed(

@@ -21,10 +21,11 @@ from numpy.typing import ArrayLike
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.forecast.continued import CUTS, PARAMETERS, SAME
-from fits.forecast.ends import BELIEF, Belief, falls
+from fits.forecast.ends import BELIEF, RESOLUTION, Belief, falls
 from fits.forecast.evidence import LawPosterior
 from fits.forecast.members import Members, fit_members
-from fits.forecast.steep import Steep, steep_end
+from fits.forecast.noise import usual_noise
+from fits.forecast.steep import Steep, missed, steep_end
 from fits.laws.powers import SATURATING
 from fits.regression.diagnostics import extrapolates
 from fits.regression.inputs import refuse_level, refuse_no_logarithm
@@ -32,6 +33,7 @@ from fits.spec import LEVEL
 
 MOST = 200  # different x; of more, neighbours are averaged
 MISSED = 0.04, 4.0  # square of the error of a fall, as a part of it: untested, and at most
+REPEATED, APART = 4, 5.0  # points more than x, and their distance by noise: several curves
 CERTAIN = 0.5  # probability of annealing from which a reader is told
 
 
@@ -92,7 +94,8 @@ class Forecast:
     steep: Steep | None  # the end of a curve that no member follows
     n: int  # points given
     span: tuple[float, float]  # smallest and largest x of these
-    last: float  # y at the largest x
+    origin: float  # log x that the members count from: of the last points, averaged if many
+    last: float  # y there
     diagnostics: tuple[Diagnostic, ...]  # what a reader should know first; empty is good
     trust: Trust  # how the members are weighed
 
@@ -108,7 +111,7 @@ class Forecast:
         refuse_level(level)
         wanted = np.asarray(x, float)
         refuse_no_logarithm("x", wanted.ravel())
-        relative = np.exp(np.clip(np.log(wanted.ravel()) - np.log(self.span[1]), -700, 700))
+        relative = np.exp(np.clip(np.log(wanted.ravel()) - self.origin, -700, 700))
         parts = combine(self.members, relative, self.trust)
         mean = parts.mean
         variance = parts.variance(np.array(self.trust.spread), self.members.real)
@@ -258,13 +261,16 @@ def forecast(
     plain_x = np.exp(np.maximum(log_x - log_x[-1], -700))
     first, last = members.laws.ends[0](falls(plain_x[[0, -1]]))[0]
     parts = combine(members, np.ones(1), trust)
-    steep = steep_end(log_x - log_x[-1], log_y - log_y[-1], float(parts.mean[0]))
-    found = _diagnostics(members, first - last, parts, steep)
+    noise = usual_noise(log_x, log_y)
+    steep = steep_end(log_x - log_x[-1], log_y - log_y[-1], float(parts.mean[0]), noise)
+    found = _diagnostics(members, first - last, parts, steep, noise)
+    found += several_curves(x, y)
     return Forecast(
         members=members,
         steep=steep,
         n=len(x),
         span=(float(x.min()), float(x.max())),
+        origin=float(log_x[-1]),
         last=float(np.exp(log_y[-1])),
         diagnostics=tuple(found),
         trust=trust,
@@ -282,6 +288,37 @@ def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     refuse_no_logarithm("x", x)
     refuse_no_logarithm("y", y)
     return x, y
+
+
+def missed_last(members: float, noise: float) -> list[Diagnostic]:
+    """Where a forecast begins far above or below the last point; arguments of `missed`."""
+    if not missed(members, noise):
+        return []
+    code = "forecast_above" if members > 0 else "forecast_below"
+    return [Diagnostic(code, numbers={"by": abs(float(np.expm1(members)))})]
+
+
+def several_curves(x: Array, y: Array) -> list[Diagnostic]:
+    """Whether these are several curves: y of one x differ by far more than noise explains.
+
+    Noise averages out over the points of an x, what one curve has more than another does not.
+    """
+    order = np.lexsort((y, x))
+    log_x, log_y = np.log(x[order]), np.log(y[order])
+    group = np.cumsum(np.diff(log_x, prepend=log_x[0]) > SAME, dtype=np.int64)
+    count = np.bincount(group)
+    own = count[group] > 1
+    if own.sum() - (count > 1).sum() < REPEATED:
+        return []
+    mean_x, mean_y = (np.bincount(group, each) / count for each in (log_x, log_y))
+    squares = ((log_y - mean_y[group]) ** 2)[own].sum()
+    apart = float(np.sqrt(squares / (own.sum() - (count > 1).sum())))
+    several = count > 1
+    noise = usual_noise(mean_x[several], mean_y[several]) * np.sqrt(count[several].mean())
+    if apart < APART * noise + RESOLUTION:
+        return []
+    numbers = {"apart": apart, "noise": float(noise)}
+    return [Diagnostic("forecast_of_several", numbers=numbers)]
 
 
 def merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
@@ -304,7 +341,7 @@ def merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:
 
 
 def _diagnostics(
-    members: Members, fall: float, parts: Parts, steep: Steep | None
+    members: Members, fall: float, parts: Parts, steep: Steep | None, noise: float
 ) -> list[Diagnostic]:
     found = []
     numbers = {"n": members.points, "needs": PARAMETERS}
@@ -314,11 +351,10 @@ def _diagnostics(
         found.append(Diagnostic("forecast_untested", numbers=numbers))
     if steep is not None:
         found.append(Diagnostic("forecast_steepens", numbers=steep.numbers))
-    elif parts.annealing > CERTAIN:
+    elif parts.annealing * members.annealing.felt > CERTAIN:
         found.append(Diagnostic("forecast_annealing", numbers={"chance": parts.annealing}))
-    above, noise = float(parts.mean[0]), members.laws.noise
-    if steep is None and above > 3 * noise:
-        found.append(Diagnostic("forecast_above", numbers={"by": float(np.expm1(above))}))
-    if members.points > 1 and fall <= 2 * noise:
+    if steep is None:
+        found += missed_last(float(parts.mean[0]), noise)
+    if members.points > 1 and steep is None and fall <= 2 * members.laws.noise:
         found.append(Diagnostic("forecast_not_falling"))
     return found

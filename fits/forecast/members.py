@@ -64,6 +64,12 @@ class Annealing(NamedTuple):
         paths = untold(x)
         return np.array([each(paths)[0] for each in self.fits])
 
+    @property
+    def felt(self) -> float:
+        """Probability, of the two forecasts, that a falling rate lowers the error."""
+        shares = [(each.probability * (each.lift > 0)).sum() for each in self.fits[:2]]
+        return float(np.mean(shares))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Members:

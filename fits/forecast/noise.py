@@ -15,6 +15,7 @@ from fits.base.numbers import Array
 LEAST = 4  # points, below which nothing tells
 SURE = 0.05  # level of the test that the later half has less noise than all points
 WORTH = 1.0  # points that the noise of all is worth
+MEDIAN = 0.4549  # of the square of a standard normal number
 UNTESTED = 0.01  # noise of log y where too few points tell
 
 
@@ -62,9 +63,26 @@ def late_noise(log_x: Array, log_y: Array) -> LateNoise:
     """
     if len(log_x) < LEAST:
         return LateNoise(0.0, 0)
+    noise = _squares(log_x, log_y)
+    late = noise[len(noise) // 2 :]
+    return LateNoise(float(np.mean(late)), len(late))
+
+
+def usual_noise(log_x: Array, log_y: Array) -> float:
+    """Standard deviation of log y from point to point, by the median of the same squares.
+
+    A sharp bend, or a few points that lie far off, do not count as noise. UNTESTED where too few
+    points tell.
+    """
+    if len(log_x) < LEAST:
+        return UNTESTED
+    return float(np.sqrt(np.median(_squares(log_x, log_y)) / MEDIAN))
+
+
+def _squares(log_x: Array, log_y: Array) -> Array:
+    """Of the distance of each point but the ends to its neighbours' line, in units whose mean is
+    the variance of log y, [points - 2]."""
     before = (log_x[2:] - log_x[1:-1]) / (log_x[2:] - log_x[:-2])
     after = 1 - before
     away = before * log_y[:-2] + after * log_y[2:] - log_y[1:-1]
-    noise = away**2 / (before**2 + after**2 + 1)
-    late = noise[len(noise) // 2 :]
-    return LateNoise(float(np.mean(late)), len(late))
+    return np.asarray(away**2 / (before**2 + after**2 + 1))

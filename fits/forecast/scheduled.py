@@ -23,7 +23,18 @@ from fits.forecast.annealing import Annealed, Path, fit_annealed
 from fits.forecast.continued import PARAMETERS
 from fits.forecast.ends import BELIEF, RESOLUTION, Belief
 from fits.forecast.evidence import NOISE, independent_share
-from fits.forecast.forecast import TRUST, Forecast, Trust, beyond, checked, forecast, merged
+from fits.forecast.forecast import (
+    TRUST,
+    Forecast,
+    Trust,
+    beyond,
+    checked,
+    forecast,
+    merged,
+    missed_last,
+    several_curves,
+)
+from fits.forecast.noise import usual_noise
 from fits.forecast.schedule import Schedule
 from fits.regression.inputs import refuse_level, refuse_no_logarithm
 from fits.spec import LEVEL
@@ -173,6 +184,11 @@ def scheduled(
     noise = float(np.sqrt((share * squares + NOISE**2 / 100) / (freedom + 1) + repeated))
     risk = _risk(points, schedule, belief, trust)
     found = [] if risk is not None else [Diagnostic("forecast_untested", numbers={"needs": LEAST})]
+    for each in (~down, down):
+        found += several_curves(x[each], y[each]) if each.any() else []
+    if not schedule.trunk:
+        begins = float(made.say(points.x[-1:])[0][:AVERAGED].mean())
+        found += missed_last(begins, usual_noise(np.log(points.x), np.log(points.y)))
     alone = None
     if schedule.trunk and down.any() and len(np.unique(x[down])) >= PARAMETERS:
         alone = forecast(x[down], y[down], belief=belief)
@@ -183,6 +199,7 @@ def scheduled(
         noise=noise,
         rms=float(np.sqrt(squares / len(errors))),
         n=len(x),
+        span=(float(x.min()), float(x.max())),
         diagnostics=tuple(found),
         alone=alone,
     )

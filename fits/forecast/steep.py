@@ -53,22 +53,34 @@ class Steep:
         )
 
 
-def steep_end(log_x: Array, log_y: Array, members: float) -> Steep | None:
-    """The steep end of a curve; None where there is none.
+def missed(members: float, noise: float) -> bool:
+    """Whether the members lie farther from the last point than noise explains.
+
+    Args:
+      members: what they say log y is at the last x, less what it is; below 0 where they lie lower.
+      noise: standard deviation of log y from point to point.
+    """
+    return abs(members) >= ABOVE + 3 * noise
+
+
+def steep_end(log_x: Array, log_y: Array, members: float, noise: float) -> Steep | None:
+    """The steep end of a curve; None where there is none, or the last point alone lies low.
 
     Args:
       log_x, log_y: rising, in units of the last, [points].
       members: what they say log y is at the last x.
+      noise: standard deviation of log y from point to point.
     """
     count = max(LEAST, round(SHARE * len(log_x)))
-    if len(log_x) < 2 * LEAST:
+    if len(log_x) < 2 * LEAST or members < 0 or not missed(members, noise):
         return None
-    slope, noise = _slope(log_x[-count:], log_y[-count:])
+    slope, about = _slope(log_x[-count:], log_y[-count:])
     before, _ = _slope(log_x[:-count], log_y[:-count])
-    if members < ABOVE + 3 * noise or slope < STEEPER * max(before, 0.0):
+    without_last, _ = _slope(log_x[-count:-1], log_y[-count:-1])
+    if slope < STEEPER * max(before, 0.0) or without_last < slope / STEEPER:
         return None
     length = float(log_x[-1] - log_x[-count])
-    return Steep(slope=slope, before=before, length=length, points=count, noise=noise)
+    return Steep(slope=slope, before=before, length=length, points=count, noise=about)
 
 
 def _slope(log_x: Array, log_y: Array) -> tuple[float, float]:

@@ -7,7 +7,7 @@ may be left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -58,6 +58,7 @@ class Law:
         law would be another.
       unit_decides: variables in another unit of which it is another law; named where it is printed.
       reads: places of the variables that it looks at, where those are not all.
+      least: variable -> its smallest value, and what it counts, where not all above 0 can be.
       gives: what a formula calls it: E, an error or loss that falls; y, a quantity of either way.
       y_range: smallest and largest that it can be fitted to.
       rises: whether the error grows with x, as it does with a loss: what lies ahead is small x.
@@ -80,6 +81,7 @@ class Law:
     units: tuple[int | None, ...] = (0,)
     unit_decides: tuple[str, ...] = ()
     reads: tuple[int, ...] | None = None
+    least: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     gives: Literal["E", "y"] = "E"
     y_range: tuple[float, float] = Y_RANGE
     rises: bool = False
@@ -107,6 +109,21 @@ class Law:
     @property
     def from_unconstrained(self) -> Callable[..., Array]:
         return self.coordinates[1]
+
+    def below_least(self, names: Sequence[str], x: Array) -> list[str]:
+        """In words, the variables that are smaller than they can be.
+
+        Args:
+          names: what each variable is called, [variables].
+          x: [points], or [variables, points] where there are several.
+        """
+        every = np.atleast_2d(x)
+        return [
+            f"{name} is {values.min():.3g}, and {variable} of law {self.name} is at least "
+            f"{self.least[variable][0]:g}: {self.least[variable][1]}."
+            for variable, name, values in zip(self.variables, names, every, strict=True)
+            if variable in self.least and values.size and values.min() < self.least[variable][0]
+        ]
 
     @property
     def floor(self) -> str | None:

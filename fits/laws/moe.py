@@ -101,6 +101,7 @@ ROUTED = Law(
     roles={"a": "exponent", "c": "exponent"},
     variables=("N", "E"),
     units=(0, None),
+    least={"E": (1.0, "experts that each routed layer has, 1 of a dense model")},
 )
 ROUTED_FLOOR = replace(
     ROUTED,

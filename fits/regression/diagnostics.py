@@ -38,6 +38,27 @@ def few_points(law: Law, n: int, clusters: int, misfit: float) -> list[Diagnosti
     return []
 
 
+def few_beside(profile: Profile) -> list[Diagnostic]:
+    """Of a loss of two sides: too few points on one of them to say where the curve lies.
+
+    Needed are twice as many as parameters; the curve of a quantile goes through as many besides.
+    """
+    if profile.loss.symmetric:
+        return []
+    n, needs = len(profile.residuals), len(profile.law.parameters)
+    of_quantile = profile.loss.tau is not None
+    through = needs if of_quantile else 0
+    counts = {
+        "below": int((profile.residuals > 0).sum()),
+        "above": int((profile.residuals < 0).sum()),
+    }
+    side = min(counts, key=lambda name: counts[name])
+    if counts[side] + through >= 2 * needs:
+        return []
+    numbers = {"count": counts[side], "n": n, "needs": needs, "quantile": float(of_quantile)}
+    return [Diagnostic("few_beside", (side,), numbers)]
+
+
 def meaningless(law: Law | None, found: Sequence[Diagnostic]) -> Diagnostic | None:
     """The first diagnostic by which the intervals mean nothing: such a law is not to be drawn.
 
@@ -58,7 +79,10 @@ def meaningless(law: Law | None, found: Sequence[Diagnostic]) -> Diagnostic | No
 
 
 def flat(profile: Profile) -> list[Diagnostic]:
+    """An error that does not fall; a quantity of either way has an exponent of 0 where x varies."""
     if np.ptp(profile.curve) >= 1e-3 * np.abs(profile.curve).max():
+        return []
+    if profile.law.gives == "y" and np.ptp(np.log(profile.x), axis=-1).max() >= 1e-3:
         return []
     return [Diagnostic("flat")]
 

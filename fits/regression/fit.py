@@ -278,6 +278,7 @@ def _diagnostics(
     centred = sound and profile.loss.symmetric  # else the curve is not amid the points
     said += unfinished
     if found.n > len(law.parameters) and not flat:
+        said += diagnostics.few_beside(exact)
         said += diagnostics.on_bounds(profile)
         ends = dict(zip(found.law.parameters, found.intervals, strict=True))
         free = [ends[name] for name in law.parameters]

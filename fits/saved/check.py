@@ -66,7 +66,7 @@ def refit(law: SavedLaw, points: Points, digest: str, dropped: Dropped) -> Verdi
     except ValueError as wrong:
         return Verdict(False, (Diagnostic("rows_not_fitted"),), str(wrong))
     numbers = (
-        _reproduced(law, evidence, again)
+        reproduced(law, evidence, again)
         if isinstance(again, Fit)
         else _average_reproduced(law, evidence, again)
     )
@@ -112,7 +112,7 @@ def _average_reproduced(law: SavedLaw, evidence: Evidence, again: Average) -> Ve
     return Verdict(same, (Diagnostic(code, numbers=numbers),))
 
 
-def _reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
+def reproduced(law: SavedLaw, evidence: Evidence, again: Fit) -> Verdict:
     """Do the rows in the file give the numbers in the file?"""
     if again.values == law.numbers and again.intervals == law.ends:
         return Verdict(True, (Diagnostic("values_same"),))

@@ -42,6 +42,7 @@ LARGEST = 16 * 2**20  # bytes of a file that is read
 BAND_POINTS = 33
 TINY = 1e-300
 PROJECT = "vit-scaling-laws"
+OF_VERSION = ("fit_laws",)  # where a file says of which version its format is
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -178,7 +179,9 @@ def read_law(path: Path) -> SavedLaw:
     try:
         return SavedLaw.model_validate_json(json.dumps(_read(path)))
     except ValidationError as error:
-        raise UserError([_words(path, each) for each in error.errors()]) from None
+        found = error.errors()
+        of_version = [each for each in found if each["loc"] == OF_VERSION]  # which explains others
+        raise UserError([_words(path, each) for each in of_version or found]) from None
 
 
 def _words(path: Path, error: Any) -> str:
@@ -188,6 +191,11 @@ def _words(path: Path, error: Any) -> str:
         *inside, key = error["loc"]
         meant = did_you_mean(str(key), _keys(inside))
         return f"{path}{where}: is unknown. {meant}".rstrip()
+    if error["loc"] == OF_VERSION:
+        return (
+            f"{path}: its format is {short(_printable(str(error['input'])))}, and this version of "
+            f"fit-laws reads format {error['ctx']['expected']}. Fit the law anew, with --save."
+        )
     said = " ".join(error["msg"].removeprefix("Value error, ").rstrip(".").splitlines())
     return f"{path}{where}: {_printable(said)}."
 
