@@ -444,7 +444,8 @@ def test_a_word_in_brackets_that_is_no_unit_is_none(read, name):
 
 
 @pytest.mark.parametrize(
-    "unit", ["nats", "bits/byte", "TPUv3-core-days", "A100 hours", "%", "10^18"]
+    "unit",
+    ["nats", "bits/byte", "TPUv3-core-days", "A100 hours", "%", "10^18", "petaFLOP/s-days"],
 )
 def test_a_word_in_brackets_that_is_a_unit_is_kept(read, unit):
     table = read(PLAIN.replace("flops", f"flops ({unit})"))

@@ -28,8 +28,9 @@ from fits.data.numerals import (
 
 BLOCK = 10_000  # rows handled at once as Python's own text
 TEXT = np.dtypes.StringDType()
+SPELLED = "kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta"
 UNIT_WORDS = frozenset([  # less a plural's s; "min" is more often the least
-    *(f"{prefix}{word}" for word in ("flop", "mac") for prefix in ("", *"kmgtpezy")),
+    *(f"{prefix}{word}" for word in ("flop", "mac") for prefix in ("", *"kmgtpezy", *SPELLED)),
     *("pf", "tf", "ef", "zf", "pflop", "fop", "op", "core", "chip", "device", "node"),
     *("h", "hr", "hour", "minute", "s", "sec", "second", "ms", "d", "day", "week", "year", "yr"),
     *("nat", "bit", "byte", "bpb", "bpc", "ppl", "token", "word", "char", "character", "pixel"),
