@@ -1,6 +1,7 @@
 """The evaluation `classify`: metrics of a network's own head, with label files and class maps."""
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,8 @@ from scaling.data.hierarchy import Hierarchy
 from scaling.data.procedural import Procedural
 from scaling.data.subset import Selection, Subset
 from scaling.evaluate import Classification, Corruptions, Upstream, class_map
-from scaling.evaluate.class_map import _json, read_class_map, read_labels
+from scaling.evaluate.class_map import read_class_map, read_labels
+from scaling.evaluate.class_map_files import json_in
 from scaling.evaluate.metrics import expected_calibration_error, top_error
 from scaling.manifest import sources_of
 from scaling.objectives.classify import Classify
@@ -109,6 +111,85 @@ def test_names_of_folders_are_what_a_map_names(tmp_path):
     found = read_labels(tmp_path / "real.json", 12, 12, images.names)
     assert found[images.names.index("10/a.png")].tolist() == [4, 5]
     assert (found.max(1) >= 0).sum() == 2
+
+
+def objectnet(made, **changed):
+    """Its four files, of six classes of a classifier in place of a thousand, as it has them."""
+    files = {
+        "folder_to_objectnet_label.json": {"clock": "Alarm clock", "rake": "Rake", "cup": "Mug"},
+        "objectnet_to_imagenet_1k.json": {"Alarm clock": "analog; digital, led", "Mug": "mug"},
+        "pytorch_to_imagenet_2012_id.json": {"0": 2, "1": 0, "2": 5, "3": 4, "4": 1, "5": 3},
+        "imagenet_to_label_2012_v2": "mug\ndigital, led\ncrane\nanalog\ncrane\nfox\n",
+    }
+    made.mkdir()
+    for name, what in files.items():
+        what = changed.get(name.partition("_")[0], what)
+        if what is not None:
+            (made / name).write_text(what if isinstance(what, str) else json.dumps(what))
+    return made
+
+
+def test_objectnet_s_own_files_are_a_class_map(tmp_path):
+    names = ["clock", "cup", "rake"]
+    found = read_class_map(objectnet(tmp_path / "mappings"), 3, 6, names)
+    assert sorted(found.right[0]) == [4, 5]
+    assert found.right[1].tolist() == [1, -1]
+    assert found.right[2].tolist() == [-1, -1]  # no class of the classifier
+    fewer = read_class_map(tmp_path / "mappings", 2, 6, ["cup", "other"])
+    assert fewer.right.tolist() == [[1], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "head", "said"),
+    [
+        (
+            {"imagenet": None},
+            6,
+            "has no imagenet_to_label_2012_v2. A folder is read",
+        ),
+        ({"objectnet": {"Mug": "crane"}}, 6, "'Mug' is 'crane', which .* do not have once"),
+        ({"objectnet": {"Mug": "jug"}}, 6, "'Mug' is 'jug', which .* do not have once"),
+        ({"folder": ["Mug"]}, 6, "is no object of texts"),
+        ({"pytorch": {"0": "2"}}, 6, "is no object of numbers"),
+        ({"objectnet": "{"}, 6, "is no JSON"),
+        ({}, 7, "is of 6 classes, and the classifier has 7"),
+        ({"folder": {"mug": "Mug"}}, 6, "maps no class of the images; its first is 'mug'"),
+    ],
+)
+def test_objectnet_s_files_that_do_not_fit_are_named(tmp_path, changed, head, said):
+    folder = objectnet(tmp_path / "mappings", **changed)
+    with pytest.raises(ValueError, match=said):
+        read_class_map(folder, 3, head, ["clock", "cup", "rake"])
+
+
+def test_a_list_of_the_classifier_s_classes_is_a_class_map(tmp_path):
+    """As ImageNet's WordNet ids are published, with their words or without, for folders of them."""
+    (tmp_path / "list.txt").write_text("n3 tench, Tinca\nn1 goldfish\nn2\n")
+    found = read_class_map(tmp_path / "list.txt", 2, 3, ["n2", "n3"])
+    assert found.right.tolist() == [[2], [0]]
+    assert found.known.tolist() == [True, False, True]
+
+
+def test_the_list_of_imagenet_s_ids_that_tfds_has_maps_folders_called_by_them():
+    tfds = pytest.importorskip("tensorflow_datasets")
+    ids = Path(tfds.core.tfds_path("datasets/imagenet2012/labels.txt"))
+    found = read_class_map(ids, 3, 1000, ["n01440764", "n01443537", "n15075141"])
+    assert found.right.tolist() == [[0], [1], [999]]
+
+
+@pytest.mark.parametrize(
+    ("text", "head", "said"),
+    [
+        ("a\nb\na\n", 3, "lines 1 and 3 both begin with 'a'"),
+        ("a\n\nb\n", 3, "line 2: is empty"),
+        ("a\nb\n", 3, "is of 2 classes, and the classifier has 3"),
+        ("x\ny\nz\n", 3, "it maps no class of the images; its first is 'x', and the first is 'a'"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_named(tmp_path, text, head, said):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_class_map(tmp_path / "list.txt", 2, head, ["a", "b"])
 
 
 def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
@@ -251,7 +332,7 @@ def test_labels_that_do_not_suit_the_images_are_said_before_anything_is_trained(
         ('{"b.png": [0]}', folder, None),
     ):
         (tmp_path / "real.json").write_text(text + " ")
-        _json.cache_clear()
+        json_in.cache_clear()
         found = [fault.words for fault in each.faults(source, 4)]
         assert len(found) == (said is not None)
         assert all(said in words for words in found)
@@ -337,7 +418,7 @@ def test_labels_that_contradict_those_of_the_source_are_refused(tmp_path):
     right = [[int(label), 0] if i % 2 else [] for i, label in enumerate(own)]
     for labels, wrong in ((sorted(own.tolist()), 1), (turned, 0), (right, 0)):
         each.labels.write_text(json.dumps(labels))
-        _json.cache_clear()
+        json_in.cache_clear()
         found = list(each.faults(source, 4))
         assert len(found) == wrong
         if wrong:
@@ -349,7 +430,7 @@ def test_labels_that_contradict_those_of_the_source_are_refused(tmp_path):
         else:
             each.measure(Colour(), objective=SOFTMAX, source=SOURCE)
     each.labels.write_text(json.dumps(sorted(own.tolist())))
-    _json.cache_clear()
+    json_in.cache_clear()
     assert list(each.faults(source, 8)) == []  # a head of other classes, whose labels these are
 
 

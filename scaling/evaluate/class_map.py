@@ -1,27 +1,12 @@
 """Evaluation sets whose classes are others than those of the classifier, and images that have
-several right answers: both from files of the user's.
-
-    [classes]                    a class map as TOML: a class of the images = classes of the head
-    "n01440764" = 0
-    "banana" = [954]
-    "chair" = [423, 559, 765]
-
-    class,training_class         the same as CSV, a line a pair
-    n01440764,0
-
-Images of a class that is not there are left out. Where the source has names of classes, as a folder
-of folders, they are meant; elsewhere numbers.
+several right answers: both from files of the user's, or of those who published a set.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +15,8 @@ from numpy.typing import NDArray
 
 from fits.base.names import near_names
 from scaling.data.labels import NONE, Labels, as_rows
+from scaling.evaluate.class_map_files import json_in, stated
 
-HEADER = ["class", "training_class"]
 PUBLISHED = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+")
 """What a validation image of ImageNet is called: ReaL's list is in the order of these numbers."""
 FEWEST = 20  # images of which the share that agrees says something
@@ -62,9 +47,10 @@ def among(scores: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
 def read_class_map(
     path: Path, classes: int, head: int, names: Sequence[str] | None = None
 ) -> ClassMap:
-    """The map in a file.
+    """The map in a file, or a folder.
 
     Args:
+      path: as of `class_map_files.stated`.
       classes: of the images.
       head: classes of the classifier.
       names: of the classes of the images, in the order of their numbers; None: they have none.
@@ -72,14 +58,18 @@ def read_class_map(
     Raises:
       ValueError: all that is wrong with the file, in words.
     """
-    pairs = _pairs(path)
+    pairs, whole = stated(path)
     numbers = {name: i for i, name in enumerate(names or map(str, range(classes)))}
-    mistakes = []
+    mistakes, whose = [], _range(classes, names)
+    if whole not in (None, head):
+        mistakes.append(f"is of {whole:_} classes, and the classifier has {head:_}")
     right: list[list[int]] = [[] for _ in range(classes)]
     for name, targets in pairs.items():
         if name not in numbers:
+            if whole is not None:
+                continue  # of a class that these images lack
             near = near_names(name, numbers)
-            hint = f"did you mean {near[0]!r}?" if near else _range(classes, names)
+            hint = f"did you mean {near[0]!r}?" if near else whose
             mistakes.append(f"there is no class {name!r} of the images; {hint}")
             continue
         for target in targets:
@@ -89,7 +79,8 @@ def read_class_map(
                 )
             right[numbers[name]].append(target)
     if not any(right):
-        mistakes.append("it maps no class")
+        first = next((f"; its first is {name!r}, and {whose}" for name in pairs), "")
+        mistakes.append(f"it maps no class of the images{first}")
     if mistakes:
         more = f" (and {len(mistakes) - 3} more)" if len(mistakes) > 3 else ""
         raise ValueError(f"{path}: {'. '.join(mistakes[:3])}{more}.")
@@ -171,7 +162,7 @@ def labels_in(path: Path, head: int, size: int | None) -> list[Any] | dict[str, 
     Raises:
       ValueError: what is wrong with it, in words.
     """
-    given = _json(path)
+    given = json_in(path)
     if not isinstance(given, list | dict):
         raise ValueError(f"{path}: is neither a list nor an object.")
     if isinstance(given, list) and size not in (None, len(given)):
@@ -228,65 +219,6 @@ def _by_name(
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"{path}: there is no image {strange[0]!r}{hint}")
     return [given.get(name, given.get(name.rpartition("/")[2], [])) for name in names]
-
-
-@lru_cache(maxsize=4)
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no JSON ({str(error).splitlines()[0]}).") from None
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def _pairs(path: Path) -> dict[str, list[int]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is no text in UTF-8.") from None
-    return _of_csv(path, text) if path.suffix.lower() == ".csv" else _of_toml(path, text)
-
-
-def _of_toml(path: Path, text: str) -> dict[str, list[int]]:
-    try:
-        given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is no TOML: {error}.") from None
-    table = given.get("classes")
-    if set(given) != {"classes"} or not isinstance(table, dict):
-        raise ValueError(f"{path}: needs one table, [classes], a line a class of the images.")
-    found = {}
-    for name, value in table.items():
-        targets = value if isinstance(value, list) else [value]
-        if not targets or not all(type(each) is int for each in targets):
-            raise ValueError(
-                f"{path}: {name!r} is {str(value)[:40]}; give a class number or a list of some."
-            )
-        found[name] = targets
-    return found
-
-
-def _of_csv(path: Path, text: str) -> dict[str, list[int]]:
-    try:
-        header, *lines = list(csv.reader(text.splitlines())) or [[]]
-    except csv.Error as error:
-        raise ValueError(f"{path}: is no CSV ({error}).") from None
-    if header != HEADER:
-        raise ValueError(f"{path}, line 1: is {','.join(header)}; write {','.join(HEADER)}.")
-    found: dict[str, list[int]] = {}
-    for number, cells in enumerate(lines, start=2):
-        if not cells:
-            continue
-        if len(cells) != 2 or not cells[1].strip().isdecimal() or len(cells[1]) > 10:
-            raise ValueError(
-                f"{path}, line {number}: is {','.join(cells)[:40]}; write a class of the images, a "
-                "comma, and the number of one of the classifier."
-            )
-        found.setdefault(cells[0].strip(), []).append(int(cells[1]))
-    return found
 
 
 def _range(classes: int, names: Sequence[str] | None) -> str:

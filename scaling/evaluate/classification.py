@@ -67,9 +67,10 @@ class Classification(OwnHead):
     classes }`, or a list of such lists, in the order of images that have no names, or of the
     numbers in ImageNet's file names. Left out, the source's own."""
     class_map: HomePath | None = None
-    """A .toml or .csv that says which classes of the classifier are right for each class of the
-    images, where those are others (ImageNet-V2, ObjectNet, ImageNet-A and -R). Images of classes
-    that it does not name are left out."""
+    """Which classes of the classifier are right for each class of the images, where those are
+    others: a .toml or .csv of pairs; a .txt with a line for each class of the classifier, which
+    begins with what the images' class is called (WordNet ids of ImageNet-A and -R); or the folder
+    `mappings` of ObjectNet. Images of classes that it does not name are left out."""
     among: Literal["all", "mapped", "present"] = "all"
     """Which classes the classifier chooses from: all of its own, those of `class_map` alone, or
     those alone that any held-out image has (ImageNet-A and -R as TFDS has them)."""
