@@ -13,6 +13,7 @@ import jax
 
 from scaling.base.machine import installed_version, processor
 from scaling.evaluate import Evaluation
+from scaling.evaluate.user_files import checksums
 from scaling.study.sources import sources_of
 from scaling.training.accounting import spent
 from scaling.training.initial import provenance
@@ -41,6 +42,7 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "flops": run.flops,
         "images_seen": run.images_seen,
         "data": [source.provenance() for source in sources_of(run, evaluations)],
+        "evaluate": checksums(evaluations),
         "objective": run.objective.provenance(run.data),
         "init": None if run.init is None else provenance(run.init),
         "privacy": None if (private := spent(run)) is None else private.as_json(),

@@ -21,7 +21,7 @@ from scaling.evaluate import Classification, Corruptions, Upstream, class_map
 from scaling.evaluate.class_map import read_class_map, read_labels
 from scaling.evaluate.class_map_files import json_in
 from scaling.evaluate.metrics import expected_calibration_error, top_error
-from scaling.manifest import sources_of
+from scaling.manifest import manifest_of, sources_of
 from scaling.objectives.classify import Classify
 from scaling.objectives.teacher import names_of
 from scaling.study.parse import read_study
@@ -190,6 +190,18 @@ def test_a_list_that_does_not_fit_is_named(tmp_path, text, head, said):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(ValueError, match=said):
         read_class_map(tmp_path / "list.txt", 2, head, ["a", "b"])
+
+
+def test_the_manifest_has_the_checksums_of_labels_and_maps(tmp_path):
+    (tmp_path / "map.toml").write_text("[classes]\n0 = 0\n")
+    run = read_study("demo").runs[0]
+    folder = objectnet(tmp_path / "mappings")
+    maps = [Classification(name="x", class_map=path) for path in (tmp_path / "map.toml", folder)]
+    found = manifest_of(run, maps)["evaluate"]
+    assert list(map(Path, found)) == [tmp_path / "map.toml", *sorted(folder.iterdir())]
+    (tmp_path / "map.toml").write_text("[classes]\n0 = 1\n")
+    changed = manifest_of(run, maps)["evaluate"]
+    assert [found[path] == changed[path] for path in found] == [False, True, True, True, True]
 
 
 def test_a_map_from_each_class_to_itself_changes_nothing(tmp_path):
