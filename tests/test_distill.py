@@ -375,7 +375,7 @@ def test_any_checkpoint_of_a_run_or_a_trunk_is_a_teacher_done_or_not(done):
     save_params(early, run, 8, random_params(NANO, 4, 7))
     for named, seed in ((own, 5), (early, 7)):
         config = Teacher(from_=named)
-        assert config.known() == Known(NANO, 4, tuple(run.data.class_names))
+        assert config.known() == Known(NANO, 4, tuple(run.data.classes_told_apart))
         jax.tree.map(
             np.testing.assert_array_equal, random_params(NANO, 4, seed), teacher_parameters(config)
         )
@@ -476,7 +476,7 @@ class Named(Procedural):
     """Classes of other names."""
 
     _names: list[str] = PrivateAttr()
-    class_names = property(lambda self: self._names)
+    classes_told_apart = property(lambda self: self._names)
 
 
 @pytest.mark.slow
@@ -502,7 +502,7 @@ def test_what_is_no_teacher_is_named(done, tmp_path):
     bare.write_bytes(b"nothing")
     assert "bare.npz" in said(bare)
     glyphs = done(seed=4)
-    names = list(Procedural(classes=4).class_names)
+    names = list(Procedural(classes=4).classes_told_apart)
     for last, wrong in ((names[3], 0), ("cat", 1)):
         source = Named(classes=4)
         source._names = [*names[:3], last]
