@@ -170,13 +170,6 @@ def test_a_list_of_the_classifier_s_classes_is_a_class_map(tmp_path):
     assert found.known.tolist() == [True, False, True]
 
 
-def test_the_list_of_imagenet_s_ids_that_tfds_has_maps_folders_called_by_them():
-    tfds = pytest.importorskip("tensorflow_datasets")
-    ids = Path(tfds.core.tfds_path("datasets/imagenet2012/labels.txt"))
-    found = read_class_map(ids, 3, 1000, ["n01440764", "n01443537", "n15075141"])
-    assert found.right.tolist() == [[0], [1], [999]]
-
-
 @pytest.mark.parametrize(
     ("text", "head", "said"),
     [
