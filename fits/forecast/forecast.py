@@ -21,11 +21,12 @@ from numpy.typing import ArrayLike
 from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array
 from fits.forecast.continued import CUTS, PARAMETERS, SAME
-from fits.forecast.ends import BELIEF, RESOLUTION, Belief, falls
+from fits.forecast.doubts import missed_last, several_curves
+from fits.forecast.ends import BELIEF, Belief, falls
 from fits.forecast.evidence import LawPosterior
 from fits.forecast.members import Members, fit_members
 from fits.forecast.noise import usual_noise
-from fits.forecast.steep import Steep, missed, steep_end
+from fits.forecast.steep import Steep, steep_end
 from fits.laws.powers import SATURATING
 from fits.regression.diagnostics import extrapolates
 from fits.regression.inputs import refuse_level, refuse_no_logarithm
@@ -33,7 +34,6 @@ from fits.spec import LEVEL
 
 MOST = 200  # different x; of more, neighbours are averaged
 MISSED = 0.04, 4.0  # square of the error of a fall, as a part of it: untested, and at most
-REPEATED, APART = 4, 5.0  # points more than x, and their distance by noise: several curves
 CERTAIN = 0.5  # probability of annealing from which a reader is told
 
 
@@ -288,37 +288,6 @@ def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     refuse_no_logarithm("x", x)
     refuse_no_logarithm("y", y)
     return x, y
-
-
-def missed_last(members: float, noise: float) -> list[Diagnostic]:
-    """Where a forecast begins far above or below the last point; arguments of `missed`."""
-    if not missed(members, noise):
-        return []
-    code = "forecast_above" if members > 0 else "forecast_below"
-    return [Diagnostic(code, numbers={"by": abs(float(np.expm1(members)))})]
-
-
-def several_curves(x: Array, y: Array) -> list[Diagnostic]:
-    """Whether these are several curves: y of one x differ by far more than noise explains.
-
-    Noise averages out over the points of an x, what one curve has more than another does not.
-    """
-    order = np.lexsort((y, x))
-    log_x, log_y = np.log(x[order]), np.log(y[order])
-    group = np.cumsum(np.diff(log_x, prepend=log_x[0]) > SAME, dtype=np.int64)
-    count = np.bincount(group)
-    own = count[group] > 1
-    if own.sum() - (count > 1).sum() < REPEATED:
-        return []
-    mean_x, mean_y = (np.bincount(group, each) / count for each in (log_x, log_y))
-    squares = ((log_y - mean_y[group]) ** 2)[own].sum()
-    apart = float(np.sqrt(squares / (own.sum() - (count > 1).sum())))
-    several = count > 1
-    noise = usual_noise(mean_x[several], mean_y[several]) * np.sqrt(count[several].mean())
-    if apart < APART * noise + RESOLUTION:
-        return []
-    numbers = {"apart": apart, "noise": float(noise)}
-    return [Diagnostic("forecast_of_several", numbers=numbers)]
 
 
 def merged(log_x: Array, log_y: Array) -> tuple[Array, Array, float]:

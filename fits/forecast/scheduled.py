@@ -21,6 +21,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.numbers import Array, Mask
 from fits.forecast.annealing import Annealed, Path, fit_annealed
 from fits.forecast.continued import PARAMETERS
+from fits.forecast.doubts import missed_last, several_curves
 from fits.forecast.ends import BELIEF, RESOLUTION, Belief
 from fits.forecast.evidence import NOISE, independent_share
 from fits.forecast.forecast import (
@@ -31,8 +32,6 @@ from fits.forecast.forecast import (
     checked,
     forecast,
     merged,
-    missed_last,
-    several_curves,
 )
 from fits.forecast.noise import usual_noise
 from fits.forecast.schedule import Schedule

@@ -67,7 +67,6 @@ class OwnHead(Config, ABC):
                 "the images are of other classes than those that the classifier was trained on: "
                 f"{said}; take images of the same classes, in the same order{self.other_way}.",
             )
-
         elif not names and (said := numbered_otherwise(source.class_names)):
             yield HeadFault(
                 (),
