@@ -43,6 +43,7 @@ class Source(NamedTuple):
     pool: MadeUp
     test: MadeUp
     classes: int
+    class_names: tuple[str, ...] | None = None
 
     def train(self) -> MadeUp:
         return self.pool
