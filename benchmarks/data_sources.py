@@ -28,15 +28,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from scaling.data.encoded import EncodedSource
-from scaling.data.parquet import Parquet
+from scaling.data.files.encoded import EncodedSource
+from scaling.data.files.readable import look_at_all
+from scaling.data.parquet.source import Parquet
 from scaling.data.prepare.convert import convert_prepared
 from scaling.data.prepare.prepare import prepare
 from scaling.data.prepare.shards import array_records
 from scaling.data.prepare.tfrecord import masked_crc
-from scaling.data.readable import look_at_all
-from scaling.data.tfds import Tfds
-from scaling.data.webdataset import WebDataset
+from scaling.data.tfds.source import Tfds
+from scaling.data.webdataset.source import WebDataset
 
 BATCH = 128
 

@@ -24,9 +24,9 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from scaling.data.decode import decode
 from scaling.data.perceptual import dct_hashes
-from scaling.data.procedural import Procedural
+from scaling.data.pixels.decode import decode
+from scaling.data.procedural.source import Procedural
 from scaling.duplicates import HASHED, HASHED_BY, Alike, find
 from scaling.evaluate import Upstream
 

@@ -22,7 +22,7 @@ from models.noise import Noise
 from models.precision import Precision
 from models.shapes import ViTShape
 from scaling.data.loader import Batch, batches
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.training.gradients import plain
 from scaling.training.optimizer import names

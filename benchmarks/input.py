@@ -42,9 +42,9 @@ from scaling.base.console import print_table
 from scaling.base.machine import processor
 from scaling.data import Arrays, Folder, Procedural, Source
 from scaling.data.augment import Augment, Flip, InceptionCrop, RandomCrop
-from scaling.data.crops import Crop, crop_of
-from scaling.data.decode import decode
-from scaling.data.resize import Decode
+from scaling.data.pixels.crops import Crop, crop_of
+from scaling.data.pixels.decode import decode
+from scaling.data.pixels.resize import Decode
 from scaling.training import trainer as training
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.recipe import Recipe

@@ -26,8 +26,8 @@ import numpy as np
 from models.mup import multipliers
 from models.precision import Precision
 from models.shapes import MuP, ViTShape
-from scaling.data.pixels import to_floats
-from scaling.data.procedural import Procedural
+from scaling.data.pixels.floats import to_floats
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned
 from scaling.training.optimizer import Optimizer

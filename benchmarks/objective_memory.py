@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from models.zoo import shape
 from scaling.base.console import print_table
 from scaling.base.machine import cache_folder
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.clip import Clip

@@ -35,7 +35,7 @@ import numpy as np
 from train_step_peers import CLASSES, RATE, plain
 
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.trainer import Trainer

@@ -33,7 +33,7 @@ import numpy as np
 from models.precision import compute_for
 from models.zoo import vit
 from scaling.base.console import print_table
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.planning.compiled import peak_bytes
 from scaling.planning.devices import peak_flops
 from scaling.training.placement_spec import PlacementSpec

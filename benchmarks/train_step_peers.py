@@ -37,7 +37,7 @@ import optax
 from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
 from scaling.training.trainer import Trainer

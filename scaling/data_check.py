@@ -9,10 +9,10 @@ from typing import NamedTuple
 from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import Say
-from scaling.data.around import innermost
-from scaling.data.decode import UnreadableImages
-from scaling.data.encoded import EncodedSource
-from scaling.data.readable import unreadable, verdict
+from scaling.data.around.source import innermost
+from scaling.data.files.encoded import EncodedSource
+from scaling.data.files.readable import unreadable, verdict
+from scaling.data.pixels.decode import UnreadableImages
 from scaling.data.source import SourceConfig
 
 

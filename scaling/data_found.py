@@ -11,14 +11,14 @@ import numpy as np
 
 from fits.base.errors import UserError
 from scaling.base.console import complain
-from scaling.data.file_version import FileVersion
+from scaling.data.files.patterns import files_of
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import MOST_CLASSES, NONE
-from scaling.data.parquet import Parquet
-from scaling.data.parquet_files import files_below, header, is_hidden, split_of
-from scaling.data.parquet_labels import fits
-from scaling.data.patterns import files_of
-from scaling.data.webdataset import WebDataset
-from scaling.data.webdataset_index import Index, index_of
+from scaling.data.parquet.files import files_below, header, is_hidden, split_of
+from scaling.data.parquet.labels import fits
+from scaling.data.parquet.source import Parquet
+from scaling.data.webdataset.index import Index, index_of
+from scaling.data.webdataset.source import WebDataset
 
 NUMBER = re.compile(r"[-_.]?\d+$")
 ABSENT = "(no split)"  # of no file

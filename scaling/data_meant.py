@@ -12,14 +12,14 @@ from fits.base.errors import UserError
 from scaling.base.config import Config
 from scaling.base.files import expanded
 from scaling.base.json_file import read_json
-from scaling.data.around import innermost
+from scaling.data.around.source import innermost
 from scaling.data.arrays import Arrays
-from scaling.data.encoded import EncodedSource
+from scaling.data.files.encoded import EncodedSource
 from scaling.data.folder import Folder
 from scaling.data.source import Fault, SourceConfig
-from scaling.data.tfds import Tfds
-from scaling.data.tfds_names import KNOWN
-from scaling.data.tfds_records import VERSION, prepared, versions_below
+from scaling.data.tfds.names import KNOWN
+from scaling.data.tfds.records import VERSION, prepared, versions_below
+from scaling.data.tfds.source import Tfds
 from scaling.data_found import (
     has_parquet,
     source_of_shards,

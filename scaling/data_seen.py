@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.augment import mixed, of_batches
-from scaling.data.crops import Cropper
 from scaling.data.loader import batches
+from scaling.data.pixels.crops import Cropper
 from scaling.data.source import Labelled
 from scaling.training.run import Run
 

@@ -22,16 +22,16 @@ from fits.base.errors import UserError
 from scaling.base.config import contents
 from scaling.base.console import Say, print_table
 from scaling.base.toml_text import toml_line
-from scaling.data.around import Around, innermost
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.source import Around, innermost
+from scaling.data.around.without import LeftOut, identity
 from scaling.data.arrays import Arrays, resized
 from scaling.data.file_ranges import in_common
-from scaling.data.hierarchy import Hierarchy
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
+from scaling.data.pixels.resize import DEFAULT, Decode
 from scaling.data.private import Private
-from scaling.data.procedural import Procedural
-from scaling.data.resize import DEFAULT, Decode
+from scaling.data.procedural.source import Procedural
 from scaling.data.source import Images, SourceConfig
-from scaling.data.without import LeftOut, identity
 from scaling.study.sources import tasks_of
 from scaling.study.study import Study
 

@@ -14,12 +14,12 @@ import numpy as np
 from fits.base.errors import UserError
 from scaling.base.config import digest
 from scaling.base.console import note
-from scaling.data.around import innermost
-from scaling.data.decode import UnreadableImages, together
-from scaling.data.encoded import EncodedSource
+from scaling.data.around.source import innermost
+from scaling.data.files.encoded import EncodedSource
 from scaling.data.folder import Folder
 from scaling.data.labels import check_labels as check_all_labels
 from scaling.data.order import subset
+from scaling.data.pixels.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.tasks import FrozenTask

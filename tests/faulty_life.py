@@ -107,7 +107,7 @@ without_jax()
 from models.shapes import ViTShape  # noqa: E402
 from scaling.base.config import digest  # noqa: E402
 from scaling.base.console import Say  # noqa: E402
-from scaling.data.procedural import Procedural  # noqa: E402
+from scaling.data.procedural.source import Procedural  # noqa: E402
 from scaling.evaluate import Upstream  # noqa: E402
 from scaling.evaluate.measured import Measured  # noqa: E402
 from scaling.report.report import collect  # noqa: E402

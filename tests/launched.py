@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch.launch import launch
 from scaling.launch.launch_spec import LaunchSpec

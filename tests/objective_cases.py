@@ -12,7 +12,7 @@ from weights_cases import random_params
 from models.shapes import Shape, ViTShape
 from models.weights.writing import write
 from scaling.data.augment import Flip
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data.tokens import TrainedTokens
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from scaling.data import Source
 from scaling.data.arrays import Arrays, Digits
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data.source import fingerprint
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from scaling.data import Folder
 from scaling.data.augment import InceptionCrop
-from scaling.data.crops import Crop, Crops, whole
-from scaling.data.decode import UnreadableImages, decode, decode_all, size_of
-from scaling.data.resize import Decode
+from scaling.data.pixels.crops import Crop, Crops, whole
+from scaling.data.pixels.decode import UnreadableImages, decode, decode_all, size_of
+from scaling.data.pixels.resize import Decode
 
 PILLOW, OPENCV = Decode(antialias=False), Decode(antialias=False, decoder="opencv")
 
@@ -206,7 +206,7 @@ def test_a_jpeg_decoded_at_a_quarter_shows_the_same_picture(how):
 
 def test_a_jpeg_is_not_decoded_smaller_than_is_wanted_of_it(how, monkeypatch):
     """A box of 250 x 260 for 128 pixels has none to spare, one of 256 x 256 twice as many."""
-    import scaling.data.decode as module
+    import scaling.data.pixels.decode as module
 
     scales, honest = [], module._scale
     monkeypatch.setattr(module, "_scale", lambda *a: scales.append(honest(*a)) or scales[-1])

@@ -16,7 +16,7 @@ from models.build import build
 from models.noise import Noise
 from models.shapes import BiTShape
 from models.zoo import bit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training import checkpoints as checkpoint
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.recipe import Recipe

@@ -21,7 +21,7 @@ from models.shapes import ViTShape
 from scaling.base import storage
 from scaling.base.files import set_aside
 from scaling.base.storage import create, place
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.runs import lease, metrics_parts

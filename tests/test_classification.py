@@ -12,11 +12,11 @@ from sklearn.metrics import average_precision_score
 from study_texts import GOOD
 
 from fits.base.errors import UserError
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
-from scaling.data.hierarchy import Hierarchy
-from scaling.data.procedural import Procedural
-from scaling.data.subset import Selection, Subset
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Classification, Corruptions, Upstream, class_map
 from scaling.evaluate.class_map import read_class_map, read_labels
 from scaling.evaluate.class_map_files import json_in

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training import compilation_cache
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.compilation_cache import (

@@ -5,7 +5,7 @@ from PIL import Image
 
 from scaling.data.arrays import InMemory
 from scaling.data.contact_sheet import MARGIN, contact_sheet
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 
 
 def test_a_row_shows_enlarged_examples_of_its_class_the_most_frequent_first(tmp_path):

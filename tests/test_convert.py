@@ -16,7 +16,7 @@ from models.weights.reading import read
 from models.weights.rows import entries
 from models.weights.writing import write
 from scaling.cli.main import main
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import TrunkFolder

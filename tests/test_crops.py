@@ -8,14 +8,14 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from scaling.data import Source, Subset, Without
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.part import Part
+from scaling.data.around.subset import Selection
+from scaling.data.around.without import LeftOut
 from scaling.data.arrays import Arrays
-from scaling.data.crops import Crop, Crops
-from scaling.data.decode import decode, decode_all
-from scaling.data.hierarchy import Hierarchy
-from scaling.data.part import Part
-from scaling.data.resize import Decode, area_means, cut
-from scaling.data.subset import Selection
-from scaling.data.without import LeftOut
+from scaling.data.pixels.crops import Crop, Crops
+from scaling.data.pixels.decode import decode, decode_all
+from scaling.data.pixels.resize import Decode, area_means, cut
 
 
 def photo(height=30, width=50, seed=0):

@@ -20,10 +20,10 @@ from test_tfds import own, prepared, specks  # noqa: F401  the first two are fix
 from fits.base.errors import UserError
 from scaling.cli.main import main
 from scaling.data.arrays import Arrays
-from scaling.data.decode import UnreadableImages, check, decode
-from scaling.data.parquet import Parquet
-from scaling.data.readable import alone
-from scaling.data.resize import Decode
+from scaling.data.files.readable import alone
+from scaling.data.parquet.source import Parquet
+from scaling.data.pixels.decode import UnreadableImages, check, decode
+from scaling.data.pixels.resize import Decode
 from scaling.data_check import check_all_images
 from scaling.image_check import check_images
 from scaling.study.parse import read_study

@@ -22,7 +22,7 @@ from scaling.data.augment import mixed
 from scaling.data.contact_sheet import MARGIN
 from scaling.data.loader import batches
 from scaling.data.prepare.shards import array_records
-from scaling.data.tfds import Tfds
+from scaling.data.tfds.source import Tfds
 from scaling.data_seen import Seen
 from scaling.study.parse import read_study
 from scaling.study.schema import EXAMPLE
@@ -130,8 +130,8 @@ def test_check_names_every_bad_image_of_every_set_and_has_status_1(scaling, phot
 
 
 def test_what_check_has_found_stops_a_training_that_may_skip_nothing(scaling, photographs):
-    from scaling.data.decode import UnreadableImages
-    from scaling.data.tfds import Tfds
+    from scaling.data.pixels.decode import UnreadableImages
+    from scaling.data.tfds.source import Tfds
 
     (photographs / "train/bee/1.png").write_bytes(b"broken")
     scaling("prepare", "photographs", "--name", "insects")

@@ -9,13 +9,13 @@ import test_tfds_examples
 import test_webdataset
 
 from fits.base.errors import UserError
-from scaling.data.file_version import FileVersion
-from scaling.data.parquet_faults import wrong_column
-from scaling.data.parquet_files import Keys, copied, header
-from scaling.data.parquet_labels import labels
+from scaling.data.files.version import FileVersion
+from scaling.data.parquet.faults import wrong_column
+from scaling.data.parquet.files import Keys, copied, header
+from scaling.data.parquet.labels import labels
 from scaling.data.prepare import examples
 from scaling.data.prepare.tfrecord import tfrecords
-from scaling.data.webdataset_index import _read_headers
+from scaling.data.webdataset.index import _read_headers
 
 TRIALS = 300
 

@@ -26,8 +26,8 @@ from models.shapes import BiTShape, MixerShape
 from models.weights.writing import write
 from scaling.data.augment import Flip, MixUp
 from scaling.data.augment.mixup import MixUp as Mix
-from scaling.data.pixels import to_floats
-from scaling.data.procedural import Procedural
+from scaling.data.pixels.floats import to_floats
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.manifest import manifest_of
 from scaling.objectives.built.distill import divergence, resized

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from scaling.cli.duplicates import duplicates
+from scaling.data.around.without import Without, read_left_out
 from scaling.data.perceptual import dct_hashes, near_by_bits, near_by_cosine, unit
-from scaling.data.without import Without, read_left_out
 from scaling.duplicates import Alike, find, report
 from scaling.study.parse import read_study
 

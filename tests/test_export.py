@@ -11,7 +11,7 @@ import pytest
 
 from fits.base.errors import UserError
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.runs.held_run import hold_run

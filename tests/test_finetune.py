@@ -13,11 +13,11 @@ from study_texts import GOOD, read
 from fits.base.errors import UserError
 from models import zoo
 from models.shapes import MixerShape, ViTShape
+from scaling.data.around.part import Part
 from scaling.data.arrays import Digits
 from scaling.data.augment import Flip, MixUp
-from scaling.data.part import Part
 from scaling.data.private import Private
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate.finetune import FineTune
 from scaling.evaluate.outcomes import Outcome
 from scaling.evaluate.protocols import Facts, HyperRule, ViTProtocol, Vtab1kProtocol

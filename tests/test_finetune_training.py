@@ -22,7 +22,7 @@ import scaling.task
 from fits.base.errors import UserError
 from models.positions import resize_positions
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate import trainings as module
 from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, outcomes, steps_done

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaling.data import decoded_files
-from scaling.data.crops import Crops
-from scaling.data.decode import UnreadableImages, decode_all
+from scaling.data.files import decoded
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.folder import Folder
-from scaling.data.subset import Selection, Subset
+from scaling.data.pixels.crops import Crops
+from scaling.data.pixels.decode import UnreadableImages, decode_all
 
 CLASSES = ["bee", "ant", "cat"]  # written in this order, read in the alphabet's
 
@@ -51,9 +51,9 @@ def opened(root, **fields):
     return Folder(path=root, **{"resolution": 8, **fields})
 
 
-@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded.CACHE_LIMIT, 0])
 def test_images_come_class_by_class_in_alphabetical_order(root, monkeypatch, limit):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", limit)
     source = opened(root)
     train = source.train()
     assert (train.size, train.resolution, train.classes, source.classes) == (12, 8, 3, 3)
@@ -64,9 +64,9 @@ def test_images_come_class_by_class_in_alphabetical_order(root, monkeypatch, lim
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
 
 
-@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded.CACHE_LIMIT, 0])
 def test_any_images_may_be_asked_for_in_any_order(root, monkeypatch, limit):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", limit)
     heldout = opened(root).heldout()
     everything, all_labels = heldout.batch(np.arange(6))
     images, labels = heldout.batch(np.array([5, 0, 5]))
@@ -125,9 +125,9 @@ def test_jpegs_are_read_and_other_files_ignored(root):
 def count_decodings(monkeypatch):
     """A list that grows by the number of files decoded at each call."""
     calls: list[int] = []
-    honest = decoded_files.decode_all
+    honest = decoded.decode_all
     monkeypatch.setattr(
-        decoded_files,
+        decoded,
         "decode_all",
         lambda files, *more: calls.append(len(files)) or honest(files, *more),
     )
@@ -146,7 +146,7 @@ def test_images_are_decoded_once_and_then_read_from_the_cache(root, monkeypatch,
 
 def test_a_cache_is_written_in_chunks_that_leave_no_seam(root, monkeypatch):
     whole = opened(root).train().batch(np.arange(12))[0]
-    monkeypatch.setattr(decoded_files, "CHUNK", 5)
+    monkeypatch.setattr(decoded, "CHUNK", 5)
     calls = count_decodings(monkeypatch)
     os.utime(root / "train" / "ant" / "0.png", ns=(0, 0))
     np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], whole)
@@ -199,7 +199,7 @@ def test_an_interrupted_decoding_leaves_nothing_that_looks_whole(root, cache, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(decoded_files, "decode_all", interrupted)
+        meanwhile.setattr(decoded, "decode_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             opened(root).train()
     assert not list(cache.glob("*.npy"))
@@ -211,7 +211,7 @@ def test_two_machines_that_decode_one_folder_do_not_write_to_one_file(root, cach
     alone = opened(root).train().batch(np.arange(12))[0]
     (file,) = cache.glob("*.npy")
     file.unlink()
-    decode = decoded_files.decode_all
+    decode = decoded.decode_all
     meanwhile = []
 
     def slowly(*arguments):
@@ -220,8 +220,8 @@ def test_two_machines_that_decode_one_folder_do_not_write_to_one_file(root, cach
             meanwhile.append(opened(root).train().batch(np.arange(12))[0])
         return decode(*arguments)
 
-    monkeypatch.setattr(decoded_files.fcntl, "flock", lambda file, how: None)
-    monkeypatch.setattr(decoded_files, "decode_all", slowly)
+    monkeypatch.setattr(decoded.fcntl, "flock", lambda file, how: None)
+    monkeypatch.setattr(decoded, "decode_all", slowly)
     np.testing.assert_array_equal(opened(root).train().batch(np.arange(12))[0], alone)
     np.testing.assert_array_equal(meanwhile[1], alone)
     assert [path.name for path in cache.glob("*.part")] == []
@@ -242,7 +242,7 @@ def test_what_a_killed_process_left_behind_is_removed_a_day_later(root, cache):
 
 def test_processes_that_start_together_decode_once(root, cache):
     program = (
-        "import sys; from pathlib import Path; import scaling.data.decoded_files as f\n"
+        "import sys; from pathlib import Path; import scaling.data.files.decoded as f\n"
         "honest = f.decode_all\n"
         "def told(*args): print('decoded'); return honest(*args)\n"
         "f.decode_all = told\n"
@@ -365,10 +365,10 @@ def test_training_and_heldout_split_must_differ(root):
         opened(root, heldout_split="train")
 
 
-@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded.CACHE_LIMIT, 0])
 @pytest.mark.parametrize("content", ["text", "truncated"])
 def test_a_file_that_is_no_image_is_named_by_its_path(root, monkeypatch, limit, content):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", limit)
     file = root / "train" / "bee" / "1.png"
     file.write_bytes(file.read_bytes()[:60] if content == "truncated" else b"hello")
     with pytest.raises(ValueError, match=r"train/bee/1\.png: not a readable image"):
@@ -383,10 +383,10 @@ def spoil(root, *names):
 THREE = ("train/ant/0.png", "train/cat/3.png", "test/bee/1.png")
 
 
-@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded.CACHE_LIMIT, 0])
 def test_a_check_names_the_bad_images_of_both_splits_at_once(root, monkeypatch, limit):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
-    monkeypatch.setattr(decoded_files, "CHUNK", 5)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded, "CHUNK", 5)
     opened(root).check(print)
     spoil(root, *THREE)
     with pytest.raises(UnreadableImages) as bad:
@@ -410,15 +410,15 @@ def test_twenty_bad_images_are_named_and_the_rest_counted(root):
     )
 
 
-@pytest.mark.parametrize("limit", [decoded_files.CACHE_LIMIT, 0])
+@pytest.mark.parametrize("limit", [decoded.CACHE_LIMIT, 0])
 def test_images_are_checked_once_on_a_machine_whatever_was_found(root, monkeypatch, limit):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", limit)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", limit)
     opened(root).check(print)
     spoil(root, "test/bee/1.png")
     with pytest.raises(UnreadableImages) as first:
         opened(root).check(print)
     for each in ("decode_all", "check_all"):
-        monkeypatch.setattr(decoded_files, each, lambda *_: pytest.fail("looked at again"))
+        monkeypatch.setattr(decoded, each, lambda *_: pytest.fail("looked at again"))
     with pytest.raises(UnreadableImages) as again:
         opened(root).check(print)
     assert str(again.value) == str(first.value)
@@ -448,7 +448,7 @@ def test_an_image_that_the_system_will_not_read_now_is_not_remembered_as_bad(roo
 
 
 def test_a_truncated_jpeg_is_found_by_a_check_that_does_not_keep_its_pixels(root, monkeypatch):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", 0)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", 0)
     file = root / "test" / "bee" / "big.jpg"
     save(pixels(0, (600, 600)), file)
     opened(root).check(print)
@@ -458,7 +458,7 @@ def test_a_truncated_jpeg_is_found_by_a_check_that_does_not_keep_its_pixels(root
 
 
 def test_a_check_needs_no_cache_folder_where_nothing_is_to_be_kept(root, monkeypatch):
-    monkeypatch.setattr(decoded_files, "CACHE_LIMIT", 0)
+    monkeypatch.setattr(decoded, "CACHE_LIMIT", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "train" / "ant" / "0.png"))
     opened(root).check(print)
     spoil(root, "test/bee/1.png")

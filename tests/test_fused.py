@@ -14,7 +14,7 @@ from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from models.shapes import BiTShape, MixerShape, ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.placement import data_parallel, jitted
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 from scaling.training.recipe import Recipe

@@ -22,7 +22,7 @@ jax.distributed.initialize(f"localhost:{port}", 2, number)
 from scaling.training import checkpoints, loop, trainer
 from scaling.training.hosts import agreed, agreed_word, all_processes
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data.augment import Flip
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.loop import CheckpointPaths, train

@@ -11,7 +11,7 @@ from PIL import Image
 from fits.base.errors import UserError
 from models.shapes import ViTShape
 from scaling.data import Folder, Subset
-from scaling.data.subset import Selection
+from scaling.data.around.subset import Selection
 from scaling.image_check import check_images
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run

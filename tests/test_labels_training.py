@@ -10,9 +10,9 @@ import pytest
 
 from models.shapes import ViTShape
 from scaling.data import Subset
+from scaling.data.around.subset import Selection
 from scaling.data.augment import MixUp
-from scaling.data.procedural import Procedural
-from scaling.data.subset import Selection
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.objectives.classify import Classify
 from scaling.training.checkpoint_spec import CheckpointSpec

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.runs import lease

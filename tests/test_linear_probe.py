@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from fits.base.errors import UserError
 from models.shapes import ViTShape
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays, Digits, InMemory
 from scaling.data.folder import Folder
-from scaling.data.subset import Selection, Subset
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import PATHS, LinearProbe, held_out
 from scaling.evaluate.logistic import Regression

@@ -16,7 +16,7 @@ from scaling.data.augment import AugReg, Flip, MixUp, RandAugment, check_augment
 from scaling.data.hashing import hash64, key
 from scaling.data.loader import AHEAD, ahead, batches, one_thread_ahead
 from scaling.data.order import places, resampled, step_indices, subset
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 
 
 @pytest.fixture(params=["grain", "no grain"], autouse=True)

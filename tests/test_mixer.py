@@ -17,7 +17,7 @@ from models.noise import Noise
 from models.shapes import MixerShape
 from models.vit import PatchEmbedding
 from models.zoo import mixer
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run

@@ -111,7 +111,7 @@ if processes > 1:
 
 from models.precision import Precision
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data.augment import Flip, MixUp, RandAugment, mixed
 from scaling.data.loader import batches
 from scaling.objectives.classify import Classify

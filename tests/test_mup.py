@@ -16,8 +16,8 @@ from models.build import build
 from models.mup import attention_scale, branch_scale, multiplier, multipliers
 from models.precision import Precision
 from models.shapes import BiTShape, MuP, ViTShape
-from scaling.data.pixels import to_floats
-from scaling.data.procedural import Procedural
+from scaling.data.pixels.floats import to_floats
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned
 from scaling.training.optimizer import Optimizer

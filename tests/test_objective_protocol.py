@@ -17,8 +17,8 @@ from models.build import build
 from models.precision import precision_for
 from models.shapes import ViTShape
 from scaling.data.augment import Flip
-from scaling.data.pixels import to_floats
-from scaling.data.procedural import Procedural
+from scaling.data.pixels.floats import to_floats
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.objectives.config import ObjectiveConfig
 from scaling.objectives.protocol import Learned, groups_of

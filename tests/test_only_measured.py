@@ -11,12 +11,12 @@ from PIL import Image
 from study_texts import GOOD
 
 from fits.base.errors import UserError
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
-from scaling.data.hierarchy import Hierarchy
-from scaling.data.parquet import Parquet
-from scaling.data.subset import Selection, Subset
-from scaling.data.webdataset import WebDataset
+from scaling.data.parquet.source import Parquet
+from scaling.data.webdataset.source import WebDataset
 from scaling.data_check import check_all_images
 from scaling.data_meant import meant
 from scaling.evaluate import Classification

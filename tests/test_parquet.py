@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from fits.base.errors import UserError
-from scaling.data.decode import UnreadableImages
-from scaling.data.parquet import Parquet, ParquetRecords
-from scaling.data.parquet_files import split_of
+from scaling.data.around.subset import Selection, Subset
+from scaling.data.parquet.files import split_of
+from scaling.data.parquet.source import Parquet, ParquetRecords
+from scaling.data.pixels.decode import UnreadableImages
 from scaling.data.source import Captioned, SourceConfig
-from scaling.data.subset import Selection, Subset
 from scaling.evaluate.zeroshot import ZeroShot
 
 TEXT = pa.string()

@@ -12,7 +12,7 @@ from simulated import simulated
 from fits.base.errors import UserError
 from models.precision import Precision
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.placement import best_fsdp, fully_sharded, split_largest
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -22,7 +22,7 @@ from scaling.training.step import SEED, program
 FOUR_DEVICES = """
 import jax, numpy as np
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.trainer import Trainer
 from scaling.training.placement import data_parallel, fully_sharded
@@ -96,7 +96,7 @@ import re
 import jax, numpy as np
 from models.precision import Precision
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training.assembly import assemble
 from scaling.training.placement_spec import PlacementSpec
 from scaling.training.recipe import Recipe
@@ -142,7 +142,7 @@ import sys
 import jax, numpy as np
 from pathlib import Path
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.training import checkpoints, trainer
 from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.trainer import Trainer

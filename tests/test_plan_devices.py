@@ -4,7 +4,7 @@ import pytest
 
 from fits.base.errors import UserError
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate.upstream import Upstream
 from scaling.planning import compiled
 from scaling.planning.compiled import Verdict, out_of_memory

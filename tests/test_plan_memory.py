@@ -9,7 +9,7 @@ from models.cost import parameters
 from models.precision import Precision
 from models.shapes import ViTShape
 from models.zoo import shape, vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.planning import arrays
 from scaling.planning.arrays import moments, padded_bytes, parameter_arrays, shard

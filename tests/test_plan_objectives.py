@@ -16,7 +16,7 @@ from test_private_gradients import private_run
 from models.cost import attention_macs, forward_macs
 from models.precision import Precision
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.built.contrastive import pairwise_sigmoid
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify

@@ -12,7 +12,7 @@ from test_calibration import a_measurement
 from fits.base.errors import UserError
 from models.precision import precision_for
 from models.zoo import vit
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.planning.calibration import read
 from scaling.planning.devices import GPUS, TPUS, peak_flops, topology
 from scaling.planning.given import dollars

@@ -8,7 +8,7 @@ from test_fused import FUSED, VIT, batches, run_of
 
 from models.precision import Precision
 from models.shapes import BiTShape, MuP, ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.planning.out_of_memory import planned
 from scaling.training import checkpoints
 from scaling.training.checkpoint_spec import CheckpointSpec

@@ -18,7 +18,7 @@ from scaling.data.prepare import prepare as preparing
 from scaling.data.prepare.collection import opened
 from scaling.data.prepare.entries import plain_archive
 from scaling.data.prepare.prepare import prepare, unpack
-from scaling.data.tfds import Tfds
+from scaling.data.tfds.source import Tfds
 
 pytest.importorskip("tensorflow_datasets")
 NAMES = ("ant", "bee", "cat")

@@ -18,7 +18,7 @@ from scaling.data.prepare.collection import opened
 from scaling.data.prepare.prepare import prepare, unpack
 from scaling.data.prepare.published.downloads import label_names
 from scaling.data.prepare.published.table import PUBLISHED
-from scaling.data.tfds import Tfds
+from scaling.data.tfds.source import Tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
 TEXT = Path(__file__).parents[1] / "docs" / "data" / "sources.md"

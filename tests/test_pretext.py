@@ -13,7 +13,7 @@ from fits.base.errors import UserError
 from models.noise import Noise
 from models.precision import Precision
 from scaling.data.augment import MixUp
-from scaling.data.pixels import to_floats
+from scaling.data.pixels.floats import to_floats
 from scaling.objectives.built.exemplar import semi_hard
 from scaling.objectives.built.rotation import turn_losses, turned
 from scaling.objectives.built.tiles import cut, permutations, standardised

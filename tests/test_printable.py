@@ -13,7 +13,7 @@ from fits.base.errors import UserError
 from fits.base.printable import printable
 from models.shapes import ViTShape
 from scaling.base.console import print_table, say
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch.display import LiveTable
 from scaling.launch.events import AtWork, LaunchProgress

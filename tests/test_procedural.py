@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from scaling.data.procedural import Procedural, class_limits, find_glyphs
+from scaling.data.procedural.source import Procedural, class_limits, find_glyphs
 from scaling.data.source import fingerprint
 
 CONFIGS = {

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from fits.base.errors import UserError
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.part import Part
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.contact_sheet import contact_sheet
-from scaling.data.hierarchy import Hierarchy
 from scaling.data.loader import batches
-from scaling.data.part import Part
-from scaling.data.procedural import Procedural
-from scaling.data.procedural_captions import COLOURS, PLACES, Said, best_recall, places
+from scaling.data.procedural.captions import COLOURS, PLACES, Said, best_recall, places
+from scaling.data.procedural.source import Procedural
 from scaling.data.source import Captioned, captions
-from scaling.data.subset import Selection, Subset
 from scaling.objectives.byol import BYOL
 from scaling.objectives.classify import Classify
 from scaling.objectives.simclr import SimCLR

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from scaling.data.procedural import Procedural
-from scaling.data.procedural_labels import hierarchy
+from scaling.data.procedural.labels import hierarchy
+from scaling.data.procedural.source import Procedural
 
 JFT = {
     "classes": 30,

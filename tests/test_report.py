@@ -24,9 +24,9 @@ from fits.report import fit_table
 from fits.spec import FitSpec
 from models.shapes import MuP
 from scaling.cli.main import main as scaling
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.augment import Flip
-from scaling.data.subset import Selection, Subset
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
 from scaling.runs.held_run import hold_run

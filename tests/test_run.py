@@ -9,7 +9,7 @@ from models.shapes import BiTShape, MixerShape, MuP, ViTShape
 from models.zoo import shape, vit
 from scaling.data.arrays import Digits
 from scaling.data.augment import Flip
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.objectives.classify import Classify
 from scaling.training.initial import Init
 from scaling.training.recipe import Recipe

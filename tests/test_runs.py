@@ -11,7 +11,7 @@ from fits.base.files import write_text
 from models.shapes import ViTShape
 from scaling.base.config import digest
 from scaling.base.files import set_aside
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.evaluate.measured import Measured
 from scaling.runs import trunk_folder

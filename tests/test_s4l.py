@@ -13,7 +13,7 @@ from models.noise import Noise
 from models.precision import Precision
 from scaling.data.loader import batches
 from scaling.data.order import Labelled, labelled_rows
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data_seen import Seen
 from scaling.objectives.built.s4l import (
     divergences,

@@ -11,14 +11,14 @@ from test_parquet import IMAGE, pixels, png
 from test_webdataset import write as write_tar
 
 from fits.base.errors import UserError
-from scaling.data.decode import UnreadableImages
-from scaling.data.hierarchy import Hierarchy
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.subset import Selection, Subset
 from scaling.data.labels import check_labels
 from scaling.data.order import resampled
-from scaling.data.parquet import Parquet
-from scaling.data.subset import Selection, Subset
-from scaling.data.tfds import Tfds
-from scaling.data.webdataset import WebDataset
+from scaling.data.parquet.source import Parquet
+from scaling.data.pixels.decode import UnreadableImages
+from scaling.data.tfds.source import Tfds
+from scaling.data.webdataset.source import WebDataset
 from scaling.data_check import check_all_images
 from scaling.data_meant import meant
 from scaling.data_seen import Seen

@@ -5,7 +5,7 @@ import pytest
 
 from fits.base.errors import UserError
 from models.shapes import ViTShape
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch import stopping
 from scaling.launch.launch import Detached, launch, prepare

@@ -6,11 +6,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from fits.base.errors import UserError
 from scaling.data import Hierarchy, Source, Subset
+from scaling.data.around.subset import Selection, new_numbers
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.loader import batches
 from scaling.data.private import Private
-from scaling.data.procedural import Procedural
-from scaling.data.subset import Selection, new_numbers
+from scaling.data.procedural.source import Procedural
 from scaling.study.parse import read_study
 
 FINITE = Digits(resolution=8)

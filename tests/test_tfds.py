@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from fits.base.errors import UserError
-from scaling.data.decode import UnreadableImages
 from scaling.data.file_ranges import in_common, numbering
 from scaling.data.folder import Folder
+from scaling.data.pixels.decode import UnreadableImages
 from scaling.data.prepare.prepare import prepare
-from scaling.data.tfds import Tfds
-from scaling.data.tfds_names import KNOWN
-from scaling.data.tfds_records import TfdsRecords
+from scaling.data.tfds.names import KNOWN
+from scaling.data.tfds.records import TfdsRecords
+from scaling.data.tfds.source import Tfds
 from scaling.data_check import check_all_images
 from scaling.data_meant import meant
 from scaling.evaluate import Classification
@@ -164,7 +164,7 @@ def test_provenance_names_version_and_decoder(prepared):
 
 def test_tensorflow_is_never_imported(prepared):
     program = (
-        "import sys; from pathlib import Path; from scaling.data.tfds import Tfds\n"
+        "import sys; from pathlib import Path; from scaling.data.tfds.source import Tfds\n"
         "assert not {'tensorflow_datasets', 'PIL', 'array_record'} & set(sys.modules)\n"
         "source = Tfds(name='specks', data_dir=Path(sys.argv[1]), resolution=8)\n"
         "assert source.problem() is None and source.classes == 3\n"

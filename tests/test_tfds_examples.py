@@ -8,11 +8,11 @@ from PIL import Image
 from tensorboardX.record_writer import RecordWriter
 
 from fits.base.errors import UserError
-from scaling.data.decode import UnreadableImages
-from scaling.data.patterns import files_of, spelled_out
+from scaling.data.files.patterns import files_of, spelled_out
+from scaling.data.pixels.decode import UnreadableImages
 from scaling.data.prepare.examples import convert_examples
 from scaling.data.prepare.shards import array_records, write_shard
-from scaling.data.tfds import Tfds
+from scaling.data.tfds.source import Tfds
 
 pb = pytest.importorskip("tensorflow_datasets").proto.tf_example_pb2
 KEYS = {"image_key": "image/encoded", "label_key": "image/class/label"}

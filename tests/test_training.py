@@ -9,7 +9,7 @@ import pytest
 
 from models.shapes import ViTShape
 from scaling.data.arrays import Digits
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import FewShot, Upstream
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder

@@ -9,8 +9,8 @@ from test_tfds import SIZES, own, pixels, prepared, specks  # noqa: F401  the la
 
 from fits.base.errors import UserError
 from scaling.base.config import contents
-from scaling.data.decode import UnreadableImages
-from scaling.data.readable import unreadable
+from scaling.data.files.readable import unreadable
+from scaling.data.pixels.decode import UnreadableImages
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_a_damaged_record_stops_what_allows_none(damaged):
 def test_all_images_are_checked_once_before_training_unless_a_sample_is_asked_for(
     damaged, monkeypatch
 ):
-    monkeypatch.setattr("scaling.data.encoded.SAMPLE", 0)  # the first and last of each file
+    monkeypatch.setattr("scaling.data.files.encoded.SAMPLE", 0)  # the first and last of each file
     sampled = specks(damaged, check_images="sample")
     assert contents(sampled) == contents(specks(damaged)), "an id does not depend on it"
     said = []
@@ -137,7 +137,7 @@ def test_a_repaired_file_is_looked_at_again(damaged, prepared):
 def test_all_are_looked_at_once_a_machine(damaged, monkeypatch):
     source = specks(damaged, skip_unreadable=2)
     source.check(print)
-    monkeypatch.setattr("scaling.data.readable.look_at_all", None)
+    monkeypatch.setattr("scaling.data.files.readable.look_at_all", None)
     assert source.train().size == 28
 
 

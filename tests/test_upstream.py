@@ -10,7 +10,7 @@ from flax import nnx
 from simulated import simulated
 
 from scaling.data.arrays import InMemory
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.data.source import sample
 from scaling.evaluate import Upstream, forward
 from scaling.objectives.classify import Classify
@@ -106,7 +106,7 @@ import jax, numpy as np
 from flax import nnx
 from models.zoo import vit
 from scaling.data.arrays import Digits
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import forward
 from scaling.objectives import DEFAULT
 from scaling.training.trainer import Trainer

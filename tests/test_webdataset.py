@@ -9,17 +9,17 @@ from captions import Captions
 from PIL import Image
 
 from fits.base.errors import UserError
-from scaling.data import tar_members as tar_module
-from scaling.data.decode import UnreadableImages
-from scaling.data.hierarchy import Hierarchy
+from scaling.data.files import tar_members as tar_module
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.part import members as part_of
+from scaling.data.around.subset import Selection, Subset
+from scaling.data.files.tar_members import tar_members
 from scaling.data.loader import batches
 from scaling.data.order import subset
-from scaling.data.part import members as part_of
+from scaling.data.pixels.decode import UnreadableImages
 from scaling.data.source import Captioned
-from scaling.data.subset import Selection, Subset
-from scaling.data.tar_members import tar_members
-from scaling.data.webdataset import WebDataset, WebDatasetRecords
-from scaling.data.webdataset_index import index_of
+from scaling.data.webdataset.index import index_of
+from scaling.data.webdataset.source import WebDataset, WebDatasetRecords
 from scaling.data_check import check_all_images
 
 
@@ -96,7 +96,7 @@ def test_every_kind_of_tar_and_long_names_are_read(root, form):
 def test_headers_are_read_once_a_machine(root, monkeypatch):
     source(root).train()
     index_of.cache_clear()
-    monkeypatch.setattr("scaling.data.webdataset_index.tar_members", None)
+    monkeypatch.setattr("scaling.data.webdataset.index.tar_members", None)
     assert source(root).train().size == 20
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.without import LeftOut, Without, identity
 from scaling.data.arrays import Arrays
 from scaling.data.folder import Folder
-from scaling.data.hierarchy import Hierarchy
-from scaling.data.webdataset import WebDataset
-from scaling.data.without import LeftOut, Without, identity
+from scaling.data.webdataset.source import WebDataset
 from scaling.duplicates import Alike, find
 from scaling.study.parse import read_study
 
@@ -72,7 +72,7 @@ def arrays(root, level=1):
 
 def parquet(root, changed=False):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    from scaling.data.parquet import Parquet
+    from scaling.data.parquet.source import Parquet
 
     root.mkdir(exist_ok=True)
     for split, count in (("train", TRAIN), ("test", HELDOUT)):

@@ -19,7 +19,7 @@ from fits.base.errors import UserError
 from models.precision import Precision
 from models.shapes import ViTShape
 from scaling import worker
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
 from scaling.planning.out_of_memory import out_of_memory, planned

@@ -15,7 +15,7 @@ from fits.base.errors import UserError
 from models.weights.writing import write
 from scaling.cli.main import main
 from scaling.data.arrays import Digits
-from scaling.data.procedural import Procedural
+from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Retrieval, ZeroShot
 from scaling.evaluate.retrieval import ranks
 from scaling.objectives.clip import Clip

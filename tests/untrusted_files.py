@@ -24,7 +24,7 @@ from models.weights.reading import read
 from models.weights.tensors import Unusable
 from models.weights.writing import write
 from scaling.data.prepare.convert import convert_prepared
-from scaling.data.tfds import Tfds
+from scaling.data.tfds.source import Tfds
 from scaling.data_meant import meant
 from scaling.duplicates import features_of
 from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, read_outcome, steps_done

@@ -15,13 +15,13 @@ from pydantic import Field
 
 from fits.base.counted import counted
 from scaling.base.config import Clash, HomePath
-from scaling.data.crops import Cropper, crop_of
-from scaling.data.decode import UnreadableImages
 from scaling.data.file_ranges import FileRange
 from scaling.data.hashing import key
 from scaling.data.labels import MOST_CLASSES, NONE, Labels, padded
 from scaling.data.order import permute
-from scaling.data.resize import DEFAULT, Decode, cut, cut_all
+from scaling.data.pixels.crops import Cropper, crop_of
+from scaling.data.pixels.decode import UnreadableImages
+from scaling.data.pixels.resize import DEFAULT, Decode, cut, cut_all
 from scaling.data.source import MOST_PIXELS, Fault, Labelled, SourceConfig, missing
 
 SETS = ("train", "heldout")

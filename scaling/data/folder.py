@@ -14,13 +14,13 @@ from fits.base.names import did_you_mean
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.base.files import expanded
-from scaling.data.crops import Cropper
-from scaling.data.decoded_files import DecodedFiles, Member
 from scaling.data.file_ranges import FileRange
-from scaling.data.file_records import FileRecords
+from scaling.data.files.decoded import DecodedFiles, Member
+from scaling.data.files.readable import allowed, verdict
+from scaling.data.files.records import FileRecords
 from scaling.data.labels import Labels
-from scaling.data.readable import allowed, verdict
-from scaling.data.resize import DEFAULT, Decode
+from scaling.data.pixels.crops import Cropper
+from scaling.data.pixels.resize import DEFAULT, Decode
 from scaling.data.source import (
     MOST_PIXELS,
     Fault,

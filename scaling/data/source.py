@@ -19,11 +19,11 @@ from fits.base.names import did_you_mean
 from scaling.base.config import Clash, Config
 from scaling.base.console import Say
 from scaling.data.captions import Caption, texts_of
-from scaling.data.crops import Cropper
-from scaling.data.decode import UnreadableImages, together
 from scaling.data.file_ranges import FileRange, own_identity
 from scaling.data.labels import Labels, check_labels
 from scaling.data.order import subset
+from scaling.data.pixels.crops import Cropper
+from scaling.data.pixels.decode import UnreadableImages, together
 
 SAMPLE = 256  # images that are looked at where not all are
 MOST_PIXELS = 8192  # along the side of an image: a network sees no more of any photograph

@@ -19,8 +19,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.crops import Cropper
 from scaling.data.labels import Labels
+from scaling.data.pixels.crops import Cropper
 from scaling.data.source import Images, Labelled
 
 Image: TypeAlias = NDArray[np.float64]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fits.base.errors import UserError
 from scaling.data.labels import NONE, as_rows, check_labels
-from scaling.data.pixels import to_floats
+from scaling.data.pixels.floats import to_floats
 from scaling.data.source import Images
 from scaling.training.hosts import agreed
 from scaling.training.placement import Placement, data_parallel

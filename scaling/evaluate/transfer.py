@@ -16,7 +16,7 @@ from models.precision import Compute
 from models.shapes import MixerShape, Shape, ViTShape
 from scaling.base.config import Config
 from scaling.data import Source
-from scaling.data.part import Part
+from scaling.data.around.part import Part
 from scaling.evaluate.protocols import Facts, HyperRule, Setting, ViTProtocol, Vtab1kProtocol
 from scaling.training.initial import Init
 from scaling.training.margin import unseen_margin

@@ -17,7 +17,7 @@ from models.weights.tensors import Unusable
 from scaling.base.config import Config, HomePath
 from scaling.base.trained_folder import CHECKPOINT, RUN, absent, trained_folder
 from scaling.data import Source
-from scaling.data.part import Part
+from scaling.data.around.part import Part
 from scaling.data.source import SourceConfig
 
 TrainedOn: TypeAlias = Annotated[Source | Part, Field(discriminator="kind")]

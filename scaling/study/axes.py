@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from scaling.data import Source
-from scaling.data.subset import Selection, Subset
+from scaling.data.around.subset import Selection, Subset
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.reads_text import ReadsText

@@ -8,8 +8,8 @@ from typing import Any
 
 from models.shapes import Shape
 from scaling.data import Source
+from scaling.data.around.subset import Selection
 from scaling.data.augment import Augment, spelled_out, views_problem
-from scaling.data.subset import Selection
 from scaling.evaluate import Evaluation
 from scaling.evaluate.own_head import OwnHead
 from scaling.evaluate.reads_text import ReadsText

@@ -12,9 +12,9 @@ from pydantic import ConfigDict, Discriminator, Field, Tag
 from models.shapes import MuP
 from scaling.base.config import Clash, Config, MembersByKeys, NoneAs
 from scaling.data import Source
+from scaling.data.around.subset import Selection
 from scaling.data.augment import Augment, check_augment
 from scaling.data.order import Resampling
-from scaling.data.subset import Selection
 from scaling.evaluate import Evaluation
 from scaling.objectives import DEFAULT, Objective
 from scaling.study.mistakes import near_names

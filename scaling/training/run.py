@@ -14,6 +14,7 @@ from models.precision import Compute
 from models.shapes import BiTShape, MuP, Shape, ViTShape
 from scaling.base.config import Config, contents, digest_of
 from scaling.data import Source
+from scaling.data.around.part import Part
 from scaling.data.augment import (
     Augment,
     check_augment,
@@ -23,7 +24,6 @@ from scaling.data.augment import (
     views_problem,
 )
 from scaling.data.order import Resampling
-from scaling.data.part import Part
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.config import Pass, Setting
 from scaling.training import privacy

@@ -17,7 +17,7 @@ from models.precision import Precision, precision_for
 from models.shapes import Shape
 from models.weights.ours import BACKBONE
 from scaling.base.console import note
-from scaling.data.decode import UnreadableImages, together
+from scaling.data.pixels.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
 from scaling.evaluate.measured import Measured

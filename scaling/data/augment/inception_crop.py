@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.config import Clash, Config
-from scaling.data.crops import Crops, whole
 from scaling.data.hashing import hash64, key
+from scaling.data.pixels.crops import Crops, whole
 
 INCEPTION_CROP = 5  # this augmentation's own random numbers; see `scaling.data.order`
 ATTEMPTS = 100

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.config import Config
-from scaling.data.crops import Crops, whole
 from scaling.data.hashing import hash64, key
+from scaling.data.pixels.crops import Crops, whole
 
 RANDOM_CROP = 6  # this augmentation's own random numbers; see `scaling.data.order`
 

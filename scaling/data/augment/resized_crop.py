@@ -11,7 +11,7 @@ from pydantic import Field
 
 from scaling.base.config import Clash, Config
 from scaling.data.augment.chance import uniform
-from scaling.data.crops import Crops
+from scaling.data.pixels.crops import Crops
 
 RESIZED_CROP = 45  # this augmentation's own random numbers; see `scaling.data.order`
 AREA, ASPECT, TOP, LEFT = range(4)  # a stream each

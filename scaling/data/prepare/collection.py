@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fits.base.errors import UserError
+from scaling.data.files.tar_members import read_member
 from scaling.data.prepare import imagenet
 from scaling.data.prepare.entries import Entry, files_below, members, plain_archive
 from scaling.data.prepare.item import Item
@@ -24,7 +25,6 @@ from scaling.data.prepare.published.table import (
     PUBLISHED,
     published_as,
 )
-from scaling.data.tar_members import read_member
 
 SIDE = 32  # pixels of a CIFAR image
 

@@ -13,7 +13,7 @@ from typing import Any
 from fits.base.errors import UserError
 from scaling.data.prepare.convert import ARRAY_RECORD, TEMPLATE
 from scaling.data.prepare.shards import Shard
-from scaling.data.tf_example import FILE_NAME
+from scaling.data.tfds.example import FILE_NAME
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = "1.0.0"

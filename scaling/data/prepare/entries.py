@@ -13,7 +13,7 @@ from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.files import folder_made
 from scaling.base.console import complain
-from scaling.data.tar_members import COMPRESSED, TarMember, tar_members
+from scaling.data.files.tar_members import COMPRESSED, TarMember, tar_members
 
 IMAGES = (".jpg", ".jpeg", ".png")
 ZIP = b"PK\x03\x04"

@@ -12,8 +12,8 @@ from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.console import Say, complain
+from scaling.data.files.patterns import files_of
 from scaling.data.labels import MOST_CLASSES
-from scaling.data.patterns import files_of
 from scaling.data.prepare.convert import Converted
 from scaling.data.prepare.described import (
     VERSION,
@@ -24,7 +24,7 @@ from scaling.data.prepare.described import (
 )
 from scaling.data.prepare.shards import Progress, Shard, stamp, write_shard
 from scaling.data.prepare.tfrecord import tfrecords
-from scaling.data.tf_example import IMAGE, LABEL, features_in, lacks
+from scaling.data.tfds.example import IMAGE, LABEL, features_in, lacks
 
 IMAGE_BEGINS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"RIFF", b"GIF8", b"BM")
 WITHHELD = -1

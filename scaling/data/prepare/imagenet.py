@@ -8,8 +8,8 @@ from pathlib import Path
 from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.console import complain
+from scaling.data.files.tar_members import TarMember, tar_members
 from scaling.data.prepare.item import Item
-from scaling.data.tar_members import TarMember, tar_members
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 SUFFIX = ".JPEG"

@@ -32,7 +32,7 @@ from scaling.data.prepare.described import (
 )
 from scaling.data.prepare.published.table import PUBLISHED
 from scaling.data.prepare.shards import INFO, Progress, Shard, write_shard
-from scaling.data.tf_example import FILE_NAME
+from scaling.data.tfds.example import FILE_NAME
 
 RESOLUTION, CIFAR_SIDE = 224, 32
 LARGE = 10_000  # images of which a hundredth is enough to measure on

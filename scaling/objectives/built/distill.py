@@ -15,7 +15,7 @@ from models.noise import Noise
 from models.precision import Precision
 from models.shapes import Shape
 from scaling.data.loader import Batch
-from scaling.data.pixels import to_floats
+from scaling.data.pixels.floats import to_floats
 from scaling.objectives.built.classifier import Classifier, classifier
 from scaling.objectives.built.on_backbone import LossAndMore, OnBackbone
 from scaling.objectives.distill import Distill, other_classes

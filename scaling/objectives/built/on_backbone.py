@@ -18,7 +18,7 @@ from models.noise import Noise
 from models.precision import Precision
 from models.stack import to_compute_dtype
 from scaling.data.loader import Batch
-from scaling.data.pixels import to_floats
+from scaling.data.pixels.floats import to_floats
 from scaling.objectives.protocol import Group, Learned, Parts, groups_of
 
 GROUPS: tuple[Group, Group] = ("body", "head")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fits.base.counted import counted
 from fits.base.errors import UserError
+from scaling.data.files.tar_members import read_member
 from scaling.data.prepare.entries import (
     Entry,
     files_below,
@@ -19,7 +20,6 @@ from scaling.data.prepare.entries import (
     zipped_archive,
 )
 from scaling.data.prepare.item import Item
-from scaling.data.tar_members import read_member
 
 Listed = tuple[list[str], dict[str, list[Item]]]
 """Classes, and the images of each split."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fits.base.errors import UserError
 from scaling.base.console import complain
+from scaling.data.files.tar_members import TarMember
 from scaling.data.prepare.entries import IMAGES, files_below, members
 from scaling.data.prepare.item import Item
-from scaling.data.tar_members import TarMember
 
 NAME = "imagenet21k"
 SYNSET = re.compile(r"(?P<name>n\d{8})\.tar")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.data.files.readable import Encoded, Records, SomeRecords
 from scaling.data.labels import assigned
-from scaling.data.readable import Encoded, Records, SomeRecords
-from scaling.data.tf_example import IMAGE, LABEL, features_in, lacks
+from scaling.data.tfds.example import IMAGE, LABEL, features_in, lacks
 
 
 class TfdsRecords:

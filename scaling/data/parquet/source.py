@@ -17,14 +17,14 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, NoneAs
 from scaling.base.files import expanded
-from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
-from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
-from scaling.data.file_version import FileVersion
+from scaling.data.files.bad_files import listed, not_allowed, without_name
+from scaling.data.files.encoded import EncodedSource
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import MOST_CLASSES, Labels
-from scaling.data.parquet_faults import bad_files, disagreement
-from scaling.data.parquet_files import (
+from scaling.data.parquet.faults import bad_files, disagreement
+from scaling.data.parquet.files import (
     Keys,
     captions_of,
     copied,
@@ -34,8 +34,8 @@ from scaling.data.parquet_files import (
     split_files,
     split_of,
 )
-from scaling.data.parquet_labels import all_labels, labels, most_labels, unusable_rows
-from scaling.data.parquet_records import ParquetRecords
+from scaling.data.parquet.labels import all_labels, labels, most_labels, unusable_rows
+from scaling.data.parquet.records import ParquetRecords
 from scaling.data.source import Fault, missing, same_sets, splits_of, spread_over
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.captions import Caption
-from scaling.data.file_version import FileVersion
+from scaling.data.files.readable import Encoded
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import assigned
-from scaling.data.parquet_files import Keys, all_copied, mapped
-from scaling.data.parquet_labels import all_labels
-from scaling.data.readable import Encoded
+from scaling.data.parquet.files import Keys, all_copied, mapped
+from scaling.data.parquet.labels import all_labels
 
 
 class ParquetRecords:

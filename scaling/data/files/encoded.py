@@ -18,10 +18,7 @@ from fits.base.errors import UserError
 from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.data.captions import Caption
-from scaling.data.crops import Cropper
-from scaling.data.decode import UnreadableImages, decode_all, together
-from scaling.data.labels import Labels, rectangular
-from scaling.data.readable import (
+from scaling.data.files.readable import (
     CaptionedRecords,
     Encoded,
     Records,
@@ -30,7 +27,10 @@ from scaling.data.readable import (
     refuse,
     verdict,
 )
-from scaling.data.resize import DEFAULT, Decode
+from scaling.data.labels import Labels, rectangular
+from scaling.data.pixels.crops import Cropper
+from scaling.data.pixels.decode import UnreadableImages, decode_all, together
+from scaling.data.pixels.resize import DEFAULT, Decode
 from scaling.data.source import (
     MOST_PIXELS,
     SAMPLE,

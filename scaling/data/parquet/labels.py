@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.counted import counted
-from scaling.data.file_version import FileVersion
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import MISSING, NONE, as_rows, padded, unusable
-from scaling.data.parquet_files import header, unreadable
+from scaling.data.parquet.files import header, unreadable
 
 NUMBER = r"u?int\d+"  # of Arrow's types
 LISTS = re.compile(rf"(large_|fixed_size_)?list(_view)?<\w+: {NUMBER}( not null)?>(\[\d+\])?")

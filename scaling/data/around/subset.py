@@ -16,12 +16,12 @@ from pydantic import Field
 from fits.base.errors import UserError
 from scaling.base.config import Config
 from scaling.base.console import Say
-from scaling.data.around import Around
+from scaling.data.around.source import Around
 from scaling.data.captions import Caption
-from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, as_rows
 from scaling.data.order import permute
+from scaling.data.pixels.crops import Cropper
 from scaling.data.source import Captioned, Fault, Images, Labelled, check_each, check_sample
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.config import Clash, Config
-from scaling.data.crops import (
+from scaling.data.pixels.crops import (
     Crop,
     Cropper,
     Crops,

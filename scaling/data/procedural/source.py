@@ -5,7 +5,7 @@ a random colour on a random background, at a random place, under noise too weak 
 class can be read off the pixels without error. The label then lies at a rate we choose, so the
 error of the best possible classifier is that rate, exactly (`Procedural.irreducible_error`). With
 classes above the glyphs an image may have several labels, and the best is known too. A caption says
-in words what is drawn, where and in which colours (`procedural_captions.py`).
+in words what is drawn, where and in which colours (`captions.py`).
 
 Image i is a pure function of (config, i), in integers alone, so it has the same bits everywhere.
 """
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.base.config import Clash
-from scaling.data.crops import Cropper
 from scaling.data.hashing import hash64, key
 from scaling.data.labels import NONE, Labels, with_ancestors
 from scaling.data.order import permute
-from scaling.data.procedural_captions import Said, best_recall, colours, names_of, places
-from scaling.data.procedural_labels import WIDTH, LabelModel, class_limits, hierarchy
-from scaling.data.resize import cut_all
+from scaling.data.pixels.crops import Cropper
+from scaling.data.pixels.resize import cut_all
+from scaling.data.procedural.captions import Said, best_recall, colours, names_of, places
+from scaling.data.procedural.labels import WIDTH, LabelModel, class_limits, hierarchy
 from scaling.data.source import MOST_PIXELS, Labelled, SourceConfig
 
 BLOCK = 1000  # of so many consecutive images, exactly label_noise * BLOCK have a wrong label

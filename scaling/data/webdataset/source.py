@@ -16,17 +16,17 @@ from pydantic import Field
 from fits.base.counted import counted
 from fits.base.errors import UserError
 from scaling.base.config import Clash, NoneAs
-from scaling.data.bad_files import listed, not_allowed, without_name
 from scaling.data.captions import Caption
-from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
-from scaling.data.file_version import FileVersion
+from scaling.data.files.bad_files import listed, not_allowed, without_name
+from scaling.data.files.encoded import EncodedSource
+from scaling.data.files.patterns import files_of
+from scaling.data.files.readable import Encoded
+from scaling.data.files.tar_members import read_member
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import MOST_CLASSES, Labels, assigned, padded
-from scaling.data.patterns import files_of
-from scaling.data.readable import Encoded
 from scaling.data.source import Fault, same_sets
-from scaling.data.tar_members import read_member
-from scaling.data.webdataset_index import IMAGES, Index, called, index_of, wrong_in
+from scaling.data.webdataset.index import IMAGES, Index, called, index_of, wrong_in
 
 SHOWN = 5  # missing archives that are named
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling.data.readable import Encoded
+from scaling.data.files.readable import Encoded
 
 
 class FileRecords:

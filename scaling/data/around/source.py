@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from scaling.base.console import Say
 from scaling.data.captions import Caption
-from scaling.data.crops import Cropper
 from scaling.data.file_ranges import FileRange
 from scaling.data.labels import Labels
+from scaling.data.pixels.crops import Cropper
 from scaling.data.source import Captioned, Images, Labelled, SourceConfig
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ from scaling.base.config import Clash
 from scaling.base.console import Say
 from scaling.base.files import expanded
 from scaling.base.json_file import read_json
-from scaling.data.encoded import EncodedSource
 from scaling.data.file_ranges import FileRange
-from scaling.data.readable import Records, allowed
+from scaling.data.files.encoded import EncodedSource
+from scaling.data.files.readable import Records, allowed
 from scaling.data.source import Fault, missing, same_sets, splits_of
-from scaling.data.tf_example import FILE_NAME
-from scaling.data.tfds_file_names import file_names
-from scaling.data.tfds_names import hint
-from scaling.data.tfds_records import TfdsRecords, prepared
+from scaling.data.tfds.example import FILE_NAME
+from scaling.data.tfds.file_names import file_names
+from scaling.data.tfds.names import hint
+from scaling.data.tfds.records import TfdsRecords, prepared
 
 FORMAT = "array_record"
 CLASS, CLASSES = "ClassLabel", "Sequence(ClassLabel)"  # features

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.data.file_version import FileVersion
-from scaling.data.parquet_files import Keys, header
-from scaling.data.parquet_labels import fits, labels
+from scaling.data.files.version import FileVersion
+from scaling.data.parquet.files import Keys, header
+from scaling.data.parquet.labels import fits, labels
 from scaling.data.source import Fault
 
 CAPTIONS = r"((large_)?list<\w+: )?(large_)?string(_view)?( not null)?>?"  # of Arrow's types

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fits.base.errors import UserError
-from scaling.data.crops import Crop, Cropper, crop_of
-from scaling.data.resize import DEFAULT, Decode, cut, cut_image, opencv
+from scaling.data.pixels.crops import Crop, Cropper, crop_of
+from scaling.data.pixels.resize import DEFAULT, Decode, cut, cut_image, opencv
 
 MOST_THREADS = 8  # each caller has its own, and a loader is several callers
 SHOWN = 20  # bad images that an error names before it counts the rest

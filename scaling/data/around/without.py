@@ -20,9 +20,9 @@ from pydantic import Field
 from fits.base.files import write_text
 from scaling.base.config import Config, digest
 from scaling.base.files import expanded
-from scaling.data.around import Around, Renumbered, renumbered
+from scaling.data.around.hierarchy import Hierarchy
+from scaling.data.around.source import Around, Renumbered, renumbered
 from scaling.data.file_ranges import numbering, own_identity
-from scaling.data.hierarchy import Hierarchy
 from scaling.data.labels import Labels
 from scaling.data.source import Fault, SourceConfig, missing
 

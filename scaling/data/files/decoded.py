@@ -23,9 +23,9 @@ from scaling.base.config import contents
 from scaling.base.console import Say
 from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
-from scaling.data.crops import Cropper, Crops, crop_of
-from scaling.data.decode import UnreadableImages, check_all, decode_all, sizes_of, together
-from scaling.data.resize import Decode, cut
+from scaling.data.pixels.crops import Cropper, Crops, crop_of
+from scaling.data.pixels.decode import UnreadableImages, check_all, decode_all, sizes_of, together
+from scaling.data.pixels.resize import Decode, cut
 
 CACHE_LIMIT = 8 << 30  # bytes of pixels, a set; beyond, a cache costs more disk than is polite
 CHUNK = 1024  # images decoded between two writes to a cache

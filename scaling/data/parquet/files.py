@@ -20,8 +20,8 @@ from fits.base.errors import UserError
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
 from scaling.data.captions import Caption
-from scaling.data.file_version import FileVersion
-from scaling.data.readable import alone
+from scaling.data.files.readable import alone
+from scaling.data.files.version import FileVersion
 
 ROWS = 256  # copied at once
 ABANDONED = 24 * 3600  # seconds without a write after which a file is a killed process's

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from scaling.base.config import HomePath
 from scaling.base.console import Say
-from scaling.data.around import Around
+from scaling.data.around.source import Around
 from scaling.data.captions import Caption
-from scaling.data.crops import Cropper
 from scaling.data.labels import Labels, ancestor_table, with_ancestors
+from scaling.data.pixels.crops import Cropper
 from scaling.data.source import (
     Captioned,
     Fault,

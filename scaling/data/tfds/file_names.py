@@ -11,9 +11,9 @@ from pathlib import Path
 from fits.base.files import write_text
 from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
-from scaling.data.readable import CHUNK, alone
-from scaling.data.tf_example import FILE_NAME, features_in
-from scaling.data.tfds_records import TfdsRecords
+from scaling.data.files.readable import CHUNK, alone
+from scaling.data.tfds.example import FILE_NAME, features_in
+from scaling.data.tfds.records import TfdsRecords
 
 
 def file_names(records: TfdsRecords) -> list[str]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from fits.base.files import written_aside
 from scaling.base.machine import cache_folder
-from scaling.data.file_version import FileVersion
+from scaling.data.files.readable import alone
+from scaling.data.files.tar_members import TarMember, read_member, tar_members
+from scaling.data.files.version import FileVersion
 from scaling.data.labels import NONE, assigned, rectangular, why_unusable
-from scaling.data.readable import alone
-from scaling.data.tar_members import TarMember, read_member, tar_members
 
 IMAGES = ("jpg", "jpeg", "png")
 LINK = (

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from scaling.base.config import Clash
 from scaling.data import Source
-from scaling.data.around import Around, Renumbered, renumbered
+from scaling.data.around.source import Around, Renumbered, renumbered
 from scaling.data.order import subset
 from scaling.data.source import Images
 

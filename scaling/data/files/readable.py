@@ -20,8 +20,8 @@ from fits.base.files import write_text
 from scaling.base.json_file import read_json
 from scaling.base.machine import cache_folder
 from scaling.data.captions import Caption
-from scaling.data.decode import UnreadableImages, check_all, decoder
 from scaling.data.labels import why_unusable
+from scaling.data.pixels.decode import UnreadableImages, check_all, decoder
 
 CHUNK = 1024  # records in memory at once
 
