@@ -17,7 +17,7 @@ from fits.laws.powers import SATURATING
 from fits.regression.fit import fit
 from scaling.launch.launch import launch
 from scaling.launch.launch_spec import DEFAULT
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 from scaling.study.study import Study

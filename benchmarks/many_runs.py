@@ -38,9 +38,9 @@ IMAGES = 1_280, 2_560, 5_120, 10_240, 20_480
 BOOKKEEPING = """
 from pathlib import Path
 from scaling.launch import launch
-from scaling.launch.display import PlainLines
+from scaling.launch.progress.display import PlainLines
 from scaling.launch.launch_spec import DEFAULT
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
 from scaling.study.parse import read_study
 class Nobody(Local):
     def workers_of(self, launch, screen):

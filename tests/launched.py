@@ -16,7 +16,7 @@ from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.launch.launch import launch
 from scaling.launch.launch_spec import LaunchSpec
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
 from scaling.runs.run_folder import RunFolder
 from scaling.study.study import Study
 from scaling.training.recipe import Recipe

@@ -13,13 +13,13 @@ import pytest
 from launched import UPSTREAM, a_run, a_study
 
 from scaling.evaluate.measured import Measured
-from scaling.launch import display
 from scaling.launch.devices import Slot
-from scaling.launch.events import AtWork, LaunchProgress, describe, duration
 from scaling.launch.jobs import jobs
-from scaling.launch.pool import Pool
-from scaling.launch.status import show_status, statuses, time_left
-from scaling.launch.tally import Tally
+from scaling.launch.local.pool import Pool
+from scaling.launch.progress import display
+from scaling.launch.progress.events import AtWork, LaunchProgress, describe, duration
+from scaling.launch.progress.status import show_status, statuses, time_left
+from scaling.launch.progress.tally import Tally
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder, RunProgress
@@ -75,7 +75,7 @@ def test_a_launch_whose_runs_others_are_at_says_so_and_how_far_they_are(place):
 def test_of_many_runs_at_work_some_are_looked_at_each_time_and_one_that_ended_is_soon_seen(
     place, monkeypatch
 ):
-    monkeypatch.setattr("scaling.launch.tally.AT_LEAST", 1)
+    monkeypatch.setattr("scaling.launch.progress.tally.AT_LEAST", 1)
     study = a_study(*range(6))
     folders = [RunFolder(place.runs / run.id) for run in study.runs]
     for run, folder in zip(study.runs, folders, strict=True):
@@ -212,7 +212,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole(monkeypatch):
     from rich.console import Console
     from rich.live import Live
 
-    monkeypatch.setattr("scaling.launch.display.time.time", lambda: 1_007.0)
+    monkeypatch.setattr("scaling.launch.progress.display.time.time", lambda: 1_007.0)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     progress = report(images_per_second=1234.0, loss=0.51234, gradient_norm=0.25)
@@ -239,7 +239,7 @@ def test_the_live_table_has_a_line_a_worker_and_one_for_the_whole(monkeypatch):
 
 def test_plain_lines_come_twice_a_minute(capfd, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("scaling.launch.display.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("scaling.launch.progress.display.time.monotonic", lambda: clock[0])
     plain = display.PlainLines()
     progress = report(images_per_second=64.0, loss=0.5, mfu=0.412, memory_bytes=3 * 2**30)
     launch = LaunchProgress(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaling.data.files import decoded
 from scaling.data.around.subset import Selection, Subset
+from scaling.data.files import decoded
 from scaling.data.folder import Folder
 from scaling.data.pixels.crops import Crops
 from scaling.data.pixels.decode import UnreadableImages, decode_all

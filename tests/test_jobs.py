@@ -4,7 +4,7 @@ import pytest
 from launched import a_run
 
 from scaling.launch.jobs import Job, Segment, jobs, seconds_until_free
-from scaling.launch.time_left import Pace, seconds_left
+from scaling.launch.progress.time_left import Pace, seconds_left
 
 # Jobs
 

@@ -15,11 +15,11 @@ from launched import DIVERGES, PRETEND, STOPS, UPSTREAM, Pretended, a_study, is_
 from scaling.base.config import digest
 from scaling.evaluate import Upstream
 from scaling.launch.devices import Machine, cores
-from scaling.launch.events import describe
 from scaling.launch.launch import launch
 from scaling.launch.launch_spec import DEFAULT
-from scaling.launch.local import Local
-from scaling.launch.status import show_status
+from scaling.launch.local.launcher import Local
+from scaling.launch.progress.events import describe
+from scaling.launch.progress.status import show_status
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.training.recipe import Recipe
@@ -264,7 +264,7 @@ def test_workers_are_shown_their_own_devices_and_a_free_one_is_given_to_the_next
     place, monkeypatch
 ):
     machine = Machine("gpu", ("GPU-a", "GPU-b"), "H100", tuple(cores()))
-    monkeypatch.setattr("scaling.launch.local.find_machine", lambda: machine)
+    monkeypatch.setattr("scaling.launch.local.launcher.find_machine", lambda: machine)
     study = a_study(0, 1, 2, 3)
     assert place.launch(study, workers=None, pause=0.05)
     seen = Counter(event["gpus"] for event in place.events("begin"))
@@ -371,5 +371,6 @@ def test_what_a_worker_notes_reaches_the_person(place, capfd):
 
 
 def test_launching_and_status_need_no_jax():
-    code = "import sys, scaling.launch.local, scaling.launch.status; sys.exit('jax' in sys.modules)"
+    modules = "sys, scaling.launch.local.launcher, scaling.launch.progress.status"
+    code = f"import {modules}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PRETEND.parents[1]).returncode == 0

@@ -11,8 +11,8 @@ from scaling.launch.devices import Machine, cores
 from scaling.launch.dry_run import Places
 from scaling.launch.launch import launch, prepare
 from scaling.launch.launch_spec import Budget, LaunchSpec
-from scaling.launch.ray import Ray
-from scaling.launch.slurm import Slurm
+from scaling.launch.ray.launcher import Ray
+from scaling.launch.slurm.launcher import Slurm
 from scaling.runs.rule_file import RULE
 from scaling.runs.run_folder import RunFolder
 
@@ -59,7 +59,7 @@ def test_a_launch_gives_up_the_runs_that_a_rule_stops(place, monkeypatch, capfd,
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_more_workers_are_at_work_than_the_launch_may_have(place, monkeypatch, most):
     machine = Machine("gpu", ("GPU-a", "GPU-b", "GPU-c"), "H100", tuple(cores()))
-    monkeypatch.setattr("scaling.launch.local.find_machine", lambda: machine)
+    monkeypatch.setattr("scaling.launch.local.launcher.find_machine", lambda: machine)
     study = a_study(0, 1, 2)
     assert place.launch(study, workers=None, pause=0.05, max_parallel=most)
     assert place.ended_once(study)

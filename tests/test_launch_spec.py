@@ -9,12 +9,12 @@ from launched import UPSTREAM, a_study
 from fits.base.errors import UserError
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
-from scaling.launch.events import describe
 from scaling.launch.jobs import jobs
 from scaling.launch.launch import check_detached, dry_run, launch, prepare
 from scaling.launch.launch_file import read_launch_file, write_launch_file
 from scaling.launch.launch_spec import Budget, LaunchSpec, chosen, ordered, selected
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
+from scaling.launch.progress.events import describe
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder

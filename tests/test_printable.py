@@ -15,9 +15,9 @@ from models.shapes import ViTShape
 from scaling.base.console import print_table, say
 from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
-from scaling.launch.display import LiveTable
-from scaling.launch.events import AtWork, LaunchProgress
-from scaling.launch.status import drawn, show_status, statuses
+from scaling.launch.progress.display import LiveTable
+from scaling.launch.progress.events import AtWork, LaunchProgress
+from scaling.launch.progress.status import drawn, show_status, statuses
 from scaling.runs.damage import DamagedRun
 from scaling.runs.held_run import hold_run
 from scaling.runs.logs import LOGS, log_of

@@ -14,9 +14,9 @@ from test_work import STUDY, free_port
 
 from fits.base.errors import UserError
 from scaling.launch.protocol import launcher
-from scaling.launch.ray import Ray, connect
-from scaling.launch.ray_engine import Demand
-from scaling.launch.ray_task import run_in_task
+from scaling.launch.ray.engine import Demand
+from scaling.launch.ray.launcher import Ray, connect
+from scaling.launch.ray.task import run_in_task
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 
@@ -175,8 +175,8 @@ def test_what_no_node_has_is_said_and_a_signal_ends_the_waiting(cluster, study, 
 SLICES = """
 import sys, time
 from pathlib import Path
-from scaling.launch.ray import Ray, connect
-from scaling.launch.ray_engine import RayEngine
+from scaling.launch.ray.launcher import Ray, connect
+from scaling.launch.ray.engine import RayEngine
 
 connect(sys.argv[1])
 code = "import sys; print(sys.argv[1:])"

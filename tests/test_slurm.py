@@ -13,11 +13,11 @@ import pytest
 from slurm_cluster import NODES, SlurmCluster, why_not
 
 from fits.base.errors import UserError
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
 from scaling.launch.protocol import launcher
 from scaling.launch.seats import Seats
-from scaling.launch.slurm import Slurm, SlurmEngine, SlurmSeat
-from scaling.launch.slurm_queue import SlurmQueue, own_environment
+from scaling.launch.slurm.launcher import Slurm, SlurmEngine, SlurmSeat
+from scaling.launch.slurm.queue import SlurmQueue, own_environment
 from scaling.study.parse import read_study
 
 STUDY = """

@@ -7,10 +7,10 @@ import pytest
 from launched import UPSTREAM, a_run, a_study
 
 from scaling.evaluate.measured import Measured
-from scaling.launch import status
-from scaling.launch.grid_picture import LEGEND, NARROWEST, picture, short
-from scaling.launch.status import RunStatus, as_json, watch_status
-from scaling.launch.time_left import Pace
+from scaling.launch.progress import status
+from scaling.launch.progress.grid_picture import LEGEND, NARROWEST, picture, short
+from scaling.launch.progress.status import RunStatus, as_json, watch_status
+from scaling.launch.progress.time_left import Pace
 from scaling.runs.held_run import hold_run
 from scaling.runs.run_file import write_run_file
 

@@ -10,7 +10,7 @@ from scaling.evaluate import Upstream
 from scaling.launch import stopping
 from scaling.launch.launch import Detached, launch, prepare
 from scaling.launch.launch_spec import LaunchSpec
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
 from scaling.launch.stopping import Stopping, rules_named
 from scaling.runs.held_run import hold_run
 from scaling.runs.metrics_file import METRICS, MetricsLine

@@ -9,10 +9,10 @@ from captions import Captions
 from PIL import Image
 
 from fits.base.errors import UserError
-from scaling.data.files import tar_members as tar_module
 from scaling.data.around.hierarchy import Hierarchy
 from scaling.data.around.part import members as part_of
 from scaling.data.around.subset import Selection, Subset
+from scaling.data.files import tar_members as tar_module
 from scaling.data.files.tar_members import tar_members
 from scaling.data.loader import batches
 from scaling.data.order import subset

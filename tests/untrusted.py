@@ -25,7 +25,7 @@ from fits.base.errors import UserError
 from fits.data.results import Result, write_parquet
 from fits.data.tables import read_table
 from scaling.evaluate.measured import Measured
-from scaling.launch.status import drawn, show_status, statuses
+from scaling.launch.progress.status import drawn, show_status, statuses
 from scaling.report.report import collect
 from scaling.runs import lease
 from scaling.runs.clean import clean

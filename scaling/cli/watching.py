@@ -27,7 +27,7 @@ def status(
     --json a list of {run, model, data_size, subset, images_seen, seed, state, step, steps, phase,
     images_per_second, mfu, seconds_left, error, seconds, trouble}.
     """
-    from scaling.launch.status import as_json, show_status, watch_status
+    from scaling.launch.progress.status import as_json, show_status, watch_status
     from scaling.study.parse import read_study
 
     found = read_study(study, data_needed=False)

@@ -10,9 +10,9 @@ from typing import Any
 
 from scaling.base.console import print_table, say
 from scaling.launch.devices import Slot
-from scaling.launch.events import RETRY, by_reason
 from scaling.launch.jobs import Job
 from scaling.launch.launch_spec import VARIANT, Budget, row
+from scaling.launch.progress.events import RETRY, by_reason
 from scaling.study.study import Study
 from scaling.training.run import Run
 

@@ -15,9 +15,9 @@ from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import compute_for
 from scaling.base.storage import place
-from scaling.launch.display import PlainLines
 from scaling.launch.launch import conclusion, prepare, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
+from scaling.launch.progress.display import PlainLines
 from scaling.runs.begun import as_begun
 from scaling.runs.damage import DamagedRun
 from scaling.runs.run_file import NAME, read_run_file

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from fits.base.errors import UserError
 from scaling.base.console import Say
-from scaling.launch.display import Display, display
 from scaling.launch.dry_run import DryRun
-from scaling.launch.events import Conclusion, describe
 from scaling.launch.jobs import Job, jobs
 from scaling.launch.launch_file import write_launch_file
 from scaling.launch.launch_spec import DEFAULT, LaunchSpec, chosen, ordered
+from scaling.launch.progress.display import Display, display
+from scaling.launch.progress.events import Conclusion, describe
+from scaling.launch.progress.tally import Tally
 from scaling.launch.reasons import reasons
 from scaling.launch.stopping import Stopping
-from scaling.launch.tally import Tally
 from scaling.runs.begun import as_begun
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.run_file import write_run_file

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
-from scaling.launch.events import duration
 from scaling.launch.jobs import Job
+from scaling.launch.progress.events import duration
 from scaling.study.study import Study
 from scaling.study.variants import variants
 from scaling.training.run import Run

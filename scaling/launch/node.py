@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scaling.launch.display import display
 from scaling.launch.launch import Launch, queue
 from scaling.launch.launch_file import read_launch_file, runs_of
-from scaling.launch.local import Local
+from scaling.launch.local.launcher import Local
+from scaling.launch.progress.display import display
+from scaling.launch.progress.tally import Tally
 from scaling.launch.seats import IDLE_FOR
-from scaling.launch.tally import Tally
 from scaling.runs.run_folder import RunFolder
 from scaling.training.leaving import TRY_AGAIN, leaving_on_signals
 

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from fits.base.errors import UserError
 from fits.base.names import did_you_mean
 from models.precision import Compute
-from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
 from scaling.launch.launch import AtWork, Launch
 from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.launchers import Launcher
+from scaling.launch.progress.display import Display
 from scaling.study.study import Study
 from scaling.training.placement_checks import check_runs
 from scaling.training.placement_spec import PlacementSpec

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import Protocol
 
 from fits.base.errors import UserError
-from scaling.launch.display import Display
-from scaling.launch.events import Event, LaunchProgress
 from scaling.launch.launch import Detached
 from scaling.launch.launch_spec import Budget
+from scaling.launch.progress.display import Display
+from scaling.launch.progress.events import Event, LaunchProgress
+from scaling.launch.progress.tally import Tally
 from scaling.launch.stopping import Stopping
-from scaling.launch.tally import Tally
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at run folders
 SECONDS_BETWEEN_QUESTIONS = 5.0  # to the engine, about its jobs

@@ -22,7 +22,7 @@ from fits.plotting import not_drawn
 from fits.regression.fit import Fit
 from fits.report import FitReport, GroupReport
 from fits.report_text import holdout_line, interval
-from scaling.launch.events import duration
+from scaling.launch.progress.events import duration
 from scaling.report.charts import charts
 from scaling.report.page_rows import Seen, as_csv, costs, metrics_of, parts, provenance, unfinished
 from scaling.study.study import Study

@@ -1,8 +1,8 @@
 """A training that makes no step any more: how long is too long, and a thread that ends the process.
 
-Whoever starts workers watches them from outside (`scaling.launch.pool`). A process that nobody
-watches, as one of several hosts that train a run together, watches itself: Python's threads go on
-while the main thread waits for a device or for another host.
+Whoever starts workers watches them from outside (`scaling.launch.local.pool`). A process that
+nobody watches, as one of several hosts that train a run together, watches itself: Python's threads
+go on while the main thread waits for a device or for another host.
 """
 
 from __future__ import annotations

@@ -17,15 +17,21 @@ from typing import Any
 
 from fits.base.printable import printable
 from scaling.base.console import print_table, say
-from scaling.launch.display import (
+from scaling.launch.jobs import jobs
+from scaling.launch.progress.display import (
     SECONDS_BETWEEN_LINES,
     doing,
     in_terminal,
     seen_of,
 )
-from scaling.launch.events import describe, duration
-from scaling.launch.jobs import jobs
-from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
+from scaling.launch.progress.events import describe, duration
+from scaling.launch.progress.time_left import (
+    Pace,
+    pace_at_work,
+    pace_of,
+    pace_waiting,
+    seconds_left,
+)
 from scaling.runs.begun import as_begun
 from scaling.runs.run_folder import RunFolder, RunProgress, RunState
 from scaling.study.study import Study
@@ -122,7 +128,7 @@ def watch_status(study: Study, runs: Path) -> bool:
 
 def drawn(study: Study, found: list[RunStatus], columns: int) -> list[str]:
     """Lines of a screen of so many columns, fit for a terminal."""
-    from scaling.launch.grid_picture import picture
+    from scaling.launch.progress.grid_picture import picture
 
     lines = [_doing(each) for each in found if each.progress is not None]
     lines += [f"failed: {describe(x.run)}: {x.trouble}" for x in found if x.state == "failed"]

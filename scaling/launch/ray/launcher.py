@@ -20,11 +20,11 @@ from fits.base.errors import UserError
 from models.precision import Compute
 from scaling.base.config import Clash, Config
 from scaling.launch.devices import SHARED
-from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
 from scaling.launch.launch import AtWork, Launch, check_batches
 from scaling.launch.launch_spec import LaunchSpec
-from scaling.launch.ray_engine import Demand, RayEngine, at_most, cluster_nodes
+from scaling.launch.progress.display import Display
+from scaling.launch.ray.engine import Demand, RayEngine, at_most, cluster_nodes
 from scaling.launch.seats import Seats
 from scaling.runs.logs import LOGS
 from scaling.study.study import Study

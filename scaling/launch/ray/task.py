@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scaling.launch import process_guard
+from scaling.launch.local import process_guard
 
 SECONDS_TO_LEAVE = 10.0
 SECONDS_BETWEEN_LOOKS = 0.2  # between which Ray can interrupt the task

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fits.base.counted import counted
-from scaling.launch.ray_task import SECONDS_TO_LEAVE, run_in_task
+from scaling.launch.ray.task import SECONDS_TO_LEAVE, run_in_task
 from scaling.launch.seats import Seat
 
 SECONDS_BETWEEN_REMINDERS = 60.0

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from scaling.launch import process_guard
 from scaling.launch.devices import Slot
 from scaling.launch.jobs import Job
+from scaling.launch.local import process_guard
 from scaling.training.hanging import HangTimer, Sign
 from scaling.training.leaving import SIGNALS, TRY_AGAIN
 

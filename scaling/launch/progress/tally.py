@@ -11,9 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scaling.evaluate import Evaluation
-from scaling.launch.events import AtWork, Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment, jobs
-from scaling.launch.time_left import Pace, pace_at_work, pace_of, pace_waiting, seconds_left
+from scaling.launch.progress.events import AtWork, Event, LaunchProgress
+from scaling.launch.progress.time_left import (
+    Pace,
+    pace_at_work,
+    pace_of,
+    pace_waiting,
+    seconds_left,
+)
 from scaling.runs import lease
 from scaling.runs.lease import LeaseWatch
 from scaling.runs.results_file import MANIFEST, ResultRow

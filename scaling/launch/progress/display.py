@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fits.base.printable import printable
 from scaling.base.console import clock, say
-from scaling.launch.events import AtWork, Conclusion, Event, LaunchProgress, duration
+from scaling.launch.progress.events import AtWork, Conclusion, Event, LaunchProgress, duration
 from scaling.runs.run_folder import RunProgress
 
 SECONDS_BETWEEN_LINES = 30.0

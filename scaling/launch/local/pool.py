@@ -15,13 +15,13 @@ from socket import gethostname
 from scaling.base.console import NOTE
 from scaling.base.storage import is_object
 from scaling.launch.devices import Slot
-from scaling.launch.display import Display
-from scaling.launch.events import AtWork, Event, LaunchProgress
 from scaling.launch.jobs import Job, Segment
 from scaling.launch.launch_spec import Budget
+from scaling.launch.local.worker_process import Command, WorkerProcess
+from scaling.launch.progress.display import Display
+from scaling.launch.progress.events import AtWork, Event, LaunchProgress
+from scaling.launch.progress.tally import Tally
 from scaling.launch.stopping import Stopping
-from scaling.launch.tally import Tally
-from scaling.launch.worker_process import Command, WorkerProcess
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.lease import LeaseLost
 from scaling.runs.logs import logs_folder

@@ -15,11 +15,11 @@ from pydantic import Field
 from models.precision import Compute, compute_for
 from scaling.base.config import Config
 from scaling.launch.devices import Machine, Slot, deal, find_machine
-from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
 from scaling.launch.launch import AtWork, Launch, check_batches
 from scaling.launch.launch_spec import LaunchSpec
-from scaling.launch.pool import Pool
+from scaling.launch.local.pool import Pool
+from scaling.launch.progress.display import Display
 from scaling.study.study import Study
 
 

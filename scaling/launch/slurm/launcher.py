@@ -27,12 +27,12 @@ from pydantic import Field, field_validator
 from fits.base.errors import UserError
 from models.precision import Compute
 from scaling.base.config import Clash, Config
-from scaling.launch.display import Display
 from scaling.launch.dry_run import Places
 from scaling.launch.launch import AtWork, Launch, check_batches, check_detached
 from scaling.launch.launch_spec import HOURS, SECONDS, LaunchSpec
+from scaling.launch.progress.display import Display
 from scaling.launch.seats import Seat, Seats
-from scaling.launch.slurm_queue import (
+from scaling.launch.slurm.queue import (
     SECONDS_BETWEEN_QUESTIONS,
     SlurmQueue,
     own_environment,

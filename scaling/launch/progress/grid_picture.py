@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from fits.base.printable import printable
-from scaling.launch.status import RunStatus
+from scaling.launch.progress.status import RunStatus
 from scaling.runs.run_folder import RunState
 
 MARKS: dict[RunState, str] = {"done": "●", "running": "▶", "failed": "✗", "waiting": "·"}
