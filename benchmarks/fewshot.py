@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scaling.evaluate import fewshot, forward
+from scaling.evaluate import fewshot
+from scaling.evaluate.frozen import forward
 
 SHOTS = 1, 5, 10, 25
 

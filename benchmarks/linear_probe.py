@@ -31,8 +31,8 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
+from scaling.evaluate.frozen.logistic import Regression, Solution
 from scaling.evaluate.linear_probe import PATHS
-from scaling.evaluate.logistic import Regression, Solution
 
 NEAR = 1e-6  # of the optimum's value
 TOLERANCES = 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9

@@ -171,7 +171,7 @@ def features_of(folder: Path) -> Callable[[Images, NDArray[np.int64]], NDArray[n
     import jax
 
     from models.precision import precision_for
-    from scaling.evaluate.forward import features
+    from scaling.evaluate.frozen.forward import features
     from scaling.objectives.classify import Classify
     from scaling.training.checkpoints import Damaged, OtherState
     from scaling.training.initial import Init, backbone, shape_of

@@ -22,7 +22,7 @@ from scaling.data.order import subset
 from scaling.data.pixels.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.tasks import FrozenTask
+from scaling.evaluate.frozen.tasks import FrozenTask
 from scaling.study.sources import sources_of
 from scaling.training.hosts import agreed_word, all_processes
 from scaling.training.run import Run

@@ -17,13 +17,13 @@ from fits.base.errors import UserError
 from scaling.base.config import Config, digest
 from scaling.base.console import complain, note
 from scaling.evaluate import Evaluation
+from scaling.evaluate.frozen.passes import Passes
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.measuring import measured
-from scaling.evaluate.outcomes import FOLDER, forget, outcomes
-from scaling.evaluate.passes import Passes
 from scaling.evaluate.privacy import Privacy
-from scaling.evaluate.trainings import Trainings, host_arrays
-from scaling.evaluate.trains import InTraining, NotMeasured, Trains
+from scaling.evaluate.trained.outcomes import FOLDER, forget, outcomes
+from scaling.evaluate.trained.trainings import Trainings, host_arrays
+from scaling.evaluate.trained.trains import InTraining, NotMeasured, Trains
 from scaling.image_check import check_images
 from scaling.manifest import manifest_of
 from scaling.planning.out_of_memory import is_out_of_memory, out_of_memory

@@ -25,7 +25,7 @@ import jax
 from fits.base.errors import UserError
 from scaling.base.console import clock, note
 from scaling.base.storage import is_object
-from scaling.evaluate.trains import NotMeasured
+from scaling.evaluate.trained.trains import NotMeasured
 from scaling.runs import lease
 from scaling.runs.held_run import HeldRun, hold_run_if_free
 from scaling.runs.lease import LeaseLost, LeaseWatch

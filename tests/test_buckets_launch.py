@@ -12,7 +12,7 @@ import pytest
 from s3_server import BUCKET, Server, environment, make_bucket
 
 from scaling.base.storage import place
-from scaling.evaluate.outcomes import steps_done
+from scaling.evaluate.trained.outcomes import steps_done
 from scaling.runs.run_folder import RunFolder
 from scaling.study.parse import read_study
 

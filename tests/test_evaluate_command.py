@@ -25,8 +25,8 @@ from scaling.base.storage import publish
 from scaling.cli.main import main
 from scaling.data.arrays import Digits
 from scaling.evaluate import FewShot, Upstream
-from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text
-from scaling.evaluate.trainings import Trainings
+from scaling.evaluate.trained.outcomes import FOLDER, Outcome, outcome_text
+from scaling.evaluate.trained.trainings import Trainings
 from scaling.launch import devices
 from scaling.objectives.classify import Classify
 from scaling.objectives.protocol import Learned

@@ -7,7 +7,7 @@ from flax import nnx
 
 from scaling.data.arrays import Arrays, Digits, InMemory
 from scaling.evaluate.fewshot import FewShot, draw
-from scaling.evaluate.ridge import classify, scorers
+from scaling.evaluate.frozen.ridge import classify, scorers
 
 CLASSES = 5
 

@@ -19,10 +19,10 @@ from scaling.data.augment import Flip, MixUp
 from scaling.data.private import Private
 from scaling.data.procedural.source import Procedural
 from scaling.evaluate.finetune import FineTune
-from scaling.evaluate.outcomes import Outcome
-from scaling.evaluate.protocols import Facts, HyperRule, ViTProtocol, Vtab1kProtocol
-from scaling.evaluate.trains import NotMeasured
-from scaling.evaluate.transfer import Pretrained
+from scaling.evaluate.trained.outcomes import Outcome
+from scaling.evaluate.trained.protocols import Facts, HyperRule, ViTProtocol, Vtab1kProtocol
+from scaling.evaluate.trained.trains import NotMeasured
+from scaling.evaluate.trained.transfer import Pretrained
 from scaling.evaluate.vtab import Vtab
 from scaling.planning.closed_form import as_json, show_cost, study_cost, trained_by_evaluations
 from scaling.planning.on_devices import plan_on

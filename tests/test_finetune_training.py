@@ -24,10 +24,10 @@ from models.positions import resize_positions
 from models.shapes import ViTShape
 from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
-from scaling.evaluate import trainings as module
-from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, outcomes, steps_done
-from scaling.evaluate.protocols import HyperRule, Sides, SizeClass, ViTProtocol
-from scaling.evaluate.trainings import Trainings
+from scaling.evaluate.trained import trainings as module
+from scaling.evaluate.trained.outcomes import FOLDER, Outcome, outcome_text, outcomes, steps_done
+from scaling.evaluate.trained.protocols import HyperRule, Sides, SizeClass, ViTProtocol
+from scaling.evaluate.trained.trainings import Trainings
 from scaling.planning.closed_form import study_cost
 from scaling.runs.run_file import write_run_file
 from scaling.runs.run_folder import RunFolder
@@ -69,7 +69,7 @@ def written(root, *evaluations, **more):
 
 def params(resolution=16):
     """Of a backbone that never saw an image, as a network that was measured has them."""
-    from scaling.evaluate.trainings import host_arrays
+    from scaling.evaluate.trained.trainings import host_arrays
 
     run = RUN.model_copy(update={"model": ViTShape(**vars(NANO) | {"resolution": resolution})})
     trainer = Trainer(run)
@@ -313,7 +313,7 @@ KEPT = """
 import sys
 from pathlib import Path
 import scaling.task
-from scaling.evaluate import trainings
+from scaling.evaluate.trained import trainings
 from scaling.worker import work
 
 scaling.task.forget = trainings.forget = lambda *_: None  # so that ends can be compared

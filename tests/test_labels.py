@@ -13,7 +13,7 @@ from scaling.data.augment import MixUp
 from scaling.data.contact_sheet import contact_sheet
 from scaling.data.labels import ancestor_table, check_labels, with_ancestors
 from scaling.data.loader import batches
-from scaling.evaluate import forward
+from scaling.evaluate.frozen import forward
 from scaling.objectives.classify import Classify
 
 examples = settings(max_examples=50, deadline=None, derandomize=True)

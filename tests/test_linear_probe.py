@@ -12,10 +12,10 @@ from models.shapes import ViTShape
 from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays, Digits, InMemory
 from scaling.data.folder import Folder
+from scaling.evaluate.frozen.logistic import Regression
+from scaling.evaluate.frozen.tasks import checked_labels
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.linear_probe import PATHS, LinearProbe, held_out
-from scaling.evaluate.logistic import Regression
-from scaling.evaluate.tasks import checked_labels
 from scaling.image_check import check_images
 from scaling.training.recipe import Recipe
 from scaling.training.run import Run
@@ -74,7 +74,7 @@ def test_scores_in_blocks_give_the_same_optimum(task, monkeypatch):
     """300 images in blocks of 64, the last one filled up."""
     features, labels = task
     (whole,) = Regression(features, labels, CLASSES, "float64").path([0.1])
-    monkeypatch.setattr("scaling.evaluate.logistic.BLOCK", 64 * features.shape[1])
+    monkeypatch.setattr("scaling.evaluate.frozen.logistic.BLOCK", 64 * features.shape[1])
     regression = Regression(features, labels, CLASSES, "float64")
     (found,) = regression.path([0.1])
     assert regression._labels.shape == (5, 64)
@@ -96,7 +96,7 @@ def test_in_float32_the_optimum_is_missed_by_less_than_a_part_in_a_thousand(task
 
 def test_what_has_not_converged_says_so(task, monkeypatch):
     features, labels = task
-    monkeypatch.setattr("scaling.evaluate.logistic.TOLERANCE", {"float64": 0.0})
+    monkeypatch.setattr("scaling.evaluate.frozen.logistic.TOLERANCE", {"float64": 0.0})
     (found,) = Regression(features, labels, CLASSES, "float64").path([1.0])
     assert not found.converged
 

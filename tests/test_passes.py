@@ -9,13 +9,13 @@ from flax import nnx
 
 from scaling.data.arrays import Digits, InMemory
 from scaling.data.source import Images
-from scaling.evaluate import forward
 from scaling.evaluate.classification import Classification
 from scaling.evaluate.fewshot import FewShot
+from scaling.evaluate.frozen import forward
+from scaling.evaluate.frozen.passes import Passes
+from scaling.evaluate.frozen.tasks import train_labels
 from scaling.evaluate.knn import NearestNeighbours
 from scaling.evaluate.measuring import measured
-from scaling.evaluate.passes import Passes
-from scaling.evaluate.tasks import train_labels
 from scaling.objectives.classify import Classify
 
 DIGITS = Digits(resolution=8)

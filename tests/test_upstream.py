@@ -12,7 +12,8 @@ from simulated import simulated
 from scaling.data.arrays import InMemory
 from scaling.data.procedural.source import Procedural
 from scaling.data.source import sample
-from scaling.evaluate import Upstream, forward
+from scaling.evaluate import Upstream
+from scaling.evaluate.frozen import forward
 from scaling.objectives.classify import Classify
 
 SOURCE = Procedural(classes=4, label_noise=0.2, heldout_size=1000)
@@ -107,7 +108,7 @@ from flax import nnx
 from models.zoo import vit
 from scaling.data.arrays import Digits
 from scaling.data.procedural.source import Procedural
-from scaling.evaluate import forward
+from scaling.evaluate.frozen import forward
 from scaling.objectives import DEFAULT
 from scaling.training.trainer import Trainer
 from scaling.training.placement import data_parallel, fully_sharded

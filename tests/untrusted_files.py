@@ -27,7 +27,13 @@ from scaling.data.prepare.convert import convert_prepared
 from scaling.data.tfds.source import Tfds
 from scaling.data_meant import meant
 from scaling.duplicates import features_of
-from scaling.evaluate.outcomes import FOLDER, Outcome, outcome_text, read_outcome, steps_done
+from scaling.evaluate.trained.outcomes import (
+    FOLDER,
+    Outcome,
+    outcome_text,
+    read_outcome,
+    steps_done,
+)
 from scaling.launch.launch_file import read_launch_file, write_launch_file
 from scaling.launch.launch_spec import LaunchSpec
 from scaling.objectives.teacher import Teacher

@@ -20,6 +20,9 @@ from scaling.evaluate.class_map import (
     read_class_map,
     read_labels,
 )
+from scaling.evaluate.frozen.own_head import HeadFault, OwnHead
+from scaling.evaluate.frozen.passes import Passes
+from scaling.evaluate.frozen.tasks import NAME
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.metrics import (
     Link,
@@ -28,9 +31,6 @@ from scaling.evaluate.metrics import (
     mean_average_precision,
     top_error,
 )
-from scaling.evaluate.own_head import HeadFault, OwnHead
-from scaling.evaluate.passes import Passes
-from scaling.evaluate.tasks import NAME
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pydantic import Field
 from fits.base.names import did_you_mean
 from scaling.base.config import Clash, HomePath
 from scaling.data import Source
+from scaling.evaluate.frozen.own_head import HeadFault, OwnHead
+from scaling.evaluate.frozen.tasks import NAME
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.metrics import labelled, mean_corruption_error, top_error
-from scaling.evaluate.own_head import HeadFault, OwnHead
-from scaling.evaluate.tasks import NAME
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Corruptions(OwnHead):
         """Each error, n = images of one corruption and severity: those that have a label."""
         from scaling.data.source import sample
         from scaling.evaluate.corrupted import Corrupted
-        from scaling.evaluate.forward import scores
+        from scaling.evaluate.frozen.forward import scores
 
         shown = self.source(source)
         assert shown is not None

@@ -15,11 +15,11 @@ from pydantic import Field
 
 from scaling.base.console import note
 from scaling.data import Source
+from scaling.evaluate.frozen.tasks import FrozenTask, absent_classes, checked_labels, train_labels
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask, absent_classes, checked_labels, train_labels
 
 if TYPE_CHECKING:
-    from scaling.evaluate.passes import Passes
+    from scaling.evaluate.frozen.passes import Passes
 
 
 class FewShot(FrozenTask):
@@ -52,7 +52,7 @@ class FewShot(FrozenTask):
         return self.metrics
 
     def of_features(self, passes: Passes) -> list[Measured]:
-        from scaling.evaluate.ridge import classify, scorers
+        from scaling.evaluate.frozen.ridge import classify, scorers
 
         labels = train_labels(self.data)
         checked_labels(f"{self.name}, train", labels, self.data.classes)

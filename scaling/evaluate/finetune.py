@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.protocols import Protocol, Steps, ViTProtocol
-from scaling.evaluate.trains import Find, Trains, chosen
-from scaling.evaluate.transfer import Task, Transfer, Upstream
+from scaling.evaluate.trained.protocols import Protocol, Steps, ViTProtocol
+from scaling.evaluate.trained.trains import Find, Trains, chosen
+from scaling.evaluate.trained.transfer import Task, Transfer, Upstream
 
 
 class FineTune(Trains, Task):

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from fits.base.counted import counted
 from scaling.base.console import note
+from scaling.evaluate.frozen.tasks import FrozenTask, absent_classes
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask, absent_classes
 
 if TYPE_CHECKING:
-    from scaling.evaluate.passes import Passes
+    from scaling.evaluate.frozen.passes import Passes
 
 AT_ONCE = 1 << 26  # similarities in memory at a time: 256 MiB
 

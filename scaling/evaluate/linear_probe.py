@@ -11,11 +11,11 @@ from pydantic import Field
 from scaling.base.console import note
 from scaling.data.hashing import key
 from scaling.data.order import permute
+from scaling.evaluate.frozen.tasks import FrozenTask, wrong_labels
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.tasks import FrozenTask, wrong_labels
 
 if TYPE_CHECKING:
-    from scaling.evaluate.passes import Passes
+    from scaling.evaluate.frozen.passes import Passes
 
 PATHS = {"kornblith": (1e-6, 1e5, 45), "clip": (1e-6, 1e6, 96)}
 """Smallest penalty, largest, and how many."""
@@ -66,7 +66,7 @@ class LinearProbe(FrozenTask):
     def of_features(self, passes: Passes) -> list[Measured]:
         import jax
 
-        from scaling.evaluate.logistic import Regression
+        from scaling.evaluate.frozen.logistic import Regression
 
         known, labels = self.train_features(passes, all_classes=True)
         unseen, truth = passes.features(self.data, "heldout")
@@ -85,7 +85,7 @@ class LinearProbe(FrozenTask):
 
     def _chosen(self, known: NDArray[np.float32], labels: NDArray[np.int32]) -> float:
         """The penalty with the smallest error on the part held out."""
-        from scaling.evaluate.logistic import Regression
+        from scaling.evaluate.frozen.logistic import Regression
 
         heldout = held_out(labels, self.validation)
         regression = Regression(known[~heldout], labels[~heldout], self.data.classes)

@@ -6,11 +6,11 @@ from typing import Any
 
 from scaling.evaluate import Evaluation
 from scaling.evaluate.classification import Classification
+from scaling.evaluate.frozen.passes import Passes
+from scaling.evaluate.frozen.tasks import FrozenTask
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.passes import Passes
 from scaling.evaluate.privacy import Privacy
-from scaling.evaluate.tasks import FrozenTask
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.trained.trains import Trains
 
 
 def measured(evaluation: Evaluation, passes: Passes, source: Any) -> list[Measured]:

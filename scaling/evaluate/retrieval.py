@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling.data.captions import Caption, all_texts, texts_of
+from scaling.evaluate.frozen.own_head import HeadFault
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.own_head import HeadFault
-from scaling.evaluate.reads_text import ReadsText
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaling.evaluate.frozen.own_head import OwnHead
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.own_head import OwnHead
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -49,7 +49,7 @@ class Upstream(OwnHead):
     ) -> list[Measured]:
         """Both numbers, n = images behind each: those that have a label."""
         from scaling.data.source import sample
-        from scaling.evaluate.forward import losses
+        from scaling.evaluate.frozen.forward import losses
 
         heldout = source.heldout()
         count = self.images or heldout.size

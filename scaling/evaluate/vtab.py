@@ -10,9 +10,9 @@ from pydantic import Field
 
 from scaling.base.config import Clash
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.protocols import Protocol, Vtab1kProtocol
-from scaling.evaluate.trains import Find, Trains, chosen
-from scaling.evaluate.transfer import Task, Transfer, Upstream
+from scaling.evaluate.trained.protocols import Protocol, Vtab1kProtocol
+from scaling.evaluate.trained.trains import Find, Trains, chosen
+from scaling.evaluate.trained.transfer import Task, Transfer, Upstream
 
 GROUPS = ("natural", "specialized", "structured")
 NAME = Field(

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from scaling.base.config import Clash
+from scaling.evaluate.frozen.own_head import HeadFault
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.metrics import labelled, top_error
-from scaling.evaluate.own_head import HeadFault
-from scaling.evaluate.reads_text import ReadsText
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 from models.cost import forward_macs, parameters
 from models.shapes import Shape
 from scaling.base.console import print_table
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.trained.trains import Trains
 from scaling.planning.disk import states_kept
 from scaling.planning.privacy import privacy_remarks
 from scaling.study.study import Study

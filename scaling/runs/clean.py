@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.base.storage import is_object
-from scaling.evaluate.outcomes import FOLDER
+from scaling.evaluate.trained.outcomes import FOLDER
 from scaling.runs.held_run import hold_run_if_free
 from scaling.runs.lease import is_held
 from scaling.runs.run_folder import LEASE, RunFolder

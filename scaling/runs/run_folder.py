@@ -9,7 +9,7 @@
                     fault: memory, disk
     progress.json   how far the process at work has come; informative only
     checkpoints/    training states of the cooldown
-    finetune/       what an evaluation that trains has done so far (`scaling.evaluate.trainings`)
+    finetune/       what an evaluation that trains has done so far (`evaluate/trained/trainings.py`)
     lease/          who may write in here (`scaling.runs.lease`)
 
 Writing takes the lease: `scaling.runs.held_run`. Knows nothing of training or of processes;

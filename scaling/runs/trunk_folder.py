@@ -18,7 +18,7 @@ from fits.base.printable import printable
 from scaling.base.config import Config
 from scaling.base.storage import publish
 from scaling.base.trained_folder import named_in
-from scaling.evaluate.outcomes import steps_done
+from scaling.evaluate.trained.outcomes import steps_done
 from scaling.runs import lease
 from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import NAME, read_run_file

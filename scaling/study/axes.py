@@ -7,8 +7,8 @@ import math
 from scaling.data import Source
 from scaling.data.around.subset import Selection, Subset
 from scaling.evaluate import Evaluation
-from scaling.evaluate.own_head import OwnHead
-from scaling.evaluate.reads_text import ReadsText
+from scaling.evaluate.frozen.own_head import OwnHead
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.objectives.teacher import names_of
 from scaling.study.mistakes import show
 from scaling.study.reading import AXES, Reading

@@ -9,10 +9,10 @@ import math
 
 from scaling.data import Source
 from scaling.evaluate import Evaluation
-from scaling.evaluate.own_head import OwnHead
-from scaling.evaluate.reads_text import ReadsText
-from scaling.evaluate.tasks import FrozenTask
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.frozen.own_head import OwnHead
+from scaling.evaluate.frozen.reads_text import ReadsText
+from scaling.evaluate.frozen.tasks import FrozenTask
+from scaling.evaluate.trained.trains import Trains
 from scaling.objectives.teacher import names_of
 from scaling.study.axes import Data
 from scaling.study.reading import Reading

@@ -11,8 +11,8 @@ from scaling.data import Source
 from scaling.data.around.subset import Selection
 from scaling.data.augment import Augment, spelled_out, views_problem
 from scaling.evaluate import Evaluation
-from scaling.evaluate.own_head import OwnHead
-from scaling.evaluate.reads_text import ReadsText
+from scaling.evaluate.frozen.own_head import OwnHead
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.objectives import DEFAULT, Objective
 from scaling.objectives.config import ObjectiveConfig, Setting
 from scaling.study.axes import Data, part

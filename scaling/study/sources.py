@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
-from scaling.evaluate.tasks import FrozenTask
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.frozen.tasks import FrozenTask
+from scaling.evaluate.trained.trains import Trains
 from scaling.training.run import Run
 
 

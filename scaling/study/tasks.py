@@ -12,11 +12,11 @@ from scaling.base.config import Config
 from scaling.data import Source
 from scaling.evaluate import Evaluation
 from scaling.evaluate.classification import Classification
-from scaling.evaluate.own_head import HeadFault, OwnHead
+from scaling.evaluate.frozen.own_head import HeadFault, OwnHead
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.evaluate.privacy import Privacy
-from scaling.evaluate.reads_text import ReadsText
-from scaling.evaluate.trains import Trains
-from scaling.evaluate.transfer import Pretrained
+from scaling.evaluate.trained.trains import Trains
+from scaling.evaluate.trained.transfer import Pretrained
 from scaling.objectives.classify import Classify
 from scaling.objectives.teacher import names_of
 from scaling.study.evaluations import check_evaluations, check_source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.trained.trains import Trains
 from scaling.study.reading import Reading
 from scaling.study.study import Study
 from scaling.study.toml_lines import KeyPath

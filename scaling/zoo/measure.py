@@ -20,12 +20,12 @@ from scaling.base.console import note
 from scaling.data.pixels.decode import UnreadableImages, together
 from scaling.data.source import SourceConfig
 from scaling.evaluate import Evaluation
+from scaling.evaluate.frozen.passes import Passes
+from scaling.evaluate.frozen.reads_text import ReadsText
 from scaling.evaluate.measured import Measured
 from scaling.evaluate.measuring import measured
-from scaling.evaluate.passes import Passes
-from scaling.evaluate.reads_text import ReadsText
-from scaling.evaluate.trainings import host_arrays
-from scaling.evaluate.trains import Trains
+from scaling.evaluate.trained.trainings import host_arrays
+from scaling.evaluate.trained.trains import Trains
 from scaling.evaluate.upstream import Upstream
 from scaling.image_check import check_labels
 from scaling.objectives import DEFAULT, Objective

@@ -20,7 +20,7 @@ from models.weights.pixels import Pixels
 from models.weights.reading import in_words, inspect
 from models.weights.tensors import Unusable
 from scaling.base.config import digest
-from scaling.evaluate.transfer import Pretrained
+from scaling.evaluate.trained.transfer import Pretrained
 from scaling.objectives import DEFAULT, Objective
 from scaling.training import checkpoints
 from scaling.training.run import Run, RunData

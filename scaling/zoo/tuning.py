@@ -1,6 +1,6 @@
 """Fine-tunes a trained network of any origin, as a worker does it for a run, without a study.
 
-    WORK/<id of the network>/finetune/...    as `scaling.evaluate.outcomes` says
+    WORK/<id of the network>/finetune/...    as `scaling.evaluate.trained.outcomes` says
     WORK/<id of the network>/lease/          who fine-tunes it now
 
 All of it is deleted once the command has measured everything.
@@ -18,9 +18,9 @@ from typing import Any
 from fits.base.errors import UserError
 from scaling.base.console import note
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.outcomes import FOLDER, outcomes
-from scaling.evaluate.trainings import Trainings
-from scaling.evaluate.trains import InTraining, NotMeasured, Trains
+from scaling.evaluate.trained.outcomes import FOLDER, outcomes
+from scaling.evaluate.trained.trainings import Trainings
+from scaling.evaluate.trained.trains import InTraining, NotMeasured, Trains
 from scaling.planning.out_of_memory import is_out_of_memory
 from scaling.runs.lease import LeaseLost, hold_if_free
 from scaling.training.leaving import leaving_on_signals

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from scaling.base.config import Config
 from scaling.data.source import SourceConfig
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.outcomes import Outcome
-from scaling.evaluate.transfer import Transfer, Upstream
+from scaling.evaluate.trained.outcomes import Outcome
+from scaling.evaluate.trained.transfer import Transfer, Upstream
 from scaling.training.run import Run
 
 if TYPE_CHECKING:

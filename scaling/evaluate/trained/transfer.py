@@ -17,7 +17,13 @@ from models.shapes import MixerShape, Shape, ViTShape
 from scaling.base.config import Config
 from scaling.data import Source
 from scaling.data.around.part import Part
-from scaling.evaluate.protocols import Facts, HyperRule, Setting, ViTProtocol, Vtab1kProtocol
+from scaling.evaluate.trained.protocols import (
+    Facts,
+    HyperRule,
+    Setting,
+    ViTProtocol,
+    Vtab1kProtocol,
+)
 from scaling.training.initial import Init
 from scaling.training.margin import unseen_margin
 from scaling.training.placement_checks import batch_mistakes

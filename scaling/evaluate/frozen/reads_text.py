@@ -14,8 +14,8 @@ from scaling.base.config import Config
 from scaling.base.console import note
 from scaling.data import Source
 from scaling.data.labels import Labels
-from scaling.evaluate.own_head import HeadFault
-from scaling.evaluate.tasks import NAME
+from scaling.evaluate.frozen.own_head import HeadFault
+from scaling.evaluate.frozen.tasks import NAME
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ReadsText(Config, ABC):
           source: what the network was trained on.
         """
         from scaling.data.source import sample
-        from scaling.evaluate.forward import image_vectors
+        from scaling.evaluate.frozen.forward import image_vectors
 
         shown = self.source(source)
         assert shown is not None
@@ -107,7 +107,7 @@ class ReadsText(Config, ABC):
         Args:
           objective: the network's, which has a `tokenizer` for what it was trained on, `source`.
         """
-        from scaling.evaluate.forward import text_vectors
+        from scaling.evaluate.frozen.forward import text_vectors
 
         tokenizer, most = objective.tokenizer(source), objective.text_length
         if cut := sum(length > most for length in tokenizer.lengths(texts)):

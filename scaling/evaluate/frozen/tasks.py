@@ -13,8 +13,8 @@ from pydantic import Field
 
 from scaling.base.config import Config
 from scaling.data import Source
+from scaling.evaluate.frozen.passes import Passes, Rows
 from scaling.evaluate.measured import Measured
-from scaling.evaluate.passes import Passes, Rows
 from scaling.training.run import RunData
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from flax import nnx
 
 from models.shapes import Shape
 from scaling.base.storage import publish
-from scaling.evaluate.forward import losses
-from scaling.evaluate.outcomes import (
+from scaling.evaluate.frozen.forward import losses
+from scaling.evaluate.trained.outcomes import (
     FOLDER,
     OWN,
     TRUNK,
@@ -30,7 +30,7 @@ from scaling.evaluate.outcomes import (
     outcome_text,
     read_outcome,
 )
-from scaling.evaluate.trains import InTraining
+from scaling.evaluate.trained.trains import InTraining
 from scaling.training.hosts import agreed_word, is_first
 from scaling.training.initial import on_grid
 from scaling.training.leaving import Leaving

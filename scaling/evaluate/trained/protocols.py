@@ -16,7 +16,7 @@ from models.cost import trunk_parameters
 from models.shapes import Shape
 from scaling.base.config import Clash, Config, NoneAs
 from scaling.data.augment import Augment, MixUp
-from scaling.evaluate.shown import Shown
+from scaling.evaluate.trained.shown import Shown
 from scaling.objectives.classify import Classify
 from scaling.training.recipe import Decay, Norm, Recipe
 

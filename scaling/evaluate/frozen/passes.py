@@ -90,7 +90,7 @@ class Passes:
         """
 
         def made(images: Images, absent: Numbers) -> tuple[NDArray[np.float32], Labels]:
-            from scaling.evaluate import forward
+            from scaling.evaluate.frozen import forward
 
             return forward.features(self.module, images, absent, self.placement)
 
@@ -100,7 +100,7 @@ class Passes:
         """What the head says of images."""
 
         def made(images: Images, absent: Numbers) -> tuple[NDArray[np.float32], Labels]:
-            from scaling.evaluate import forward
+            from scaling.evaluate.frozen import forward
 
             return forward.scores(self.module, self.objective, images, absent, self.placement)
 
