@@ -1,9 +1,11 @@
 """What `clean` frees, `logs` shows and `curves` lists, of folders that no training wrote."""
 
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 
 import jax
 import pytest
@@ -251,3 +253,65 @@ def test_the_curve_of_a_run_is_its_trunks_and_then_its_own(runs):
 def test_without_a_step_there_is_no_curve(runs):
     with pytest.raises(UserError, match="no run of small has made a step"):
         as_csv(STUDY, runs)
+
+
+def test_a_study_that_leaves_its_dtype_to_the_devices_is_cleaned_as_its_runs_were_begun(runs):
+    """A GPU had its runs begin in bfloat16, which this machine's processor would not choose."""
+    opened = STUDY.model_copy(update={"compute_open": True})
+    half = opened.computed_in("bfloat16")
+    for run in STUDY.runs:
+        shutil.rmtree(runs / run.id)
+    for run in half.runs:
+        write_run_file(runs / run.id, run, half.evaluate, pytest.fail)
+        done(runs, run)
+    (name,) = {run.trunk for run in half.runs}
+    for step in (8, 16, 24):
+        a_state(runs / "trunks" / name / str(step), step)
+    found = [each.path.name for each in clean(opened, runs)]
+    assert sorted(found) == ["16", "8"]
+
+
+def test_what_interrupted_saves_and_damage_left_of_a_trunk_is_freed(runs):
+    """Also while its runs are still to be done; what is no training state stays."""
+    for step in (8, 24):
+        a_state(trunk(runs) / str(step), step)
+    with hold_trunk(trunk(runs)):
+        pass
+    (trunk(runs) / METRICS).write_text("")
+    left = ("passing.0123.partial.orbax-checkpoint-tmp", "12.damaged", "16")
+    for name in left:
+        a_state(trunk(runs) / name)
+    there = {each.name for each in trunk(runs).iterdir()}
+    assert freed(runs) == {f"trunks/{SHORT.trunk}/{name}" for name in left}
+    assert {each.name for each in trunk(runs).iterdir()} == there - set(left)
+
+
+def test_what_goes_with_a_state_is_not_looked_for_afterwards(runs):
+    """Deleting a state deletes what interrupted saves left beside it."""
+    own = RunFolder(runs / SHORT.id).checkpoints
+    done(runs, SHORT)
+    a_state(own / "passing", 9)
+    a_state(own / "passing.0123.partial")
+    assert freed(runs) == {
+        f"{SHORT.id}/checkpoints/{n}" for n in ("passing", "passing.0123.partial")
+    }
+
+
+def test_a_full_disk_is_freed(runs, monkeypatch):
+    """A lease is taken by an empty file where nothing more can be written."""
+    for step in (8, 24):
+        a_state(trunk(runs) / str(step), step)
+    for run in STUDY.runs:
+        done(runs, run)
+
+    class Full(io.TextIOWrapper):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(handle, mode="r", **how):
+        return Full(io.FileIO(handle, mode), **how)
+
+    monkeypatch.setattr(os, "fdopen", opened)
+    assert freed(runs) == {f"trunks/{SHORT.trunk}/8"}
+    with pytest.raises(OSError, match="No space left"), hold_trunk(trunk(runs)):
+        pass

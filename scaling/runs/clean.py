@@ -8,17 +8,16 @@ read, and whatever a run that is not done begins with or learns from.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scaling.base.storage import is_object
 from scaling.evaluate.trained.outcomes import FOLDER
-from scaling.runs.held_run import hold_run_if_free
-from scaling.runs.lease import is_held
+from scaling.runs.begun import as_begun
+from scaling.runs.lease import hold_if_free, is_held
 from scaling.runs.run_folder import LEASE, RunFolder
-from scaling.runs.trunk_folder import TrunkFolder, hold_trunk_if_free, to_come
+from scaling.runs.trunk_folder import TrunkFolder, to_come
 from scaling.study.study import Study
 from scaling.training import checkpoints
 from scaling.training.run import Run
@@ -48,12 +47,13 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
     Returns:
       What was deleted, or would be.
     """
+    study = as_begun(study, runs)
     found, needed = [], to_come(runs)
     for run in study.runs:
         folder = RunFolder(runs / run.id)
         if not folder.checkpoints.is_dir():
             continue
-        with _alone(folder.path, hold_run_if_free, dry_run) as check:
+        with _alone(folder.path, dry_run) as check:
             if check is not None:
                 done = folder.is_done(study.evaluate)
                 for path in _of_run(run, folder, done, ends):
@@ -63,24 +63,22 @@ def clean(study: Study, runs: Path, *, ends: bool = False, dry_run: bool = False
         trunk = TrunkFolder(runs / "trunks" / name)
         if not trunk.path.is_dir():
             continue
-        with _alone(trunk.path, hold_trunk_if_free, dry_run) as check:
+        with _alone(trunk.path, dry_run) as check:
             if check is not None:
                 unneeded = trunk.unneeded(needed.branches[name], needed.named, keep_last=True)
-                for path in unneeded:
+                for path in (*_left_over(trunk.path), *unneeded):
                     found.append(_take(path, dry_run, check))
     return found
 
 
 @contextmanager
-def _alone(
-    folder: Path, hold: Callable[[Path], AbstractContextManager[Any]], dry_run: bool
-) -> Iterator[Callable[[], None] | None]:
+def _alone(folder: Path, dry_run: bool) -> Iterator[Callable[[], None] | None]:
     """What raises once another process is at the folder; None where one is. A dry run takes no
     lease: it writes nothing."""
     if dry_run:
         yield None if is_held(folder / LEASE) else lambda: None
         return
-    with hold(folder) as held:
+    with hold_if_free(folder / LEASE, on_full_disk=True) as held:
         yield None if held is None else held.check
 
 
@@ -88,16 +86,22 @@ def _of_run(run: Run, folder: RunFolder, done: bool, ends: bool) -> Iterator[Pat
     """What nothing needs among a run's own states, and those of its evaluations."""
     if done and (folder.path / FOLDER).is_dir():
         yield folder.path / FOLDER
-    whole = {path for _, path in checkpoints.found(folder.checkpoints)}
+    yield from _left_over(folder.checkpoints)
     end = folder.checkpoints / str(run.steps)
-    for path in sorted(folder.checkpoints.iterdir()):
-        if ".damaged" in path.name:
+    for _, path in checkpoints.found(folder.checkpoints):
+        if done and (path != end or ends):
             yield path
-        elif done:
-            if path != end or ends:
-                yield path
-        elif path not in whole:
-            yield path
+
+
+def _left_over(parent: Path) -> list[Path]:
+    """What interrupted saves and deletions left in a folder of states, and what was set aside as
+    damaged. To be deleted before the states themselves, with which it would go."""
+    whole = {path for _, path in checkpoints.found(parent)}
+    return [
+        path
+        for path in sorted(parent.iterdir())
+        if path not in whole and path.name != LEASE and path.is_dir()
+    ]
 
 
 def _is_named(path: Path, folder: Path, run: Run, named: Collection[Path]) -> bool:

@@ -113,13 +113,16 @@ def hold(
 
 
 @contextmanager
-def hold_if_free(folder: Path, watch: LeaseWatch | None = None) -> Iterator[Lease | None]:
+def hold_if_free(
+    folder: Path, watch: LeaseWatch | None = None, *, on_full_disk: bool = False
+) -> Iterator[Lease | None]:
     """As `hold`, but without waiting: None where another process holds the lease, or may.
 
     Args:
       watch: of this lease, kept by who comes again; without one no lease is seen to expire.
+      on_full_disk: there too, by a file that names nobody: for who deletes.
     """
-    lease = _take(folder, watch or LeaseWatch())
+    lease = _take(folder, watch or LeaseWatch(), on_full_disk)
     try:
         if lease is not None:
             lease.live()
@@ -176,21 +179,21 @@ class LeaseWatch:
         return now - self._since >= EXPIRY
 
 
-def _take(folder: Path, watch: LeaseWatch) -> Lease | None:
+def _take(folder: Path, watch: LeaseWatch, on_full_disk: bool = False) -> Lease | None:
     """The next lease, if nobody holds the last one."""
     newest = _newest(folder)
     if newest is None:
-        return _claim(folder, 1)
+        return _claim(folder, 1, on_full_disk)
     number, held = newest
     if held and not _is_gone(_holder(folder, number)) and not watch.has_expired(folder, number):
         return None
-    return _claim(folder, number + 1)
+    return _claim(folder, number + 1, on_full_disk)
 
 
-def _claim(folder: Path, number: int) -> Lease | None:
+def _claim(folder: Path, number: int, on_full_disk: bool = False) -> Lease | None:
     """The lease of this number; None when another process was faster."""
     marks = marks_of(folder)
-    if not marks.create(number, json.dumps(_me())):
+    if not marks.create(number, json.dumps(_me()), on_full_disk):
         return None
     others = [mark for mark in marks.all() if mark != (number, True)]
     if any(mark.number >= number for mark in others):  # it was taken, and its file deleted since

@@ -11,6 +11,7 @@ that lost its lease, brings no lease back: nobody looks at the heartbeat of an o
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
@@ -21,6 +22,8 @@ from typing import NamedTuple, Protocol
 
 from fits.base.files import disk_named
 from scaling.base.storage import ObjectPath, check_exclusive, create, is_object
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Mark(NamedTuple):
@@ -36,8 +39,12 @@ class Marks(Protocol):
     def all(self) -> list[Mark]:
         """In no order; none where there is no folder."""
 
-    def create(self, number: int, holder: str) -> bool:
-        """Make `number` held; False where another process was faster."""
+    def create(self, number: int, holder: str, on_full_disk: bool = False) -> bool:
+        """Make `number` held; False where another process was faster.
+
+        Args:
+          on_full_disk: there too, where the holder cannot be named.
+        """
 
     def undo(self, number: int) -> None:
         """Take back what `create` made."""
@@ -82,7 +89,7 @@ class FileMarks:
             return []
         return _marks(names)
 
-    def create(self, number: int, holder: str) -> bool:
+    def create(self, number: int, holder: str, on_full_disk: bool = False) -> bool:
         if number == 1:
             self._folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -93,7 +100,9 @@ class FileMarks:
         try:
             with disk_named(self._held(number)), os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(holder)
-        except OSError:  # a mark that names nobody would have others wait for its expiry
+        except OSError as error:  # of a mark that names nobody others wait for the expiry
+            if on_full_disk and error.errno in FULL:
+                return True
             with suppress(OSError):
                 self.undo(number)
             raise
@@ -142,7 +151,7 @@ class ObjectMarks:
     def all(self) -> list[Mark]:
         return _marks(path.name for path, _ in self._folder.below())
 
-    def create(self, number: int, holder: str) -> bool:
+    def create(self, number: int, holder: str, on_full_disk: bool = False) -> bool:
         # the random line tells this claim from any other one of the same process
         text = f"{holder}\n{uuid.uuid4().hex}\n"
         if not create(self._path(number, "held"), text.encode()):
