@@ -187,3 +187,33 @@ def test_a_rule_that_is_none_is_refused_with_the_near_ones():
     with pytest.raises(UserError, match="Did you mean 'behind'"):
         rules_named(["behid"])
     assert rules_named(["behind", "behind"]) == ("behind",)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"recipe": {"warmup_steps": 10, "dropout": 0.2}}, {}),
+        (
+            {"recipe": {"warmup_steps": 10}},
+            {"recipe": {"warmup_steps": 10, "stochastic_depth": 0.1}},
+        ),
+        (
+            {"objective": {"kind": "simclr"}, "batch": 64},
+            {"objective": {"kind": "simclr"}, "batch": 32},
+        ),
+        ({}, {"init": {"from": "there"}}),
+    ],
+)
+def test_losses_of_another_kind_are_no_rivals(tmp_path, one, other):
+    """Dropout and stochastic depth raise the loss in training; that of SimCLR is one among the
+    images of a batch; and what a network begins with has cost compute elsewhere."""
+    pair = []
+    for run, changes in ((SMALL, one), (LARGE, other)):
+        fields = {**run.model_dump(mode="json", by_alias=True), **changes}
+        pair.append(Run.model_validate(fields))
+    small, large = pair
+    study = STUDY.model_copy(update={"runs": (small, large)})
+    prepare(study, tmp_path, retry=False, say=pytest.fail)
+    write_curve(tmp_path, large, [(s, noise(s) * 0.5) for s in range(1, 40)])
+    write_curve(tmp_path, small, [(s, noise(s) * falling(s, floor=1.5)) for s in steps_to(400)])
+    assert Stopping(("behind",), study.runs, tmp_path).verdict(small) is None

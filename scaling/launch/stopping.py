@@ -9,9 +9,11 @@ A loss that is not finite needs no rule: that run has failed. Of a rule's verdic
 rule.json into the run's folder; whoever trains the run, anywhere, then gives it up, and the reason
 stands in its failed.txt.
 
-Losses are compared where they can be: among runs of the same data, data size, objective and
-augmentation, before any of them cools down. There the frontier is the lowest loss that another
-model has come to with no more compute than this run will have spent where it leaves its trunk.
+Losses are compared where they can be, before any run cools down: among runs of the same data, data
+size, objective, augmentation, dropout and stochastic depth, that all begin with trained weights or
+all without, and of the same batch where a loss is one among its images, as SimCLR's is. There the
+frontier is the lowest loss that another model has come to with no more compute than this run will
+have spent where it leaves its trunk.
 """
 
 from __future__ import annotations
@@ -174,4 +176,7 @@ def _flops(run: Run, step: int) -> float:
 
 def _kind(run: Run) -> str:
     """Names what runs have in common whose losses can be compared."""
-    return digest([run.data, run.data_size, run.resample, run.objective, run.augment])
+    measured = [run.data, run.data_size, run.resample, run.objective, run.augment]
+    raised_by = [run.recipe.dropout, run.recipe.stochastic_depth]  # in training alone
+    among = run.batch if run.objective.couples_examples else None  # images of one loss
+    return digest([*measured, *raised_by, among, run.init is not None])
