@@ -403,3 +403,14 @@ def test_on_this_machines_processor_the_step_is_compiled_and_only_once(plan, tmp
         for out in (first, again)
     ]
     assert steps[0] == steps[1]
+
+
+def test_a_mistake_in_the_table_of_the_launcher_is_said_before_the_launch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.toml").write_text(f'{STUDY}\n[launcher]\nkind = "slurn"\n')
+    found = CliRunner().invoke(app, ["plan", "two.toml"])
+    assert "[launcher] kind = slurn: no such launcher. Did you mean 'slurm'?" in str(
+        found.exception
+    )
+    (tmp_path / "two.toml").write_text(f'{STUDY}\n[launcher]\nkind = "ray"\n')
+    assert CliRunner().invoke(app, ["plan", "two.toml"]).exit_code == 0

@@ -70,10 +70,12 @@ def plan(
                 "--search and --price are for --on: name the devices."
             ]
         )
+    from scaling.launch.protocol import launcher
     from scaling.planning.closed_form import as_csv, as_json, show_cost, study_cost
     from scaling.study.parse import read_study
 
     wanted = read_study(study, planned=True)
+    launcher(None, {}, wanted.launcher)  # raises where that table has mistakes
     found = study_cost(wanted)
     if table is not None:
         write(as_csv(wanted), table)

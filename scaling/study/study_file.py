@@ -206,8 +206,9 @@ class Grid(Config):
 
 class LauncherTable(Config):
     """Where `scaling launch` has the runs trained, unless its options say otherwise: a `kind`,
-    `"local"` or `"slurm"`, and that launcher's options with `_` in place of `-`, such as
-    `partition = "gpu"`, `time = "4h"`, `gpus = 4`. `scaling launch` checks them."""
+    `"local"`, `"slurm"` or `"ray"`, and that launcher's options with `_` in place of `-`, such as
+    `partition = "gpu"`, `time = "4h"`, `gpus = 4`. `scaling plan` and `scaling launch` check
+    them."""
 
     model_config = ConfigDict(extra="allow")
 
