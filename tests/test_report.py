@@ -27,6 +27,8 @@ from scaling.cli.main import main as scaling
 from scaling.data.around.subset import Selection, Subset
 from scaling.data.arrays import Arrays, Digits
 from scaling.data.augment import Flip
+from scaling.evaluate.classification import Classification
+from scaling.evaluate.measured import Measured
 from scaling.evaluate.upstream import Upstream
 from scaling.report.report import collect, report
 from scaling.runs.held_run import hold_run
@@ -381,3 +383,19 @@ def test_the_law_of_repeated_data_takes_the_number_of_different_images_of_each_s
     (group,) = fit_table(read_table(table), spec).groups
     assert group.fit.rms < 1e-6
     np.testing.assert_allclose(group.fit.values, list(truth.values()), rtol=1e-3)
+
+
+def test_a_study_that_measures_no_error_rate_has_a_table_and_a_page_and_no_law(tmp_path, capsys):
+    """As one of images with several labels, measured by their mean average precision."""
+    each = Classification(name="found", measures=("map100",))
+    study = grid().model_copy(update={"evaluate": (each,)})
+    for run in study.runs:
+        write_run_file(tmp_path / run.id, run, study.evaluate, pytest.fail)
+        with hold_run(tmp_path / run.id) as held:
+            manifest = {"flops": run.flops, "data": [{"train_size": None}]}
+            held.finish([(each, [Measured("found_map100", 0.5, 1000)])], manifest)
+    report(study, tmp_path, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "small measures no error rate: there is no law" in said
+    assert "small.png" not in said
+    assert "map100" in (tmp_path / "out" / "small.html").read_text()

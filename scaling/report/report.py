@@ -174,13 +174,20 @@ def _write_tables(study: Study, results: Sequence[Result], out: Path) -> tuple[P
 def _laws(study: Study, table: Path) -> FitReport:
     """One fit for each error rate that is above 0 in some run, of each subset and each variant by
     itself."""
-    errors = {name for each in study.evaluate for name in each.errors}
+    errors = _errors(study)
+    if not errors:
+        return FitReport(table=table, spec=SPEC, notes=(), groups=())
     whole = read_table(table)
     rows = [k for k, metric in enumerate(whole.column("metric")) if metric in errors]
     parts = {"subset": {run.data.subset for run in study.runs}}
     parts["variant"] = set(variants(study.runs).values())
     by = ["metric", *(name for name, values in parts.items() if len(values) > 1)]
     return fit_table(whole.keep(rows), SPEC, by=by, strict=False, drop_zeros=True)
+
+
+def _errors(study: Study) -> set[str]:
+    """Names of the error rates that it measures."""
+    return {name for each in study.evaluate for name in each.errors}
 
 
 def part_of(group: GroupReport) -> str:
@@ -195,6 +202,9 @@ def subset_of(group: GroupReport, study: Study) -> str:
 
 def _in_words(study: Study, found: FitReport, details: bool, truth: Truth) -> Iterator[str]:
     """For a person: one row a metric, or every fit in full."""
+    if not _errors(study):
+        yield f"{study.name} measures no error rate: there is no law"
+        return
     if not found.groups:
         yield "no run has an error above 0: there is no law"
         yield from notes(found.notes)
