@@ -250,3 +250,33 @@ def test_a_batch_is_what_the_run_says_it_is(run, trainer):
     (batch,) = trainer._batches(3, 4)
     said = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_batch(run))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), batch) == said
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+
+
+def shown(opening):
+    """The code of the page that has a line."""
+    (found,) = [each for each in PAGE.split("```") if f"\n{opening}" in each]
+    return found.partition("\n")[2]
+
+
+def test_the_config_that_the_page_on_extending_shows_is_one():
+    config, _, _ = shown("class SimCLR(ObjectiveConfig)").partition("\nclass SimCLRObjective")
+    names = {"ObjectiveConfig": ObjectiveConfig, "Literal": Literal}
+    exec(config, names)
+    found = names["SimCLR"](temperature=0.2)
+    assert (found.views, found.couples_examples, found.one_pass) == (2, True, True)
+
+
+def test_the_evaluation_that_the_page_on_extending_shows_measures():
+    names = {}
+    exec(shown("class Spread(Config)"), names)
+    built = Classify().build(NANO, 10, precision_for("cpu"))
+    module = built.module(built.init(jax.random.key(0)))
+    evaluation, data = names["Spread"](), Procedural()
+    assert evaluation.source(data) == data
+    assert evaluation.errors == ()
+    (found,) = evaluation.measure(module, objective=Classify(), source=data)
+    assert (found.metric, found.n) == ("spread", 64)
+    assert found.value > 0
