@@ -29,6 +29,7 @@ PACKAGES = (
     "grain",
     "numpy",
 )
+DESCRIBE = ["describe", "--always", "--dirty", "--abbrev=12"]
 
 
 def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -62,10 +63,12 @@ def manifest_of(run: Run, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The commit of this code, marked if it was changed since; None outside a git checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of this code, marked if it was changed since; None where no git checkout has it,
+    such as in a virtual environment that lies within somebody's own."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        for command in (["ls-files", "--error-unmatch", Path(__file__).name], DESCRIBE):
+            found = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return found.stdout.strip()
