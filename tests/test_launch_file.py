@@ -14,6 +14,8 @@ from scaling.launch.launch import prepare
 from scaling.launch.launch_file import FOLDER, read_launch_file, runs_of, write_launch_file
 from scaling.launch.launch_spec import LaunchSpec, chosen, ordered, selected
 from scaling.runs.held_run import hold_run
+from scaling.runs.run_file import read_run_file
+from scaling.training.checkpoint_spec import CheckpointSpec
 
 SPEC = LaunchSpec(turns={a_study(1).runs[0].id: 0}, hang_after=60.0)
 
@@ -33,6 +35,16 @@ def test_what_is_read_back_is_what_was_launched(launched, tmp_path):
     assert runs_of(path) == tmp_path
     assert write_launch_file(study, tmp_path, SPEC) == path
     assert len(list((tmp_path / FOLDER).iterdir())) == 1
+
+
+def test_work_on_a_launch_keeps_the_checkpoints_that_its_study_asks_for(tmp_path):
+    """As the hosts of one training do, which write the folders of the launch anew."""
+    study = a_study(0).model_copy(update={"checkpoints": CheckpointSpec(every_steps=5)})
+    prepare(study, tmp_path, retry=False, say=pytest.fail)
+    found = meant(str(write_launch_file(study, tmp_path, SPEC)), tmp_path).study
+    prepare(found, tmp_path, retry=False, say=pytest.fail)
+    (run,) = study.runs
+    assert read_run_file(tmp_path / run.id).checkpoints == study.checkpoints
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from scaling.launch.launch_spec import LaunchSpec
 from scaling.runs.damage import DamagedRun, text_of
 from scaling.runs.run_file import read_run_file
 from scaling.study.study import Study
+from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
+from scaling.training.checkpoint_spec import CheckpointSpec
 from scaling.training.placement_spec import DEFAULT, PlacementSpec
 
 FOLDER = "launches"
@@ -32,6 +34,7 @@ class LaunchFile(Config):
     evaluate: tuple[Evaluation, ...]
     """What is to be measured on each."""
     placement: PlacementSpec = DEFAULT
+    checkpoints: CheckpointSpec = CHECKPOINTS
     turns: dict[str, int] = Field(default_factory=dict)
     """By the ids of runs, as `LaunchSpec.turns` has them."""
     hang_after: float | None = None
@@ -52,6 +55,7 @@ def write_launch_file(study: Study, runs: Path, spec: LaunchSpec) -> Path:
         runs=tuple(dict.fromkeys(run.id for run in study.runs)),
         evaluate=study.evaluate,
         placement=study.placement,
+        checkpoints=study.checkpoints,
         turns=dict(spec.turns),
         hang_after=spec.hang_after,
     )
@@ -87,6 +91,7 @@ def read_launch_file(path: Path) -> tuple[Study, LaunchSpec]:
         runs=tuple(found),
         evaluate=content.evaluate,
         placement=content.placement,
+        checkpoints=content.checkpoints,
     )
     return study, content.spec
 
