@@ -272,7 +272,7 @@ def test_a_command_in_a_task_has_no_variables_of_ray_or_of_another_training(tmp_
     monkeypatch.setenv("MEGASCALE_COORDINATOR_ADDRESS", "gone:8080")  # of a preempted slice
     log = tmp_path / "logs" / "seat.log"
     code = "import os; print(sorted(k for k in os.environ if k[:4] in ('RAY_', 'JAX_', 'MEGA')))"
-    assert run_in_task(["-c", code], str(log), {"JAX_PLATFORMS": "cpu"}) == ""
+    assert run_in_task(["-c", code], str(log), {"JAX_PLATFORMS": "cpu"}, "") == ""
     listed = log.read_text()
     assert "RAY_ADDRESS" not in listed
     assert "JAX_PROCESS_ID" not in listed
@@ -282,5 +282,15 @@ def test_a_command_in_a_task_has_no_variables_of_ray_or_of_another_training(tmp_
 
 def test_a_command_that_fails_in_a_task_is_told_by_its_last_line(tmp_path):
     log = tmp_path / "seat.log"
-    said = run_in_task(["-c", "import sys; print('all is lost'); sys.exit(3)"], str(log), {})
+    said = run_in_task(["-c", "import sys; print('all is lost'); sys.exit(3)"], str(log), {}, "")
     assert said == "exit status 3 (all is lost)"
+
+
+def test_a_command_in_a_task_runs_where_the_launch_was_typed_if_its_node_has_that_folder(tmp_path):
+    """Relative paths of a study begin there, such as that of its images."""
+    log, there = tmp_path / "seat.log", tmp_path / "typed here"
+    there.mkdir()
+    code = "import os; print(os.getcwd())"
+    for folder in (there, tmp_path / "not on this node"):
+        assert run_in_task(["-c", code], str(log), {}, str(folder)) == ""
+    assert log.read_text().splitlines() == [str(there), os.getcwd()]

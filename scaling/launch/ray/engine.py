@@ -7,6 +7,7 @@ tried again by Ray: the run folders say what is left, and `Seats` asks for anoth
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -198,7 +199,8 @@ class TaskSeat:
         remote = ray.remote(run_in_task).options(
             **options, resources=needs, max_retries=0, name=self.name, **where
         )
-        return remote.remote(list(arguments), str(log), dict(self._demand.environment))
+        environment = dict(self._demand.environment)
+        return remote.remote(list(arguments), str(log), environment, os.getcwd())
 
     def _ended(self) -> list[Any]:
         import ray

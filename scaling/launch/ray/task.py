@@ -24,12 +24,16 @@ which is not its own, as `STALE` would: MEGASCALE_*, left by a preempted trainin
 makes a slice wait for hosts that are gone (ray issue 62893)."""
 
 
-def run_in_task(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> str:
+def run_in_task(
+    arguments: Sequence[str], log: str, environment: Mapping[str, str], folder: str
+) -> str:
     """Run `python ARGUMENTS`; says how it ended, "" where that was in order.
 
     Args:
       log: is appended to; that it exists says that the task is at work.
       environment: of the command, beside what Ray has granted.
+      folder: in which the command runs, where relative paths of a study begin; a node that has no
+        such folder runs it where Ray was started.
 
     A cancelled task has the command keep a checkpoint and leave, and kills it after 10 s.
     """
@@ -41,6 +45,7 @@ def run_in_task(arguments: Sequence[str], log: str, environment: Mapping[str, st
             stdout=output,
             stderr=subprocess.STDOUT,
             env=_own(os.environ) | dict(environment),
+            cwd=folder if os.path.isdir(folder) else None,
         )
     finally:
         os.close(output)
