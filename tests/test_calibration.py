@@ -125,3 +125,21 @@ def test_a_model_that_was_not_measured_lies_between_those_that_were():
     assert not found.same_model
     assert found.flops_a_second == pytest.approx(2e12)
     assert look([small, large], flops_an_image=1e9).flops_a_second == pytest.approx(1e12)
+
+
+def test_another_network_of_the_same_name_is_another_model():
+    """Names of [models] are a study's own, and one of the zoo costs more at a higher resolution."""
+    other = a_measurement(flops_an_image=1e8, seconds=0.0008)  # 1e12 a second
+    large = a_measurement(model="L/16", flops_an_image=1e12, seconds=2.0)  # 4e12 a second
+    found = look([other, other, large], flops_an_image=1e10)
+    assert not found.same_model
+    assert found.flops_a_second == pytest.approx(2e12)
+    classes = a_measurement(flops_an_image=1.01e10, seconds=0.08)  # of a head
+    assert look([other, classes, large], flops_an_image=1e10).count == 1
+
+
+def test_networks_of_one_name_are_medians_of_their_own():
+    there = [a_measurement(model="small", flops_an_image=x, seconds=x / 1e12) for x in (1e8, 1e12)]
+    fast = a_measurement(model="small", flops_an_image=1e12, seconds=0.5)
+    found = look([*there, fast, fast], flops_an_image=1e12)
+    assert found.flops_a_second == pytest.approx(1e12 * 8 / 0.5)

@@ -7,6 +7,7 @@ passed over. Knows no JAX.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from scaling.base.machine import cache_folder
 from scaling.planning.published import interpolated
 
 FILE = "calibration.jsonl"
+HEADS = 0.1  # of FLOPs an image, by which heads of other classes may tell equal networks apart
 Positive: TypeAlias = Annotated[float, Field(ge=1e-12, le=1e30)]
 """Far beyond what there is, and near enough that rates and their ratios are finite and above 0."""
 Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
@@ -136,9 +138,9 @@ def nearest(
 ) -> Measured | None:
     """The median of the measurements that are most like a step; None: none is of such a device.
 
-    The device and the dtype must be the same. Then the same model, and of those the ones that also
-    agree in what is preferred, if there are any; without the model, straight lines in logarithms
-    between the medians of other models.
+    The device and the dtype must be the same. Then the same model, by its name and about as many
+    FLOPs an image, and of those the ones that also agree in what is preferred, if there are any;
+    without the model, straight lines in logarithms between the medians of other models.
 
     Args:
       is_called: whether the name of a device is that of the right kind.
@@ -149,15 +151,16 @@ def nearest(
     ]
     if not there:
         return None
-    by_model: dict[str, list[Measurement]] = {}
+    by_model: dict[tuple[str, float], list[Measurement]] = {}
     for each in there:
-        by_model.setdefault(each.model, []).append(each)
-    if model in by_model:
-        same = by_model[model]
+        by_model.setdefault((each.model, each.flops_an_image), []).append(each)
+    named = (each for each in there if each.model == model)
+    same = [x for x in named if math.isclose(x.flops_an_image, flops_an_image, rel_tol=HEADS)]
+    if same:
         for key, value in preferred.items():
             same = [each for each in same if getattr(each, key) == value] or same
         return Measured(_median(same), len(same), True)
-    medians = [(group[0].flops_an_image, _median(group)) for group in by_model.values()]
+    medians = [(flops, _median(group)) for (_, flops), group in by_model.items()]
     return Measured(interpolated(medians, flops_an_image), len(there), False)
 
 
