@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any
@@ -48,6 +49,8 @@ from scaling.watch import Watch, Watches
 IN_WORDS = (
     Diverged | DamagedRun | NotMeasured | OtherState | StoppedByRule | UserError
 )  # their text alone is the reason
+COMPUTED_ON = ("device", "machine", "revision", "xla_flags", "versions", "precision", "placement")
+"""Keys of a manifest that say so."""
 
 
 class Task(Config):
@@ -126,10 +129,16 @@ def carry_out(
     manifest["precision"] = asdict(trainers[run.trunk].precision)
     manifest["placement"] = task.placement.model_dump()
     manifest["seconds"] = round(seconds, 3)
-    manifest["seconds_here"] = round(time.monotonic() - began, 3)
-    manifest["seconds_beside"] = round(time.monotonic() - began - watch.seconds_of_steps, 3)
-    manifest["images_per_second"] = watch.pace
-    if trained := [*_finetuned(held), *(each.model_dump() for each in outcomes(held.path))]:
+    before, here = _confirmed(held), time.monotonic() - began
+    manifest["seconds_here"] = _with(before, "seconds_here", here)
+    manifest["seconds_beside"] = _with(before, "seconds_beside", here - watch.seconds_of_steps)
+    manifest["images_per_second"] = watch.pace or before.get("images_per_second")
+    if earlier := _earlier(before, manifest):
+        manifest["earlier"] = earlier
+    if trained := [
+        *_list_in(before, "finetune"),
+        *(each.model_dump() for each in outcomes(held.path)),
+    ]:
         manifest["finetune"] = trained
     held.finish(found, manifest)
     forget(held.path / FOLDER, held.check)
@@ -137,13 +146,32 @@ def carry_out(
         _delete_unneeded(TrunkFolder.of(held, run), run)
 
 
-def _finetuned(held: HeldRun) -> list[dict[str, Any]]:
-    """What an earlier manifest says of trainings by evaluations."""
+def _confirmed(held: HeldRun) -> dict[str, Any]:
+    """The manifest of a run that was done before and is measured once more; empty of another."""
     try:
-        found = held.manifest().get("finetune", [])
+        return held.manifest()
     except FileNotFoundError:
-        return []
-    return found if isinstance(found, list) else []
+        return {}
+
+
+def _with(before: Mapping[str, Any], name: str, seconds: float) -> float:
+    """The seconds of this process and of those before."""
+    return round((before.get(name) or 0.0) + seconds, 3)
+
+
+def _earlier(before: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Any]:
+    """On what the numbers that were confirmed before were computed, where that was something else;
+    the oldest first."""
+    found = _list_in(before, "earlier")
+    differs = any(before[name] != manifest[name] for name in COMPUTED_ON if name in before)
+    if differs:
+        found.append({name: before[name] for name in COMPUTED_ON if name in before})
+    return found
+
+
+def _list_in(manifest: Mapping[str, Any], name: str) -> list[Any]:
+    found = manifest.get(name)
+    return list(found) if isinstance(found, list) else []
 
 
 def _delete_unneeded(trunk: TrunkFolder, run: Run) -> None:

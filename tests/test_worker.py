@@ -521,3 +521,21 @@ def test_what_would_not_help_is_not_proposed():
     assert "--microbatches" not in said
     assert "--remat" not in said
     assert "--fsdp 4" in said
+
+
+def test_measuring_something_more_keeps_what_the_training_took_and_ran_on(folder, training):
+    """A manifest of the process that measured alone would say that all was computed by it."""
+    old = {"versions": {"jax": "0.1"}, "device": {"kind": "of long ago"}}
+    took = {"seconds_here": 7000.0, "seconds_beside": 60.0, "images_per_second": 12.0}
+    with hold_run(folder.path) as held:
+        first = measured(SimpleNamespace(missing=[UPSTREAM]))[1]
+        held.finish(first, {"flops": 1.0, **old, **took})
+    more = Upstream(images=200)
+    write_run_file(folder.path, RUN, [more], pytest.fail)
+    assert worker.work([folder.path]) == Ended.DONE
+    manifest = folder.manifest()
+    assert manifest["seconds_here"] >= 7000.0
+    assert manifest["seconds_beside"] >= 60.0
+    assert manifest["images_per_second"] == 12.0
+    assert manifest["earlier"] == [old]
+    assert len(folder.results([UPSTREAM, more])) == 4
