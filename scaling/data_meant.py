@@ -107,7 +107,8 @@ def _of_study(what: str, whole: bool) -> Meant:
             raise
         return Meant(Path(what).stem, damaged)
     found = [source for run in study.runs for source in sources_of(run, study.evaluate)]
-    return Meant(study.name, tuple(dict.fromkeys(found)), study.runs)
+    half = study.computed_in("bfloat16").runs if study.compute_open else ()  # as GPUs begin them
+    return Meant(study.name, tuple(dict.fromkeys(found)), (*study.runs, *half))
 
 
 def _damaged_sources(what: str) -> tuple[SourceConfig, ...]:

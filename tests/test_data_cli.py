@@ -232,6 +232,8 @@ def test_show_draws_what_a_study_s_run_sees(scaling):
     assert scaling("show", "study.toml") == (0, f"results/{name}.seen.png\n", "")
     run = read_study("study.toml").runs[-1].id
     assert scaling("show", "study.toml", "--run", run[:6])[0] == 0
+    on_a_gpu = read_study("study.toml").computed_in("bfloat16").runs[-1].id
+    assert scaling("show", "study.toml", "--run", on_a_gpu[:6])[0] == 0
     assert "has no such run" in scaling("show", "study.toml", "--run", "zzz")[2]
 
 
