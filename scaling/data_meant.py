@@ -44,7 +44,7 @@ class Meant(NamedTuple):
     name: str
     sources: tuple[SourceConfig, ...]
     runs: tuple[Run, ...] = ()
-    """Those of the study, where one was named."""
+    """Those of the study, where one was named; in each dtype that devices may choose."""
 
 
 def meant(

@@ -278,6 +278,7 @@ def test_what_interrupted_saves_and_damage_left_of_a_trunk_is_freed(runs):
     with hold_trunk(trunk(runs)):
         pass
     (trunk(runs) / METRICS).write_text("")
+    (trunk(runs) / "notes of mine").mkdir()
     left = ("passing.0123.partial.orbax-checkpoint-tmp", "12.damaged", "16")
     for name in left:
         a_state(trunk(runs) / name)

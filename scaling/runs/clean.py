@@ -97,11 +97,14 @@ def _left_over(parent: Path) -> list[Path]:
     """What interrupted saves and deletions left in a folder of states, and what was set aside as
     damaged. To be deleted before the states themselves, with which it would go."""
     whole = {path for _, path in checkpoints.found(parent)}
-    return [
-        path
-        for path in sorted(parent.iterdir())
-        if path not in whole and path.name != LEASE and path.is_dir()
-    ]
+    there = (path for path in sorted(parent.iterdir()) if path not in whole and path.is_dir())
+    return [path for path in there if _is_called_as_a_state(path.name)]
+
+
+def _is_called_as_a_state(name: str) -> bool:
+    """Or as what a save of one leaves beside it: 800, passing.0a1b2c3d.partial, 16.damaged-2."""
+    first, _, _ = name.partition(".")
+    return first.isdecimal() or first == checkpoints.PASSING
 
 
 def _is_named(path: Path, folder: Path, run: Run, named: Collection[Path]) -> bool:

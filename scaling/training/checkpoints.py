@@ -29,6 +29,7 @@ from scaling.training import bucket
 from scaling.training.checkpoint_manifest import MANIFEST, sealed, unsealed
 from scaling.training.parts import network
 
+PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 SCRATCH = "scaling-checkpoint-"  # temporary folders, on the way into a bucket or out of it
 FULL = os.strerror(errno.ENOSPC)
 ANOTHER_VERSION = "Another version of this project wrote it; move it away to train that part again."

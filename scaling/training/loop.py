@@ -22,13 +22,11 @@ from scaling.training import checkpoints
 from scaling.training.checkpoint_manifest import MANIFEST
 from scaling.training.checkpoint_spec import DEFAULT as CHECKPOINTS
 from scaling.training.checkpoint_spec import CheckpointSpec
-from scaling.training.checkpoints import Checkpoint, Damaged
+from scaling.training.checkpoints import PASSING, Checkpoint, Damaged
 from scaling.training.hosts import agreed_word, all_processes, is_first
 from scaling.training.leaving import never
 from scaling.training.run import Run
 from scaling.training.trainer import Progress, Trainer
-
-PASSING = "passing"  # the one checkpoint that is overwritten as training goes on
 
 
 @dataclass(frozen=True)
