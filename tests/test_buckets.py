@@ -9,6 +9,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +25,19 @@ from scaling.base.storage import create, place
 from scaling.data.procedural.source import Procedural
 from scaling.evaluate import Upstream
 from scaling.evaluate.measured import Measured
+from scaling.launch.launch_file import write_launch_file
+from scaling.launch.launch_spec import LaunchSpec
+from scaling.launch.ray.launcher import Ray
+from scaling.launch.slurm.launcher import Slurm
 from scaling.runs import lease, metrics_parts
+from scaling.runs.clean import clean
 from scaling.runs.held_run import hold_run
 from scaling.runs.lease import LeaseLost, hold, hold_if_free, is_held
 from scaling.runs.metrics_file import MetricsLine, MetricsWriter, read_lines
 from scaling.runs.run_file import read_run_file, write_run_file
 from scaling.runs.run_folder import RunFolder
 from scaling.runs.trunk_folder import hold_trunk
+from scaling.study.study import Study
 from scaling.training import checkpoints
 from scaling.training.checkpoints import Checkpoint, Damaged
 from scaling.training.recipe import Recipe
@@ -528,3 +535,43 @@ def test_who_lost_the_lease_writes_no_line(there):
     with pytest.raises(LeaseLost):
         writer.flush()
     assert names(there) == []
+
+
+def test_cleaning_frees_points_and_what_saves_left_and_nothing_else(there):
+    study = Study(name="x", question="?", runs=(RUN,), evaluate=(UPSTREAM,))
+    write_run_file(there / RUN.id, RUN, study.evaluate, pytest.fail)
+    with hold_run(there / RUN.id) as held:
+        held.finish([(UPSTREAM, [Measured(name, 0.5, 100) for name in UPSTREAM.metrics])], {})
+    trunk = there / "trunks" / RUN.trunk
+    with hold_trunk(trunk):
+        (trunk / "metrics.jsonl").write_bytes(b"{}\n")
+        for step in (4, 8):
+            (trunk / str(step) / "0a" / "data").write_bytes(b"x" * 10)
+            text = json.dumps({"step": step})
+            (trunk / str(step) / checkpoints.MANIFEST).write_bytes(text.encode())
+        (trunk / "6" / "0b" / "data").write_bytes(b"x")  # a save that was interrupted
+    before = {path.key for path, _ in there.below()}
+    assert {each.path.name for each in clean(study, there)} == {"4", "6"}
+    gone = {key.rpartition("trunks/")[2] for key in before - {p.key for p, _ in there.below()}}
+    left = {each for each in gone if "/lease/" not in each}
+    assert left == {
+        f"{RUN.trunk}/{name}" for name in ("4/0a/data", "4/checkpoint.json", "6/0b/data")
+    }
+
+
+@pytest.mark.parametrize("launcher", [Slurm(), Ray()])
+def test_a_launcher_on_a_cluster_hands_on_the_url_and_keeps_its_logs_on_its_machine(
+    there, launcher, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    study = Study(name="x", question="?", runs=(RUN,), evaluate=(UPSTREAM,))
+    file = write_launch_file(study, there, LaunchSpec())
+    wanted = SimpleNamespace(
+        runs=there, file=file, study=study, tally=None, spec=LaunchSpec(), stopping=lambda: None
+    )
+    engine = launcher.workers_of(wanted, SimpleNamespace(say=print))._engine
+    assert str(file) in " ".join(
+        [engine._command] if launcher.kind == "slurm" else engine._arguments
+    )
+    logs = engine._folder if launcher.kind == "slurm" else engine._logs
+    assert logs.is_relative_to(tmp_path)

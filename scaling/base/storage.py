@@ -68,6 +68,9 @@ class ObjectPath:
     def parent(self) -> ObjectPath:
         return ObjectPath(self.scheme, self.key.rpartition("/")[0])
 
+    def absolute(self) -> ObjectPath:
+        return self
+
     def with_name(self, name: str) -> ObjectPath:
         return self.parent / name
 

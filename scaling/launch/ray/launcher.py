@@ -26,7 +26,7 @@ from scaling.launch.launch_spec import LaunchSpec
 from scaling.launch.progress.display import Display
 from scaling.launch.ray.engine import Demand, RayEngine, at_most, cluster_nodes
 from scaling.launch.seats import Seats
-from scaling.runs.logs import LOGS
+from scaling.runs.logs import logs_folder
 from scaling.study.study import Study
 
 MOST = 1000  # seats at the same time, those that wait counted
@@ -154,7 +154,7 @@ class Ray(Config):
     def workers_of(self, launch: Launch, screen: Display) -> AtWork:
         """As `scaling.launch.protocol.StartsWorkers` says."""
         command = self.command(launch.study, str(launch.file.absolute()))
-        logs = (launch.runs / LOGS).absolute()
+        logs = logs_folder(launch.runs).absolute()
         return Seats(
             launch.tally,
             RayEngine(self.demand, command, logs, screen.say),

@@ -38,7 +38,7 @@ from scaling.launch.slurm.queue import (
     own_environment,
     slurm_said,
 )
-from scaling.runs.logs import LOGS
+from scaling.runs.logs import logs_folder
 from scaling.study.study import Study
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "srun")
@@ -123,7 +123,7 @@ class Slurm(Config):
 
     def workers_of(self, launch: Launch, screen: Display) -> AtWork:
         """As `scaling.launch.protocol.StartsWorkers` says."""
-        folder = (launch.runs / LOGS / f"slurm-{os.getuid()}").absolute()
+        folder = (logs_folder(launch.runs) / f"slurm-{os.getuid()}").absolute()
         command = shlex.join(self.command(launch.study, launch.file.absolute()))
         devices = self.hosts * (self.gpus or self.cpus or 1)
         engine = SlurmEngine(folder, command, self.parameters(launch.study), devices)
