@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, TypeAlias
 
 from fits.base.counted import counted
+from fits.base.names import short
 
 Names: TypeAlias = tuple[str, ...]
 Numbers: TypeAlias = Mapping[str, Any]
@@ -234,6 +235,26 @@ def _misplaced(names: Names, n: Numbers) -> str:
     )
 
 
+def _rows_of_kinds(names: Names, n: Numbers) -> str:
+    y, x, column, *values = names
+    return (
+        f"rows of equal {x} differ by {n['apart']:.0%} in {y} ({n['places']:.0f} places), and "
+        f"column {column} tells them apart ({short(', '.join(values))}): one law through all is "
+        f"that of none. Choose with --where '{column}={values[0]}', or fit each with --by {column} "
+        "where the command has it"
+    )
+
+
+def _rows_of_sweep(names: Names, n: Numbers) -> str:
+    y, x, *columns = names
+    shown = ", ".join(columns[:3]) + (", .." if len(columns) > 3 else "")
+    return (
+        f"rows of equal {x} differ by {n['apart']:.0%} in {y} ({n['places']:.0f} places), and in "
+        f"{shown}: of a sweep fit the best of each, --best-of '{x.replace(', ', ',')}'; of runs of "
+        "several kinds choose one with --where"
+    )
+
+
 def slip_in_brief(code: str, names: Names, n: Numbers) -> str:
     """For a cell of a table, the row that has a slip and the likely cause; "": it names none."""
     return _IN_BRIEF[code](names, n) if code in _IN_BRIEF else ""
@@ -308,6 +329,20 @@ def _rises_along(names: Names, n: Numbers) -> str:
     return f"{head}: say --law product for a quantity that is a product of powers"
 
 
+def _forecast_outliers(names: Names, n: Numbers) -> str:
+    where = ", ".join(f"{x:.10g}" for x in n["x"][:SHOWN]) + (
+        ", ..." if len(n["x"]) > SHOWN else ""
+    )
+    said, without = ("{:.3g} [{:.3g}, {:.3g}]".format(*n[each]) for each in ("with", "without"))
+    return (
+        f"{_of(n, 'point')} {_verb(n, 'is an outlier', 'are outliers')}, far off the curve of "
+        f"{_verb(n, 'its', 'their')} neighbours (x = {where}): a spike, or a slip in a row? The "
+        f"90 % interval at x = {n['at']:.4g} is {said}, and {without} without "
+        f"{_verb(n, 'it. Leave it', 'them. Leave them')} out (--where) if no more such points are "
+        "to come"
+    )
+
+
 AUTOCORRELATED = (
     "the law does not have the shape of the data, or the points are not independent. The "
     "intervals may be too narrow: if points belong together, such as those of one learning curve, "
@@ -333,6 +368,8 @@ DIAGNOSTICS: dict[str, Message] = {
         f"(--y-is accuracy), or is {p[1]} no loss?"
     ),
     "rises_along": _rises_along,
+    "rows_of_kinds": _rows_of_kinds,
+    "rows_of_sweep": _rows_of_sweep,
     "floor_held_above": lambda p, n: (
         f"{p[0]} is held at {n['at']:g}, and {_of(n, 'error')} fitted {_verb(n, 'lies', 'lie')} "
         f"below it (the lowest is {n['lowest']:.4g}): no curve with that floor reaches there"
@@ -440,6 +477,12 @@ DIAGNOSTICS: dict[str, Message] = {
         "which form a profile has is not known: the best size varies by {factor:.2g} times with "
         "it; try more sizes near the best"
     ),
+    "best_sizes_bend": lambda p, n: (
+        f"the best sizes bend: they grow as compute to the power of {n['first']:.3g} at the "
+        f"smallest budgets and of {n['last']:.3g} at the largest, so one power through all may "
+        f"give sizes too {'large' if n['last'] < n['first'] else 'small'} beyond them. Name the "
+        "largest budgets alone with --budgets"
+    ),
     "profiles_of_few_sizes": (
         "{freedom:.0f} degrees of freedom are left by {profiles:.0f} profiles: too few to trust "
         "the intervals"
@@ -484,9 +527,9 @@ DIAGNOSTICS: dict[str, Message] = {
     ),
     "average_backtests_worse": (
         "fitted to runs up to 1/{times:g} of the largest x, the laws erred by {error:.2g} in log "
-        "error on those beyond; the interval so far ahead reaches {half:.2g} to either side, and "
-        "may be too narrow. If points belong together, such as those of one learning curve, fit "
-        "the last of each alone"
+        "error on those beyond; the 90 % interval so far ahead reaches {half:.2g} to either side, "
+        "and may be too narrow. If points belong together, such as those of one learning curve, "
+        "fit the last of each alone"
     ),
     "average_not_falling": (
         "the error does not fall by more than its noise, and all laws averaged are of a falling one"
@@ -521,6 +564,11 @@ DIAGNOSTICS: dict[str, Message] = {
         f"the forecast begins {100 * n['by']:.2g} % below the last point, which lies above all "
         "that was fitted: a spike, or a curve that has begun to rise. No law here rises: do not "
         "trust it until later points lie lower"
+    ),
+    "forecast_outliers": _forecast_outliers,
+    "run_diverged": lambda p, n: (
+        f"{p[0]} is NaN or infinite from {p[1]} = {n['x']:.6g} on: the run has diverged. It takes "
+        "no part in the race; go on from a checkpoint before that, or stop it"
     ),
     "forecast_of_several": lambda p, n: (
         f"points of one x differ by {100 * n['apart']:.2g} %, and the curve from one x to the next "
@@ -579,10 +627,15 @@ _FILES = {
     "json_columns": "JSON of columns, as pandas writes a data frame",
     "json_split": "JSON of names and rows (pandas orient split)",
     "json_index": "JSON of rows by their index (pandas orient index)",
+    "json_named": "JSON of rows by their names, in the column index",
     "json_table": "JSON rows under one key",
     "cp1252": "Latin-1 (Windows-1252)",
     "bom": "UTF-8 with a byte order mark",
     "carriage_returns": "carriage returns alone as line ends",
+    "zip": "the only file of a zip archive",
+    "units_below": "units from the line below the names",
+    "row_numbers": "numbers of the rows left out, which stand under no name",
+    "repeated_headers": "repeats of the header left out",
     "mark_at_end": "an empty cell beyond the header at the end of rows left out",
     "repeated_names": "columns of one name told apart by their places",
     "header_in_comment": "column names from the comment on top",
@@ -592,6 +645,7 @@ _FILES = {
 
 _WAYS = {
     "decimal_comma": "decimal comma",
+    "decimal_point": "decimal point",
     "thousands": "thousands",
     "fortran": "D for the exponent",
     "power_of_ten": "power of ten",
