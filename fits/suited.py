@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.messages import slip_in_brief
 from fits.base.numbers import Array
+from fits.data.alike import of_rows_alike
 from fits.data.points import Points, as_measured
 from fits.data.remarks import (
     of_costliest,
@@ -37,10 +38,11 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
     x, y, names = points.x, points.error, (spec.x[0], spec.y)
     measured = as_measured(y, spec.y_is)
     mixed = of_mixed_fractions(spec.y, x, measured, spec.y_is)
+    alike = _alike(spec, points)
     if len(spec.x) > 1:
         spec, along = _along(spec, rises_along(spec, x, y))
-        return spec, (*mixed, *along)
-    found = mixed or of_slips(names, x, measured, spec.y_is)
+        return spec, (*mixed, *alike, *along)
+    found = [*(mixed or of_slips(names, x, measured, spec.y_is)), *alike]
     if spec.law not in (*GROWING, *RISING) and rising(x, y):
         spec, said = _risen(spec)
         found.append(said)
@@ -51,6 +53,16 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
     if spec.law != FORECAST and not mixed:
         found += of_misplaced(names, x, y, measured, spec.y_is, frontier=spec.rows != "all")
     return spec, tuple(found)
+
+
+def _alike(spec: FitSpec, points: Points) -> Iterator[Diagnostic]:
+    """Rows of equal x that are of several kinds, or of a sweep; a forecast names several curves."""
+    used = (*spec.x, *spec.clusters, *filter(None, [spec.weights]), spec.y)
+    columns = [each for each in used if each in points.table.columns]
+    if spec.law != FORECAST and set(spec.x) <= set(columns):
+        yield from of_rows_alike(
+            *(points.table, columns, points.x, spec.y, points.error), frontier=spec.rows != "all"
+        )
 
 
 def slips_among(found: Iterable[Diagnostic]) -> list[Diagnostic]:
