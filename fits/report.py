@@ -92,7 +92,9 @@ class GroupReport:
             return list(self.remarks)
         source = self.average or self.fit
         beyond = (each for place in self.at for each in source.extrapolates(as_x(place)))
-        of_average = self.average.diagnostics if self.average else ()
+        known = {each.code for each in self.fit.diagnostics}
+        more = self.average.diagnostics if self.average else ()
+        of_average = (each for each in more if each.code not in known)  # say outliers once
         return [*self.remarks, *self.fit.diagnostics, *of_average, *beyond]
 
     @property

@@ -79,7 +79,9 @@ def worst_diagnostic(group: GroupReport) -> str:
     A slip in a row comes first, for it may be the cause of all others; then why there is no fit.
     """
     slips = slips_among(group.remarks)
-    every = [*group.remarks, *(group.fit.diagnostics if group.fit else ())]
+    every = list(group.remarks)
+    for source in (group.fit, group.average):
+        every += source.diagnostics if source else ()
     others = sorted(
         (each for each in every if each not in slips), key=lambda each: SEVERITY.index(each.code)
     )

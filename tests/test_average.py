@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from fits.data.frontier import on_frontier
 from fits.fit_laws import main
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
 from fits.laws.registry import LAWS
+from fits.report import fit_table
+from fits.report_text import worst_diagnostic
 from fits.saved.law_file import read_law
 from fits.spec import FitSpec
 
@@ -246,7 +249,25 @@ def test_it_says_when_its_backtests_were_worse_than_its_interval(paper):
     (said,) = (each for each in found.diagnostics if each.code == "average_backtests_worse")
     assert said.numbers["error"] > said.numbers["half"] > 0
     assert "may be too narrow" in said.words
+    for level in (0.5, 0.99):  # what is wrong of a law does not depend on the level asked for
+        other = average(x, np.minimum(0.3 + 0.5 * x**-0.8, 1.3 * x**-0.3), level=level)
+        assert said in other.diagnostics
     assert not average(*paper, choose=on_frontier).diagnostics
+
+
+def test_it_names_an_outlier_once(tmp_path):
+    x, y = runs(24)
+    assert not any("outlier" in each.code for each in average(x, y).diagnostics)
+    y[10] *= 1.4
+    (said,) = (each for each in average(x, y).diagnostics if "outlier" in each.code)
+    assert said.numbers["x"] == pytest.approx((x[10],))
+    assert "--loss" not in said.words  # an average has no other
+    path = tmp_path / "runs.csv"
+    rows = [f"{a},{b}\n" for a, b in zip(x, y, strict=True)]
+    path.write_text("core_days,error\n" + "".join(rows))
+    spec = FitSpec(x=("core_days",), y="error", average=True, rows="all")
+    (group,) = fit_table(path, spec, at=[(1e4,)], holdout=False).groups
+    assert [each.code for each in group.diagnostics].count("outliers_above") == 1
 
 
 @pytest.mark.slow
@@ -331,6 +352,18 @@ def test_of_several_groups_the_table_has_predictions_and_says_whose(tmp_path, ca
             (found,) = group["predictions"]
             estimate = "{value:.3g} [{low:.3g}, {high:.3g}]".format(**found)
             assert any(estimate in line for line in said.splitlines() if line[:2] in ("a ", "b "))
+
+
+def test_the_table_of_groups_has_what_speaks_against_the_average_of_its_predictions(tmp_path):
+    path = tmp_path / "runs.csv"
+    x = np.linspace(1, 2, 12)  # none is 3 times cheaper than the costliest: no backtest
+    y = 0.5 * x**-0.5 * np.exp(1e-3 * np.random.default_rng(0).normal(size=12))
+    rows = [f"{a},{b}\n" for a, b in zip(x, y, strict=True)]
+    path.write_text("core_days,error\n" + "".join(rows))
+    spec = FitSpec(x=("core_days",), y="error", law="power", rows="all")
+    for predicted, worst in ((False, "none"), (True, "fewer than 4 different x")):
+        found = fit_table(path, replace(spec, average=predicted), at=[(4.0,)], holdout=False)
+        assert worst_diagnostic(found.groups[0]).startswith(worst)
 
 
 @pytest.mark.slow

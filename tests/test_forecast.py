@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from fits.forecast.doubts import outliers
 from fits.forecast.ends import BELIEF, Belief
 from fits.forecast.forecast import PARAMETERS, Forecast, combine, forecast
 from fits.forecast.members import fit_members
@@ -653,3 +654,52 @@ def test_points_of_several_curves_are_told_from_repeated_measurements():
     assert not forecast(np.tile(x, 4), (y * again).ravel()).warnings
     resumed = np.append(x, x[20:30]), np.append(y, y[20:30])
     assert not forecast(*resumed).warnings
+
+
+def named(found: Forecast) -> list[str]:
+    return [each.code for each in found.diagnostics]
+
+
+@pytest.mark.parametrize("points", [12, 40, 2000])
+@pytest.mark.parametrize("times", [1.3, 0.8])
+def test_a_spike_is_named_with_the_interval_that_there_would_be_without_it(points, times):
+    rng = np.random.default_rng(3)
+    x = np.geomspace(1e3, 1e5, points)
+    y = (2 + 30 * x**-0.4) * np.exp(0.002 * rng.normal(size=points))
+    plain = forecast(x, y)
+    assert not plain.warnings
+    width = max(1, points // 100)
+    spike = slice(points // 2, points // 2 + width)
+    y[spike] *= times
+    found = forecast(x, y)
+    (said,) = (each for each in found.diagnostics if each.code == "forecast_outliers")
+    assert said.numbers["count"] == pytest.approx(width, abs=width / 2)
+    assert said.numbers["x"][0] == pytest.approx(x[spike].mean(), rel=0.05)
+    np.testing.assert_allclose(said.numbers["without"], plain(2e5), rtol=0.01)
+    np.testing.assert_allclose(said.numbers["with"], found(2e5))
+    assert "out (--where)" in said.words
+
+
+def test_a_bend_a_step_a_steep_beginning_and_noise_are_no_outliers():
+    x = np.geomspace(0.01, 1, 24)
+    rng = np.random.default_rng(0)
+    curves = {
+        "bend": np.where(x < 0.3, (x / 0.3) ** -0.1, (x / 0.3) ** -0.6),
+        "step": x**-0.3 * np.where(x < 0.3, 1, 1.1),
+        "beginning": x**-0.2 * (1 + 3 * np.exp(-x / 0.012)),
+        "noise": np.ones_like(x),
+    }
+    for curve in curves.values():
+        for _ in range(5):
+            y = curve * np.exp(0.003 * rng.normal(size=len(x)))
+            assert "forecast_outliers" not in named(forecast(x, y))
+
+
+def test_averages_of_few_points_are_no_outliers_beside_those_of_many():
+    log_x, count = np.linspace(-5, 0, 80), np.append(np.ones(20), np.full(60, 100.0))
+    for seed in range(4):
+        noise = 0.1 * np.random.default_rng(seed).normal(size=80) / np.sqrt(count)
+        log_y = -0.3 * log_x + noise
+        assert not outliers(log_x, log_y, 0.01 / count).any()
+        log_y[50] += 0.2
+        assert np.flatnonzero(outliers(log_x, log_y, 0.01 / count)).tolist() == [50]

@@ -128,6 +128,18 @@ def test_a_last_point_off_the_law_of_a_schedule_is_said(times, said):
     assert any(said in each for each in scheduled(x, y, schedule).warnings)
 
 
+def test_a_spike_under_a_schedule_is_named_with_the_interval_without_it():
+    schedule = Schedule(kind="cosine", until=END)
+    x = np.linspace(0.02, 0.5, 30) * END
+    y = noisy(annealed(schedule.area(x), schedule.rate(x)))
+    plain = scheduled(x, y, schedule)
+    y[12] *= 1.2
+    (said,) = scheduled(x, y, schedule).diagnostics
+    assert said.code == "forecast_outliers"
+    assert said.numbers["x"] == pytest.approx((x[12],))
+    np.testing.assert_allclose(said.numbers["without"], plain(END), rtol=0.01)
+
+
 def test_after_the_end_of_a_schedule_a_forecast_is_doubted():
     schedule = Schedule(kind="cosine", until=END)
     x = np.linspace(0.02, 0.9, 30) * END

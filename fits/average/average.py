@@ -28,6 +28,10 @@ from fits.regression.bootstrap import Choose
 from fits.regression.diagnostics import extrapolates
 from fits.regression.fit import every_point
 from fits.regression.inputs import checked_points, in_order, refuse_level
+from fits.regression.loss import LOG
+from fits.regression.outliers import off_the_curve
+from fits.regression.profile import profile_of
+from fits.regression.solver import in_units, unit_of
 from fits.spec import LEVEL, SEED
 
 AVERAGED = ("power", "power-floor", "power-shift", "saturating", "m4", "broken")
@@ -314,6 +318,7 @@ def _diagnostics(found: Average, points: Merged, rms: float) -> list[Diagnostic]
     if not found.backtests:
         numbers = {"n": different, "needs": TESTED, "times": CUTS[0]}
         said.append(Diagnostic("average_untested", numbers=numbers))
+    said += _outliers(found, points)
     said += _backtests_worse(found)
     first, last = np.log(found.predict(np.array(found.span)))
     if first - last <= 2 * max(rms, LEAST):
@@ -323,11 +328,29 @@ def _diagnostics(found: Average, points: Merged, rms: float) -> list[Diagnostic]
     return said
 
 
+def _outliers(found: Average, points: Merged) -> list[Diagnostic]:
+    """Points far off the curve of the others, by the law of the largest weight."""
+    law = LAWS[max(found.weights, key=lambda name: found.weights[name])]
+    unit = unit_of(law, points.x)
+    alike, alone = np.ones(len(points.y)), np.arange(len(points.y))
+    try:
+        profile = profile_of(law, in_units(points.x, unit), points.y, alike, alone, LOG, unit)
+    except ValueError:  # a posterior has its draws where least squares has no curve
+        return []
+    # Another loss, which a fit of a law could have, is nothing to advise.
+    return [
+        replace(each, numbers={**each.numbers, "huber": 1.0}) for each in off_the_curve(profile)
+    ]
+
+
 def _backtests_worse(found: Average) -> list[Diagnostic]:
-    """The backtest whose error most exceeds what the interval allows so far ahead, if any does."""
+    """The backtest whose error most exceeds what the interval allows so far ahead, if any does.
+
+    The interval is that of LEVEL whatever the spec's: of 50 % every second error lies outside.
+    """
     worst: dict[str, float] = {}
     for test in found.backtests:
-        low, high = found.band(found.span[1] * test.times)
+        low, high = found.band(found.span[1] * test.times, LEVEL)
         squares = [w * test.errors.get(name, 0.0) ** 2 for name, w in found.weights.items()]
         error, half = float(np.sqrt(sum(squares))), float(np.log(high / low)) / 2
         if error > half * max(1.0, worst.get("error", 0.0) / worst.get("half", 1.0)):

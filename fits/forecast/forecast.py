@@ -11,7 +11,8 @@ forecast depends on a unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -19,9 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fits.base.diagnostic import Diagnostic
-from fits.base.numbers import Array
+from fits.base.numbers import Array, Mask
 from fits.forecast.continued import CUTS, PARAMETERS, SAME
-from fits.forecast.doubts import missed_last, several_curves
+from fits.forecast.doubts import Said, missed_last, of_outliers, outliers, several_curves
 from fits.forecast.ends import BELIEF, Belief, falls
 from fits.forecast.evidence import LawPosterior
 from fits.forecast.members import Members, fit_members
@@ -35,6 +36,7 @@ from fits.spec import LEVEL
 MOST = 200  # different x; of more, neighbours are averaged
 MISSED = 0.04, 4.0  # square of the error of a fall, as a part of it: untested, and at most
 CERTAIN = 0.5  # probability of annealing from which a reader is told
+AHEAD = 2.0  # times the largest x: where a reader is told what outliers do to the forecast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,16 +267,42 @@ def forecast(
     steep = steep_end(log_x - log_x[-1], log_y - log_y[-1], float(parts.mean[0]), noise)
     found = _diagnostics(members, first - last, parts, steep, noise)
     found += several_curves(x, y)
-    return Forecast(
+    made = Forecast(
         members=members,
         steep=steep,
         n=len(x),
         span=(float(x.min()), float(x.max())),
         origin=float(log_x[-1]),
         last=float(np.exp(log_y[-1])),
-        diagnostics=tuple(found),
+        diagnostics=(),
         trust=trust,
     )
+    at = AHEAD * made.span[1]
+    found += without_outliers(
+        x, y, made, lambda kept: forecast(x[kept], y[kept], belief=belief, trust=trust), at
+    )
+    return replace(made, diagnostics=tuple(found))
+
+
+def without_outliers(
+    x: Array, y: Array, made: Said, refit: Callable[[Mask], Said], at: float
+) -> list[Diagnostic]:
+    """Outliers of a curve, where the forecast without them is another.
+
+    Args:
+      x, y: [points].
+      made: the forecast of all points.
+      refit: that of some.
+      at: x where the two are compared.
+    """
+    log_x, log_y, repeated = merged(np.log(x), np.log(y))
+    place = np.searchsorted((log_x[1:] + log_x[:-1]) / 2, np.log(x))
+    count = np.maximum(np.bincount(place, minlength=len(log_x)), 1)
+    off = outliers(log_x, log_y, repeated / count)
+    if not off.any():
+        return []
+    kept = ~off[place]
+    return of_outliers(np.exp(log_x[off]), kept, made, refit(kept), at)
 
 
 def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

@@ -32,6 +32,7 @@ from fits.forecast.forecast import (
     checked,
     forecast,
     merged,
+    without_outliers,
 )
 from fits.forecast.noise import usual_noise
 from fits.forecast.schedule import Schedule
@@ -192,16 +193,24 @@ def scheduled(
     if schedule.trunk and down.any() and len(np.unique(x[down])) >= PARAMETERS:
         alone = forecast(x[down], y[down], belief=belief)
         found += [each for each in alone.diagnostics if each.code == "forecast_steepens"]
-    return replace(
+    made = replace(
         made,
         risk=squares / len(errors) + 0.01**2 if risk is None else risk,
         noise=noise,
         rms=float(np.sqrt(squares / len(errors))),
         n=len(x),
         span=(float(x.min()), float(x.max())),
-        diagnostics=tuple(found),
         alone=alone,
     )
+
+    def refit(kept: Mask) -> ScheduledForecast:
+        some = down.copy()  # those that have cooled down are few, and all kept
+        some[~down] = kept
+        return scheduled(x[some], y[some], schedule, cooled=down[some], belief=belief, trust=trust)
+
+    if not down.all():
+        found += without_outliers(x[~down], y[~down], made, refit, schedule.until)
+    return replace(made, diagnostics=tuple(found))
 
 
 def _fitted(points: Points, schedule: Schedule, belief: Belief, trust: Trust) -> ScheduledForecast:
