@@ -13,8 +13,8 @@ from fits.laws.constrained import Constraint, constrained
 from fits.laws.farseer import FARSEER
 from fits.laws.lines import LOG_LINEAR
 from fits.laws.powers import POWER, POWER_FLOOR, SATURATING, saturating
-from fits.laws.registry import BROKEN_2
-from fits.regression.fit import fit
+from fits.laws.registry import BROKEN_2, LAWS
+from fits.regression.fit import every_point, fit
 from fits.regression.loss import Loss
 from fits.regression.solver import in_units, minimise, unit_of
 from fits.regression.two_stage import steps_of
@@ -331,6 +331,16 @@ def test_best_size_says_that_its_law_is_of_the_same_rows(of_size_and_data, comma
     assert "12 of 12 rows are among those" in said + warned
 
 
+def test_parameters_that_cannot_be_held_are_not_shared(of_size_and_data, command):
+    """A and B of Farseer's law are not those of the law that was saved."""
+    asked, law = of_size_and_data
+    of_two = *asked, "--x", "n", "--x", "d", "--law", "farseer", "--from", law
+    status, _, wrong = command(*of_two)
+    assert status == 2
+    assert f"--from: laws farseer and chinchilla (of {law}) share no parameter to hold" in wrong
+    assert "--fix" not in wrong
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_holdout")
 @pytest.mark.parametrize("columns", [("--size", "n", "--data", "d"), ("--data", "d"), ()])
@@ -383,3 +393,12 @@ def test_nothing_can_be_held_of_an_average(of_loss, command):
     status, _, wrong = command(path, *asked, "--from", kept)
     assert status == 2
     assert "is an average over laws, without parameters to hold." in wrong
+
+
+def test_a_place_of_x_is_held_in_the_unit_of_the_table():
+    x = np.geomspace(1e17, 1e21, 40)
+    law, truth = LAWS["broken"], (1e4, 0.2, 0.1, 0.3, 3e19, 0.1)
+    held = fit(
+        law, x, law.predict(x, *truth), choose=every_point, constraint=Constraint({"d1": 3e19})
+    )
+    np.testing.assert_allclose(held.values, truth, rtol=1e-3)

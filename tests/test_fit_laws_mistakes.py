@@ -224,3 +224,26 @@ def test_a_limit_on_memory_too_low_to_start_in_is_answered_in_words(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("fit-laws: there is not enough memory")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on addresses are of Linux")
+def test_blas_has_its_memory_before_a_table_takes_what_a_limit_leaves():
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20))\n"
+        "from fits.cli.output import ending\n"
+        "def work():\n"
+        "    import numpy as np\n"
+        "    kept = []\n"
+        "    try:\n"
+        "        while True:\n"
+        "            kept.append(np.empty(1 << 20, np.uint8))\n"
+        "    except MemoryError:\n"
+        "        del kept[-16:]\n"
+        "    import scipy.special\n"
+        "    ones = np.ones((256, 256))\n"
+        "    assert (ones @ ones == 256).all()\n"
+        "sys.exit(ending(work))"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -36,6 +36,33 @@ def test_a_slip_of_x_of_a_run_of_the_frontier_is_found_and_undone(factor, share)
     assert (found.run, found.x_factors[0]) == (run, pytest.approx(1 / factor))
 
 
+def sound(seed, runs, noise=0.01):
+    """Models of random size and length of training, most of them dominated."""
+    rng = np.random.default_rng(seed)
+    size, images = 10 ** rng.uniform(6, 9.3, runs), 10 ** rng.uniform(7, 10, runs)
+    error = 0.08 + 0.35 * (size / 1e6) ** -0.25 + 0.5 * (images / 1e7) ** -0.3
+    return size * images, error * np.exp(rng.normal(0, noise, runs))
+
+
+@pytest.mark.parametrize(("runs", "named"), [(30, 4), (60, 4), (500, 7)])
+def test_a_slip_of_x_is_found_in_tables_of_any_size(runs, named):
+    """Of 10; a frontier of more than 40 runs was not looked at, nor one of at most 40 runs."""
+    found = []
+    for seed in range(10):
+        x, error = sound(seed, runs)
+        best = on_frontier(x, error)
+        run = best[int(0.7 * len(best))]
+        x[run] /= 1000
+        found += [each.run == run for each in misplaced(x, error, 1.0, frontier=True)]
+    assert all(found)
+    assert len(found) >= named
+
+
+def test_sound_tables_of_any_size_have_no_run_misplaced():
+    tables = [sound(seed, runs) for runs in (30, 60, 500) for seed in range(40)]
+    assert sum(bool(misplaced(*each, 1.0, frontier=True)) for each in tables) <= 2
+
+
 @pytest.mark.parametrize("kind", ["accuracy-percent", "error"])
 def test_the_costliest_run_may_be_an_error_among_accuracies(kind):
     x, error = large(0)

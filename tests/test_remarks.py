@@ -320,3 +320,16 @@ def test_a_slip_of_x_is_said_in_few_words(place, factor, words):
 
 def test_a_costliest_run_that_only_did_worse_is_no_slip():
     assert slips_among(of(changed(-1, lambda y: y * 1.7))) == []
+
+
+def test_slips_among_some_runs_are_those_among_all():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1e17, 1e21, 12)
+    y = (x / 1e17) ** -0.1 * np.exp(rng.normal(0, 0.01, 12))
+    y[[3, 8]] *= 100
+    which, near = slips(x, y)
+    assert set(which.tolist()) == {3, 8}
+    for run in range(12):
+        some, its = slips(x, y, among=[run])
+        assert some.tolist() == [each for each in which.tolist() if each == run]
+        np.testing.assert_array_equal(its, near[which == run])

@@ -2,12 +2,15 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -522,3 +525,154 @@ def test_what_is_read_quickly_is_what_a_closer_look_finds(cell):
         assert found is not None
         assert found.role in ("decimal", "")
         assert quick == numerals._value(found, found.role)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "readings"),
+    [
+        ("tokens;loss\n100.000;3,412\n200.000;3,105\n", "tokens", "100 or 100000 (3,412 stands"),
+        ("tokens;loss\n100.000;3,412\n200.000;3,105\n", "loss", "3.412 or 3412 (100.000 stands"),
+        ('steps,loss\n"1,000",3.412\n"2,000",3.105\n', "steps", "1 or 1000 (3.412 stands"),
+        ('tokens,loss\n100.000,"3,412"\n', "tokens", "100 or 100000 (3,412 stands"),
+        ("x,y\n1,3.412\n2,3.105\n", "y", ""),
+        ('x,y,z\n1,3.412,"1,000,000"\n', "y", ""),
+        ('steps,loss\n"1,000",3.412\n"2,000",3.1\n', "steps", ""),
+    ],
+)
+def test_marks_that_no_number_of_the_file_explains_are_refused_with_both_readings(
+    read, text, name, readings
+):
+    _, wrong = read_numbers(read(text), name, lambda value: None)
+    if readings:
+        assert f"may be {readings}" in wrong[0][0]
+    else:
+        assert not wrong
+
+
+def test_a_mark_in_one_column_that_is_both_is_refused(read):
+    table = read("x\ty\n1\t1.234\n2\t1,234\n")
+    assert len(read_numbers(table, "y", lambda value: None)[1]) == 2
+
+
+def test_dots_taken_for_decimal_points_without_evidence_are_said_between_semicolons(read):
+    table = read("tokens;loss\n100.000;3.412\n200.000;3.105\n")
+    np.testing.assert_array_equal(column(table, "tokens"), [100, 200])
+    assert "tokens 100.000 as 100 (decimal point)" in said(table, "tokens")
+    assert said(read("tokens,loss\n100.000,3.412\n")) == ""
+    assert said(read("tokens;loss\n100.000;3.41\n")) == "read as: semicolons between cells"
+
+
+def test_dots_between_thousands_elsewhere_show_that_commas_are_decimal(read):
+    table = read("params;loss\n1.000.000;3,412\n2.000.000;3,105\n")
+    np.testing.assert_array_equal(column(table, "loss"), [3.412, 3.105])
+
+
+@pytest.mark.parametrize("kind", ["error", "accuracy"])
+def test_percentages_by_a_column_s_name_are_no_fractions(read, kind):
+    table = read("flops,err (%)\n1e18,0.9\n1e19,0.8\n")
+    with pytest.raises(UserError, match=rf"err \(%\) counts in percent.*--y-is {kind}-percent"):
+        points_of(table, ["flops"], "err", kind)
+    np.testing.assert_allclose(points_of(table, ["flops"], "err", "loss").error, [0.9, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"flops" "loss"\n"1" 1e18 3.41\n"2" 1e19 2.9\n"3" 1e20 2.345\n', "numbers of the rows"),
+        ("flops\tloss\n1\t1e18\t3.41\n2\t1e19\t2.9\n3\t1e20\t2.345\n", "numbers of the rows"),
+        ("   flops   loss\n0  1e18  3.41\n1  1e19  2.9\n2  1e20  2.345\n", "numbers of the rows"),
+        (PLAIN.replace("1e19", "flops,loss\n1e19"), "repeats of the header left out"),
+        ('"flops", "loss"\n"1e18", "3.41"\n"1e19", "2.9"\n"1e20", "2.345"\n', ""),
+        (" flops | loss\n-----+----\n 1e18 | 3.41\n 1e19 | 2.9\n 1e20 | 2.345\n(3 rows)\n", "bars"),
+        ("flops,loss\n1e18,**3.41**\n1e19,`2.9`\n1e20,\\textbf{2.345}\n", ""),
+        ("flops,loss\n$10^{18}$,3.41\n$1 \\times 10^{19}$,2.9\n10²⁰,2.345\n", "power of ten"),
+        ("flops,loss\n1e18,3.41 (0.02)\n1e19,2.9 (±.02)\n1e20,$2.345 \\pm 0.1$\n", "brackets"),
+    ],
+)
+def test_tables_as_other_programs_and_papers_write_them_are_read_and_named(read, text, words):
+    table = read(text, "runs.txt")
+    np.testing.assert_allclose(column(table, "flops"), FLOPS)
+    np.testing.assert_allclose(column(table, "loss"), LOSS)
+    assert words in said(table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "flops\tloss\n3\t1e18\t3.41\n7\t1e19\t2.9\n",
+        "flops\tloss\n1\t1e18\t3.41\n3\t1e19\t2.9\n",
+        "flops,loss\n1,1e18,3.41\n2,1e19,2.9\n",
+        "run flops loss\na 1 234 3.41\nb 5 678 2.9\n",
+    ],
+)
+def test_a_cell_too_many_that_does_not_number_the_rows_is_refused(read, text):
+    with pytest.raises(UserError):
+        points_of(read(text), ["flops"], "loss", "loss")
+
+
+def test_units_in_a_line_below_the_names_are_theirs(read):
+    table = read("model,flops,loss\n-,(EFLOP),nats\nS,1,3.41\nM,10,2.9\n")
+    assert [table.unit(name) for name in ("flops", "loss")] == ["EFLOP", "nats"]
+    np.testing.assert_array_equal(column(table, "flops"), [1, 10])
+    assert "units from the line below the names" in said(table)
+    assert list(read("model,N [B],loss\nS,2B,3.41\n").columns) == ["model", "N [B]", "loss"]
+
+
+def zipped(**files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+def test_a_zip_archive_of_one_file_is_that_file(read):
+    for more in ({}, {"__MACOSX/._runs": "x"}):
+        table = read(zipped(runs=PLAIN, **more), "runs.zip")
+        np.testing.assert_array_equal(column(table, "loss"), LOSS)
+        assert said(table) == "read as: the only file of a zip archive"
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (zipped(a=PLAIN, b=PLAIN), "a zip archive of 2 files. Take the table out of it"),
+        (zipped(**{"[Content_Types].xml": "", "xl": ""}), "a workbook (.xlsx). Save the sheet as"),
+        (zipped(runs=PLAIN)[:-30], "not a whole zip archive"),
+        (b"SQLite format 3\0" + b"\0" * 50, "an SQLite database, and no table. Export it as CSV"),
+        (b"\x93NUMPY\x01\0", "an array of NumPy, and no table"),
+        (b"%PDF-1.7\n", "a PDF file, and no table"),
+        (b"runs.csv".ljust(257, b"\0") + b"ustar", "a tar archive, and no table"),
+        (b"run,loss\n#1,3.4\n#2,3.1\n", "no rows. 2 lines begin with #, and are none"),
+        (b"flops&loss\n1&2\n", "Write commas, tabs or semicolons between the cells."),
+    ],
+)
+def test_what_is_no_table_is_named_with_what_to_do(read, raw, words):
+    with pytest.raises(UserError) as error:
+        points_of(read(raw), ["flops"], "loss", "loss")
+    assert words in str(error.value)
+
+
+def test_feather_is_read_as_parquet_is(tmp_path):
+    path = tmp_path / "runs.feather"
+    pyarrow.feather.write_feather(pyarrow.table({"flops": FLOPS, "loss": LOSS}), path)
+    np.testing.assert_array_equal(column(read_table(path), "loss"), LOSS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match="not a readable Feather file"):
+        read_table(path)
+
+
+def test_json_objects_by_names_are_rows_where_a_column_could_not_be_mixed(read):
+    rows = {name: row | {"model": "S"} for name, row in zip("abc", ROWS, strict=True)}
+    table = read(json.dumps(rows), "runs.json")
+    assert table.columns["index"] == ["a", "b", "c"]
+    np.testing.assert_array_equal(column(table, "loss"), LOSS)
+    assert "JSON of rows by their names, in the column index" in said(table)
+    columns = {key: {name: row[key] for name, row in rows.items()} for key in rows["a"]}
+    np.testing.assert_array_equal(column(read(json.dumps(columns), "runs.json"), "loss"), LOSS)
+
+
+def test_json_lines_whose_objects_hold_alike_objects_are_rows(read):
+    lines = [{"train": {"loss": each}, "val": {"loss": each + 1}} for each in LOSS]
+    table = read("\n".join(map(json.dumps, lines)), "runs.jsonl")
+    np.testing.assert_array_equal(column(table, "train.loss"), LOSS)

@@ -83,7 +83,7 @@ def test_a_parquet_table_reads_as_its_csv_would_and_counts_rows(tmp_path):
         ("x,y\n3\n4,5,6\n", ["line 2: 1 cell", "line 3: 3 cells", "names 2 columns"]),
         ("1,0.5\n2,0.4\n", ["line 1: 1, 0.5 are numbers, not column names"]),
         ("x;y\n1;2;3\n", ["line 2: 3 cells", "as many semicolons as the header"]),
-        (b"PK\x03\x04rest", ["a workbook (.xlsx) or another zip archive", "as CSV"]),
+        (b"PK\x03\x04rest", ["not a whole zip archive", "as CSV"]),
         (b"\x1f\x8bno gzip", ["not a whole gzip file"]),
         ('{"x": 1}\nx\n', ["line 2: no JSON object"]),
         ("[1, 2]", ["column names and no rows"]),
@@ -239,3 +239,19 @@ def test_rows_are_numbered_by_as_many_columns_as_tell_them_apart():
     assert numbered_rows([apart.columns[name] for name in "abc"], 4).tolist() == [0, 1, 2, 3]
     kept = made.columns["a"].keep(np.array([1, 3]))
     assert kept.codes().tolist() == [0, 1]
+
+
+def test_equal_rows_are_found_by_their_cells_whatever_was_read_as_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    cells = np.array(["1e3", "1000", "", "nan", "2"])
+    rows = [",".join(each) for each in rng.choice(cells, (60, 3)) if any(each)]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(["x,y,z", *rows]))
+    first = {row: rows.index(row) for row in rows}
+    again = [(k, first[row]) for k, row in enumerate(rows) if first[row] < k]
+    for read in ([], ["x"], ["y", "x"]):
+        table = read_table(path)
+        for name in read:
+            table.values(name)
+        assert table.duplicates() == again
+    assert table.keep([0]).duplicates() == table.keep([]).duplicates() == []

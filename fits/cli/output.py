@@ -29,14 +29,25 @@ LEAST_MEMORY = 300 << 20  # of addresses, without which NumPy's BLAS ends the pr
 
 
 def _heed_memory_limit() -> None:
-    """Raises MemoryError where the limit on addresses is too low for NumPy to be loaded."""
+    """Raises MemoryError where the limit on addresses is too low for NumPy to be loaded.
+
+    Where there is a limit, NumPy's and SciPy's BLAS take what they need before a table can: where
+    they find nothing left, one ends the program and loading the other does not end.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+    if limit == resource.RLIM_INFINITY:
+        return
+    if limit < LEAST_MEMORY:
         raise MemoryError
+    import numpy as np
+    import scipy.special  # noqa: F401
+
+    some = np.ones((256, 256))
+    np.linalg.solve(some @ some + np.eye(256), some)
 
 
 def _use_one_thread() -> None:
@@ -48,8 +59,8 @@ def _use_one_thread() -> None:
 def ending(work: Callable[[], int | None]) -> int:
     """Does the work and returns its exit status, or says what is wrong and returns 2."""
     try:
-        _heed_memory_limit()
         _use_one_thread()
+        _heed_memory_limit()
         status = work() or 0
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough

@@ -16,10 +16,10 @@ import numpy as np
 
 from fits.base.numbers import Array, Indices, Mask
 from fits.data.numerals import (
-    Elsewhere,
     Numerals,
     factor_of,
     has_decimal,
+    has_open,
     has_thousands,
     plain,
     read_numerals,
@@ -40,6 +40,7 @@ UNIT_WORDS = frozenset([  # less a plural's s; "min" is more often the least
     *("e", "z", "x", "one", "thousand", "million", "billion", "trillion", "mio", "mrd", "per"),
     *("kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib", "w", "kw", "wh", "kwh", "mwh", "j"),
 ])  # fmt: skip
+PERCENT = frozenset(["%", "percent", "pct"])  # units
 _CHIP = re.compile(r"(gpu|tpu|cpu|tpuv\d+[a-z]?|[avhbpt]\d+|mi\d+x?)s?")
 _UNIT = re.compile(r"(?P<name>.*\S)\s*(?:\((?P<round>[^()]+)\)|\[(?P<square>[^\[\]]+)\])")
 
@@ -58,10 +59,10 @@ def name_and_unit(header: str) -> tuple[str, str | None]:
     if found is None:
         return header, None
     unit = (found["round"] or found["square"]).strip()
-    return found["name"], unit if _is_unit(unit) else None
+    return found["name"], unit if is_unit(unit) else None
 
 
-def _is_unit(text: str) -> bool:
+def is_unit(text: str) -> bool:
     """Whether it is made of words of units: "TPUv3-core-days", "bits/byte", "10^18 FLOPs", "%"."""
     words = re.findall(r"[^\W\d_]+(?:v?\d+[a-z]?)?|[%$€£]", text.lower())
     return bool(words) and all(
@@ -73,9 +74,8 @@ def _is_unit(text: str) -> bool:
 class WholeColumn:
     """Every cell of a column of the file."""
 
-    def __init__(self, name: str, cells: Any, file: list[WholeColumn], between_commas: bool):
-        self.name, self.cells, self.file = name, cells, file
-        self.between_commas = between_commas
+    def __init__(self, name: str, cells: Any, file: list[WholeColumn], between: str):
+        self.name, self.cells, self.file, self.between = name, cells, file, between
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self.cells), BLOCK):
@@ -92,13 +92,18 @@ class WholeColumn:
     @cached_property
     def numerals(self) -> Numerals:
         found = plain(self.cells)
-        european = self._elsewhere("decimal_comma") or self._elsewhere("thousands_points")
-        if found is not None and not european:
+        if found is not None and not self._doubtful():
             return found
-        marks = ("decimal_comma", "decimal_point", "thousands_commas", "thousands_points")
-        return read_numerals(
-            self, lambda: Elsewhere(*map(self._elsewhere, marks)), self.between_commas
-        )
+        return read_numerals(self, self._elsewhere, self.between)
+
+    def _doubtful(self) -> bool:
+        """Whether points in numbers that float() takes may stand between thousands."""
+        if self._elsewhere("decimal_comma") or self._elsewhere("thousands_points"):
+            return True
+        alone = self.between not in ("", ",") and not self._elsewhere("decimal_point")
+        if not (alone or self._elsewhere("open_comma")) or self.decimal_point:
+            return False
+        return self.open_point != ""
 
     def _elsewhere(self, what: str) -> str:
         """The first number of the other columns that shows this mark; "": none does."""
@@ -126,6 +131,16 @@ class WholeColumn:
     def thousands_points(self) -> str:
         """A cell of it that has dots between thousands beyond doubt; "": none has."""
         return self._thousands(".")
+
+    @cached_property
+    def open_comma(self) -> str:
+        """A cell in which a comma may be decimal or between thousands; "": there is none."""
+        return has_open(self, ",") if (np.strings.find(self.cells, ",") >= 0).any() else ""
+
+    @cached_property
+    def open_point(self) -> str:
+        """A cell in which a dot may be decimal or between thousands; "": there is none."""
+        return has_open(self, ".")
 
     def _thousands(self, mark: str) -> str:
         twice = np.strings.count(self.cells, mark) > 1
@@ -181,6 +196,16 @@ class Column(Sequence[str]):
     @property
     def in_percent(self) -> bool:
         return self.whole.numerals.percent
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its cells were read as numbers already."""
+        return "numerals" in vars(self.whole)
+
+    @property
+    def named_percent(self) -> bool:
+        """Whether its name alone says that its numbers are percentages."""
+        return not self.in_percent and (self.unit or "").lower() in PERCENT
 
     @property
     def values(self) -> Array:
@@ -266,16 +291,18 @@ class Columns(Mapping[str, Column]):
         return Columns({name: Column(each.whole, kept) for name, each in self._columns.items()})
 
 
-def columns_of(
-    names: Sequence[str], blocks: Iterable[Sequence[Any]], between_commas: bool = False
-) -> Columns:
-    """Of blocks of rows, in each of which every column is [rows] of text."""
+def columns_of(names: Sequence[str], blocks: Iterable[Sequence[Any]], between: str = "") -> Columns:
+    """Of blocks of rows, in each of which every column is [rows] of text.
+
+    Args:
+      between: as of `numerals.read_numerals`.
+    """
     parts = [list(part) for part in zip(*blocks, strict=True)]
     file: list[WholeColumn] = []
     for name, pieces in zip(names, parts, strict=True):
         cells = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
         pieces.clear()
-        file.append(WholeColumn(name, cells, file, between_commas))
+        file.append(WholeColumn(name, cells, file, between))
     return Columns({each.name: Column(each) for each in file})
 
 

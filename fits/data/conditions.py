@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fits.data.tables import Table
 
 FORMS = "COL=VALUE, COL!=VALUE, COL>=NUMBER (<, <=, >) or COL=LOW..HIGH"
-PERCENT = frozenset(["%", "percent", "pct"])  # units
 _SIGN = re.compile(r"<=|>=|!=|==|=|<|>")
 _UPWARDS = re.compile(r"(?P<first>[^<>=!]+)(?P<one><=?)(?P<name>.+?)(?P<two><=?)(?P<last>[^<>=!]+)")
 _DOWNWARDS = re.compile(
@@ -216,8 +215,8 @@ def _met(table: Table, condition: Condition) -> Mask:
         inside = [_met(table, end) for end in _range(replace(condition, sign="="))]
         return ~np.logical_and.reduce(inside) & ~column.absent
     number = _number(value)
-    if number is not None and "%" in value and not column.in_percent and column.unit in PERCENT:
-        number *= 100  # the column's name says that its cells are percentages
+    if number is not None and "%" in value and column.named_percent:
+        number *= 100
     if number is not None and column.unit and (found := written(value)) and found.suffix:
         number /= 10.0 ** factor_of(column.unit)[0]  # 8B of a column that counts in B
     if condition.sign in ("=", "!="):

@@ -88,20 +88,24 @@ class Rows:
 
     def _split(self) -> Iterator[Row]:
         """Of a text without quotes and comments, in which a row is a line."""
-        mark, longest = self.layout.mark, csv.field_size_limit()
+        mark, skip, longest = self.layout.mark, self.layout.skip, csv.field_size_limit()
         for line, text in enumerate(self.source.lines(), 1):
-            if self._is_rule(text):
+            if mark == "|" and self._is_rule(text):
                 continue
             if len(text) > longest:
                 self._first = line
                 next(csv.reader([text], delimiter=mark))  # says which cell is too long
-            cells = list(map(str.strip, text.split(mark)))
-            if line > self.layout.skip and any(cells):
+            words = [] if mark == "\t" else text.split(None, 1)
+            if len(words) == 1:  # no blanks in the cells, which is faster
+                cells = words[0].split(mark)
+            else:
+                cells = list(map(str.strip, text.split(mark)))
+            if line > skip and any(cells):
                 yield Row(line, line, cells)
 
     def _parsed(self) -> Iterator[Row]:
         mark = self.layout.mark
-        reader = csv.reader(self._lines(), delimiter=mark, skipinitialspace=mark == " ")
+        reader = csv.reader(self._lines(), delimiter=mark, skipinitialspace=True)
         cells: list[str] = []
         row: Row | None = None
         for cells in reader:

@@ -2,7 +2,7 @@
 
 A run whose x is off by a power of ten lies beside the curve, above it or below, as an undertrained
 run does; so what is said of it is what fits, all of it. Looked at are tables whose other runs lie
-along one curve, and in larger ones the frontier, each of its runs beside the frontier that all
+along one curve, and otherwise the frontier, each of its runs beside the frontier that all
 others have; where models of several sizes share an x nothing can be said. Among few runs, or
 noisy ones, some slip or other would suit many a sound run: a run must lie farther from a parabola
 through the others than chance would put any of the runs, for any of the slips that are tried.
@@ -17,8 +17,8 @@ import numpy as np
 from fits.base.numbers import Array, Indices
 from fits.data.frontier import on_frontier
 
-MOST = 40  # runs of a table that is looked at, or of a frontier
-LARGEST = 20_000  # runs of a table whose frontier is
+MOST = 40  # runs of a table that is looked at as one curve
+MOST_ON_FRONTIER = 1000  # runs of a frontier that is
 LEAST = 5
 CURVE = np.log(1.15)  # the others lie so near to the curve through their neighbours
 ODD = 4.0  # times that, that a run lies off, and LEAST_OFF
@@ -54,16 +54,17 @@ def misplaced(
     Args:
       x, error: > 0, [runs].
       whole: what error and accuracy add up to; 0: y is no rate.
-      frontier: whether of more than MOST runs those on the frontier, and the costliest, are looked
-        at.
+      frontier: whether, where the runs lie along no one curve, or are more than MOST, those on the
+        frontier and the costliest are looked at.
     """
-    if frontier and MOST < len(x) <= LARGEST:
+    if frontier and len(x) > MOST:
         return _at_frontier(x, error, whole)
     if not LEAST <= len(x) <= MOST:
         return []
     places, heights = np.log(x), np.log(error)
     found = (_one(k, places, heights, whole) for k in range(len(x)))
-    return [each for each in found if each is not None]
+    along = [each for each in found if each is not None]
+    return along or (_at_frontier(x, error, whole) if frontier else [])
 
 
 def _at_frontier(x: Array, error: Array, whole: float) -> list[Misplaced]:
@@ -72,27 +73,37 @@ def _at_frontier(x: Array, error: Array, whole: float) -> list[Misplaced]:
     A costliest run that is no better than cheaper ones lies above the frontier, as most runs do,
     and a smaller x would set any of them right: it is suspected only if far from all others.
     """
-    places, heights = np.log(x), np.log(error)
-    chosen = _frontier(x, error, np.arange(len(x)))
-    top = int(np.lexsort((-error, x))[-1])
-    above = top not in chosen and x[top] < FAR * np.sort(x)[-2]
+    order = np.lexsort((error, x))
+    places, heights = np.log(x[order]), np.log(error[order])
+    on = np.flatnonzero(on_frontier(x[order], error[order], np.ones((1, len(x)), bool))[0])
+    if len(on) > MOST_ON_FRONTIER:
+        return []
+    cases = [(int(run), _frontier_without(k, on, heights)) for k, run in enumerate(on)]
+    top = int(np.argmax(places))  # of equal ones the best
+    above = top not in on
+    cases += [(top, on)] if above else []
     found = []
-    for run in {*chosen.tolist(), top}:
-        others = _frontier(x, error, np.delete(np.arange(len(x)), run))
+    for run, others in cases:
         rows = np.append(others, run)
-        if not LEAST <= len(rows) <= MOST:
+        if len(rows) < LEAST or not (odd := _one(len(others), places[rows], heights[rows], whole)):
             continue
-        odd = _one(len(others), places[rows], heights[rows], whole)
-        factors = () if odd is None or (run == top and above) else odd.x_factors
-        if odd and (factors or odd.mirrored):
-            found.append(Misplaced(run, factors, odd.mirrored))
+        excused = above and run == top and x[order[top]] < FAR * np.sort(x)[-2]
+        factors = () if excused else odd.x_factors
+        if factors or odd.mirrored:
+            found.append(Misplaced(int(order[run]), factors, odd.mirrored))
     return found
 
 
-def _frontier(x: Array, error: Array, rows: Indices) -> Indices:
-    """Those of the rows that no cheaper or equally costly one of them is as good as."""
-    mine = np.ones((1, len(rows)), bool)
-    return rows[np.flatnonzero(on_frontier(x[rows], error[rows], mine)[0])]
+def _frontier_without(k: int, on: Indices, heights: Array) -> Indices:
+    """The frontier of all runs but its k-th: where that was, those that it alone was better than.
+
+    Args:
+      on: places of the frontier, of runs in the order of x.
+    """
+    first, last = on[k] + 1, on[k + 1] if k + 1 < len(on) else len(heights)
+    before = heights[on[k - 1]] if k else np.inf
+    lowest = np.minimum.accumulate(np.append(before, heights[first:last]))
+    return np.concatenate([on[:k], first + np.flatnonzero(np.diff(lowest) < 0), on[k + 1 :]])
 
 
 def _one(run: int, places: Array, heights: Array, whole: float) -> Misplaced | None:
@@ -101,7 +112,9 @@ def _one(run: int, places: Array, heights: Array, whole: float) -> Misplaced | N
     at, height = places[order], heights[order]
     if (np.diff(at) < 1e-9).any() or height[-1] >= height[0]:
         return None
-    within = max(_off(np.delete(at, k), np.delete(height, k), at[k], height[k]) for k in _inner(at))
+    share = (at[1:-1] - at[:-2]) / (at[2:] - at[:-2])
+    neighbours = height[:-2] + share * (height[2:] - height[:-2])
+    within = float(np.abs(height[1:-1] - neighbours).max())
     if within > CURVE or (off := _off(at, height, places[run], heights[run])) < LEAST_OFF:
         return None
     beyond = max(places[run] - at[-1], at[0] - places[run])
@@ -142,10 +155,6 @@ def _beyond_chance(at: Array, height: Array, place: float, own: float) -> bool:
     t = abs(own - float(row @ values)) / np.sqrt(noise * (1 + leverage))
     tried = (len(at) + 1) * (len(POWERS) + 1)
     return bool(2 * stdtr(freedom, -t) < CHANCE / tried)
-
-
-def _inner(at: Array) -> range:
-    return range(1, len(at) - 1)
 
 
 def _off(at: Array, height: Array, place: float, own: float) -> float:

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fits.base.numbers import Array, Mask
 
 NOT_MEASURED = frozenset([
     *("", "-", "--", "---", "–", "—", "−", ".", "?", "n/a", "na", "#n/a", "<na>", "n.a.", "none"),
-    *("null", "nil", "nat", "missing", "#null!", "not available", "nd", "n.d."),
+    *("null", "nil", "nat", "missing", "#null!", "not available", "nd", "n.d.", r"\n", "..", "..."),
 ])  # fmt: skip
 DIVERGED = frozenset([
     *("nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"),
@@ -51,13 +51,21 @@ _FORTRAN = re.compile(r"\d[.,]?\d*[dD][+-]?\d")
 _PLUS_MINUS = re.compile(
     r"(?P<value>.*\d.*?)\s*(?:±|\+/-|\+-)\s*[.,]?\d[\d.,]*(?:[eE][+-]?\d+)?\s*(?P<percent>%)?"
 )
-_CONCISE = re.compile(r"(?P<value>[^()]*\d)\(\d{1,3}\)(?P<after>(?:[eE][+-]?\d+)?\s*%?)")
+_CONCISE = re.compile(
+    r"(?P<value>[^()]*\d)\s*\((?:±\s*)?(?:\d{1,3}|\d*[.,]\d+)\)(?P<after>(?:[eE][+-]?\d+)?\s*%?)"
+)
 _REAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _INTERVAL = re.compile(
     rf"(?P<value>{_REAL})\s*(?P<percent>%)?\s*"
     rf"[\[(]\s*(?P<low>{_REAL})\s*%?\s*(?:,|;|\.\.|to|–|-)\s*(?P<high>{_REAL})\s*%?\s*[\])]"
 )
 _ABOUT = re.compile(r"[~≈∼]\s*(?P<value>[^~≈∼\s].*)")
+_WRAPPED = re.compile(
+    r"\$(.+)\$|\*\*(.+)\*\*|\\(?:text|math)?(?:bf|it|rm|underline)\{(.+)\}|`(.+)`"
+)
+_LATEX = {r"\times": "×", r"\cdot": "·", r"\pm": "±", r"\%": "%", r"\,": " ", "{,}": ","}
+_POWER = re.compile(r"(?<=10)(?:\^\{([+-]?\d+)\}|([⁺⁻]?[⁰¹²³⁴-⁹]+))")
+_RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
 _CURRENCY = re.compile(r"(?P<sign>[+-]?)(?:US|A|C)?(?P<currency>[$€£¥])\s*(?P<number>\d.*)")
 _UNIT = re.compile(r"[^\W\d_][^\d,;#]*|[$€£¥°]")
 
@@ -134,7 +142,7 @@ def _bare(cell: str) -> tuple[str, str, tuple[str, ...]]:
     """
     number, mark, _ = cell.replace("\u2212", "-").partition(" #")
     odd = ("comment_in_cell",) if mark else ()
-    number = number.strip()
+    number = _without_markup(number.strip())
     if with_error := _PLUS_MINUS.fullmatch(number):
         shared = with_error["percent"] if "%" not in with_error["value"] else ""
         number, odd = with_error["value"] + (shared or ""), (*odd, "plus_minus")
@@ -149,6 +157,15 @@ def _bare(cell: str) -> tuple[str, str, tuple[str, ...]]:
     if priced := _CURRENCY.fullmatch(number):
         return priced["sign"] + priced["number"], priced["currency"], odd
     return number, "", odd
+
+
+def _without_markup(number: str) -> str:
+    """ "$3.3 \\times 10^{17}$" and "3.3 × 10¹⁷" are 3.3 × 10^17, and "**3.41**" is 3.41."""
+    while wrapped := _WRAPPED.fullmatch(number):
+        number = next(filter(None, wrapped.groups())).strip()
+    for command, plain_text in _LATEX.items():
+        number = number.replace(command, plain_text)
+    return _POWER.sub(lambda power: f"^{power[1] or power[2].translate(_RAISED)}", number)
 
 
 def factor_of(rest: str) -> tuple[int, str]:
@@ -183,13 +200,10 @@ class Numerals:
     suffixed: int = 0  # cells with a factor, such as M
 
 
-class Elsewhere(NamedTuple):
-    """A number in another column that shows beyond doubt what a mark is; "": there is none."""
-
-    comma: str  # decimal
-    point: str
-    commas: str  # between thousands
-    points: str
+Elsewhere: TypeAlias = Callable[[str], str]
+"""The first number in another column that is a "decimal_comma" or "decimal_point", or that has
+"thousands_commas" or "thousands_points", beyond doubt; that is an "open_comma" or "open_point",
+which may be either; "": there is none."""
 
 
 def plain(cells: Any) -> Numerals | None:
@@ -228,6 +242,16 @@ def has_thousands(cells: Iterable[str], mark: str) -> str:
             found = written(cell)
             if found and found.mark == mark and found.role == "thousands":
                 return cell
+    return ""
+
+
+def has_open(cells: Iterable[str], mark: str) -> str:
+    """The first of these in which this mark may be decimal or between thousands; "": none has."""
+    likely = re.compile(rf"\D*\d{{1,3}}\{mark}\d{{3}}(?![\d.,])").match
+    for cell in filter(likely, cells):
+        found = written(cell)
+        if found and found.mark == mark and found.role == "either":
+            return cell
     return ""
 
 
@@ -299,15 +323,13 @@ class _Seen:
             self.kinds.setdefault("suffix", (cell, value))
 
 
-def read_numerals(
-    cells: Iterable[str], elsewhere: Callable[[], Elsewhere], between_commas: bool
-) -> Numerals:
+def read_numerals(cells: Iterable[str], elsewhere: Elsewhere, between: str = "") -> Numerals:
     """The numbers of a column, with what the whole file says where it alone does not.
 
     Args:
       elsewhere: looks at the other columns.
-      between_commas: whether commas separate the cells of the file, so that one inside a cell had
-        to be quoted.
+      between: what stands between the cells of the file: a comma inside a cell had to be quoted
+        where it is one; "": the file is no such text.
     """
     seen, values, kinds = _Seen(), array("d"), bytearray()
     wrong: dict[str, str] = {}
@@ -335,7 +357,7 @@ def read_numerals(
     if seen.plain:
         seen.rests[""] = seen.plain
     unit = _common_unit(seen.rests)
-    marks = _Marks(seen, elsewhere, between_commas)
+    marks = _Marks(seen, elsewhere, between)
     for row, cell in late.items():
         found = written(cell)
         assert found is not None
@@ -343,8 +365,10 @@ def read_numerals(
         if role == "either":
             wrong[cell] = marks.why(cell, found)
         elif found.role == "either":
-            numbers[row] = _value(found, role)
-            seen.note(cell, found, role, float(numbers[row]))
+            numbers[row] = value = _value(found, role)
+            seen.note(cell, found, role, value)
+            if found.mark in marks.unproven:
+                seen.kinds.setdefault("decimal_point", (cell, value))
     _refuse(cells, seen, unit, marks, wrong)
     return Numerals(
         values=numbers,
@@ -359,7 +383,7 @@ def read_numerals(
 
 
 NUMBER, ABSENT, LOST = range(3)  # what a cell holds; a mistake counts as a number
-NO_NUMBER = "not a number. Write it in digits, say 1200 or 1.2e3."
+NO_NUMBER = "not a number. Write it in digits, say 1200 or 1.2e3, or leave the cell empty."
 
 
 def _common_unit(rests: dict[str, int]) -> str | None:
@@ -403,9 +427,9 @@ def _missing(cell: str) -> bool:
 class _Marks:
     """What dots and commas mean in a column: decimal marks, or between thousands."""
 
-    def __init__(self, seen: _Seen, elsewhere: Callable[[], Elsewhere], between_commas: bool):
-        self.seen, self.between_commas = seen, between_commas
-        self.elsewhere = elsewhere() if seen.open else Elsewhere("", "", "", "")
+    def __init__(self, seen: _Seen, elsewhere: Elsewhere, between: str):
+        self.seen, self.elsewhere, self.between = seen, elsewhere, between
+        self.unproven = set[str]()  # decimal marks that no number shows to be that
         self.open = {mark: self._decided(mark) for mark in seen.open}
 
     def _decided(self, mark: str) -> str:
@@ -419,16 +443,28 @@ class _Marks:
             return "decimal"
         if other in decimal:
             return "either"
-        if mark == "." and self.elsewhere.points and not self.elsewhere.point:
-            return "thousands"
+        comma, point = self.elsewhere("decimal_comma"), self.elsewhere("decimal_point")
+        commas, points = self.elsewhere("thousands_commas"), self.elsewhere("thousands_points")
         if mark == ".":
-            return "either" if self.elsewhere.comma or self.elsewhere.points else "decimal"
-        if self.elsewhere.commas and not self.elsewhere.comma:
+            if comma or points:
+                return "thousands" if points and not point else "either"
+            if not (point or commas):
+                if self._open(","):
+                    return "either"
+                self.unproven |= set(mark) if self.between not in ("", ",") else set()
+            return "decimal"
+        if commas and not comma:
             return "thousands"
-        if self.elsewhere.comma or self.elsewhere.point:
-            one = not (self.elsewhere.comma and self.elsewhere.point)
-            return ("decimal" if self.elsewhere.comma else "thousands") if one else "either"
-        return "thousands" if self.between_commas else "either"
+        if points and not point:
+            return "decimal"
+        if comma or point:
+            return ("decimal" if comma else "thousands") if not (comma and point) else "either"
+        return "thousands" if self.between == "," and not self._open(".") else "either"
+
+    def _open(self, mark: str) -> str:
+        """A number of this column, or of another, in which this mark may be either."""
+        what = "open_comma" if mark == "," else "open_point"
+        return self.seen.open.get(mark, "") or self.elsewhere(what)
 
     def role(self, found: Written) -> str:
         """Of the mark of a number: decimal, thousands, both or "either"."""
@@ -441,8 +477,8 @@ class _Marks:
         one, two = _value(found, "decimal"), _value(found, "thousands")
         other = "," if found.mark == "." else "."
         shown = self.seen.decimal.get(other) or self.seen.thousands.get(found.mark)
-        here = self.elsewhere
-        shown = shown or (here.comma or here.points if found.mark == "." else here.point)
+        likely = ("decimal_comma", "thousands_points") if other == "," else ("decimal_point",)
+        shown = shown or next(filter(None, map(self.elsewhere, likely)), "") or self._open(other)
         because = f" ({shown} stands elsewhere)" if shown and shown != cell else ""
         return (
             f"which may be {one:.15g} or {two:.15g}{because}. Write it without a separator of "

@@ -114,7 +114,7 @@ def points_of(
         table.ragged,
         _mixed_metrics(table, y, (*by, *more)),
         *wrong_x,
-        *(worse or wrong_y),
+        *(_named_percent(table, y, kind) or worse or wrong_y),
     )
     if any(kinds):
         raise UserError(*kinds)
@@ -170,6 +170,18 @@ def _mixed_metrics(table: Table, y: str, by: Sequence[str]) -> list[str]:
     return [
         f"{table.path}: the rows hold {len(metrics)} metrics ({short(', '.join(metrics))}). Say "
         f"--where metric={metrics[0]}, or --by metric for a fit of each."
+    ]
+
+
+def _named_percent(table: Table, y: str, kind: str) -> list[list[str]]:
+    """A column of percentages by its name, said to be one of fractions."""
+    if kind not in ("error", "accuracy") or not table.column(y).named_percent:
+        return []
+    return [
+        [
+            f"{table.path}: {table.columns.full_name(y)} counts in percent by its name. Say "
+            f"--y-is {kind}-percent; where its numbers are fractions, name it without the percent."
+        ]
     ]
 
 

@@ -13,11 +13,21 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from fits.base.counted import counted
 from fits.base.errors import UserError
 from fits.data.numerals import written
 
 HEAD = 200  # lines by which the mark between cells is found
 LONGEST_HEAD = 1 << 18  # characters of these
+FOREIGN = {  # first bytes
+    b"SQLite format 3\0": "an SQLite database",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "an array of NumPy",
+    b"\xd0\xcf\x11\xe0": "an old workbook (.xls)",
+    b"%PDF-": "a PDF file",
+    b"PAR1": "a Parquet file that was compressed as a whole, which has to be unpacked",
+    **dict.fromkeys([b"\x80\x03", b"\x80\x04", b"\x80\x05"], "a Python pickle"),
+}
 MARKS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -33,7 +43,7 @@ TEXT_MARKS = {  # the longer first: UTF-32's begins as UTF-16's does
     b"\xfe\xff": "utf-16",
 }
 _SHEET_ERROR = re.compile(r"#(?:N/A|DIV/0!|NUM!|VALUE!|REF!|NAME\?|NULL!)")
-_RULE = re.compile(r"(?=.*(?:--|==))(?=.*[|+])[\s|+:=-]+")
+_RULE = re.compile(r"(?=.*(?:--|==))(?=.*[|+])[\s|+:=-]+|\s*\(?\d+ rows?(?:\)| in set.*)\s*")
 BOM = b"\xef\xbb\xbf"
 _TEXT = bytes([9, 10, 12, 13, *range(32, 127), *range(128, 256)])  # no control characters
 _NOT_1252 = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])  # bytes that stand for nothing there
@@ -83,12 +93,12 @@ def source_of(path: Path) -> Source:
         raw = _uncompressed(path, raw, kind)
         how.append(kind)
     if raw.startswith(b"PK\x03\x04"):
-        raise UserError(
-            [
-                f"{path}: a workbook (.xlsx) or another zip archive. Save the sheet as CSV, or "
-                "unpack the archive."
-            ]
-        )
+        raw = _only_member(path, raw)
+        how.append("zip")
+    what = next((what for mark, what in FOREIGN.items() if raw.startswith(mark)), "")
+    if what or raw[257:262] == b"ustar":
+        what = what or "a tar archive"
+        raise UserError([f"{path}: {what}, and no table. Export it as CSV or Parquet."])
     encoding = _encoding(raw)
     if encoding != "utf-8-sig":
         how.append("cp1252" if encoding == "latin-1" else encoding[:6])
@@ -111,6 +121,34 @@ def _uncompressed(path: Path, raw: bytes, kind: str) -> bytes:
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         said = str(error) or type(error).__name__
         raise UserError([f"{path}: not a whole {kind} file ({said}). Copy it anew."]) from None
+
+
+def _only_member(path: Path, raw: bytes) -> bytes:
+    """Of a zip archive of one file, such as pandas writes; a workbook is one of many."""
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = [
+                name
+                for name in archive.namelist()
+                if not name.endswith("/") and not name.startswith("__MACOSX/")
+            ]
+            if len(names) == 1:
+                return archive.read(names[0])
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
+        raise UserError(
+            [
+                f"{path}: not a whole zip archive ({error}). Copy it anew; of a workbook (.xlsx) "
+                "save the sheet as CSV."
+            ]
+        ) from None
+    if "[Content_Types].xml" in names:
+        raise UserError([f"{path}: a workbook (.xlsx). Save the sheet as CSV."])
+    raise UserError(
+        [f"{path}: a zip archive of {counted(len(names), 'file')}. Take the table out of it."]
+    )
 
 
 def _by_arrow(raw: bytes, kind: str) -> bytes:
@@ -182,7 +220,8 @@ def is_comment(line: str) -> bool:
 
 
 def is_rule(line: str) -> bool:
-    """Whether it is a line of dashes, as below the header of a table in Markdown."""
+    """Whether it is a line of dashes, as below the header of a table in Markdown, or a database's
+    count of the rows above."""
     return _RULE.fullmatch(line) is not None
 
 
@@ -192,16 +231,23 @@ def _mark(rows: list[str]) -> str:
         if mark == " " and most > 0:
             break
         try:
-            found = list(csv.reader(rows, delimiter=mark, skipinitialspace=mark == " "))
+            found = list(csv.reader(rows, delimiter=mark, skipinitialspace=True))
         except csv.Error:
             continue
         wide = [len([c for c in row if c] if mark == " " else row) for row in found]
         if not wide or wide[0] < 2:
             continue
         share = sum(each == wide[0] for each in wide) / len(wide)
+        if mark == " " and len(wide) > 1 and is_first_number(found[1][0]):
+            share = sum(each == wide[0] + 1 for each in wide[1:]) / (len(wide) - 1)
         if share > most and (mark != " " or share == 1 < len(wide)):
             best, most = mark, share
     return best
+
+
+def is_first_number(cell: str) -> bool:
+    """Whether it may number the first row, as R and pandas print a table, under no name."""
+    return cell in ("0", "1")
 
 
 def _commented_header(lines: list[str], mark: str) -> list[str] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fits.base.diagnostic import Diagnostic
@@ -32,11 +34,14 @@ def _ranks(numbers: Array) -> Array:
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[group.ravel()])
 
 
-def slips(x: Array, measured: Array, whole: float = 0.0) -> tuple[Indices, Array]:
+def slips(
+    x: Array, measured: Array, whole: float = 0.0, among: Sequence[int] | None = None
+) -> tuple[Indices, Array]:
     """Runs whose y is 10, 100 or 1,000 times that of their neighbours along x, or that part of it.
 
     Args:
       whole: of an accuracy, what it and its error add up to; 0: y is none.
+      among: runs to look at; None: all.
 
     Returns:
       Which, and what a line through their neighbours gives: on log axes, of errors, by ranks.
@@ -47,19 +52,20 @@ def slips(x: Array, measured: Array, whole: float = 0.0) -> tuple[Indices, Array
     order = np.lexsort((measured, x))
     y = np.log(error[order])
     last, width = len(y) - 1, 2 * NEIGHBOURS + 1
-    first = np.clip(np.arange(len(y)) - NEIGHBOURS, 0, last - width + 1)
+    rank = np.arange(len(y)) if among is None else np.flatnonzero(np.isin(order, among))
+    first = np.clip(rank - NEIGHBOURS, 0, last - width + 1)
     window = y[first[:, None] + np.arange(width)]
-    place = np.arange(width) - (np.arange(len(y)) - first)[:, None]  # 0: the run itself
-    others, at = (each[place != 0].reshape(len(y), width - 1) for each in (window, place))
+    place = np.arange(width) - (rank - first)[:, None]  # 0: the run itself
+    others, at = (each[place != 0].reshape(len(rank), width - 1) for each in (window, place))
     mean, away = others.mean(axis=1), at - at.mean(axis=1, keepdims=True)
     slope = (away * others).sum(axis=1) / (away**2).sum(axis=1)
     given = np.exp(mean - slope * at.mean(axis=1))
     expected = whole - given if whole else given
     about = others - (mean[:, None] + slope[:, None] * away)
     alike = (np.ptp(about, axis=1) <= np.log(ALIKE)) & (expected > 0)
-    ratio = np.abs(np.log(measured[order] / np.where(alike, expected, 1.0)))
+    ratio = np.abs(np.log(measured[order[rank]] / np.where(alike, expected, 1.0)))
     odd = alike & (np.abs(np.log(FACTORS)[:, None] - ratio).min(axis=0) <= np.log(NEAR))
-    return order[odd], expected[odd]
+    return order[rank[odd]], expected[odd]
 
 
 def of_slips(names: tuple[str, str], x: Array, measured: Array, kind: str) -> list[Diagnostic]:
@@ -126,7 +132,8 @@ def of_costliest(
     if pair is None:
         return _far_ahead(names, x)
     top, best = pair
-    near = dict(zip(*(each.tolist() for each in slips(x, measured, _whole(kind))), strict=True))
+    odd_y = slips(x, measured, _whole(kind), among=pair)
+    near = dict(zip(*(each.tolist() for each in odd_y), strict=True))
     rate = float(kind.startswith(("error", "accuracy")))
     odd = {each.run: each for each in misplaced(x, error, rate, frontier=True)}
     moved = {run: each.x_factors[:1] for run, each in odd.items()}
@@ -162,7 +169,8 @@ def _costliest(x: Array, error: Array) -> tuple[int, int] | None:
     """The costliest run and the best of the frontier, where the first is not on it."""
     if len(x) < 2:
         return None
-    top = int(np.lexsort((-error, x))[-1])
+    largest = np.flatnonzero(x == x.max())
+    top = int(largest[error[largest] == error[largest].min()][-1])
     chosen = np.flatnonzero(on_frontier(x, error, np.ones((1, len(x)), bool))[0])
     if top in chosen or x[top] == x[chosen].max():
         return None

@@ -63,12 +63,13 @@ class Table:
         named = ", ".join(map(short, known))
         shorter = (name_and_unit(each)[0] for each in known)  # unless two columns have it
         meant = dict.fromkeys([*known, *(name for name in shorter if name in self.columns)])
+        one = " Write commas, tabs or semicolons between the cells." if len(known) == 1 else ""
         return [
             f"{self.path}: {len(self.repeated[name])} columns are named '{short(name)}', and their "
             f"cells differ. Say {' or '.join(self.repeated[name])}."
             if name in self.repeated
             else f"{self.path}: no column '{short(name)}'. {did_you_mean(name, meant)}Columns: "
-            f"{named}."
+            f"{named}.{one}"
             for name in dict.fromkeys(names)
             if name not in self.columns
         ]
@@ -100,10 +101,24 @@ class Table:
 
     def duplicates(self) -> list[tuple[int, int]]:
         """Rows that equal an earlier row in every column, and the first such row."""
-        group = self.groups(self.columns)
+        rows = self._alike()
+        few = self.keep(rows)
+        group = few.groups(few.columns)
         first = np.unique(group, return_index=True)[1]
         again = np.flatnonzero(first[group] != np.arange(len(group)))
-        return list(zip(again.tolist(), first[group[again]].tolist(), strict=True))
+        return list(zip(rows[again].tolist(), rows[first[group[again]]].tolist(), strict=True))
+
+    def _alike(self) -> Indices:
+        """Rows that may equal another, by the numbers of columns that were read as such."""
+        if len(self) < 2:
+            return np.empty(0, np.int64)
+        read = [each.values for each in self.columns.values() if each.is_read]
+        order = np.lexsort(read) if read else np.arange(len(self))
+        same = np.ones(len(self) - 1, bool)
+        for values in read:
+            before, after = values[order[:-1]], values[order[1:]]
+            same &= (before == after) | (np.isnan(before) & np.isnan(after))
+        return np.sort(order[np.r_[same, False] | np.r_[False, same]])
 
     def read_as(self, names: Iterable[str]) -> list[Diagnostic]:
         """A note on how the file and these columns were read; none of a plain table."""
@@ -184,7 +199,8 @@ def read_numbers(
     """The numbers of a column, and every mistake found in it.
 
     Args:
-      judge: says in words what is wrong with a finite number, or None where all is well.
+      judge: says in words what is wrong with a finite number, or None where all is well; what is
+        well is an interval.
       percent: as of `Table.values`.
 
     Returns:
@@ -207,6 +223,9 @@ def _judged(
     diverged = column.diverged
     for row in np.flatnonzero(column.absent).tolist():
         yield row, NOT_FINITE if diverged[row] else NO_NUMBER
+    known = values[~np.isnan(values)]
+    if not len(known) or not (judge(float(known.min())) or judge(float(known.max()))):
+        return
     different, back = np.unique(values, return_inverse=True)
     words = [None if math.isnan(each) else judge(each) for each in different.tolist()]
     wrong = np.array([each is not None for each in words], bool)

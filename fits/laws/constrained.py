@@ -95,15 +95,23 @@ def _role(law: Law, name: str) -> str:
 
 
 def _outside(law: Law, name: str, value: float) -> list[str]:
-    """What is wrong with a number; bounds of scales, shifts and places hold in other units."""
+    """What is wrong with a number; bounds of what is in units of x hold in other units."""
     low, high = law.bounds[law.parameters.index(name)]
-    if law.roles.get(name) in ("scale", "shift", "optimum"):
+    if _is_in_units(law, name):
         low, high = (0.0 if low >= 0 else -np.inf), np.inf
     if np.isfinite(value) and low <= value <= high and (value > 0 or not _above_zero(law, name)):
         return []
     least = "above 0" if _above_zero(law, name) and low == 0 else f"at least {low:g}"
     most = f" and at most {high:g}" if np.isfinite(high) else ""
     return [f"fix: {name} = {value:g} of law {law.name} cannot be; it is {least}{most}."]
+
+
+def _is_in_units(law: Law, name: str) -> bool:
+    """Whether its number depends on how x is counted."""
+    some = np.linspace(0.3, 0.7, len(law.parameters))
+    units = 2.0 if len(law.variables) == 1 else np.full(len(law.variables), 2.0)
+    place = law.parameters.index(name)
+    return not np.isclose(law.in_ones(units, *some)[place], some[place])
 
 
 def _above_zero(law: Law, name: str) -> bool:
