@@ -169,6 +169,10 @@ def test_the_figure_shows_the_ratio(tables, tmp_path, command):
             ["--y-is: no 'eror'", "--where: 'd' compares nothing"],
         ),
         (["--weights", "w", "--where", "d=1"], ["no column 'w'", "no column 'd'"]),
+        (
+            ["--law", "log-linear", "--all-points", "--predict", "1e5", "--far"],
+            ["a.csv: at x = 1e+05 law log-linear is -", "b.csv: at x = 1e+05", "or by another law"],
+        ),
     ],
 )
 def test_mistakes_are_all_named_and_nothing_is_written(tables, tmp_path, command, extra, words):

@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,9 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
     asked = design_problem(found, OFFERED, np.array(1e6), samples=1)
     low, high = found.band(1e6)
     before, many = np.zeros(len(OFFERED), int), np.full(len(OFFERED), 50)
-    assert asked.width(before) == pytest.approx(float(np.log(high / low)), rel=1e-9)
+    (own,) = asked.expected(np.array([asked.width(before)]))
+    assert own == pytest.approx(float(np.log(high / low)), rel=1e-9)
+    assert plan(asked, OFFERED, 100.0).before == pytest.approx(own)
 
     def variance(x):
         """Of the log of the prediction, by least squares."""
@@ -74,6 +77,44 @@ def test_the_width_before_any_run_is_that_of_the_fit_and_a_run_counts_as_another
 
     after = np.sqrt(variance(np.concatenate([runs, np.repeat(OFFERED, 50)])) / variance(runs))
     assert asked.width(many) / asked.width(before) == pytest.approx(after, rel=0.1)
+
+
+def test_a_bound_that_cuts_the_first_interval_does_not_narrow_those_after_it_as_much():
+    linear = np.array([1.0, 0.5, 0.1, 0.01])
+    cut = replace(line(), scale=0.2).expected(linear)
+    assert cut[0] == pytest.approx(0.2)
+    assert (np.diff(cut) <= 0).all()
+    np.testing.assert_allclose(cut[2:], linear[2:], rtol=0.2)
+    wide = replace(line(), scale=1.5).expected(linear)  # few degrees of freedom
+    np.testing.assert_allclose(wide, 1.5 * linear)
+
+
+@pytest.mark.slow
+def test_the_interval_after_the_runs_is_about_the_one_to_be_expected():
+    """Also where bounds of the law make the first interval much narrower than the linear one."""
+    rng, ratios, scales = np.random.default_rng(1), [], []
+    steps = np.geomspace(1, 10, 4), np.geomspace(1, 100, 5)
+    runs, offered = (np.stack(np.meshgrid(1e7 * s, 1e9 * s)).reshape(2, -1) for s in steps)
+    far = np.array([1e10, 1e12])
+    for _ in range(12):
+        alpha, beta = rng.uniform(0.25, 0.45, 2)
+        truth = 1.0, 0.6 * 1e8**alpha, alpha, 0.6 * 1e10**beta, beta
+
+        def measured(x, truth=truth):
+            error = CHINCHILLA.predict(x, *truth)
+            return error * np.exp(0.01 * rng.normal(size=error.shape))
+
+        error = measured(runs)
+        asked = design_problem(fit(CHINCHILLA, runs, error), offered, far)
+        found = plan(asked, 6 * offered.prod(axis=0), 3e18, 16)
+        more = offered[:, list(found.runs)]
+        after = fit(CHINCHILLA, np.append(runs, more, axis=1), np.append(error, measured(more)))
+        low, high = after.band(far)
+        ratios.append(float(np.log(high / low)) / found.widths[-1])
+        scales.append(asked.scale)
+    assert min(scales) < 0.5
+    assert 0.5 < np.median(ratios) < 2.2
+    assert max(ratios) < 4
 
 
 def test_one_more_run_narrows_by_as_much_as_computing_it_anew_says():
@@ -103,7 +144,7 @@ def test_a_plan_is_all_but_the_best_of_all_that_could_be_paid():
         if np.array(times) @ cost <= budget
     )
     found = plan(some, cost, budget)
-    assert found.widths[-1] <= 1.01 * best
+    assert some.width(np.bincount(found.runs, minlength=len(cost))) <= 1.01 * best
     assert some.level == 0.9
 
 

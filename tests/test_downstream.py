@@ -1,6 +1,7 @@
 """Laws of downstream error against the loss, and the chain from a budget through the loss."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,24 @@ def test_the_command_predicts_accuracy_with_a_known_chance_level(table, answer):
     (each,) = found["predictions"]
     truth = float(exponential(CHINCHILLA.predict(FAR, *LAW), *TASK))
     assert each["error"]["low"] < truth < each["error"]["high"]
+
+
+def test_a_loss_below_all_those_fitted_is_said_and_an_error_below_0_too(table, answer, command):
+    asked = (*CHAIN, "--y-is", "accuracy", "--chance", ".25", "--predict", "1e11,1e13")
+    _, said, _ = command("downstream", table, *asked)
+    (own,) = re.findall(r"warning: x = ([\d.]+): the smallest x fitted is", said)
+    assert f"E({own}) = " in said  # the loss that the first law gives
+
+    easy = table.with_name("easy.csv")  # .35 more accuracy everywhere: it would end above 1
+    header, *rows = table.read_text().splitlines()
+    cells = [row.rsplit(",", 1) for row in rows]
+    easy.write_text("\n".join([header, *(f"{rest},{float(acc) + 0.35}" for rest, acc in cells)]))
+    asked = (*CHAIN, "--y-is", "accuracy", "--chance", ".6", "--predict", "1e11,1e13")
+    _, said, _ = command("downstream", easy, *asked)
+    assert "warning: the law predicts an error below 0 there: it cannot hold that far out" in said
+    assert "acc 1 [" in said
+    found, _ = answer("downstream", easy, *asked)
+    assert found["predictions"][0]["error"]["value"] == 0
 
 
 def test_the_command_prints_both_fits_and_the_accuracy(table, command):

@@ -325,6 +325,27 @@ def test_repeated_data_is_worth_as_much_as_the_published_formula_says():
     assert loss == pytest.approx(E + A / size**alpha + B / tokens**beta)
 
 
+def test_a_count_of_parameters_is_no_ratio_of_them():
+    law, names = SEVERAL["sparsity"], ["active", "tokens", "total"]
+    active, tokens, ratio = np.array([1e7, 1e9]), np.array([1e9, 1e11]), np.array([1.0, 2048.0])
+    assert law.below_least(names, np.array([active, tokens, ratio])) == []
+    (said,) = law.below_least(names, np.array([active, tokens, active * ratio]))
+    assert "total is 2.05e+12, and P of law sparsity is at most 10000: all parameters over" in said
+
+
+@pytest.mark.parametrize("seed", [1, 5, 8, 15, 18, 29, 30, 32, 56, 57])
+def test_data_repeated_to_models_of_any_size_never_leave_size_worth_nothing(seed):
+    """With A = 0 no way led back to the curve: the misfit was three to ten times as large."""
+    truth = 1.996, 45.63, 0.2428, 2437.0, 0.3519, 19.74, 3.03
+    rng = np.random.default_rng(seed)
+    n, d, u = 10 ** rng.uniform([[7], [9], [8.3]], [[9.3], [11], [11]], (3, 60))
+    x = np.array([n, d, np.minimum(u, d)])
+    clean = REPEATED.predict(x, *truth)
+    y = clean * np.exp(0.005 * rng.normal(size=60))
+    _, least = minimise(REPEATED, in_units(x, unit_of(REPEATED, x)), y, np.ones(60))
+    assert least < (np.log(clean / y) ** 2).sum() / 2
+
+
 def test_the_best_shape_grows_as_its_paper_says():
     alpha, a, beta, b, _, c, _ = TRUTHS[SHAPE.name]
     widths = np.geomspace(1e3, 1e6, 20_001)

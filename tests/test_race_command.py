@@ -160,3 +160,37 @@ def test_doubts_about_forecasts_are_printed_once_with_all_their_runs(table, caps
     printed = capsys.readouterr().out
     assert printed.count("below the last point") == 1
     assert "warning: one (and, with numbers of their own, two): the forecast begins" in printed
+
+
+def test_a_run_that_ends_in_nan_takes_no_part(table, capsys):
+    """It was far ahead before: by its forecast from there it would have stopped all others."""
+    ahead = a_curve(1.0, 160, 3)
+    lost = [(x, float("nan")) for x, _ in a_curve(1.0, 260, 3)[len(ahead) :]]
+    path = table(THREE | {"lost": [*ahead, *lost], "ahead": ahead})
+    found = answer(capsys, path, *ASKED, "--where", "run!=ahead", "--where", "run!=twin")
+    runs = {each["run"][0]: each for each in found["groups"][0]["runs"]}
+    assert list(runs) == ["good", "bad", "lost"]
+    assert [name for name, each in runs.items() if each["stopped"]] == ["bad"]
+    assert runs["bad"]["rivals"][0]["run"] == ["good"]
+    assert runs["lost"]["diverged"]
+    assert runs["lost"]["diagnostics"][0]["code"] == "run_diverged"
+    assert runs["lost"]["diagnostics"][0]["numbers"]["x"] == lost[0][0]
+
+    found = answer(capsys, path, *ASKED, "--where", "run!=lost", "--where", "run!=twin")
+    assert [run["run"][0] for run in found["groups"][0]["runs"] if run["stopped"]] == [
+        "good",
+        "bad",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("error", "loss rises in every run, and the lowest is sought. Say --y-is accuracy"),
+        ("quantity", "--y-is: of a quantity no end is the better one. Say loss, or accuracy"),
+    ],
+)
+def test_what_rises_is_not_raced_as_if_less_were_better(table, capsys, kind, said):
+    path = table({name: [(x, 0.2 + 0.3 * x / 260) for x, _ in its] for name, its in THREE.items()})
+    assert main(["race", path, *ASKED, "--y-is", kind]) == 2
+    assert said in capsys.readouterr().err

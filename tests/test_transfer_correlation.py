@@ -89,6 +89,17 @@ def test_perfect_agreement_or_too_few_models_have_no_interval(coefficient):
     assert math.isnan(estimate(coefficient, x, y, model, LEVEL).high)
 
 
+@pytest.mark.parametrize("coefficient", [spearman, kendall])
+def test_a_coefficient_that_is_the_same_without_any_model_is_not_certain(coefficient):
+    """Two runs of each model have changed places: the jackknife has no variance."""
+    x = np.arange(12.0)
+    y = x.reshape(6, 2)[:, ::-1].ravel()
+    found = estimate(coefficient, x, y, np.repeat(np.arange(6), 2), LEVEL)
+    assert 0.8 < found.value < 0.97
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "each", "rho"), [(8, 1, 0.8), (16, 1, 0.3), (16, 6, 0.5)])
 def test_the_intervals_hold_the_truth_as_often_as_they_say(count, each, rho):

@@ -55,7 +55,7 @@ def downstream(
 
     answer, *reports = decisions.downstream(whole, first, second, at)
     (group,) = reports[0].groups
-    refuse_places("--predict", at, group.law.span[1], far=far, causes=group.causes)
+    refuse_places("--predict", at, group.law.span, far=far, causes=group.causes)
     put(answer, _lines(answer, *reports), [], json_file)
 
 
@@ -82,5 +82,5 @@ def _lines(found: Downstream, first: FitReport, second: FitReport) -> Iterator[s
         yield f"  at {at}: loss {interval(*each.loss)}, {name} {interval(*each.error)}"
         yield f"    of which the loss alone: {interval(*each.error_of_loss)}"
         if second.spec.y_is.startswith("accuracy"):
-            value, low, high = each.error
-            yield f"    {second.spec.y} {interval(1 - value, 1 - high, 1 - low)}"
+            value, low, high = (max(1 - end, 0.0) for end in each.error)  # of no error above 1
+            yield f"    {second.spec.y} {interval(value, high, low)}"

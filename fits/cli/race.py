@@ -52,9 +52,9 @@ def race(
     TABLE holds their learning curves, a row a point, as `scaling curves STUDY` writes them. Each is
     continued to --until as `fit-laws --law forecast` does it. A run can be stopped where --keep
     others end lower, each with a probability of more than 1 - delta (racing; Maron and Moore
-    1994). Runs that are done count as they were measured there; a run with fewer than four points
-    is neither stopped nor stops another. Costs are taken to be in proportion to x along a run.
-    Stops nothing.
+    1994). Runs that are done count as they were measured there; a run with fewer than four points,
+    or that ends in NaN, is neither stopped nor stops another. Costs are taken to be in proportion
+    to x along a run. Stops nothing.
 
     Exit status: 0 done; 2 a mistake on the command line or in the table: all mistakes are named,
     and nothing is written.
@@ -137,6 +137,8 @@ def _table(found: Races, group: RacedGroup, x: str) -> Iterator[str]:
 
 
 def _verdict(each: RacedRun) -> str:
+    if each.diverged:
+        return "diverged"
     return "stop" if each.stopped else "done" if each.done else ""
 
 

@@ -94,11 +94,13 @@ def compare_tables(
       target_errors: to reach; none: those of A at each x.
 
     Raises:
-      UserError: all mistakes in the tables, or which study cannot be fitted.
+      UserError: all mistakes in the tables, or which study cannot be fitted, or where a law is not
+        above 0.
     """
     names, groups = _studies(tables, spec, by)
     a, b = all_of(*(lambda group=group: group.law for group in groups))
     xs = predict or [min(span(a)[1], span(b)[1])]
+    _refuse_below_zero(names, (a, b), xs)
     ratios = tuple(error_ratio(a, b, x) for x in xs)
     first, second = (replace(group, at=tuple((x,) for x in xs)) for group in groups)
     return Comparison(
@@ -116,6 +118,20 @@ def compare_tables(
             *diagnostics(a, b),
         ),
     )
+
+
+def _refuse_below_zero(names: Sequence[str], fits: Sequence[Fit], xs: Sequence[float]) -> None:
+    """Places at which there is no ratio."""
+    wrong = [
+        f"{name}: at x = {x:.4g} law {fit.law.name} is {float(fit.predict(x)):.3g}, not above 0, "
+        f"and has no ratio. Compare nearer to the runs ({span(fit)[0]:.4g} to {span(fit)[1]:.4g}), "
+        "or by another law."
+        for name, fit in zip(names, fits, strict=True)
+        for x in xs
+        if not fit.predict(x) > 0
+    ]
+    if wrong:
+        raise UserError(wrong)
 
 
 def _studies(

@@ -37,7 +37,7 @@ class Plan:
       runs: places among the candidates; one that is to be repeated stands there as often.
       cost: of each, where those before it are run, [runs].
       before: width of the prediction's interval on log error, without them.
-      widths: after each of them, [runs].
+      widths: to be expected after each of them, [runs].
     """
 
     runs: tuple[int, ...]
@@ -57,7 +57,8 @@ class DesignProblem:
         where the fit counts differences.
       deviation: standard deviation of the same between runs of equal x.
       level: of the interval.
-      scale: of all widths: the fit's own interval is not linear, and knows its degrees of freedom.
+      scale: width of the fit's own interval before any run, over the linear one: it is not
+        linear, and knows its degrees of freedom.
     """
 
     information: Array
@@ -67,8 +68,18 @@ class DesignProblem:
     level: float
     scale: float = 1.0
 
+    def expected(self, widths: Array) -> Array:
+        """Widths of the fit's own interval, from linear ones; the first is without any run.
+
+        Where the fit's own is wider, as with few degrees of freedom, it is taken to stay so. Where
+        it is narrower, a bound of the law cuts it, which matters less the narrower it gets: the
+        logarithm of the ratio then goes with the width. No run widens it.
+        """
+        share = widths / max(widths[0], 1e-300) if self.scale < 1 else 1.0
+        return np.minimum.accumulate(widths * self.scale**share)
+
     def width(self, times: Times) -> float:
-        """Mean width of the interval if each candidate is run so many times, [candidates]."""
+        """Mean linear width if each candidate is run so many times, [candidates]."""
         return float(self._widths(self._variance(self.covariance(times))).mean())
 
     def covariance(self, times: Times) -> Array:
@@ -93,7 +104,7 @@ class DesignProblem:
 
     def _widths(self, variance: Array) -> Array:
         quantile = NormalDist().inv_cdf((1 + self.level) / 2)
-        return self.scale * (2 * quantile * np.sqrt(variance))
+        return 2 * quantile * np.sqrt(variance)
 
 
 def design_problem(
@@ -249,7 +260,7 @@ class _Search:
             done[best] += 1
             runs.append(best)
             cost.append(float(more[best]))
-        before, *after = widths
+        before, *after = self.problem.expected(np.array(widths)).tolist()
         return Plan(runs=tuple(runs), cost=np.array(cost), before=before, widths=np.array(after))
 
 

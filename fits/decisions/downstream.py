@@ -23,6 +23,8 @@ from fits.report import FitReport, Place, as_x, fit_table
 from fits.report_json import DiagnosticField, EstimateField, JsonModel, ReportJson
 from fits.spec import FitSpec
 
+LEAST = 1e-300  # error that has a logarithm
+
 
 class ChainedPrediction(JsonModel):
     """What the chain says at one place."""
@@ -68,8 +70,11 @@ def downstream(
     if task.x != (loss.y,):
         raise UserError([f"the second law is of {', '.join(task.x)}; the first is of {loss.y}."])
     whole = table if isinstance(table, Table) else read_table(table)
-    first, second = fit_table(whole, loss, at=at), fit_table(whole, task)
-    one, other = first.groups[0].law, second.groups[0].law
+    first = fit_table(whole, loss, at=at)
+    one = first.groups[0].law
+    reached = [(_above_zero(float(one.predict(as_x(place)))),) for place in at]
+    second = fit_table(whole, task, at=reached)
+    other = second.groups[0].law
     answer = Downstream(
         table=whole.path,
         loss=ReportJson.model_validate(first),
@@ -89,15 +94,15 @@ def chained(loss: Fit, task: Fit, place: Place) -> ChainedPrediction:
 
     def at_the_loss(*values: Array) -> Array:
         curve = task.law.predict(np.array([reached.value]), *values)
-        return np.log(np.maximum(curve, 1e-300))
+        return np.log(np.maximum(curve, LEAST))
 
     ends = task.interval(at_the_loss)
     carried = sorted(_log(task, end) for end in (low, high))
     with np.errstate(over="ignore"):
         below = math.hypot(centre - min(ends[0], centre), centre - min(carried[0], centre))
         above = math.hypot(max(ends[1], centre) - centre, max(carried[1], centre) - centre)
-        error = np.exp([centre, centre - below, centre + above]).tolist()
-        alone = np.exp([centre, *carried]).tolist()
+        error = _error(centre, centre - below, centre + above)
+        alone = _error(centre, *carried)
     beyond: list[Diagnostic] = [
         *loss.diagnostics,
         *loss.extrapolates(x),
@@ -107,13 +112,23 @@ def chained(loss: Fit, task: Fit, place: Place) -> ChainedPrediction:
     return ChainedPrediction(
         x=place,
         loss=reached,
-        error=Estimate(*error),
-        error_of_loss=Estimate(*alone),
+        error=error,
+        error_of_loss=alone,
         diagnostics=tuple(beyond),
     )
 
 
 def _log(task: Fit, loss: float) -> float:
-    """Log error at a loss; at one without end, or from 0 down, the most or least there is."""
-    inside = min(max(loss, 1e-30), 1e30)
-    return math.log(max(float(task.predict(inside)), 1e-300))
+    """Log error at a loss; where the law is below 0, that of the least error."""
+    return math.log(max(float(task.predict(_above_zero(loss))), LEAST))
+
+
+def _above_zero(loss: float) -> float:
+    """A loss without end, or from 0 down, as the most or least there is."""
+    return min(max(loss, 1e-30), 1e30)
+
+
+def _error(*logs: float) -> Estimate:
+    """0 where the law is below it."""
+    value, low, high = (0.0 if log <= math.log(LEAST) else float(np.exp(log)) for log in logs)
+    return Estimate(value, low, high)

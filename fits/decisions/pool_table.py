@@ -61,8 +61,9 @@ class PoolChoice(JsonModel):
     budget: float
     done: int
     offered: int
-    largest: Place
+    smallest: Place
     """Of each x, among those."""
+    largest: Place
     runs: tuple[OfferedRun, ...]
     """What to do next, before the laws should be fitted anew."""
     targets: tuple[Target, ...]
@@ -120,6 +121,8 @@ def next_of_pool(
     rows = _rows(read_table(table), spec, target, cost)
     aims = [tuple(each) for each in rows.x[:, rows.target].T.tolist()] + list(predict)
     _refuse_nothing(rows, aims, budget)
+    if small := SEVERAL[spec.law].below_least(spec.x, rows.x):
+        raise UserError([f"{rows.table.path}: {each}" for each in small])
     places = np.concatenate([rows.done, rows.offered])
     pool = pool_of(rows.x[:, places], rows.cost[places], np.array(aims).T, laws)
     done = dict(enumerate(rows.error.tolist()))
@@ -137,6 +140,7 @@ def next_of_pool(
         budget=budget,
         done=len(done),
         offered=len(rows.offered),
+        smallest=tuple(pool.x.min(axis=1).tolist()),
         largest=tuple(pool.x.max(axis=1).tolist()),
         runs=tuple(
             OfferedRun(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
 from fits.base.extrapolation import refuse_far
 from fits.base.numbers import Array, Estimate
+from fits.data.conditions import keep_where
 from fits.data.points import Points
+from fits.data.remarks import rising
 from fits.data.tables import Table, read_numbers, read_table
 from fits.decisions.racing import DELTA, Race, race
 from fits.forecast.fitted import schedule_of
@@ -38,6 +41,8 @@ class RacedRun(JsonModel):
     error: EstimateField
     """What it will end at, with a 90 % interval; a run that is done: what was measured."""
     done: bool
+    diverged: bool
+    """Whether no number was measured after `x`, but NaN or infinity: it takes no part."""
     stopped: bool
     """Whether it can be stopped now."""
     rivals: tuple[Rival, ...]
@@ -94,9 +99,13 @@ def races(
       far: whether `until` may lie more than 1,000 times beyond the largest x.
 
     Raises:
-      UserError: all mistakes in the table.
+      UserError: all mistakes in the table, or what is measured rises in every run, or may.
       OSError: it cannot be read.
     """
+    if spec.y_is == "quantity":
+        raise UserError(
+            ["--y-is: of a quantity no end is the better one. Say loss, or accuracy of what rises."]
+        )
     whole = read_table(table)
     if cost is None:
         cost = FLOPS if FLOPS in whole.columns else spec.x[0]
@@ -105,9 +114,11 @@ def races(
     points = read_points(whole, spec, (*by, *run))
     if not far:
         largest = float(points.x.max())
-        refuse_far("--until", until / largest, until, largest)
+        refuse_far("--until", until, 0.0, largest)
+    _refuse_rising(points, (*by, *run), spec.y)
+    ends = _diverged(whole, points, spec, (*by, *run))
     groups = tuple(
-        _group(names, its, spec, until, tuple(run), cost, keep, delta)
+        _group(names, its, spec, until, tuple(run), cost, keep, delta, ends)
         for names, its in points.split(by)
     )
     return Races(
@@ -123,6 +134,34 @@ def races(
     )
 
 
+def _refuse_rising(points: Points, names: Sequence[str], y: str) -> None:
+    """Raises UserError where the error rises in every run, as an accuracy taken for one does."""
+    if all(rising(its.x, its.error) for _, its in points.split(names)):
+        raise UserError(
+            [
+                f"{points.table.path}: {y} rises in every run, and the lowest is sought. Say "
+                f"--y-is accuracy if {y} grows as runs get better."
+            ]
+        )
+
+
+def _diverged(
+    whole: Table, points: Points, spec: FitSpec, names: Sequence[str]
+) -> dict[tuple[str, ...], float]:
+    """Runs that hold NaN or infinity after their last number, and the x from which on."""
+    for condition in spec.where:
+        whole = keep_where(whole, condition)
+    names = tuple(dict.fromkeys(names))
+    last = {tuple(key.values()): float(its.x.max()) for key, its in points.split(names)}
+    x, lost = whole.values(spec.x[0]), whole.column(spec.y).diverged
+    found: dict[tuple[str, ...], float] = {}
+    for row in np.flatnonzero(lost).tolist():
+        key = tuple(whole.column(name)[row] for name in names)
+        if key in last and x[row] > last[key]:
+            found[key] = min(float(x[row]), found.get(key, np.inf))
+    return found
+
+
 def _group(
     names: dict[str, str],
     points: Points,
@@ -132,17 +171,24 @@ def _group(
     cost: str,
     keep: int,
     delta: float,
+    diverged: Mapping[tuple[str, ...], float],
 ) -> RacedGroup:
-    curves = [(tuple(each.values()), its) for each, its in points.split(run)]
+    curves = list(points.split(run))
     schedule = schedule_of(spec.rate) if spec.rate else None
     given = [(its.x, its.error) for _, its in curves]
+    ends = [diverged.get(tuple((names | key).values())) for key, _ in curves]
+    out = [k for k, end in enumerate(ends) if end is not None and curves[k][1].x.max() < until]
     try:
-        found = race(given, until, keep=keep, delta=delta, schedule=schedule)
+        found = race(given, until, keep=keep, delta=delta, schedule=schedule, diverged=out)
     except ValueError as wrong:
         raise UserError([f"{points.table.path}: {wrong}"]) from None
-    keys = [key for key, _ in curves]
+    keys = [tuple(key.values()) for key, _ in curves]
     spent = [_spent(its.table, cost)[int(np.argmax(its.x))] for _, its in curves]
-    runs = tuple(_runs(keys, given, spent, found, until, keep))
+    notes = {
+        k: Diagnostic("run_diverged", (spec.y, spec.x[0]), {"x": float(ends[k] or np.nan)})
+        for k in out
+    }
+    runs = tuple(_runs(keys, given, spent, found, until, keep, notes))
     saved = sum(each.left for each in runs if each.stopped)
     return RacedGroup(names=names, runs=runs, left=sum(each.left for each in runs), saved=saved)
 
@@ -154,9 +200,11 @@ def _runs(
     found: Race,
     until: float,
     keep: int,
+    diverged: Mapping[int, Diagnostic],
 ) -> Iterator[RacedRun]:
-    """The lowest forecast first."""
-    for k in np.argsort(found.error, kind="stable").tolist():
+    """The lowest forecast first, and those that have diverged last."""
+    out = [k in diverged for k in range(len(keys))]
+    for k in np.lexsort((found.error, np.array(out))).tolist():
         x, y = curves[k]
         last = int(np.argmax(x))
         done = bool(x[last] >= until)
@@ -172,9 +220,10 @@ def _runs(
             last=float(y[last]),
             error=Estimate(*(float(each[k]) for each in (found.error, found.low, found.high))),
             done=done,
+            diverged=out[k],
             stopped=bool(found.stopped[k]) and not done,
             rivals=tuple(lower[:keep]),
-            diagnostics=found.diagnostics[k],
+            diagnostics=(*filter(None, [diverged.get(k)]), *found.diagnostics[k]),
             left=0.0 if done else spent[k] * (until / float(x[last]) - 1),
         )
 

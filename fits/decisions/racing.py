@@ -8,7 +8,7 @@ the runs whether or not they can be told apart. This file knows no table and sto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -54,13 +54,15 @@ def race(
     keep: int = 1,
     delta: float = DELTA,
     schedule: Schedule | None = None,
+    diverged: Collection[int] = (),
 ) -> Race:
     """Which runs cannot be among the best.
 
     A run is stopped where `keep` others will end lower, each with a probability of at least
     1 - delta. The errors of two forecasts are taken to be independent; those of curves that are
     alike tend to agree, and such runs are kept longer than they need be. A run of fewer than LEAST
-    points (of five, where a schedule is told) is neither stopped nor stops another.
+    points (of five, where a schedule is told), or that has diverged, is neither stopped nor stops
+    another.
 
     Args:
       curves: x and error of each run so far, [points] each; a run that has come to `until` has
@@ -69,6 +71,7 @@ def race(
       keep: how many of the best matter, at least 1.
       delta: probability of being wrong about a pair, in (0, 0.5).
       schedule: of the learning rate of all runs, falling up to `until`; None: it is not told.
+      diverged: numbers of the runs whose loss is no number after their points.
 
     Raises:
       ValueError: no run, or a keep or delta out of range, or a curve that has no forecast.
@@ -78,15 +81,15 @@ def race(
             f"{len(curves)} curves, keep={keep}, delta={delta:g}; give at least one curve, a keep "
             "of at least 1 and a delta between 0 and 0.5."
         )
-    ends, diagnostics, few = [], [], []
-    for x, y in curves:
+    ends, diagnostics, out = [], [], []
+    for k, (x, y) in enumerate(curves):
         made = _forecast(x, y, until, schedule)
         ends.append(end_of(x, y, until, schedule) if made is None else _interval(made, until))
         diagnostics.append(() if made is None else made.diagnostics)
-        few.append(made is not None and _too_few(x, schedule))
+        out.append(k in diverged or (made is not None and _too_few(x, schedule)))
     error, low, high = np.array(ends).T
     lower = undercut(np.array(ends))
-    lower[few] = lower[:, few] = 0.0
+    lower[out] = lower[:, out] = 0.0
     return Race(
         error=error,
         low=low,

@@ -59,6 +59,7 @@ class Law:
       unit_decides: variables in another unit of which it is another law; named where it is printed.
       reads: places of the variables that it looks at, where those are not all.
       least: variable -> its smallest value, and what it counts, where not all above 0 can be.
+      most: variable in `least` -> beyond which it counts something else.
       gives: what a formula calls it: E, an error or loss that falls; y, a quantity of either way.
       y_range: smallest and largest that it can be fitted to.
       rises: whether the error grows with x, as it does with a loss: what lies ahead is small x.
@@ -82,6 +83,7 @@ class Law:
     unit_decides: tuple[str, ...] = ()
     reads: tuple[int, ...] | None = None
     least: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
     gives: Literal["E", "y"] = "E"
     y_range: tuple[float, float] = Y_RANGE
     rises: bool = False
@@ -111,19 +113,25 @@ class Law:
         return self.coordinates[1]
 
     def below_least(self, names: Sequence[str], x: Array) -> list[str]:
-        """In words, the variables that are smaller than they can be.
+        """In words, the variables that are smaller, or larger, than they can be.
 
         Args:
           names: what each variable is called, [variables].
           x: [points], or [variables, points] where there are several.
         """
-        every = np.atleast_2d(x)
-        return [
-            f"{name} is {values.min():.3g}, and {variable} of law {self.name} is at least "
-            f"{self.least[variable][0]:g}: {self.least[variable][1]}."
-            for variable, name, values in zip(self.variables, names, every, strict=True)
-            if variable in self.least and values.size and values.min() < self.least[variable][0]
-        ]
+        found = []
+        for variable, name, values in zip(self.variables, names, np.atleast_2d(x), strict=True):
+            if variable not in self.least or not values.size:
+                continue
+            (least, what), most = self.least[variable], self.most.get(variable, np.inf)
+            for end, wrong, limit in (
+                (values.min(), values.min() < least, f"at least {least:g}"),
+                (values.max(), values.max() > most, f"at most {most:g}"),
+            ):
+                if wrong:
+                    of_law = f"{variable} of law {self.name} is {limit}"
+                    found.append(f"{name} is {end:.3g}, and {of_law}: {what}.")
+        return found
 
     @property
     def floor(self) -> str | None:

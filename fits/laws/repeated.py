@@ -94,21 +94,29 @@ def _repeated_jacobian(x: Array, *values: Array) -> Array:
 
 
 def _repeated_guess(x: Array, y: Array, weights: Array) -> Array:
-    """Exponents and both scales of reuse on a grid; A and B from a fit without reuse of size."""
+    """Exponents and the reuse of data on a grid, with E, A and B solved for by relative errors.
+
+    First as if no model were too large for its data, then with what too large ones are worth: that
+    needs A and B, which need it. Where this leads to A = 0, from which no way leads back, the
+    first guesses stand beside the last.
+    """
     few = np.array([0.15, 0.25, 0.35, 0.5, 0.8])
     alpha, beta, reuse = grid(few, few, np.array([2.0, 6.0, 20.0, 60.0]))
     n, d, u = np.log(x)
     kept = np.minimum(u, d)
     tokens = kept + np.log(_worth(d - kept, reuse[:, None])[0])
     sizes = n * np.ones_like(tokens)
-    for _ in range(3):  # the sizes' worth needs A and B, which need the sizes' worth
+    guesses = []
+    for _ in range(3):
         terms = stack(1.0, np.exp(-alpha[:, None] * sizes), np.exp(-beta[:, None] * tokens))
         found, misfit = nnls(terms.swapaxes(0, 1) / y, np.ones_like(y), weights)
         E = found[:, 0]
         A, B = np.maximum(found[:, 1:], 1e-6 * y.min()).T
+        excess = np.full(len(A), 5.0)
+        guesses.append(best_of_grid(misfit, E, A, alpha, B, beta, reuse, excess))
         size = np.minimum(n, balance(kept, *(v[:, None] for v in (A, alpha, B, beta))))
-        sizes = size + np.log(_worth(n - size, np.array(5.0))[0])
-    return best_of_grid(misfit, E, A, alpha, B, beta, reuse, np.full(len(A), 5.0))
+        sizes = size + np.log(_worth(n - size, excess[:, None])[0])
+    return np.concatenate([guesses[0], guesses[-1]], axis=1)
 
 
 REPEATED = Law(

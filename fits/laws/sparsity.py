@@ -109,6 +109,7 @@ SPARSITY = Law(
     },
     variables=("N", "D", "P"),
     units=(0, 1, 2),
+    most={"P": 1e4},  # a count of parameters
     least={
         "P": (1.0, "all parameters over those that a token sees, 1 / density or 1 / (1 - sparsity)")
     },

@@ -11,6 +11,7 @@ from fits.base.numbers import Array, Estimate, Indices
 
 Coefficient = Callable[[Array, Array], float]
 LEAST_CLUSTERS = 3  # with fewer the jackknife has no degree of freedom
+ROUNDING = 1e-12  # of a coefficient
 
 
 def pearson(x: Array, y: Array) -> float:
@@ -48,7 +49,7 @@ def estimate(
     90 % intervals held .87 to .93 of the time with 8 to 30 clusters, those .83 to .88 and .79 to
     .90 (`benchmarks/correlation_intervals.py`).
 
-    A coefficient of -1 or 1 in every part, as ranks of few runs may have, has no interval: its ends
+    A coefficient that is the same in every part, as that of ranks may be, has no interval: its ends
     are NaN; and so with fewer than three clusters, or where a part has no coefficient.
 
     Args:
@@ -64,7 +65,7 @@ def estimate(
         return Estimate(r, math.nan, math.nan)
     nearest = 1 - 1 / len(x) ** 2  # coefficients of ranks come in steps of about 4 / n^2
     parts = [coefficient(x[cluster != name], y[cluster != name]) for name in names]
-    if not all(map(math.isfinite, parts)) or np.ptp([r, *parts]) == 0:
+    if not all(map(math.isfinite, parts)) or np.ptp(parts) < ROUNDING:
         return Estimate(r, math.nan, math.nan)
     bound = nearest if coefficient is not pearson else 1 - 1e-12
     z, *each = np.arctanh(np.clip([r, *parts], -bound, bound))
