@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from fits.spec import FORECAST, FitSpec
 
 _CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
+OF_SIZE = re.compile(r"param|weight|size|^n$", re.IGNORECASE)
+OF_DATA = re.compile(r"token|image|sample|example|data|seen|^d$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,6 +140,14 @@ def _below_floor(spec: FitSpec, y: Array) -> tuple[Diagnostic, ...]:
     return (Diagnostic("floor_held_above", (floor,), numbers),) if below else ()
 
 
+def _exchanged(size: str, data: str) -> bool:
+    """Whether, by their names, the column for sizes is one of data, and that for data of sizes."""
+    of_size, of_data = (
+        [words.search(name) is not None for name in (size, data)] for words in (OF_SIZE, OF_DATA)
+    )
+    return of_size == [False, True] and of_data == [True, False]
+
+
 def read_points(
     table: str | Path | Table,
     spec: FitSpec,
@@ -175,6 +186,15 @@ def read_points(
     named = law is not None and len(spent) == len(law.variables)
     if law and named and (small := law.below_least(spent, found.x)):
         raise UserError([f"{whole.path}: {each}" for each in small])
+    if law and law.variables[:2] == ("N", "D") and _exchanged(*spec.x[:2]):
+        size, data, *_ = spec.x
+        raise UserError(
+            [
+                f"{whole.path}: N of law {law.name} is the size of a model and D its data; {size} "
+                f"and {data} look exchanged. Name {data} for N (--size, or the first --x) and "
+                f"{size} for D (--data, or the second)."
+            ]
+        )
     return replace(found, notes=(*found.notes, *_seeds_apart(found.table, spec, spent)))
 
 

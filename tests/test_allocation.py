@@ -248,6 +248,33 @@ def test_where_most_budgets_are_left_out_the_interval_is_doubted(cut, said):
     assert said in out.words if said else out.words.endswith("left out")
 
 
+def bent(seed, bend):
+    """Eight budgets of eleven sizes; best sizes whose exponent changes by `bend` along them."""
+    rng = np.random.default_rng(seed)
+    place = np.linspace(-3, 3, 8)
+    best = 20 + 0.5 * place + bend / 12 * place**2
+    n = best[:, None] + rng.normal(0, 0.2, (8, 1)) + np.linspace(-1.4, 1.4, 11)
+    away = n - best[:, None]
+    loss = 2 + 0.5 * np.exp(-0.2 * place)[:, None] + 0.03 * away**2 + 0.006 * away**3
+    loss *= np.exp(rng.normal(0, 0.001, loss.shape))
+    compute = np.broadcast_to(np.exp(45 + place)[:, None], loss.shape).ravel()
+    size = np.exp(n).ravel()
+    return trainings(size, compute / 6 / size, loss.ravel(), compute=compute)
+
+
+@pytest.mark.parametrize(("bend", "side"), [(-0.3, "large"), (0.3, "small")])
+def test_best_sizes_along_a_curve_are_said_to_be_no_power_of_compute(bend, side):
+    (found,) = (each for each in isoflop(bent(0, bend)).diagnostics if "bend" in each.code)
+    assert found.numbers["first"] == pytest.approx(0.5 - bend / 2, abs=0.1)
+    assert found.numbers["last"] == pytest.approx(0.5 + bend / 2, abs=0.1)
+    assert f"sizes too {side} beyond" in found.words
+
+
+def test_best_sizes_along_a_power_are_seldom_said_to_bend():
+    found = [isoflop(bent(seed, 0.0)) for seed in range(40)]
+    assert sum("best_sizes_bend" in codes(each) for each in found) <= 3
+
+
 def test_one_budget_has_a_best_size_and_no_growth_of_it():
     runs = study(0, 0.001)
     one = runs.keep(runs.compute < 1.1 * runs.compute.min())

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from fits.allocation.best_size import sized
 from fits.fit_laws import main
+from fits.laws.farseer import FARSEER, farseer
 from fits.laws.repeated import data_repeated
 from fits.laws.sparsity import sparse
+from fits.regression.fit import fit
 
 REPEATED = 1.87, 521.0, 0.353, 1488.0, 0.353, 15.4, 5.3
 LOSS = ["--y", "loss", "--y-is", "loss"]
@@ -122,3 +125,21 @@ def test_a_budget_names_what_it_lacks(tmp_path, capsys):
     words = [*asked(repeated(tmp_path / "runs.csv")), "--budget", "1e20"]
     assert main(words) == 2
     assert "--budget: 1e20 has 1 number, and compute and U are wanted" in capsys.readouterr().err
+
+
+OF_SCALEBENCH = -0.8485, 0.04801, 1.4894, 111.25, -0.14366, -1.0074, -3.488, 0.02572, 4.7293
+
+
+def test_a_law_that_falls_without_end_far_from_the_runs_has_its_best_size_in_the_valley():
+    """Farseer's law, as fitted to its own runs: its floor sinks below the valley at 1e14."""
+    rng = np.random.default_rng(3)
+    compute = 10 ** rng.uniform(19, 21.5, 40)
+    size = 2e9 * (compute / 1e21) ** 0.45 * np.exp(rng.uniform(-1.5, 1.5, 40))
+    data = compute / 6 / size
+    loss = farseer(size, data, *OF_SCALEBENCH) * np.exp(rng.normal(0, 0.001, 40))
+    found = sized(fit(FARSEER, (size, data), loss), (10**22.5,))
+    sizes = np.geomspace(1e9, 1e11, 10_001)
+    best = sizes[farseer(sizes, 10**22.5 / 6 / sizes, *OF_SCALEBENCH).argmin()]
+    assert found.within
+    assert found.size.low < best < found.size.high
+    assert found.size.value == pytest.approx(best, rel=0.15)

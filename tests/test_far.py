@@ -101,3 +101,65 @@ def test_best_size_without_a_law_says_which_there_are(runs, capsys):
     asked = ["best-size", runs, *OF_SIZE[:-2], "--budget", "1e22"]
     assert main(asked) == 2
     assert "--law: saturating is not of size and data. Use chinchilla" in capsys.readouterr().err
+
+
+BELOW = [
+    ([], [*OF_COMPUTE, "--predict", "1e12"], "--predict"),
+    ([], [*OF_SIZE, "--predict", "1e3,1e10"], "--predict"),
+    (["downstream"], [*CHAIN, "--y-is", "accuracy", "--predict", "1e12"], "--predict"),
+    (
+        ["next"],
+        [*OF_COMPUTE, "--predict", "1e12", "--budget", "1e21", "--grid", "C=1e20,1e21"],
+        "--predict",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "asked", "option"), BELOW)
+def test_more_than_a_thousand_times_below_the_smallest_is_refused_unless_far(
+    runs, command, asked, option, capsys
+):
+    assert main([*command, runs, *asked]) == 2
+    said = capsys.readouterr().err
+    assert f"{option}: the smallest fitted, " in said
+    assert "more than 1,000 times below its runs. Check the unit, or say --far." in said
+    assert main([*command, runs, *asked, "--far"]) == 0
+
+
+@pytest.fixture
+def experts(tmp_path):
+    rng = np.random.default_rng(0)
+    n, e = (a.ravel() for a in np.meshgrid(np.geomspace(1e7, 1e9, 6), 2.0 ** np.arange(1, 9)))
+    loss = 12 * n**-0.08 * e**-0.05 * np.exp(rng.normal(0, 0.002, len(n)))
+    path = tmp_path / "experts.csv"
+    return written(path, N=n, E=e, loss=loss)
+
+
+OF_EXPERTS = ["--x", "N", "--x", "E", "--y", "loss", "--y-is", "loss", "--law", "routed"]
+NEXT = ["--budget", "1e12", "--per", "1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "option"),
+    [
+        ([], ["--predict", "1e9,0.5"], "--predict"),
+        (["next"], ["--predict", "1e9,0.5", "--grid", "N=1e9", "--grid", "E=2,4"], "--predict"),
+        (["next"], ["--predict", "1e9,2", "--grid", "N=1e9", "--grid", "E=0.5,4"], "--grid"),
+    ],
+)
+def test_places_that_a_law_does_not_have_are_refused_far_or_not(
+    experts, command, asked, option, capsys
+):
+    more = NEXT if command else []
+    assert main([*command, experts, *OF_EXPERTS, *asked, *more, "--far"]) == 2
+    assert f"{option}: E is 0.5, and E of law routed is at least 1: " in capsys.readouterr().err
+
+
+def test_a_pool_of_densities_is_no_pool_of_experts(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = tmp_path / "pool.csv"
+    lines = [f"{1e9 * share:.6g},{share:.6g},3,1" for share in rng.uniform(0.1, 1, 20)]
+    table.write_text("\n".join(["N,E,loss,cost", *lines, "1e8,0.5,,1"]) + "\n")
+    asked = ["pool", str(table), *OF_EXPERTS, "--cost", "cost", "--budget", "5"]
+    assert main([*asked, "--predict", "1e9,4"]) == 2
+    assert "and E of law routed is at least 1" in capsys.readouterr().err

@@ -43,6 +43,10 @@ def table(tmp_path):
         ({"size": 1e6}, "--unit size=M"),
         ({"size": 1e9, "data": 1e12}, "--unit size=B --unit data=T"),
         ({"flops": 1e9, "size": 1e9}, "--unit size=B"),  # the ratio alone is 6
+        (  # of small models, whose head is no part of N, it is 21
+            {"flops": 1e9 / 3.5, "size": 1e6, "data": 1e9},
+            "--unit flops=GFLOP --unit size=M --unit data=B",
+        ),
     ],
 )
 def test_another_unit_is_recognised_and_refused_until_told(table, units, said, capsys):
@@ -158,6 +162,9 @@ def test_a_wrong_unit_of_compute_is_recognised_by_the_one_that_gives_six(table, 
         ("gpu_hours", "{:.6g}", "--flops: gpu_hours is a time (gpu_hours)"),
         ("wall_clock s", "{:.6g}", "is a time (wall_clock s)"),
         ("A100-days", "{:.6g}", "--flops: A100-days is a time (A100-days)"),
+        ("_runtime", "{:.6g}", "--flops: _runtime is a time (runtime)"),
+        ("train_time", "{:.6g}", "--flops: train_time is a time (train_time)"),
+        ("walltime", "{:.6g}", "is a time (walltime)"),
     ],
 )
 @pytest.mark.parametrize("told", [[], ["--unit", "flops=EFLOP"]])
@@ -175,6 +182,27 @@ def test_a_time_in_place_of_compute_is_refused_with_what_to_do(
     assert said in err
     assert "seconds x number of devices x peak FLOP/s of one x utilisation" in err
     assert "EFLOP" not in err
+
+
+@pytest.mark.parametrize("names", [("params", "tokens"), ("N", "D"), ("size", "images_seen")])
+@pytest.mark.parametrize("command", ["optimal", "best-size", "fit"])
+def test_columns_of_size_and_data_that_are_exchanged_are_refused(table, names, command, capsys):
+    path = Path(table())
+    path.write_text(path.read_text().replace("N,D,C,loss", f"{','.join(names)},C,loss"))
+    words = {
+        "optimal": lambda n, d: ["optimal", str(path), "--size", n, "--data", d, "--flops", "C"],
+        "best-size": lambda n, d: ["best-size", str(path), *of_two(n, d), "--budget", "1e21"],
+        "fit": lambda n, d: [str(path), *of_two(n, d)],
+    }[command]
+    size, data = names
+    assert main([*words(data, size), "--y", "loss", "--y-is", "loss"]) == 2
+    said = capsys.readouterr().err
+    assert f"{data} and {size} look exchanged. Name {size} for N (--size, or the first --x)" in said
+    assert main([*words(size, data), "--y", "loss", "--y-is", "loss"]) == 0
+
+
+def of_two(*x):
+    return [*(word for name in x for word in ("--x", name)), "--law", "chinchilla"]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from fits.allocation.allocation import trainings
-from fits.allocation.beyond import beyond, outside, refuse_far_from, refuse_outside
+from fits.allocation.beyond import beyond, outside, refuse_far_from
 from fits.allocation.odd_rows import refuse_mixed_units
 from fits.allocation.odd_units import of_a_token, refuse_odd_units
 from fits.allocation.units import Units
 from fits.base.diagnostic import Diagnostic
 from fits.base.errors import UserError
+from fits.base.extrapolation import refuse_far
 from fits.base.numbers import Array, Estimate
 from fits.data.points import Points
 from fits.data.tables import Table
@@ -112,7 +113,7 @@ def best_sizes(
     if not far:
         refuse_far_from(runs, [("--budget", compute) for compute, *_ in budgets], flops)
         for each in known:
-            refuse_outside(f"--budget, {each.name}", each.at, each.first, each.last, "")
+            refuse_far(f"--budget, {each.name}", each.at, each.first, each.last)
     return BestSizes(
         fit=ReportJson.model_validate(report),
         units={"flops": "FLOP", "size": "1", "data": "1"} | dict(units.names),
@@ -236,15 +237,19 @@ class _Search:
         return float(np.log(low)), float(np.log(high))
 
     def best(self, values: Sequence[Array]) -> tuple[Array, Array]:
-        """Log size, and the error there, for each of many curves, [curves]."""
+        """Log size, and the error there, for each of many curves, [curves].
+
+        Of a valley where there is one, whatever the ends: so far from the runs a law of many
+        parameters may fall without end.
+        """
         count = len(np.ravel(values[0]))
         low, high = (np.full(count, end) for end in self.ends)
         shares = np.linspace(0, 1, PLACES)[:, None]
         every = np.arange(count)
-        for _ in range(ROUNDS):
+        for k in range(ROUNDS):
             n = low + (high - low) * shares
             curve = self._error(n, values)
-            best = np.clip(np.argmin(curve, axis=0), 1, PLACES - 2)
+            best = np.clip(np.argmin(_valleys(curve) if k == 0 else curve, axis=0), 1, PLACES - 2)
             low, high = n[best - 1, every], n[best + 1, every]
         left, middle, right = (curve[best + k, every] for k in (-1, 0, 1))
         bend = left - 2 * middle + right
@@ -259,3 +264,15 @@ class _Search:
         with np.errstate(all="ignore"):
             curve = self.fit.law.predict(x, *values)
         return np.where(np.isfinite(curve), curve, 1e300)
+
+
+def _valleys(curve: Array) -> Array:
+    """Curves at their lowest points alone, where they have some between their ends; else 1e300.
+
+    Args:
+      curve: [places, curves].
+    """
+    inside = curve[1:-1]
+    low = np.zeros(curve.shape, bool)
+    low[1:-1] = (inside < curve[:-2]) & (inside <= curve[2:])
+    return np.where(low | ~low.any(axis=0), curve, 1e300)

@@ -7,12 +7,12 @@ from functools import partial
 
 from fits.allocation.allocation import Trainings
 from fits.base.diagnostic import Diagnostic
-from fits.base.errors import UserError, all_of
-from fits.base.extrapolation import FAR, refuse_far
+from fits.base.errors import all_of
+from fits.base.extrapolation import refuse_far
 
 
 def refuse_far_from(runs: Trainings, asked: Iterable[tuple[str, float]], unit: str) -> None:
-    """Computes more than FAR times the largest of the runs, or below the smallest.
+    """Computes more than FAR times above the largest of the runs, or below the smallest.
 
     Args:
       asked: each with the option that it was typed as, or follows from.
@@ -21,7 +21,7 @@ def refuse_far_from(runs: Trainings, asked: Iterable[tuple[str, float]], unit: s
       UserError: all that are.
     """
     first, last = float(runs.compute.min()), float(runs.compute.max())
-    all_of(*(partial(refuse_outside, option, c, first, last, unit) for option, c in asked))
+    all_of(*(partial(refuse_far, option, c, first, last, unit) for option, c in asked))
 
 
 def beyond(runs: Trainings, computes: Sequence[float], unit: str) -> list[Diagnostic]:
@@ -37,22 +37,3 @@ def outside(name: str, at: float, first: float, last: float) -> list[Diagnostic]
         return []
     edge, times = (last, at / last) if at > last else (first, first / at)
     return [Diagnostic("extrapolates", (name,), {"at": at, "edge": edge, "times": times})]
-
-
-def refuse_outside(option: str, at: float, first: float, last: float, unit: str) -> None:
-    """What lies more than FAR times above `last` or below `first`, in `unit`.
-
-    Raises:
-      UserError: it does.
-    """
-    refuse_far(option, at / last, at, last, unit)
-    if at * FAR < first:
-        of = f" {unit}" if unit else ""
-        is_what = f"is {first / at:.3g} times" if at > 0 else "lies endlessly far above"
-        raise UserError(
-            [
-                f"{option}: the smallest fitted, {first:.3g}{of}, {is_what} {at:g}{of}; no "
-                f"fit is known to hold more than {FAR:,.0f} times below its runs. Check the unit, "
-                "or say --far."
-            ]
-        )

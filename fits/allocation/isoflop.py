@@ -23,6 +23,7 @@ SURE = 2.0  # standard deviations about the line, by which a best size lies amon
 MEDIAN = 0.6745  # median of the size of a normal number
 PASSES = 4  # of the line and the budgets on it
 UNCERTAIN = 0.25  # standard deviation of a log best size over the forms that is worth a word
+BENT = 0.05  # chance that best sizes along a line seem to bend so much
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +95,10 @@ def isoflop(
         centre=centre,
         values=solve @ best,
         replicates=(drawn + _about_the_line(between, len(best), replicates, rng)) @ solve.T,
-        diagnostics=_diagnostics(found, weights, beyond),
+        diagnostics=(
+            *_diagnostics(found, weights, beyond),
+            *_bend(place - centre, best, drawn),
+        ),
     )
 
 
@@ -202,14 +206,17 @@ def _drawn(
     return drawn
 
 
-def _random_effects(x: Array, y: Array, variance: Array) -> tuple[float, Array]:
+def _random_effects(x: Array, y: Array, variance: Array, degree: int = 1) -> tuple[float, Array]:
     """Variance of y about a line beyond `variance`, and the line's height and slope of y, [2, n].
 
     Paule and Mandel: the variance with which the weighted squares are as large as their degrees of
     freedom.
+
+    Args:
+      degree: of a polynomial in the line's place; its terms are then [degree + 1, n].
     """
-    design = np.stack([np.ones_like(x), x], axis=1)
-    freedom = len(x) - 2
+    design = np.vander(x, degree + 1, increasing=True)
+    freedom = len(x) - degree - 1
 
     def line(between: float) -> tuple[Array, float]:
         weighted = design / (variance + between)[:, None]
@@ -225,6 +232,31 @@ def _random_effects(x: Array, y: Array, variance: Array) -> tuple[float, Array]:
         low, high = (middle, high) if line(np.exp(middle))[1] > freedom else (low, middle)
     between = float(np.exp(high))
     return between, line(between)[0]
+
+
+def _bend(x: Array, best: Array, drawn: Array) -> list[Diagnostic]:
+    """Whether a parabola through the best sizes bends by more than their errors explain.
+
+    A line is then no law of what lies beyond them.
+
+    Args:
+      x: log computes, of mean 0.
+      best: log best sizes.
+      drawn: the same in each replicate, [replicates, profiles].
+    """
+    from scipy.special import ndtr, stdtr
+
+    if len(x) < 3:
+        return []
+    errors = drawn - best
+    variance = np.maximum((errors**2).mean(axis=0), 1e-12)
+    between, (_, slope, bend) = _random_effects(x, best, variance, degree=2)
+    error = np.sqrt(((errors @ bend) ** 2).mean() + between * (bend**2).sum())
+    t = -abs(bend @ best) / error
+    if 2 * float(stdtr(len(x) - 3, t) if between else ndtr(t)) > BENT:
+        return []
+    first, last = (float((slope + 2 * end * bend) @ best) for end in (x[0], x[-1]))
+    return [Diagnostic("best_sizes_bend", numbers={"first": first, "last": last})]
 
 
 def _about_the_line(between: float, count: int, replicates: int, rng: np.random.Generator) -> Array:

@@ -32,7 +32,7 @@ LIKELY = {  # tried where numbers are odd, the likeliest first
 }
 OF_IMAGES = LIKELY | {"size": ("1", "M", "B", "K"), "data": ("1", "M", "B", "K", "T")}
 A_TOKEN = 1.0, 60.0  # FLOPs a parameter and token: experts take less, small models' heads more
-LOOKS_LIKE_6 = 1.5, 12.0
+LOOKS_LIKE_6 = 1.5, 30.0
 AN_IMAGE = 60.0, 6e4  # FLOPs a parameter and image, or a sequence, of 10 to 10,000 tokens
 TOLD = 30.0  # factor within which a ratio must agree with one that was told
 MACS = 2.9, 3.1  # half of 6: multiplications and additions counted as one
@@ -46,7 +46,10 @@ _LONG = r"(?:secs?|seconds?|mins?|minutes?|h|hrs?|hours?|days?|weeks?)"
 _DEVICE = r"(?:[gtc]pu|device|accelerator|chip|core|node|[ahb]\d00|v100|wall(?:[-_ ]?clock)?)"
 _OF_DEVICE = rf"{_DEVICE}(?:s?[-_ ]?{_LONG}|[-_ ][sd])"  # "GPUs" are several, no seconds
 TIME = re.compile(rf"{_LONG}|[sd]|{_OF_DEVICE}", re.IGNORECASE)
-DEVICE_TIME = re.compile(rf"(?<![a-z])(?:{_OF_DEVICE}|hours|minutes|seconds)(?![a-z])", re.I)
+_CLOCK = r"(?:(?:run|wall|train(?:ing)?)[-_ ]?time|wall[-_ ]?clock|elapsed|duration)"
+DEVICE_TIME = re.compile(
+    rf"(?<![a-z])(?:{_OF_DEVICE}|{_CLOCK}|hours|minutes|seconds)(?![a-z])", re.IGNORECASE
+)
 MORE_DATA = 2.0  # times as many, by which compute must have grown
 SAME = 0.01  # of log compute that is the same
 SHOWN = 4  # readings that are named

@@ -46,7 +46,7 @@ def compare(
     fitted: all mistakes are named, and nothing is written.
     """
     from fits.base.numbers import X_RANGE, Y_RANGE
-    from fits.decisions.compare import compare_tables
+    from fits.decisions.compare import compare_tables, span
 
     if len(tables) != (1 if by else 2):
         wanted = "--by splits one table" if by else "give two tables, or one and --by COL"
@@ -64,9 +64,10 @@ def compare(
     first = options["from_law"]
     both = {"a": with_first_stage(found.a, first), "b": with_first_stage(found.b, first)}
     found = found.model_copy(update=both)
-    largest = max(each.law.span[1] for each in (found.a, found.b))
+    ends = [end for each in (found.a, found.b) for end in span(each.law)]
+    within = min(ends), max(ends)
     causes = [*found.a.causes, *found.b.causes]
-    refuse_places("--predict", [(place,) for place in places], largest, far=far, causes=causes)
+    refuse_places("--predict", [(place,) for place in places], within, far=far, causes=causes)
     if plot:
         _draw(found, plot)
     put(found, _lines(found), _warnings(found), json_file, plot, notes=_notes(found))

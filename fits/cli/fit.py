@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from fits.base.errors import UserError, all_of
-from fits.cli.far import Far, refuse_places
+from fits.cli.far import Far, refuse_impossible, refuse_places
 from fits.cli.held import with_first_stage
 from fits.cli.options import (
     Json,
@@ -110,6 +110,7 @@ def fit(
         lambda: check_files(files, [table, *filter(None, [trunk])]),
         lambda: _check(options, save, plot, words),
     )
+    refuse_impossible("--predict", spec.law, spec.x, at)
     typed_at = at
     if rate is not None:
         spec = replace(spec, rate=rate)
@@ -117,10 +118,9 @@ def fit(
     report = fit_table(whole, spec, by=by or [], at=at)
     for group in report.groups:
         if group.fit is not None:
-            largest = group.fit.span[1]
             for each in group.at:
                 option_of = "--predict" if each in typed_at else "--until"
-                refuse_places(option_of, [each], largest, far=far, causes=group.causes)
+                refuse_places(option_of, [each], group.fit.span, far=far, causes=group.causes)
     if save:
         _save(report, save, ctx.obj or [])
     if plot:

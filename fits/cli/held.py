@@ -118,7 +118,9 @@ def _of_saved(
     shared = [
         name
         for name in its.parameters
-        if name in mine.parameters and its.roles.get(name) == mine.roles.get(name)
+        if name in mine.parameters
+        and name not in mine.unheld
+        and its.roles.get(name) == mine.roles.get(name)
     ]
     wrong += [
         f"--hold: {short(name)} is no parameter that laws {law} and {its.name} (of {path}) share. "

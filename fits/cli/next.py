@@ -12,7 +12,7 @@ import typer
 from fits.base.counted import counted
 from fits.base.errors import UserError, all_of
 from fits.base.names import short
-from fits.cli.far import Far, refuse_places
+from fits.cli.far import Far, refuse_impossible, refuse_places
 from fits.cli.held import with_first_stage
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
@@ -100,10 +100,14 @@ def next_runs(
     if spec.law in (BEST, FORECAST):
         what = "a forecast" if spec.law == FORECAST else "an average over laws"
         raise UserError([f"--law: {what} has no parameters to make surer. Name a law."])
+    offered_by = "--grid" if grid else "--candidates"
+    all_of(
+        lambda: refuse_impossible("--predict", spec.law, spec.x, [at]),
+        lambda: refuse_impossible(offered_by, spec.law, spec.x, [each.x for each in runs.runs]),
+    )
     found = decisions.next_runs(table, spec, at, money, runs, repeat=repeat)
     found = found.model_copy(update={"fit": with_first_stage(found.fit, options["from_law"])})
-    largest, causes = found.fit.law.span[1], found.fit.causes
-    refuse_places("--predict", [at], largest, far=far, causes=causes)
+    refuse_places("--predict", [at], found.fit.law.span, far=far, causes=found.fit.causes)
     notes = [each.words for each in (*found.fit.points.notes, *found.notes)]
     warnings = [each.words for each in found.fit.diagnostics]
     put(found, _lines(found), warnings, json_file, notes=notes)

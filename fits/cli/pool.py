@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fits.base.counted import counted
 from fits.base.errors import all_of
 from fits.base.names import short
-from fits.cli.far import Far, refuse_places
+from fits.cli.far import Far, refuse_impossible, refuse_places
 from fits.cli.options import Json, TableArgument, Texts, numbers, option, singles, spec_of
 from fits.cli.output import check_files, put
 
@@ -64,12 +64,13 @@ def pool(
     )
     largest = next(each.name for each in laws if each.reads is None)
     spec = spec_of(options, law=largest)
+    refuse_impossible("--predict", spec.law, spec.x, places)
     found = next_of_pool(
         *(table, spec, laws, money), target=tuple(target or ()), predict=places, cost=cost
     )
     for each in found.targets:
         typed = "--predict" if each.line is None else f"--target: line {each.line}"
-        refuse_places(typed, [each.x], found.largest, far=far)
+        refuse_places(typed, [each.x], (found.smallest, found.largest), far=far)
     put(found, _lines(found), [], json_file, notes=[each.words for each in found.notes])
 
 
