@@ -393,7 +393,7 @@ def test_help_names_the_laws_that_the_registry_holds():
 
 def test_the_law_that_the_docs_add_fits_its_own_points_in_any_unit_of_x():
     page = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
-    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    block, *_ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     namespace = {}
     exec(block, namespace)  # the page is a file of this repository
     law, truth = namespace["LOGARITHMIC"], np.array([0.9, 0.02, 0.1])
