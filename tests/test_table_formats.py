@@ -21,7 +21,7 @@ from fits.data import numerals
 from fits.data.csv_rows import Rows
 from fits.data.points import points_of
 from fits.data.raw import Layout, Source
-from fits.data.tables import read_numbers, read_table
+from fits.data.tables import read_numbers, read_table, table_of
 
 FIELD = Path(__file__).parents[1] / "shared/data/field"
 FIELD = FIELD if FIELD.exists() else Path(__file__).parents[2] / "shared/data/field"
@@ -565,6 +565,28 @@ def test_dots_taken_for_decimal_points_without_evidence_are_said_between_semicol
 def test_dots_between_thousands_elsewhere_show_that_commas_are_decimal(read):
     table = read("params;loss\n1.000.000;3,412\n2.000.000;3,105\n")
     np.testing.assert_array_equal(column(table, "loss"), [3.412, 3.105])
+
+
+@pytest.mark.parametrize("texts", [["1.000.000", "2.000.000"], ["1,200", "2,400"], ["3,41", "2,4"]])
+def test_numbers_that_a_file_does_not_hold_as_texts_are_what_they_are(tmp_path, texts):
+    loss = [3.835, 3.412]
+    rows = [{"x": text, "loss": y} for text, y in zip(texts, loss, strict=True)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "a.json").write_text(json.dumps({"x": texts, "loss": loss}))
+    frame = pyarrow.table({"x": texts, "loss": loss})
+    pyarrow.parquet.write_table(frame, tmp_path / "a.parquet")
+    pyarrow.feather.write_feather(frame, tmp_path / "a.feather")
+    tables = [read_table(each) for each in sorted(tmp_path.iterdir())]
+    for table in [*tables, table_of({"x": texts, "loss": loss})]:
+        assert read_numbers(table, "loss", lambda value: None)[1] == []
+        np.testing.assert_array_equal(column(table, "loss"), loss)
+        assert not read_numbers(table, "x", lambda value: None)[1]
+
+
+def test_a_first_row_without_numbers_is_no_row_of_units(read):
+    table = read("model,flops,loss\nB,,\nS,1e18,3.2\n")
+    assert table.column("model") == ["B", "S"]
+    assert said(table, "flops") == ""
 
 
 @pytest.mark.parametrize("kind", ["error", "accuracy"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -72,10 +72,17 @@ def is_unit(text: str) -> bool:
 
 
 class WholeColumn:
-    """Every cell of a column of the file."""
+    """Every cell of a column of the file.
 
-    def __init__(self, name: str, cells: Any, file: list[WholeColumn], between: str):
+    Args:
+      typed: whether the file holds numbers, not texts: a point in them is decimal.
+    """
+
+    def __init__(
+        self, name: str, cells: Any, file: list[WholeColumn], between: str, typed: bool
+    ) -> None:
         self.name, self.cells, self.file, self.between = name, cells, file, between
+        self.typed = typed
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self.cells), BLOCK):
@@ -98,6 +105,8 @@ class WholeColumn:
 
     def _doubtful(self) -> bool:
         """Whether points in numbers that float() takes may stand between thousands."""
+        if self.typed:
+            return False
         if self._elsewhere("decimal_comma") or self._elsewhere("thousands_points"):
             return True
         alone = self.between not in ("", ",") and not self._elsewhere("decimal_point")
@@ -113,6 +122,8 @@ class WholeColumn:
     @cached_property
     def decimal_point(self) -> str:
         """A cell of it that has one beyond doubt; "": none has."""
+        if self.typed:
+            return next((cell for cell in self if "." in cell), "")
         return has_decimal(self, ".")
 
     @cached_property
@@ -140,7 +151,7 @@ class WholeColumn:
     @cached_property
     def open_point(self) -> str:
         """A cell in which a dot may be decimal or between thousands; "": there is none."""
-        return has_open(self, ".")
+        return "" if self.typed else has_open(self, ".")
 
     def _thousands(self, mark: str) -> str:
         twice = np.strings.count(self.cells, mark) > 1
@@ -291,18 +302,24 @@ class Columns(Mapping[str, Column]):
         return Columns({name: Column(each.whole, kept) for name, each in self._columns.items()})
 
 
-def columns_of(names: Sequence[str], blocks: Iterable[Sequence[Any]], between: str = "") -> Columns:
+def columns_of(
+    names: Sequence[str],
+    blocks: Iterable[Sequence[Any]],
+    between: str = "",
+    typed: Collection[str] = (),
+) -> Columns:
     """Of blocks of rows, in each of which every column is [rows] of text.
 
     Args:
       between: as of `numerals.read_numerals`.
+      typed: columns of which the file holds numbers, not texts.
     """
     parts = [list(part) for part in zip(*blocks, strict=True)]
     file: list[WholeColumn] = []
     for name, pieces in zip(names, parts, strict=True):
         cells = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
         pieces.clear()
-        file.append(WholeColumn(name, cells, file, between))
+        file.append(WholeColumn(name, cells, file, between, name in typed))
     return Columns({each.name: Column(each) for each in file})
 
 

@@ -13,7 +13,7 @@ from fits.base.names import short
 from fits.data.columns import BLOCK, Columns, columns_of, is_unit, text_cells
 from fits.data.csv_rows import Row, Rows
 from fits.data.json_tables import read_json
-from fits.data.numerals import written
+from fits.data.numerals import DIVERGED, NOT_MEASURED, written
 from fits.data.raw import (
     MARKS,
     Layout,
@@ -132,6 +132,10 @@ class _Fitting:
             cells.pop(0)
 
 
+def _is_text(cell: str) -> bool:
+    return not written(cell) and cell.lower() not in NOT_MEASURED | DIVERGED
+
+
 def _with_units(names: list[str], body: Iterator[Row]) -> tuple[list[str], Iterator[Row], bool]:
     """Names with the units that stand in a row of their own below them, where one does."""
     first = next(body, None)
@@ -141,6 +145,12 @@ def _with_units(names: list[str], body: Iterator[Row]) -> tuple[list[str], Itera
     said = [unit for unit in units if unit]
     are_units = all(is_unit(unit) and not written(unit) for unit in said)
     if len(units) != len(names) or not said or not are_units:
+        return names, itertools.chain([first], body), False
+    second = next(body, None)
+    below = [] if second is None else [second]
+    body = itertools.chain(below, body)
+    of_units = [c for row in below for u, c in zip(units, row.cells, strict=False) if u]
+    if any(_is_text(cell) for cell in of_units):  # the first row is of a model B, not measured
         return names, itertools.chain([first], body), False
     pairs = zip(names, units, strict=True)
     return [f"{name} ({unit})" if unit else name for name, unit in pairs], body, True
@@ -222,8 +232,16 @@ def _read_arrow(path: Path, kind: str) -> Table:
     if not table.num_rows:
         raise UserError([f"{path} has no rows."])
     names = list(dict.fromkeys(table.column_names))
-    columns = columns_of(names, _arrow_blocks(table, names))
+    fields = [table.schema.field(table.column_names.index(name)) for name in names]
+    typed = {each.name for each in fields if _is_number(each.type)}
+    columns = columns_of(names, _arrow_blocks(table, names), typed=typed)
     return Table(path, columns, list(range(1, table.num_rows + 1)), "row")
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
 
 
 def _arrow_blocks(table: Any, names: Iterable[str]) -> Iterator[list[Any]]:

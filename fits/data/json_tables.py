@@ -20,9 +20,14 @@ def read_json(source: Source) -> Table:
         raise UserError([f"{source.path} is empty. Write one JSON object a row."])
     if not objects.names:
         raise UserError([f"{source.path}: objects without keys. A key is a column."])
-    columns = columns_of(list(objects.names), objects.filled())
+    typed = objects.names.keys() - objects.texts
+    columns = columns_of(list(objects.names), objects.filled(), typed=typed)
     counted_in = "line" if how == "json_lines" else "object"
     return Table(source.path, columns, numbers, counted_in, how=(*source.how, how))
+
+
+class _Number(str):
+    """A number of JSON as it is written, in which a point is decimal."""
 
 
 class _Objects:
@@ -30,12 +35,15 @@ class _Objects:
 
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
+        self.texts: set[str] = set()  # names of which some cell is no number
         self.blocks: list[tuple[int, dict[str, Any]]] = []
         self.open: list[dict[str, str]] = []
 
     def add(self, value: dict[str, Any]) -> None:
-        self.open.append(dict(_flat(value)))
-        self.names.update(dict.fromkeys(self.open[-1]))
+        cells = dict(_flat(value))
+        self.open.append(cells)
+        self.names.update(dict.fromkeys(cells))
+        self.texts |= {k for k, cell in cells.items() if cell and not isinstance(cell, _Number)}
         if len(self.open) == BLOCK:
             self.close()
 
@@ -180,7 +188,7 @@ def _rows_below_names(value: list[Any]) -> list[dict[str, Any]] | None:
 def _parsed(text: str) -> Any:
     """Numbers as they are written. Raises ValueError."""
     try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+        return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -198,4 +206,6 @@ def _flat(value: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, _Number):
+        return value
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

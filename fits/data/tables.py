@@ -163,12 +163,15 @@ def table_of(columns: Mapping[str, Iterable[Any]], name: str = "table") -> Table
     Raises:
       ValueError: no column, or columns of different lengths.
     """
-    cells = {each: [_as_cell(value) for value in values] for each, values in columns.items()}
+    given = {each: list(values) for each, values in columns.items()}
+    typed = {name for name, every in given.items() if not any(isinstance(v, str) for v in every)}
+    cells = {each: [_as_cell(value) for value in values] for each, values in given.items()}
     lengths = {each: len(column) for each, column in cells.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"columns of one length make a table, and there are {lengths}.")
     (count,) = set(lengths.values())
-    found = columns_of(list(cells), [[text_cells(column) for column in cells.values()]])
+    blocks = [[text_cells(column) for column in cells.values()]]
+    found = columns_of(list(cells), blocks, typed=typed)
     return Table(Path(name), found, list(range(1, count + 1)), "row")
 
 
