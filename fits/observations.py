@@ -18,6 +18,7 @@ from fits.data.frontier import on_frontier, on_hull
 from fits.data.points import Points, points_of
 from fits.data.tables import Table, read_numbers, read_table
 from fits.laws.constrained import Constraint
+from fits.laws.names import GROWING
 from fits.laws.registry import EVERY_LAW, LAWS, RISING, rivals
 from fits.regression.fit import Fit, every_point, fit
 from fits.regression.holdout import Trials, choose_law
@@ -27,8 +28,8 @@ from fits.spec import FORECAST, FitSpec
 
 _CHOOSE = {"frontier": on_frontier, "hull": on_hull, "all": every_point}
 SEED_COLUMN, RUN_COLUMN = "seed", "run"  # by which the runs of one setting differ
-OF_SIZE = re.compile(r"param|weight|size|^n$", re.IGNORECASE)
-OF_DATA = re.compile(r"token|image|sample|example|data|seen|^d$", re.IGNORECASE)
+OF_SIZE = re.compile(r"(?i:param|weight|model.?size|^size$)|^N$")  # n may count data, d a width
+OF_DATA = re.compile(r"(?i:token|image|sample|example|data|seen)|^D$")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,7 +187,8 @@ def read_points(
     named = law is not None and len(spent) == len(law.variables)
     if law and named and (small := law.below_least(spent, found.x)):
         raise UserError([f"{whole.path}: {each}" for each in small])
-    if law and law.variables[:2] == ("N", "D") and _exchanged(*spec.x[:2]):
+    of_both = law is not None and law.variables[:2] == ("N", "D") and law.name not in GROWING
+    if law and of_both and _exchanged(*spec.x[:2]):
         size, data, *_ = spec.x
         raise UserError(
             [

@@ -56,13 +56,20 @@ def suited(spec: FitSpec, points: Points) -> tuple[FitSpec, tuple[Diagnostic, ..
 
 
 def _alike(spec: FitSpec, points: Points) -> Iterator[Diagnostic]:
-    """Rows of equal x that are of several kinds, or of a sweep; a forecast names several curves."""
-    used = (*spec.x, *spec.clusters, *filter(None, [spec.weights]), spec.y)
-    columns = [each for each in used if each in points.table.columns]
-    if spec.law != FORECAST and set(spec.x) <= set(columns):
-        yield from of_rows_alike(
-            *(points.table, columns, points.x, spec.y, points.error), frontier=spec.rows != "all"
-        )
+    """Rows of equal x that are of several kinds, or of a sweep; a forecast names several curves.
+
+    Clusters are known to be apart, such as curves; not where they are settings, which x is part of.
+    """
+    table, known = points.table, spec.x
+    if spec.law == FORECAST or not all(each in table.columns for each in spec.x):
+        return
+    if not set(map(table.columns.full_name, spec.x)) <= set(spec.clusters):
+        known = (*known, *spec.clusters)
+    used = (*known, *filter(None, [spec.weights]), spec.y)
+    columns = [each for each in used if each in table.columns]
+    yield from of_rows_alike(
+        *(table, columns, points.x, spec.y, points.error), frontier=spec.rows != "all"
+    )
 
 
 def slips_among(found: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -41,7 +41,7 @@ def test_two_metrics_in_one_column_are_named_with_the_column_that_tells_them_apa
     (found,) = warnings({"N": n, "D": d, "loss": np.concatenate([y, other(y)]), "what": kind})
     assert found.code == "rows_of_kinds"
     assert found.parameters == ("loss", "N, D", "what", "nll", "other")
-    assert "--where 'what=nll'" in found.words
+    assert "--where 'what=nll', or fit each with --by what where" in found.words
 
 
 def test_kinds_are_named_in_a_table_of_which_only_a_part_is_looked_at(monkeypatch):
@@ -50,6 +50,20 @@ def test_kinds_are_named_in_a_table_of_which_only_a_part_is_looked_at(monkeypatc
     y = loss(SIZES, DATA)
     kind = ["nll"] * len(y) + ["ppl"] * len(y)
     assert warnings({"N": n, "D": d, "loss": np.concatenate([y, np.exp(y)]), "what": kind})
+
+
+@pytest.mark.parametrize("unit", ["", " (1)"])
+def test_kinds_are_named_in_a_table_with_seeds_of_each_setting(unit):
+    n, d = (np.tile(each, 4) for each in (SIZES, DATA))
+    y = loss(n, d, noise=0.01, seed=1) * np.repeat([1, 1, 0.8, 0.8], 25)
+    kind, seeds = np.repeat(["a", "b"], 50).tolist(), np.tile(np.repeat([0, 1], 25), 2)
+    columns = {f"N{unit}": n, "D": d, "loss": y, "kind": kind, "seed": seeds}
+    (found,) = warnings(columns)
+    assert found.code == "rows_of_kinds"
+    assert found.parameters[2:] == ("kind", "a", "b")
+    (found,) = warnings({"of what" if k == "kind" else k: v for k, v in columns.items()})
+    assert "--by 'of what' where" in found.words
+    assert not warnings(columns, where=("kind=a",))
 
 
 def test_one_of_the_metrics_alone_is_not_warned_of():
@@ -84,6 +98,23 @@ def test_seeds_and_noise_are_no_sweep(seeds):
     assert not warnings({"N": n, "D": d, "loss": y, seeds: np.tile(np.arange(4.0), len(SIZES))})
 
 
+@pytest.mark.parametrize("rows", ["all", "frontier"])
+def test_notes_and_dates_beside_noisy_repeats_are_seldom_told_of(rows):
+    warned = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        compute = np.repeat(np.geomspace(1, 1e3, 6), 3)
+        error = (0.1 + 0.5 * compute**-0.3) * np.exp(0.06 * rng.normal(size=18))
+        more = {
+            "host": rng.choice(["n1", "n2", "n3"], 18).tolist(),
+            "note": rng.choice(["", "again", "checked"], 18).tolist(),
+            "dataset": rng.choice(["a", "b"], 18).tolist(),
+            "job": rng.integers(0, 6, 18),
+        }
+        warned += len(warnings({"C": compute, "error": error, **more}, FRONTIER, rows=rows))
+    assert warned <= 2
+
+
 def test_settings_that_change_nothing_are_no_sweep():
     n, d = (np.repeat(each, 4) for each in (SIZES, DATA))
     y = loss(n, d, noise=0.005, seed=1)
@@ -91,11 +122,19 @@ def test_settings_that_change_nothing_are_no_sweep():
     assert not warnings({"N": n, "D": d, "loss": y, "kind": kind})
 
 
-def test_a_frontier_over_models_is_one_and_a_frontier_over_data_sets_is_none():
+@pytest.mark.parametrize("name", ["model", "recipe", "train_dataset", "pretraining task"])
+def test_a_frontier_over_models_and_recipes_is_one(name):
+    assert not warnings(three_curves(name), FRONTIER)
+
+
+@pytest.mark.parametrize("name", ["dataset", "downstream_dataset", "Test set", "eval split"])
+def test_a_frontier_over_what_was_measured_is_none(name):
+    (found,) = warnings(three_curves(name), FRONTIER)
+    assert found.code == "rows_of_kinds"
+    assert f"--where '{name}=S'" in found.words
+
+
+def three_curves(name):
     compute, model = np.tile(np.geomspace(1, 1e3, 8), 3), np.repeat(["S", "B", "L"], 8)
     error = 0.1 + 0.5 * compute**-0.3 * np.repeat([1.3, 1.0, 0.8], 8)
-    columns = {"C": compute, "error": error}
-    assert not warnings({**columns, "model": model}, FRONTIER)
-    (found,) = warnings({**columns, "dataset": model}, FRONTIER)
-    assert found.code == "rows_of_kinds"
-    assert "--where 'dataset=S'" in found.words
+    return {"C": compute, "error": error, name: model}

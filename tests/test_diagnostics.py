@@ -5,6 +5,7 @@ Shares of simulated studies are small here; the docstrings of `outliers.py` have
 
 import re
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from fits.laws.registry import LAWS, SEVERAL
 from fits.regression.diagnostics import _products
 from fits.regression.fit import fit
 from fits.regression.loss import Loss, _in_errors
+from fits.report import fit_table
+from fits.spec import FitSpec
 
+STUDIES = Path(__file__).resolve().parents[1] / "docs" / "studies"
 COMPUTE = np.geomspace(1e-2, 1e3, 24)  # EFLOP
 TRUTH = 0.6, 0.35, 0.10, 0.5
 LAW = 1.8172, 477.8, 0.3473, 2143.4, 0.3672
@@ -225,3 +229,15 @@ def test_seeds_at_one_place_are_neighbours_in_no_particular_order():
     mean = (rows[:, 1:] * rows[:, :-1]).sum(axis=1).mean()
     mixed = [3, 5, 0, 2, 4, 1]
     assert _products(residuals[mixed], place[mixed]) == pytest.approx(mean, rel=1e-12)
+
+
+def test_an_end_whose_factor_the_parameters_can_do_themselves_is_not_named():
+    spec = FitSpec(
+        x=("params", "images_seen", "data_size"),
+        y="value",
+        where=("metric=cifar_probe_error",),
+        law="repeated",
+    )
+    (group,) = fit_table(STUDIES / "objectives-cifar10.csv", spec).groups
+    codes = [each.code for each in group.diagnostics]
+    assert not [code for code in codes if code.startswith(("smallest_", "largest_"))]

@@ -183,6 +183,16 @@ def test_a_run_that_ends_in_nan_takes_no_part(table, capsys):
     ]
 
 
+def test_nan_between_all_measurements_is_no_divergence(table, capsys):
+    between = {
+        name: [pair for x, y in points for pair in ((x, y), (x + 1, float("nan")))]
+        for name, points in THREE.items()
+    }
+    found, plain = (answer(capsys, table(each), *ASKED) for each in (between, THREE))
+    assert not any(run["diverged"] for run in found["groups"][0]["runs"])
+    assert found["groups"][0]["saved"] == plain["groups"][0]["saved"] > 0
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [

@@ -201,12 +201,31 @@ def test_columns_of_size_and_data_that_are_exchanged_are_refused(table, names, c
     assert main([*words(size, data), "--y", "loss", "--y-is", "loss"]) == 0
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("d", "n"), ("image_encoder", "batch_size"), ("data_scale", "corpus_size"), ("D", "tokens")],
+)
+def test_a_width_and_a_count_of_data_are_not_taken_for_exchanged(table, names):
+    path = Path(table())
+    path.write_text(path.read_text().replace("N,D,C,loss", f"{','.join(names)},C,loss"))
+    assert main([str(path), *of_two(*names), "--y", "loss", "--y-is", "loss"]) == 0
+
+
+def test_a_product_of_powers_takes_its_columns_in_any_order(table):
+    words = ["--x", "D", "--x", "N", "--law", "product", "--y", "loss", "--y-is", "loss"]
+    assert main([table(), *words]) == 0
+
+
 def of_two(*x):
     return [*(word for name in x for word in ("--x", name)), "--law", "chinchilla"]
 
 
 @pytest.mark.parametrize(
-    "name", ["PF-days", "compute in PFLOP/s-days", "flops of all GPU hours", "of 8 GPUs"]
+    "name",
+    [
+        *("PF-days", "compute in PFLOP/s-days", "flops of all GPU hours", "of 8 GPUs"),
+        "train_time_compute",
+    ],
 )
 def test_compute_that_is_named_by_a_time_is_no_time(table, name, capsys):
     path = Path(table(flops=8.64e19))

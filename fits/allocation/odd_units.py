@@ -46,7 +46,8 @@ _LONG = r"(?:secs?|seconds?|mins?|minutes?|h|hrs?|hours?|days?|weeks?)"
 _DEVICE = r"(?:[gtc]pu|device|accelerator|chip|core|node|[ahb]\d00|v100|wall(?:[-_ ]?clock)?)"
 _OF_DEVICE = rf"{_DEVICE}(?:s?[-_ ]?{_LONG}|[-_ ][sd])"  # "GPUs" are several, no seconds
 TIME = re.compile(rf"{_LONG}|[sd]|{_OF_DEVICE}", re.IGNORECASE)
-_CLOCK = r"(?:(?:run|wall|train(?:ing)?)[-_ ]?time|wall[-_ ]?clock|elapsed|duration)"
+_TRAIN_TIME = r"train(?:ing)?[-_ ]?time(?![-_ ]?compute)"  # train-time compute is no time
+_CLOCK = rf"(?:(?:run|wall)[-_ ]?time|{_TRAIN_TIME}|wall[-_ ]?clock|elapsed|duration)"
 DEVICE_TIME = re.compile(
     rf"(?<![a-z])(?:{_OF_DEVICE}|{_CLOCK}|hours|minutes|seconds)(?![a-z])", re.IGNORECASE
 )

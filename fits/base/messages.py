@@ -237,10 +237,11 @@ def _misplaced(names: Names, n: Numbers) -> str:
 
 def _rows_of_kinds(names: Names, n: Numbers) -> str:
     y, x, column, *values = names
+    by = f"'{column}'" if " " in column else column
     return (
         f"rows of equal {x} differ by {n['apart']:.0%} in {y} ({n['places']:.0f} places), and "
         f"column {column} tells them apart ({short(', '.join(values))}): one law through all is "
-        f"that of none. Choose with --where '{column}={values[0]}', or fit each with --by {column} "
+        f"that of none. Choose with --where '{column}={values[0]}', or fit each with --by {by} "
         "where the command has it"
     )
 
@@ -385,9 +386,9 @@ DIAGNOSTICS: dict[str, Message] = {
         "parameters: too few to trust the intervals. "
         + ("Take a quantile nearer to 0.5" if n["quantile"] else "Take a larger --huber")
     ),
-    "few_clusters": (
-        "the {n:.0f} points are in {clusters:.0f} independent clusters: too few to trust the "
-        "intervals"
+    "few_clusters": lambda p, n: (
+        f"the {n['n']:.0f} points are in {counted(n['clusters'], 'independent cluster')}: too few "
+        "to trust the intervals"
     ),
     "flat": "the error does not fall with x, so the exponent means nothing",
     "on_bound": "{0} is on its bound {bound:g}",

@@ -6,6 +6,7 @@ sweep over learning rate and batch. A law through all of them is one of neither.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,14 +22,17 @@ APART = 0.03  # standard deviation of log y at one x that is more than noise
 VALUES = 20  # of a column that tells rows apart, at most
 EXPLAINED = 0.8  # of the variance at one x, by a column that tells kinds of rows apart
 SWEPT = 0.1  # the same of one that was swept
+CHANCE = 0.01  # that noise seems to be told apart by any of the columns
 LOOKED_AT = 20_000  # rows, at most
 OF_A_RUN = {"seed", "run", "id", "name", "index", "trial", "rep", "repeat", "replicate"}
 """Names of columns that tell equal runs apart, whatever they were given."""
 MEASURED_ON = {
-    *("metric", "dataset", "data_set", "task", "split", "benchmark", "eval", "evaluation"),
-    *("condition", "test_set", "testset", "subset"),
+    *("metric", "dataset", "task", "split", "benchmark", "eval", "evaluation", "condition"),
+    *("testset", "test", "subset"),
 }
-"""Names of columns that say what was measured; the best of such rows is no frontier."""
+"""Words in names of columns that say what was measured; the best of such rows is no frontier."""
+TRAINED_ON = {"train", "training", "pretrain", "pretraining", "pretrained", "upstream"}
+"""Words in names of columns that do not, whatever else these are called."""
 
 
 class Setting(NamedTuple):
@@ -38,6 +42,8 @@ class Setting(NamedTuple):
     is_text: bool
     explained: float
     """Share of the variance of log y at one x that it explains, less that of chance."""
+    chance: float
+    """That noise alone seems to be explained so well: the F test's."""
 
 
 def of_rows_alike(
@@ -63,13 +69,12 @@ def of_rows_alike(
     if variance < APART**2:
         return
     few = table.keep(rows)
-    settings = list(_settings(few, {table.columns.full_name(each) for each in names}, log_y, place))
+    every = list(_settings(few, {table.columns.full_name(each) for each in names}, log_y, place))
+    settings = [each for each in every if each.chance <= CHANCE / len(every)]
     about = y, ", ".join(names[: len(spent)])
     numbers = {"places": places, "apart": float(np.expm1(np.sqrt(variance)))}
     kinds = [
-        each
-        for each in settings
-        if each.is_text and (each.name.lower() in MEASURED_ON or not frontier)
+        each for each in settings if each.is_text and (_is_of_measuring(each.name) or not frontier)
     ]
     kind = max(kinds, key=lambda each: round(each.explained, 6), default=None)
     if kind and (kind.explained >= EXPLAINED or frontier):
@@ -81,6 +86,11 @@ def of_rows_alike(
     )
     if swept and not frontier:
         yield Diagnostic("rows_of_sweep", (*about, *(each.name for each in swept)), numbers)
+
+
+def _is_of_measuring(name: str) -> bool:
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return bool(words & MEASURED_ON) and not words & TRAINED_ON
 
 
 def _repeated(x: Array) -> tuple[Indices, Indices]:
@@ -119,12 +129,15 @@ def _settings(table: Table, used: set[str], log_y: Array, place: Indices) -> Ite
         pairs = len(np.unique(place * count + code))
         if pairs >= 2 * count and pairs > int(place.max()) + 1:
             cells = [table.column(name)[row] for row in first.tolist()]
-            yield Setting(name, not any(map(is_number, cells)), _explained(log_y, code, place))
+            told = _explained(log_y, code, place)
+            yield Setting(name, not any(map(is_number, cells)), *told)
 
 
-def _explained(log_y: Array, code: Indices, place: Indices) -> float:
+def _explained(log_y: Array, code: Indices, place: Indices) -> tuple[float, float]:
     """As of a setting, by a line in the mean at each place, another for each value: an offset, and
     one that grows as y does (a loss beside a perplexity)."""
+    from scipy.special import fdtrc
+
     off = _about_means(log_y, place)
     value = np.eye(int(code.max()) + 1)[code]
     height = (log_y - off)[:, None]
@@ -132,6 +145,8 @@ def _explained(log_y: Array, code: Indices, place: Indices) -> float:
     found, _, rank, _ = np.linalg.lstsq(members, off, rcond=None)
     free = len(off) - int(place.max()) - 1
     if free <= rank:
-        return 0.0
-    left = off - members @ found
-    return float(1 - (left @ left) / (off @ off) * free / (free - rank))
+        return 0.0, 1.0
+    residuals = off - members @ found
+    left = float(residuals @ residuals / (off @ off))
+    f = (1 - left) / rank / max(left / (free - rank), 1e-300)
+    return 1 - left * free / (free - rank), float(fdtrc(rank, free - rank, f))

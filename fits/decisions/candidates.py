@@ -84,7 +84,9 @@ def candidates_of_grid(
     if strange := [name for name in trunk if name not in axes]:
         raise UserError([f"--trunk: {strange[0]} is none of --x, and a grid has no other columns."])
     if (size := math.prod(map(len, axes.values()))) > MOST:
-        raise UserError([f"--grid: {size:,} runs; at most {MOST:,} are weighed."])
+        raise UserError(
+            [f"--grid: {size:,} runs; at most {MOST:,} are weighed. Name fewer values."]
+        )
     unit = FLOPS if len(axes) > 1 or per is not None else next(iter(axes))
     factor = per or (FLOPS_PER_EXAMPLE if len(axes) == 2 else 1.0)
     runs = itertools.product(*map(dict.fromkeys, axes.values()))
@@ -128,7 +130,12 @@ def candidates_of_table(
     for step in chosen(table, x, cost, where=where):
         table, notes = step.after, [*notes, *step.notes]
     if len(table) > MOST:
-        raise UserError([f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed."])
+        raise UserError(
+            [
+                f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed. Leave out those "
+                "that cost too much, or every second one."
+            ]
+        )
     read = {name: read_numbers(table, name, _judge) for name in (*x, cost)}
     wrong = [list(table.ragged), *(kind for _, kinds in read.values() for kind in kinds)]
     if any(wrong):

@@ -248,7 +248,12 @@ def _kept(
         notes.append(Diagnostic("no_number", (spec.y, "NaN"), numbers))
         table = table.keep(np.flatnonzero(~diverged))
     if len(table) > MOST:
-        raise UserError([f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed."])
+        raise UserError(
+            [
+                f"{table.path}: {len(table):,} rows; at most {MOST:,} are weighed. Choose with "
+                "--where."
+            ]
+        )
     return table, notes
 
 

@@ -148,18 +148,26 @@ def _refuse_rising(points: Points, names: Sequence[str], y: str) -> None:
 def _diverged(
     whole: Table, points: Points, spec: FitSpec, names: Sequence[str]
 ) -> dict[tuple[str, ...], float]:
-    """Runs that hold NaN or infinity after their last number, and the x from which on."""
+    """Runs that hold NaN or infinity after their last number, and the x from which on.
+
+    Not those that hold one for every two neighbouring numbers: what was not measured is NaN there.
+    """
     for condition in spec.where:
         whole = keep_where(whole, condition)
     names = tuple(dict.fromkeys(names))
-    last = {tuple(key.values()): float(its.x.max()) for key, its in points.split(names)}
+    runs = {
+        tuple(key.values()): (float(its.x.max()), len(its.x)) for key, its in points.split(names)
+    }
     x, lost = whole.values(spec.x[0]), whole.column(spec.y).diverged
     found: dict[tuple[str, ...], float] = {}
+    before = dict.fromkeys(runs, 0)
     for row in np.flatnonzero(lost).tolist():
         key = tuple(whole.column(name)[row] for name in names)
-        if key in last and x[row] > last[key]:
+        if key in runs and x[row] > runs[key][0]:
             found[key] = min(float(x[row]), found.get(key, np.inf))
-    return found
+        elif key in runs:
+            before[key] += 1
+    return {key: end for key, end in found.items() if before[key] < runs[key][1] - 1}
 
 
 def _group(

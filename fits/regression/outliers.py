@@ -22,6 +22,7 @@ DECIDES = 0.92  # of what leaving out each run in turn does: 1 in 50 sound studi
 NEAR = 4.0  # standard deviations from the curve of least absolute errors that are no outliers
 FAR = 4.5  # from the curve of the other points, that are no accident
 APART = 3.5  # standard deviations of what sets the runs at an end apart by chance
+LARGEST = np.log(1e6)  # size of the logarithm of a factor at an end
 LEAST_CLUSTERS = 5  # at an end, whose variance is to be known
 TURNS = 6  # of law and factor, which settle in three or four
 SPARE = 4  # points beyond the parameters, without which the others predict nothing
@@ -203,6 +204,8 @@ def _apart(profile: Profile, ends: Mask) -> tuple[Array, Array]:
         power = np.maximum((free**2).sum(axis=1), 1e-12)
         psi = loss.psi(loss.residuals(curve, y)) * roots
         last, factors = factors, factors - (free * psi).sum(axis=1) / power
+        if loss.log:  # where the parameters do nearly all that a factor can, steps have no end
+            factors = np.clip(factors, -LARGEST, LARGEST)
     factors = last
     inside = np.maximum(np.mean(np.abs(psi) <= loss.delta * roots, axis=1), 0.1)
     noise = (psi**2).sum(axis=1) / freedom / inside
