@@ -185,7 +185,7 @@ def read_points(
         raise UserError(*wrong)
     law = EVERY_LAW.get(spec.law)
     named = law is not None and len(spent) == len(law.variables)
-    if law and named and (small := law.below_least(spent, found.x)):
+    if law and named and (small := law.out_of_range(spent, found.x)):
         raise UserError([f"{whole.path}: {each}" for each in small])
     of_both = law is not None and law.variables[:2] == ("N", "D") and law.name not in GROWING
     if law and of_both and _exchanged(*spec.x[:2]):

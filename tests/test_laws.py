@@ -328,8 +328,8 @@ def test_repeated_data_is_worth_as_much_as_the_published_formula_says():
 def test_a_count_of_parameters_is_no_ratio_of_them():
     law, names = SEVERAL["sparsity"], ["active", "tokens", "total"]
     active, tokens, ratio = np.array([1e7, 1e9]), np.array([1e9, 1e11]), np.array([1.0, 2048.0])
-    assert law.below_least(names, np.array([active, tokens, ratio])) == []
-    (said,) = law.below_least(names, np.array([active, tokens, active * ratio]))
+    assert law.out_of_range(names, np.array([active, tokens, ratio])) == []
+    (said,) = law.out_of_range(names, np.array([active, tokens, active * ratio]))
     assert "total is 2.05e+12, and P of law sparsity is at most 10000: all parameters over" in said
 
 

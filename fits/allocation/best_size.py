@@ -151,7 +151,7 @@ def _known(law: Law, spec: FitSpec, points: Points, budgets: Sequence[Place]) ->
     """
     places = np.array([budget[1:] for budget in budgets], float).T
     further = replace(law, variables=law.variables[2:])
-    if wrong := further.below_least(spec.x[2:], places):
+    if wrong := further.out_of_range(spec.x[2:], places):
         raise UserError([f"--budget: {each}" for each in wrong])
     return [
         _Known(name, at, float(x.min()), float(x.max()))

@@ -69,5 +69,5 @@ def refuse_impossible(
     from fits.laws.registry import EVERY_LAW
 
     law, x = EVERY_LAW.get(law_name), np.array(list(places)).T
-    if law and x.size and (wrong := law.below_least(names, x)):
+    if law and x.size and (wrong := law.out_of_range(names, x)):
         raise UserError([f"{typed}: {each}" for each in wrong])

@@ -121,7 +121,7 @@ def next_of_pool(
     rows = _rows(read_table(table), spec, target, cost)
     aims = [tuple(each) for each in rows.x[:, rows.target].T.tolist()] + list(predict)
     _refuse_nothing(rows, aims, budget)
-    if small := SEVERAL[spec.law].below_least(spec.x, rows.x):
+    if small := SEVERAL[spec.law].out_of_range(spec.x, rows.x):
         raise UserError([f"{rows.table.path}: {each}" for each in small])
     places = np.concatenate([rows.done, rows.offered])
     pool = pool_of(rows.x[:, places], rows.cost[places], np.array(aims).T, laws)

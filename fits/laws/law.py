@@ -112,7 +112,7 @@ class Law:
     def from_unconstrained(self) -> Callable[..., Array]:
         return self.coordinates[1]
 
-    def below_least(self, names: Sequence[str], x: Array) -> list[str]:
+    def out_of_range(self, names: Sequence[str], x: Array) -> list[str]:
         """In words, the variables that are smaller, or larger, than they can be.
 
         Args:
